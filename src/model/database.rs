@@ -1,0 +1,129 @@
+//! The database types of a pool and the databases behind each.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A `-DatabaseType` of `Invoke-CsDatabaseFailover` that can be mirrored.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    strum::Display,
+    strum::IntoStaticStr,
+)]
+pub enum DatabaseType {
+    User,
+    Application,
+    Archiving,
+    Monitoring,
+    PersistentChat,
+    PersistentChatCompliance,
+    CentralMgmt,
+}
+
+impl DatabaseType {
+    /// In the order in which types move: CentralMgmt last (R17), so the derived `Ord` is the order of turns.
+    pub const ALL: [DatabaseType; 7] = [
+        DatabaseType::User,
+        DatabaseType::Application,
+        DatabaseType::Archiving,
+        DatabaseType::Monitoring,
+        DatabaseType::PersistentChat,
+        DatabaseType::PersistentChatCompliance,
+        DatabaseType::CentralMgmt,
+    ];
+
+    /// Lync's own names, as the deployment guide lists them.
+    pub fn databases(self) -> &'static [&'static str] {
+        match self {
+            DatabaseType::User => &["rtcxds", "rtcshared", "rtcab"],
+            DatabaseType::Application => &["rgsconfig", "rgsdyn", "cpsdyn"],
+            DatabaseType::CentralMgmt => &["xds", "lis"],
+            DatabaseType::Archiving => &["LcsLog"],
+            DatabaseType::Monitoring => &["LcsCDR", "QoEMetrics"],
+            DatabaseType::PersistentChat => &["mgc"],
+            DatabaseType::PersistentChatCompliance => &["mgccomp"],
+        }
+    }
+}
+
+/// A database name. Compared without case, as the sources themselves do not agree on it; printed as written.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DatabaseName(String);
+
+impl DatabaseName {
+    pub fn new(name: impl Into<String>) -> Self {
+        Self(name.into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn folded(&self) -> impl Iterator<Item = char> + '_ {
+        self.0.chars().flat_map(char::to_lowercase)
+    }
+}
+
+impl PartialEq for DatabaseName {
+    fn eq(&self, other: &Self) -> bool {
+        self.folded().eq(other.folded())
+    }
+}
+
+impl Eq for DatabaseName {}
+
+impl PartialOrd for DatabaseName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for DatabaseName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.folded().cmp(other.folded())
+    }
+}
+
+impl Hash for DatabaseName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.folded().for_each(|c| c.hash(state));
+    }
+}
+
+impl fmt::Display for DatabaseName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_compare_without_case() {
+        assert_eq!(DatabaseName::new("LcsCDR"), DatabaseName::new("lcscdr"));
+        assert_ne!(DatabaseName::new("rtcxds"), DatabaseName::new("rtcab"));
+        assert_eq!(DatabaseName::new("LcsCDR").to_string(), "LcsCDR");
+    }
+
+    #[test]
+    fn central_management_moves_last() {
+        assert!(DatabaseType::ALL.is_sorted());
+        assert_eq!(DatabaseType::ALL.iter().max(), Some(&DatabaseType::CentralMgmt));
+    }
+}

@@ -1,0 +1,129 @@
+//! What must survive a restart: what was asked, what is under way, when the last move ended. It lives in the status
+//! of the resource and reaches the planner as data; it never says what is true of the servers.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{DatabaseName, DatabaseType, Guid, Side};
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Memory {
+    pub requests: BTreeMap<DatabaseType, Request>,
+    /// The move in flight: at most one per pool (R17).
+    pub operation: Option<Operation>,
+    /// The newest ended move of each type.
+    pub last: BTreeMap<DatabaseType, Attempt>,
+}
+
+/// What the spec last asked of a type, and whether that is still owed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Request {
+    pub principal: Side,
+    /// The generation of the spec that first asked for it.
+    pub generation: i64,
+    /// True from the change of the spec until the principal is seen there: a move that was asked for.
+    pub owed: bool,
+}
+
+/// Why a move is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display)]
+pub enum Cause {
+    /// The spec asked for another principal.
+    Intent,
+    /// A person approved a held move.
+    Approved,
+}
+
+/// The journal of a move: written before the first statement, with the resource version that was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Operation {
+    pub ty: DatabaseType,
+    pub from: Side,
+    pub to: Side,
+    pub cause: Cause,
+    pub generation: i64,
+    pub started: Timestamp,
+    pub deadline: Timestamp,
+    /// Counts from 1; a further attempt follows only after a look that shows that the former did not happen.
+    pub attempt: u32,
+    pub databases: Vec<OperationDatabase>,
+}
+
+/// What one database looked like when the move was decided: the guard's evidence.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OperationDatabase {
+    pub name: DatabaseName,
+    pub guid: Guid,
+    pub role_sequence: i32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display)]
+pub enum Outcome {
+    /// Both servers agreed on the new roles and the new principal was online.
+    Succeeded,
+    /// The servers refused, or the attempts were used up; no database moved.
+    Failed,
+    /// Some databases moved and some did not.
+    Partial,
+    /// The servers were already moving otherwise, or somebody else moved them.
+    Superseded,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempt {
+    pub ended: Timestamp,
+    pub outcome: Outcome,
+}
+
+/// The state of a type that an approval names: the sum of the role sequences, and a digest of the guids.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(String);
+
+impl Epoch {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// `databases`: the guid and the role sequence of every database of the type.
+    pub fn of(databases: impl IntoIterator<Item = (Guid, i32)>) -> Self {
+        let mut all: Vec<_> = databases.into_iter().collect();
+        all.sort();
+        let sum: i64 = all.iter().map(|(_, sequence)| i64::from(*sequence)).sum();
+        // FNV-1a: short, stable across versions; it tells sessions apart and is no secret.
+        let digest = all
+            .iter()
+            .flat_map(|(guid, _)| guid.0)
+            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        Self(format!("{sum}-{:04x}", (digest >> 16) ^ (digest & 0xffff)))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_changes_with_every_switch_and_every_session() {
+        let (a, b) = (Guid([1; 16]), Guid([2; 16]));
+        let before = Epoch::of([(a, 3), (b, 4)]);
+        assert_eq!(before, Epoch::of([(b, 4), (a, 3)]), "the order of the databases does not matter");
+        assert!(before.as_str().starts_with("7-"), "{before}");
+        assert_ne!(before, Epoch::of([(a, 4), (b, 4)]));
+        assert_ne!(before, Epoch::of([(a, 3), (Guid([3; 16]), 4)]));
+    }
+}

@@ -1,0 +1,19 @@
+//! The words of the domain: seats, roles, databases, what is wanted, what was seen, what is remembered.
+//! No Kubernetes, no SQL, no clock.
+
+mod database;
+mod desired;
+mod memory;
+mod observation;
+mod reason;
+mod side;
+
+pub use database::{DatabaseName, DatabaseType};
+pub use desired::{Desired, Policy, Suspend, UnrequestedSwitch, Wish};
+pub use memory::{Attempt, Cause, Epoch, Memory, Operation, OperationDatabase, Outcome, Request};
+pub use observation::{
+    Answer, Dark, Darkness, Database, DatabaseState, Endpoint, Flight, Guid, Mirroring, MirroringState, Observation,
+    Pair, Safety, Server, View, WitnessLink, Witnessed,
+};
+pub use reason::{Reason, Weight};
+pub use side::{Role, Side};

@@ -1,0 +1,251 @@
+//! What was seen of the servers, darkness included: looking cannot fail, it can only see less.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::model::{DatabaseName, DatabaseType, Role, Side};
+
+/// Everything one decision may rest on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observation {
+    /// The pairs of servers of the pool; `Wish::store` points in here.
+    pub pairs: Vec<Pair>,
+    /// Other resources that claim a database of this type on the same servers, by `namespace/name`.
+    pub conflicts: BTreeMap<DatabaseType, Vec<String>>,
+    /// What this process knows of the statements of the operation in the journal. Empty after a restart.
+    pub flights: BTreeMap<DatabaseName, Flight>,
+}
+
+/// Both partners and the witness, if one is named in the spec.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pair {
+    pub primary: View,
+    pub mirror: View,
+    pub witness: Option<View>,
+}
+
+impl Pair {
+    pub fn view(&self, side: Side) -> &View {
+        match side {
+            Side::Primary => &self.primary,
+            Side::Mirror => &self.mirror,
+        }
+    }
+}
+
+/// A server, as it was seen; or why it was not. `address` is how the spec names it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum View {
+    Lit { address: String, server: Arc<Server> },
+    Dark { address: String, darkness: Darkness },
+}
+
+impl View {
+    pub fn lit(&self) -> Option<&Server> {
+        match self {
+            View::Lit { server, .. } => Some(server),
+            View::Dark { .. } => None,
+        }
+    }
+
+    pub fn address(&self) -> &str {
+        match self {
+            View::Lit { address, .. } | View::Dark { address, .. } => address,
+        }
+    }
+}
+
+/// Why a server was not seen. `detail` is for a person and holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Darkness {
+    pub cause: Dark,
+    pub detail: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::IntoStaticStr)]
+pub enum Dark {
+    /// The first look is still under way.
+    NotYetLooked,
+    SecretNotFound,
+    SecretKeyMissing,
+    CaBundleNotFound,
+    CaBundleInvalid,
+    HostNotFound,
+    /// The SQL Browser did not answer, or knows no such instance.
+    InstanceNotFound,
+    ConnectionRefused,
+    /// TCP or a later phase did not answer within its deadline.
+    TimedOut,
+    ConnectionLost,
+    TlsFailed,
+    /// 18456 and its relatives.
+    LoginFailed,
+    /// The server answered a look with an error.
+    QueryFailed,
+    /// The answer was not what SQL Server answers.
+    ProtocolError,
+}
+
+/// What one instance says of itself and of its databases, in one batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    /// `SERVERPROPERTY('ServerName')`: the only name that partners agree on (never an alias).
+    pub name: String,
+    /// `SERVERPROPERTY('ProductVersion')`, e.g. `11.0.7001.0`.
+    pub version: String,
+    pub edition: String,
+    pub login: String,
+    /// Without sysadmin the row of a mirror database reads NULL (sys.database_mirroring).
+    pub sysadmin: bool,
+    pub view_server_state: bool,
+    pub view_any_database: bool,
+    pub endpoint: Option<Endpoint>,
+    pub databases: BTreeMap<DatabaseName, Database>,
+    /// The sessions for which this instance is the witness.
+    pub witnessed: Vec<Witnessed>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    pub name: String,
+    /// STARTED; a stopped or disabled endpoint carries no mirroring.
+    pub started: bool,
+    /// Role PARTNER or ALL.
+    pub partner: bool,
+    pub port: Option<i32>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Database {
+    pub state: DatabaseState,
+    /// None: not mirrored, or not visible to this login; `Server::sysadmin` tells which.
+    pub mirroring: Option<Mirroring>,
+    /// Log not yet redone on a mirror, in KB; None without VIEW SERVER STATE.
+    pub redo_queue_kb: Option<i64>,
+    /// Log not yet sent by a principal, in KB.
+    pub send_queue_kb: Option<i64>,
+}
+
+/// `sys.databases.state`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
+pub enum DatabaseState {
+    Online,
+    Restoring,
+    Recovering,
+    RecoveryPending,
+    Suspect,
+    Emergency,
+    Offline,
+    /// A number that the documentation does not list.
+    Unknown,
+}
+
+/// One row of `sys.database_mirroring`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mirroring {
+    pub guid: Guid,
+    pub state: MirroringState,
+    pub role: Role,
+    pub role_sequence: i32,
+    pub safety: Safety,
+    /// `TCP://host:port` of the partner's endpoint.
+    pub partner_name: String,
+    /// The partner's own server name.
+    pub partner_instance: String,
+    pub witness: WitnessLink,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Guid(pub [u8; 16]);
+
+impl fmt::Display for Guid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, byte) in self.0.iter().enumerate() {
+            if matches!(index, 4 | 6 | 8 | 10) {
+                f.write_str("-")?;
+            }
+            write!(f, "{byte:02X}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::str::FromStr for Guid {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits: Vec<char> = text.chars().filter(|c| *c != '-').collect();
+        let wrong = || format!("{text:?} is not a guid");
+        if digits.len() != 32 {
+            return Err(wrong());
+        }
+        let mut bytes = [0; 16];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
+            let text: String = pair.iter().collect();
+            *byte = u8::from_str_radix(&text, 16).map_err(|_| wrong())?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// `mirroring_state`. The numbers 5 and 6 mean opposite things in two catalog views, so both are `Unknown` here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
+pub enum MirroringState {
+    Suspended,
+    Disconnected,
+    Synchronizing,
+    PendingFailover,
+    Synchronized,
+    Unknown,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
+pub enum Safety {
+    Full,
+    Off,
+    Unknown,
+}
+
+/// The witness of a session, as one partner sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
+pub enum WitnessLink {
+    /// No witness is set: NULL or an empty name.
+    None,
+    Connected,
+    Disconnected,
+    Unknown,
+}
+
+/// One row of `sys.database_mirroring_witnesses`: a third opinion on who is principal.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Witnessed {
+    pub database: DatabaseName,
+    pub guid: Guid,
+    pub principal: String,
+    pub mirror: String,
+    pub role_sequence: i32,
+}
+
+/// A statement that this process sent.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Flight {
+    /// No answer yet.
+    Sent,
+    Answered(Answer),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// The server answered without an error; only a look tells whether it is true.
+    Accepted,
+    /// The guard in the batch found another state than the one that was planned on: nothing was done.
+    GuardRefused { detail: String },
+    /// The server refused with an error of its own.
+    Refused { number: u32, detail: String },
+    /// The statement was never sent: no connection.
+    NotSent { detail: String },
+    /// Sent, and no answer came: the outcome is unknown.
+    Lost { detail: String },
+}

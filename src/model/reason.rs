@@ -1,0 +1,107 @@
+//! The closed set of reasons: condition reason = event reason = metric label = page under docs/reasons/.
+
+use strum::{EnumIter, IntoStaticStr};
+
+/// Why things are as they are. Every variant has a page of the same name.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr, EnumIter, strum::Display, strum::EnumString,
+)]
+pub enum Reason {
+    // Nothing to do.
+    Aligned,
+    // The operator is at work, or will be without anybody's help.
+    Moving,
+    Verifying,
+    WaitingForTurn,
+    Cooldown,
+    Synchronizing,
+    FailoverInProgress,
+    Unsettled,
+    NotYetObserved,
+    // A person has to decide.
+    UnexpectedPrincipal,
+    SplitRoles,
+    Suspended,
+    Conflict,
+    SwitchOverdue,
+    MoveFailed,
+    InvalidSpec,
+    // The mirroring session does not allow a move.
+    MirroringSuspended,
+    PartnersDisconnected,
+    NoQuorum,
+    PrincipalLost,
+    TwoPrincipals,
+    NoPrincipal,
+    SafetyOff,
+    NotMirrored,
+    DatabaseMissing,
+    DatabaseNotOnline,
+    PartnerMismatch,
+    EndpointStopped,
+    PermissionMissing,
+    // A server cannot be seen.
+    SecretNotFound,
+    SecretKeyMissing,
+    CaBundleNotFound,
+    CaBundleInvalid,
+    HostNotFound,
+    InstanceNotFound,
+    ConnectionRefused,
+    ConnectionTimedOut,
+    ConnectionLost,
+    TlsFailed,
+    LoginFailed,
+    QueryFailed,
+    ProtocolError,
+    // Told by an event or another condition, never by Ready.
+    ApprovalStale,
+    CentralMgmtElsewhere,
+    MoveStarted,
+    MoveRetried,
+    MoveSucceeded,
+    MoveSuperseded,
+    StatementRefused,
+    WitnessDisconnected,
+    WitnessUnreachable,
+    QuorumHealthy,
+    NoWitness,
+    RunningExposed,
+    PartnersReachable,
+    AllSynchronized,
+    NotSuspended,
+}
+
+/// How heavily a reason weighs on the three conditions of kstatus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weight {
+    /// Ready.
+    Good,
+    /// Reconciling: it goes on by itself.
+    Progressing,
+    /// Stalled: a person has to act.
+    Stuck,
+}
+
+impl Reason {
+    pub fn weight(self) -> Weight {
+        use Reason::*;
+        match self {
+            Aligned | MoveSucceeded | QuorumHealthy | NoWitness | PartnersReachable | AllSynchronized
+            | NotSuspended => Weight::Good,
+            Moving | Verifying | WaitingForTurn | Cooldown | Synchronizing | FailoverInProgress | Unsettled
+            | NotYetObserved | MoveStarted | MoveRetried => Weight::Progressing,
+            UnexpectedPrincipal | SplitRoles | Suspended | Conflict | SwitchOverdue | MoveFailed | InvalidSpec
+            | MirroringSuspended | PartnersDisconnected | NoQuorum | PrincipalLost | TwoPrincipals | NoPrincipal
+            | SafetyOff | NotMirrored | DatabaseMissing | DatabaseNotOnline | PartnerMismatch | EndpointStopped
+            | PermissionMissing | SecretNotFound | SecretKeyMissing | CaBundleNotFound | CaBundleInvalid
+            | HostNotFound | InstanceNotFound | ConnectionRefused | ConnectionTimedOut | ConnectionLost | TlsFailed
+            | LoginFailed | QueryFailed | ProtocolError | ApprovalStale | CentralMgmtElsewhere | MoveSuperseded
+            | StatementRefused | WitnessDisconnected | WitnessUnreachable | RunningExposed => Weight::Stuck,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}

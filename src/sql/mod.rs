@@ -1,0 +1,1 @@
+//! The hands and eyes: the only TDS client.
