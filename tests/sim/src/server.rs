@@ -1,0 +1,157 @@
+//! One listener per server: bound while the server is up, gone while it is down, always on the same address.
+//! What happens on an accepted connection lives in `connection`.
+
+pub mod connection;
+pub mod faults;
+pub mod login;
+pub mod procedures;
+pub mod session;
+pub mod stage;
+
+use crate::config::{ServerConfig, TlsMode};
+use crate::wire::tls::Authority;
+use crate::world::Reach;
+use anyhow::Context;
+use openssl::ssl::SslContext;
+use socket2::{Domain, Socket, Type};
+use stage::Stage;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// What a connection needs to know about the server it reached.
+pub struct Server {
+    pub id: String,
+    pub name: String,
+    pub instance: Option<String>,
+    pub version: String,
+    pub build: [u8; 4],
+    pub mode: TlsMode,
+    pub tls: Option<SslContext>,
+    pub address: SocketAddr,
+}
+
+const BACKLOG: i32 = 128;
+/// How long to wait before trying again to take back an address that somebody else holds.
+const REBIND: Duration = Duration::from_millis(20);
+
+impl Server {
+    /// Binds the address for good: port 0 is settled here.
+    pub fn bind(config: &ServerConfig, authority: &Authority) -> anyhow::Result<(Self, TcpListener)> {
+        let listen = config.listen.as_deref().unwrap_or("127.0.0.1:0");
+        let wanted: SocketAddr = listen.parse().with_context(|| format!("server {}: listen {listen:?}", config.id))?;
+        let listener = listen_on(wanted).with_context(|| format!("server {}: listen on {wanted}", config.id))?;
+        let address = listener.local_addr()?;
+        let tls = match config.tls.mode {
+            TlsMode::Off => None,
+            _ => Some(authority.server(&config.tls.certificate_names, address.ip())?),
+        };
+        let server = Self {
+            id: config.id.clone(),
+            name: config.name.clone(),
+            instance: config.instance.clone(),
+            version: config.version.clone(),
+            build: build(&config.version)
+                .with_context(|| format!("server {}: version {:?}", config.id, config.version))?,
+            mode: config.tls.mode,
+            tls,
+            address,
+        };
+        Ok((server, listener))
+    }
+
+    /// The instance that PRELOGIN's INSTOPT has to name.
+    pub fn answers_to(&self, instance: &str) -> bool {
+        let own = self.instance.as_deref().or(self.name.split_once('\\').map(|(_, instance)| instance));
+        instance.is_empty() || instance.eq_ignore_ascii_case(own.unwrap_or("MSSQLServer"))
+    }
+}
+
+/// Major, minor and build of `11.0.7001.0`, as PRELOGIN and LOGINACK carry them.
+fn build(version: &str) -> Option<[u8; 4]> {
+    let mut parts = version.split('.');
+    let major = parts.next()?.parse().ok()?;
+    let minor = parts.next()?.parse().ok()?;
+    let [high, low] = parts.next()?.parse::<u16>().ok()?.to_be_bytes();
+    Some([major, minor, high, low])
+}
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Runs a server's listener until the task is dropped; `listening` tells who waits what the socket does.
+pub async fn serve(stage: Arc<Stage>, server: Arc<Server>, first: TcpListener, listening: watch::Sender<bool>) {
+    let mut listener = Some(first);
+    loop {
+        match listener.take() {
+            Some(bound) if stage.reach(&server.id) != Reach::Down => {
+                listening.send_replace(true);
+                up(&stage, &server, bound).await;
+            }
+            _ => {}
+        }
+        listening.send_replace(false);
+        stage.until(|world| (world.reach(&server.id) != Reach::Down).then_some(())).await;
+        match listen_on(server.address) {
+            Ok(bound) => listener = Some(bound),
+            Err(error) => {
+                tracing::warn!(server = server.id, address = %server.address, %error, "cannot listen again yet");
+                tokio::time::sleep(REBIND).await;
+            }
+        }
+    }
+}
+
+/// Serves until the server is down, and returns when every connection is reset.
+async fn up(stage: &Arc<Stage>, server: &Arc<Server>, listener: TcpListener) {
+    let mut connections = JoinSet::new();
+    let (alive, until_dropped) = watch::channel(());
+    tokio::select! {
+        biased;
+        () = stage.down(&server.id) => {}
+        () = accept(stage, server, &listener, &until_dropped, &mut connections) => {}
+    }
+    drop((listener, alive));
+    while connections.join_next().await.is_some() {}
+}
+
+async fn accept(
+    stage: &Arc<Stage>,
+    server: &Arc<Server>,
+    listener: &TcpListener,
+    alive: &watch::Receiver<()>,
+    connections: &mut JoinSet<()>,
+) {
+    loop {
+        while connections.try_join_next().is_some() {}
+        match listener.accept().await {
+            Ok((tcp, _)) => {
+                let _ = tcp.set_nodelay(true);
+                connections.spawn(connection::serve(stage.clone(), server.clone(), tcp, alive.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(server = server.id, %error, "accept failed");
+                tokio::time::sleep(REBIND).await;
+            }
+        }
+    }
+}
+
+/// Makes the coming close of a socket a reset.
+fn reset_on_close(socket: &Socket) {
+    let _ = socket.set_linger(Some(Duration::ZERO));
+}
+
+fn second_handle(tcp: &TcpStream) -> io::Result<Socket> {
+    socket2::SockRef::from(tcp).try_clone()
+}

@@ -1,0 +1,113 @@
+//! LOGIN7: who, with what password, to which database. Whether it may enter is the world's business.
+
+use super::WireError;
+use super::bytes::{Reader, utf16};
+
+const WHAT: &str = "LOGIN7";
+const FIXED: usize = 94;
+const INTEGRATED: u8 = 0x80;
+const EXTENSION: u8 = 0x10;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login7 {
+    pub tds_version: u32,
+    pub packet_size: u32,
+    pub host: String,
+    pub user: String,
+    pub password: String,
+    pub app: String,
+    pub server: String,
+    pub database: String,
+    /// The client brings an SSPI token in place of a password.
+    pub integrated: bool,
+    /// The ids of the FeatureExt block; `None` when the client sent no block.
+    pub features: Option<Vec<u8>>,
+}
+
+impl Login7 {
+    pub fn parse(payload: &[u8]) -> Result<Self, WireError> {
+        if payload.len() < FIXED {
+            return Err(WireError::Malformed(WHAT));
+        }
+        let mut head = Reader::new(WHAT, payload);
+        if head.u32()? as usize != payload.len() {
+            return Err(WireError::Malformed(WHAT));
+        }
+        let (tds_version, packet_size) = (head.u32()?, head.u32()?);
+        head.take(12)?;
+        let [_, flags2, _, flags3] = head.array()?;
+        head.take(8)?;
+        let host = text(&mut head, payload)?;
+        let user = text(&mut head, payload)?;
+        let password = reveal(field(&mut head, payload)?)?;
+        let app = text(&mut head, payload)?;
+        let server = text(&mut head, payload)?;
+        let (extension, extension_length) = (head.u16()?, head.u16()?);
+        let _library = text(&mut head, payload)?;
+        let _language = text(&mut head, payload)?;
+        let database = text(&mut head, payload)?;
+        let features = match flags3 & EXTENSION {
+            0 => None,
+            _ => Some(features(payload, extension.into(), extension_length.into())?),
+        };
+        Ok(Self {
+            tds_version,
+            packet_size,
+            host,
+            user,
+            password,
+            app,
+            server,
+            database,
+            integrated: flags2 & INTEGRATED != 0,
+            features,
+        })
+    }
+
+    /// The packet size of the session: 0 asks for the default.
+    pub fn agreed_packet_size(&self) -> u16 {
+        match self.packet_size {
+            0 => super::packet::DEFAULT_SIZE,
+            size => size.clamp(512, 32767) as u16,
+        }
+    }
+}
+
+fn field<'a>(head: &mut Reader, payload: &'a [u8]) -> Result<&'a [u8], WireError> {
+    let (offset, units) = (head.u16()?, head.u16()?);
+    slice(payload, offset.into(), usize::from(units) * 2)
+}
+
+fn text(head: &mut Reader, payload: &[u8]) -> Result<String, WireError> {
+    utf16(field(head, payload)?).ok_or(WireError::Malformed(WHAT))
+}
+
+fn slice(payload: &[u8], offset: usize, length: usize) -> Result<&[u8], WireError> {
+    match length {
+        // Clients leave any offset beside a zero length.
+        0 => Ok(&[]),
+        _ => payload.get(offset..offset + length).ok_or(WireError::Malformed(WHAT)),
+    }
+}
+
+/// Undoes the obfuscation: XOR with A5, then swap the halves of each byte.
+fn reveal(hidden: &[u8]) -> Result<String, WireError> {
+    let plain: Vec<u8> = hidden.iter().map(|byte| (byte ^ 0xA5).rotate_left(4)).collect();
+    utf16(&plain).ok_or(WireError::Malformed(WHAT))
+}
+
+fn features(payload: &[u8], offset: usize, length: usize) -> Result<Vec<u8>, WireError> {
+    let at = Reader::new(WHAT, slice(payload, offset, length)?).u32()? as usize;
+    let mut block = Reader::new(WHAT, payload.get(at..).ok_or(WireError::Malformed(WHAT))?);
+    let mut ids = Vec::new();
+    loop {
+        match block.u8()? {
+            0xFF => return Ok(ids),
+            id => {
+                let length = block.u32()? as usize;
+                block.take(length)?;
+                ids.push(id);
+            }
+        }
+    }
+}
