@@ -48,6 +48,8 @@ pub struct Operation {
     pub generation: i64,
     pub started: Timestamp,
     pub deadline: Timestamp,
+    /// When the current attempt was decided.
+    pub attempted: Timestamp,
     /// Counts from 1; a further attempt follows only after a look that shows that the former did not happen.
     pub attempt: u32,
     pub databases: Vec<OperationDatabase>,
@@ -77,6 +79,8 @@ pub enum Outcome {
 pub struct Attempt {
     pub ended: Timestamp,
     pub outcome: Outcome,
+    /// What went wrong, for a person.
+    pub detail: Option<String>,
 }
 
 /// The state of a type that an approval names: the sum of the role sequences, and a digest of the guids.

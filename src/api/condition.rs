@@ -1,0 +1,81 @@
+//! Conditions are built here and nowhere else.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::model::Reason;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+pub enum ConditionType {
+    Ready,
+    Reconciling,
+    Stalled,
+    PrincipalsAligned,
+    Synchronized,
+    PartnersReachable,
+    QuorumAtRisk,
+    Suspended,
+}
+
+/// A condition under construction.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claim {
+    kind: ConditionType,
+    status: &'static str,
+    reason: Reason,
+    message: String,
+}
+
+/// Kubernetes refuses a longer message.
+const MESSAGE_LIMIT: usize = 32_768;
+
+impl Claim {
+    pub fn yes(kind: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
+        Self { kind, status: "True", reason, message: message.into() }
+    }
+
+    pub fn no(kind: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
+        Self { status: "False", ..Self::yes(kind, reason, message) }
+    }
+
+    pub fn unknown(kind: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
+        Self { status: "Unknown", ..Self::yes(kind, reason, message) }
+    }
+
+    pub fn when(holds: bool, kind: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
+        if holds { Self::yes(kind, reason, message) } else { Self::no(kind, reason, message) }
+    }
+
+    pub fn is(&self, kind: ConditionType, status: &str) -> bool {
+        self.kind == kind && self.status == status
+    }
+
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The transition time moves only when the status does.
+    pub fn since(self, before: &[Condition], generation: i64, now: Timestamp) -> Condition {
+        let type_: &'static str = self.kind.into();
+        let last_transition_time = before
+            .iter()
+            .find(|old| old.type_ == type_ && old.status == self.status)
+            .map_or(Time(now), |old| old.last_transition_time.clone());
+        let mut message = self.message;
+        if message.len() > MESSAGE_LIMIT {
+            message = message.chars().take(MESSAGE_LIMIT / 4).collect();
+        }
+        Condition {
+            type_: type_.to_owned(),
+            status: self.status.to_owned(),
+            reason: self.reason.name().to_owned(),
+            message,
+            observed_generation: Some(generation),
+            last_transition_time,
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The contract with humans: what they write, what they are told. The only room that builds conditions.
+
+mod condition;
+mod duration;
+mod parse;
+mod remember;
+mod spec;
+mod status;
+
+pub use condition::{Claim, ConditionType};
+pub use duration::Span;
+pub use parse::{Asked, SpecError, Store, parse};
+pub use remember::{operation_status, remember};
+pub use spec::{
+    Approve, Auth, AuthMethod, CaBundle, ConfigMapRef, DatabaseTypeSpec, LyncPoolMirror, LyncPoolMirrorSpec,
+    PolicySpec, SecretRef, SqlServer, SqlStore, SuspendSpec, TlsMode, TlsSpec,
+};
+pub use status::{
+    DatabaseStatus, DatabaseTypeStatus, HistoryEntry, LastMoveStatus, LyncPoolMirrorStatus, ObservedPrincipal,
+    OperationDatabaseStatus, OperationStatus, PlannedStep, RequestStatus, ServerStatus,
+};

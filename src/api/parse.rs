@@ -1,0 +1,118 @@
+//! From what was written to what is wanted: the only place where a spec is refused that the API server let through.
+
+use crate::api::{LyncPoolMirror, SqlServer, SqlStore};
+use crate::model::{DatabaseName, Desired, Epoch, Policy, Suspend, Wish};
+
+/// A parsed spec: the wishes for the planner, and the stores to look at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked {
+    pub desired: Desired,
+    pub stores: Vec<Store>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Store {
+    pub sql: SqlStore,
+    /// Empty for the store of the pool, else the type that has a store of its own.
+    pub label: String,
+}
+
+/// What is wrong with a spec, with the field, the value and the way out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct SpecError {
+    pub field: String,
+    pub problem: String,
+}
+
+fn wrong(field: impl Into<String>, problem: impl Into<String>) -> SpecError {
+    SpecError { field: field.into(), problem: problem.into() }
+}
+
+/// Parses a resource. The CRD's rules already hold for whatever came through an API server with today's CRD; the checks
+/// here are for the rest (an older CRD, a file given to the CLI).
+pub fn parse(resource: &LyncPoolMirror) -> Result<Asked, SpecError> {
+    let spec = &resource.spec;
+    let mut stores = Vec::new();
+    if let Some(sql) = &spec.sql {
+        check(sql, "spec.sql")?;
+        stores.push(Store { sql: sql.clone(), label: String::new() });
+    }
+    let mut wishes: Vec<Wish> = Vec::new();
+    for (index, item) in spec.database_types.iter().enumerate() {
+        let field = format!("spec.databaseTypes[{index}]");
+        if wishes.iter().any(|wish| wish.ty == item.type_) {
+            return Err(wrong(field, format!("type {} is listed twice", item.type_)));
+        }
+        let store = match (&item.sql, &spec.sql) {
+            (Some(sql), _) => {
+                check(sql, &format!("{field}.sql"))?;
+                stores.push(Store { sql: sql.clone(), label: item.type_.to_string() });
+                stores.len() - 1
+            }
+            (None, Some(_)) => 0,
+            (None, None) => {
+                return Err(wrong(field, format!("type {} has no store: set spec.sql or sql here", item.type_)));
+            }
+        };
+        let databases: Vec<DatabaseName> = match &item.databases {
+            Some(names) => names.iter().map(DatabaseName::new).collect(),
+            None => item.type_.databases().iter().copied().map(DatabaseName::new).collect(),
+        };
+        for (index, name) in databases.iter().enumerate() {
+            if name.as_str().trim().is_empty()
+                || name.as_str().contains('\0')
+                || name.as_str().encode_utf16().count() > 128
+            {
+                return Err(wrong(
+                    format!("{field}.databases[{index}]"),
+                    format!("{:?} is not a database name", name.as_str()),
+                ));
+            }
+            if databases[..index].contains(name) {
+                return Err(wrong(format!("{field}.databases[{index}]"), format!("{name} is listed twice")));
+            }
+        }
+        if databases.is_empty() {
+            return Err(wrong(
+                format!("{field}.databases"),
+                "is empty: remove it for Lync's defaults, or name the databases",
+            ));
+        }
+        let approve = item.approve.as_ref().map(|approve| Epoch::new(approve.epoch.clone()));
+        wishes.push(Wish { ty: item.type_, principal: item.principal, databases, store, approve });
+    }
+    wishes.sort_by_key(|wish| wish.ty);
+    let suspend = spec.suspend.as_ref().map(|suspend| Suspend { reason: suspend.reason.clone(), until: suspend.until });
+    Ok(Asked {
+        desired: Desired {
+            pool: spec.pool_fqdn.clone(),
+            generation: resource.metadata.generation.unwrap_or_default(),
+            wishes,
+            suspend,
+            policy: Policy {
+                unrequested_switch: spec.policy.unrequested_switch,
+                cooldown: spec.policy.cooldown.0,
+                switch_deadline: spec.policy.switch_deadline.0,
+            },
+        },
+        stores,
+    })
+}
+
+fn check(sql: &SqlStore, field: &str) -> Result<(), SpecError> {
+    if same(&sql.primary, &sql.mirror) {
+        return Err(wrong(
+            field,
+            format!("primary and mirror are both {}: a server cannot mirror itself", sql.primary.host),
+        ));
+    }
+    Ok(())
+}
+
+fn same(a: &SqlServer, b: &SqlServer) -> bool {
+    let key = |server: &SqlServer| {
+        (server.host.to_lowercase(), server.port, server.instance.as_ref().map(|instance| instance.to_lowercase()))
+    };
+    key(a) == key(b)
+}

@@ -1,0 +1,241 @@
+//! What a human writes. Doc comments here print in `kubectl explain`; the rules run in the API server.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::api::{LyncPoolMirrorStatus, Span};
+use crate::model::{DatabaseType, Side, UnrequestedSwitch};
+
+/// Which SQL Server is to be principal for each database type of one pool.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "lyncmirror.io",
+    version = "v1alpha1",
+    kind = "LyncPoolMirror",
+    namespaced,
+    status = "LyncPoolMirrorStatus",
+    derive = "PartialEq",
+    shortname = "lpm",
+    category = "lync",
+    doc = "Declares which SQL Server (the primary or the mirror of the topology) is to be principal for each database type of one Lync Server 2013 or Skype for Business 2015 pool. Deleting it never touches SQL Server.",
+    selectable = ".spec.poolFqdn",
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(
+        name = "Principals",
+        type_ = "string",
+        json_path = ".status.principals",
+        description = "The observed principal of each database type; ! marks one that is not where the spec wants it"
+    ),
+    printcolumn(name = "Suspended", type_ = "string", json_path = r#".status.conditions[?(@.type=="Suspended")].status"#),
+    printcolumn(name = "Last Move", type_ = "date", json_path = ".status.lastMoveTime", priority = 1),
+    printcolumn(name = "Redo Queue", type_ = "string", json_path = ".status.redoQueue", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("self.metadata.name.size() <= 200").message("metadata.name must not be longer than 200 characters: events append to it"),
+    validation = Rule::new("has(self.spec.sql) || self.spec.databaseTypes.all(t, has(t.sql))")
+        .message("every database type needs a store: set spec.sql for the pool, or sql on each of spec.databaseTypes"),
+)]
+#[serde(rename_all = "camelCase")]
+pub struct LyncPoolMirrorSpec {
+    /// The FQDN of the pool, as `Get-CsPool` prints it. It cannot change.
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$")
+    )]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("poolFqdn cannot change: a resource belongs to one pool; create another resource for another pool"))]
+    pub pool_fqdn: String,
+
+    /// The SQL store of the pool: the two mirrored SQL Servers and, if there is one, their witness.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<SqlStore>,
+
+    /// The wanted principal of each database type. A type that is not listed is left alone.
+    #[schemars(length(min = 1, max = 7))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub database_types: Vec<DatabaseTypeSpec>,
+
+    /// While set, nothing is moved. Status and plan stay live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<SuspendSpec>,
+
+    /// When and how carefully to move.
+    #[serde(default)]
+    pub policy: PolicySpec,
+}
+
+/// Two mirrored SQL Servers and how to reach them.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.primary.host.lowerAscii() != self.mirror.host.lowerAscii() || (has(self.primary.port) ? string(self.primary.port) : (has(self.primary.instance) ? self.primary.instance.lowerAscii() : '1433')) != (has(self.mirror.port) ? string(self.mirror.port) : (has(self.mirror.instance) ? self.mirror.instance.lowerAscii() : '1433'))")
+    .message("primary and mirror are the same SQL Server: a server cannot mirror itself"))]
+pub struct SqlStore {
+    /// The SQL Server at the primary position of the topology (a seat, not a role: it never changes at a failover).
+    pub primary: SqlServer,
+    /// The SQL Server at the mirror position of the topology.
+    pub mirror: SqlServer,
+    /// The witness, if the sessions have one. It is only ever read, as a third opinion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witness: Option<SqlServer>,
+    /// How to log on. The same login is used on all servers of the store.
+    pub auth: Auth,
+    /// How the connection is encrypted and how the server proves who it is.
+    #[serde(default)]
+    pub tls: TlsSpec,
+}
+
+/// One SQL Server instance: by port, or by instance name through the SQL Server Browser; without either, port 1433.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!(has(self.port) && has(self.instance))").message("set port or instance, not both: port reaches the instance directly, instance asks the SQL Server Browser for the port"))]
+pub struct SqlServer {
+    /// Host name (FQDN) or IP address, without instance or port.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9._:-]+$"))]
+    pub host: String,
+    /// Instance name, e.g. RTC. The SQL Server Browser (UDP 1434) of the host is asked for its port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16), regex(pattern = r"^[A-Za-z_#][A-Za-z0-9_#$]*$"))]
+    pub instance: Option<String>,
+    /// TCP port of the instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i32>", range(min = 1, max = 65535))]
+    pub port: Option<u16>,
+}
+
+/// How to log on to the servers of a store.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Auth {
+    /// SqlLogin: a SQL Server login with a password.
+    pub method: AuthMethod,
+    /// A Secret in the namespace of this resource with the keys `username` and `password`. It is read again when it changes.
+    pub secret_ref: SecretRef,
+}
+
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+pub enum AuthMethod {
+    SqlLogin,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+pub struct SecretRef {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// How the connection is encrypted and how the server proves who it is.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.caBundle) || self.mode == 'Verify'").message("caBundle is only used with mode Verify: remove caBundle or set mode to Verify"))]
+pub struct TlsSpec {
+    /// Verify: the certificate must be valid for the host name and signed by a CA of caBundle (without caBundle: by a CA that the operator's image trusts). TrustServerCertificate: encrypted, but any certificate is accepted.
+    #[serde(default)]
+    pub mode: TlsMode,
+    /// The CA certificates (PEM) that may sign the servers' certificates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle: Option<CaBundle>,
+}
+
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum TlsMode {
+    #[default]
+    Verify,
+    TrustServerCertificate,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CaBundle {
+    /// A ConfigMap in the namespace of this resource.
+    pub config_map_ref: ConfigMapRef,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+pub struct ConfigMapRef {
+    /// Name of the ConfigMap.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Key that holds the PEM text.
+    #[serde(default = "default_ca_key")]
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+fn default_ca_key() -> String {
+    "ca.crt".to_owned()
+}
+
+/// What is wanted of one database type.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.databases) || self.databases.all(d, self.databases.filter(e, e.lowerAscii() == d.lowerAscii()).size() == 1)").message("a database is listed twice: SQL Server compares names without case"))]
+pub struct DatabaseTypeSpec {
+    /// The type, as `Invoke-CsDatabaseFailover -DatabaseType` names it.
+    #[serde(rename = "type")]
+    pub type_: DatabaseType,
+    /// Which seat shall hold the principal role. A change of this field is acted on at once, as soon as it is safe.
+    pub principal: Side,
+    /// Another store for this type, e.g. for Archiving or Monitoring. Without it the store of the pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<SqlStore>,
+    /// Other database names than Lync's defaults for the type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 128)))]
+    pub databases: Option<Vec<String>>,
+    /// Releases a held move of this type, once, for exactly the state that the epoch names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approve: Option<Approve>,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+pub struct Approve {
+    /// The epoch as the status of the type shows it, e.g. `14-5f3a`. An approval for another epoch does nothing.
+    #[schemars(length(min = 1, max = 64))]
+    pub epoch: String,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+pub struct SuspendSpec {
+    /// Why, for the people who will ask.
+    #[schemars(length(min = 1, max = 256))]
+    pub reason: String,
+    /// The suspension ends by itself at this time (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>")]
+    pub until: Option<jiff::Timestamp>,
+}
+
+/// When and how carefully to move.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("duration(self.switchDeadline) >= duration('10s')").message("switchDeadline must be at least 10s"))]
+pub struct PolicySpec {
+    /// What to do when the principal moved and no change of the spec asked for it (the witness did it, or a DBA). Hold: report UnexpectedPrincipal and wait for `approve`.
+    #[serde(default)]
+    pub unrequested_switch: UnrequestedSwitch,
+    /// The least time between the end of one move of a type and the start of the next. `0s` switches it off.
+    #[serde(default = "default_cooldown")]
+    pub cooldown: Span,
+    /// How long a move may take before it is reported as overdue. An overdue move is watched, never sent again.
+    #[serde(default = "default_switch_deadline")]
+    pub switch_deadline: Span,
+}
+
+fn default_cooldown() -> Span {
+    Span::seconds(600)
+}
+
+fn default_switch_deadline() -> Span {
+    Span::seconds(300)
+}
+
+impl Default for PolicySpec {
+    fn default() -> Self {
+        Self {
+            unrequested_switch: UnrequestedSwitch::Hold,
+            cooldown: default_cooldown(),
+            switch_deadline: default_switch_deadline(),
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! What the controller answers. It is also the operator's memory across restarts: see `api::remember`.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Cause, DatabaseType, Outcome, Side};
+
+/// What the operator sees, what it does next, and why it does nothing.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct LyncPoolMirrorStatus {
+    /// The generation of the spec that this status answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The observed principal of each type; `!` marks one that is not where the spec wants it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principals: Option<String>,
+    /// When the last move ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_move_time: Option<Time>,
+    /// The largest redo queue of all mirrors, in steps, so that it does not change at each look; the metrics have the figure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redo_queue: Option<String>,
+    /// Ready, Reconciling, Stalled, PrincipalsAligned, Synchronized, PartnersReachable, QuorumAtRisk, Suspended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// What was seen of each server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<ServerStatus>,
+    /// Verdict and databases of each type.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub database_types: Vec<DatabaseTypeStatus>,
+    /// The statements that come next, and what they wait for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plan: Vec<PlannedStep>,
+    /// The journal of the move in flight, written before its first statement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<OperationStatus>,
+    /// The last ten moves, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<HistoryEntry>,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerStatus {
+    /// Primary, Mirror or Witness; with the type in front when the type has a store of its own.
+    pub seat: String,
+    /// How the spec names it.
+    pub address: String,
+    pub reachable: bool,
+    /// What the server says of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edition: Option<String>,
+    /// Why it is not reachable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// Where the principal of a type was seen.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema, strum::Display)]
+pub enum ObservedPrincipal {
+    Primary,
+    Mirror,
+    /// The databases of the type have their principals on different servers.
+    Split,
+    Unknown,
+}
+
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseTypeStatus {
+    #[serde(rename = "type")]
+    pub type_: DatabaseType,
+    /// The seat that the spec wants.
+    pub desired: Side,
+    pub observed: ObservedPrincipal,
+    /// One of the reasons of docs/reasons.
+    pub reason: String,
+    pub message: String,
+    /// Names this very state for `spec.databaseTypes[].approve`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<String>,
+    /// What the spec last asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestStatus>,
+    /// How the last move of the type ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_move: Option<LastMoveStatus>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub databases: Vec<DatabaseStatus>,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestStatus {
+    pub principal: Side,
+    /// The generation of the spec that first asked for it.
+    pub generation: i64,
+    /// True while the change of the spec has not been fulfilled.
+    pub owed: bool,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LastMoveStatus {
+    pub ended_at: Time,
+    pub outcome: Outcome,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// In the words of Get-CsDatabaseMirrorState.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseStatus {
+    pub name: String,
+    /// Principal, Mirror or DatabaseInaccessibleOrMirroringNotEnabled.
+    pub state_on_primary: String,
+    pub state_on_mirror: String,
+    /// Synchronized, Synchronizing, Suspended, Disconnected, PendingFailover; empty when not seen.
+    pub mirroring_status_on_primary: String,
+    pub mirroring_status_on_mirror: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safety: Option<String>,
+    /// None, Connected, Disconnected or Unknown, as the principal sees it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witness: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redo_queue: Option<String>,
+    /// What stands in the way of a failover of this database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedStep {
+    #[serde(rename = "type")]
+    pub type_: DatabaseType,
+    pub database: String,
+    /// The statement; it is sent inside a batch that checks role, state, safety, guid and role sequence first.
+    pub statement: String,
+    /// The server that gets it.
+    pub server: String,
+    pub seat: Side,
+    /// What it waits for.
+    pub why: String,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OperationStatus {
+    #[serde(rename = "type")]
+    pub type_: DatabaseType,
+    pub from: Side,
+    pub to: Side,
+    pub cause: Cause,
+    pub generation: i64,
+    pub started_at: Time,
+    pub attempted_at: Time,
+    pub deadline: Time,
+    #[schemars(with = "i32")]
+    pub attempt: u32,
+    pub databases: Vec<OperationDatabaseStatus>,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OperationDatabaseStatus {
+    pub name: String,
+    pub guid: String,
+    /// Before the move. A higher one afterwards proves that the roles switched.
+    pub role_sequence: i32,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryEntry {
+    #[serde(rename = "type")]
+    pub type_: DatabaseType,
+    pub from: Side,
+    pub to: Side,
+    pub cause: Cause,
+    pub outcome: Outcome,
+    pub generation: i64,
+    pub started_at: Time,
+    pub ended_at: Time,
+    pub databases: Vec<String>,
+    #[schemars(with = "i32")]
+    pub attempts: u32,
+    /// Milliseconds from the decision to open connections, when this process made the move.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect_millis: Option<i64>,
+    /// Milliseconds from the first statement sent to the last answer: the interruption, as the operator saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statement_millis: Option<i64>,
+    /// Milliseconds from the last answer to the look that proved the outcome.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify_millis: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}

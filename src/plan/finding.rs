@@ -1,0 +1,247 @@
+//! One database, as both partners tell it: who is principal, and what stands in the way of a failover (R3, R13, R14).
+
+use crate::model::{
+    Database, DatabaseName, DatabaseState, Guid, Mirroring, MirroringState, Pair, Role, Safety, Server, Side, View,
+    WitnessLink,
+};
+use crate::plan::Obstacle;
+
+/// What is known of one database in this pass.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    pub name: DatabaseName,
+    /// The seat that holds the principal role, if nothing that was seen contradicts it.
+    pub principal: Option<Side>,
+    /// None: every condition of a planned failover holds on both servers in this pass.
+    pub obstacle: Option<Obstacle>,
+    pub session: Option<Session>,
+    /// Both partners were read and hold complementary roles of one session.
+    pub agreed: bool,
+    /// The principal was read, and its database is ONLINE.
+    pub online: bool,
+}
+
+/// The identity of a mirroring session, and how often its roles have switched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Session {
+    pub guid: Guid,
+    pub role_sequence: i32,
+}
+
+/// What one server shows of the database.
+enum Row<'a> {
+    Dark,
+    Absent,
+    Hidden,
+    Unmirrored(&'a Database),
+    Session(&'a Server, &'a Database, &'a Mirroring),
+}
+
+fn row<'a>(view: &'a View, name: &DatabaseName) -> Row<'a> {
+    let Some(server) = view.lit() else { return Row::Dark };
+    match server.databases.get(name) {
+        None if server.view_any_database || server.sysadmin => Row::Absent,
+        None => Row::Hidden,
+        Some(database) => match &database.mirroring {
+            Some(mirroring) => Row::Session(server, database, mirroring),
+            // NULL columns have four causes (sys.database_mirroring); only sysadmin rules one of them out (S25).
+            None if server.sysadmin => Row::Unmirrored(database),
+            None => Row::Hidden,
+        },
+    }
+}
+
+/// Judges one database. Total: whatever is seen, there is an answer.
+pub fn judge(pair: &Pair, name: &DatabaseName) -> Finding {
+    let (primary, mirror) = (row(&pair.primary, name), row(&pair.mirror, name));
+    let blank = |obstacle| Finding {
+        name: name.clone(),
+        principal: None,
+        obstacle: Some(obstacle),
+        session: None,
+        agreed: false,
+        online: false,
+    };
+    if let (Some(a), Some(b)) = (pair.primary.lit(), pair.mirror.lit())
+        && same_name(&a.name, &b.name)
+    {
+        return blank(Obstacle::SameServer { name: a.name.clone() });
+    }
+    match (&primary, &mirror) {
+        (Row::Session(a, da, ma), Row::Session(b, db, mb)) => both(name, (a, da, ma), (b, db, mb)),
+        (Row::Session(_, database, mirroring), other) => alone(name, Side::Primary, database, mirroring, other, pair),
+        (other, Row::Session(_, database, mirroring)) => alone(name, Side::Mirror, database, mirroring, other, pair),
+        (a, b) => blank(
+            unseen(Side::Primary, a, pair)
+                .into_iter()
+                .chain(unseen(Side::Mirror, b, pair))
+                .min_by_key(Obstacle::rank)
+                .unwrap_or(Obstacle::NotMirrored { side: Side::Primary, other_has_session: false }),
+        ),
+    }
+}
+
+/// Why there is no session row on this side.
+fn unseen(side: Side, row: &Row, pair: &Pair) -> Option<Obstacle> {
+    match (row, pair.view(side)) {
+        (Row::Dark, View::Dark { darkness, .. }) => {
+            Some(Obstacle::Dark { side, darkness: darkness.clone(), exposed: false })
+        }
+        (Row::Dark, View::Lit { .. }) | (Row::Session(..), _) => None,
+        (Row::Absent, _) => Some(Obstacle::Missing { side }),
+        (Row::Hidden, view) => {
+            let login = view.lit().map(|server| server.login.clone()).unwrap_or_default();
+            Some(Obstacle::Hidden { side, login })
+        }
+        (Row::Unmirrored(database), _) => Some(match database.state {
+            DatabaseState::Online | DatabaseState::Restoring | DatabaseState::Recovering => {
+                Obstacle::NotMirrored { side, other_has_session: false }
+            }
+            state => Obstacle::NotOnline { side, state },
+        }),
+    }
+}
+
+/// Only one side shows a session: nothing may move (R14), but who holds what is worth saying.
+fn alone(
+    name: &DatabaseName,
+    side: Side,
+    database: &Database,
+    mirroring: &Mirroring,
+    other: &Row,
+    pair: &Pair,
+) -> Finding {
+    let disconnected = matches!(mirroring.state, MirroringState::Disconnected | MirroringState::Suspended);
+    let away = matches!(other, Row::Dark);
+    let principal = match mirroring.role {
+        Role::Principal => Some(side),
+        // A connected mirror vouches for its partner; a disconnected one only remembers it.
+        Role::Mirror if !disconnected && away => Some(side.other()),
+        Role::Mirror => None,
+    };
+    let obstacle = match (mirroring.role, unseen(side.other(), other, pair)) {
+        (_, Some(Obstacle::NotMirrored { side, .. })) => Obstacle::NotMirrored { side, other_has_session: true },
+        (_, Some(obstacle)) if !away => obstacle,
+        (_, Some(_)) if disconnected && lost(mirroring.witness) => Obstacle::NoQuorum { side },
+        (Role::Mirror, Some(Obstacle::Dark { darkness, .. })) if disconnected => {
+            Obstacle::PrincipalLost { side: side.other(), darkness, witness: mirroring.witness }
+        }
+        (_, Some(Obstacle::Dark { side, darkness, .. })) => Obstacle::Dark { side, darkness, exposed: disconnected },
+        (_, Some(obstacle)) => obstacle,
+        (_, None) => Obstacle::Unsettled,
+    };
+    Finding {
+        name: name.clone(),
+        principal,
+        obstacle: Some(obstacle),
+        session: Some(Session { guid: mirroring.guid, role_sequence: mirroring.role_sequence }),
+        agreed: false,
+        online: mirroring.role == Role::Principal && database.state == DatabaseState::Online,
+    }
+}
+
+type Half<'a> = (&'a Server, &'a Database, &'a Mirroring);
+
+/// Both sides show a session.
+fn both(name: &DatabaseName, primary: Half, mirror: Half) -> Finding {
+    let (a, b) = (primary.2, mirror.2);
+    let finding = |principal, obstacle, agreed, online| Finding {
+        name: name.clone(),
+        principal,
+        obstacle,
+        session: (a.guid == b.guid)
+            .then_some(Session { guid: a.guid, role_sequence: a.role_sequence.max(b.role_sequence) }),
+        agreed,
+        online,
+    };
+    if a.guid != b.guid {
+        return finding(None, Some(Obstacle::GuidDiffers { primary: a.guid, mirror: b.guid }), false, false);
+    }
+    for (side, own, partner) in [(Side::Primary, a, mirror.0), (Side::Mirror, b, primary.0)] {
+        if !same_name(&own.partner_instance, &partner.name) {
+            let obstacle =
+                Obstacle::PartnerOutside { side, names: own.partner_instance.clone(), expected: partner.name.clone() };
+            return finding(None, Some(obstacle), false, false);
+        }
+    }
+    let (side, held, following) = match (a.role, b.role) {
+        (Role::Principal, Role::Mirror) => (Side::Primary, primary, mirror),
+        (Role::Mirror, Role::Principal) => (Side::Mirror, mirror, primary),
+        (Role::Principal, Role::Principal) => {
+            return finding(
+                None,
+                Some(if stale_claim(a, b) { Obstacle::Unsettled } else { Obstacle::TwoPrincipals }),
+                false,
+                false,
+            );
+        }
+        (Role::Mirror, Role::Mirror) if a.role_sequence == b.role_sequence && settled(a) && settled(b) => {
+            return finding(None, Some(Obstacle::NoPrincipal), false, false);
+        }
+        (Role::Mirror, Role::Mirror) => return finding(None, Some(Obstacle::Unsettled), false, false),
+    };
+    let online = held.1.state == DatabaseState::Online;
+    finding(Some(side), preflight(side, held, following), true, online)
+}
+
+/// The conditions of a planned failover, on complementary roles of one session (R3).
+fn preflight(side: Side, (server, database, principal): Half, (partner, _, mirror): Half) -> Option<Obstacle> {
+    use MirroringState::*;
+    if principal.safety != Safety::Full || mirror.safety != Safety::Full {
+        return Some(Obstacle::SafetyOff);
+    }
+    match (principal.state, mirror.state) {
+        (Suspended, _) | (_, Suspended) => {
+            let versions =
+                (server.version != partner.version).then(|| (server.version.clone(), partner.version.clone()));
+            return Some(Obstacle::Suspended { versions });
+        }
+        (PendingFailover, _) | (_, PendingFailover) => return Some(Obstacle::FailoverInProgress),
+        (Disconnected, Disconnected) if lost(principal.witness) => return Some(Obstacle::NoQuorum { side }),
+        (Disconnected, Disconnected) => return Some(Obstacle::Disconnected),
+        // The partners normally report one state: two different ones are a transition, or a stale read.
+        (Disconnected, _) | (_, Disconnected) => return Some(Obstacle::Unsettled),
+        (Synchronizing, _) | (_, Synchronizing) => return Some(Obstacle::Synchronizing),
+        (Unknown, _) | (_, Unknown) => return Some(Obstacle::Unsettled),
+        (Synchronized, Synchronized) => {}
+    }
+    if principal.role_sequence != mirror.role_sequence {
+        return Some(Obstacle::Unsettled);
+    }
+    if database.state != DatabaseState::Online {
+        return Some(Obstacle::NotOnline { side, state: database.state });
+    }
+    for (side, server) in [(side, server), (side.other(), partner)] {
+        if !server.endpoint.as_ref().is_some_and(|endpoint| endpoint.started && endpoint.partner) {
+            return Some(Obstacle::EndpointStopped { side, endpoint: server.endpoint.clone() });
+        }
+    }
+    None
+}
+
+fn lost(witness: WitnessLink) -> bool {
+    match witness {
+        WitnessLink::Disconnected | WitnessLink::Unknown => true,
+        WitnessLink::None | WitnessLink::Connected => false,
+    }
+}
+
+fn settled(row: &Mirroring) -> bool {
+    matches!(row.state, MirroringState::Synchronized | MirroringState::Disconnected | MirroringState::Suspended)
+}
+
+/// Two principals in two looks a moment apart are a switch caught in the middle, as long as the older claim was
+/// still connected when it was read. A true split brain is disconnected or suspended on the older side (S22).
+fn stale_claim(a: &Mirroring, b: &Mirroring) -> bool {
+    let older = if a.role_sequence <= b.role_sequence { a } else { b };
+    a.role_sequence != b.role_sequence
+        && matches!(
+            older.state,
+            MirroringState::Synchronized | MirroringState::Synchronizing | MirroringState::PendingFailover
+        )
+}
+
+/// Server names compare without case, as Windows does.
+fn same_name(a: &str, b: &str) -> bool {
+    a.eq_ignore_ascii_case(b)
+}

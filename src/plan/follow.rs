@@ -1,0 +1,176 @@
+//! The journal of a move, held against what the servers show now (R18): only looking decides, nothing is sent blindly.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::model::{Answer, Desired, Flight, Memory, Observation, Operation, OperationDatabase, Outcome, Reason};
+use crate::plan::{ATTEMPTS, Ended, Failover, Finding, judge, later, list, verdict};
+
+/// Where a move stands, for the verdict of its type.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    pub reason: Reason,
+    pub message: String,
+}
+
+pub(crate) enum Followed {
+    None,
+    Going(Progress),
+    /// A further attempt at the databases that the former one did not move.
+    Again(Operation, Vec<Failover>, Progress),
+    Over(Ended),
+}
+
+/// What the servers show of one database of the move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// Both agree on the new roles, and the new principal is ONLINE.
+    Moved,
+    /// Both agree that nothing happened since the journal was written, and a failover is possible.
+    Untouched,
+    /// The session is not the one of the journal, or it switched and is back.
+    Elsewhere,
+    /// In transition, or not seen: nothing can be said yet.
+    Open,
+}
+
+/// Pauses before a further attempt: a statement on its way gets the time to show.
+fn pause(attempt: u32) -> Duration {
+    Duration::from_secs(match attempt {
+        0 | 1 => 1,
+        2 => 5,
+        _ => 15,
+    })
+}
+
+pub(crate) fn follow(
+    desired: &Desired,
+    seen: &Observation,
+    memory: &Memory,
+    suspended: bool,
+    now: Timestamp,
+) -> Followed {
+    let Some(operation) = &memory.operation else { return Followed::None };
+    let over =
+        |outcome, detail: Option<String>| Followed::Over(Ended { operation: operation.clone(), outcome, detail });
+    let Some(wish) = desired.wishes.iter().find(|wish| wish.ty == operation.ty) else {
+        return over(Outcome::Superseded, Some(format!("{} was removed from the spec during the move", operation.ty)));
+    };
+    let Some(pair) = seen.pairs.get(wish.store) else { return Followed::None };
+    let fates: Vec<(&OperationDatabase, Finding, Fate)> = operation
+        .databases
+        .iter()
+        .map(|journal| {
+            let finding = judge(pair, &journal.name);
+            let fate = fate(operation, journal, &finding);
+            (journal, finding, fate)
+        })
+        .collect();
+    let named =
+        |wanted: Fate| list(fates.iter().filter(|(.., fate)| *fate == wanted).map(|(journal, ..)| &journal.name));
+    let any = |wanted: Fate| fates.iter().any(|(.., fate)| *fate == wanted);
+    let pending =
+        operation.databases.iter().any(|database| matches!(seen.flights.get(&database.name), Some(Flight::Sent)));
+    let way = format!("{} to the {}", operation.ty, operation.to.word());
+    let trouble = trouble(operation, seen);
+
+    if !any(Fate::Open) && !any(Fate::Untouched) && !any(Fate::Elsewhere) && !pending {
+        return over(Outcome::Succeeded, None);
+    }
+    if any(Fate::Open) || pending {
+        let open = match (named(Fate::Open), pending) {
+            (names, false) => format!("not settled yet: {names}"),
+            (names, true) if names.is_empty() => "the answer is still to come".to_owned(),
+            (names, true) => format!("under way: {names}"),
+        };
+        let moved = match named(Fate::Moved) {
+            names if names.is_empty() => String::new(),
+            names => format!("; moved: {names}"),
+        };
+        if now >= operation.deadline {
+            return Followed::Going(Progress {
+                reason: Reason::SwitchOverdue,
+                message: format!(
+                    "the move of {way} has not been seen to end within policy.switchDeadline ({open}{moved}{}). It is not sent again; look at both servers, the operator goes on watching",
+                    trouble.map(|text| format!("; {text}")).unwrap_or_default()
+                ),
+            });
+        }
+        let reason = if pending { Reason::Moving } else { Reason::Verifying };
+        return Followed::Going(Progress { reason, message: format!("moving {way} ({open}{moved})") });
+    }
+
+    // Every database is settled now: moved, untouched, or elsewhere.
+    let partly = if any(Fate::Moved) { Outcome::Partial } else { Outcome::Failed };
+    if any(Fate::Elsewhere) {
+        let what = format!("{} changed otherwise during the move", named(Fate::Elsewhere));
+        return over(if any(Fate::Moved) { Outcome::Partial } else { Outcome::Superseded }, Some(what));
+    }
+    if wish.principal != operation.to {
+        return over(
+            if any(Fate::Moved) { Outcome::Partial } else { Outcome::Superseded },
+            Some("the spec changed during the move".to_owned()),
+        );
+    }
+    if suspended || seen.conflicts.contains_key(&operation.ty) {
+        return over(partly, Some("not tried again: suspended, or in conflict with another resource".to_owned()));
+    }
+    let why = trouble.unwrap_or_else(|| "the servers show that nothing happened".to_owned());
+    if operation.attempt >= ATTEMPTS || now >= operation.deadline {
+        return over(
+            partly,
+            Some(format!("{} not moved after {} attempts: {why}", named(Fate::Untouched), operation.attempt)),
+        );
+    }
+    if now < later(operation.attempted, pause(operation.attempt)) {
+        return Followed::Going(Progress {
+            reason: Reason::Verifying,
+            message: format!(
+                "moving {way}: {} not moved by attempt {} ({why}); it is tried again",
+                named(Fate::Untouched),
+                operation.attempt
+            ),
+        });
+    }
+    let untouched: Vec<Finding> =
+        fates.iter().filter(|(.., fate)| *fate == Fate::Untouched).map(|(_, finding, _)| finding.clone()).collect();
+    let steps = verdict::failovers(seen, wish, &untouched);
+    let again = Operation { attempt: operation.attempt + 1, attempted: now, ..operation.clone() };
+    let message = format!("moving {way}: attempt {} for {} ({why})", again.attempt, named(Fate::Untouched));
+    Followed::Again(again, steps, Progress { reason: Reason::Moving, message })
+}
+
+fn fate(operation: &Operation, journal: &OperationDatabase, finding: &Finding) -> Fate {
+    let Some(session) = finding.session else { return Fate::Open };
+    if finding.agreed && session.guid != journal.guid {
+        return Fate::Elsewhere;
+    }
+    let switched = session.role_sequence > journal.role_sequence;
+    match (finding.agreed, finding.principal) {
+        (true, Some(seat)) if seat == operation.to && switched && finding.online => Fate::Moved,
+        // Role and sequence contradict each other: the two looks straddle the switch.
+        (true, Some(seat)) if seat == operation.to => Fate::Open,
+        (true, Some(_)) if switched && finding.obstacle.is_none() => Fate::Elsewhere,
+        (true, Some(_)) if !switched && finding.obstacle.is_none() => Fate::Untouched,
+        _ => Fate::Open,
+    }
+}
+
+/// What the servers answered, where it was not a plain yes.
+fn trouble(operation: &Operation, seen: &Observation) -> Option<String> {
+    let said: Vec<String> = operation
+        .databases
+        .iter()
+        .filter_map(|database| match seen.flights.get(&database.name)? {
+            Flight::Sent | Flight::Answered(Answer::Accepted) => None,
+            Flight::Answered(
+                Answer::GuardRefused { detail } | Answer::NotSent { detail } | Answer::Lost { detail },
+            ) => Some(format!("{}: {detail}", database.name)),
+            Flight::Answered(Answer::Refused { number, detail }) => {
+                Some(format!("{}: error {number}: {detail}", database.name))
+            }
+        })
+        .collect();
+    (!said.is_empty()).then(|| said.join("; "))
+}

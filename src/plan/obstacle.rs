@@ -1,0 +1,236 @@
+//! Every way in which a database is not ready to be moved, with the words for a person.
+
+use crate::model::{Dark, Darkness, DatabaseState, Endpoint, Guid, Reason, Side, WitnessLink};
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Obstacle {
+    TwoPrincipals,
+    NoPrincipal,
+    SameServer {
+        name: String,
+    },
+    GuidDiffers {
+        primary: Guid,
+        mirror: Guid,
+    },
+    PartnerOutside {
+        side: Side,
+        names: String,
+        expected: String,
+    },
+    Hidden {
+        side: Side,
+        login: String,
+    },
+    Missing {
+        side: Side,
+    },
+    NotMirrored {
+        side: Side,
+        other_has_session: bool,
+    },
+    SafetyOff,
+    NoQuorum {
+        side: Side,
+    },
+    PrincipalLost {
+        side: Side,
+        darkness: Darkness,
+        witness: WitnessLink,
+    },
+    Dark {
+        side: Side,
+        darkness: Darkness,
+        exposed: bool,
+    },
+    /// `versions`: of the principal and of the mirror, when they differ (S27).
+    Suspended {
+        versions: Option<(String, String)>,
+    },
+    Disconnected,
+    NotOnline {
+        side: Side,
+        state: DatabaseState,
+    },
+    EndpointStopped {
+        side: Side,
+        endpoint: Option<Endpoint>,
+    },
+    FailoverInProgress,
+    Unsettled,
+    Synchronizing,
+}
+
+impl Obstacle {
+    /// Lower is graver: the gravest obstacle of a type gives its reason.
+    pub fn rank(&self) -> u8 {
+        match self {
+            Obstacle::TwoPrincipals => 0,
+            Obstacle::NoPrincipal => 1,
+            Obstacle::SameServer { .. } => 2,
+            Obstacle::GuidDiffers { .. } => 3,
+            Obstacle::PartnerOutside { .. } => 4,
+            Obstacle::NoQuorum { .. } => 5,
+            Obstacle::PrincipalLost { .. } => 6,
+            Obstacle::Hidden { .. } => 7,
+            Obstacle::Missing { .. } => 8,
+            Obstacle::NotMirrored { .. } => 9,
+            Obstacle::SafetyOff => 10,
+            // A server that is merely still to be looked at must not hide a finding on the other.
+            Obstacle::Dark { darkness: Darkness { cause: Dark::NotYetLooked, .. }, .. } => 30,
+            Obstacle::Dark { .. } => 11,
+            Obstacle::Suspended { .. } => 12,
+            Obstacle::Disconnected => 13,
+            Obstacle::NotOnline { .. } => 14,
+            Obstacle::EndpointStopped { .. } => 15,
+            Obstacle::FailoverInProgress => 16,
+            Obstacle::Unsettled => 17,
+            Obstacle::Synchronizing => 18,
+        }
+    }
+
+    /// True when it makes no sense to speak of a wanted or an unwanted principal: the session itself is in question.
+    pub fn grave(&self) -> bool {
+        self.rank() <= 10
+    }
+
+    pub fn reason(&self) -> Reason {
+        match self {
+            Obstacle::TwoPrincipals => Reason::TwoPrincipals,
+            Obstacle::NoPrincipal => Reason::NoPrincipal,
+            Obstacle::SameServer { .. } | Obstacle::GuidDiffers { .. } | Obstacle::PartnerOutside { .. } => {
+                Reason::PartnerMismatch
+            }
+            Obstacle::Hidden { .. } => Reason::PermissionMissing,
+            Obstacle::Missing { .. } => Reason::DatabaseMissing,
+            Obstacle::NotMirrored { .. } => Reason::NotMirrored,
+            Obstacle::SafetyOff => Reason::SafetyOff,
+            Obstacle::NoQuorum { .. } => Reason::NoQuorum,
+            Obstacle::PrincipalLost { .. } => Reason::PrincipalLost,
+            Obstacle::Dark { darkness, .. } => dark_reason(darkness.cause),
+            Obstacle::Suspended { .. } => Reason::MirroringSuspended,
+            Obstacle::Disconnected => Reason::PartnersDisconnected,
+            Obstacle::NotOnline { .. } => Reason::DatabaseNotOnline,
+            Obstacle::EndpointStopped { .. } => Reason::EndpointStopped,
+            Obstacle::FailoverInProgress => Reason::FailoverInProgress,
+            Obstacle::Unsettled => Reason::Unsettled,
+            Obstacle::Synchronizing => Reason::Synchronizing,
+        }
+    }
+
+    /// What is the matter and the way out, in a sentence or two. `of`: the databases concerned.
+    pub fn words(&self, of: &str) -> String {
+        match self {
+            Obstacle::TwoPrincipals => format!(
+                "{of}: both servers claim the principal role (split brain). Nothing is moved. Decide which copy is right; see docs/reasons/TwoPrincipals.md"
+            ),
+            Obstacle::NoPrincipal => {
+                format!("{of}: both servers hold the mirror role, nobody serves. Nothing is moved; a DBA has to look")
+            }
+            Obstacle::SameServer { name } => {
+                format!(
+                    "primary and mirror reach the same SQL Server {name}: correct host, instance or port in spec.sql"
+                )
+            }
+            Obstacle::GuidDiffers { primary, mirror } => format!(
+                "{of}: the two servers belong to different mirroring sessions (mirroring_guid {primary} on the primary, {mirror} on the mirror): spec.sql names servers of two different pairs, or mirroring was set up anew"
+            ),
+            Obstacle::PartnerOutside { side, names, expected } => format!(
+                "{of}: the server in the {} seat mirrors with {names}, but the other seat of spec.sql is {expected}: name the two partners of one session in spec.sql",
+                side.word()
+            ),
+            Obstacle::Hidden { side, login } => format!(
+                "{of}: login {login} does not see the mirroring state on the {}: SQL Server shows a mirror database only to sysadmin. Grant sysadmin to the login on both servers",
+                side.word()
+            ),
+            Obstacle::Missing { side } => {
+                format!(
+                    "{of}: no such database on the {}: correct the name in spec.databaseTypes[].databases, or remove the type",
+                    side.word()
+                )
+            }
+            Obstacle::NotMirrored { side, other_has_session: true } => {
+                format!(
+                    "{of}: mirroring was removed on the {} while the other side still has its session: set mirroring up again",
+                    side.word()
+                )
+            }
+            Obstacle::NotMirrored { side, other_has_session: false } => {
+                format!(
+                    "{of}: not mirrored on the {}: set mirroring up (Install-CsMirrorDatabase), or remove the database from the spec",
+                    side.word()
+                )
+            }
+            Obstacle::SafetyOff => format!(
+                "{of}: transaction safety is not FULL. Lync supports synchronous mirroring only: ALTER DATABASE ... SET PARTNER SAFETY FULL"
+            ),
+            Obstacle::NoQuorum { side } => format!(
+                "{of}: the {} sees neither its partner nor the witness, so SQL Server does not serve the database. Bring back the partner or the witness",
+                side.word()
+            ),
+            Obstacle::PrincipalLost { side, darkness, witness } => {
+                let help = match witness {
+                    WitnessLink::None => {
+                        "Without a witness nobody fails over by itself: bring the principal back, or force service by hand if it is lost for good (data may be lost)"
+                    }
+                    WitnessLink::Connected => {
+                        "The witness did not fail over because the copies were not synchronized: bring the principal back, or force service by hand if it is lost for good (data may be lost)"
+                    }
+                    WitnessLink::Disconnected | WitnessLink::Unknown => "Bring the principal or the witness back",
+                };
+                format!(
+                    "{of}: the mirror lost its principal on the {}, nobody serves ({}). {help}",
+                    side.word(),
+                    darkness.detail
+                )
+            }
+            Obstacle::Dark { side, darkness, exposed } => {
+                let exposed = if *exposed { "; the principal runs exposed, without a mirror" } else { "" };
+                format!("{of}: the {} is not seen{exposed}: {}", side.word(), darkness.detail)
+            }
+            Obstacle::Suspended { versions: Some((principal, mirror)) } => format!(
+                "{of}: mirroring is SUSPENDED and the versions differ (principal {principal}, mirror {mirror}): upgrade the older server, then resume (ALTER DATABASE ... SET PARTNER RESUME)"
+            ),
+            Obstacle::Suspended { versions: None } => format!(
+                "{of}: mirroring is SUSPENDED. Find out why first: after a forced service, RESUME destroys what the old principal had not sent. Then ALTER DATABASE ... SET PARTNER RESUME on the principal"
+            ),
+            Obstacle::Disconnected => format!(
+                "{of}: the partners do not see each other (both alive, mirroring link down): mend the network or the endpoints"
+            ),
+            Obstacle::NotOnline { side, state } => {
+                format!("{of}: the database is {state} on the {}, not ONLINE", side.word())
+            }
+            Obstacle::EndpointStopped { side, endpoint: Some(endpoint) } => format!(
+                "{of}: the mirroring endpoint {} on the {} is not STARTED with role PARTNER or ALL",
+                endpoint.name,
+                side.word()
+            ),
+            Obstacle::EndpointStopped { side, endpoint: None } => {
+                format!("{of}: there is no mirroring endpoint on the {}", side.word())
+            }
+            Obstacle::FailoverInProgress => format!("{of}: a failover is under way on the servers"),
+            Obstacle::Unsettled => format!("{of}: the servers are in a transition; they are looked at again"),
+            Obstacle::Synchronizing => format!("{of}: SYNCHRONIZING, the mirror is catching up"),
+        }
+    }
+}
+
+/// Why a server is dark, as a reason.
+pub fn dark_reason(cause: Dark) -> Reason {
+    match cause {
+        Dark::NotYetLooked => Reason::NotYetObserved,
+        Dark::SecretNotFound => Reason::SecretNotFound,
+        Dark::SecretKeyMissing => Reason::SecretKeyMissing,
+        Dark::CaBundleNotFound => Reason::CaBundleNotFound,
+        Dark::CaBundleInvalid => Reason::CaBundleInvalid,
+        Dark::HostNotFound => Reason::HostNotFound,
+        Dark::InstanceNotFound => Reason::InstanceNotFound,
+        Dark::ConnectionRefused => Reason::ConnectionRefused,
+        Dark::TimedOut => Reason::ConnectionTimedOut,
+        Dark::ConnectionLost => Reason::ConnectionLost,
+        Dark::TlsFailed => Reason::TlsFailed,
+        Dark::LoginFailed => Reason::LoginFailed,
+        Dark::QueryFailed => Reason::QueryFailed,
+        Dark::ProtocolError => Reason::ProtocolError,
+    }
+}
