@@ -1,1 +1,63 @@
-//! The hands and eyes: the only TDS client.
+//! The hands and eyes: the only TDS client. It looks and it moves roles when told to; it chooses nothing, and knows no
+//! Kubernetes.
+
+mod browser;
+mod cell;
+mod endpoint;
+mod error;
+mod fail_over;
+mod hub;
+mod look;
+mod prelogin;
+mod quote;
+mod same;
+mod session;
+mod target;
+mod tls;
+mod wrap;
+
+pub use fail_over::{batch, connect_for_moves, fail_over, statement};
+pub use hub::{Counters, Hub, Watch};
+pub use look::LOOK;
+pub use quote::Unquotable;
+pub use session::Session;
+pub use target::{Deadlines, Endpoint, Login, Target, Tls};
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    pub fn target(port: u16) -> Target {
+        Target {
+            host: "127.0.0.1".into(),
+            endpoint: Endpoint::Port(port),
+            login: Login::SqlLogin { username: "lync".into(), password: "hunter2".into() },
+            tls: Tls::TrustServerCertificate,
+        }
+    }
+
+    /// A port that refuses: bound while the socket lives, so that nobody else gets it, and never listened on.
+    pub fn closed_port() -> (tokio::net::TcpSocket, u16) {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        (socket, port)
+    }
+
+    /// For servers that never answer.
+    pub fn short() -> Deadlines {
+        let brief = Duration::from_millis(150);
+        let patient = Duration::from_secs(10);
+        Deadlines {
+            resolve: patient,
+            browser: brief,
+            connect: patient,
+            prelogin: brief,
+            tls: brief,
+            login: brief,
+            batch: brief,
+        }
+    }
+}

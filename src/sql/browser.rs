@@ -1,0 +1,146 @@
+//! The SQL Browser (MC-SQLR): which TCP port a named instance listens on. Our own client, since the one in tiberius
+//! asks once and believes an answer from anywhere.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::net::UdpSocket;
+use tokio::time::timeout;
+
+pub const PORT: u16 = 1434;
+const TRIES: u32 = 3;
+const CLNT_UCAST_INST: u8 = 0x04;
+const SVR_RESP: u8 = 0x05;
+/// MC-SQLR 2.2.5: the answer about one instance.
+const LONGEST: usize = 1024 + 3;
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unanswered {
+    #[error("the SQL Browser (UDP {PORT}) did not answer, or knows no such instance")]
+    Silent,
+    /// ICMP told that nothing listens.
+    #[error("no SQL Browser listens on UDP {PORT}")]
+    Closed,
+    #[error("the SQL Browser names no TCP port: TCP is not enabled for the instance")]
+    NoTcp,
+    #[error("the SQL Browser answered with something unreadable")]
+    Unreadable,
+}
+
+/// Asks the SQL Browser at `browser` for the TCP port of `instance`: three tries within `deadline`.
+/// A Browser that does not know an instance stays silent (MC-SQLR 3.2.5.3).
+pub async fn port_of(browser: SocketAddr, instance: &str, deadline: Duration) -> Result<u16, Unanswered> {
+    let any: IpAddr = if browser.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    // Connected: the kernel drops datagrams from elsewhere, and tells of a closed port.
+    let Ok(socket) = UdpSocket::bind((any, 0)).await else { return Err(Unanswered::Silent) };
+    if socket.connect(browser).await.is_err() {
+        return Err(Unanswered::Silent);
+    }
+    let mut request = vec![CLNT_UCAST_INST];
+    request.extend_from_slice(instance.as_bytes());
+    request.push(0);
+
+    let mut outcome = Unanswered::Silent;
+    for _ in 0..TRIES {
+        if socket.send(&request).await.is_err() {
+            outcome = Unanswered::Closed;
+            continue;
+        }
+        let mut answer = [0; LONGEST];
+        match timeout(deadline / TRIES, socket.recv(&mut answer)).await {
+            Ok(Ok(length)) => return parse(&answer[..length], instance),
+            Ok(Err(_)) => outcome = Unanswered::Closed,
+            Err(_) => {}
+        }
+    }
+    Err(outcome)
+}
+
+/// `05 length "ServerName;A;InstanceName;RTC;...;tcp;49172;;"`.
+fn parse(answer: &[u8], instance: &str) -> Result<u16, Unanswered> {
+    let [SVR_RESP, low, high, text @ ..] = answer else { return Err(Unanswered::Unreadable) };
+    if text.len() != usize::from(u16::from_le_bytes([*low, *high])) {
+        return Err(Unanswered::Unreadable);
+    }
+    let text = String::from_utf8_lossy(text);
+    let body = text.split(";;").next().unwrap_or_default();
+    let fields: Vec<&str> = body.split(';').collect();
+    let mut named = None;
+    let mut port = None;
+    for pair in fields.chunks_exact(2) {
+        match pair[0] {
+            key if key.eq_ignore_ascii_case("InstanceName") => named = Some(pair[1]),
+            key if key.eq_ignore_ascii_case("tcp") => port = Some(pair[1]),
+            _ => {}
+        }
+    }
+    if !named.is_some_and(|named| named.eq_ignore_ascii_case(instance)) {
+        return Err(Unanswered::Unreadable);
+    }
+    let port = port.ok_or(Unanswered::NoTcp)?;
+    port.parse().ok().filter(|port| *port != 0).ok_or(Unanswered::Unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(text: &str) -> Vec<u8> {
+        let mut bytes = vec![SVR_RESP];
+        bytes.extend_from_slice(&u16::try_from(text.len()).unwrap().to_le_bytes());
+        bytes.extend_from_slice(text.as_bytes());
+        bytes
+    }
+
+    const USUAL: &str = "ServerName;SQL-A;InstanceName;RTC;IsClustered;No;Version;11.0.7001.0;tcp;49172;np;\\\\SQL-A\\pipe\\MSSQL$RTC\\sql\\query;;";
+
+    #[test]
+    fn the_tcp_port_is_read() {
+        assert_eq!(parse(&answer(USUAL), "RTC"), Ok(49172));
+        assert_eq!(parse(&answer(USUAL), "rtc"), Ok(49172));
+    }
+
+    #[test]
+    fn hostile_answers_are_refused() {
+        assert_eq!(parse(&[], "RTC"), Err(Unanswered::Unreadable));
+        assert_eq!(parse(&[SVR_RESP, 0xff, 0xff, b'x'], "RTC"), Err(Unanswered::Unreadable));
+        assert_eq!(parse(&[0x04, 0, 0], "RTC"), Err(Unanswered::Unreadable));
+        assert_eq!(parse(&answer(USUAL), "OTHER"), Err(Unanswered::Unreadable));
+        assert_eq!(parse(&answer("InstanceName;RTC;tcp;99999;;"), "RTC"), Err(Unanswered::Unreadable));
+        assert_eq!(parse(&answer("InstanceName;RTC;tcp;0;;"), "RTC"), Err(Unanswered::Unreadable));
+        assert_eq!(parse(&answer("InstanceName;RTC;np;x;;"), "RTC"), Err(Unanswered::NoTcp));
+        assert_eq!(parse(&answer("InstanceName;RTC;tcp"), "RTC"), Err(Unanswered::NoTcp));
+        assert_eq!(
+            parse(&answer("InstanceName;RTC;;tcp;7;;"), "RTC"),
+            Err(Unanswered::NoTcp),
+            "only the first instance"
+        );
+        let mut bytes = answer(USUAL);
+        bytes[10] = 0xff;
+        assert_eq!(parse(&bytes, "RTC"), Ok(49172), "a name in another code page");
+    }
+
+    #[tokio::test]
+    async fn a_lost_datagram_is_asked_again() {
+        let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = server.local_addr().unwrap();
+        let serve = async {
+            let mut buffer = [0; 64];
+            server.recv_from(&mut buffer).await.unwrap();
+            let (length, from) = server.recv_from(&mut buffer).await.unwrap();
+            assert_eq!(&buffer[..length], b"\x04RTC\0");
+            server.send_to(&answer(USUAL), from).await.unwrap();
+        };
+        let (port, ()) = tokio::join!(port_of(address, "RTC", Duration::from_millis(600)), serve);
+        assert_eq!(port, Ok(49172));
+    }
+
+    #[tokio::test]
+    async fn silence_and_a_closed_port_are_told_apart() {
+        let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = silent.local_addr().unwrap();
+        assert_eq!(port_of(address, "RTC", Duration::from_millis(30)).await, Err(Unanswered::Silent));
+        drop(silent);
+        assert_eq!(port_of(address, "RTC", Duration::from_secs(3)).await, Err(Unanswered::Closed));
+    }
+}

@@ -1,0 +1,125 @@
+//! From a target to a TCP connection: DNS, SQL Browser, dial. No TDS here.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::model::{Dark, Darkness};
+use crate::sql::browser::{self, Unanswered};
+use crate::sql::error::{self, Phase};
+use crate::sql::{Deadlines, Endpoint, Target};
+
+/// Where the instance listens, in the order in which the addresses are tried. Never empty.
+pub async fn resolve(target: &Target, deadlines: &Deadlines) -> Result<Vec<SocketAddr>, Darkness> {
+    let hosts = lookup(target, deadlines.resolve).await?;
+    let Endpoint::Instance(instance) = &target.endpoint else {
+        let Endpoint::Port(port) = target.endpoint else { return Ok(Vec::new()) };
+        return Ok(hosts.into_iter().map(|host| SocketAddr::new(host, port)).collect());
+    };
+    let share = share(deadlines.browser, hosts.len());
+    let mut outcome = Unanswered::Silent;
+    for host in hosts {
+        match browser::port_of(SocketAddr::new(host, browser::PORT), instance, share).await {
+            Ok(port) => return Ok(vec![SocketAddr::new(host, port)]),
+            Err(unanswered) => outcome = unanswered,
+        }
+    }
+    Err(error::dark(Dark::InstanceNotFound, format!("No port is known for {}: {outcome}.", target.address())))
+}
+
+async fn lookup(target: &Target, deadline: Duration) -> Result<Vec<IpAddr>, Darkness> {
+    let not_found = || error::dark(Dark::HostNotFound, format!("DNS knows no address for {:?}.", target.host));
+    match timeout(deadline, tokio::net::lookup_host((target.host.as_str(), 0))).await {
+        Err(_) => Err(error::timed_out(&target.address(), Phase::Resolve, deadline)),
+        Ok(Err(_)) => Err(not_found()),
+        Ok(Ok(found)) => {
+            let hosts: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+            if hosts.is_empty() { Err(not_found()) } else { Ok(hosts) }
+        }
+    }
+}
+
+/// Dials the addresses one after the other, each with an equal share of the deadline.
+pub async fn dial(target: &Target, addresses: &[SocketAddr], deadline: Duration) -> Result<TcpStream, Darkness> {
+    let share = share(deadline, addresses.len());
+    let mut outcome = error::timed_out(&target.address(), Phase::Connect, deadline);
+    for address in addresses {
+        match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                tune(&stream).map_err(|e| error::io(&target.address(), Phase::Connect, &e))?;
+                return Ok(stream);
+            }
+            // A refusal says more than silence, and DNS may turn the order of the addresses at any look.
+            Ok(Err(e)) if outcome.cause != Dark::ConnectionRefused => {
+                outcome = error::io(&target.address(), Phase::Connect, &e);
+            }
+            Ok(Err(_)) | Err(_) => {}
+        }
+    }
+    Err(outcome)
+}
+
+fn share(whole: Duration, parts: usize) -> Duration {
+    whole / u32::try_from(parts.max(1)).unwrap_or(u32::MAX)
+}
+
+/// A peer that vanished without a word is noticed within half a minute, also between looks.
+fn tune(stream: &TcpStream) -> std::io::Result<()> {
+    let keepalive =
+        TcpKeepalive::new().with_time(Duration::from_secs(15)).with_interval(Duration::from_secs(5)).with_retries(3);
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(Duration::from_secs(20)))?;
+    stream.set_nodelay(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::sql::tests::{closed_port, target};
+
+    #[tokio::test]
+    async fn a_closed_port_is_refused() {
+        let (_socket, port) = closed_port();
+        let address = (Ipv4Addr::LOCALHOST, port).into();
+        let target = target(port);
+        let darkness = dial(&target, &[address], Duration::from_secs(10)).await.unwrap_err();
+        assert_eq!(darkness.cause, Dark::ConnectionRefused);
+        assert!(darkness.detail.contains(&target.address()), "{}", darkness.detail);
+    }
+
+    #[tokio::test]
+    async fn the_second_address_is_tried() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let open = listener.local_addr().unwrap();
+        let (_socket, port) = closed_port();
+        let closed = (Ipv4Addr::LOCALHOST, port).into();
+        assert!(dial(&target(open.port()), &[closed, open], Duration::from_secs(10)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_unknown_host_is_not_found() {
+        let mut target = target(1433);
+        target.host = "sql a.invalid".into();
+        let darkness = resolve(&target, &Deadlines::default()).await.unwrap_err();
+        assert_eq!(darkness.cause, Dark::HostNotFound);
+    }
+
+    #[tokio::test]
+    async fn an_instance_without_a_browser_is_not_found() {
+        let mut target = target(1433);
+        target.host = "127.73.14.34".into();
+        target.endpoint = Endpoint::Instance("RTC".into());
+        let darkness = resolve(&target, &Deadlines::default()).await.unwrap_err();
+        assert_eq!(darkness.cause, Dark::InstanceNotFound);
+        assert!(darkness.detail.contains("127.73.14.34\\RTC"), "{}", darkness.detail);
+    }
+}

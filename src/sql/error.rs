@@ -1,0 +1,135 @@
+//! Failures as `Darkness`: one sentence each, for a person, without secrets and without numbers that change from look
+//! to look (they end up in the status). What follows from a failure is decided elsewhere.
+
+use std::time::Duration;
+
+use tiberius::error::{Error, IoErrorKind};
+
+use crate::model::{Dark, Darkness};
+
+/// Where a connection stands when something goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
+pub enum Phase {
+    #[strum(to_string = "the DNS lookup")]
+    Resolve,
+    #[strum(to_string = "the TCP connection")]
+    Connect,
+    #[strum(to_string = "the TDS prelogin")]
+    Prelogin,
+    #[strum(to_string = "the TLS handshake")]
+    Tls,
+    #[strum(to_string = "the login")]
+    Login,
+    #[strum(to_string = "the look")]
+    Look,
+}
+
+pub fn dark(cause: Dark, detail: String) -> Darkness {
+    Darkness { cause, detail }
+}
+
+pub fn timed_out(address: &str, phase: Phase, waited: Duration) -> Darkness {
+    dark(Dark::TimedOut, format!("{phase} of {address} did not finish within {waited:?}."))
+}
+
+pub fn lost(address: &str, phase: Phase) -> Darkness {
+    dark(Dark::ConnectionLost, format!("{address} closed the connection during {phase}."))
+}
+
+pub fn nonsense(address: &str, phase: Phase, what: impl std::fmt::Display) -> Darkness {
+    dark(Dark::ProtocolError, format!("{address} did not answer as SQL Server does during {phase}: {what}."))
+}
+
+/// An error of a phase that speaks raw bytes.
+pub fn io(address: &str, phase: Phase, error: &std::io::Error) -> Darkness {
+    io_kind(address, phase, error.kind())
+}
+
+fn io_kind(address: &str, phase: Phase, kind: IoErrorKind) -> Darkness {
+    match kind {
+        IoErrorKind::ConnectionRefused => {
+            dark(Dark::ConnectionRefused, format!("{address} refused the TCP connection: nothing listens there."))
+        }
+        IoErrorKind::TimedOut => {
+            dark(Dark::TimedOut, format!("{phase} of {address} timed out: the network gave the connection up."))
+        }
+        IoErrorKind::HostUnreachable | IoErrorKind::NetworkUnreachable => {
+            dark(Dark::TimedOut, format!("{phase} of {address} failed: there is no route to the host."))
+        }
+        _ => lost(address, phase),
+    }
+}
+
+/// An error that tiberius met in the login.
+pub fn login(address: &str, username: &str, error: &Error, deadline: Duration) -> Darkness {
+    let Error::Server(token) = error else { return tds(address, Phase::Login, error, deadline) };
+    let number = token.code();
+    let why = match number {
+        18456 => "the name or the password is wrong, or the login may not connect".to_owned(),
+        18452 => "the server takes Windows logins only, or the login is from an untrusted domain".to_owned(),
+        18470 => "the login is disabled".to_owned(),
+        18486 => "the login is locked out".to_owned(),
+        18487 => "the password has expired".to_owned(),
+        18488 => "the password must be changed first".to_owned(),
+        _ => token.message().trim().trim_end_matches('.').to_owned(),
+    };
+    dark(Dark::LoginFailed, format!("{address} refused the login {username:?} with error {number}: {why}."))
+}
+
+/// An error that tiberius met after the login.
+pub fn look(address: &str, error: &Error, deadline: Duration) -> Darkness {
+    match error {
+        Error::Server(token) if token.class() < FATAL => dark(
+            Dark::QueryFailed,
+            format!("{address} answered the look with error {}: {}", token.code(), token.message().trim()),
+        ),
+        Error::Server(token) => dark(
+            Dark::ConnectionLost,
+            format!("{address} ended the connection with error {}: {}", token.code(), token.message().trim()),
+        ),
+        other => tds(address, Phase::Look, other, deadline),
+    }
+}
+
+/// From this severity on the server has ended the connection ("Database Engine Error Severities").
+pub const FATAL: u8 = 20;
+
+fn tds(address: &str, phase: Phase, error: &Error, deadline: Duration) -> Darkness {
+    match error {
+        Error::Io { kind: IoErrorKind::TimedOut, .. } => timed_out(address, phase, deadline),
+        Error::Io { kind: IoErrorKind::InvalidData, message } => nonsense(address, phase, message),
+        Error::Io { kind, .. } => io_kind(address, phase, *kind),
+        Error::Routing { .. } => nonsense(address, phase, "it redirects to another server"),
+        other => nonsense(address, phase, other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn details_are_sentences_that_name_phase_and_address() {
+        let waited = Duration::from_secs(10);
+        let darkness = timed_out("sql-a,1433", Phase::Tls, waited);
+        assert_eq!(darkness.cause, Dark::TimedOut);
+        assert_eq!(darkness.detail, "the TLS handshake of sql-a,1433 did not finish within 10s.");
+        let refused = std::io::Error::from(IoErrorKind::ConnectionRefused);
+        assert_eq!(io("sql-a,1433", Phase::Connect, &refused).cause, Dark::ConnectionRefused);
+        let reset = std::io::Error::from(IoErrorKind::ConnectionReset);
+        assert_eq!(io("sql-a,1433", Phase::Look, &reset).cause, Dark::ConnectionLost);
+    }
+
+    #[test]
+    fn errors_of_the_wire_are_told_apart() {
+        let waited = Duration::from_secs(10);
+        let eof = Error::Io { kind: IoErrorKind::UnexpectedEof, message: "No more packets in the wire".into() };
+        assert_eq!(look("a,1", &eof, waited).cause, Dark::ConnectionLost);
+        assert_eq!(login("a,1", "lync", &eof, waited).cause, Dark::ConnectionLost);
+        let slow = Error::Io { kind: IoErrorKind::TimedOut, message: "slow".into() };
+        assert_eq!(look("a,1", &slow, waited).cause, Dark::TimedOut);
+        let routing = Error::Routing { host: "b".into(), port: 1 };
+        assert_eq!(login("a,1", "lync", &routing, waited).cause, Dark::ProtocolError);
+        assert_eq!(look("a,1", &Error::Utf16, waited).cause, Dark::ProtocolError);
+    }
+}

@@ -1,0 +1,148 @@
+//! The guarded failover of one database: its text, and what the answer means. Whether to send it is decided elsewhere.
+
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use tiberius::error::Error;
+
+use crate::model::{Answer, Darkness};
+use crate::plan::Failover;
+use crate::sql::error::FATAL;
+use crate::sql::session::Failure;
+use crate::sql::{Deadlines, Session, Target, Unquotable, endpoint, quote};
+
+/// `RAISERROR` with a text always has this number ("RAISERROR").
+const RAISED: u32 = 50_000;
+/// The state by which our own guard is known.
+const GUARD: u8 = 77;
+const GUARD_PREFIX: &str = "lync-mirror guard:";
+/// "The remote server did not respond within the timeout": the statement may or may not have completed.
+const NO_ANSWER_FROM_PARTNER: u32 = 1421;
+
+/// The statement itself, as people read it in the status ("ALTER DATABASE Database Mirroring").
+pub fn statement(step: &Failover) -> String {
+    render(step).unwrap_or_else(|e| format!("-- no statement for {:?}: {e}", step.database.as_str()))
+}
+
+fn render(step: &Failover) -> Result<String, Unquotable> {
+    Ok(format!("ALTER DATABASE {} SET PARTNER FAILOVER", quote::identifier(step.database.as_str())?))
+}
+
+/// What is sent: the statement, behind a guard that the server itself evaluates (rule 4 of the design). The statement
+/// is issued only if everything is still as it was when the move was planned.
+pub fn batch(step: &Failover) -> Result<String, Unquotable> {
+    let Failover { database, on: _, server, partner, guid, role_sequence } = step;
+    let statement = render(step)?;
+    let database = quote::literal(database.as_str())?;
+    let server = quote::literal(server)?;
+    let partner = quote::literal(partner)?;
+    Ok(format!(
+        "SET NOCOUNT ON;
+DECLARE @server nvarchar(128), @role int, @state int, @safety int, @sequence int, @online int, @guid nvarchar(36), @partner nvarchar(128);
+SET @server = CAST(SERVERPROPERTY('ServerName') AS nvarchar(128));
+SELECT @role = m.mirroring_role, @state = m.mirroring_state, @safety = m.mirroring_safety_level, @sequence = m.mirroring_role_sequence, @online = d.state, @guid = CAST(m.mirroring_guid AS nvarchar(36)), @partner = m.mirroring_partner_instance
+ FROM sys.databases AS d JOIN sys.database_mirroring AS m ON m.database_id = d.database_id
+ WHERE d.name = {database};
+IF DB_NAME() = N'master' AND @server = {server} AND @role = 1 AND @state = 4 AND @safety = 2 AND @sequence = {role_sequence} AND @online = 0 AND @guid = N'{guid}' AND @partner = {partner}
+ {statement}
+ELSE
+ RAISERROR (N'{GUARD_PREFIX} nothing was done; role %d (1), state %d (4), safety %d (2), role sequence %d (%d), database state %d (0), server %s, partner %s, guid %s', 16, {GUARD}, @role, @state, @safety, @sequence, {role_sequence}, @online, @server, @partner, @guid);"
+    ))
+}
+
+/// Opens `count` sessions at once, before anything is sent, so that all statements of a type start together.
+/// One that fails fails all.
+pub async fn connect_for_moves(target: &Target, count: usize, deadlines: &Deadlines) -> Result<Vec<Session>, Darkness> {
+    let addresses = endpoint::resolve(target, deadlines).await?;
+    try_join_all((0..count).map(|_| Session::open_at(target, &addresses, deadlines))).await
+}
+
+/// Sends the guarded batch and waits for its answer. The session is used up. After `Accepted` as after `Lost` only a
+/// look tells what happened: the statement may succeed and fail afterwards ("ALTER DATABASE Database Mirroring").
+pub async fn fail_over(session: Session, step: &Failover, deadline: Duration) -> Answer {
+    let batch = match batch(step) {
+        Ok(batch) => batch,
+        Err(e) => return Answer::NotSent { detail: format!("Nothing was sent for {}: {e}.", step.database) },
+    };
+    match session.ask(&batch, deadline).await {
+        Ok(_) => Answer::Accepted,
+        Err(failure) => interpret(&failure, deadline),
+    }
+}
+
+fn interpret(failure: &Failure, deadline: Duration) -> Answer {
+    match failure {
+        Failure::TimedOut => Answer::Lost { detail: format!("The server did not answer within {deadline:?}.") },
+        Failure::Tds(Error::Server(token)) => {
+            let (number, text) = (token.code(), token.message().trim());
+            if number == RAISED && token.state() == GUARD && text.starts_with(GUARD_PREFIX) {
+                Answer::GuardRefused { detail: text.to_owned() }
+            } else if token.class() >= FATAL || number == NO_ANSWER_FROM_PARTNER {
+                Answer::Lost { detail: format!("Error {number}: {text}") }
+            } else {
+                Answer::Refused { number, detail: text.to_owned() }
+            }
+        }
+        Failure::Tds(Error::Io { .. }) => {
+            Answer::Lost { detail: "The connection broke before the server answered.".into() }
+        }
+        Failure::Tds(other) => Answer::Lost { detail: format!("The answer could not be read: {other}.") },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tiberius::error::IoErrorKind;
+
+    use super::*;
+    use crate::model::{DatabaseName, Guid, Side};
+
+    fn step(database: &str) -> Failover {
+        Failover {
+            database: DatabaseName::new(database),
+            on: Side::Primary,
+            server: "SQL-A\\RTC".into(),
+            partner: "SQL-B\\RTC".into(),
+            guid: Guid([0xab; 16]),
+            role_sequence: 7,
+        }
+    }
+
+    #[test]
+    fn the_batch_is_rendered_to_the_letter() {
+        let golden = include_str!("golden/fail_over.sql");
+        assert_eq!(batch(&step("rtcxds")).unwrap(), golden.trim_end());
+        assert_eq!(statement(&step("rtcxds")), "ALTER DATABASE [rtcxds] SET PARTNER FAILOVER");
+    }
+
+    #[test]
+    fn hostile_names_stay_inside_their_delimiters() {
+        let text = batch(&step("a]; DROP DATABASE [x]--'é𝕏")).unwrap();
+        assert!(text.contains("ALTER DATABASE [a]]; DROP DATABASE [x]]--'é𝕏] SET PARTNER FAILOVER\n"), "{text}");
+        assert!(text.contains("WHERE d.name = N'a]; DROP DATABASE [x]--''é𝕏';"), "{text}");
+        let hostile = Failover { server: "x' OR 1=1 --".into(), partner: "y''z".into(), ..step("rtcxds") };
+        let text = batch(&hostile).unwrap();
+        assert!(text.contains("@server = N'x'' OR 1=1 --' AND"), "{text}");
+        assert!(text.contains("@partner = N'y''''z'\n"), "{text}");
+        assert!(batch(&step(&"]".repeat(128))).is_ok());
+    }
+
+    #[test]
+    fn names_that_no_server_has_are_not_rendered() {
+        assert_eq!(batch(&step("a\0b")), Err(Unquotable::Nul));
+        assert_eq!(batch(&step(&"x".repeat(129))), Err(Unquotable::TooLong));
+        assert_eq!(batch(&Failover { partner: String::new(), ..step("rtcxds") }), Err(Unquotable::Empty));
+        assert!(statement(&step(&"x".repeat(129))).starts_with("-- no statement"));
+        assert!(!statement(&step("a\0b")).contains('\0'));
+    }
+
+    #[test]
+    fn whatever_leaves_the_outcome_open_is_lost() {
+        let deadline = Duration::from_secs(300);
+        let lost = |failure| matches!(interpret(&failure, deadline), Answer::Lost { .. });
+        assert!(lost(Failure::TimedOut));
+        assert!(lost(Failure::Tds(Error::Io { kind: IoErrorKind::UnexpectedEof, message: "eof".into() })));
+        assert!(lost(Failure::Tds(Error::Protocol("nonsense".into()))));
+        assert!(lost(Failure::Tds(Error::Utf16)));
+    }
+}

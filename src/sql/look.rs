@@ -1,0 +1,183 @@
+//! The one batch of a look, and its rows as a `Server`. It judges nothing that it sees.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tiberius::Row;
+
+use crate::model::{
+    Darkness, Database, DatabaseName, DatabaseState, Endpoint, Mirroring, MirroringState, Role, Safety, Server,
+    WitnessLink, Witnessed,
+};
+use crate::sql::cell::{guid, integer, present, text};
+use crate::sql::error::{self, Phase};
+use crate::sql::session::{Failure, Session};
+
+/// Everything about an instance in one round trip. Legal from SQL Server 2008 R2 on ("sys.database_mirroring",
+/// "sys.database_mirroring_endpoints", "sys.database_mirroring_witnesses", "SQL Server, Database Mirroring Object").
+pub const LOOK: &str = "\
+SET NOCOUNT ON;
+SELECT CAST(SERVERPROPERTY('ServerName') AS nvarchar(128)) AS server_name,
+ CAST(SERVERPROPERTY('ProductVersion') AS nvarchar(128)) AS product_version,
+ CAST(SERVERPROPERTY('Edition') AS nvarchar(128)) AS edition,
+ SUSER_SNAME() AS login_name, DB_NAME() AS database_name,
+ IS_SRVROLEMEMBER('sysadmin') AS is_sysadmin,
+ HAS_PERMS_BY_NAME(NULL, NULL, 'VIEW SERVER STATE') AS can_view_server_state,
+ HAS_PERMS_BY_NAME(NULL, NULL, 'VIEW ANY DATABASE') AS can_view_any_database;
+SELECT d.name, d.state, d.recovery_model, d.log_reuse_wait,
+ m.mirroring_guid, m.mirroring_state, m.mirroring_role, m.mirroring_role_sequence, m.mirroring_safety_level,
+ m.mirroring_partner_name, m.mirroring_partner_instance, m.mirroring_witness_name, m.mirroring_witness_state,
+ m.mirroring_connection_timeout
+ FROM sys.databases AS d LEFT JOIN sys.database_mirroring AS m ON m.database_id = d.database_id
+ ORDER BY d.name;
+SELECT e.name, e.state, e.role, t.port
+ FROM sys.database_mirroring_endpoints AS e LEFT JOIN sys.tcp_endpoints AS t ON t.endpoint_id = e.endpoint_id;
+SELECT w.database_name, w.principal_server_name, w.mirror_server_name, w.role_sequence_number, w.mirroring_guid,
+ w.partner_sync_state_desc
+ FROM sys.database_mirroring_witnesses AS w;
+IF HAS_PERMS_BY_NAME(NULL, NULL, 'VIEW SERVER STATE') = 1
+ SELECT RTRIM(c.counter_name) AS counter_name, RTRIM(c.instance_name) AS database_name, c.cntr_value
+ FROM sys.dm_os_performance_counters AS c
+ WHERE c.object_name LIKE N'%:Database Mirroring%'
+ AND c.counter_name IN (N'Redo Queue KB', N'Log Send Queue KB', N'Redo Bytes/sec')
+ELSE
+ SELECT N'' AS counter_name, N'' AS database_name, CAST(0 AS bigint) AS cntr_value WHERE 1 = 0;";
+
+/// One look over a session, which comes back if it may be used again. `address` is for the details.
+pub async fn look(session: Session, address: &str, deadline: Duration) -> Result<(Session, Server), Darkness> {
+    let (session, results) = session.ask(LOOK, deadline).await.map_err(|failure| match failure {
+        Failure::TimedOut => error::timed_out(address, Phase::Look, deadline),
+        Failure::Tds(e) => error::look(address, &e, deadline),
+    })?;
+    let server = read(&results).map_err(|what| error::nonsense(address, Phase::Look, what))?;
+    Ok((session, server))
+}
+
+fn read(results: &[Vec<Row>]) -> Result<Server, String> {
+    let [properties, databases, endpoints, witnessed, counters] = results else {
+        return Err(format!("{} result sets instead of 5", results.len()));
+    };
+    let [properties] = properties.as_slice() else { return Err("not one row of server properties".into()) };
+    let words = |column| present(text(properties, column)?, column);
+    let holds = |column| Ok::<_, String>(integer(properties, column)? == Some(1));
+
+    let mut databases = databases.iter().map(database).collect::<Result<BTreeMap<_, _>, _>>()?;
+    for row in counters {
+        count(row, &mut databases)?;
+    }
+    Ok(Server {
+        name: words("server_name")?,
+        version: words("product_version")?,
+        edition: text(properties, "edition")?.unwrap_or_default(),
+        login: text(properties, "login_name")?.unwrap_or_default(),
+        sysadmin: holds("is_sysadmin")?,
+        view_server_state: holds("can_view_server_state")?,
+        view_any_database: holds("can_view_any_database")?,
+        endpoint: endpoints.first().map(endpoint).transpose()?,
+        databases,
+        witnessed: witnessed.iter().map(witness).collect::<Result<_, _>>()?,
+    })
+}
+
+fn database(row: &Row) -> Result<(DatabaseName, Database), String> {
+    let name = DatabaseName::new(present(text(row, "name")?, "name")?);
+    let state = state(integer(row, "state")?);
+    Ok((name, Database { state, mirroring: mirroring(row)?, redo_queue_kb: None, send_queue_kb: None }))
+}
+
+/// `sys.databases.state`; NULL for a database that is just being closed.
+fn state(number: Option<i64>) -> DatabaseState {
+    match number {
+        Some(0) => DatabaseState::Online,
+        Some(1) => DatabaseState::Restoring,
+        Some(2) => DatabaseState::Recovering,
+        Some(3) => DatabaseState::RecoveryPending,
+        Some(4) => DatabaseState::Suspect,
+        Some(5) => DatabaseState::Emergency,
+        Some(6) => DatabaseState::Offline,
+        _ => DatabaseState::Unknown,
+    }
+}
+
+fn mirroring(row: &Row) -> Result<Option<Mirroring>, String> {
+    let state = integer(row, "mirroring_state")?;
+    let role = integer(row, "mirroring_role")?;
+    let sequence = integer(row, "mirroring_role_sequence")?;
+    let safety = integer(row, "mirroring_safety_level")?;
+    let witness_state = integer(row, "mirroring_witness_state")?;
+    let witness_name = text(row, "mirroring_witness_name")?;
+    let partner_name = text(row, "mirroring_partner_name")?.unwrap_or_default();
+    let partner_instance = text(row, "mirroring_partner_instance")?.unwrap_or_default();
+    let guid = guid(row, "mirroring_guid")?;
+    // The columns are NULL together; a row with holes tells nothing one could rely on.
+    let (Some(guid), Some(state), Some(role), Some(sequence)) = (guid, state, role, sequence) else { return Ok(None) };
+    Ok(Some(Mirroring {
+        guid,
+        state: match state {
+            0 => MirroringState::Suspended,
+            1 => MirroringState::Disconnected,
+            2 => MirroringState::Synchronizing,
+            3 => MirroringState::PendingFailover,
+            4 => MirroringState::Synchronized,
+            _ => MirroringState::Unknown,
+        },
+        role: match role {
+            1 => Role::Principal,
+            2 => Role::Mirror,
+            other => return Err(format!("{other} is no mirroring_role")),
+        },
+        role_sequence: i32::try_from(sequence).map_err(|_| "mirroring_role_sequence is no int")?,
+        safety: match safety {
+            Some(1) => Safety::Off,
+            Some(2) => Safety::Full,
+            _ => Safety::Unknown,
+        },
+        partner_name,
+        partner_instance,
+        witness: match (witness_name.is_none_or(|name| name.is_empty()), witness_state) {
+            (true, _) => WitnessLink::None,
+            (false, Some(1)) => WitnessLink::Connected,
+            (false, Some(2)) => WitnessLink::Disconnected,
+            (false, _) => WitnessLink::Unknown,
+        },
+    }))
+}
+
+fn endpoint(row: &Row) -> Result<Endpoint, String> {
+    Ok(Endpoint {
+        name: present(text(row, "name")?, "name")?,
+        started: integer(row, "state")? == Some(0),
+        partner: matches!(integer(row, "role")?, Some(1 | 3)),
+        port: integer(row, "port")?.and_then(|port| i32::try_from(port).ok()),
+    })
+}
+
+fn witness(row: &Row) -> Result<Witnessed, String> {
+    let words = |column| present(text(row, column)?, column);
+    let sequence = present(integer(row, "role_sequence_number")?, "role_sequence_number")?;
+    Ok(Witnessed {
+        database: DatabaseName::new(words("database_name")?),
+        guid: present(guid(row, "mirroring_guid")?, "mirroring_guid")?,
+        principal: words("principal_server_name")?,
+        mirror: text(row, "mirror_server_name")?.unwrap_or_default(),
+        role_sequence: i32::try_from(sequence).map_err(|_| "role_sequence_number is no int")?,
+    })
+}
+
+fn count(row: &Row, databases: &mut BTreeMap<DatabaseName, Database>) -> Result<(), String> {
+    let counter = text(row, "counter_name")?.unwrap_or_default();
+    let name = DatabaseName::new(text(row, "database_name")?.unwrap_or_default());
+    let value = integer(row, "cntr_value")?;
+    // `_Total` is no database.
+    let Some(database) = databases.get_mut(&name) else { return Ok(()) };
+    match counter.trim_end() {
+        "Redo Queue KB" => database.redo_queue_kb = value,
+        "Log Send Queue KB" => database.send_queue_kb = value,
+        _ => {}
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "look_tests.rs"]
+mod tests;

@@ -1,0 +1,192 @@
+//! Rows as SQL Server sends them, NULLs and other types included, against `read`.
+
+use tiberius::{ColumnData, ColumnType, Row};
+
+use super::*;
+use crate::model::Guid;
+
+type Cells = Vec<(&'static str, ColumnData<'static>)>;
+
+fn row(cells: Cells) -> Row {
+    cells.into_iter().fold(Row::builder(), |row, (name, data)| row.column(name, ColumnType::Null, data)).build()
+}
+
+fn words(text: &'static str) -> ColumnData<'static> {
+    ColumnData::String(Some(text.into()))
+}
+
+fn tiny(number: u8) -> ColumnData<'static> {
+    ColumnData::U8(Some(number))
+}
+
+fn int(number: i32) -> ColumnData<'static> {
+    ColumnData::I32(Some(number))
+}
+
+const GUID: [u8; 16] = [0x5f; 16];
+
+fn properties() -> Cells {
+    vec![
+        ("server_name", words("SQL-A\\RTC")),
+        ("product_version", words("11.0.7001.0")),
+        ("edition", words("Standard Edition (64-bit)")),
+        ("login_name", words("lync")),
+        ("database_name", words("master")),
+        ("is_sysadmin", int(1)),
+        ("can_view_server_state", int(0)),
+        ("can_view_any_database", ColumnData::I32(None)),
+    ]
+}
+
+fn mirrored() -> Cells {
+    vec![
+        ("name", words("rtcxds")),
+        ("state", tiny(0)),
+        ("mirroring_guid", ColumnData::Guid(Some(tiberius::Uuid::from_bytes(GUID)))),
+        ("mirroring_state", tiny(4)),
+        ("mirroring_role", tiny(1)),
+        ("mirroring_role_sequence", int(7)),
+        ("mirroring_safety_level", tiny(2)),
+        ("mirroring_partner_name", words("TCP://sql-b:5022")),
+        ("mirroring_partner_instance", words("SQL-B\\RTC")),
+        ("mirroring_witness_name", words("TCP://sql-w:5022")),
+        ("mirroring_witness_state", tiny(1)),
+    ]
+}
+
+fn with(mut cells: Cells, column: &str, data: ColumnData<'static>) -> Cells {
+    cells.iter_mut().filter(|(name, _)| *name == column).for_each(|cell| cell.1 = data.clone());
+    cells
+}
+
+fn server(database: Cells) -> Result<Server, String> {
+    read(&[vec![row(properties())], vec![row(database)], vec![], vec![], vec![]])
+}
+
+fn only(database: Cells) -> Database {
+    server(database).unwrap().databases.into_values().next().unwrap()
+}
+
+#[test]
+fn a_mirrored_database_is_read() {
+    let server = server(mirrored()).unwrap();
+    assert_eq!(server.name, "SQL-A\\RTC");
+    assert!(server.sysadmin && !server.view_server_state && !server.view_any_database);
+    let database = &server.databases[&DatabaseName::new("RTCXDS")];
+    assert_eq!(database.state, DatabaseState::Online);
+    let expected = Mirroring {
+        guid: Guid(GUID),
+        state: MirroringState::Synchronized,
+        role: Role::Principal,
+        role_sequence: 7,
+        safety: Safety::Full,
+        partner_name: "TCP://sql-b:5022".into(),
+        partner_instance: "SQL-B\\RTC".into(),
+        witness: WitnessLink::Connected,
+    };
+    assert_eq!(database.mirroring, Some(expected));
+}
+
+#[test]
+fn null_columns_are_no_mirroring() {
+    let null = |column| with(mirrored(), column, ColumnData::U8(None));
+    assert_eq!(only(null("mirroring_role")).mirroring, None);
+    assert_eq!(only(with(mirrored(), "mirroring_guid", ColumnData::Guid(None))).mirroring, None);
+    assert_eq!(only(with(mirrored(), "mirroring_guid", ColumnData::I32(None))).mirroring, None);
+    assert_eq!(only(null("mirroring_role_sequence")).mirroring, None);
+}
+
+#[test]
+fn numbers_have_the_meaning_of_the_catalog() {
+    let state = |number| only(with(mirrored(), "mirroring_state", tiny(number))).mirroring.unwrap().state;
+    assert_eq!(
+        [0, 1, 2, 3, 4, 5, 6].map(state),
+        [
+            MirroringState::Suspended,
+            MirroringState::Disconnected,
+            MirroringState::Synchronizing,
+            MirroringState::PendingFailover,
+            MirroringState::Synchronized,
+            MirroringState::Unknown,
+            MirroringState::Unknown,
+        ]
+    );
+    let state = |number| only(with(mirrored(), "state", tiny(number))).state;
+    assert_eq!(
+        [0, 1, 2, 3, 4, 5, 6, 7].map(state),
+        [
+            DatabaseState::Online,
+            DatabaseState::Restoring,
+            DatabaseState::Recovering,
+            DatabaseState::RecoveryPending,
+            DatabaseState::Suspect,
+            DatabaseState::Emergency,
+            DatabaseState::Offline,
+            DatabaseState::Unknown,
+        ]
+    );
+    let safety = |number| only(with(mirrored(), "mirroring_safety_level", tiny(number))).mirroring.unwrap().safety;
+    assert_eq!([0, 1, 2].map(safety), [Safety::Unknown, Safety::Off, Safety::Full]);
+}
+
+#[test]
+fn no_witness_has_two_encodings() {
+    let witness = |name| only(with(mirrored(), "mirroring_witness_name", name)).mirroring.unwrap().witness;
+    assert_eq!(witness(ColumnData::String(None)), WitnessLink::None);
+    assert_eq!(witness(words("")), WitnessLink::None);
+    let state = |data| only(with(mirrored(), "mirroring_witness_state", data)).mirroring.unwrap().witness;
+    assert_eq!(state(tiny(2)), WitnessLink::Disconnected);
+    assert_eq!(state(tiny(0)), WitnessLink::Unknown);
+    assert_eq!(state(ColumnData::U8(None)), WitnessLink::Unknown);
+}
+
+#[test]
+fn int_is_taken_for_tinyint() {
+    assert_eq!(only(with(mirrored(), "mirroring_role", int(2))).mirroring.unwrap().role, Role::Mirror);
+    assert_eq!(only(with(mirrored(), "state", ColumnData::I16(Some(1)))).state, DatabaseState::Restoring);
+}
+
+#[test]
+fn endpoint_witnessed_and_counters_are_read() {
+    let endpoint = row(vec![("name", words("Mirroring")), ("state", tiny(0)), ("role", tiny(3)), ("port", int(5022))]);
+    let witnessed = row(vec![
+        ("database_name", words("rtcab")),
+        ("principal_server_name", words("TCP://sql-a:5022")),
+        ("mirror_server_name", ColumnData::String(None)),
+        ("role_sequence_number", int(3)),
+        ("mirroring_guid", ColumnData::Guid(Some(tiberius::Uuid::from_bytes(GUID)))),
+    ]);
+    let counter = |name, database, value| {
+        row(vec![
+            ("counter_name", words(name)),
+            ("database_name", words(database)),
+            ("cntr_value", ColumnData::I64(Some(value))),
+        ])
+    };
+    let counters = vec![
+        counter("Redo Queue KB", "RtcXds", 12),
+        counter("Log Send Queue KB", "rtcxds", 34),
+        counter("Redo Bytes/sec", "rtcxds", 56),
+        counter("Redo Queue KB", "_Total", 78),
+    ];
+    let results = [vec![row(properties())], vec![row(mirrored())], vec![endpoint], vec![witnessed], counters];
+    let server = read(&results).unwrap();
+    let expected = Endpoint { name: "Mirroring".into(), started: true, partner: true, port: Some(5022) };
+    assert_eq!(server.endpoint, Some(expected));
+    assert_eq!((server.witnessed[0].role_sequence, server.witnessed[0].mirror.as_str()), (3, ""));
+    let database = &server.databases[&DatabaseName::new("rtcxds")];
+    assert_eq!((database.redo_queue_kb, database.send_queue_kb), (Some(12), Some(34)));
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let error = read(&[vec![], vec![]]).unwrap_err();
+    assert!(error.contains("2 result sets"), "{error}");
+    let mut cells = mirrored();
+    cells.retain(|(name, _)| *name != "mirroring_guid");
+    assert_eq!(server(cells).unwrap_err(), "the column mirroring_guid is missing");
+    let error = server(with(mirrored(), "mirroring_state", words("SYNCHRONIZED"))).unwrap_err();
+    assert_eq!(error, "the column mirroring_state is of an unexpected type");
+    assert!(server(with(mirrored(), "mirroring_role", tiny(9))).is_err());
+    assert!(server(with(mirrored(), "name", ColumnData::String(None))).is_err());
+}

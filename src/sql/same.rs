@@ -1,0 +1,80 @@
+//! When two looks tell the same. The queues change with every transaction, so they alone are no news.
+
+use crate::model::{Database, Server, View};
+
+pub fn same(a: &View, b: &View) -> bool {
+    match (a, b) {
+        (View::Lit { server: a, .. }, View::Lit { server: b, .. }) => servers(a, b),
+        (View::Dark { darkness: a, .. }, View::Dark { darkness: b, .. }) => a == b,
+        _ => false,
+    }
+}
+
+fn servers(a: &Server, b: &Server) -> bool {
+    // Taken apart, so that a new field cannot be forgotten here.
+    let Server {
+        name,
+        version,
+        edition,
+        login,
+        sysadmin,
+        view_server_state,
+        view_any_database,
+        endpoint,
+        databases,
+        witnessed,
+    } = a;
+    (name, version, edition, login) == (&b.name, &b.version, &b.edition, &b.login)
+        && (*sysadmin, *view_server_state, *view_any_database) == (b.sysadmin, b.view_server_state, b.view_any_database)
+        && (endpoint, witnessed) == (&b.endpoint, &b.witnessed)
+        && databases.len() == b.databases.len()
+        && databases.iter().zip(&b.databases).all(|((n, d), (m, e))| n.as_str() == m.as_str() && database(d, e))
+}
+
+fn database(a: &Database, b: &Database) -> bool {
+    let Database { state, mirroring, redo_queue_kb: _, send_queue_kb: _ } = a;
+    (state, mirroring) == (&b.state, &b.mirroring)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::{Dark, Darkness, DatabaseName, DatabaseState};
+
+    fn view(name: &str, state: DatabaseState, queue: Option<i64>) -> View {
+        let database = Database { state, mirroring: None, redo_queue_kb: queue, send_queue_kb: queue };
+        let server = Server {
+            name: name.into(),
+            version: "11.0.7001.0".into(),
+            edition: "Standard Edition".into(),
+            login: "lync".into(),
+            sysadmin: true,
+            view_server_state: true,
+            view_any_database: true,
+            endpoint: None,
+            databases: BTreeMap::from([(DatabaseName::new("rtcxds"), database)]),
+            witnessed: Vec::new(),
+        };
+        View::Lit { address: "a,1433".into(), server: Arc::new(server) }
+    }
+
+    #[test]
+    fn queues_alone_are_no_news() {
+        let one = view("A", DatabaseState::Online, Some(1));
+        assert!(same(&one, &view("A", DatabaseState::Online, Some(2))));
+        assert!(same(&one, &view("A", DatabaseState::Online, None)));
+        assert!(!same(&one, &view("A", DatabaseState::Restoring, Some(1))));
+        assert!(!same(&one, &view("B", DatabaseState::Online, Some(1))));
+    }
+
+    #[test]
+    fn darkness_is_news_and_the_same_darkness_is_not() {
+        let dark = |cause| View::Dark { address: "a,1433".into(), darkness: Darkness { cause, detail: "d".into() } };
+        assert!(!same(&view("A", DatabaseState::Online, None), &dark(Dark::TimedOut)));
+        assert!(same(&dark(Dark::TimedOut), &dark(Dark::TimedOut)));
+        assert!(!same(&dark(Dark::TimedOut), &dark(Dark::ConnectionLost)));
+    }
+}

@@ -1,0 +1,212 @@
+//! A logged-in connection to `master` that answers one batch at a time. What the batches say is not known here.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use tiberius::error::Error;
+use tiberius::{AuthMethod, Client, Config, EncryptionLevel, Row};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_openssl::SslStream;
+use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
+
+use crate::model::{Dark, Darkness};
+use crate::sql::error::{self, Phase, dark};
+use crate::sql::prelogin::{self, Encryption, HEADER, Header};
+use crate::sql::wrap::{Packed, Veiled};
+use crate::sql::{Deadlines, Endpoint, Login, Target, endpoint, tls};
+
+type Wire = Veiled<SslStream<Packed<TcpStream>>>;
+
+/// A connection whose last answer was read to its end. `ask` takes it by value: after a failure, a timeout or a dropped
+/// future there is nothing left that could be used again (tiberius would read the old answer as the next one).
+pub struct Session {
+    client: Client<Compat<Wire>>,
+}
+
+/// Why a batch has no result. Every failure but `Server` below class 20 leaves open what the server did.
+#[derive(Debug)]
+pub enum Failure {
+    TimedOut,
+    Tds(Error),
+}
+
+pub type Results = Vec<Vec<Row>>;
+
+impl Session {
+    /// Resolves, dials, encrypts and logs in, each phase with its own deadline.
+    pub async fn open(target: &Target, deadlines: &Deadlines) -> Result<Session, Darkness> {
+        let addresses = endpoint::resolve(target, deadlines).await?;
+        Self::open_at(target, &addresses, deadlines).await
+    }
+
+    pub(super) async fn open_at(
+        target: &Target,
+        addresses: &[SocketAddr],
+        deadlines: &Deadlines,
+    ) -> Result<Session, Darkness> {
+        let mut tcp = endpoint::dial(target, addresses, deadlines.connect).await?;
+        let peer = tcp.peer_addr().map_err(|e| error::io(&target.address(), Phase::Connect, &e))?;
+        within(target, Phase::Prelogin, deadlines.prelogin, negotiate(target, &mut tcp)).await?;
+        let stream = within(target, Phase::Tls, deadlines.tls, tls::encrypt(target, tcp)).await?;
+        let config = config(target, peer.port(), deadlines);
+        let login = async {
+            Client::connect(config, Veiled::new(stream).compat_write())
+                .await
+                .map_err(|e| error::login(&target.address(), target.login.username(), &e, deadlines.login))
+        };
+        let client = within(target, Phase::Login, deadlines.login, login).await?;
+        Ok(Session { client })
+    }
+
+    /// One batch, its whole answer, within `deadline`.
+    pub async fn ask(mut self, batch: &str, deadline: Duration) -> Result<(Session, Results), Failure> {
+        let answer = async { self.client.simple_query(batch).await?.into_results().await };
+        let results = timeout(deadline, answer).await.map_err(|_| Failure::TimedOut)?.map_err(Failure::Tds)?;
+        Ok((self, results))
+    }
+}
+
+async fn within<T>(
+    target: &Target,
+    phase: Phase,
+    deadline: Duration,
+    work: impl Future<Output = Result<T, Darkness>>,
+) -> Result<T, Darkness> {
+    timeout(deadline, work).await.unwrap_or_else(|_| Err(error::timed_out(&target.address(), phase, deadline)))
+}
+
+/// Our own PRELOGIN, before TLS: nothing but full encryption will do.
+async fn negotiate(target: &Target, tcp: &mut TcpStream) -> Result<(), Darkness> {
+    let address = target.address();
+    let instance = match &target.endpoint {
+        Endpoint::Instance(name) => name.as_str(),
+        Endpoint::Port(_) => "",
+    };
+    let request = prelogin::packets(prelogin::PRELOGIN, &prelogin::request(instance));
+    let broken = |e: std::io::Error| error::io(&address, Phase::Prelogin, &e);
+    tcp.write_all(&request).await.map_err(broken)?;
+
+    let mut payload = Vec::new();
+    loop {
+        let mut header = [0; HEADER];
+        tcp.read_exact(&mut header).await.map_err(broken)?;
+        let Some(Header { kind: prelogin::TABULAR, last, length }) = Header::parse(header) else {
+            return Err(error::nonsense(&address, Phase::Prelogin, "it sent something that is no TDS answer"));
+        };
+        let start = payload.len();
+        payload.resize(start + length, 0);
+        tcp.read_exact(&mut payload[start..]).await.map_err(broken)?;
+        if last {
+            break;
+        }
+        if payload.len() > usize::from(u16::MAX) {
+            return Err(error::nonsense(&address, Phase::Prelogin, "its prelogin does not end"));
+        }
+    }
+    let reply = prelogin::parse(&payload).map_err(|what| error::nonsense(&address, Phase::Prelogin, what))?;
+    if !reply.instance {
+        let detail = format!("The port that the SQL Browser names for {address} belongs to another instance.");
+        return Err(dark(Dark::InstanceNotFound, detail));
+    }
+    match reply.encryption {
+        Encryption::Full => Ok(()),
+        Encryption::LoginOnly | Encryption::NotSupported => Err(dark(
+            Dark::TlsFailed,
+            format!("{address} offers no encryption of the whole connection, and nothing is sent without it."),
+        )),
+    }
+}
+
+fn config(target: &Target, port: u16, deadlines: &Deadlines) -> Config {
+    let mut config = Config::new();
+    config.host(&target.host);
+    config.port(port);
+    config.database("master");
+    config.application_name("lync-mirror");
+    // The stream underneath is encrypted already.
+    config.encryption(EncryptionLevel::NotSupported);
+    let Login::SqlLogin { username, password } = &target.login;
+    config.authentication(AuthMethod::sql_server(username, password.expose_secret()));
+    config.handshake_timeout(Some(deadlines.login));
+    // `ask` times the whole answer; the pause between two tokens of a failover may be as long as that.
+    config.command_timeout(None);
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::sql::prelogin::{TABULAR, packets};
+    use crate::sql::tests::{short, target};
+
+    /// A listener that reads the prelogin, answers and then keeps the connection or closes it.
+    async fn against(answer: &[u8], stay: bool) -> Darkness {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = target(listener.local_addr().unwrap().port());
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await.unwrap();
+            stream.write_all(answer).await.unwrap();
+            if stay {
+                while stream.read(&mut request).await.is_ok_and(|read| read > 0) {}
+            }
+        };
+        let deadlines = short();
+        let (session, ()) = tokio::join!(Session::open(&target, &deadlines), serve);
+        let Err(darkness) = session else { panic!("a session with a listener that speaks no TDS") };
+        assert!(darkness.detail.contains(&target.address()), "{}", darkness.detail);
+        darkness
+    }
+
+    fn encryption(byte: u8) -> Vec<u8> {
+        packets(TABULAR, &[1, 0, 6, 0, 1, 0xff, byte])
+    }
+
+    #[tokio::test]
+    async fn a_silent_server_times_out_in_the_prelogin() {
+        let darkness = against(&[], true).await;
+        assert_eq!(darkness.cause, Dark::TimedOut);
+        assert!(darkness.detail.contains("the TDS prelogin"), "{}", darkness.detail);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_stalls_in_tls_times_out_there() {
+        let darkness = against(&encryption(1), true).await;
+        assert_eq!(darkness.cause, Dark::TimedOut);
+        assert!(darkness.detail.contains("the TLS handshake"), "{}", darkness.detail);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_closes_is_lost() {
+        assert_eq!(against(&[], false).await.cause, Dark::ConnectionLost);
+        assert_eq!(against(&encryption(1)[..9], false).await.cause, Dark::ConnectionLost);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_closes_in_tls_is_a_tls_failure() {
+        assert_eq!(against(&encryption(1), false).await.cause, Dark::TlsFailed);
+    }
+
+    #[tokio::test]
+    async fn garbage_is_a_protocol_error() {
+        assert_eq!(against(b"SSH-2.0-OpenSSH_9.2\r\n", true).await.cause, Dark::ProtocolError);
+        assert_eq!(against(&encryption(9), true).await.cause, Dark::ProtocolError);
+        let mut garbage = encryption(1);
+        garbage.extend_from_slice(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        assert_eq!(against(&garbage, true).await.cause, Dark::ProtocolError);
+    }
+
+    #[tokio::test]
+    async fn a_server_without_encryption_is_never_sent_a_login() {
+        for byte in [0, 2] {
+            let darkness = against(&encryption(byte), true).await;
+            assert_eq!(darkness.cause, Dark::TlsFailed);
+        }
+    }
+}

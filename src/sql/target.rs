@@ -1,0 +1,170 @@
+//! Where and how to reach one instance, and how long each phase may take. Nothing is dialled here.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+
+/// Where and how to reach one instance. Equal targets share one connection and one look; two passwords are two targets.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// A DNS name or an IP address, as the spec writes it.
+    pub host: String,
+    pub endpoint: Endpoint,
+    pub login: Login,
+    pub tls: Tls,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    Port(u16),
+    /// The SQL Browser on UDP 1434 is asked for the port.
+    Instance(String),
+}
+
+#[derive(Clone)]
+pub enum Login {
+    /// A login that SQL Server itself keeps.
+    SqlLogin { username: String, password: SecretString },
+}
+
+/// How the server proves who it is. TLS 1.2 at least, always.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum Tls {
+    /// The chain and the name are checked.
+    Verify {
+        /// The only certificates that are trusted, in PEM; None: those of the system.
+        ca_pem: Option<Arc<str>>,
+    },
+    /// Encrypted, but to whoever answers.
+    TrustServerCertificate,
+}
+
+impl Target {
+    /// `host,1433` or `host\RTC`, as administrators write it.
+    pub fn address(&self) -> String {
+        match &self.endpoint {
+            Endpoint::Port(port) => format!("{},{port}", self.host),
+            Endpoint::Instance(name) => format!("{}\\{name}", self.host),
+        }
+    }
+}
+
+impl Login {
+    pub fn username(&self) -> &str {
+        match self {
+            Login::SqlLogin { username, .. } => username,
+        }
+    }
+
+    /// Equal for equal logins; the password enters only as its SHA-256.
+    fn key(&self) -> (&str, [u8; 32]) {
+        match self {
+            Login::SqlLogin { username, password } => {
+                (username, Sha256::digest(password.expose_secret().as_bytes()).into())
+            }
+        }
+    }
+}
+
+impl PartialEq for Login {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Login {}
+
+impl Hash for Login {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqlLogin").field("username", &self.username()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Tls::Verify { ca_pem: Some(_) } => "Verify(own CA)",
+            Tls::Verify { ca_pem: None } => "Verify(system roots)",
+            Tls::TrustServerCertificate => "TrustServerCertificate",
+        })
+    }
+}
+
+/// How long each phase of a connection may take, each on its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadlines {
+    pub resolve: Duration,
+    /// For all tries together.
+    pub browser: Duration,
+    /// For all addresses of the host together.
+    pub connect: Duration,
+    pub prelogin: Duration,
+    pub tls: Duration,
+    pub login: Duration,
+    /// A look. Longer than the 10 s after which mirroring itself gives a partner up (R19).
+    pub batch: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            resolve: seconds(5),
+            browser: seconds(3),
+            connect: seconds(10),
+            prelogin: seconds(10),
+            tls: seconds(10),
+            login: seconds(15),
+            batch: seconds(15),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn target(password: &str) -> Target {
+        Target {
+            host: "sql-a.contoso.com".into(),
+            endpoint: Endpoint::Instance("RTC".into()),
+            login: Login::SqlLogin { username: "lync".into(), password: password.into() },
+            tls: Tls::Verify { ca_pem: Some("-----BEGIN".into()) },
+        }
+    }
+
+    #[test]
+    fn equal_targets_are_one_and_a_new_password_is_another() {
+        let set: HashSet<Target> = [target("one"), target("one"), target("two")].into();
+        assert_eq!(set.len(), 2);
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let text = format!("{:?}", target("hunter2"));
+        assert!(text.contains("lync"), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+        let digest: String = Sha256::digest("hunter2").iter().map(|byte| format!("{byte:02x}")).collect();
+        assert!(!text.contains(&digest[..8]), "{text}");
+    }
+
+    #[test]
+    fn addresses_read_as_administrators_write_them() {
+        let mut target = target("one");
+        assert_eq!(target.address(), "sql-a.contoso.com\\RTC");
+        target.endpoint = Endpoint::Port(1433);
+        assert_eq!(target.address(), "sql-a.contoso.com,1433");
+    }
+}

@@ -1,0 +1,231 @@
+//! Encryption of one connection: who is believed, and why a server was not. The packets around it are in `wrap`.
+
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use openssl::error::ErrorStack;
+use openssl::nid::Nid;
+use openssl::ssl::{ErrorCode, Ssl, SslContextBuilder, SslMethod, SslOptions, SslVerifyMode, SslVersion};
+use openssl::x509::store::X509StoreBuilder;
+use openssl::x509::{X509, X509Ref, X509StoreContextRef, X509VerifyResult};
+use tokio::net::TcpStream;
+use tokio_openssl::SslStream;
+
+use crate::model::{Dark, Darkness};
+use crate::sql::error::{self, Phase, dark};
+use crate::sql::wrap::Packed;
+use crate::sql::{Target, Tls};
+
+/// Why a certificate was not believed.
+#[derive(Debug, Clone)]
+struct Complaint {
+    /// `X509_V_ERR_*`.
+    number: i32,
+    text: &'static str,
+    names: String,
+}
+
+type Heard = Arc<Mutex<Option<Complaint>>>;
+
+/// The TLS handshake inside TDS. Ends with TLS records directly on the stream.
+pub async fn encrypt(target: &Target, tcp: TcpStream) -> Result<SslStream<Packed<TcpStream>>, Darkness> {
+    let heard = Heard::default();
+    let ssl = session(target, &heard)?;
+    let mut stream = SslStream::new(ssl, Packed::new(tcp)).map_err(|e| internal(target, &e))?;
+    match Pin::new(&mut stream).connect().await {
+        Ok(()) => {
+            stream.get_mut().unpack();
+            Ok(stream)
+        }
+        Err(e) => {
+            let complaint = heard.lock().unwrap_or_else(PoisonError::into_inner).take();
+            Err(match complaint {
+                Some(complaint) => untrusted(target, &complaint),
+                None => failed(target, &e),
+            })
+        }
+    }
+}
+
+fn session(target: &Target, heard: &Heard) -> Result<Ssl, Darkness> {
+    let build = || -> Result<SslContextBuilder, ErrorStack> {
+        let mut context = SslContextBuilder::new(SslMethod::tls_client())?;
+        context.set_options(SslOptions::NO_COMPRESSION | SslOptions::NO_RENEGOTIATION);
+        context.set_min_proto_version(Some(SslVersion::TLS1_2))?;
+        // TLS 1.3 exists in TDS 8.0 only; its tickets come after the handshake, where no packet would wrap them.
+        context.set_max_proto_version(Some(SslVersion::TLS1_2))?;
+        Ok(context)
+    };
+    let mut context = build().map_err(|e| internal(target, &e))?;
+    match &target.tls {
+        Tls::TrustServerCertificate => context.set_verify(SslVerifyMode::NONE),
+        Tls::Verify { ca_pem } => {
+            match ca_pem {
+                None => context.set_default_verify_paths().map_err(|e| internal(target, &e))?,
+                Some(pem) => {
+                    let store = roots(pem).ok_or_else(|| {
+                        let detail = "The CA bundle of spec.sql.tls.caBundle holds no readable PEM certificate.";
+                        dark(Dark::CaBundleInvalid, detail.into())
+                    })?;
+                    context.set_cert_store(store.build());
+                }
+            }
+            let heard = heard.clone();
+            context.set_verify_callback(SslVerifyMode::PEER, move |believed, chain| {
+                if !believed {
+                    listen(&heard, chain);
+                }
+                believed
+            });
+        }
+    }
+    let prepare = || -> Result<Ssl, ErrorStack> {
+        let mut ssl = Ssl::new(&context.build())?;
+        match target.host.parse::<IpAddr>() {
+            Ok(ip) => ssl.param_mut().set_ip(ip)?,
+            Err(_) => {
+                ssl.set_hostname(&target.host)?;
+                ssl.param_mut().set_host(&target.host)?;
+            }
+        }
+        Ok(ssl)
+    };
+    prepare().map_err(|e| internal(target, &e))
+}
+
+/// None: not a single certificate in it.
+fn roots(pem: &str) -> Option<X509StoreBuilder> {
+    let certificates = X509::stack_from_pem(pem.as_bytes()).ok().filter(|all| !all.is_empty())?;
+    let mut store = X509StoreBuilder::new().ok()?;
+    for certificate in certificates {
+        store.add_cert(certificate).ok()?;
+    }
+    Some(store)
+}
+
+fn listen(heard: &Heard, chain: &X509StoreContextRef) {
+    let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+    // The first complaint is the cause; later ones follow from it.
+    if heard.is_none() {
+        let number = chain.error().as_raw();
+        let names = chain.current_cert().map(names).unwrap_or_default();
+        *heard = Some(Complaint { number, text: X509VerifyResult::error_string(&chain.error()), names });
+    }
+}
+
+fn names(certificate: &X509Ref) -> String {
+    const SHOWN: usize = 6;
+    let mut names: Vec<String> = Vec::new();
+    for name in certificate.subject_alt_names().iter().flatten() {
+        if let Some(dns) = name.dnsname() {
+            names.push(dns.to_owned());
+        } else if let Some(bytes) = name.ipaddress() {
+            let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+            names.extend(v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).map(|ip| ip.to_string()));
+        }
+    }
+    if names.is_empty() {
+        let common = certificate.subject_name().entries_by_nid(Nid::COMMONNAME);
+        names.extend(common.filter_map(|entry| entry.data().to_string().ok()));
+    }
+    names.truncate(SHOWN);
+    names.join(", ")
+}
+
+/// `X509_V_ERR_*` of x509_vfy.h.
+mod code {
+    pub const NOT_YET_VALID: i32 = 9;
+    pub const EXPIRED: i32 = 10;
+    pub const SELF_SIGNED: i32 = 18;
+    pub const SELF_SIGNED_IN_CHAIN: i32 = 19;
+    pub const NO_ISSUER: [i32; 3] = [2, 20, 21];
+    pub const HOSTNAME: i32 = 62;
+    pub const IP_ADDRESS: i32 = 64;
+}
+
+fn untrusted(target: &Target, complaint: &Complaint) -> Darkness {
+    let address = target.address();
+    let Complaint { number, text, names } = complaint;
+    let detail = match *number {
+        code::HOSTNAME | code::IP_ADDRESS => format!(
+            "The certificate of {address} is for {names:?} and not for {:?}: set spec.sql's host to a name of the certificate.",
+            target.host
+        ),
+        code::EXPIRED => format!("The certificate {names:?} of {address} has expired: renew it on the server."),
+        code::NOT_YET_VALID => format!("The certificate {names:?} of {address} is not valid yet: check the clocks."),
+        n if n == code::SELF_SIGNED || n == code::SELF_SIGNED_IN_CHAIN || code::NO_ISSUER.contains(&n) => format!(
+            "The certificate of {address} is not from a trusted CA ({text}): put the CA into spec.sql.tls.caBundle."
+        ),
+        _ => format!("The certificate {names:?} of {address} was not accepted: {text}."),
+    };
+    dark(Dark::TlsFailed, detail)
+}
+
+fn failed(target: &Target, error: &openssl::ssl::Error) -> Darkness {
+    let address = target.address();
+    if let Some(io) = error.io_error() {
+        return match io.kind() {
+            std::io::ErrorKind::InvalidData => error::nonsense(&address, Phase::Tls, io),
+            std::io::ErrorKind::TimedOut => error::io(&address, Phase::Tls, io),
+            _ => closed(&address),
+        };
+    }
+    if matches!(error.code(), ErrorCode::SYSCALL | ErrorCode::ZERO_RETURN) {
+        return closed(&address);
+    }
+    let reasons: Vec<&str> =
+        error.ssl_error().iter().flat_map(|stack| stack.errors()).filter_map(|e| e.reason()).collect();
+    let reason = reasons.first().copied().unwrap_or("no reason given");
+    let detail = match reason {
+        "unexpected eof while reading" => return closed(&address),
+        r if r.contains("protocol version") || r == "unsupported protocol" || r == "wrong version number" => format!(
+            "{address} speaks no TLS 1.2, and this release needs it ({reason}): install the TLS 1.2 update of SQL Server (KB3135244)."
+        ),
+        _ => format!("The TLS handshake with {address} failed: {reason}."),
+    };
+    dark(Dark::TlsFailed, detail)
+}
+
+/// Schannel resets instead of naming what it misses.
+fn closed(address: &str) -> Darkness {
+    dark(
+        Dark::TlsFailed,
+        format!(
+            "{address} closed the connection during the TLS handshake, as Windows does when no version, cipher or \
+             signature algorithm suits both sides; this release needs TLS 1.2."
+        ),
+    )
+}
+
+fn internal(target: &Target, error: &ErrorStack) -> Darkness {
+    let reason = error.errors().first().and_then(|e| e.reason()).unwrap_or("no reason given");
+    dark(Dark::TlsFailed, format!("TLS for {} could not be prepared: {reason}.", target.address()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::tests::target;
+
+    #[test]
+    fn a_bundle_without_certificate_is_invalid() {
+        let mut target = target(1433);
+        for pem in ["", "not PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+            target.tls = Tls::Verify { ca_pem: Some(pem.into()) };
+            let darkness = session(&target, &Heard::default()).unwrap_err();
+            assert_eq!(darkness.cause, Dark::CaBundleInvalid, "{pem:?}");
+        }
+    }
+
+    #[test]
+    fn a_complaint_names_the_setting_that_would_help() {
+        let target = target(1433);
+        let complaint = |number| Complaint { number, text: "text", names: "sql-b.contoso.com".into() };
+        let detail = |number| untrusted(&target, &complaint(number)).detail;
+        assert!(detail(code::SELF_SIGNED).contains("spec.sql.tls.caBundle"));
+        assert!(detail(code::NO_ISSUER[1]).contains("spec.sql.tls.caBundle"));
+        assert!(detail(code::HOSTNAME).contains("sql-b.contoso.com"));
+        assert!(detail(code::EXPIRED).contains("renew"));
+    }
+}
