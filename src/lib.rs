@@ -6,8 +6,20 @@
 //! | `api` | the contract with humans: spec, status, conditions |
 //! | `plan` | the decision, pure |
 //! | `sql` | the only TDS client: looks and guarded failovers |
+//! | `controller` | the loop: observe, plan, perform, publish |
+//! | `leader` | who may act: an election by Lease |
+//! | `metrics` | numbers for Prometheus |
+//! | `health` | the HTTP server for probes and metrics |
+//! | `telemetry` | the log |
+//! | `cli` | one file per verb |
 
 pub mod api;
+pub mod cli;
+pub mod controller;
+pub mod health;
+pub mod leader;
+pub mod metrics;
 pub mod model;
 pub mod plan;
 pub mod sql;
+pub mod telemetry;

@@ -1,1 +1,5 @@
-fn main() {}
+//! The one binary: parse, dispatch, exit code.
+
+fn main() -> anyhow::Result<()> {
+    lync_mirror::cli::dispatch()
+}

@@ -1,0 +1,111 @@
+//! `lync-mirror run`: the operator, from its first list to the given-up lease.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use kube::{Client, Config};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::api::Span;
+use crate::controller::{self, Settings};
+use crate::health::{self, Health, Loop};
+use crate::leader::{self, Leadership};
+use crate::metrics::Metrics;
+use crate::sql::Deadlines;
+use crate::telemetry::{self, LogFormat};
+
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Namespaces to watch, separated by commas; without it all.
+    #[arg(long = "namespace-scope", env = "LYNC_MIRROR_WATCH_NAMESPACES", value_delimiter = ',')]
+    namespaces: Vec<String>,
+    /// Where /livez, /readyz and /metrics listen.
+    #[arg(long, env = "LYNC_MIRROR_LISTEN", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+    /// How often each SQL Server instance is looked at while nothing is under way, e.g. 10s.
+    #[arg(long, env = "LYNC_MIRROR_LOOK_INTERVAL", default_value = "10s")]
+    look_interval: Span,
+    /// Name of the Lease that decides which replica acts.
+    #[arg(long, env = "LYNC_MIRROR_LEASE_NAME", default_value = "lync-mirror")]
+    lease_name: String,
+    /// Namespace of the Lease; without it the namespace of the pod or of the kubeconfig.
+    #[arg(long, env = "POD_NAMESPACE")]
+    lease_namespace: Option<String>,
+    /// Name of this replica; a random suffix is added.
+    #[arg(long, env = "POD_NAME")]
+    identity: Option<String>,
+    #[arg(long, env = "LYNC_MIRROR_LOG_FORMAT", default_value = "text")]
+    log_format: LogFormat,
+    /// Which lines are logged, e.g. info or lync_mirror=debug,info.
+    #[arg(long, env = "LYNC_MIRROR_LOG", default_value = "info")]
+    log_filter: String,
+}
+
+impl Run {
+    pub fn start(self) -> anyhow::Result<()> {
+        telemetry::init(self.log_format, &self.log_filter)?;
+        if self.look_interval.0.is_zero() {
+            anyhow::bail!("--look-interval must be at least 1s");
+        }
+        tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(self.operate())
+    }
+
+    async fn operate(self) -> anyhow::Result<()> {
+        let config = Config::infer().await.context("no cluster: neither a kubeconfig nor a pod's service account was found")?;
+        let namespace = self.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let client = Client::try_from(config)?;
+        let listener = TcpListener::bind(self.listen).await.with_context(|| format!("cannot listen on {} (--listen)", self.listen))?;
+        let me = self.identity();
+        info!(version = env!("CARGO_PKG_VERSION"), me, listen = %listener.local_addr()?, "starting");
+
+        let (metrics, health) = (Metrics::new(), Health::new());
+        // In this order: no new work, statements answered, lease given up, probes closed.
+        let (stop, resign, close) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        tokio::spawn(when_terminated(stop.clone(), health.clone())?);
+        let serving = tokio::spawn(health::serve(listener, health.clone(), metrics.clone(), close.clone()));
+        let leadership = leader::campaign(client.clone(), &namespace, &self.lease_name, me, resign.clone());
+        tokio::spawn(follow_rounds(leadership.clone(), health.clone()));
+        let settings = Settings {
+            namespaces: self.namespaces.into_iter().filter(|namespace| !namespace.is_empty()).collect(),
+            look_interval: self.look_interval.0,
+            deadlines: Deadlines::default(),
+            grace: Duration::from_secs(30),
+        };
+        controller::run(client, leadership.clone(), settings, metrics, health, stop).await;
+        resign.cancel();
+        leadership.resigned().await;
+        close.cancel();
+        serving.await?;
+        Ok(())
+    }
+
+    /// Unique to this process: two pods of one name must not both believe in one lease.
+    fn identity(&self) -> String {
+        let name = self.identity.clone().or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_else(|| "lync-mirror".to_owned());
+        format!("{name}-{:08x}", RandomState::new().hash_one(std::process::id()) as u32)
+    }
+}
+
+fn when_terminated(stop: CancellationToken, health: Health) -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        info!("asked to stop");
+        health.set_stopping();
+        stop.cancel();
+    })
+}
+
+async fn follow_rounds(leadership: Leadership, health: Health) {
+    let mut rounds = leadership.rounds();
+    while rounds.changed().await.is_ok() {
+        health.beat(Loop::Lease);
+    }
+}

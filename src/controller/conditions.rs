@@ -1,0 +1,191 @@
+//! Plan -> conditions, kstatus-correct at every moment: Ready is True only for the generation that was judged, and
+//! exactly one of Ready, Reconciling, Stalled speaks. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use crate::api::{Asked, Claim, ConditionType};
+use crate::model::{MirroringState, Observation, Reason, Side, View, Weight, WitnessLink};
+use crate::plan::{Observed, Plan, TypePlan, dark_reason};
+
+/// All conditions of this operator, and those of others unchanged.
+pub fn conditions(asked: &Asked, seen: &Observation, plan: &Plan, before: &[Condition], now: Timestamp) -> Vec<Condition> {
+    let generation = asked.desired.generation;
+    let mut claims = summary(plan);
+    claims.push(aligned(plan));
+    claims.push(synchronized(plan, seen));
+    claims.push(reachable(seen));
+    claims.push(quorum(seen, plan));
+    claims.push(suspended(asked, now));
+    publishable(claims, before, generation, now)
+}
+
+/// A spec that cannot be used: nothing was looked at.
+pub fn invalid(problem: &str, before: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
+    let reason = Reason::InvalidSpec;
+    let claims = vec![
+        Claim::no(ConditionType::Ready, reason, problem),
+        Claim::no(ConditionType::Reconciling, reason, problem),
+        Claim::yes(ConditionType::Stalled, reason, problem),
+    ];
+    publishable(claims, before, generation, now)
+}
+
+fn publishable(claims: Vec<Claim>, before: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
+    let mut all: Vec<Condition> = claims.into_iter().map(|claim| claim.since(before, generation, now)).collect();
+    let foreign: Vec<Condition> = before.iter().filter(|old| !OURS.contains(&old.type_.as_str())).cloned().collect();
+    all.extend(foreign);
+    all
+}
+
+const OURS: [&str; 8] = [
+    "Ready",
+    "Reconciling",
+    "Stalled",
+    "PrincipalsAligned",
+    "Synchronized",
+    "PartnersReachable",
+    "QuorumAtRisk",
+    "Suspended",
+];
+
+/// The type that speaks for the resource: one that is stuck before one that goes on, those before one that is fine.
+fn spokesman(plan: &Plan) -> Option<&TypePlan> {
+    plan.types.values().min_by_key(|of| match of.verdict.reason.weight() {
+        Weight::Stuck => 0,
+        Weight::Progressing => 1,
+        Weight::Good => 2,
+    })
+}
+
+fn summary(plan: &Plan) -> Vec<Claim> {
+    let Some(speaker) = spokesman(plan) else { return Vec::new() };
+    let reason = speaker.verdict.reason;
+    let weight = reason.weight();
+    let message = match weight {
+        Weight::Good => "every database type has its principal where the spec wants it, synchronized".to_owned(),
+        Weight::Progressing | Weight::Stuck => {
+            let others = plan.types.values().filter(|of| of.verdict.reason.weight() != Weight::Good).count() - 1;
+            let more = if others == 0 { String::new() } else { format!(" ({others} more in status.databaseTypes)") };
+            format!("{}{more}", speaker.verdict.message)
+        }
+    };
+    // A move under way keeps Reconciling true even when another type is stuck: something still changes.
+    let working = weight == Weight::Progressing || plan.memory.operation.is_some();
+    let stuck = weight == Weight::Stuck && !working;
+    let (ready_reason, ready_message) = (reason, message);
+    vec![
+        Claim::when(weight == Weight::Good && !working, ConditionType::Ready, ready_reason, ready_message.clone()),
+        Claim::when(working, ConditionType::Reconciling, ready_reason, ready_message.clone()),
+        Claim::when(stuck, ConditionType::Stalled, ready_reason, ready_message),
+    ]
+}
+
+fn aligned(plan: &Plan) -> Claim {
+    let kind = ConditionType::PrincipalsAligned;
+    let off: Vec<&TypePlan> = plan.types.values().filter(|of| of.observed != Observed::On(of.wish.principal)).collect();
+    let name = |of: &&TypePlan| of.wish.ty.to_string();
+    let names = off.iter().map(name).collect::<Vec<_>>().join(", ");
+    match off.first() {
+        None => Claim::yes(kind, Reason::Aligned, "every principal is where the spec wants it"),
+        Some(first) if off.iter().any(|of| of.observed != Observed::Unknown) => {
+            Claim::no(kind, first.verdict.reason, format!("not where the spec wants it: {names}"))
+        }
+        Some(first) => Claim::unknown(kind, first.verdict.reason, format!("the principal is not seen: {names}")),
+    }
+}
+
+fn synchronized(plan: &Plan, seen: &Observation) -> Claim {
+    let kind = ConditionType::Synchronized;
+    let findings = || plan.types.values().flat_map(|of| of.findings.iter().map(move |finding| (of, finding)));
+    let bad = findings().find(|(of, finding)| {
+        let states = Side::BOTH.map(|side| state(seen, of, finding, side));
+        states != [Some(MirroringState::Synchronized); 2]
+    });
+    match bad {
+        None => Claim::yes(kind, Reason::AllSynchronized, "every database is SYNCHRONIZED on both servers"),
+        Some((_, finding)) => {
+            let reason = finding.obstacle.as_ref().map_or(Reason::Unsettled, |obstacle| obstacle.reason());
+            let text = finding.obstacle.as_ref().map(|obstacle| obstacle.words(finding.name.as_str())).unwrap_or_default();
+            if finding.agreed { Claim::no(kind, reason, text) } else { Claim::unknown(kind, reason, text) }
+        }
+    }
+}
+
+fn state(seen: &Observation, of: &TypePlan, finding: &crate::plan::Finding, side: Side) -> Option<MirroringState> {
+    let server = seen.pairs.get(of.wish.store)?.view(side).lit()?;
+    Some(server.databases.get(&finding.name)?.mirroring.as_ref()?.state)
+}
+
+fn reachable(seen: &Observation) -> Claim {
+    let kind = ConditionType::PartnersReachable;
+    let dark = seen.pairs.iter().flat_map(|pair| [&pair.primary, &pair.mirror]).find_map(|view| match view {
+        View::Lit { .. } => None,
+        View::Dark { darkness, .. } => Some(darkness),
+    });
+    match dark {
+        None => Claim::yes(kind, Reason::PartnersReachable, "both partners answer"),
+        Some(darkness) => {
+            let reason = dark_reason(darkness.cause);
+            if reason == Reason::NotYetObserved {
+                Claim::unknown(kind, reason, darkness.detail.clone())
+            } else {
+                Claim::no(kind, reason, darkness.detail.clone())
+            }
+        }
+    }
+}
+
+/// True while one further loss stops a database that the witness is to protect (R15, S19).
+fn quorum(seen: &Observation, plan: &Plan) -> Claim {
+    let kind = ConditionType::QuorumAtRisk;
+    let sessions: Vec<_> = seen
+        .pairs
+        .iter()
+        .flat_map(|pair| [&pair.primary, &pair.mirror])
+        .filter_map(View::lit)
+        .flat_map(|server| server.databases.iter().filter_map(|(name, database)| Some((name, database.mirroring.as_ref()?))))
+        .filter(|(name, _)| plan.types.values().any(|of| of.wish.databases.contains(name)))
+        .collect();
+    let lost = sessions.iter().find(|(_, row)| matches!(row.witness, WitnessLink::Disconnected | WitnessLink::Unknown));
+    let exposed = sessions.iter().find(|(_, row)| {
+        row.witness != WitnessLink::None && matches!(row.state, MirroringState::Disconnected | MirroringState::Suspended)
+    });
+    let dark_witness = seen.pairs.iter().filter_map(|pair| pair.witness.as_ref()).find_map(|view| match view {
+        View::Lit { .. } => None,
+        View::Dark { darkness, .. } => Some(darkness),
+    });
+    match (sessions.is_empty(), lost, exposed, dark_witness) {
+        (true, ..) => Claim::unknown(kind, Reason::NotYetObserved, "no mirroring session is seen"),
+        (_, Some((name, _)), ..) => Claim::yes(
+            kind,
+            Reason::WitnessDisconnected,
+            format!("{name}: a witness is set and not connected: if a partner is lost too, the database stops even if its principal lives"),
+        ),
+        (_, None, Some((name, _)), _) => Claim::yes(
+            kind,
+            Reason::RunningExposed,
+            format!("{name}: runs without its partner: if the witness is lost too, the database stops"),
+        ),
+        (_, None, None, Some(darkness)) => Claim::no(
+            kind,
+            Reason::WitnessUnreachable,
+            format!("the partners see the witness, the operator does not: {}", darkness.detail),
+        ),
+        (_, None, None, None) if sessions.iter().all(|(_, row)| row.witness == WitnessLink::None) => {
+            Claim::no(kind, Reason::NoWitness, "no witness is set: nobody fails over by itself, and no quorum is needed")
+        }
+        (_, None, None, None) => Claim::no(kind, Reason::QuorumHealthy, "partners and witness see each other"),
+    }
+}
+
+fn suspended(asked: &Asked, now: Timestamp) -> Claim {
+    let kind = ConditionType::Suspended;
+    match asked.desired.suspend.as_ref().filter(|suspend| suspend.holds(now)) {
+        None => Claim::no(kind, Reason::NotSuspended, "moves are allowed"),
+        Some(suspend) => {
+            let until = suspend.until.map_or("spec.suspend is removed".to_owned(), |until| until.to_string());
+            Claim::yes(kind, Reason::Suspended, format!("nothing is moved until {until}: {}", suspend.reason))
+        }
+    }
+}

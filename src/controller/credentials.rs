@@ -1,0 +1,151 @@
+//! Secrets and ConfigMaps of the resource's own namespace, read by name (`get` only) and read again as they age, so
+//! that a rotated password needs no restart. What is missing is darkness, not an error.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::{Api, Client};
+use secrecy::SecretString;
+use tokio::time::{Instant, timeout};
+
+use crate::api::{Auth, AuthMethod, TlsMode, TlsSpec};
+use crate::controller::Error;
+use crate::model::{Dark, Darkness};
+use crate::sql::{Login, Tls};
+
+/// The oldest reading that a pass may use.
+const MAX_AGE: Duration = Duration::from_secs(10);
+/// The client has no read timeout of its own.
+const READ: Duration = Duration::from_secs(10);
+
+type Reading<T> = Result<T, Darkness>;
+
+pub struct Credentials {
+    client: Client,
+    logins: Mutex<HashMap<(String, String), (Instant, Reading<Login>)>>,
+    bundles: Mutex<HashMap<(String, String, String), (Instant, Reading<Arc<str>>)>>,
+}
+
+fn dark(cause: Dark, detail: String) -> Darkness {
+    Darkness { cause, detail }
+}
+
+impl Credentials {
+    pub fn new(client: Client) -> Self {
+        Self { client, logins: Mutex::default(), bundles: Mutex::default() }
+    }
+
+    /// The login of a store. `Err` only when the API server does not answer and nothing was read before.
+    pub async fn login(&self, namespace: &str, auth: &Auth) -> Result<Reading<Login>, Error> {
+        let AuthMethod::SqlLogin = auth.method;
+        let name = &auth.secret_ref.name;
+        let key = (namespace.to_owned(), name.clone());
+        let known = lock(&self.logins).get(&key).cloned();
+        if let Some((at, reading)) = &known
+            && at.elapsed() < MAX_AGE
+            && reading.is_ok()
+        {
+            return Ok(reading.clone());
+        }
+        let secrets = Api::<Secret>::namespaced(self.client.clone(), namespace);
+        let reading = match timeout(READ, secrets.get_opt(name)).await {
+            Ok(Ok(secret)) => read_login(namespace, name, secret),
+            Ok(Err(source)) => return known.map(|(_, reading)| reading).ok_or(Error::Read { what: format!("Secret {namespace}/{name}"), source }),
+            Err(_) => return known.map(|(_, reading)| reading).ok_or(Error::Slow { what: format!("reading Secret {namespace}/{name}") }),
+        };
+        lock(&self.logins).insert(key, (Instant::now(), reading.clone()));
+        Ok(reading)
+    }
+
+    /// The policy of the connection's encryption.
+    pub async fn tls(&self, namespace: &str, spec: &TlsSpec) -> Result<Reading<Tls>, Error> {
+        match (spec.mode, &spec.ca_bundle) {
+            (TlsMode::TrustServerCertificate, _) => Ok(Ok(Tls::TrustServerCertificate)),
+            (TlsMode::Verify, None) => Ok(Ok(Tls::Verify { ca_pem: None })),
+            (TlsMode::Verify, Some(bundle)) => {
+                let (name, item) = (&bundle.config_map_ref.name, &bundle.config_map_ref.key);
+                Ok(self.bundle(namespace, name, item).await?.map(|pem| Tls::Verify { ca_pem: Some(pem) }))
+            }
+        }
+    }
+
+    async fn bundle(&self, namespace: &str, name: &str, item: &str) -> Result<Reading<Arc<str>>, Error> {
+        let key = (namespace.to_owned(), name.to_owned(), item.to_owned());
+        let known = lock(&self.bundles).get(&key).cloned();
+        if let Some((at, reading)) = &known
+            && at.elapsed() < MAX_AGE
+            && reading.is_ok()
+        {
+            return Ok(reading.clone());
+        }
+        let maps = Api::<ConfigMap>::namespaced(self.client.clone(), namespace);
+        let reading = match timeout(READ, maps.get_opt(name)).await {
+            Ok(Ok(map)) => read_bundle(namespace, name, item, map),
+            Ok(Err(source)) => return known.map(|(_, reading)| reading).ok_or(Error::Read { what: format!("ConfigMap {namespace}/{name}"), source }),
+            Err(_) => return known.map(|(_, reading)| reading).ok_or(Error::Slow { what: format!("reading ConfigMap {namespace}/{name}") }),
+        };
+        lock(&self.bundles).insert(key, (Instant::now(), reading.clone()));
+        Ok(reading)
+    }
+}
+
+fn read_login(namespace: &str, name: &str, secret: Option<Secret>) -> Reading<Login> {
+    let Some(secret) = secret else {
+        let detail = format!("Secret {namespace}/{name} does not exist: create it with the keys username and password");
+        return Err(dark(Dark::SecretNotFound, detail));
+    };
+    let data = secret.data.unwrap_or_default();
+    let text = |key: &str| {
+        let bytes = data.get(key).filter(|bytes| !bytes.0.is_empty()).ok_or_else(|| {
+            dark(Dark::SecretKeyMissing, format!("Secret {namespace}/{name} has no key {key}, or it is empty: the keys username and password are needed"))
+        })?;
+        String::from_utf8(bytes.0.clone())
+            .map_err(|_| dark(Dark::SecretKeyMissing, format!("key {key} of Secret {namespace}/{name} is not UTF-8 text")))
+    };
+    Ok(Login::SqlLogin { username: text("username")?, password: SecretString::from(text("password")?) })
+}
+
+fn read_bundle(namespace: &str, name: &str, item: &str, map: Option<ConfigMap>) -> Reading<Arc<str>> {
+    let missing = |detail| Err(dark(Dark::CaBundleNotFound, detail));
+    let Some(map) = map else {
+        return missing(format!("ConfigMap {namespace}/{name} (tls.caBundle) does not exist: create it with the CA certificates in PEM under the key {item}"));
+    };
+    let Some(pem) = map.data.unwrap_or_default().remove(item) else {
+        return missing(format!("ConfigMap {namespace}/{name} (tls.caBundle) has no key {item}: put the CA certificates in PEM there, or name another key"));
+    };
+    if !pem.contains("-----BEGIN CERTIFICATE-----") {
+        let detail = format!("key {item} of ConfigMap {namespace}/{name} (tls.caBundle) holds no PEM certificate");
+        return Err(dark(Dark::CaBundleInvalid, detail));
+    }
+    Ok(Arc::from(pem))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::ByteString;
+
+    use super::*;
+
+    fn secret(items: &[(&str, &str)]) -> Option<Secret> {
+        let data = items.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec()))).collect();
+        Some(Secret { data: Some(data), ..Secret::default() })
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let cause = |secret| read_login("lync", "sql", secret).map(|_| ()).unwrap_err();
+        assert_eq!(cause(None).cause, Dark::SecretNotFound);
+        let missing = cause(secret(&[("username", "sa")]));
+        assert_eq!(missing.cause, Dark::SecretKeyMissing);
+        assert!(missing.detail.contains("lync/sql has no key password"), "{}", missing.detail);
+        assert_eq!(cause(secret(&[("username", "sa"), ("password", "")])).cause, Dark::SecretKeyMissing);
+        assert!(read_login("lync", "sql", secret(&[("username", "sa"), ("password", "x")])).is_ok());
+        assert_eq!(read_bundle("lync", "ca", "ca.crt", None).unwrap_err().cause, Dark::CaBundleNotFound);
+    }
+}

@@ -1,0 +1,35 @@
+//! Why a reconciliation stopped. A SQL Server that is down is not an error; it is an observation.
+
+use std::time::Duration;
+
+#[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
+pub enum Error {
+    #[error("cannot read {what}: {source}")]
+    Read { what: String, source: kube::Error },
+
+    #[error("the API server did not answer in time: {what}")]
+    Slow { what: String },
+
+    /// Somebody wrote the resource in between: look again, nothing was done.
+    #[error("the resource changed while it was looked at")]
+    Conflict,
+
+    #[error("the status could not be published: {source}")]
+    Publish { source: kube::Error },
+}
+
+impl Error {
+    /// A closed set of names, safe as a metric label.
+    pub fn category(&self) -> &'static str {
+        self.into()
+    }
+
+    /// How long until the next try.
+    pub fn pause(&self) -> Duration {
+        match self {
+            // Our own cache lags behind a write by a few milliseconds.
+            Error::Conflict => Duration::from_millis(100),
+            Error::Read { .. } | Error::Publish { .. } | Error::Slow { .. } => Duration::from_secs(2),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The status, written by compare-and-swap with the resource version that was read, and only when it differs.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::api::PostParams;
+use kube::{Api, ResourceExt};
+use tokio::time::timeout;
+use tracing::warn;
+
+use crate::api::{Asked, LyncPoolMirror, LyncPoolMirrorStatus};
+use crate::controller::compose::{Timings, compose};
+use crate::controller::context::{Context, Ref, key};
+use crate::controller::flights::Ticket;
+use crate::controller::{Error, conditions};
+use crate::model::{Memory, Observation};
+use crate::plan::Plan;
+
+/// The client retries for minutes and has no read timeout.
+const WRITE: Duration = Duration::from_secs(10);
+
+impl Context {
+    /// Writes what the plan says. The journal of a new move is part of it: when this fails, nothing may be sent.
+    pub async fn publish(
+        &self,
+        mirror: &LyncPoolMirror,
+        name: &Ref,
+        asked: &Asked,
+        seen: &Observation,
+        plan: &Plan,
+        memory: &Memory,
+    ) -> Result<LyncPoolMirrorStatus, Error> {
+        let uid = mirror.metadata.uid.as_deref().unwrap_or_default();
+        let timings = match (&plan.ended, &memory.operation) {
+            (Some(_), Some(operation)) => self.flights.timings(&Ticket::of(uid, operation)),
+            _ => Timings::default(),
+        };
+        let status = compose(asked, seen, plan, timings, mirror.status.as_ref(), Timestamp::now());
+        self.write(mirror, name, &status).await?;
+        if plan.ended.is_some() {
+            self.flights.forget(uid);
+        }
+        Ok(status)
+    }
+
+    /// A spec that the API server let through and that cannot be used. What was remembered stays.
+    pub async fn publish_invalid(&self, mirror: &LyncPoolMirror, name: &Ref, problem: &str) -> Result<(), Error> {
+        let before = mirror.status.clone().unwrap_or_default();
+        let generation = mirror.metadata.generation.unwrap_or_default();
+        let status = LyncPoolMirrorStatus {
+            observed_generation: Some(generation),
+            conditions: conditions::invalid(problem, &before.conditions, generation, Timestamp::now()),
+            ..before
+        };
+        self.write(mirror, name, &status).await
+    }
+
+    /// A resource that this version cannot even decode: only the log and an event can say so.
+    pub async fn publish_undecodable(&self, name: &Ref, problem: &str) -> Result<(), Error> {
+        warn!(resource = key(name), problem, "the resource cannot be decoded");
+        self.complain(name, problem).await;
+        Ok(())
+    }
+
+    async fn write(&self, mirror: &LyncPoolMirror, name: &Ref, status: &LyncPoolMirrorStatus) -> Result<(), Error> {
+        if mirror.status.as_ref() == Some(status) {
+            return Ok(());
+        }
+        let namespace = name.namespace.as_deref().unwrap_or_default();
+        let api = Api::<LyncPoolMirror>::namespaced(self.client.clone(), namespace);
+        let mut next = mirror.clone();
+        next.metadata.managed_fields = None;
+        next.status = Some(status.clone());
+        match timeout(WRITE, api.replace_status(&mirror.name_any(), &PostParams::default(), &next)).await {
+            Ok(Ok(_)) => {
+                self.metrics.status_written();
+                Ok(())
+            }
+            Ok(Err(kube::Error::Api(answer))) if answer.is_conflict() => Err(Error::Conflict),
+            // Deleted in between: there is nobody left to tell.
+            Ok(Err(kube::Error::Api(answer))) if answer.is_not_found() => Err(Error::Conflict),
+            Ok(Err(source)) => Err(Error::Publish { source }),
+            Err(_) => Err(Error::Slow { what: format!("writing the status of {}", key(name)) }),
+        }
+    }
+}
