@@ -34,6 +34,8 @@ pub struct LoginEntry {
     pub app: String,
     pub database: String,
     pub at_millis: u64,
+    /// What TLS covered: `nothing`, `login` or `everything`.
+    pub encryption: &'static str,
     /// `done` or `error NNNN`.
     pub outcome: String,
 }

@@ -3,7 +3,7 @@
 use crate::browser::Browser;
 use crate::config::Config;
 use crate::control;
-use crate::journal::{Entry, LoginEntry};
+use crate::journal::{Counts, Entry, Journal, LoginEntry};
 use crate::server::faults::Fault;
 use crate::server::stage::Stage;
 use crate::server::{self, Server};
@@ -118,6 +118,11 @@ impl Sim {
         self.core.stage.journal.logins_since(since)
     }
 
+    /// What was accepted, logged in and asked, by server.
+    pub fn stats(&self) -> BTreeMap<String, Counts> {
+        self.core.stage.journal.counts()
+    }
+
     pub fn ca_pem(&self) -> String {
         self.core.ca_pem.clone()
     }
@@ -140,12 +145,13 @@ impl Sim {
         self.core.stage.until(|world| wanted(world).then_some(())).await;
     }
 
-    /// Waits until the journal is as `wanted`.
-    pub async fn until_journal(&self, mut wanted: impl FnMut(&[Entry]) -> bool) {
-        let mut changed = self.core.stage.journal.subscribe();
+    /// Waits until the journal is as `wanted`; looks at every change of it.
+    pub async fn until_journal(&self, mut wanted: impl FnMut(&Journal) -> bool) {
+        let journal = &self.core.stage.journal;
+        let mut changed = journal.subscribe();
         loop {
             changed.borrow_and_update();
-            if wanted(&self.journal(0)) {
+            if wanted(journal) {
                 return;
             }
             let _ = changed.changed().await;

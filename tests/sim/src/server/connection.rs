@@ -7,6 +7,7 @@ use crate::wire::WireError;
 use crate::wire::packet::{DEFAULT_SIZE, Message, kind, read_message, write_message};
 use crate::wire::prelogin::{self, Cover, Prelogin};
 use crate::wire::stream::Stream;
+use crate::world::Reach;
 use std::sync::Arc;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -33,6 +34,8 @@ pub async fn serve(stage: Arc<Stage>, server: Arc<Server>, tcp: TcpStream, mut a
         end = converse(&stage, &server, tcp) => end,
     };
     match end {
+        // The world kills the sessions of a server that goes down, which may be noticed here first.
+        Ok(End::Close) if stage.reach(&server.id) == Reach::Down => reset_on_close(&handle),
         Ok(End::Close) => {}
         Ok(End::Reset) => reset_on_close(&handle),
         Err(error) => tracing::debug!(server = server.id, %error, "connection ended"),
@@ -74,7 +77,7 @@ async fn converse(stage: &Arc<Stage>, server: &Arc<Server>, tcp: TcpStream) -> R
     if phase(stage, server, Phase::Login, &mut stream).await? == Met::Garbage {
         return Ok(End::Close);
     }
-    match login::login(stage, server, &message.payload, &mut stream).await? {
+    match login::login(stage, server, &message.payload, cover, &mut stream).await? {
         Some(session) => session::run(session, stream).await,
         None => {
             let _ = stream.shutdown().await;

@@ -7,6 +7,7 @@ use crate::journal::{LoginEntry, Who};
 use crate::value::Message;
 use crate::wire::login7::Login7;
 use crate::wire::packet::{DEFAULT_SIZE, kind, write_message};
+use crate::wire::prelogin::Cover;
 use crate::wire::tokens::{self, Change, DoneKind, done};
 use crate::wire::{TdsVersion, WireError};
 use bytes::BytesMut;
@@ -18,6 +19,7 @@ pub async fn login(
     stage: &Arc<Stage>,
     server: &Arc<Server>,
     payload: &[u8],
+    cover: Cover,
     to: &mut (impl AsyncWrite + Unpin),
 ) -> Result<Option<Session>, WireError> {
     let asked = Login7::parse(payload)?;
@@ -33,6 +35,7 @@ pub async fn login(
         app: asked.app.clone(),
         database: asked.database.clone(),
         at_millis: stage.now().as_millis() as u64,
+        encryption: cover.name(),
         outcome: answer.as_ref().map_or_else(|error| format!("error {}", error.number), |_| "done".to_owned()),
     });
     let mut out = BytesMut::new();

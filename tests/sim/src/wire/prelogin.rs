@@ -43,6 +43,16 @@ pub enum Cover {
     Refused,
 }
 
+impl Cover {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nothing | Self::Refused => "nothing",
+            Self::Login => "login",
+            Self::Everything => "everything",
+        }
+    }
+}
+
 /// The table of MS-TDS 2.2.6.5: the byte of the answer, and what follows from it.
 pub fn agree(client: Encrypt, server: TlsMode) -> (Encrypt, Cover) {
     use Encrypt::{NotSupported, Off, On, Required};

@@ -12,12 +12,24 @@ use openssl::ssl::{SslContext, SslMethod, SslVersion};
 use openssl::x509::extension::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName};
 use openssl::x509::{X509, X509Builder, X509Name, X509NameBuilder};
 use std::net::IpAddr;
+use std::sync::OnceLock;
 
 pub struct Authority {
     key: PKey<Private>,
     certificate: X509,
-    /// All servers of one simulation share a key: making RSA keys is what takes the time.
     server_key: PKey<Private>,
+}
+
+/// All servers of a process share a key: making RSA keys is what takes the time.
+fn server_key() -> Result<PKey<Private>, ErrorStack> {
+    static KEY: OnceLock<PKey<Private>> = OnceLock::new();
+    match KEY.get() {
+        Some(key) => Ok(key.clone()),
+        None => {
+            let key = PKey::from_rsa(Rsa::generate(2048)?)?;
+            Ok(KEY.get_or_init(|| key).clone())
+        }
+    }
 }
 
 impl Authority {
@@ -28,8 +40,7 @@ impl Authority {
         builder.append_extension(BasicConstraints::new().critical().ca().build()?)?;
         builder.append_extension(KeyUsage::new().critical().key_cert_sign().crl_sign().build()?)?;
         builder.sign(&key, MessageDigest::sha256())?;
-        let server_key = PKey::from_rsa(Rsa::generate(2048)?)?;
-        Ok(Self { key, certificate: builder.build(), server_key })
+        Ok(Self { key, certificate: builder.build(), server_key: server_key()? })
     }
 
     pub fn pem(&self) -> Result<String, ErrorStack> {

@@ -1,0 +1,102 @@
+//! tiberius, the client of the operator itself, against the pair without TLS.
+#![allow(clippy::unwrap_used, reason = "a helper of tests may fail its test")]
+
+mod common;
+
+use common::*;
+
+#[tokio::test]
+async fn reads_the_mirroring_rows() {
+    let sim = start("off").await;
+    let mut client = connect(&sim, "a").await.unwrap();
+    let rows = client.simple_query(MIRRORING).await.unwrap().into_first_result().await.unwrap();
+    let row = rows.iter().find(|row| row.try_get("name").unwrap() == Some("rtcxds")).unwrap();
+    assert_eq!(row.try_get::<u8, _>("mirroring_role").unwrap(), Some(1));
+    assert_eq!(row.try_get::<u8, _>("mirroring_state").unwrap(), Some(4));
+    assert_eq!(row.try_get::<i32, _>("mirroring_role_sequence").unwrap(), Some(1));
+    assert_eq!(row.try_get::<&str, _>("mirroring_partner_instance").unwrap(), Some(r"SQL-B\RTCB"));
+    assert!(row.try_get::<tiberius::Uuid, _>("mirroring_guid").unwrap().is_some());
+    let master = rows.iter().find(|row| row.try_get("name").unwrap() == Some("master")).unwrap();
+    assert_eq!(master.try_get::<u8, _>("mirroring_role").unwrap(), None, "a row that travels as NBCROW");
+    assert_eq!(sim.failures(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn both_partners_tell_the_same_guid() {
+    let sim = start("off").await;
+    let mut guids = Vec::new();
+    for server in ["a", "b"] {
+        let mut client = connect(&sim, server).await.unwrap();
+        let rows = client.simple_query(MIRRORING).await.unwrap().into_first_result().await.unwrap();
+        let row = rows.iter().find(|row| row.try_get("name").unwrap() == Some("rtcxds")).unwrap();
+        guids.push(row.try_get::<tiberius::Uuid, _>("mirroring_guid").unwrap().unwrap());
+    }
+    assert_eq!(guids[0], guids[1]);
+}
+
+#[tokio::test]
+async fn passes_parameters() {
+    let sim = start("off").await;
+    let mut client = connect(&sim, "a").await.unwrap();
+    let text = "SELECT name, state FROM sys.databases WHERE name = @P1";
+    let rows = client.query(text, &[&"rtcxds"]).await.unwrap().into_first_result().await.unwrap();
+    assert_eq!(rows.len(), 1, "failures: {:?}", sim.failures());
+    assert_eq!(rows[0].try_get::<&str, _>("name").unwrap(), Some("rtcxds"));
+    assert_eq!(sim.failures(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_error_leaves_the_session_usable() {
+    let sim = start("off").await;
+    let mut client = connect(&sim, "a").await.unwrap();
+    assert_eq!(number(run(&mut client, FAILOVER_OF_PLAIN).await), Some(1416));
+    assert_eq!(role(&roles(&mut client).await, "rtcxds"), Some(1));
+    assert_eq!(sim.journal(0)[0].outcome.as_deref(), Some("error 1416"));
+}
+
+#[tokio::test]
+async fn follows_a_failover() {
+    let sim = start("off").await;
+    let mut client = connect(&sim, "a").await.unwrap();
+    run(&mut client, FAILOVER).await.unwrap();
+    sim.until(|world| !world.failovers().is_empty()).await;
+    let mut client = connect(&sim, "b").await.unwrap();
+    assert_eq!(role(&roles(&mut client).await, "rtcxds"), Some(1));
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_18456() {
+    let sim = start("off").await;
+    assert_eq!(number(log_in(&sim, "a", "wrong", "master").await), Some(18456));
+    let stats = sim.stats();
+    assert_eq!((stats["a"].logins_ok, stats["a"].logins_failed), (0, 1));
+    assert_eq!(sim.logins(0)[0].outcome, "error 18456");
+}
+
+#[tokio::test]
+async fn a_text_of_many_packets_arrives_whole() {
+    let sim = start("off").await;
+    let mut client = connect(&sim, "a").await.unwrap();
+    let text = format!("{MIRRORING} /* {} */", "x".repeat(100_000));
+    run(&mut client, &text).await.unwrap();
+    assert_eq!(sim.journal(0)[0].text, text);
+}
+
+#[tokio::test]
+async fn what_no_server_knows_is_an_error_and_a_failure() {
+    let sim = start("off").await;
+    let mut client = connect(&sim, "a").await.unwrap();
+    assert!(number(run(&mut client, "FROBNICATE THE MIRROR").await).is_some());
+    assert_eq!(sim.failures().len(), 1, "{:?}", sim.failures());
+}
+
+#[tokio::test]
+async fn a_session_in_a_database_that_moves_is_cut() {
+    let sim = start("off").await;
+    let mut inside = log_in(&sim, "a", PASSWORD, "rtcxds").await.unwrap();
+    let mut outside = connect(&sim, "a").await.unwrap();
+    run(&mut outside, FAILOVER).await.unwrap();
+    sim.until_journal(|journal| journal.counts()["a"].open == 1).await;
+    assert!(run(&mut inside, MIRRORING).await.is_err());
+    roles(&mut outside).await;
+}
