@@ -12,7 +12,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Once per process. `filter` is what `RUST_LOG` would hold, e.g. `info` or `info,lync_mirror::sql=debug`.
+/// Once per process. `filter` is what `RUST_LOG` would hold, e.g. `info,lync_mirror::sql=debug`; empty is `info`.
 pub fn init(format: LogFormat, filter: &str) -> anyhow::Result<()> {
     let log = tracing_subscriber::fmt().with_env_filter(parse(filter)?).with_writer(stderr);
     let set = match format {
@@ -24,6 +24,7 @@ pub fn init(format: LogFormat, filter: &str) -> anyhow::Result<()> {
 
 /// tiberius logs every error that a server sends as an ERROR of its own. Those are observations here, and told as such.
 fn parse(filter: &str) -> anyhow::Result<EnvFilter> {
+    let filter = if filter.trim().is_empty() { "info" } else { filter };
     let parsed = EnvFilter::try_new(filter).with_context(|| format!("{filter:?} is not a log filter"))?;
     Ok(parsed.add_directive("tiberius=off".parse()?))
 }

@@ -154,7 +154,8 @@ impl Collector for Snapshots {
 
         let conflicts = types().filter(|(_, _, it)| it.reason == Reason::Conflict).count();
         let help = "Database types that are claimed by more than one resource, counted once for each";
-        gauge(encoder, "conflicts", help, [(Vec::new(), i64::try_from(conflicts).unwrap_or(i64::MAX))].into_iter())?;
+        let conflicts = ConstGauge::new(i64::try_from(conflicts).unwrap_or(i64::MAX));
+        conflicts.encode(encoder.encode_descriptor("conflicts", help, None, MetricType::Gauge)?)?;
 
         let principals = types().flat_map(|(key, ty, it)| {
             let seats = [("desired", it.desired.into()), ("observed", it.observed)];
@@ -196,105 +197,5 @@ impl Collector for Snapshots {
             }
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::metrics::Metrics;
-
-    fn split() -> ResourceSnapshot {
-        ResourceSnapshot {
-            ready: false,
-            reason: Reason::SplitRoles,
-            suspended: false,
-            types: vec![TypeSnapshot {
-                ty: DatabaseType::User,
-                desired: Side::Mirror,
-                observed: Seat::Split,
-                reason: Reason::SplitRoles,
-                databases: vec![DatabaseSnapshot {
-                    name: "rtcxds".to_owned(),
-                    states: vec![
-                        (Side::Primary, MirroringState::Synchronized),
-                        (Side::Mirror, MirroringState::Suspended),
-                    ],
-                    redo_queue_kb: Some(42),
-                }],
-            }],
-        }
-    }
-
-    /// The series of resources, sorted.
-    fn series(metrics: &Metrics) -> Vec<String> {
-        let page = metrics.encode();
-        let mut lines: Vec<_> = page.lines().filter(|line| line.contains("namespace=")).map(str::to_owned).collect();
-        lines.sort();
-        lines
-    }
-
-    #[test]
-    fn a_resource_is_told_whole() {
-        let metrics = Metrics::new();
-        metrics.observe("lync", "pool01", split());
-        metrics.moved("lync", "pool01", DatabaseType::User, Outcome::Partial);
-        let common = r#"{namespace="lync",name="pool01""#;
-        let ty = r#",database_type="User""#;
-        let db = r#",database="rtcxds""#;
-        let expected = [
-            format!(r#"database_mirroring_state{common}{ty}{db},seat="Mirror",state="Suspended"}} 1"#),
-            format!(r#"database_mirroring_state{common}{ty}{db},seat="Primary",state="Synchronized"}} 1"#),
-            format!(r#"database_principal{common}{ty},side="desired",seat="Mirror"}} 1"#),
-            format!(r#"database_principal{common}{ty},side="observed",seat="Split"}} 1"#),
-            format!(r#"moves_total{common}{ty},outcome="Partial"}} 1"#),
-            format!(r#"ready{common}}} 0"#),
-            format!(r#"reason{common}{ty},reason="SplitRoles"}} 1"#),
-            format!(r#"reason{common},reason="SplitRoles"}} 1"#),
-            format!(r#"redo_queue_kilobytes{common}{ty}{db}}} 42"#),
-            format!(r#"stalled{common}}} 1"#),
-            format!(r#"suspended{common}}} 0"#),
-        ]
-        .map(|line| format!("lync_mirror_{line}"));
-        assert_eq!(series(&metrics), expected);
-    }
-
-    #[test]
-    fn a_later_word_replaces_the_former() {
-        let metrics = Metrics::new();
-        metrics.observe("lync", "pool01", split());
-        let mut aligned = split();
-        aligned.ready = true;
-        aligned.reason = Reason::Aligned;
-        aligned.types[0].reason = Reason::Aligned;
-        aligned.types[0].observed = Seat::Mirror;
-        metrics.observe("lync", "pool01", aligned);
-        let series = series(&metrics);
-        assert!(series.contains(&r#"lync_mirror_ready{namespace="lync",name="pool01"} 1"#.to_owned()), "{series:#?}");
-        assert!(series.iter().all(|line| !line.contains("Split")), "{series:#?}");
-    }
-
-    #[test]
-    fn a_resource_that_is_gone_leaves_nothing() {
-        let metrics = Metrics::new();
-        for name in ["pool01", "pool02"] {
-            metrics.observe("lync", name, split());
-            metrics.moved("lync", name, DatabaseType::User, Outcome::Succeeded);
-        }
-        metrics.forget("lync", "pool01");
-        let left = series(&metrics);
-        assert!(!left.is_empty() && left.iter().all(|line| line.contains("pool02")), "{left:#?}");
-        metrics.forget_all();
-        assert_eq!(series(&metrics), Vec::<String>::new());
-    }
-
-    #[test]
-    fn conflicts_are_counted() {
-        let metrics = Metrics::new();
-        assert!(metrics.encode().contains("lync_mirror_conflicts 0\n"));
-        let mut snapshot = split();
-        snapshot.types[0].reason = Reason::Conflict;
-        metrics.observe("lync", "pool01", snapshot);
-        assert!(metrics.encode().contains("lync_mirror_conflicts 1\n"));
     }
 }
