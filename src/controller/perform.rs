@@ -37,7 +37,7 @@ impl Context {
             self.flights.answer(ticket, &step.database, answer);
             self.wake(resource);
         };
-        let sessions = match sql::connect_for_moves(target, steps.len(), self.deadlines.clone()).await {
+        let sessions = match sql::connect_for_moves(target, steps.len(), &self.deadlines).await {
             Ok(sessions) if self.leadership.leads() => sessions,
             Ok(_) => {
                 warn!(resource = key(resource), "the lease was lost before the statements were sent: nothing was sent");

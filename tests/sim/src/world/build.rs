@@ -1,0 +1,141 @@
+//! How a world comes into being from its configuration, and everything that is wrong with one.
+//! Nothing here runs after the beginning.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::mirroring::{Half, Link};
+use super::server::SYSTEM_DATABASES;
+use super::{Mirroring, Reach, Role, Server, Sync, World, same_name};
+use crate::config::{Config, ConfigError, PairConfig, ServerConfig};
+
+impl World {
+    pub fn new(config: &Config) -> Result<World, ConfigError> {
+        let mut servers: Vec<Server> = Vec::new();
+        for server in &config.servers {
+            if server.id.is_empty() || servers.iter().any(|known| same_name(&known.id, &server.id)) {
+                return Err(ConfigError(format!("servers[].id {:?}: give every server its own id", server.id)));
+            }
+            if server.name.is_empty() || servers.iter().any(|known| same_name(&known.name, &server.name)) {
+                return Err(ConfigError(format!("servers[].name {:?}: give every server its own name", server.name)));
+            }
+            let is_witness =
+                config.pairs.iter().any(|pair| pair.witness.as_deref().is_some_and(|id| same_name(id, &server.id)));
+            servers.push(build_server(server, is_witness));
+        }
+        let mut mirrorings = Vec::new();
+        for pair in &config.pairs {
+            build_pair(pair, &mut servers, &mut mirrorings)?;
+        }
+        let mut world = World {
+            failures: Vec::new(),
+            now: Duration::ZERO,
+            version: 1,
+            servers,
+            mirrorings,
+            cuts: BTreeSet::new(),
+            sessions: BTreeMap::new(),
+            next_session: 51,
+            moves: BTreeMap::new(),
+            next_move: 1,
+            failovers: Vec::new(),
+            timers: BTreeSet::new(),
+        };
+        world.settle();
+        Ok(world)
+    }
+}
+
+fn build_server(config: &ServerConfig, is_witness: bool) -> Server {
+    let port = config.endpoint.port.unwrap_or(if is_witness { 7022 } else { 5022 });
+    let machine = config.name.split('\\').next().unwrap_or(&config.name);
+    let host = config.endpoint.host.clone().unwrap_or_else(|| machine.to_lowercase());
+    let system = SYSTEM_DATABASES.map(str::to_owned);
+    Server {
+        id: config.id.clone(),
+        name: config.name.clone(),
+        version: config.version.clone(),
+        edition: config.edition.clone(),
+        logins: config.logins.clone(),
+        endpoint_name: config.endpoint.name.clone(),
+        endpoint_address: format!("TCP://{host}:{port}"),
+        endpoint_port: port,
+        endpoint_state: config.endpoint.state,
+        reach: Reach::Up,
+        databases: system.into_iter().chain(config.plain_databases.iter().cloned()).collect(),
+        states: BTreeMap::new(),
+        lies: BTreeMap::new(),
+        slow_millis: 0,
+        fail: None,
+        fail_after: None,
+    }
+}
+
+fn build_pair(
+    pair: &PairConfig,
+    servers: &mut [Server],
+    mirrorings: &mut Vec<Mirroring>,
+) -> Result<(), ConfigError> {
+    let find = |field: &str, id: &str| {
+        servers.iter().position(|server| same_name(&server.id, id)).ok_or_else(|| {
+            ConfigError(format!("pairs[{}].{field} {id:?}: no server has this id", pair.name))
+        })
+    };
+    let partners = [find("primary", &pair.primary)?, find("mirror", &pair.mirror)?];
+    let witness = pair.witness.as_deref().map(|id| find("witness", id)).transpose()?;
+    if partners[0] == partners[1] || witness.is_some_and(|witness| partners.contains(&witness)) {
+        return Err(ConfigError(format!("pairs[{}]: primary, mirror and witness must be different servers", pair.name)));
+    }
+    let timeout = Duration::try_from_secs_f64(pair.timeout_seconds).map_err(|error| {
+        ConfigError(format!("pairs[{}].timeoutSeconds {}: {error}", pair.name, pair.timeout_seconds))
+    })?;
+    for database in &pair.databases {
+        for partner in partners {
+            if servers[partner].database_id(database).is_some() {
+                let name = &servers[partner].name;
+                return Err(ConfigError(format!("pairs[{}].databases {database:?}: {name} has it already", pair.name)));
+            }
+            servers[partner].databases.push(database.clone());
+        }
+        let half = |role| Half { mirrored: true, role, role_sequence: pair.role_sequence, forced: false, serving: false };
+        let link = Link { believes: [true; 2], lost_at: None };
+        mirrorings.push(Mirroring {
+            pair: pair.name.clone(),
+            database: database.clone(),
+            guid: guid(&format!("{}/{}", pair.name, database)),
+            partners,
+            witness,
+            empty_witness_name: pair.empty_witness_name,
+            halves: [half(Role::Principal), half(Role::Mirror)],
+            witness_sequence: pair.role_sequence,
+            witness_principal: 0,
+            links: [link.clone(), link.clone(), link],
+            safety: pair.safety,
+            safety_sequence: 1,
+            sync: Sync::Done,
+            suspended: false,
+            armed: false,
+            blink_until: Duration::ZERO,
+            running: None,
+            redo_queue_kb: pair.redo_queue_kb,
+            redo_rate_kb_per_s: pair.redo_rate_kb_per_s,
+            switch: Duration::from_millis(pair.switch_millis),
+            timeout,
+            resync: Duration::from_millis(pair.resync_millis),
+        });
+    }
+    Ok(())
+}
+
+/// The same name gives the same guid in every run. The two hashes are FNV-1a with different seeds.
+fn guid(name: &str) -> [u8; 16] {
+    let hash = |seed: u64| {
+        name.bytes().fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+    };
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&hash(0xcbf2_9ce4_8422_2325).to_be_bytes());
+    bytes[8..].copy_from_slice(&hash(0x8422_2325_cbf2_9ce4).to_be_bytes());
+    bytes[6] = 0x40 | (bytes[6] & 0x0f);
+    bytes[8] = 0x80 | (bytes[8] & 0x3f);
+    bytes
+}

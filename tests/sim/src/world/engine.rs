@@ -1,0 +1,97 @@
+//! What the T-SQL room may ask of the world.
+
+use std::time::Duration;
+
+use super::partner::message;
+use super::{SessionId, World};
+use crate::sql::engine::{Altered, Engine, PartnerAction, Table};
+use crate::value::{Message, Value};
+
+impl Engine for World {
+    fn table(&self, session: SessionId, name: &str) -> Option<Result<Table, Message>> {
+        self.view(self.sessions.get(&session)?, name)
+    }
+
+    fn database(&self, session: SessionId) -> String {
+        self.sessions.get(&session).map(|session| session.database.clone()).unwrap_or_default()
+    }
+
+    fn use_database(&mut self, session: SessionId, name: &str) -> Result<(), Message> {
+        self.change_database(session, name)
+    }
+
+    fn login(&self, session: SessionId) -> String {
+        self.sessions.get(&session).map(|session| session.login.clone()).unwrap_or_default()
+    }
+
+    fn server_property(&self, session: SessionId, name: &str) -> Value {
+        let Some(server) = self.sessions.get(&session).map(|session| &self.servers[session.server]) else { return Value::Null };
+        let text = |text: &str| Value::NVarChar(text.to_owned());
+        match name.to_lowercase().as_str() {
+            "servername" => text(&server.name),
+            "machinename" | "computernamephysicalnetbios" => text(server.machine()),
+            "instancename" => server.instance().map_or(Value::Null, text),
+            "productversion" => text(&server.version),
+            "productlevel" => text("SP4"),
+            "edition" => text(&server.edition),
+            "engineedition" => Value::Int(if server.edition.starts_with("Standard") { 2 } else { 3 }),
+            "isclustered" | "isintegratedsecurityonly" | "issingleuser" => Value::Int(0),
+            "collation" => text("Latin1_General_CI_AS"),
+            _ => Value::Null,
+        }
+    }
+
+    fn is_server_role(&self, session: SessionId, role: &str) -> Option<bool> {
+        let login = self.rights(session)?;
+        match role.to_lowercase().as_str() {
+            "sysadmin" => Some(login.sysadmin),
+            "public" => Some(true),
+            "serveradmin" | "securityadmin" | "processadmin" | "setupadmin" | "bulkadmin" | "diskadmin" | "dbcreator" => Some(login.sysadmin),
+            _ => None,
+        }
+    }
+
+    fn has_permission(&self, session: SessionId, permission: &str) -> Option<bool> {
+        let login = self.rights(session)?;
+        match permission.to_uppercase().as_str() {
+            "VIEW SERVER STATE" => Some(login.sysadmin || login.view_server_state),
+            "VIEW ANY DATABASE" => Some(login.sysadmin || login.view_any_database),
+            "ALTER ANY DATABASE" => Some(login.sysadmin || login.alter_any_database),
+            _ => None,
+        }
+    }
+
+    fn version_text(&self, session: SessionId) -> String {
+        let version = self.sessions.get(&session).map(|session| self.servers[session.server].version.clone()).unwrap_or_default();
+        format!("Microsoft SQL Server (simulated) - {version} (X64)")
+    }
+
+    fn alter_partner(&mut self, session: SessionId, database: &str, action: PartnerAction) -> Result<Altered, Vec<Message>> {
+        let Some(who) = self.sessions.get(&session).cloned() else {
+            return Err(vec![message(596, 21, "Cannot continue the execution because the session is in the kill state.")]);
+        };
+        let altered = self.alter(&who, database, action)?;
+        let server = &mut self.servers[who.server];
+        if let Some(counter) = server.fail_after.as_mut().filter(|counter| counter.left > 0) {
+            counter.left -= 1;
+            return Err(vec![message(counter.number, counter.class, "The statement was done, and answers an error on command.")]);
+        }
+        Ok(altered)
+    }
+
+    fn outcome(&self, id: u64) -> Option<Result<(), Vec<Message>>> {
+        self.moves.get(&id)?.clone()
+    }
+
+    fn now_millis(&self) -> i64 {
+        i64::try_from(self.now.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    fn set_timer_millis(&mut self, at: i64) {
+        self.set_timer(Duration::from_millis(u64::try_from(at).unwrap_or(0)));
+    }
+
+    fn fail(&mut self, what: String) {
+        World::fail(self, what);
+    }
+}

@@ -1,0 +1,1 @@
+//! S1-S27 of the domain facts, column by column.

@@ -1,0 +1,256 @@
+//! The catalog views, as one session sees them: rights decide which rows and which columns are NULL.
+
+use super::partner::message;
+use super::show::word;
+use super::server::SYSTEM_DATABASES;
+use super::{MirrorRow, Server, Session, SessionId, World, same_name};
+use crate::config::{EndpointState, LoginConfig};
+use crate::sql::engine::Table;
+use crate::value::{Column, Message, SqlType, Value};
+
+const NAME: SqlType = SqlType::NVarChar(128);
+const LSN: SqlType = SqlType::Numeric { precision: 25, scale: 0 };
+
+fn table(columns: &[(&str, SqlType, bool)], rows: Vec<Vec<Value>>) -> Table {
+    let columns = columns.iter().map(|(name, ty, nullable)| Column { name: (*name).to_owned(), ty: *ty, nullable: *nullable });
+    Table { columns: columns.collect(), rows }
+}
+
+fn text(text: impl Into<String>) -> Value {
+    Value::NVarChar(text.into())
+}
+
+impl World {
+    pub(super) fn rights(&self, session: SessionId) -> Option<&LoginConfig> {
+        let session = self.sessions.get(&session)?;
+        self.servers[session.server].find_login(&session.login)
+    }
+
+    pub(super) fn view(&self, session: &Session, name: &str) -> Option<Result<Table, Message>> {
+        let server = &self.servers[session.server];
+        let login = server.find_login(&session.login)?;
+        Some(Ok(match name {
+            "sys.databases" => self.databases_view(session.server, login),
+            "sys.database_mirroring" => self.mirroring_view(session.server, login),
+            "sys.database_mirroring_witnesses" => self.witnesses_view(session.server),
+            "sys.database_mirroring_endpoints" => endpoints_view(server),
+            "sys.tcp_endpoints" | "sys.endpoints" => table(
+                &[("name", NAME, false), ("endpoint_id", SqlType::Int, false), ("port", SqlType::Int, false), ("state", SqlType::TinyInt, true), ("state_desc", NAME, true)],
+                vec![vec![text(&server.endpoint_name), Value::Int(65537), Value::Int(i32::from(server.endpoint_port)), Value::TinyInt(endpoint_state(server).0), text(endpoint_state(server).1)]],
+            ),
+            "sys.dm_os_performance_counters" if !(login.sysadmin || login.view_server_state) => {
+                return Some(Err(message(300, 14, "VIEW SERVER STATE permission was denied on object 'server', database 'master'.")));
+            }
+            "sys.dm_os_performance_counters" => self.counters_view(session.server),
+            "sys.server_principals" => table(
+                &[("name", NAME, false), ("principal_id", SqlType::Int, false), ("type", SqlType::NVarChar(1), false), ("is_disabled", SqlType::Bit, true)],
+                server.logins.iter().zip(257..).map(|(login, id)| vec![text(&login.name), Value::Int(id), text("S"), Value::Bit(login.disabled)]).collect(),
+            ),
+            "msdb.dbo.sysjobs" => table(&[("name", NAME, false), ("enabled", SqlType::TinyInt, false)], Vec::new()),
+            _ => return None,
+        }))
+    }
+
+    fn visible(&self, server: usize, login: &LoginConfig) -> Vec<(i32, String)> {
+        let all = login.sysadmin || login.view_any_database || login.alter_any_database;
+        let names = self.servers[server].databases.iter().zip(1..);
+        names
+            .filter(|(name, _)| all || SYSTEM_DATABASES[..2].iter().any(|system| same_name(system, name)))
+            .map(|(name, id)| (id, name.clone()))
+            .collect()
+    }
+
+    fn databases_view(&self, server: usize, login: &LoginConfig) -> Table {
+        let states = ["ONLINE", "RESTORING", "RECOVERING", "RECOVERY_PENDING", "SUSPECT", "EMERGENCY", "OFFLINE"];
+        let rows = self.visible(server, login).into_iter().map(|(id, name)| {
+            let state = self.database_state(server, &name);
+            let waits = self.row_at(server, &name).is_some_and(|row| row.state != 4);
+            vec![
+                text(&name),
+                Value::Int(id),
+                Value::TinyInt(state),
+                states.get(usize::from(state)).map_or(Value::Null, |word| text(*word)),
+                Value::TinyInt(1),
+                text("FULL"),
+                Value::TinyInt(if waits { 5 } else { 0 }),
+                text(if waits { "DATABASE_MIRRORING" } else { "NOTHING" }),
+                Value::Binary(vec![1]),
+                Value::Bit(false),
+                Value::Bit(false),
+                Value::Bit(false),
+                Value::TinyInt(100),
+            ]
+        });
+        table(
+            &[
+                ("name", NAME, false),
+                ("database_id", SqlType::Int, false),
+                ("state", SqlType::TinyInt, true),
+                ("state_desc", SqlType::NVarChar(60), true),
+                ("recovery_model", SqlType::TinyInt, true),
+                ("recovery_model_desc", SqlType::NVarChar(60), true),
+                ("log_reuse_wait", SqlType::TinyInt, true),
+                ("log_reuse_wait_desc", SqlType::NVarChar(60), true),
+                ("owner_sid", SqlType::Binary(85), true),
+                ("is_trustworthy_on", SqlType::Bit, true),
+                ("is_broker_enabled", SqlType::Bit, false),
+                ("is_db_chaining_on", SqlType::Bit, true),
+                ("compatibility_level", SqlType::TinyInt, false),
+            ],
+            rows.collect(),
+        )
+    }
+
+    fn mirroring_view(&self, server: usize, login: &LoginConfig) -> Table {
+        let rows = self.visible(server, login).into_iter().map(|(id, name)| {
+            // Only sysadmin sees the row of a mirror, which is not ONLINE (sys.database_mirroring, Remarks).
+            let row = self.row_at(server, &name).filter(|row| login.sysadmin || row.database_state == 0);
+            let mut cells = vec![Value::Int(id)];
+            cells.extend(row.map_or_else(|| vec![Value::Null; MIRRORING.len() - 1], cells_of));
+            cells
+        });
+        table(&MIRRORING, rows.collect())
+    }
+
+    fn witnesses_view(&self, server: usize) -> Table {
+        let rows = self.mirrorings.iter().filter(|mirroring| mirroring.witness == Some(server) && mirroring.is_mirrored()).map(|mirroring| {
+            let name = |seat: usize| text(&self.servers[mirroring.partners[seat]].name);
+            let principal = mirroring.witness_principal;
+            let synchronized = mirroring.sync == super::Sync::Done && !mirroring.suspended;
+            vec![
+                text(&mirroring.database),
+                name(principal),
+                name(super::other(principal)),
+                Value::TinyInt(if mirroring.safety == crate::config::Safety::Full { 2 } else { 1 }),
+                Value::Int(mirroring.safety_sequence),
+                Value::Int(mirroring.witness_sequence),
+                Value::Guid(mirroring.guid),
+                Value::Bit(mirroring.suspended),
+                Value::TinyInt(if synchronized { 5 } else { 6 }),
+                text(if synchronized { "SYNCHRONIZED" } else { "UNSYNCHRONIZED" }),
+            ]
+        });
+        table(
+            &[
+                ("database_name", NAME, false),
+                ("principal_server_name", NAME, true),
+                ("mirror_server_name", NAME, true),
+                ("safety_level", SqlType::TinyInt, false),
+                ("safety_sequence_number", SqlType::Int, false),
+                ("role_sequence_number", SqlType::Int, false),
+                ("mirroring_guid", SqlType::Guid, false),
+                ("is_suspended", SqlType::Bit, false),
+                ("partner_sync_state", SqlType::TinyInt, true),
+                ("partner_sync_state_desc", SqlType::NVarChar(60), true),
+            ],
+            rows.collect(),
+        )
+    }
+
+    fn counters_view(&self, server: usize) -> Table {
+        let object = match self.servers[server].instance() {
+            Some(instance) => format!("MSSQL${instance}:Database Mirroring"),
+            None => "SQLServer:Database Mirroring".to_owned(),
+        };
+        let mut rows = Vec::new();
+        for name in &self.servers[server].databases {
+            let Some((index, _)) = self.find_mirroring(server, name) else { continue };
+            let redo = self.redo_kb(server, name).unwrap_or(0);
+            let rate = self.mirrorings[index].redo_rate_kb_per_s.saturating_mul(1024);
+            for (counter, value) in [("Redo Queue KB", redo), ("Log Send Queue KB", 0), ("Redo Bytes/sec", rate)] {
+                let padded = |word: &str| text(format!("{word:<128}"));
+                rows.push(vec![padded(&object), padded(counter), padded(name), Value::BigInt(i64::try_from(value).unwrap_or(i64::MAX)), Value::Int(65792)]);
+            }
+        }
+        table(
+            &[
+                ("object_name", NAME, false),
+                ("counter_name", NAME, false),
+                ("instance_name", NAME, true),
+                ("cntr_value", SqlType::BigInt, false),
+                ("cntr_type", SqlType::Int, false),
+            ],
+            rows,
+        )
+    }
+}
+
+const MIRRORING: [(&str, SqlType, bool); 18] = [
+    ("database_id", SqlType::Int, false),
+    ("mirroring_guid", SqlType::Guid, true),
+    ("mirroring_state", SqlType::TinyInt, true),
+    ("mirroring_state_desc", SqlType::NVarChar(60), true),
+    ("mirroring_role", SqlType::TinyInt, true),
+    ("mirroring_role_desc", SqlType::NVarChar(60), true),
+    ("mirroring_role_sequence", SqlType::Int, true),
+    ("mirroring_safety_level", SqlType::TinyInt, true),
+    ("mirroring_safety_level_desc", SqlType::NVarChar(60), true),
+    ("mirroring_safety_sequence", SqlType::Int, true),
+    ("mirroring_partner_name", NAME, true),
+    ("mirroring_partner_instance", NAME, true),
+    ("mirroring_witness_name", NAME, true),
+    ("mirroring_witness_state", SqlType::TinyInt, true),
+    ("mirroring_witness_state_desc", SqlType::NVarChar(60), true),
+    ("mirroring_failover_lsn", LSN, true),
+    ("mirroring_connection_timeout", SqlType::Int, true),
+    ("mirroring_redo_queue", SqlType::Int, true),
+];
+
+fn cells_of(row: MirrorRow) -> Vec<Value> {
+    let witness = row.witness_state.map(|state| match state {
+        1 => "CONNECTED",
+        2 => "DISCONNECTED",
+        _ => "UNKNOWN",
+    });
+    vec![
+        Value::Guid(row.guid),
+        Value::TinyInt(row.state),
+        text(word(row.state)),
+        Value::TinyInt(row.role),
+        text(if row.role == 1 { "PRINCIPAL" } else { "MIRROR" }),
+        Value::Int(row.role_sequence),
+        Value::TinyInt(row.safety),
+        text(if row.safety == 2 { "FULL" } else { "OFF" }),
+        Value::Int(row.safety_sequence),
+        text(row.partner_name),
+        text(row.partner_instance),
+        row.witness_name.map_or(Value::Null, text),
+        row.witness_state.map_or(Value::Null, Value::TinyInt),
+        witness.map_or(Value::Null, text),
+        Value::Numeric { value: 1000 + i128::from(row.role_sequence), precision: 25, scale: 0 },
+        Value::Int(10),
+        Value::Null,
+    ]
+}
+
+fn endpoint_state(server: &Server) -> (u8, &'static str) {
+    match server.endpoint_state {
+        EndpointState::Started => (0, "STARTED"),
+        EndpointState::Stopped => (1, "STOPPED"),
+        EndpointState::Disabled => (2, "DISABLED"),
+    }
+}
+
+fn endpoints_view(server: &Server) -> Table {
+    let (state, word) = endpoint_state(server);
+    table(
+        &[
+            ("name", NAME, false),
+            ("endpoint_id", SqlType::Int, false),
+            ("principal_id", SqlType::Int, true),
+            ("state", SqlType::TinyInt, true),
+            ("state_desc", SqlType::NVarChar(60), true),
+            ("role", SqlType::TinyInt, true),
+            ("role_desc", SqlType::NVarChar(60), true),
+        ],
+        vec![vec![
+            text(&server.endpoint_name),
+            Value::Int(65537),
+            Value::Int(1),
+            Value::TinyInt(state),
+            text(word),
+            Value::TinyInt(3),
+            text("ALL"),
+        ]],
+    )
+}
