@@ -57,10 +57,13 @@ impl Run {
     }
 
     async fn operate(self) -> anyhow::Result<()> {
-        let config = Config::infer().await.context("no cluster: neither a kubeconfig nor a pod's service account was found")?;
+        let config =
+            Config::infer().await.context("no cluster: neither a kubeconfig nor a pod's service account was found")?;
         let namespace = self.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config)?;
-        let listener = TcpListener::bind(self.listen).await.with_context(|| format!("cannot listen on {} (--listen)", self.listen))?;
+        let listener = TcpListener::bind(self.listen)
+            .await
+            .with_context(|| format!("cannot listen on {} (--listen)", self.listen))?;
         let me = self.identity();
         info!(version = env!("CARGO_PKG_VERSION"), me, listen = %listener.local_addr()?, "starting");
 
@@ -87,7 +90,11 @@ impl Run {
 
     /// Unique to this process: two pods of one name must not both believe in one lease.
     fn identity(&self) -> String {
-        let name = self.identity.clone().or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_else(|| "lync-mirror".to_owned());
+        let name = self
+            .identity
+            .clone()
+            .or_else(|| std::env::var("HOSTNAME").ok())
+            .unwrap_or_else(|| "lync-mirror".to_owned());
         format!("{name}-{:08x}", RandomState::new().hash_one(std::process::id()) as u32)
     }
 }

@@ -14,7 +14,14 @@ use crate::plan::{Observed, Plan};
 const NOTE: usize = 1000;
 
 impl Context {
-    pub async fn announce(&self, name: &Ref, mirror: &LyncPoolMirror, status: &LyncPoolMirrorStatus, seen: &Observation, plan: &Plan) {
+    pub async fn announce(
+        &self,
+        name: &Ref,
+        mirror: &LyncPoolMirror,
+        status: &LyncPoolMirrorStatus,
+        seen: &Observation,
+        plan: &Plan,
+    ) {
         let namespace = name.namespace.as_deref().unwrap_or_default();
         self.metrics.observe(namespace, &name.name, snapshot(status, seen, plan));
         if let Some(ended) = &plan.ended {
@@ -65,7 +72,11 @@ fn news(before: Option<&LyncPoolMirrorStatus>, plan: &Plan) -> Vec<(Reason, Stri
         };
         let operation = &ended.operation;
         let detail = ended.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
-        news.push((reason, format!("End{}-{}", operation.ty, operation.started.as_second()), format!("{} to the {}: {word}{detail}", operation.ty, operation.to.word())));
+        news.push((
+            reason,
+            format!("End{}-{}", operation.ty, operation.started.as_second()),
+            format!("{} to the {}: {word}{detail}", operation.ty, operation.to.word()),
+        ));
     }
     for (ty, of) in &plan.types {
         let old = before.and_then(|status| status.database_types.iter().find(|old| old.type_ == *ty));

@@ -35,7 +35,11 @@ impl Claims {
             .iter()
             .flat_map(|wish| {
                 let pairs = names(asked, pairs, wish.store);
-                wish.databases.iter().map(move |database| Claim { ty: wish.ty, database: database.clone(), pairs: pairs.clone() })
+                wish.databases.iter().map(move |database| Claim {
+                    ty: wish.ty,
+                    database: database.clone(),
+                    pairs: pairs.clone(),
+                })
             })
             .collect();
         let mut all = self.lock();
@@ -61,7 +65,9 @@ impl Claims {
         let mut rivals: BTreeMap<DatabaseType, BTreeSet<String>> = BTreeMap::new();
         for (other, claims) in all.iter().filter(|(other, _)| *other != who && alive(other)) {
             for claim in own {
-                let same = |rival: &&Claim| rival.database == claim.database && rival.pairs.iter().any(|pair| claim.pairs.contains(pair));
+                let same = |rival: &&Claim| {
+                    rival.database == claim.database && rival.pairs.iter().any(|pair| claim.pairs.contains(pair))
+                };
                 if claims.iter().find(same).is_some() {
                     rivals.entry(claim.ty).or_default().insert(other.clone());
                 }
@@ -73,7 +79,10 @@ impl Claims {
 
 /// Every name under which the pair of a store may be compared.
 fn names(asked: &Asked, pairs: &[Pair], store: usize) -> Vec<PairName> {
-    let spelled = asked.stores.get(store).map(|store| [&store.sql.primary, &store.sql.mirror].map(spelling).into_iter().collect());
+    let spelled = asked
+        .stores
+        .get(store)
+        .map(|store| [&store.sql.primary, &store.sql.mirror].map(spelling).into_iter().collect());
     let told = pairs.get(store).and_then(|pair| {
         let name = |view: &View| view.lit().map(|server| format!("server {}", server.name.to_lowercase()));
         Some([name(&pair.primary)?, name(&pair.mirror)?].into_iter().collect())

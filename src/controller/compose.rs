@@ -10,7 +10,7 @@ use crate::api::{
     PlannedStep, RequestStatus, ServerStatus, operation_status,
 };
 use crate::controller::conditions;
-use crate::model::{DatabaseName, DatabaseType, MirroringState, Observation, Pair, Role, Side, View};
+use crate::model::{DatabaseName, DatabaseType, Observation, Pair, Role, Side, View};
 use crate::plan::{Ended, Finding, Observed, Plan, TypePlan, dark_reason};
 use crate::sql;
 
@@ -75,7 +75,8 @@ fn servers(asked: &Asked, seen: &Observation) -> Vec<ServerStatus> {
     let mut all = Vec::new();
     for (store, pair) in asked.stores.iter().zip(&seen.pairs) {
         let prefix = if store.label.is_empty() { String::new() } else { format!("{} ", store.label) };
-        let seats = [("Primary", Some(&pair.primary)), ("Mirror", Some(&pair.mirror)), ("Witness", pair.witness.as_ref())];
+        let seats =
+            [("Primary", Some(&pair.primary)), ("Mirror", Some(&pair.mirror)), ("Witness", pair.witness.as_ref())];
         for (seat, view) in seats.into_iter().filter_map(|(seat, view)| Some((seat, view?))) {
             let seat = format!("{prefix}{seat}");
             all.push(match view {
@@ -132,7 +133,8 @@ fn database_status(finding: &Finding, pair: &Pair) -> DatabaseStatus {
     let [(state_on_primary, mirroring_status_on_primary), (state_on_mirror, mirroring_status_on_mirror)] =
         [&pair.primary, &pair.mirror].map(|view| cmdlet_words(view, &finding.name));
     let session = |side: Side| pair.view(side).lit()?.databases.get(&finding.name)?.mirroring.as_ref();
-    let holder = finding.principal.and_then(session).or_else(|| session(Side::Primary)).or_else(|| session(Side::Mirror));
+    let holder =
+        finding.principal.and_then(session).or_else(|| session(Side::Primary)).or_else(|| session(Side::Mirror));
     DatabaseStatus {
         name: finding.name.to_string(),
         state_on_primary,
@@ -219,9 +221,4 @@ fn history_entry(ended: &Ended, timings: Timings, now: Timestamp) -> HistoryEntr
         verify_millis: timings.verify,
         detail: ended.detail.clone(),
     }
-}
-
-/// For metrics: how a state prints.
-pub(super) fn state_word(state: MirroringState) -> String {
-    state.to_string()
 }

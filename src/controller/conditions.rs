@@ -9,7 +9,13 @@ use crate::model::{MirroringState, Observation, Reason, Side, View, Weight, Witn
 use crate::plan::{Observed, Plan, TypePlan, dark_reason};
 
 /// All conditions of this operator, and those of others unchanged.
-pub fn conditions(asked: &Asked, seen: &Observation, plan: &Plan, before: &[Condition], now: Timestamp) -> Vec<Condition> {
+pub fn conditions(
+    asked: &Asked,
+    seen: &Observation,
+    plan: &Plan,
+    before: &[Condition],
+    now: Timestamp,
+) -> Vec<Condition> {
     let generation = asked.desired.generation;
     let mut claims = summary(plan);
     claims.push(aligned(plan));
@@ -106,7 +112,8 @@ fn synchronized(plan: &Plan, seen: &Observation) -> Claim {
         None => Claim::yes(kind, Reason::AllSynchronized, "every database is SYNCHRONIZED on both servers"),
         Some((_, finding)) => {
             let reason = finding.obstacle.as_ref().map_or(Reason::Unsettled, |obstacle| obstacle.reason());
-            let text = finding.obstacle.as_ref().map(|obstacle| obstacle.words(finding.name.as_str())).unwrap_or_default();
+            let text =
+                finding.obstacle.as_ref().map(|obstacle| obstacle.words(finding.name.as_str())).unwrap_or_default();
             if finding.agreed { Claim::no(kind, reason, text) } else { Claim::unknown(kind, reason, text) }
         }
     }
@@ -144,12 +151,15 @@ fn quorum(seen: &Observation, plan: &Plan) -> Claim {
         .iter()
         .flat_map(|pair| [&pair.primary, &pair.mirror])
         .filter_map(View::lit)
-        .flat_map(|server| server.databases.iter().filter_map(|(name, database)| Some((name, database.mirroring.as_ref()?))))
+        .flat_map(|server| {
+            server.databases.iter().filter_map(|(name, database)| Some((name, database.mirroring.as_ref()?)))
+        })
         .filter(|(name, _)| plan.types.values().any(|of| of.wish.databases.contains(name)))
         .collect();
     let lost = sessions.iter().find(|(_, row)| matches!(row.witness, WitnessLink::Disconnected | WitnessLink::Unknown));
     let exposed = sessions.iter().find(|(_, row)| {
-        row.witness != WitnessLink::None && matches!(row.state, MirroringState::Disconnected | MirroringState::Suspended)
+        row.witness != WitnessLink::None
+            && matches!(row.state, MirroringState::Disconnected | MirroringState::Suspended)
     });
     let dark_witness = seen.pairs.iter().filter_map(|pair| pair.witness.as_ref()).find_map(|view| match view {
         View::Lit { .. } => None,
@@ -160,7 +170,9 @@ fn quorum(seen: &Observation, plan: &Plan) -> Claim {
         (_, Some((name, _)), ..) => Claim::yes(
             kind,
             Reason::WitnessDisconnected,
-            format!("{name}: a witness is set and not connected: if a partner is lost too, the database stops even if its principal lives"),
+            format!(
+                "{name}: a witness is set and not connected: if a partner is lost too, the database stops even if its principal lives"
+            ),
         ),
         (_, None, Some((name, _)), _) => Claim::yes(
             kind,
@@ -172,9 +184,11 @@ fn quorum(seen: &Observation, plan: &Plan) -> Claim {
             Reason::WitnessUnreachable,
             format!("the partners see the witness, the operator does not: {}", darkness.detail),
         ),
-        (_, None, None, None) if sessions.iter().all(|(_, row)| row.witness == WitnessLink::None) => {
-            Claim::no(kind, Reason::NoWitness, "no witness is set: nobody fails over by itself, and no quorum is needed")
-        }
+        (_, None, None, None) if sessions.iter().all(|(_, row)| row.witness == WitnessLink::None) => Claim::no(
+            kind,
+            Reason::NoWitness,
+            "no witness is set: nobody fails over by itself, and no quorum is needed",
+        ),
         (_, None, None, None) => Claim::no(kind, Reason::QuorumHealthy, "partners and witness see each other"),
     }
 }

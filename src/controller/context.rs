@@ -79,7 +79,11 @@ impl Context {
 
     /// `namespace/name` of every resource that exists.
     pub fn existing(&self) -> HashSet<String> {
-        lock(&self.stores).iter().flat_map(|store| store.state()).map(|resource| key(&Ref::from_obj(&*resource))).collect()
+        lock(&self.stores)
+            .iter()
+            .flat_map(|store| store.state())
+            .map(|resource| key(&Ref::from_obj(&*resource)))
+            .collect()
     }
 
     pub fn wake(&self, resource: &Ref) {
@@ -117,7 +121,8 @@ impl Context {
     /// Drops what is kept of resources that do not exist any more: a deletion wakes nobody.
     pub fn sweep(&self) {
         let existing = self.existing();
-        let gone: Vec<Ref> = lock(&self.watches).keys().filter(|resource| !existing.contains(&key(resource))).cloned().collect();
+        let gone: Vec<Ref> =
+            lock(&self.watches).keys().filter(|resource| !existing.contains(&key(resource))).cloned().collect();
         for resource in gone {
             self.forget(&resource);
             // Its rivals may be free now.

@@ -52,8 +52,16 @@ impl Credentials {
         let secrets = Api::<Secret>::namespaced(self.client.clone(), namespace);
         let reading = match timeout(READ, secrets.get_opt(name)).await {
             Ok(Ok(secret)) => read_login(namespace, name, secret),
-            Ok(Err(source)) => return known.map(|(_, reading)| reading).ok_or(Error::Read { what: format!("Secret {namespace}/{name}"), source }),
-            Err(_) => return known.map(|(_, reading)| reading).ok_or(Error::Slow { what: format!("reading Secret {namespace}/{name}") }),
+            Ok(Err(source)) => {
+                return known
+                    .map(|(_, reading)| reading)
+                    .ok_or(Error::Read { what: format!("Secret {namespace}/{name}"), source });
+            }
+            Err(_) => {
+                return known
+                    .map(|(_, reading)| reading)
+                    .ok_or(Error::Slow { what: format!("reading Secret {namespace}/{name}") });
+            }
         };
         lock(&self.logins).insert(key, (Instant::now(), reading.clone()));
         Ok(reading)
@@ -83,8 +91,16 @@ impl Credentials {
         let maps = Api::<ConfigMap>::namespaced(self.client.clone(), namespace);
         let reading = match timeout(READ, maps.get_opt(name)).await {
             Ok(Ok(map)) => read_bundle(namespace, name, item, map),
-            Ok(Err(source)) => return known.map(|(_, reading)| reading).ok_or(Error::Read { what: format!("ConfigMap {namespace}/{name}"), source }),
-            Err(_) => return known.map(|(_, reading)| reading).ok_or(Error::Slow { what: format!("reading ConfigMap {namespace}/{name}") }),
+            Ok(Err(source)) => {
+                return known
+                    .map(|(_, reading)| reading)
+                    .ok_or(Error::Read { what: format!("ConfigMap {namespace}/{name}"), source });
+            }
+            Err(_) => {
+                return known
+                    .map(|(_, reading)| reading)
+                    .ok_or(Error::Slow { what: format!("reading ConfigMap {namespace}/{name}") });
+            }
         };
         lock(&self.bundles).insert(key, (Instant::now(), reading.clone()));
         Ok(reading)
@@ -101,8 +117,9 @@ fn read_login(namespace: &str, name: &str, secret: Option<Secret>) -> Reading<Lo
         let bytes = data.get(key).filter(|bytes| !bytes.0.is_empty()).ok_or_else(|| {
             dark(Dark::SecretKeyMissing, format!("Secret {namespace}/{name} has no key {key}, or it is empty: the keys username and password are needed"))
         })?;
-        String::from_utf8(bytes.0.clone())
-            .map_err(|_| dark(Dark::SecretKeyMissing, format!("key {key} of Secret {namespace}/{name} is not UTF-8 text")))
+        String::from_utf8(bytes.0.clone()).map_err(|_| {
+            dark(Dark::SecretKeyMissing, format!("key {key} of Secret {namespace}/{name} is not UTF-8 text"))
+        })
     };
     Ok(Login::SqlLogin { username: text("username")?, password: SecretString::from(text("password")?) })
 }
@@ -110,10 +127,14 @@ fn read_login(namespace: &str, name: &str, secret: Option<Secret>) -> Reading<Lo
 fn read_bundle(namespace: &str, name: &str, item: &str, map: Option<ConfigMap>) -> Reading<Arc<str>> {
     let missing = |detail| Err(dark(Dark::CaBundleNotFound, detail));
     let Some(map) = map else {
-        return missing(format!("ConfigMap {namespace}/{name} (tls.caBundle) does not exist: create it with the CA certificates in PEM under the key {item}"));
+        return missing(format!(
+            "ConfigMap {namespace}/{name} (tls.caBundle) does not exist: create it with the CA certificates in PEM under the key {item}"
+        ));
     };
     let Some(pem) = map.data.unwrap_or_default().remove(item) else {
-        return missing(format!("ConfigMap {namespace}/{name} (tls.caBundle) has no key {item}: put the CA certificates in PEM there, or name another key"));
+        return missing(format!(
+            "ConfigMap {namespace}/{name} (tls.caBundle) has no key {item}: put the CA certificates in PEM there, or name another key"
+        ));
     };
     if !pem.contains("-----BEGIN CERTIFICATE-----") {
         let detail = format!("key {item} of ConfigMap {namespace}/{name} (tls.caBundle) holds no PEM certificate");
@@ -133,7 +154,8 @@ mod tests {
     use super::*;
 
     fn secret(items: &[(&str, &str)]) -> Option<Secret> {
-        let data = items.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec()))).collect();
+        let data =
+            items.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec()))).collect();
         Some(Secret { data: Some(data), ..Secret::default() })
     }
 

@@ -78,12 +78,17 @@ impl Flights {
     /// What is known of the attempt in the journal.
     pub fn of(&self, ticket: &Ticket) -> BTreeMap<DatabaseName, Flight> {
         let all = self.lock();
-        all.get(&ticket.uid).filter(|flying| flying.ticket == *ticket).map(|flying| flying.flights.clone()).unwrap_or_default()
+        all.get(&ticket.uid)
+            .filter(|flying| flying.ticket == *ticket)
+            .map(|flying| flying.flights.clone())
+            .unwrap_or_default()
     }
 
     pub fn timings(&self, ticket: &Ticket) -> Timings {
         let all = self.lock();
-        let Some(flying) = all.get(&ticket.uid).filter(|flying| flying.ticket == *ticket) else { return Timings::default() };
+        let Some(flying) = all.get(&ticket.uid).filter(|flying| flying.ticket == *ticket) else {
+            return Timings::default();
+        };
         let millis = |from: Option<Instant>, to: Option<Instant>| {
             i64::try_from(to?.checked_duration_since(from?)?.as_millis()).ok()
         };

@@ -45,7 +45,14 @@ pub struct Settings {
 }
 
 /// Runs until `stop`, then lets the statements in flight find their answers.
-pub async fn run(client: Client, leadership: Leadership, settings: Settings, metrics: Metrics, health: Health, stop: CancellationToken) {
+pub async fn run(
+    client: Client,
+    leadership: Leadership,
+    settings: Settings,
+    metrics: Metrics,
+    health: Health,
+    stop: CancellationToken,
+) {
     let scopes: Vec<Api<Guarded>> = if settings.namespaces.is_empty() {
         vec![Api::all(client.clone())]
     } else {
@@ -90,7 +97,9 @@ pub async fn run(client: Client, leadership: Leadership, settings: Settings, met
     ];
     stream::iter(controllers).for_each_concurrent(None, |running| running).await;
     if tokio::time::timeout(settings.grace, context.flights.landed()).await.is_err() {
-        warn!("stopping with statements in flight: the journal and the role sequence tell the next leader what happened");
+        warn!(
+            "stopping with statements in flight: the journal and the role sequence tell the next leader what happened"
+        );
     }
     for task in background {
         task.abort();

@@ -83,7 +83,15 @@ impl Context {
     }
 
     /// What is seen now, with the rivals of the resource and the statements under way.
-    pub async fn observe(&self, resource: &Ref, asked: &Asked, eyes: &Eyes, memory: &Memory, uid: &str, freshness: Freshness) -> Observation {
+    pub async fn observe(
+        &self,
+        resource: &Ref,
+        asked: &Asked,
+        eyes: &Eyes,
+        memory: &Memory,
+        uid: &str,
+        freshness: Freshness,
+    ) -> Observation {
         let pairs = join_all(eyes.stores.iter().map(|store| look(store, freshness))).await;
         let who = context::key(resource);
         if self.claims.register(&who, asked, &pairs) {
@@ -91,7 +99,8 @@ impl Context {
         }
         let existing = self.existing();
         let conflicts = self.claims.rivals(&who, |other| existing.contains(other));
-        let flights = memory.operation.as_ref().map(|operation| self.flights.of(&Ticket::of(uid, operation))).unwrap_or_default();
+        let flights =
+            memory.operation.as_ref().map(|operation| self.flights.of(&Ticket::of(uid, operation))).unwrap_or_default();
         Observation { pairs, conflicts, flights }
     }
 
@@ -116,7 +125,11 @@ async fn look(store: &Result<Watched, Blind>, freshness: Freshness) -> Pair {
     match store {
         Err(blind) => {
             let dark = |address: &String| View::Dark { address: address.clone(), darkness: blind.darkness.clone() };
-            Pair { primary: dark(&blind.addresses[0]), mirror: dark(&blind.addresses[1]), witness: blind.witness.as_ref().map(dark) }
+            Pair {
+                primary: dark(&blind.addresses[0]),
+                mirror: dark(&blind.addresses[1]),
+                witness: blind.witness.as_ref().map(dark),
+            }
         }
         Ok(watched) => {
             let see = async |watch: &Watch| match freshness {
@@ -145,5 +158,9 @@ fn blind(sql: &SqlStore, darkness: Darkness) -> Blind {
         (None, Some(instance)) => format!("{}\\{instance}", server.host),
         (None, None) => format!("{},1433", server.host),
     };
-    Blind { addresses: [address(&sql.primary), address(&sql.mirror)], witness: sql.witness.as_ref().map(address), darkness }
+    Blind {
+        addresses: [address(&sql.primary), address(&sql.mirror)],
+        witness: sql.witness.as_ref().map(address),
+        darkness,
+    }
 }

@@ -62,7 +62,11 @@ pub fn error_policy(_: Arc<Guarded>, error: &Error, _: Arc<Context>) -> Action {
 
 fn is_delicate(plan: &Plan, seen: &Observation) -> bool {
     let unseen = seen.pairs.iter().any(|pair| [&pair.primary, &pair.mirror].into_iter().any(not_yet));
-    unseen || !plan.steps.is_empty() || plan.ended.is_some() || plan.memory.operation.is_some() || plan.pace == Pace::Soon
+    unseen
+        || !plan.steps.is_empty()
+        || plan.ended.is_some()
+        || plan.memory.operation.is_some()
+        || plan.pace == Pace::Soon
 }
 
 fn not_yet(view: &View) -> bool {

@@ -283,3 +283,6 @@ pub(crate) fn seat_of(findings: &[Finding]) -> Option<Side> {
     let first = seats.next()??;
     seats.all(|seat| seat == Some(first)).then_some(first)
 }
+
+#[cfg(test)]
+mod tests;

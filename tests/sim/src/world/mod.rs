@@ -27,7 +27,7 @@ pub(crate) use mirroring::{Mirroring, Role, Seat, Sync, other};
 pub(crate) use moves::{MoveId, Outcome};
 pub use row::MirrorRow;
 pub use server::Reach;
-pub(crate) use server::{Closed, Counter, Server};
+pub(crate) use server::{Closed, Server};
 pub use session::{Login, Session};
 
 pub type SessionId = u64;
@@ -84,10 +84,6 @@ impl World {
         &self.failovers
     }
 
-    pub(crate) fn now(&self) -> Duration {
-        self.now
-    }
-
     pub(crate) fn touch(&mut self) {
         self.version += 1;
     }
@@ -103,16 +99,8 @@ impl World {
         self.touch();
     }
 
-    pub(crate) fn server(&self, index: usize) -> &Server {
-        &self.servers[index]
-    }
-
     pub(crate) fn find_server(&self, id: &str) -> Option<usize> {
         self.servers.iter().position(|server| server.id.eq_ignore_ascii_case(id))
-    }
-
-    pub(crate) fn mirrorings(&self) -> &[Mirroring] {
-        &self.mirrorings
     }
 
     /// The mirroring of this database on this server, and the seat that the server has in it.
