@@ -31,7 +31,8 @@ impl Browser {
         loop {
             let Ok((length, from)) = self.socket.recv_from(&mut question).await else { continue };
             let up = self.servers.iter().filter(|server| stage.reach(&server.id) == Reach::Up);
-            if let Some(reply) = answer(question.get(..length).unwrap_or_default(), up.map(Arc::as_ref)) {
+            let up = up.map(|server| (server.as_ref(), stage.version(&server.id)));
+            if let Some(reply) = answer(question.get(..length).unwrap_or_default(), up) {
                 let _ = self.socket.send_to(&reply, from).await;
             }
         }
@@ -39,13 +40,13 @@ impl Browser {
 }
 
 /// Opcodes 2 and 3 list all; 4 asks for one by name, with or without a closing NUL. Silence is the answer to the rest.
-fn answer<'a>(question: &[u8], servers: impl Iterator<Item = &'a Server>) -> Option<Vec<u8>> {
+fn answer<'a>(question: &[u8], servers: impl Iterator<Item = (&'a Server, String)>) -> Option<Vec<u8>> {
     let text: String = match question {
         [2, ..] | [3, ..] => servers.map(line).collect(),
         [4, name @ ..] => {
             let name = String::from_utf8_lossy(name.split(|byte| *byte == 0).next().unwrap_or_default());
-            let named =
-                |server: &&Server| server.instance.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(&name));
+            let is_it = |own: &str| own.eq_ignore_ascii_case(&name);
+            let named = |(server, _): &(&Server, String)| server.instance.as_deref().is_some_and(is_it);
             servers.filter(named).map(line).next()?
         }
         _ => return None,
@@ -59,9 +60,9 @@ fn answer<'a>(question: &[u8], servers: impl Iterator<Item = &'a Server>) -> Opt
     Some(reply)
 }
 
-fn line(server: &Server) -> String {
+fn line((server, version): (&Server, String)) -> String {
     let host = server.name.split('\\').next().unwrap_or(&server.name);
     let instance = server.instance.as_deref().unwrap_or("MSSQLSERVER");
-    let (version, port) = (&server.version, server.address.port());
+    let port = server.address.port();
     format!("ServerName;{host};InstanceName;{instance};IsClustered;No;Version;{version};tcp;{port};;")
 }

@@ -28,8 +28,6 @@ pub struct Server {
     pub id: String,
     pub name: String,
     pub instance: Option<String>,
-    pub version: String,
-    pub build: [u8; 4],
     pub mode: TlsMode,
     pub tls: Option<SslContext>,
     pub address: SocketAddr,
@@ -50,13 +48,11 @@ impl Server {
             TlsMode::Off => None,
             _ => Some(authority.server(&config.tls.certificate_names, address.ip())?),
         };
+        build(&config.version).with_context(|| format!("server {}: version {:?}", config.id, config.version))?;
         let server = Self {
             id: config.id.clone(),
             name: config.name.clone(),
             instance: config.instance.clone(),
-            version: config.version.clone(),
-            build: build(&config.version)
-                .with_context(|| format!("server {}: version {:?}", config.id, config.version))?,
             mode: config.tls.mode,
             tls,
             address,
@@ -72,7 +68,7 @@ impl Server {
 }
 
 /// Major, minor and build of `11.0.7001.0`, as PRELOGIN and LOGINACK carry them.
-fn build(version: &str) -> Option<[u8; 4]> {
+pub fn build(version: &str) -> Option<[u8; 4]> {
     let mut parts = version.split('.');
     let major = parts.next()?.parse().ok()?;
     let minor = parts.next()?.parse().ok()?;

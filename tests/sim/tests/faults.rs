@@ -109,7 +109,7 @@ async fn a_connection_is_reset_when_its_server_goes_down() {
 async fn a_frozen_server_accepts_and_says_nothing_until_it_thaws() {
     let sim = start("off").await;
     let mut old = connect(&sim, "a").await.unwrap();
-    act(&sim, json!({ "do": PAUSE, "server": "a" }));
+    act(&sim, json!({ "do": FREEZE, "server": "a" }));
     let mut fresh = TcpStream::connect(sim.address("a")).await.unwrap();
     fresh.write_all(&PRELOGIN).await.unwrap();
     let question = tokio::spawn(async move { run(&mut old, MIRRORING).await });
@@ -118,7 +118,7 @@ async fn a_frozen_server_accepts_and_says_nothing_until_it_thaws() {
     assert_eq!(silent.kind(), std::io::ErrorKind::WouldBlock);
     assert!(!question.is_finished());
     assert_eq!(outcomes(&sim), ["running"]);
-    act(&sim, json!({ "do": RESUME, "server": "a" }));
+    act(&sim, json!({ "do": UNFREEZE, "server": "a" }));
     question.await.unwrap().unwrap();
     assert_eq!(fresh.read_u8().await.unwrap(), 0x04);
 }

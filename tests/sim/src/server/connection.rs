@@ -53,7 +53,7 @@ async fn converse(stage: &Arc<Stage>, server: &Arc<Server>, tcp: TcpStream) -> R
         return Ok(End::Close);
     }
     let (encrypt, cover) = prelogin::agree(client.encrypt, server.mode);
-    let answer = prelogin::answer(server.build, encrypt, server.answers_to(&client.instance));
+    let answer = prelogin::answer(stage.build(&server.id), encrypt, server.answers_to(&client.instance));
     write_message(&mut stream, kind::ANSWER, 0, DEFAULT_SIZE, &answer).await?;
 
     match (cover, &server.tls) {

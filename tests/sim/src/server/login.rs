@@ -23,7 +23,8 @@ pub async fn login(
     to: &mut (impl AsyncWrite + Unpin),
 ) -> Result<Option<Session>, WireError> {
     let asked = Login7::parse(payload)?;
-    let version = TdsVersion::agree(server.build[0], asked.tds_version)?;
+    let build = stage.build(&server.id);
+    let version = TdsVersion::agree(build[0], asked.tds_version)?;
     let answer = stage.with(|world, now| match asked.integrated {
         true => Err(untrusted()),
         false => world.login(now, &server.id, &asked.user, &asked.password, &asked.database),
@@ -61,7 +62,7 @@ pub async fn login(
     tokens::put_change(&mut out, Change::Language, "us_english", "");
     let text = "Changed language setting to us_english.".to_owned();
     tokens::put_message(&mut out, &info(5703, text), &server.name);
-    tokens::put_login_ack(&mut out, version, server.build);
+    tokens::put_login_ack(&mut out, version, build);
     tokens::put_change(&mut out, Change::PacketSize, &packet_size.to_string(), &DEFAULT_SIZE.to_string());
     if let Some(partner) = &login.failover_partner {
         tokens::put_change(&mut out, Change::Partner, partner, "");

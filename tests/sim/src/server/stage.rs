@@ -31,10 +31,6 @@ impl Stage {
         self.started.elapsed()
     }
 
-    pub fn started(&self) -> Instant {
-        self.started
-    }
-
     /// Brings the world to the present, then reads or changes it, then wakes whoever waits for a change.
     pub fn with<T>(&self, act: impl FnOnce(&mut World, Duration) -> T) -> T {
         let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
@@ -53,6 +49,16 @@ impl Stage {
 
     pub fn reach(&self, server: &str) -> Reach {
         self.with(|world, _| world.reach(server))
+    }
+
+    /// The version that a server has by now: an upgrade is a command of the world.
+    pub fn version(&self, server: &str) -> String {
+        self.with(|world, _| world.find_server(server).map(|index| world.server(index).version.clone()))
+            .unwrap_or_default()
+    }
+
+    pub fn build(&self, server: &str) -> [u8; 4] {
+        super::build(&self.version(server)).unwrap_or_default()
     }
 
     /// Returns once `ready` gives something; looks again at every change of the world.

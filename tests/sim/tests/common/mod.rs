@@ -24,8 +24,8 @@ pub const FAILOVER_OF_PLAIN: &str = "ALTER DATABASE [plain] SET PARTNER FAILOVER
 /// The verbs of the world that these tests use.
 pub const DOWN: &str = "kill";
 pub const UP: &str = "start";
-pub const PAUSE: &str = "pause";
-pub const RESUME: &str = "resume";
+pub const FREEZE: &str = "pause";
+pub const UNFREEZE: &str = "unpause";
 
 /// A loopback address of this test alone, even while another run of the tests is on the machine.
 pub fn own_ip() -> Ipv4Addr {
