@@ -55,13 +55,10 @@ pub enum Reason {
     QueryFailed,
     ProtocolError,
     // Told by an event or another condition, never by Ready.
-    ApprovalStale,
-    CentralMgmtElsewhere,
     MoveStarted,
     MoveRetried,
     MoveSucceeded,
     MoveSuperseded,
-    StatementRefused,
     WitnessDisconnected,
     WitnessUnreachable,
     QuorumHealthy,
@@ -96,8 +93,8 @@ impl Reason {
             | SafetyOff | NotMirrored | DatabaseMissing | DatabaseNotOnline | PartnerMismatch | EndpointStopped
             | PermissionMissing | SecretNotFound | SecretKeyMissing | CaBundleNotFound | CaBundleInvalid
             | HostNotFound | InstanceNotFound | ConnectionRefused | ConnectionTimedOut | ConnectionLost | TlsFailed
-            | LoginFailed | QueryFailed | ProtocolError | ApprovalStale | CentralMgmtElsewhere | MoveSuperseded
-            | StatementRefused | WitnessDisconnected | WitnessUnreachable | RunningExposed => Weight::Stuck,
+            | LoginFailed | QueryFailed | ProtocolError | MoveSuperseded | WitnessDisconnected | WitnessUnreachable
+            | RunningExposed => Weight::Stuck,
         }
     }
 
