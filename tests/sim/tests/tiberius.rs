@@ -100,3 +100,16 @@ async fn a_session_in_a_database_that_moves_is_cut() {
     assert!(run(&mut inside, MIRRORING).await.is_err());
     roles(&mut outside).await;
 }
+
+#[tokio::test]
+async fn an_attention_ends_a_running_statement_and_not_the_session() {
+    let sim = start("off").await;
+    let mut client = connect(&sim, "a").await.unwrap();
+    tokio::select! {
+        ended = run(&mut client, "WAITFOR DELAY '01:00:00'") => panic!("{ended:?}"),
+        () = sim.until_journal(|journal| !journal.since(0).is_empty()) => {}
+    }
+    client.cancel_query().await.unwrap();
+    assert_eq!(sim.journal(0)[0].outcome.as_deref(), Some("cancelled"));
+    assert_eq!(role(&roles(&mut client).await, "rtcxds"), Some(1));
+}
