@@ -12,7 +12,11 @@ pub enum Value {
     BigInt(i64),
     NVarChar(String),
     Guid([u8; 16]),
-    Numeric { value: i128, precision: u8, scale: u8 },
+    Numeric {
+        value: i128,
+        precision: u8,
+        scale: u8,
+    },
     /// Milliseconds since 1900-01-01 00:00.
     DateTime(i64),
     Binary(Vec<u8>),
@@ -63,10 +67,15 @@ pub enum Event {
     Columns(Vec<Column>),
     Row(Vec<Value>),
     /// The end of one statement; `rows` is None when the statement counts nothing (or NOCOUNT is on).
-    Done { rows: Option<u64> },
+    Done {
+        rows: Option<u64>,
+    },
     Message(Message),
     /// ENVCHANGE 1: the session moved to another database.
-    Database { old: String, new: String },
+    Database {
+        old: String,
+        new: String,
+    },
     /// The return status of a procedure.
     ReturnStatus(i32),
 }

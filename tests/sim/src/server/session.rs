@@ -210,7 +210,7 @@ impl Session {
         loop {
             stage.gate(&self.server.id).await;
             changed.borrow_and_update();
-            let (events, ran) = match stage.with(|world, now| batch.step(world, id, now)) {
+            let (events, ran) = match stage.with(|world, _| batch.step(world, id)) {
                 Step::Emit(events) => (events, None),
                 Step::Finished(events) => (events, Some(Ok(()))),
                 Step::Disconnect(events) if events.is_empty() => (events, Some(Err(Halt::Cut))),

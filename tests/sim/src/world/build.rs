@@ -71,20 +71,20 @@ fn build_server(config: &ServerConfig, is_witness: bool) -> Server {
     }
 }
 
-fn build_pair(
-    pair: &PairConfig,
-    servers: &mut [Server],
-    mirrorings: &mut Vec<Mirroring>,
-) -> Result<(), ConfigError> {
+fn build_pair(pair: &PairConfig, servers: &mut [Server], mirrorings: &mut Vec<Mirroring>) -> Result<(), ConfigError> {
     let find = |field: &str, id: &str| {
-        servers.iter().position(|server| same_name(&server.id, id)).ok_or_else(|| {
-            ConfigError(format!("pairs[{}].{field} {id:?}: no server has this id", pair.name))
-        })
+        servers
+            .iter()
+            .position(|server| same_name(&server.id, id))
+            .ok_or_else(|| ConfigError(format!("pairs[{}].{field} {id:?}: no server has this id", pair.name)))
     };
     let partners = [find("primary", &pair.primary)?, find("mirror", &pair.mirror)?];
     let witness = pair.witness.as_deref().map(|id| find("witness", id)).transpose()?;
     if partners[0] == partners[1] || witness.is_some_and(|witness| partners.contains(&witness)) {
-        return Err(ConfigError(format!("pairs[{}]: primary, mirror and witness must be different servers", pair.name)));
+        return Err(ConfigError(format!(
+            "pairs[{}]: primary, mirror and witness must be different servers",
+            pair.name
+        )));
     }
     let timeout = Duration::try_from_secs_f64(pair.timeout_seconds).map_err(|error| {
         ConfigError(format!("pairs[{}].timeoutSeconds {}: {error}", pair.name, pair.timeout_seconds))
@@ -97,7 +97,8 @@ fn build_pair(
             }
             servers[partner].databases.push(database.clone());
         }
-        let half = |role| Half { mirrored: true, role, role_sequence: pair.role_sequence, forced: false, serving: false };
+        let half =
+            |role| Half { mirrored: true, role, role_sequence: pair.role_sequence, forced: false, serving: false };
         let link = Link { believes: [true; 2], lost_at: None };
         mirrorings.push(Mirroring {
             pair: pair.name.clone(),
@@ -129,9 +130,8 @@ fn build_pair(
 
 /// The same name gives the same guid in every run. The two hashes are FNV-1a with different seeds.
 fn guid(name: &str) -> [u8; 16] {
-    let hash = |seed: u64| {
-        name.bytes().fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
-    };
+    let hash =
+        |seed: u64| name.bytes().fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&hash(0xcbf2_9ce4_8422_2325).to_be_bytes());
     bytes[8..].copy_from_slice(&hash(0x8422_2325_cbf2_9ce4).to_be_bytes());

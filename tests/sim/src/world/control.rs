@@ -46,7 +46,9 @@ impl World {
                     mirroring.sync = Sync::Until(due + mirroring.resync);
                 })?;
             }
-            Command::SetSafety { pair, database, safety } => self.each(pair, database, |mirroring| mirroring.safety = *safety)?,
+            Command::SetSafety { pair, database, safety } => {
+                self.each(pair, database, |mirroring| mirroring.safety = *safety)?
+            }
             Command::SetRedo { pair, database, queue_kb, rate_kb_per_s } => self.each(pair, database, |mirroring| {
                 mirroring.redo_queue_kb = *queue_kb;
                 mirroring.redo_rate_kb_per_s = rate_kb_per_s.unwrap_or(mirroring.redo_rate_kb_per_s);
@@ -55,17 +57,24 @@ impl World {
                 self.each(pair, &None, |mirroring| mirroring.switch = Duration::from_millis(*millis))?;
             }
             Command::SetEndpoint { server, state } => self.at("server", server)?.endpoint_state = *state,
-            Command::SetPassword { server, login, password } => self.login_of(server, login)?.password.clone_from(password),
+            Command::SetPassword { server, login, password } => {
+                self.login_of(server, login)?.password.clone_from(password)
+            }
             Command::SetSysadmin { server, login, sysadmin } => self.login_of(server, login)?.sysadmin = *sysadmin,
             Command::RemoveMirroring { pair, database, server } => {
                 let server = self.need_server("server", server)?;
                 let index = self.need_pair(pair, &Some(database.clone()))?[0];
-                let seat = self.mirrorings[index].seat_of(server).filter(|seat| *seat < WITNESS).ok_or("server: not a partner of this pair")?;
+                let seat = self.mirrorings[index]
+                    .seat_of(server)
+                    .filter(|seat| *seat < WITNESS)
+                    .ok_or("server: not a partner of this pair")?;
                 self.remove_mirroring(index, seat);
             }
             Command::SetDatabaseState { server, database, state } => {
                 let server = self.at("server", server)?;
-                let name = server.database_name(database).ok_or_else(|| format!("database {database:?}: {} has no such database", server.id))?;
+                let name = server
+                    .database_name(database)
+                    .ok_or_else(|| format!("database {database:?}: {} has no such database", server.id))?;
                 let name = name.to_lowercase();
                 server.states.insert(name, *state);
             }
@@ -125,20 +134,34 @@ impl World {
     fn login_of(&mut self, server: &str, login: &str) -> Result<&mut LoginConfig, String> {
         let server = self.at("server", server)?;
         let id = server.id.clone();
-        server.logins.iter_mut().find(|known| same_name(&known.name, login)).ok_or_else(|| format!("login {login:?}: {id} has no such login"))
+        server
+            .logins
+            .iter_mut()
+            .find(|known| same_name(&known.name, login))
+            .ok_or_else(|| format!("login {login:?}: {id} has no such login"))
     }
 
     fn need_pair(&self, pair: &str, database: &Option<String>) -> Result<Vec<usize>, String> {
         let found: Vec<usize> = (0..self.mirrorings.len())
             .filter(|index| {
                 let mirroring = &self.mirrorings[*index];
-                same_name(&mirroring.pair, pair) && database.as_ref().is_none_or(|name| same_name(name, &mirroring.database))
+                same_name(&mirroring.pair, pair)
+                    && database.as_ref().is_none_or(|name| same_name(name, &mirroring.database))
             })
             .collect();
-        if found.is_empty() { Err(format!("pair {pair:?}, database {database:?}: nothing of that name is mirrored")) } else { Ok(found) }
+        if found.is_empty() {
+            Err(format!("pair {pair:?}, database {database:?}: nothing of that name is mirrored"))
+        } else {
+            Ok(found)
+        }
     }
 
-    fn each(&mut self, pair: &str, database: &Option<String>, mut change: impl FnMut(&mut Mirroring)) -> Result<(), String> {
+    fn each(
+        &mut self,
+        pair: &str,
+        database: &Option<String>,
+        mut change: impl FnMut(&mut Mirroring),
+    ) -> Result<(), String> {
         for index in self.need_pair(pair, database)? {
             change(&mut self.mirrorings[index]);
         }

@@ -25,7 +25,9 @@ impl Engine for World {
     }
 
     fn server_property(&self, session: SessionId, name: &str) -> Value {
-        let Some(server) = self.sessions.get(&session).map(|session| &self.servers[session.server]) else { return Value::Null };
+        let Some(server) = self.sessions.get(&session).map(|session| &self.servers[session.server]) else {
+            return Value::Null;
+        };
         let text = |text: &str| Value::NVarChar(text.to_owned());
         match name.to_lowercase().as_str() {
             "servername" => text(&server.name),
@@ -46,7 +48,8 @@ impl Engine for World {
         match role.to_lowercase().as_str() {
             "sysadmin" => Some(login.sysadmin),
             "public" => Some(true),
-            "serveradmin" | "securityadmin" | "processadmin" | "setupadmin" | "bulkadmin" | "diskadmin" | "dbcreator" => Some(login.sysadmin),
+            "serveradmin" | "securityadmin" | "processadmin" | "setupadmin" | "bulkadmin" | "diskadmin"
+            | "dbcreator" => Some(login.sysadmin),
             _ => None,
         }
     }
@@ -62,19 +65,33 @@ impl Engine for World {
     }
 
     fn version_text(&self, session: SessionId) -> String {
-        let version = self.sessions.get(&session).map(|session| self.servers[session.server].version.clone()).unwrap_or_default();
+        let version =
+            self.sessions.get(&session).map(|session| self.servers[session.server].version.clone()).unwrap_or_default();
         format!("Microsoft SQL Server (simulated) - {version} (X64)")
     }
 
-    fn alter_partner(&mut self, session: SessionId, database: &str, action: PartnerAction) -> Result<Altered, Vec<Message>> {
+    fn alter_partner(
+        &mut self,
+        session: SessionId,
+        database: &str,
+        action: PartnerAction,
+    ) -> Result<Altered, Vec<Message>> {
         let Some(who) = self.sessions.get(&session).cloned() else {
-            return Err(vec![message(596, 21, "Cannot continue the execution because the session is in the kill state.")]);
+            return Err(vec![message(
+                596,
+                21,
+                "Cannot continue the execution because the session is in the kill state.",
+            )]);
         };
         let altered = self.alter(&who, database, action)?;
         let server = &mut self.servers[who.server];
         if let Some(counter) = server.fail_after.as_mut().filter(|counter| counter.left > 0) {
             counter.left -= 1;
-            return Err(vec![message(counter.number, counter.class, "The statement was done, and answers an error on command.")]);
+            return Err(vec![message(
+                counter.number,
+                counter.class,
+                "The statement was done, and answers an error on command.",
+            )]);
         }
         Ok(altered)
     }

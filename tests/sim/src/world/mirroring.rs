@@ -191,7 +191,6 @@ impl World {
         let mirroring = &self.mirrorings[index];
         mirroring.witness.is_none()
             || mirroring.sees(seat, other(seat))
-            || (mirroring.sees(seat, WITNESS)
-                && mirroring.witness_sequence <= mirroring.halves[seat].role_sequence)
+            || (mirroring.sees(seat, WITNESS) && mirroring.witness_sequence <= mirroring.halves[seat].role_sequence)
     }
 }

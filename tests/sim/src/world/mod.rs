@@ -13,9 +13,9 @@ mod server;
 mod session;
 mod settle;
 mod show;
-mod views;
 #[cfg(test)]
 mod tests;
+mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -97,6 +97,10 @@ impl World {
     pub(crate) fn fail(&mut self, what: String) {
         self.failures.push(what);
         self.touch();
+    }
+
+    pub(crate) fn server(&self, index: usize) -> &Server {
+        &self.servers[index]
     }
 
     pub(crate) fn find_server(&self, id: &str) -> Option<usize> {

@@ -58,7 +58,13 @@ impl World {
     pub(crate) fn abort_move(&mut self, index: usize) {
         let Some(running) = self.mirrorings[index].running.take() else { return };
         let database = self.mirrorings[index].database.clone();
-        let lost = super::partner::message(1456, 16, format!("The ALTER DATABASE command could not be sent to the remote server instance. The database mirroring configuration was not changed. Database \"{database}\"."));
+        let lost = super::partner::message(
+            1456,
+            16,
+            format!(
+                "The ALTER DATABASE command could not be sent to the remote server instance. The database mirroring configuration was not changed. Database \"{database}\"."
+            ),
+        );
         self.moves.insert(running.id, Some(Err(super::partner::failed(lost))));
         self.touch();
     }

@@ -22,7 +22,12 @@ fn refuse<T>(number: u32, text: impl Into<String>) -> Result<T, Vec<Message>> {
 }
 
 impl World {
-    pub(crate) fn alter(&mut self, session: &Session, database: &str, action: PartnerAction) -> Result<Altered, Vec<Message>> {
+    pub(crate) fn alter(
+        &mut self,
+        session: &Session,
+        database: &str,
+        action: PartnerAction,
+    ) -> Result<Altered, Vec<Message>> {
         let server = session.server;
         if let Some(counter) = self.servers[server].fail.as_mut().filter(|counter| counter.left > 0) {
             counter.left -= 1;
@@ -31,9 +36,17 @@ impl World {
         let login = self.servers[server].find_login(&session.login);
         let may = login.is_some_and(|login| login.sysadmin || login.alter_any_database);
         if !may || self.servers[server].database_id(database).is_none() {
-            return refuse(5011, format!("User does not have permission to alter database '{database}', the database does not exist, or the database is not in a state that allows access checks."));
+            return refuse(
+                5011,
+                format!(
+                    "User does not have permission to alter database '{database}', the database does not exist, or the database is not in a state that allows access checks."
+                ),
+            );
         }
-        let Some((index, seat)) = self.find_mirroring(server, database).filter(|(index, seat)| self.mirrorings[*index].halves[*seat].mirrored) else {
+        let Some((index, seat)) = self
+            .find_mirroring(server, database)
+            .filter(|(index, seat)| self.mirrorings[*index].halves[*seat].mirrored)
+        else {
             return refuse(1416, format!("Database \"{database}\" is not configured for database mirroring."));
         };
         match action {
@@ -78,19 +91,44 @@ impl World {
         let mirroring = &self.mirrorings[index];
         let name = &mirroring.database;
         if mirroring.halves[seat].role == Role::Mirror {
-            return refuse(1470, format!("The alter database for this partner config values may only be initiated on the current principal server for database \"{name}\"."));
+            return refuse(
+                1470,
+                format!(
+                    "The alter database for this partner config values may only be initiated on the current principal server for database \"{name}\"."
+                ),
+            );
         }
         if mirroring.running.is_some() {
-            return refuse(1404, format!("The command failed because the database mirror is busy. Reissue the command later. Database \"{name}\"."));
+            return refuse(
+                1404,
+                format!(
+                    "The command failed because the database mirror is busy. Reissue the command later. Database \"{name}\"."
+                ),
+            );
         }
         if mirroring.safety == Safety::Off {
-            return refuse(1477, format!("The database mirroring safety level must be FULL to manually failover database \"{name}\". Set safety level to FULL and retry."));
+            return refuse(
+                1477,
+                format!(
+                    "The database mirroring safety level must be FULL to manually failover database \"{name}\". Set safety level to FULL and retry."
+                ),
+            );
         }
         if !mirroring.linked(seat, other(seat)) || !self.connected(index, 0, 1) {
-            return refuse(1447, format!("ALTER DATABASE \"{name}\" command cannot be executed until both partner server instances are up, running, and connected. Start the partner and reissue the command."));
+            return refuse(
+                1447,
+                format!(
+                    "ALTER DATABASE \"{name}\" command cannot be executed until both partner server instances are up, running, and connected. Start the partner and reissue the command."
+                ),
+            );
         }
         if mirroring.state(seat, self.now) != 4 {
-            return refuse(1422, format!("The mirror server instance is not caught up to the recent changes to database \"{name}\". Unable to fail over."));
+            return refuse(
+                1422,
+                format!(
+                    "The mirror server instance is not caught up to the recent changes to database \"{name}\". Unable to fail over."
+                ),
+            );
         }
         let slow = Duration::from_millis(self.servers[mirroring.partners[seat]].slow_millis);
         Ok(self.start_move(index, seat, slow))
@@ -100,10 +138,20 @@ impl World {
         let mirroring = &self.mirrorings[index];
         let name = &mirroring.database;
         if mirroring.halves[seat].role == Role::Principal || mirroring.sees(seat, other(seat)) {
-            return refuse(1455, format!("The database mirroring service cannot be forced for database \"{name}\" because the database is not in the correct state to become the principal database."));
+            return refuse(
+                1455,
+                format!(
+                    "The database mirroring service cannot be forced for database \"{name}\" because the database is not in the correct state to become the principal database."
+                ),
+            );
         }
         if mirroring.witness_state(seat).is_some_and(|state| state != 1) {
-            return refuse(1431, format!("Neither the partner nor the witness server instance for database \"{name}\" is available. Reissue the command when at least one of the instances becomes available."));
+            return refuse(
+                1431,
+                format!(
+                    "Neither the partner nor the witness server instance for database \"{name}\" is available. Reissue the command when at least one of the instances becomes available."
+                ),
+            );
         }
         self.take_over(index, seat, FailoverKind::Forced);
         Ok(())
@@ -114,7 +162,12 @@ impl World {
         let mirroring = &mut self.mirrorings[index];
         if !mirroring.sees(seat, other(seat)) {
             let name = &mirroring.database;
-            return refuse(1447, format!("ALTER DATABASE \"{name}\" command cannot be executed until both partner server instances are up, running, and connected."));
+            return refuse(
+                1447,
+                format!(
+                    "ALTER DATABASE \"{name}\" command cannot be executed until both partner server instances are up, running, and connected."
+                ),
+            );
         }
         mirroring.suspended = false;
         mirroring.sync = Sync::Until(now + mirroring.resync);

@@ -27,7 +27,14 @@ pub struct Login {
 impl World {
     /// # Errors
     /// 18456 for a wrong login or password, 4060 for a database that cannot be opened.
-    pub fn login(&mut self, now: Duration, server: &str, user: &str, password: &str, database: &str) -> Result<Login, Message> {
+    pub fn login(
+        &mut self,
+        now: Duration,
+        server: &str,
+        user: &str,
+        password: &str,
+        database: &str,
+    ) -> Result<Login, Message> {
         self.advance(now);
         let refused = || message(18456, 14, format!("Login failed for user '{user}'."));
         let index = self.find_server(server).ok_or_else(refused)?;
@@ -37,9 +44,10 @@ impl World {
         let name = self.open(index, wanted, &login).map_err(|_| {
             message(4060, 11, format!("Cannot open database \"{wanted}\" requested by the login. The login failed."))
         })?;
-        let failover_partner = self.find_mirroring(index, &name).filter(|(at, seat)| self.mirrorings[*at].halves[*seat].mirrored).map(|(at, seat)| {
-            self.servers[self.mirrorings[at].partners[super::other(seat)]].name.clone()
-        });
+        let failover_partner = self
+            .find_mirroring(index, &name)
+            .filter(|(at, seat)| self.mirrorings[*at].halves[*seat].mirrored)
+            .map(|(at, seat)| self.servers[self.mirrorings[at].partners[super::other(seat)]].name.clone());
         let session = self.next_session;
         self.next_session += 1;
         self.sessions.insert(session, Session { server: index, login, database: name.clone(), killed: false });
@@ -79,16 +87,44 @@ impl World {
 
 fn closed_message(closed: Closed, name: &str) -> Message {
     let (number, class, text) = match closed {
-        Closed::Missing => (911, 16, format!("Database '{name}' does not exist. Make sure that the name is entered correctly.")),
-        Closed::Mirror => (954, 14, format!("The database \"{name}\" cannot be opened. It is acting as a mirror database.")),
-        Closed::NoQuorum => (955, 14, format!("Database {name} is enabled for Database Mirroring, but neither the partner nor witness server instances are available: the database cannot be opened.")),
+        Closed::Missing => {
+            (911, 16, format!("Database '{name}' does not exist. Make sure that the name is entered correctly."))
+        }
+        Closed::Mirror => {
+            (954, 14, format!("The database \"{name}\" cannot be opened. It is acting as a mirror database."))
+        }
+        Closed::NoQuorum => (
+            955,
+            14,
+            format!(
+                "Database {name} is enabled for Database Mirroring, but neither the partner nor witness server instances are available: the database cannot be opened."
+            ),
+        ),
         Closed::Transition => (952, 16, format!("Database '{name}' is in transition. Try the statement later.")),
-        Closed::Forbidden => (916, 14, format!("The server principal is not able to access the database \"{name}\" under the current security context.")),
+        Closed::Forbidden => (
+            916,
+            14,
+            format!(
+                "The server principal is not able to access the database \"{name}\" under the current security context."
+            ),
+        ),
         Closed::Offline => (942, 14, format!("Database '{name}' cannot be opened because it is offline.")),
-        Closed::Restoring => (927, 14, format!("Database '{name}' cannot be opened. It is in the middle of a restore.")),
-        Closed::Recovering => (922, 14, format!("Database '{name}' is being recovered. Waiting until recovery is finished.")),
-        Closed::Suspect => (926, 14, format!("Database '{name}' cannot be opened. It has been marked SUSPECT by recovery.")),
-        Closed::Inaccessible => (945, 14, format!("Database '{name}' cannot be opened due to inaccessible files or insufficient memory or disk space.")),
+        Closed::Restoring => {
+            (927, 14, format!("Database '{name}' cannot be opened. It is in the middle of a restore."))
+        }
+        Closed::Recovering => {
+            (922, 14, format!("Database '{name}' is being recovered. Waiting until recovery is finished."))
+        }
+        Closed::Suspect => {
+            (926, 14, format!("Database '{name}' cannot be opened. It has been marked SUSPECT by recovery."))
+        }
+        Closed::Inaccessible => (
+            945,
+            14,
+            format!(
+                "Database '{name}' cannot be opened due to inaccessible files or insufficient memory or disk space."
+            ),
+        ),
     };
     message(number, class, text)
 }

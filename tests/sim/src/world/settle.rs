@@ -23,7 +23,13 @@ impl World {
         let mut due: Vec<Duration> = self.timers.iter().copied().collect();
         for mirroring in &self.mirrorings {
             due.extend(mirroring.running.as_ref().map(|running| running.due));
-            due.extend(mirroring.links.iter().filter(|link| link.believes != [false; 2]).filter_map(|link| Some(link.lost_at? + mirroring.timeout)));
+            due.extend(
+                mirroring
+                    .links
+                    .iter()
+                    .filter(|link| link.believes != [false; 2])
+                    .filter_map(|link| Some(link.lost_at? + mirroring.timeout)),
+            );
             if let Sync::Until(at) = mirroring.sync {
                 due.push(at);
             }
@@ -128,7 +134,10 @@ impl World {
         let sees_witness = mirroring.witness.is_some() && mirroring.linked(mirror, WITNESS);
         if !sees_principal && mirroring.sync != Sync::Lost {
             // The moment of the loss: whoever is not ready now is never ready (S13, S23).
-            mirroring.armed = mirroring.sync == Sync::Done && !mirroring.suspended && mirroring.safety == Safety::Full && sees_witness;
+            mirroring.armed = mirroring.sync == Sync::Done
+                && !mirroring.suspended
+                && mirroring.safety == Safety::Full
+                && sees_witness;
             mirroring.sync = Sync::Lost;
         }
         mirroring.armed &= sees_witness;
@@ -147,7 +156,9 @@ impl World {
             let served = std::mem::replace(&mut mirroring.halves[seat].serving, serves);
             if served && !serves {
                 let (server, database) = (mirroring.partners[seat], mirroring.database.clone());
-                self.kill_sessions(|session| session.server == server && super::same_name(&session.database, &database));
+                self.kill_sessions(|session| {
+                    session.server == server && super::same_name(&session.database, &database)
+                });
                 self.touch();
             }
         }

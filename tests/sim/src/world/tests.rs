@@ -74,7 +74,11 @@ fn healthy_and_catching_up() {
     Night::new(true).shows("S1", "P/4/C/0", "M/4/C/1", "a");
     Night::new(false).shows("S2", "P/4/-/0", "M/4/-/1", "a");
     let desync = json!({"do": "desync", "pair": "user", "millis": 500});
-    Night::new(true).when(&[desync]).shows("S3", "P/2/C/0", "M/2/C/1", "a").after(1.0).shows("S1", "P/4/C/0", "M/4/C/1", "a");
+    Night::new(true)
+        .when(&[desync])
+        .shows("S3", "P/2/C/0", "M/2/C/1", "a")
+        .after(1.0)
+        .shows("S1", "P/4/C/0", "M/4/C/1", "a");
 }
 
 #[test]
@@ -83,7 +87,13 @@ fn manual_failover() {
     let night = night.shows("S4", "P/3/C/0", "M/4/C/1", "").after(0.06).shows("S5", "M/2/C/1", "P/1/C/0", "b");
     let night = night.after(1.0).shows("S5, settled", "M/4/C/1", "P/4/C/0", "b");
     assert_eq!(night.world.failovers().len(), 3);
-    assert!(night.world.failovers().iter().all(|failover| failover.kind == FailoverKind::Manual && failover.role_sequence == 2));
+    assert!(
+        night
+            .world
+            .failovers()
+            .iter()
+            .all(|failover| failover.kind == FailoverKind::Manual && failover.role_sequence == 2)
+    );
 }
 
 #[test]
@@ -103,7 +113,12 @@ fn automatic_failover_and_return() {
     let night = Night::new(true).when(&[kill("a")]).after(9.0).shows("not noticed yet", "P/1/D/0", "M/4/C/1", "");
     let night = night.after(2.0).shows("S9", "P/1/D/0", "P/1/C/0", "b");
     assert!(night.world.failovers().iter().all(|failover| failover.kind == FailoverKind::Automatic));
-    night.when(&[start("a")]).shows("S10", "M/2/C/1", "P/2/C/0", "b").after(1.0).shows("S10, settled", "M/4/C/1", "P/4/C/0", "b");
+    night.when(&[start("a")]).shows("S10", "M/2/C/1", "P/2/C/0", "b").after(1.0).shows(
+        "S10, settled",
+        "M/4/C/1",
+        "P/4/C/0",
+        "b",
+    );
 }
 
 #[test]
@@ -115,7 +130,8 @@ fn an_isolated_principal_stops_serving_before_the_mirror_begins() {
 #[test]
 fn forced_service() {
     let night = Night::new(false).when(&[kill("a")]).after(11.0).when(&[json!({"do": "force", "pair": "user"})]);
-    let night = night.shows("S14", "P/1/-/0", "P/0/-/0", "b").when(&[start("a")]).shows("S15", "M/0/-/1", "P/0/-/0", "b");
+    let night =
+        night.shows("S14", "P/1/-/0", "P/0/-/0", "b").when(&[start("a")]).shows("S15", "M/0/-/1", "P/0/-/0", "b");
     let night = night.when(&[json!({"do": "resume", "pair": "user"})]).shows("S16", "M/2/-/1", "P/2/-/0", "b");
     night.after(1.0).shows("S16, settled", "M/4/-/1", "P/4/-/0", "b");
 }
@@ -126,7 +142,12 @@ fn pauses() {
     let newer = json!({"do": "setVersion", "server": "b", "version": "12.0.5000.0"});
     let night = Night::new(true).when(&[newer, json!({"do": "failover", "pair": "user"})]).after(1.0);
     let night = night.shows("S27", "M/0/C/1", "P/0/C/0", "b");
-    night.when(&[json!({"do": "resume", "pair": "user"})]).after(1.0).shows("S27, resumed in vain", "M/0/C/1", "P/0/C/0", "b");
+    night.when(&[json!({"do": "resume", "pair": "user"})]).after(1.0).shows(
+        "S27, resumed in vain",
+        "M/0/C/1",
+        "P/0/C/0",
+        "b",
+    );
 }
 
 #[test]
@@ -136,8 +157,13 @@ fn cut_links() {
     let night = night.when(&[json!({"do": "force", "pair": "user"})]).shows("S22", "P/1/-/0", "P/0/-/0", "ab");
     night.when(&[json!({"do": "mendAll"})]).shows("S22, mended", "M/0/-/1", "P/0/-/0", "b");
     let night = Night::new(true).when(&[cut("a", "b"), cut("a", "w"), cut("b", "w")]).after(11.0);
-    let night = night.shows("S23", "P/1/D/0", "M/1/D/1", "").when(&[json!({"do": "mend", "a": "b", "b": "w"})]).after(60.0);
-    night.shows("S23, B-W", "P/1/D/0", "M/1/C/1", "").when(&[json!({"do": "mendAll"})]).after(1.0).shows("S1", "P/4/C/0", "M/4/C/1", "a");
+    let night =
+        night.shows("S23", "P/1/D/0", "M/1/D/1", "").when(&[json!({"do": "mend", "a": "b", "b": "w"})]).after(60.0);
+    night
+        .shows("S23, B-W", "P/1/D/0", "M/1/C/1", "")
+        .when(&[json!({"do": "mendAll"})])
+        .after(1.0)
+        .shows("S1", "P/4/C/0", "M/4/C/1", "a");
 }
 
 #[test]
@@ -155,7 +181,12 @@ fn removed_and_split() {
 fn a_partner_lost_in_the_middle_means_that_nothing_happened() {
     let slow = json!({"do": "setSwitchMillis", "pair": "user", "millis": 5_000});
     let night = Night::new(false).when(&[slow, json!({"do": "failover", "pair": "user"})]).after(1.0);
-    let night = night.when(&[kill("b")]).after(11.0).when(&[start("b")]).after(1.0).shows("as before", "P/4/-/0", "M/4/-/1", "a");
+    let night = night.when(&[kill("b")]).after(11.0).when(&[start("b")]).after(1.0).shows(
+        "as before",
+        "P/4/-/0",
+        "M/4/-/1",
+        "a",
+    );
     assert!(night.world.failovers().is_empty());
 }
 

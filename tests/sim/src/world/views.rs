@@ -1,8 +1,8 @@
 //! The catalog views, as one session sees them: rights decide which rows and which columns are NULL.
 
 use super::partner::message;
-use super::show::word;
 use super::server::SYSTEM_DATABASES;
+use super::show::word;
 use super::{MirrorRow, Server, Session, SessionId, World, same_name};
 use crate::config::{EndpointState, LoginConfig};
 use crate::sql::engine::Table;
@@ -12,7 +12,8 @@ const NAME: SqlType = SqlType::NVarChar(128);
 const LSN: SqlType = SqlType::Numeric { precision: 25, scale: 0 };
 
 fn table(columns: &[(&str, SqlType, bool)], rows: Vec<Vec<Value>>) -> Table {
-    let columns = columns.iter().map(|(name, ty, nullable)| Column { name: (*name).to_owned(), ty: *ty, nullable: *nullable });
+    let columns =
+        columns.iter().map(|(name, ty, nullable)| Column { name: (*name).to_owned(), ty: *ty, nullable: *nullable });
     Table { columns: columns.collect(), rows }
 }
 
@@ -35,16 +36,42 @@ impl World {
             "sys.database_mirroring_witnesses" => self.witnesses_view(session.server),
             "sys.database_mirroring_endpoints" => endpoints_view(server),
             "sys.tcp_endpoints" | "sys.endpoints" => table(
-                &[("name", NAME, false), ("endpoint_id", SqlType::Int, false), ("port", SqlType::Int, false), ("state", SqlType::TinyInt, true), ("state_desc", NAME, true)],
-                vec![vec![text(&server.endpoint_name), Value::Int(65537), Value::Int(i32::from(server.endpoint_port)), Value::TinyInt(endpoint_state(server).0), text(endpoint_state(server).1)]],
+                &[
+                    ("name", NAME, false),
+                    ("endpoint_id", SqlType::Int, false),
+                    ("port", SqlType::Int, false),
+                    ("state", SqlType::TinyInt, true),
+                    ("state_desc", NAME, true),
+                ],
+                vec![vec![
+                    text(&server.endpoint_name),
+                    Value::Int(65537),
+                    Value::Int(i32::from(server.endpoint_port)),
+                    Value::TinyInt(endpoint_state(server).0),
+                    text(endpoint_state(server).1),
+                ]],
             ),
             "sys.dm_os_performance_counters" if !(login.sysadmin || login.view_server_state) => {
-                return Some(Err(message(300, 14, "VIEW SERVER STATE permission was denied on object 'server', database 'master'.")));
+                return Some(Err(message(
+                    300,
+                    14,
+                    "VIEW SERVER STATE permission was denied on object 'server', database 'master'.",
+                )));
             }
             "sys.dm_os_performance_counters" => self.counters_view(session.server),
             "sys.server_principals" => table(
-                &[("name", NAME, false), ("principal_id", SqlType::Int, false), ("type", SqlType::NVarChar(1), false), ("is_disabled", SqlType::Bit, true)],
-                server.logins.iter().zip(257..).map(|(login, id)| vec![text(&login.name), Value::Int(id), text("S"), Value::Bit(login.disabled)]).collect(),
+                &[
+                    ("name", NAME, false),
+                    ("principal_id", SqlType::Int, false),
+                    ("type", SqlType::NVarChar(1), false),
+                    ("is_disabled", SqlType::Bit, true),
+                ],
+                server
+                    .logins
+                    .iter()
+                    .zip(257..)
+                    .map(|(login, id)| vec![text(&login.name), Value::Int(id), text("S"), Value::Bit(login.disabled)])
+                    .collect(),
             ),
             "msdb.dbo.sysjobs" => table(&[("name", NAME, false), ("enabled", SqlType::TinyInt, false)], Vec::new()),
             _ => return None,
@@ -113,23 +140,27 @@ impl World {
     }
 
     fn witnesses_view(&self, server: usize) -> Table {
-        let rows = self.mirrorings.iter().filter(|mirroring| mirroring.witness == Some(server) && mirroring.is_mirrored()).map(|mirroring| {
-            let name = |seat: usize| text(&self.servers[mirroring.partners[seat]].name);
-            let principal = mirroring.witness_principal;
-            let synchronized = mirroring.sync == super::Sync::Done && !mirroring.suspended;
-            vec![
-                text(&mirroring.database),
-                name(principal),
-                name(super::other(principal)),
-                Value::TinyInt(if mirroring.safety == crate::config::Safety::Full { 2 } else { 1 }),
-                Value::Int(mirroring.safety_sequence),
-                Value::Int(mirroring.witness_sequence),
-                Value::Guid(mirroring.guid),
-                Value::Bit(mirroring.suspended),
-                Value::TinyInt(if synchronized { 5 } else { 6 }),
-                text(if synchronized { "SYNCHRONIZED" } else { "UNSYNCHRONIZED" }),
-            ]
-        });
+        let rows = self
+            .mirrorings
+            .iter()
+            .filter(|mirroring| mirroring.witness == Some(server) && mirroring.is_mirrored())
+            .map(|mirroring| {
+                let name = |seat: usize| text(&self.servers[mirroring.partners[seat]].name);
+                let principal = mirroring.witness_principal;
+                let synchronized = mirroring.sync == super::Sync::Done && !mirroring.suspended;
+                vec![
+                    text(&mirroring.database),
+                    name(principal),
+                    name(super::other(principal)),
+                    Value::TinyInt(if mirroring.safety == crate::config::Safety::Full { 2 } else { 1 }),
+                    Value::Int(mirroring.safety_sequence),
+                    Value::Int(mirroring.witness_sequence),
+                    Value::Guid(mirroring.guid),
+                    Value::Bit(mirroring.suspended),
+                    Value::TinyInt(if synchronized { 5 } else { 6 }),
+                    text(if synchronized { "SYNCHRONIZED" } else { "UNSYNCHRONIZED" }),
+                ]
+            });
         table(
             &[
                 ("database_name", NAME, false),
@@ -159,7 +190,13 @@ impl World {
             let rate = self.mirrorings[index].redo_rate_kb_per_s.saturating_mul(1024);
             for (counter, value) in [("Redo Queue KB", redo), ("Log Send Queue KB", 0), ("Redo Bytes/sec", rate)] {
                 let padded = |word: &str| text(format!("{word:<128}"));
-                rows.push(vec![padded(&object), padded(counter), padded(name), Value::BigInt(i64::try_from(value).unwrap_or(i64::MAX)), Value::Int(65792)]);
+                rows.push(vec![
+                    padded(&object),
+                    padded(counter),
+                    padded(name),
+                    Value::BigInt(i64::try_from(value).unwrap_or(i64::MAX)),
+                    Value::Int(65792),
+                ]);
             }
         }
         table(

@@ -1,0 +1,201 @@
+//! Tokens -> expressions, by precedence: OR, AND, NOT, comparison, sum, product.
+
+use super::parse::Parser;
+use super::syntax::{Expr, Op};
+use super::token::Token;
+
+type Parsed = Result<Expr, String>;
+
+fn binary(op: Op, left: Expr, right: Expr) -> Expr {
+    Expr::Binary(op, Box::new(left), Box::new(right))
+}
+
+impl Parser {
+    pub(super) fn expr(&mut self) -> Parsed {
+        let mut left = self.conjunction()?;
+        while self.word("or") {
+            left = binary(Op::Or, left, self.conjunction()?);
+        }
+        Ok(left)
+    }
+
+    fn conjunction(&mut self) -> Parsed {
+        let mut left = self.negation()?;
+        while self.word("and") {
+            left = binary(Op::And, left, self.negation()?);
+        }
+        Ok(left)
+    }
+
+    fn negation(&mut self) -> Parsed {
+        if self.word("not") { Ok(Expr::Not(Box::new(self.negation()?))) } else { self.comparison() }
+    }
+
+    fn comparison(&mut self) -> Parsed {
+        let left = self.sum()?;
+        for (symbol, op) in [
+            ("=", Op::Equal),
+            ("<>", Op::NotEqual),
+            ("!=", Op::NotEqual),
+            ("<=", Op::LessOrEqual),
+            (">=", Op::GreaterOrEqual),
+            ("<", Op::Less),
+            (">", Op::Greater),
+        ] {
+            if self.eat(symbol) {
+                return Ok(binary(op, left, self.sum()?));
+            }
+        }
+        if self.word("is") {
+            let not = self.word("not");
+            self.need_word("null")?;
+            let test = Expr::IsNull(Box::new(left));
+            return Ok(if not { Expr::Not(Box::new(test)) } else { test });
+        }
+        let not = self.word("not");
+        let test = if self.word("in") {
+            self.need("(")?;
+            Expr::In(Box::new(left), self.list()?)
+        } else if self.word("like") {
+            Expr::Like(Box::new(left), Box::new(self.sum()?))
+        } else if not {
+            return self.near();
+        } else {
+            left
+        };
+        Ok(if not { Expr::Not(Box::new(test)) } else { test })
+    }
+
+    /// Up to and with the closing bracket.
+    fn list(&mut self) -> Result<Vec<Expr>, String> {
+        let mut all = Vec::new();
+        if self.eat(")") {
+            return Ok(all);
+        }
+        loop {
+            all.push(self.expr()?);
+            if !self.eat(",") {
+                break;
+            }
+        }
+        self.need(")")?;
+        Ok(all)
+    }
+
+    fn sum(&mut self) -> Parsed {
+        let mut left = self.product()?;
+        loop {
+            let op = if self.eat("+") {
+                Op::Add
+            } else if self.eat("-") {
+                Op::Subtract
+            } else {
+                return Ok(left);
+            };
+            left = binary(op, left, self.product()?);
+        }
+    }
+
+    fn product(&mut self) -> Parsed {
+        let mut left = self.primary()?;
+        loop {
+            let op = if self.eat("*") {
+                Op::Multiply
+            } else if self.eat("/") {
+                Op::Divide
+            } else {
+                return Ok(left);
+            };
+            left = binary(op, left, self.primary()?);
+        }
+    }
+
+    fn primary(&mut self) -> Parsed {
+        if self.eat("-") {
+            return Ok(Expr::Negative(Box::new(self.primary()?)));
+        }
+        if self.eat("(") {
+            let inside = self.expr()?;
+            self.need(")")?;
+            return Ok(inside);
+        }
+        match self.take() {
+            Token::Int(number) => Ok(Expr::Int(number)),
+            Token::Text(text) => Ok(Expr::Text(text)),
+            Token::Var(name) => Ok(match name.strip_prefix('@') {
+                Some(global) => Expr::Global(global.to_owned()),
+                None => Expr::Var(name),
+            }),
+            Token::Name(name) => self.column(name),
+            Token::Word(word) => self.worded(word),
+            other => Err(other.words()),
+        }
+    }
+
+    fn column(&mut self, first: String) -> Parsed {
+        if self.eat(".") {
+            return Ok(Expr::Column { of: Some(first.to_lowercase()), name: self.name()?.to_lowercase() });
+        }
+        Ok(Expr::Column { of: None, name: first.to_lowercase() })
+    }
+
+    fn worded(&mut self, word: String) -> Parsed {
+        let name = word.to_lowercase();
+        match name.as_str() {
+            "null" => return Ok(Expr::Null),
+            "system_user" => return Ok(Expr::Call("suser_sname".to_owned(), Vec::new())),
+            "case" => return self.case(),
+            "exists" => {
+                self.need("(")?;
+                let select = self.select()?;
+                self.need(")")?;
+                return Ok(Expr::Exists(Box::new(select)));
+            }
+            _ => {}
+        }
+        if !self.eat("(") {
+            return self.column(word);
+        }
+        match name.as_str() {
+            "cast" => {
+                let value = self.expr()?;
+                self.need_word("as")?;
+                let ty = self.sql_type()?;
+                self.need(")")?;
+                Ok(Expr::Cast(Box::new(value), ty))
+            }
+            "convert" => {
+                let ty = self.sql_type()?;
+                self.need(",")?;
+                let value = self.expr()?;
+                if self.eat(",") {
+                    self.expr()?;
+                }
+                self.need(")")?;
+                Ok(Expr::Cast(Box::new(value), ty))
+            }
+            "count" if self.eat("*") => {
+                self.need(")")?;
+                Ok(Expr::CountAll)
+            }
+            _ => Ok(Expr::Call(name, self.list()?)),
+        }
+    }
+
+    fn case(&mut self) -> Parsed {
+        let subject = if self.is_word("when") { None } else { Some(self.expr()?) };
+        let mut arms = Vec::new();
+        while self.word("when") {
+            let test = self.expr()?;
+            let test = match &subject {
+                Some(subject) => binary(Op::Equal, subject.clone(), test),
+                None => test,
+            };
+            self.need_word("then")?;
+            arms.push((test, self.expr()?));
+        }
+        let otherwise = if self.word("else") { Some(Box::new(self.expr()?)) } else { None };
+        self.need_word("end")?;
+        Ok(Expr::Case(arms, otherwise))
+    }
+}

@@ -1,0 +1,105 @@
+//! The shapes of the T-SQL subset. No text and no values of a run live here.
+
+use super::engine::PartnerAction;
+use crate::value::SqlType;
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Expr {
+    Null,
+    Text(String),
+    Int(i64),
+    /// `@name`, lower case.
+    Var(String),
+    /// `@@NAME`, lower case without the signs.
+    Global(String),
+    Column {
+        of: Option<String>,
+        name: String,
+    },
+    Negative(Box<Expr>),
+    Not(Box<Expr>),
+    Binary(Op, Box<Expr>, Box<Expr>),
+    IsNull(Box<Expr>),
+    In(Box<Expr>, Vec<Expr>),
+    Like(Box<Expr>, Box<Expr>),
+    Case(Vec<(Expr, Expr)>, Option<Box<Expr>>),
+    Cast(Box<Expr>, SqlType),
+    Call(String, Vec<Expr>),
+    Exists(Box<Select>),
+    CountAll,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    And,
+    Or,
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Item {
+    Star,
+    Value { expr: Expr, name: Option<String> },
+    Assign(String, Expr),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Source {
+    pub view: String,
+    pub alias: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Join {
+    pub left: bool,
+    pub source: Source,
+    pub on: Expr,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Select {
+    pub top: Option<i64>,
+    pub items: Vec<Item>,
+    pub from: Option<(Source, Vec<Join>)>,
+    pub filter: Option<Expr>,
+    /// Ascending, or descending when true.
+    pub order: Vec<(Expr, bool)>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Statement {
+    /// A SET option that changes nothing here.
+    Option,
+    NoCount(bool),
+    Declare(Vec<(String, SqlType, Option<Expr>)>),
+    Assign(String, Expr),
+    Use(String),
+    Select(Select),
+    If(Expr, Box<Statement>, Option<Box<Statement>>),
+    Block(Vec<Statement>),
+    Print(Expr),
+    Raise {
+        text: Expr,
+        severity: Expr,
+        state: Expr,
+        arguments: Vec<Expr>,
+    },
+    Return,
+    Delay(Expr),
+    /// +1 begin, -1 commit, 0 rollback.
+    Transaction(i32),
+    Execute(Expr),
+    Alter {
+        database: String,
+        action: PartnerAction,
+    },
+}

@@ -1,0 +1,96 @@
+//! Text -> tokens.
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Token {
+    /// A bare word: keyword or name.
+    Word(String),
+    /// A name in brackets or double quotes.
+    Name(String),
+    Text(String),
+    Int(i64),
+    Var(String),
+    Symbol(&'static str),
+    End,
+}
+
+impl Token {
+    /// As an error message quotes it.
+    pub fn words(&self) -> String {
+        match self {
+            Token::Word(text) | Token::Name(text) | Token::Text(text) => text.clone(),
+            Token::Var(name) => format!("@{name}"),
+            Token::Int(number) => number.to_string(),
+            Token::Symbol(symbol) => (*symbol).to_owned(),
+            Token::End => "end of batch".to_owned(),
+        }
+    }
+}
+
+/// Two-character symbols first.
+const SYMBOLS: [&str; 17] = ["<>", "!=", "<=", ">=", "=", "<", ">", "(", ")", ",", ".", ";", "+", "-", "*", "/", "%"];
+
+/// # Errors
+/// The character at which the text stops being SQL.
+pub fn tokens(text: &str) -> Result<Vec<Token>, String> {
+    let chars: Vec<char> = text.chars().collect();
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(&c) = chars.get(at) {
+        let next = chars.get(at + 1).copied();
+        if c.is_whitespace() {
+            at += 1;
+        } else if c == '-' && next == Some('-') {
+            while chars.get(at).is_some_and(|c| *c != '\n') {
+                at += 1;
+            }
+        } else if c == '/' && next == Some('*') {
+            let end = (at + 2..chars.len()).find(|end| chars[*end] == '*' && chars.get(end + 1) == Some(&'/'));
+            at = end.ok_or("/*")? + 2;
+        } else if c == '\'' || ((c == 'N' || c == 'n') && next == Some('\'')) {
+            let (text, end) = quoted(&chars, at + usize::from(c != '\'') + 1, '\'')?;
+            found.push(Token::Text(text));
+            at = end;
+        } else if c == '[' || c == '"' {
+            let (name, end) = quoted(&chars, at + 1, if c == '[' { ']' } else { '"' })?;
+            found.push(Token::Name(name));
+            at = end;
+        } else if c.is_ascii_digit() {
+            let end = (at..chars.len()).find(|end| !chars[*end].is_ascii_digit()).unwrap_or(chars.len());
+            let digits: String = chars[at..end].iter().collect();
+            found.push(Token::Int(digits.parse().map_err(|_| digits)?));
+            at = end;
+        } else if c == '@' || c == '_' || c == '#' || c.is_alphabetic() {
+            let inside = |c: &char| c.is_alphanumeric() || matches!(c, '_' | '@' | '#' | '$');
+            let end = (at..chars.len()).find(|end| !inside(&chars[*end])).unwrap_or(chars.len());
+            let word: String = chars[at..end].iter().collect();
+            found.push(match word.strip_prefix('@') {
+                Some(name) => Token::Var(name.to_lowercase()),
+                None => Token::Word(word),
+            });
+            at = end;
+        } else {
+            let rest: String = chars[at..].iter().take(2).collect();
+            let symbol = SYMBOLS.into_iter().find(|symbol| rest.starts_with(symbol)).ok_or(c.to_string())?;
+            found.push(Token::Symbol(symbol));
+            at += symbol.len();
+        }
+    }
+    found.push(Token::End);
+    Ok(found)
+}
+
+/// The text up to the closing mark, which is doubled inside; and where to go on.
+fn quoted(chars: &[char], from: usize, close: char) -> Result<(String, usize), String> {
+    let mut text = String::new();
+    let mut at = from;
+    loop {
+        match (chars.get(at), chars.get(at + 1)) {
+            (None, _) => return Err(format!("an unclosed quotation mark {close}")),
+            (Some(c), Some(d)) if *c == close && *d == close => at += 1,
+            (Some(c), _) if *c == close => return Ok((text, at + 1)),
+            (Some(_), _) => {}
+        }
+        text.push(chars[at]);
+        at += 1;
+    }
+}
