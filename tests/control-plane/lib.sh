@@ -180,6 +180,25 @@ current-context: lync-mirror
 YAML
 }
 
+# write_env DIR: DIR/env. No quotes: a line is a KEY, '=' and the value up to its end.
+# Helm and kubectl keep their caches in the run's own folder, not in the home of who tests.
+write_env() {
+    local dir=$1 bin
+    bin=$(<"$dir/bin")
+    cat >"$dir/env" <<ENV
+KUBECONFIG=$dir/kubeconfig
+KUBE_API=$(<"$dir/server")
+KUBE_CA=$dir/ca.crt
+AUDIT=$dir/audit.log
+BIN=$bin
+PATH=$bin:$PATH
+KUBECACHEDIR=$dir/kube-cache
+HELM_CACHE_HOME=$dir/helm/cache
+HELM_CONFIG_HOME=$dir/helm/config
+HELM_DATA_HOME=$dir/helm/data
+ENV
+}
+
 # --- the API server ----------------------------------------------------------------------------
 # DIR/apiserver.args holds its arguments, one a line, so that it can be started again just so.
 
@@ -198,3 +217,16 @@ wait_ready() {
         sleep 0.1
     done
 }
+
+# --- the node ----------------------------------------------------------------------------------
+
+# node_init DIR: the process id, seen from the host, of the first process of the namespaces.
+node_init() {
+    local pid
+    pid=$(sed -n 's/^node \([0-9]*\) .*/\1/p' "$1/pids" 2>/dev/null)
+    [[ -n $pid ]] && alive "$1" node && cat "/proc/$pid/task/$pid/children"
+}
+
+# cgroup_mounts: the root of every hierarchy of the machine. On a hybrid one (v1 with an empty v2
+# beside it) that v2 is among them: runc makes groups there too.
+cgroup_mounts() { findmnt -rno TARGET -t cgroup,cgroup2; }
