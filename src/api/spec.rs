@@ -67,7 +67,7 @@ pub struct LyncPoolMirrorSpec {
 /// Two mirrored SQL Servers and how to reach them.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.primary.host.lowerAscii() != self.mirror.host.lowerAscii() || (has(self.primary.port) ? string(self.primary.port) : (has(self.primary.instance) ? self.primary.instance.lowerAscii() : '1433')) != (has(self.mirror.port) ? string(self.mirror.port) : (has(self.mirror.instance) ? self.mirror.instance.lowerAscii() : '1433'))")
+#[x_kube(validation = Rule::new("self.primary.host.lowerAscii() != self.mirror.host.lowerAscii() || (has(self.primary.port) ? self.primary.port : (has(self.primary.instance) ? 0 : 1433)) != (has(self.mirror.port) ? self.mirror.port : (has(self.mirror.instance) ? 0 : 1433)) || (has(self.primary.instance) ? self.primary.instance.lowerAscii() : '') != (has(self.mirror.instance) ? self.mirror.instance.lowerAscii() : '')")
     .message("primary and mirror are the same SQL Server: a server cannot mirror itself"))]
 pub struct SqlStore {
     /// The SQL Server at the primary position of the topology (a seat, not a role: it never changes at a failover).

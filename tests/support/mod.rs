@@ -1,0 +1,283 @@
+//! Scenery for the outer rings: a real API server with the chart installed, a simulated pair, and the operator as a
+//! process under the chart's own ServiceAccount.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "scenery of tests may fail its test")]
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use mirror_sim::sim::Sim;
+use serde_json::{Value, json};
+
+/// How long a condition may take to come true before a test gives up: generous, machines are noisy.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+pub const SYSTEM: &str = "lync-mirror-system";
+
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Waits until `look` gives something; fails the test with what was seen last.
+#[track_caller]
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(last) if Instant::now() > deadline => panic!("{what}: not within {PATIENCE:?}; last seen: {last}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
+}
+
+/// A running etcd and kube-apiserver with the chart installed, shared by the tests of one binary.
+pub struct Cluster {
+    pub dir: PathBuf,
+    kubectl: PathBuf,
+    helm: PathBuf,
+    pub operator_kubeconfig: PathBuf,
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?}\n{out}\n{err}");
+    out.into_owned()
+}
+
+impl Cluster {
+    pub fn get() -> &'static Cluster {
+        static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+        CLUSTER.get_or_init(Cluster::boot)
+    }
+
+    fn boot() -> Cluster {
+        let scripts = root().join("tests/control-plane");
+        // The run ends with this process, whatever happens to it.
+        let me = std::process::id().to_string();
+        let said = run(Command::new(scripts.join("up")).args(["--watch-pid", &me]).stderr(Stdio::inherit()));
+        let dir = PathBuf::from(said.lines().last().expect("up prints its folder"));
+        let bin = PathBuf::from(std::fs::read_to_string(dir.join("bin")).unwrap().trim());
+        let mut cluster = Cluster {
+            kubectl: bin.join("kubectl"),
+            helm: bin.join("helm"),
+            operator_kubeconfig: dir.join("operator.kubeconfig"),
+            dir,
+        };
+        cluster.helm(&["install", "lync-mirror", "charts/lync-mirror", "--namespace", SYSTEM, "--create-namespace"]);
+        let token = run(Command::new(scripts.join("token")).arg(&cluster.dir).args([SYSTEM, "lync-mirror"]));
+        std::fs::write(&cluster.operator_kubeconfig, token).unwrap();
+        cluster.operator_kubeconfig = cluster.operator_kubeconfig.canonicalize().unwrap();
+        until("the CRD is served", || cluster.try_kubectl(&["get", "lpm", "-A"]));
+        cluster
+    }
+
+    pub fn helm(&self, arguments: &[&str]) -> String {
+        run(Command::new(&self.helm).env("KUBECONFIG", self.dir.join("kubeconfig")).current_dir(root()).args(arguments))
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.kubectl);
+        command
+            .arg("--kubeconfig")
+            .arg(self.dir.join("kubeconfig"))
+            .arg("--cache-dir")
+            .arg(self.dir.join("kube-cache"));
+        command.args(arguments);
+        command
+    }
+
+    pub fn try_kubectl(&self, arguments: &[&str]) -> Result<String, String> {
+        let output = self.command(arguments).stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+
+    #[track_caller]
+    pub fn kubectl(&self, arguments: &[&str]) -> String {
+        self.try_kubectl(arguments).unwrap_or_else(|error| panic!("kubectl {arguments:?}: {error}"))
+    }
+
+    pub fn try_apply(&self, object: &Value) -> Result<String, String> {
+        use std::io::Write;
+        let mut child = self
+            .command(&["apply", "-f", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| error.to_string())?;
+        child.stdin.take().unwrap().write_all(object.to_string().as_bytes()).unwrap();
+        let output = child.wait_with_output().map_err(|error| error.to_string())?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+
+    #[track_caller]
+    pub fn apply(&self, object: &Value) {
+        self.try_apply(object).unwrap_or_else(|error| panic!("apply {object}: {error}"));
+    }
+
+    pub fn get_json(&self, arguments: &[&str]) -> Result<Value, String> {
+        let mut all = vec!["get", "-o", "json"];
+        all.extend_from_slice(arguments);
+        serde_json::from_str(&self.try_kubectl(&all)?).map_err(|error| error.to_string())
+    }
+}
+
+/// The operator as a process; killed when dropped.
+pub struct Operator {
+    child: Child,
+}
+
+impl Operator {
+    pub fn start(cluster: &Cluster, namespace: &str, interval: &str) -> Operator {
+        let child = Command::new(env!("CARGO_BIN_EXE_lync-mirror"))
+            .args(["run", "--listen", "127.0.0.1:0", "--look-interval", interval, "--namespace-scope", namespace])
+            .args(["--lease-name", namespace, "--lease-namespace", SYSTEM, "--identity", namespace])
+            .args(["--log-filter", "lync_mirror=debug,info"])
+            .env("KUBECONFIG", &cluster.operator_kubeconfig)
+            .stderr(std::fs::File::create(cluster.dir.join(format!("operator-{namespace}.log"))).unwrap())
+            .spawn()
+            .unwrap();
+        Operator { child }
+    }
+
+    /// SIGKILL: no goodbye.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and the exit code.
+    pub fn stop(mut self) -> Option<i32> {
+        run(Command::new("kill").args(["-TERM", &self.child.id().to_string()]));
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A pool: its namespace, its simulated servers, its Secret and its CA bundle.
+pub struct Stage {
+    pub cluster: &'static Cluster,
+    pub namespace: String,
+    pub sim: Sim,
+}
+
+/// A loopback address of this test alone.
+fn own_ip() -> Ipv4Addr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, high | 0x80, low, NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+impl Stage {
+    pub async fn set(namespace: &str, witness: bool) -> Stage {
+        let server = |id: &str| {
+            json!({
+                "id": id,
+                "name": format!("SQL-{}\\RTC", id.to_uppercase()),
+                "listen": format!("{}:0", own_ip()),
+                "instance": "RTC",
+                "tls": {"mode": "required", "certificateNames": [format!("sql-{id}")]},
+                "logins": [{"name": "lync-mirror", "password": "Passw0rd"}],
+            })
+        };
+        let pair = json!({
+            "name": "pool01", "primary": "a", "mirror": "b", "witness": if witness { json!("w") } else { Value::Null },
+            "databases": ["rtcxds", "rtcshared", "rtcab", "xds", "lis"],
+            "switchMillis": 400, "timeoutSeconds": 1.0, "resyncMillis": 100,
+        });
+        let config = json!({"servers": [server("a"), server("b"), server("w")], "pairs": [pair]});
+        let sim = Sim::start(serde_json::from_value(config).unwrap()).await.unwrap();
+        let cluster = Cluster::get();
+        cluster.kubectl(&["create", "namespace", namespace]);
+        let stage = Stage { cluster, namespace: namespace.to_owned(), sim };
+        stage.secret("Passw0rd");
+        cluster.apply(&json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "sql-ca", "namespace": namespace},
+            "data": {"ca.crt": stage.sim.ca_pem()},
+        }));
+        stage
+    }
+
+    pub fn secret(&self, password: &str) {
+        self.cluster.apply(&json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "sql", "namespace": self.namespace},
+            "stringData": {"username": "lync-mirror", "password": password},
+        }));
+    }
+
+    pub fn sql(&self) -> Value {
+        let server = |id: &str| {
+            let address = self.sim.address(id);
+            json!({"host": address.ip().to_string(), "port": address.port()})
+        };
+        json!({
+            "primary": server("a"), "mirror": server("b"), "witness": server("w"),
+            "auth": {"method": "SqlLogin", "secretRef": {"name": "sql"}},
+            "tls": {"mode": "Verify", "caBundle": {"configMapRef": {"name": "sql-ca"}}},
+        })
+    }
+
+    pub fn pool(&self, name: &str, types: Value) -> Value {
+        json!({
+            "apiVersion": "lyncmirror.io/v1alpha1", "kind": "LyncPoolMirror",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "spec": {
+                "poolFqdn": "pool01.contoso.com", "sql": self.sql(), "databaseTypes": types,
+                "policy": {"cooldown": "0s", "switchDeadline": "1m"},
+            },
+        })
+    }
+
+    pub fn status(&self, name: &str) -> Result<Value, String> {
+        Ok(self.cluster.get_json(&["lpm", name, "-n", &self.namespace])?["status"].clone())
+    }
+
+    /// Waits until Ready has this status and this reason for the present generation.
+    #[track_caller]
+    pub fn until_ready(&self, name: &str, status: &str, reason: &str) -> Value {
+        until(&format!("{}/{name} Ready={status} {reason}", self.namespace), || {
+            let object = self.cluster.get_json(&["lpm", name, "-n", &self.namespace])?;
+            let ready = condition(&object["status"], "Ready").ok_or("no Ready condition")?;
+            let fresh = ready["observedGeneration"] == object["metadata"]["generation"];
+            if fresh && ready["status"] == status && ready["reason"] == reason {
+                Ok(object["status"].clone())
+            } else {
+                Err(ready.to_string())
+            }
+        })
+    }
+
+    pub fn patch(&self, name: &str, patch: &Value) {
+        self.cluster.kubectl(&["patch", "lpm", name, "-n", &self.namespace, "--type=merge", "-p", &patch.to_string()]);
+    }
+
+    /// The failovers that the simulated servers did, as `database>server`.
+    pub fn failovers(&self) -> Vec<String> {
+        self.sim.failovers().iter().map(|failover| format!("{}>{}", failover.database, failover.to)).collect()
+    }
+
+    pub fn command(&self, command: Value) {
+        self.sim.do_json(command).unwrap();
+    }
+}
+
+pub fn condition<'a>(status: &'a Value, kind: &str) -> Option<&'a Value> {
+    status["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind)
+}
+
+pub fn types(user: &str, central: &str) -> Value {
+    json!([{"type": "User", "principal": user}, {"type": "CentralMgmt", "principal": central}])
+}
