@@ -18,6 +18,7 @@ RUN set -eu; \
     cp -L /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ca-certificates.crt; \
     echo 'lync-mirror:x:65532:65532::/:/sbin/nologin' >/image/etc/passwd; \
     echo 'lync-mirror:x:65532:' >/image/etc/group; \
+    echo 'hosts: files dns' >/image/etc/nsswitch.conf; \
     chroot /image /lync-mirror version
 
 FROM scratch
