@@ -96,6 +96,15 @@ async fn a_server_that_is_down_refuses_and_comes_back_at_its_address() {
 }
 
 #[tokio::test]
+async fn the_mirror_takes_over_without_anyone_asking() {
+    let sim = start("off").await;
+    act(&sim, json!({ "do": DOWN, "server": "a" }));
+    sim.until(|world| !world.failovers().is_empty()).await;
+    let mut client = connect(&sim, "b").await.unwrap();
+    assert_eq!(role(&roles(&mut client).await, "rtcxds"), Some(1));
+}
+
+#[tokio::test]
 async fn a_connection_is_reset_when_its_server_goes_down() {
     let sim = start("off").await;
     let mut raw = TcpStream::connect(sim.address("a")).await.unwrap();

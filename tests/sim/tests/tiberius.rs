@@ -91,6 +91,17 @@ async fn what_no_server_knows_is_an_error_and_a_failure() {
 }
 
 #[tokio::test]
+async fn an_old_server_speaks_its_old_version() {
+    let sim = start("off").await;
+    sim.do_json(serde_json::json!({ "do": "setVersion", "server": "a", "version": "10.50.6000.34" })).unwrap();
+    let mut client = connect(&sim, "a").await.unwrap();
+    let text = "SELECT CAST(SERVERPROPERTY('ProductVersion') AS nvarchar(128)) AS version";
+    let rows = client.simple_query(text).await.unwrap().into_first_result().await.unwrap();
+    assert_eq!(rows[0].try_get::<&str, _>("version").unwrap(), Some("10.50.6000.34"));
+    assert_eq!(role(&roles(&mut client).await, "rtcxds"), Some(1));
+}
+
+#[tokio::test]
 async fn a_session_in_a_database_that_moves_is_cut() {
     let sim = start("off").await;
     let mut inside = log_in(&sim, "a", PASSWORD, "rtcxds").await.unwrap();

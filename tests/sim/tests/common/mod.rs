@@ -50,7 +50,7 @@ pub fn config(tls: &str) -> Config {
     };
     let config = json!({
         "servers": [server("a", r"SQL-A\RTC"), server("b", r"SQL-B\RTCB"), server("w", r"SQL-W\RTCW")],
-        "pairs": [{ "name": "user", "primary": "a", "mirror": "b", "witness": "w", "databases": ["rtcxds"] }],
+        "pairs": [{ "name": "user", "primary": "a", "mirror": "b", "witness": "w", "databases": ["rtcxds"], "timeoutSeconds": 0.05 }],
     });
     serde_json::from_value(config).unwrap()
 }
