@@ -4,7 +4,6 @@
 use super::faults::Faults;
 use crate::journal::Journal;
 use crate::world::{Reach, SessionId, World};
-use serde_json::Value as Json;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -52,12 +51,10 @@ impl Stage {
         self.with(|world, _| world.reach(server))
     }
 
-    /// The version that a server has by now: an upgrade is a command of the world, which tells it in its state only.
+    /// The version that a server has by now: an upgrade is a command of the world.
     pub fn version(&self, server: &str) -> String {
-        let state = self.with(|world, _| world.state());
-        let find = |list: &Vec<Json>| list.iter().find(|each| each["id"] == server).map(|each| each["version"].clone());
-        let version = state["servers"].as_array().and_then(find);
-        version.as_ref().and_then(Json::as_str).unwrap_or_default().to_owned()
+        self.with(|world, _| world.find_server(server).map(|index| world.server(index).version.clone()))
+            .unwrap_or_default()
     }
 
     pub fn build(&self, server: &str) -> [u8; 4] {
