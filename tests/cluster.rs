@@ -70,11 +70,11 @@ async fn a_move_by_the_witness_is_held_until_it_is_approved() {
 async fn a_wrong_password_is_named_and_corrected_without_a_restart() {
     let stage = Stage::set("password", false).await;
     let _operator = Operator::start(stage.cluster, "password", "1s");
-    stage.secret("wrong");
+    stage.secret("Tr0ub4dor");
     stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
     let status = stage.until_ready("pool01", "False", "LoginFailed");
     let text = status.to_string();
-    assert!(text.contains("lync-mirror") && !text.contains("wrong"), "{text}");
+    assert!(text.contains("lync-mirror") && !text.contains("Tr0ub4dor"), "{text}");
     stage.secret("Passw0rd");
     stage.until_ready("pool01", "True", "Aligned");
 }

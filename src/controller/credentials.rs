@@ -21,11 +21,13 @@ const MAX_AGE: Duration = Duration::from_secs(10);
 const READ: Duration = Duration::from_secs(10);
 
 type Reading<T> = Result<T, Darkness>;
+/// What was read last, and when.
+type Readings<K, T> = Mutex<HashMap<K, (Instant, Reading<T>)>>;
 
 pub struct Credentials {
     client: Client,
-    logins: Mutex<HashMap<(String, String), (Instant, Reading<Login>)>>,
-    bundles: Mutex<HashMap<(String, String, String), (Instant, Reading<Arc<str>>)>>,
+    logins: Readings<(String, String), Login>,
+    bundles: Readings<(String, String, String), Arc<str>>,
 }
 
 fn dark(cause: Dark, detail: String) -> Darkness {

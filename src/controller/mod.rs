@@ -58,7 +58,7 @@ pub async fn run(
     } else {
         settings.namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect()
     };
-    let hub = Hub::new(settings.look_interval, settings.deadlines.clone());
+    let hub = Hub::new(settings.look_interval, settings.deadlines);
     let (context, wakes) = Context::new(client, leadership.clone(), hub.clone(), settings.deadlines, metrics.clone());
     let context = Arc::new(context);
     let wakes = Arc::new(std::sync::Mutex::new(wakes));

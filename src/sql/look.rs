@@ -158,7 +158,7 @@ fn witness(row: &Row) -> Result<Witnessed, String> {
     Ok(Witnessed {
         database: DatabaseName::new(words("database_name")?),
         guid: present(guid(row, "mirroring_guid")?, "mirroring_guid")?,
-        principal: words("principal_server_name")?,
+        principal: text(row, "principal_server_name")?.unwrap_or_default(),
         mirror: text(row, "mirror_server_name")?.unwrap_or_default(),
         role_sequence: i32::try_from(sequence).map_err(|_| "role_sequence_number is no int")?,
     })

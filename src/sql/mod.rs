@@ -48,7 +48,7 @@ mod tests {
 
     /// For servers that never answer.
     pub fn short() -> Deadlines {
-        let brief = Duration::from_millis(150);
+        let brief = Duration::from_millis(400);
         let patient = Duration::from_secs(10);
         Deadlines {
             resolve: patient,

@@ -39,7 +39,6 @@ pub struct Cluster {
     pub dir: PathBuf,
     kubectl: PathBuf,
     helm: PathBuf,
-    pub operator_kubeconfig: PathBuf,
 }
 
 fn run(command: &mut Command) -> String {
@@ -62,18 +61,19 @@ impl Cluster {
         let said = run(Command::new(scripts.join("up")).args(["--watch-pid", &me]).stderr(Stdio::inherit()));
         let dir = PathBuf::from(said.lines().last().expect("up prints its folder"));
         let bin = PathBuf::from(std::fs::read_to_string(dir.join("bin")).unwrap().trim());
-        let mut cluster = Cluster {
-            kubectl: bin.join("kubectl"),
-            helm: bin.join("helm"),
-            operator_kubeconfig: dir.join("operator.kubeconfig"),
-            dir,
-        };
+        let cluster = Cluster { kubectl: bin.join("kubectl"), helm: bin.join("helm"), dir };
         cluster.helm(&["install", "lync-mirror", "charts/lync-mirror", "--namespace", SYSTEM, "--create-namespace"]);
-        let token = run(Command::new(scripts.join("token")).arg(&cluster.dir).args([SYSTEM, "lync-mirror"]));
-        std::fs::write(&cluster.operator_kubeconfig, token).unwrap();
-        cluster.operator_kubeconfig = cluster.operator_kubeconfig.canonicalize().unwrap();
         until("the CRD is served", || cluster.try_kubectl(&["get", "lpm", "-A"]));
         cluster
+    }
+
+    /// A kubeconfig of the chart's own ServiceAccount in this namespace.
+    fn identity(&self, namespace: &str) -> PathBuf {
+        let script = root().join("tests/control-plane/token");
+        let token = run(Command::new(script).arg(&self.dir).args([namespace, &format!("lync-mirror-{namespace}")]));
+        let path = self.dir.join(format!("{namespace}.kubeconfig"));
+        std::fs::write(&path, token).unwrap();
+        path
     }
 
     pub fn helm(&self, arguments: &[&str]) -> String {
@@ -129,6 +129,13 @@ impl Cluster {
     }
 }
 
+/// Where the operator of a namespace logs: kept after the run, for whoever looks into a failure.
+fn log(namespace: &str) -> std::fs::File {
+    let dir = std::env::temp_dir().join("lync-mirror-test-logs");
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::OpenOptions::new().create(true).append(true).open(dir.join(format!("{namespace}.log"))).unwrap()
+}
+
 /// The operator as a process; killed when dropped.
 pub struct Operator {
     child: Child,
@@ -138,10 +145,18 @@ impl Operator {
     pub fn start(cluster: &Cluster, namespace: &str, interval: &str) -> Operator {
         let child = Command::new(env!("CARGO_BIN_EXE_lync-mirror"))
             .args(["run", "--listen", "127.0.0.1:0", "--look-interval", interval, "--namespace-scope", namespace])
-            .args(["--lease-name", namespace, "--lease-namespace", SYSTEM, "--identity", namespace])
+            .args([
+                "--lease-name",
+                &format!("lync-mirror-{namespace}"),
+                "--lease-namespace",
+                namespace,
+                "--identity",
+                namespace,
+            ])
             .args(["--log-filter", "lync_mirror=debug,info"])
-            .env("KUBECONFIG", &cluster.operator_kubeconfig)
-            .stderr(std::fs::File::create(cluster.dir.join(format!("operator-{namespace}.log"))).unwrap())
+            .env("KUBECONFIG", cluster.identity(namespace))
+            .stdout(std::fs::File::create(cluster.dir.join(format!("operator-{namespace}.out"))).unwrap())
+            .stderr(log(namespace))
             .spawn()
             .unwrap();
         Operator { child }
@@ -201,7 +216,10 @@ impl Stage {
         let config = json!({"servers": [server("a"), server("b"), server("w")], "pairs": [pair]});
         let sim = Sim::start(serde_json::from_value(config).unwrap()).await.unwrap();
         let cluster = Cluster::get();
-        cluster.kubectl(&["create", "namespace", namespace]);
+        let name = format!("lync-mirror-{namespace}");
+        let only = format!("watchNamespaces={{{namespace}}}");
+        let release = ["install", name.as_str(), "charts/lync-mirror", "--namespace", namespace, "--create-namespace"];
+        cluster.helm(&[release.as_slice(), &["--set", "crds.enabled=false", "--set", only.as_str()]].concat());
         let stage = Stage { cluster, namespace: namespace.to_owned(), sim };
         stage.secret("Passw0rd");
         cluster.apply(&json!({

@@ -10,6 +10,8 @@ use super::values::{cast, compare, number};
 use crate::value::{Column, Message, SqlType, Value};
 
 type Rows = Vec<Vec<Vec<Value>>>;
+/// Alias and table of every source.
+type Sources<'a> = Vec<(&'a str, Table)>;
 
 /// # Errors
 /// 208 for an unknown object; whatever an expression answers.
@@ -88,7 +90,7 @@ pub fn run<E: Engine>(scope: &Scope<E>, select: &Select) -> Result<Table, Messag
     Ok(Table { columns, rows: out })
 }
 
-fn gather<'a, E: Engine>(scope: &Scope<E>, select: &'a Select) -> Result<(Vec<(&'a str, Table)>, Rows), Message> {
+fn gather<'a, E: Engine>(scope: &Scope<E>, select: &'a Select) -> Result<(Sources<'a>, Rows), Message> {
     let open = |source: &Source| match scope.engine.table(scope.session, &source.view) {
         Some(table) => table,
         None => Err(error(208, 16, format!("Invalid object name '{}'.", source.view))),
