@@ -99,6 +99,10 @@ impl World {
         self.touch();
     }
 
+    pub(crate) fn server(&self, index: usize) -> &Server {
+        &self.servers[index]
+    }
+
     pub(crate) fn find_server(&self, id: &str) -> Option<usize> {
         self.servers.iter().position(|server| server.id.eq_ignore_ascii_case(id))
     }
