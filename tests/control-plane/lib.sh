@@ -32,6 +32,25 @@ need() {
     [[ ${#missing[@]} -eq 0 ]] || die 2 "missing on this machine: ${missing[*]} (Debian: apt-get install ${missing[*]})"
 }
 
+# install_packages PACKAGE:WHAT...: the Debian packages whose WHAT (a command or a program's path) is
+# not there; only for root.
+install_packages() {
+    local part packages=() log
+    for part in "$@"; do
+        command -v "${part#*:}" >/dev/null || packages+=("${part%%:*}")
+    done
+    [[ ${#packages[@]} -gt 0 ]] || return 0
+    command -v apt-get >/dev/null || die 3 "missing on this machine: ${packages[*]} (these are Debian's names)"
+    say "installing ${packages[*]}..."
+    log=$(mktemp)
+    if ! (apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${packages[@]}") </dev/null >"$log" 2>&1; then
+        tail -n 5 "$log" >&2
+        rm -f "$log"
+        die 3 "apt-get could not install ${packages[*]}; its last words are above"
+    fi
+    rm -f "$log"
+}
+
 cache_root() {
     printf '%s\n' "${LYNC_MIRROR_CACHE:-${XDG_CACHE_HOME:-${HOME:?HOME is not set: set LYNC_MIRROR_CACHE}/.cache}/lync-mirror}"
 }
