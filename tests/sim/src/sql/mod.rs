@@ -8,6 +8,7 @@ mod functions;
 mod parse;
 mod query;
 mod run;
+mod select;
 mod syntax;
 mod token;
 mod values;

@@ -1,0 +1,143 @@
+//! Tokens -> SELECT.
+
+use super::parse::{Parsed, Parser};
+use super::syntax::{Item, Join, Select, Source};
+use super::token::Token;
+
+/// Words that cannot be an alias.
+const RESERVED: [&str; 34] = [
+    "from",
+    "where",
+    "order",
+    "join",
+    "inner",
+    "left",
+    "on",
+    "and",
+    "or",
+    "if",
+    "else",
+    "begin",
+    "end",
+    "select",
+    "set",
+    "declare",
+    "use",
+    "alter",
+    "exec",
+    "execute",
+    "print",
+    "raiserror",
+    "return",
+    "waitfor",
+    "commit",
+    "rollback",
+    "union",
+    "group",
+    "having",
+    "when",
+    "then",
+    "case",
+    "as",
+    "with",
+];
+
+impl Parser {
+    pub(super) fn select(&mut self) -> Parsed<Select> {
+        self.need_word("select")?;
+        let mut select = Select { top: None, items: Vec::new(), from: None, filter: None, order: Vec::new() };
+        if self.word("top") {
+            let paren = self.eat("(");
+            let Token::Int(top) = self.take() else { return self.near() };
+            select.top = Some(top);
+            if paren {
+                self.need(")")?;
+            }
+        }
+        loop {
+            select.items.push(self.item()?);
+            if !self.eat(",") {
+                break;
+            }
+        }
+        if self.word("from") {
+            let first = self.source()?;
+            let mut joins = Vec::new();
+            loop {
+                let left = self.word("left");
+                if left {
+                    let _ = self.word("outer");
+                }
+                if !left {
+                    let _ = self.word("inner");
+                }
+                if !self.word("join") {
+                    break;
+                }
+                let source = self.source()?;
+                self.need_word("on")?;
+                joins.push(Join { left, source, on: self.expr()? });
+            }
+            select.from = Some((first, joins));
+        }
+        if self.word("where") {
+            select.filter = Some(self.expr()?);
+        }
+        if self.word("order") {
+            self.need_word("by")?;
+            loop {
+                let key = self.expr()?;
+                let down = self.word("desc");
+                let _ = self.word("asc");
+                select.order.push((key, down));
+                if !self.eat(",") {
+                    break;
+                }
+            }
+        }
+        Ok(select)
+    }
+
+    fn item(&mut self) -> Parsed<Item> {
+        if self.eat("*") {
+            return Ok(Item::Star);
+        }
+        if let (Token::Var(name), Some(Token::Symbol("="))) = (self.peek().clone(), self.tokens.get(self.at + 1)) {
+            self.at += 2;
+            return Ok(Item::Assign(name, self.expr()?));
+        }
+        let expr = self.expr()?;
+        let name = if self.word("as") { Some(self.alias()?) } else { self.bare_alias() };
+        Ok(Item::Value { expr, name })
+    }
+
+    fn alias(&mut self) -> Parsed<String> {
+        match self.take() {
+            Token::Word(name) | Token::Name(name) | Token::Text(name) => Ok(name),
+            other => Err(other.words()),
+        }
+    }
+
+    fn bare_alias(&mut self) -> Option<String> {
+        let alias = match self.peek() {
+            Token::Word(word) if !RESERVED.contains(&word.to_lowercase().as_str()) => word.clone(),
+            Token::Name(name) => name.clone(),
+            _ => return None,
+        };
+        self.at += 1;
+        Some(alias)
+    }
+
+    fn source(&mut self) -> Parsed<Source> {
+        let mut view = self.name()?.to_lowercase();
+        while self.eat(".") {
+            if !matches!(self.peek(), Token::Symbol(".")) {
+                view = format!("{view}.{}", self.name()?.to_lowercase());
+            }
+        }
+        let view = view.strip_prefix("master.").unwrap_or(&view).to_owned();
+        let alias = if self.word("as") { Some(self.alias()?) } else { self.bare_alias() };
+        let last = view.rsplit('.').next().unwrap_or(&view).to_owned();
+        Ok(Source { alias: alias.unwrap_or(last).to_lowercase(), view })
+    }
+}
