@@ -1,9 +1,13 @@
 # Verbs for people. `make test` is what CI runs.
-.PHONY: test generate lint doc unit rings
+.PHONY: test demo generate lint doc
 
 # Everything, ring by ring; installs or builds what it needs, or stops with one clear line.
 test:
 	@tests/run
+
+# The whole story on this machine; ONCE=1 plays it without a person.
+demo:
+	@tests/demo
 
 lint:
 	cargo fmt --all --check
