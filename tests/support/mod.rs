@@ -213,7 +213,10 @@ impl Stage {
             "databases": ["rtcxds", "rtcshared", "rtcab", "xds", "lis"],
             "switchMillis": 400, "timeoutSeconds": 1.0, "resyncMillis": 100,
         });
-        let config = json!({"servers": [server("a"), server("b"), server("w")], "pairs": [pair]});
+        // A pair of another pool, for those who take one of its servers for one of theirs.
+        let stranger = json!({"name": "pool02", "primary": "c", "mirror": "d", "databases": ["rtcxds"]});
+        let servers = ["a", "b", "w", "c", "d"].map(server);
+        let config = json!({"servers": servers, "pairs": [pair, stranger]});
         let sim = Sim::start(serde_json::from_value(config).unwrap()).await.unwrap();
         let cluster = Cluster::get();
         let name = format!("lync-mirror-{namespace}");
@@ -236,13 +239,14 @@ impl Stage {
         }));
     }
 
+    pub fn server(&self, id: &str) -> Value {
+        let address = self.sim.address(id);
+        json!({"host": address.ip().to_string(), "port": address.port()})
+    }
+
     pub fn sql(&self) -> Value {
-        let server = |id: &str| {
-            let address = self.sim.address(id);
-            json!({"host": address.ip().to_string(), "port": address.port()})
-        };
         json!({
-            "primary": server("a"), "mirror": server("b"), "witness": server("w"),
+            "primary": self.server("a"), "mirror": self.server("b"), "witness": self.server("w"),
             "auth": {"method": "SqlLogin", "secretRef": {"name": "sql"}},
             "tls": {"mode": "Verify", "caBundle": {"configMapRef": {"name": "sql-ca"}}},
         })
