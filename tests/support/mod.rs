@@ -76,6 +76,11 @@ impl Cluster {
         path
     }
 
+    /// Runs one of tests/control-plane's scripts on this cluster: `stop-api`, `start-api`, `pause`, `resume`.
+    pub fn script(&self, name: &str) {
+        run(Command::new(root().join("tests/control-plane").join(name)).arg(&self.dir));
+    }
+
     pub fn helm(&self, arguments: &[&str]) -> String {
         run(Command::new(&self.helm).env("KUBECONFIG", self.dir.join("kubeconfig")).current_dir(root()).args(arguments))
     }
@@ -130,10 +135,10 @@ impl Cluster {
 }
 
 /// Where the operator of a namespace logs: kept after the run, for whoever looks into a failure.
-fn log(namespace: &str) -> std::fs::File {
+fn log_path(namespace: &str) -> PathBuf {
     let dir = std::env::temp_dir().join("lync-mirror-test-logs");
     std::fs::create_dir_all(&dir).unwrap();
-    std::fs::OpenOptions::new().create(true).append(true).open(dir.join(format!("{namespace}.log"))).unwrap()
+    dir.join(format!("{namespace}.log"))
 }
 
 /// The operator as a process; killed when dropped.
@@ -156,7 +161,7 @@ impl Operator {
             .args(["--log-filter", "lync_mirror=debug,info"])
             .env("KUBECONFIG", cluster.identity(namespace))
             .stdout(std::fs::File::create(cluster.dir.join(format!("operator-{namespace}.out"))).unwrap())
-            .stderr(log(namespace))
+            .stderr(std::fs::OpenOptions::new().create(true).append(true).open(log_path(namespace)).unwrap())
             .spawn()
             .unwrap();
         Operator { child }
@@ -223,6 +228,8 @@ impl Stage {
         let only = format!("watchNamespaces={{{namespace}}}");
         let release = ["install", name.as_str(), "charts/lync-mirror", "--namespace", namespace, "--create-namespace"];
         cluster.helm(&[release.as_slice(), &["--set", "crds.enabled=false", "--set", only.as_str()]].concat());
+        // Of this run only: tests read it.
+        std::fs::write(log_path(namespace), "").unwrap();
         let stage = Stage { cluster, namespace: namespace.to_owned(), sim };
         stage.secret("Passw0rd");
         cluster.apply(&json!({
@@ -284,6 +291,15 @@ impl Stage {
 
     pub fn patch(&self, name: &str, patch: &Value) {
         self.cluster.kubectl(&["patch", "lpm", name, "-n", &self.namespace, "--type=merge", "-p", &patch.to_string()]);
+    }
+
+    /// Waits until the operator has logged this since the stage was set.
+    #[track_caller]
+    pub fn until_logged(&self, words: &str) {
+        until(&format!("{} logs {words:?}", self.namespace), || {
+            let log = std::fs::read_to_string(log_path(&self.namespace)).map_err(|error| error.to_string())?;
+            if log.contains(words) { Ok(()) } else { Err(format!("{} lines", log.lines().count())) }
+        });
     }
 
     /// The failovers that the simulated servers did, as `database>server`.
