@@ -41,8 +41,8 @@ async fn what_cannot_be_reached_or_read_is_named_and_the_others_go_on() {
         ("no-trust", "TlsFailed"),
         ("no-database", "DatabaseMissing"),
         ("not-mirrored", "NotMirrored"),
-        ("two-pairs", "PartnerMismatch"),
-        ("one-server", "PartnerMismatch"),
+        ("two-pairs", "SessionMismatch"),
+        ("one-server", "SameServer"),
     ] {
         let status = stage.until_ready(name, "False", reason);
         let stalled = condition(&status, "Stalled").unwrap();

@@ -72,6 +72,7 @@ async fn step(sim: &Sim, server: &str, database: &str) -> Failover {
     let seen = lit(look(&target(sim, server)).await);
     let mirroring = seen.databases[&DatabaseName::new(database)].mirroring.clone().unwrap();
     Failover {
+        act: lync_mirror::plan::Act::Failover,
         database: DatabaseName::new(database),
         on: Side::Primary,
         server: seen.name.clone(),
@@ -187,7 +188,7 @@ async fn a_named_instance_is_found_by_the_browser() {
     target.endpoint = Endpoint::Instance("rtc".into());
     assert_eq!(lit(look(&target).await).name, "SQL-A\\RTC");
     target.endpoint = Endpoint::Instance("OTHER".into());
-    let detail = dark(look(&target).await, Dark::InstanceNotFound);
+    let detail = dark(look(&target).await, Dark::BrowserSilent);
     assert!(detail.contains(&format!("{ip}\\OTHER")), "{detail}");
 }
 
@@ -198,7 +199,7 @@ async fn a_server_that_freezes_is_dark_and_returns() {
     let watch = hub.watch(&target(&sim, "a"));
     lit(watch.fresh().await);
     sim.do_json(json!({ "do": "pause", "server": "a" })).unwrap();
-    let detail = dark(watch.fresh().await, Dark::TimedOut);
+    let detail = dark(watch.fresh().await, Dark::Unresponsive);
     assert!(detail.contains("the look"), "{detail}");
     sim.do_json(json!({ "do": "unpause", "server": "a" })).unwrap();
     lit(watch.fresh().await);
@@ -240,7 +241,7 @@ async fn every_phase_that_stalls_is_named() {
     ] {
         sim.do_json(json!({ "do": "stall", "server": "a", "phase": phase })).unwrap();
         let watch = Hub::new(NEVER, deadlines).watch(&target(&sim, "a"));
-        let detail = dark(watch.fresh().await, Dark::TimedOut);
+        let detail = dark(watch.fresh().await, Dark::Unresponsive);
         assert!(detail.contains(words), "{phase}: {detail}");
     }
 }

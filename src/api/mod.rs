@@ -10,12 +10,12 @@ mod status;
 pub use condition::{Claim, ConditionType};
 pub use duration::Span;
 pub use parse::{Asked, SpecError, Store, parse};
-pub use remember::{operation_status, remember};
+pub use remember::{operation_status, remember, track_status};
 pub use spec::{
-    Approve, Auth, AuthMethod, CaBundle, ConfigMapRef, DatabaseTypeSpec, LyncPoolMirror, LyncPoolMirrorSpec,
-    PolicySpec, SecretRef, SqlServer, SqlStore, SuspendSpec, TlsMode, TlsSpec,
+    Approve, Auth, AuthMethod, CaBundle, ConfigMapRef, DatabaseTypeSpec, ForceServiceSpec, LyncPoolMirror,
+    LyncPoolMirrorSpec, MaintenanceWindow, PolicySpec, SecretRef, SqlServer, SqlStore, SuspendSpec, TlsMode, TlsSpec,
 };
 pub use status::{
     DatabaseStatus, DatabaseTypeStatus, HistoryEntry, LastMoveStatus, LyncPoolMirrorStatus, ObservedPrincipal,
-    OperationDatabaseStatus, OperationStatus, PlannedStep, RequestStatus, ServerStatus,
+    OperationDatabaseStatus, OperationStatus, PlannedStep, RequestStatus, ServerStatus, SteadyStatus, TrackStatus,
 };

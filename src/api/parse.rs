@@ -1,7 +1,7 @@
 //! From what was written to what is wanted: the only place where a spec is refused that the API server let through.
 
-use crate::api::{LyncPoolMirror, SqlServer, SqlStore};
-use crate::model::{DatabaseName, Desired, Epoch, Policy, Suspend, Wish};
+use crate::api::{LyncPoolMirror, PolicySpec, SqlServer, SqlStore};
+use crate::model::{DatabaseName, Desired, Epoch, ForceService, Policy, Suspend, Window, Wish};
 
 /// A parsed spec: the wishes for the planner, and the stores to look at.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,7 +80,17 @@ pub fn parse(resource: &LyncPoolMirror) -> Result<Asked, SpecError> {
             ));
         }
         let approve = item.approve.as_ref().map(|approve| Epoch::new(approve.epoch.clone()));
-        wishes.push(Wish { ty: item.type_, principal: item.principal, databases, store, approve });
+        let force = match &item.force_service {
+            Some(consent) if !consent.accept_data_loss => {
+                return Err(wrong(
+                    format!("{field}.forceService.acceptDataLoss"),
+                    "must be true, or remove forceService",
+                ));
+            }
+            Some(consent) => Some(ForceService { epoch: Epoch::new(consent.epoch.clone()), until: consent.until }),
+            None => None,
+        };
+        wishes.push(Wish { ty: item.type_, principal: item.principal, databases, store, approve, force });
     }
     wishes.sort_by_key(|wish| wish.ty);
     let suspend = spec.suspend.as_ref().map(|suspend| Suspend { reason: suspend.reason.clone(), until: suspend.until });
@@ -90,13 +100,25 @@ pub fn parse(resource: &LyncPoolMirror) -> Result<Asked, SpecError> {
             generation: resource.metadata.generation.unwrap_or_default(),
             wishes,
             suspend,
-            policy: Policy {
-                unrequested_switch: spec.policy.unrequested_switch,
-                cooldown: spec.policy.cooldown.0,
-                switch_deadline: spec.policy.switch_deadline.0,
-            },
+            policy: policy(&spec.policy)?,
         },
         stores,
+    })
+}
+
+fn policy(spec: &PolicySpec) -> Result<Policy, SpecError> {
+    let windows = spec.maintenance_windows.iter().enumerate().map(|(index, window)| {
+        Window::new(&window.schedule, &window.time_zone, window.duration.0)
+            .map_err(|problem| wrong(format!("spec.policy.maintenanceWindows[{index}]"), problem))
+    });
+    Ok(Policy {
+        unrequested_switch: spec.unrequested_switch,
+        fail_back_after: spec.fail_back_after.0,
+        windows: windows.collect::<Result<_, _>>()?,
+        max_interruption: spec.max_interruption.map(|span| span.0),
+        cooldown: spec.cooldown.0,
+        switch_deadline: spec.switch_deadline.0,
+        order: spec.order.clone(),
     })
 }
 

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::api::{LyncPoolMirrorStatus, OperationDatabaseStatus, OperationStatus};
-use crate::model::{Attempt, DatabaseName, Memory, Operation, OperationDatabase, Request};
+use crate::api::{LyncPoolMirrorStatus, OperationDatabaseStatus, OperationStatus, SteadyStatus, TrackStatus};
+use crate::model::{Attempt, Cause, DatabaseName, Epoch, Memory, Operation, OperationDatabase, Request, Steady, Track};
 
 pub fn remember(status: Option<&LyncPoolMirrorStatus>) -> Memory {
     let Some(status) = status else { return Memory::default() };
     let mut requests = BTreeMap::new();
     let mut last = BTreeMap::new();
+    let mut tracks = BTreeMap::new();
     for ty in &status.database_types {
         if let Some(request) = &ty.request {
             requests.insert(
@@ -21,11 +22,50 @@ pub fn remember(status: Option<&LyncPoolMirrorStatus>) -> Memory {
         if let Some(moved) = &ty.last_move {
             last.insert(
                 ty.type_,
-                Attempt { ended: moved.ended_at.0, outcome: moved.outcome, detail: moved.detail.clone() },
+                Attempt {
+                    ended: moved.ended_at.0,
+                    cause: moved.cause.unwrap_or(Cause::Intent),
+                    outcome: moved.outcome,
+                    detail: moved.detail.clone(),
+                },
             );
         }
+        if let Some(track) = &ty.track {
+            tracks.insert(ty.type_, self::track(track));
+        }
     }
-    Memory { requests, operation: status.operation.as_ref().and_then(operation), last }
+    Memory { requests, operation: status.operation.as_ref().and_then(operation), last, tracks }
+}
+
+fn track(status: &TrackStatus) -> Track {
+    Track {
+        seat: status.seat,
+        failures: status.failures,
+        switches: status.switches,
+        switched: status.last_switch_seen.as_ref().map(|at| at.0),
+        steady: status
+            .steady
+            .as_ref()
+            .map(|steady| Steady { epoch: Epoch::new(steady.epoch.clone()), since: steady.since.0 }),
+        lost: status.principal_lost_since.as_ref().map(|at| at.0),
+        consumed: status.consumed_consent.clone().map(Epoch::new),
+    }
+}
+
+/// Memory -> status: what was noticed of a type over time. None when there is nothing to remember.
+pub fn track_status(track: &Track) -> Option<TrackStatus> {
+    (*track != Track::default()).then(|| TrackStatus {
+        seat: track.seat,
+        failures: track.failures,
+        switches: track.switches,
+        last_switch_seen: track.switched.map(Time),
+        steady: track
+            .steady
+            .as_ref()
+            .map(|steady| SteadyStatus { epoch: steady.epoch.to_string(), since: Time(steady.since) }),
+        principal_lost_since: track.lost.map(Time),
+        consumed_consent: track.consumed.as_ref().map(ToString::to_string),
+    })
 }
 
 fn operation(status: &OperationStatus) -> Option<Operation> {

@@ -186,6 +186,24 @@ pub struct DatabaseTypeSpec {
     /// Releases a held move of this type, once, for exactly the state that the epoch names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approve: Option<Approve>,
+    /// Consent to FORCE_SERVICE_ALLOW_DATA_LOSS, once, when the principal is lost for good and the sessions have no witness. Transactions that the lost principal had not sent are lost. `principal` must name the surviving seat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub force_service: Option<ForceServiceSpec>,
+}
+
+/// Consent to lose data: for exactly one state of the type, until a time.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.acceptDataLoss").message("acceptDataLoss must be true: forced service loses what the lost principal had not sent; remove forceService if that is not accepted"))]
+pub struct ForceServiceSpec {
+    /// The epoch as the status of the type shows it while the principal is lost. A consent for another epoch does nothing.
+    #[schemars(length(min = 1, max = 64))]
+    pub epoch: String,
+    /// Must be true.
+    pub accept_data_loss: bool,
+    /// The consent ends at this time (RFC 3339), used or not.
+    #[schemars(with = "k8s_openapi::apimachinery::pkg::apis::meta::v1::Time")]
+    pub until: jiff::Timestamp,
 }
 
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
@@ -209,17 +227,60 @@ pub struct SuspendSpec {
 /// When and how carefully to move.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("duration(self.switchDeadline) >= duration('10s')").message("switchDeadline must be at least 10s"))]
+#[x_kube(
+    validation = Rule::new("duration(self.switchDeadline) >= duration('10s')").message("switchDeadline must be at least 10s"),
+    validation = Rule::new("!has(self.maxInterruption) || duration(self.maxInterruption) >= duration('3s')").message("maxInterruption must be at least 3s: that is what a switch takes with nothing to redo"),
+    validation = Rule::new("!has(self.maintenanceWindows) || self.unrequestedSwitch == 'FailBack'").message("maintenanceWindows are only used with unrequestedSwitch FailBack: a changed principal is acted on at once")
+)]
 pub struct PolicySpec {
-    /// What to do when the principal moved and no change of the spec asked for it (the witness did it, or a DBA). Hold: report UnexpectedPrincipal and wait for `approve`.
+    /// What to do when the principal moved and no change of the spec asked for it (the witness did it, or a DBA). Hold: report UnexpectedPrincipal and wait for `approve`. FailBack: move it back once it has been synchronized and witnessed for failBackAfter, inside a maintenance window.
     #[serde(default)]
     pub unrequested_switch: UnrequestedSwitch,
+    /// With FailBack: how long all databases of the type must have been synchronized, with a connected witness, before they move back.
+    #[serde(default = "default_fail_back_after")]
+    pub fail_back_after: Span,
+    /// With FailBack: when it may happen. Empty: at any time. A changed `principal` is acted on at once, windows or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub maintenance_windows: Vec<MaintenanceWindow>,
+    /// A move that is predicted to interrupt the clients for longer (3 s plus the redo queue divided by the redo rate) waits until the queue is shorter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_interruption: Option<Span>,
+    /// The database types that take their turn first, in this order. The others follow in Lync's order, CentralMgmt last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 7))]
+    #[x_kube(validation = Rule::new("self.all(t, self.filter(u, u == t).size() == 1)").message("policy.order lists a type twice"))]
+    pub order: Vec<DatabaseType>,
     /// The least time between the end of one move of a type and the start of the next. `0s` switches it off.
     #[serde(default = "default_cooldown")]
     pub cooldown: Span,
     /// How long a move may take before it is reported as overdue. An overdue move is watched, never sent again.
     #[serde(default = "default_switch_deadline")]
     pub switch_deadline: Span,
+}
+
+/// A time in which an unrequested switch may be undone.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("duration(self.duration) >= duration('1m')").message("duration must be at least 1m"))]
+pub struct MaintenanceWindow {
+    /// When the window opens: five fields of cron (minute hour day month weekday), e.g. `0 2 * * SAT`.
+    #[schemars(length(min = 9, max = 100), regex(pattern = r"^\S+ +\S+ +\S+ +\S+ +\S+$"))]
+    pub schedule: String,
+    /// How long it stays open, e.g. `4h`.
+    pub duration: Span,
+    /// IANA name of the time zone of the schedule, e.g. `Europe/Paris`.
+    #[serde(default = "default_zone")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9_+/-]+$"))]
+    pub time_zone: String,
+}
+
+fn default_zone() -> String {
+    "UTC".to_owned()
+}
+
+fn default_fail_back_after() -> Span {
+    Span::seconds(1800)
 }
 
 fn default_cooldown() -> Span {
@@ -234,6 +295,10 @@ impl Default for PolicySpec {
     fn default() -> Self {
         Self {
             unrequested_switch: UnrequestedSwitch::Hold,
+            fail_back_after: default_fail_back_after(),
+            maintenance_windows: Vec::new(),
+            max_interruption: None,
+            order: Vec::new(),
             cooldown: default_cooldown(),
             switch_deadline: default_switch_deadline(),
         }

@@ -40,6 +40,9 @@ pub struct LyncPoolMirrorStatus {
     /// The journal of the move in flight, written before its first statement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<OperationStatus>,
+    /// When the next maintenance window opens, while a fail-back waits for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_maintenance_window: Option<Time>,
     /// The last ten moves, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryEntry>,
@@ -97,9 +100,53 @@ pub struct DatabaseTypeStatus {
     /// How the last move of the type ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_move: Option<LastMoveStatus>,
+    /// What was noticed of the type over time: the operator's memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub track: Option<TrackStatus>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub databases: Vec<DatabaseStatus>,
+}
+
+/// What one look cannot show.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TrackStatus {
+    /// The seat that held the principals when they were last seen settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seat: Option<Side>,
+    /// Moves that failed, in a row. At 3 the type is left alone (CircuitOpen).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(with = "i32")]
+    pub failures: u32,
+    /// Switches that nobody asked for, each within a day of the one before. At 3 the type is left alone (CircuitOpen).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(with = "i32")]
+    pub switches: u32,
+    /// When the last switch that nobody asked for was noticed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_switch_seen: Option<Time>,
+    /// Since when the type has been off its seat, synchronized and witnessed (policy.failBackAfter).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steady: Option<SteadyStatus>,
+    /// Since when nobody serves the type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principal_lost_since: Option<Time>,
+    /// The epoch for which a consent to forced service has been used. It never fires again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumed_consent: Option<String>,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SteadyStatus {
+    /// The state that has lasted.
+    pub epoch: String,
+    pub since: Time,
 }
 
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
@@ -116,6 +163,8 @@ pub struct RequestStatus {
 #[serde(rename_all = "camelCase")]
 pub struct LastMoveStatus {
     pub ended_at: Time,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     pub outcome: Outcome,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
@@ -157,6 +206,9 @@ pub struct PlannedStep {
     pub seat: Side,
     /// What it waits for.
     pub why: String,
+    /// How long it will keep the clients out, from the redo queue, in steps. Absent when the queue is not seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted_interruption: Option<String>,
 }
 
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]

@@ -7,11 +7,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{
     Asked, DatabaseStatus, DatabaseTypeStatus, HistoryEntry, LastMoveStatus, LyncPoolMirrorStatus, ObservedPrincipal,
-    PlannedStep, RequestStatus, ServerStatus, operation_status,
+    PlannedStep, RequestStatus, ServerStatus, operation_status, track_status,
 };
 use crate::controller::conditions;
-use crate::model::{DatabaseName, DatabaseType, Observation, Pair, Role, Side, View};
-use crate::plan::{Ended, Finding, Observed, Plan, TypePlan, dark_reason};
+use crate::model::{DatabaseName, DatabaseType, Observation, Pair, Reason, Role, Side, View};
+use crate::plan::{Act, Ended, Finding, Observed, Plan, TypePlan, coarse, dark_reason, next_window, predict, words};
 use crate::sql;
 
 /// Phase timings of a move that this process made, in milliseconds.
@@ -47,6 +47,7 @@ pub fn compose(
         servers: servers(asked, seen),
         database_types: plan.types.iter().map(|(ty, of)| type_status(*ty, of, plan, seen)).collect(),
         plan: planned(plan, seen),
+        next_maintenance_window: next_maintenance_window(asked, plan, now),
         operation: plan.memory.operation.as_ref().map(operation_status),
         history,
     }
@@ -122,9 +123,11 @@ fn type_status(ty: DatabaseType, of: &TypePlan, plan: &Plan, seen: &Observation)
         }),
         last_move: plan.memory.last.get(&ty).map(|last| LastMoveStatus {
             ended_at: Time(last.ended),
+            cause: Some(last.cause),
             outcome: last.outcome,
             detail: last.detail.clone(),
         }),
+        track: plan.memory.tracks.get(&ty).and_then(track_status),
         databases: of.findings.iter().filter_map(|finding| Some(database_status(finding, pair?))).collect(),
     }
 }
@@ -195,12 +198,24 @@ fn planned(plan: &Plan, seen: &Observation) -> Vec<PlannedStep> {
                 type_: *ty,
                 database: step.database.to_string(),
                 statement: sql::statement(step),
-                server: seen.pairs.get(of.wish.store).map_or(&step.server, |_| &step.server).clone(),
+                server: step.server.clone(),
                 seat: step.on,
                 why: of.verdict.reason.name().to_owned(),
+                predicted_interruption: seen
+                    .pairs
+                    .get(of.wish.store)
+                    .filter(|_| step.act == Act::Failover)
+                    .and_then(|pair| predict(pair, &step.database))
+                    .map(|exact| words(coarse(exact))),
             })
         })
         .collect()
+}
+
+/// Only while a fail-back waits: otherwise it would change with every window that passes.
+fn next_maintenance_window(asked: &Asked, plan: &Plan, now: Timestamp) -> Option<Time> {
+    plan.types.values().find(|of| of.verdict.reason == Reason::FailBackPending)?;
+    next_window(&asked.desired.policy.windows, now).map(|(at, _)| Time(at))
 }
 
 fn history_entry(ended: &Ended, timings: Timings, now: Timestamp) -> HistoryEntry {

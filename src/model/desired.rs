@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{DatabaseName, DatabaseType, Epoch, Side};
+use crate::model::{DatabaseName, DatabaseType, Epoch, Side, Window};
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Desired {
@@ -29,6 +29,15 @@ pub struct Wish {
     pub store: usize,
     /// The one state of the type for which a held move is released.
     pub approve: Option<Epoch>,
+    /// Consent to lose data, once.
+    pub force: Option<ForceService>,
+}
+
+/// Consent to `FORCE_SERVICE_ALLOW_DATA_LOSS` (R1): for one state of the type, for a while.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ForceService {
+    pub epoch: Epoch,
+    pub until: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -47,8 +56,37 @@ impl Suspend {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     pub unrequested_switch: UnrequestedSwitch,
+    /// How long a type must have been synchronized and witnessed before it fails back by itself.
+    pub fail_back_after: Duration,
+    /// When a fail-back may happen; empty: at any time. What the spec asks for acts at once.
+    pub windows: Vec<Window>,
+    /// A move that is predicted to interrupt for longer waits.
+    pub max_interruption: Option<Duration>,
     pub cooldown: Duration,
     pub switch_deadline: Duration,
+    /// The types that take their turn first, in this order; the others follow in Lync's order.
+    pub order: Vec<DatabaseType>,
+}
+
+impl Policy {
+    /// The order of turns (R17).
+    pub fn turn(&self, ty: DatabaseType) -> (usize, DatabaseType) {
+        (self.order.iter().position(|first| *first == ty).unwrap_or(self.order.len()), ty)
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            unrequested_switch: UnrequestedSwitch::Hold,
+            fail_back_after: Duration::from_secs(30 * 60),
+            windows: Vec::new(),
+            max_interruption: None,
+            cooldown: Duration::from_secs(10 * 60),
+            switch_deadline: Duration::from_secs(5 * 60),
+            order: Vec::new(),
+        }
+    }
 }
 
 /// What to do when the principal moved and no change of the spec asked for it.
@@ -57,4 +95,6 @@ pub enum UnrequestedSwitch {
     /// Report it and wait for a person.
     #[default]
     Hold,
+    /// Move it back once it has been synchronized and witnessed for `failBackAfter`, inside a maintenance window.
+    FailBack,
 }

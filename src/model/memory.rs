@@ -17,6 +17,32 @@ pub struct Memory {
     pub operation: Option<Operation>,
     /// The newest ended move of each type.
     pub last: BTreeMap<DatabaseType, Attempt>,
+    /// What was noticed of each type over time.
+    pub tracks: BTreeMap<DatabaseType, Track>,
+}
+
+/// What one look cannot show: how a type has behaved.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Track {
+    /// The seat that held all principals of the type when they were last seen settled.
+    pub seat: Option<Side>,
+    /// Moves that failed, in a row.
+    pub failures: u32,
+    /// Unrequested switches, each within a day of the one before.
+    pub switches: u32,
+    pub switched: Option<Timestamp>,
+    /// Since when the type has been off its seat, synchronized and witnessed, in one and the same state.
+    pub steady: Option<Steady>,
+    /// Since when the mirror has been without its principal.
+    pub lost: Option<Timestamp>,
+    /// The state for which consent to a forced service has been used: it never fires again.
+    pub consumed: Option<Epoch>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Steady {
+    pub epoch: Epoch,
+    pub since: Timestamp,
 }
 
 /// What the spec last asked of a type, and whether that is still owed.
@@ -36,6 +62,10 @@ pub enum Cause {
     Intent,
     /// A person approved a held move.
     Approved,
+    /// policy.unrequestedSwitch: FailBack.
+    FailBack,
+    /// A person consented to forced service: data may be lost.
+    ForcedService,
 }
 
 /// The journal of a move: written before the first statement, with the resource version that was read.
@@ -78,6 +108,7 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attempt {
     pub ended: Timestamp,
+    pub cause: Cause,
     pub outcome: Outcome,
     /// What went wrong, for a person.
     pub detail: Option<String>,

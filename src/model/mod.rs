@@ -7,13 +7,15 @@ mod memory;
 mod observation;
 mod reason;
 mod side;
+mod window;
 
 pub use database::{DatabaseName, DatabaseType};
-pub use desired::{Desired, Policy, Suspend, UnrequestedSwitch, Wish};
-pub use memory::{Attempt, Cause, Epoch, Memory, Operation, OperationDatabase, Outcome, Request};
+pub use desired::{Desired, ForceService, Policy, Suspend, UnrequestedSwitch, Wish};
+pub use memory::{Attempt, Cause, Epoch, Memory, Operation, OperationDatabase, Outcome, Request, Steady, Track};
 pub use observation::{
     Answer, Dark, Darkness, Database, DatabaseState, Endpoint, Flight, Guid, Mirroring, MirroringState, Observation,
     Pair, Safety, Server, View, WitnessLink, Witnessed,
 };
 pub use reason::{Reason, Weight};
 pub use side::{Role, Side};
+pub use window::{Window, later};

@@ -72,11 +72,15 @@ pub enum Dark {
     CaBundleNotFound,
     CaBundleInvalid,
     HostNotFound,
-    /// The SQL Browser did not answer, or knows no such instance.
+    /// The SQL Browser named no port for the instance.
     InstanceNotFound,
+    /// The SQL Browser did not answer at all.
+    BrowserSilent,
     ConnectionRefused,
-    /// TCP or a later phase did not answer within its deadline.
+    /// Nothing answered the TCP connection within its deadline.
     TimedOut,
+    /// Something accepted the connection, or should have told its address, and then did not answer in time.
+    Unresponsive,
     ConnectionLost,
     TlsFailed,
     /// 18456 and its relatives.
@@ -125,6 +129,10 @@ pub struct Database {
     pub redo_queue_kb: Option<i64>,
     /// Log not yet sent by a principal, in KB.
     pub send_queue_kb: Option<i64>,
+    /// All that this instance has redone for the database since it started.
+    pub redone_bytes: Option<i64>,
+    /// How fast a mirror with a backlog was last seen to redo, in KB/s.
+    pub redo_rate_kb: Option<i64>,
 }
 
 /// `sys.databases.state`.

@@ -18,6 +18,8 @@ pub enum Reason {
     FailoverInProgress,
     Unsettled,
     NotYetObserved,
+    FailBackPending,
+    InterruptionTooLong,
     // A person has to decide.
     UnexpectedPrincipal,
     SplitRoles,
@@ -25,19 +27,25 @@ pub enum Reason {
     Conflict,
     SwitchOverdue,
     MoveFailed,
+    CircuitOpen,
     InvalidSpec,
     // The mirroring session does not allow a move.
     MirroringSuspended,
     PartnersDisconnected,
     NoQuorum,
     PrincipalLost,
+    ServiceForced,
     TwoPrincipals,
     NoPrincipal,
     SafetyOff,
     NotMirrored,
+    MirroringRemoved,
     DatabaseMissing,
     DatabaseNotOnline,
     PartnerMismatch,
+    SameServer,
+    SessionMismatch,
+    VersionMismatch,
     EndpointStopped,
     PermissionMissing,
     // A server cannot be seen.
@@ -87,14 +95,15 @@ impl Reason {
             Aligned | MoveSucceeded | QuorumHealthy | NoWitness | PartnersReachable | AllSynchronized
             | NotSuspended => Weight::Good,
             Moving | Verifying | WaitingForTurn | Cooldown | Synchronizing | FailoverInProgress | Unsettled
-            | NotYetObserved | MoveStarted | MoveRetried => Weight::Progressing,
-            UnexpectedPrincipal | SplitRoles | Suspended | Conflict | SwitchOverdue | MoveFailed | InvalidSpec
-            | MirroringSuspended | PartnersDisconnected | NoQuorum | PrincipalLost | TwoPrincipals | NoPrincipal
-            | SafetyOff | NotMirrored | DatabaseMissing | DatabaseNotOnline | PartnerMismatch | EndpointStopped
-            | PermissionMissing | SecretNotFound | SecretKeyMissing | CaBundleNotFound | CaBundleInvalid
-            | HostNotFound | InstanceNotFound | ConnectionRefused | ConnectionTimedOut | ConnectionLost | TlsFailed
-            | LoginFailed | QueryFailed | ProtocolError | MoveSuperseded | WitnessDisconnected | WitnessUnreachable
-            | RunningExposed => Weight::Stuck,
+            | NotYetObserved | FailBackPending | InterruptionTooLong | MoveStarted | MoveRetried => Weight::Progressing,
+            UnexpectedPrincipal | SplitRoles | Suspended | Conflict | SwitchOverdue | MoveFailed | CircuitOpen
+            | InvalidSpec | MirroringSuspended | PartnersDisconnected | NoQuorum | PrincipalLost | ServiceForced
+            | TwoPrincipals | NoPrincipal | SafetyOff | NotMirrored | MirroringRemoved | DatabaseMissing
+            | DatabaseNotOnline | PartnerMismatch | SameServer | SessionMismatch | VersionMismatch
+            | EndpointStopped | PermissionMissing | SecretNotFound | SecretKeyMissing | CaBundleNotFound
+            | CaBundleInvalid | HostNotFound | InstanceNotFound | ConnectionRefused | ConnectionTimedOut
+            | ConnectionLost | TlsFailed | LoginFailed | QueryFailed | ProtocolError | MoveSuperseded
+            | WitnessDisconnected | WitnessUnreachable | RunningExposed => Weight::Stuck,
         }
     }
 

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::model::{Answer, Desired, Flight, Memory, Observation, Operation, OperationDatabase, Outcome, Reason};
-use crate::plan::{ATTEMPTS, Ended, Failover, Finding, judge, later, list, verdict};
+use crate::model::{
+    Answer, Cause, Desired, Flight, Memory, Observation, Operation, OperationDatabase, Outcome, Reason, later,
+};
+use crate::plan::{ATTEMPTS, Ended, Failover, Finding, judge, list, verdict};
 
 /// Where a move stands, for the verdict of its type.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,6 +74,9 @@ pub(crate) fn follow(
     let any = |wanted: Fate| fates.iter().any(|(.., fate)| *fate == wanted);
     let pending =
         operation.databases.iter().any(|database| matches!(seen.flights.get(&database.name), Some(Flight::Sent)));
+    if operation.cause == Cause::ForcedService {
+        return forced(operation, &fates, pending, trouble(operation, seen), now);
+    }
     let way = format!("{} to the {}", operation.ty, operation.to.word());
     let trouble = trouble(operation, seen);
 
@@ -141,8 +146,39 @@ pub(crate) fn follow(
     Followed::Again(again, steps, Progress { reason: Reason::Moving, message })
 }
 
+/// A forced service is sent once. Whether it happened, the surviving server alone can tell; the other is away.
+fn forced(
+    operation: &Operation,
+    fates: &[(&OperationDatabase, Finding, Fate)],
+    pending: bool,
+    trouble: Option<String>,
+    now: Timestamp,
+) -> Followed {
+    let over = |outcome, detail| Followed::Over(Ended { operation: operation.clone(), outcome, detail: Some(detail) });
+    let side = operation.to.word();
+    let served = fates.iter().filter(|(.., fate)| *fate == Fate::Moved).count();
+    if served == fates.len() && !pending {
+        return over(
+            Outcome::Succeeded,
+            format!("service was forced on the {side}; what the lost principal had not sent is not in this copy"),
+        );
+    }
+    let open = list(fates.iter().filter(|(.., fate)| *fate != Fate::Moved).map(|(journal, ..)| &journal.name));
+    if !pending && (trouble.is_some() || now >= operation.deadline) {
+        let why = trouble.unwrap_or_else(|| "nothing shows that it happened".to_owned());
+        let outcome = if served == 0 { Outcome::Failed } else { Outcome::Partial };
+        return over(outcome, format!("service of {open} was not forced on the {side}: {why}. The consent is used up"));
+    }
+    let reason = if pending { Reason::Moving } else { Reason::Verifying };
+    Followed::Going(Progress { reason, message: format!("forcing service of {} on the {side} ({open})", operation.ty) })
+}
+
 fn fate(operation: &Operation, journal: &OperationDatabase, finding: &Finding) -> Fate {
     let Some(session) = finding.session else { return Fate::Open };
+    if operation.cause == Cause::ForcedService {
+        let serves = finding.principal == Some(operation.to) && finding.online && session.guid == journal.guid;
+        return if serves && session.role_sequence > journal.role_sequence { Fate::Moved } else { Fate::Open };
+    }
     if finding.agreed && session.guid != journal.guid {
         return Fate::Elsewhere;
     }

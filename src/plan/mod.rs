@@ -3,8 +3,13 @@
 
 mod finding;
 mod follow;
+mod force;
+mod gate;
+mod interruption;
 mod obstacle;
 mod step;
+mod track;
+mod turns;
 mod verdict;
 
 use std::collections::BTreeMap;
@@ -13,14 +18,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::{
-    Attempt, Cause, DatabaseType, Desired, Epoch, Memory, Observation, Operation, OperationDatabase, Outcome, Reason,
-    Request, Side, Wish,
+    Attempt, DatabaseType, Desired, Epoch, Memory, Observation, Operation, Outcome, Reason, Side, Track, Wish, later,
 };
 
 pub use finding::{Finding, Session, judge};
 pub use follow::Progress;
+pub use gate::{coarse, next as next_window, words};
+pub use interruption::predict;
 pub use obstacle::{Obstacle, dark_reason};
-pub use step::Failover;
+pub use step::{Act, Failover};
+pub use track::TRIPS;
 pub use verdict::{Observed, Verdict};
 
 /// A further attempt is made only after a look that shows that the former one moved nothing.
@@ -94,19 +101,22 @@ pub fn plan(desired: &Desired, seen: &Observation, memory: &Memory, now: Timesta
             progress = Some(words);
         }
         follow::Followed::Over(over) => {
-            memory
-                .last
-                .insert(over.operation.ty, Attempt { ended: now, outcome: over.outcome, detail: over.detail.clone() });
+            memory.last.insert(
+                over.operation.ty,
+                Attempt { ended: now, cause: over.operation.cause, outcome: over.outcome, detail: over.detail.clone() },
+            );
             memory.operation = None;
             ended = Some(over);
         }
     }
     for (wish, findings) in wishes.iter().zip(&found) {
-        recall(&mut memory, desired, wish, findings);
+        track::update(&mut memory, desired, seen, wish, findings, ended.as_ref(), now);
     }
 
     let mut types = BTreeMap::new();
+    let untracked = Track::default();
     for (wish, findings) in wishes.into_iter().zip(found) {
+        let track = memory.tracks.get(&wish.ty).unwrap_or(&untracked);
         let under_way = memory.operation.as_ref().filter(|operation| operation.ty == wish.ty);
         let judged = verdict::verdict(&verdict::Case {
             desired,
@@ -114,6 +124,7 @@ pub fn plan(desired: &Desired, seen: &Observation, memory: &Memory, now: Timesta
             memory: &memory,
             wish: &wish,
             findings: &findings,
+            track,
             progress: under_way.and(progress.as_ref()),
             suspended,
             now,
@@ -123,7 +134,7 @@ pub fn plan(desired: &Desired, seen: &Observation, memory: &Memory, now: Timesta
             TypePlan {
                 observed: Observed::of(&findings),
                 epoch: epoch(&findings),
-                next: if under_way.is_some() { Vec::new() } else { verdict::failovers(seen, &wish, &findings) },
+                next: if under_way.is_some() { Vec::new() } else { verdict::steps(seen, &wish, &findings, track) },
                 verdict: judged,
                 findings,
                 wish,
@@ -131,10 +142,13 @@ pub fn plan(desired: &Desired, seen: &Observation, memory: &Memory, now: Timesta
         );
     }
     if memory.operation.is_none()
-        && let Some(begun) = take_turns(&mut types, desired, &memory, now)
+        && let Some((operation, begun)) = turns::take(&mut types, desired, now)
     {
-        steps = begun.1;
-        memory.operation = Some(begun.0);
+        if let Some(of) = types.get(&operation.ty) {
+            track::begun(&mut memory, &of.wish, operation.cause);
+        }
+        steps = begun;
+        memory.operation = Some(operation);
     }
     let pace = pace(desired, &types, &memory, now);
     Plan { types, memory, steps, ended, pace }
@@ -154,95 +168,11 @@ fn find(seen: &Observation, wish: &Wish, name: &crate::model::DatabaseName) -> F
     }
 }
 
-/// Keeps the memory of what was asked: a changed principal is owed until it is seen; anything else is drift.
-fn recall(memory: &mut Memory, desired: &Desired, wish: &Wish, findings: &[Finding]) {
-    let request = match memory.requests.get(&wish.ty) {
-        Some(request) if request.principal == wish.principal => *request,
-        Some(_) => Request { principal: wish.principal, generation: desired.generation, owed: true },
-        // First seen: what is there already was not asked for by a change.
-        None => Request { principal: wish.principal, generation: desired.generation, owed: false },
-    };
-    let moving = memory.operation.as_ref().is_some_and(|operation| operation.ty == wish.ty);
-    let there =
-        findings.iter().all(|finding| finding.agreed && finding.online && finding.principal == Some(wish.principal));
-    let request = Request { owed: request.owed && (moving || !there), ..request };
-    memory.requests.insert(wish.ty, request);
-}
-
 /// The state that an approval has to name. None while a database of the type shows no session.
 pub fn epoch(findings: &[Finding]) -> Option<Epoch> {
     let sessions: Option<Vec<_>> =
         findings.iter().map(|finding| finding.session.map(|session| (session.guid, session.role_sequence))).collect();
     sessions.map(Epoch::of)
-}
-
-/// One type at a time, in Lync's order, CentralMgmt last, and only when the one before is synchronized again (R17).
-fn take_turns(
-    types: &mut BTreeMap<DatabaseType, TypePlan>,
-    desired: &Desired,
-    memory: &Memory,
-    now: Timestamp,
-) -> Option<(Operation, Vec<Failover>)> {
-    let standing: Vec<(DatabaseType, Reason)> = types.iter().map(|(ty, plan)| (*ty, plan.verdict.reason)).collect();
-    let blocker = |ty: DatabaseType| {
-        standing.iter().find(|(other, reason)| {
-            *other != ty
-                && match reason {
-                    Reason::Moving
-                    | Reason::Verifying
-                    | Reason::Synchronizing
-                    | Reason::FailoverInProgress
-                    | Reason::Unsettled => true,
-                    Reason::Cooldown | Reason::NotYetObserved => *other < ty,
-                    _ => false,
-                }
-        })
-    };
-    let mut begun: Option<(Operation, Vec<Failover>)> = None;
-    for (ty, plan) in types.iter_mut() {
-        let verdict::Release::Ready(cause) = plan.verdict.release else { continue };
-        let before = match (&begun, blocker(*ty).filter(|(_, reason)| *reason != Reason::Moving)) {
-            (Some((operation, _)), _) => Some((operation.ty, "moving")),
-            (None, Some((other, _))) => Some((*other, "not settled yet")),
-            (None, None) => None,
-        };
-        if let Some((other, state)) = before {
-            plan.verdict = Verdict::waiting(
-                Reason::WaitingForTurn,
-                format!(
-                    "{ty} moves to the {} after {other}, which is {state}: one type at a time, CentralMgmt last",
-                    plan.wish.principal.word()
-                ),
-            );
-            continue;
-        }
-        begun = Some((begin(desired, plan, cause, now), plan.next.clone()));
-    }
-    let _ = memory;
-    begun
-}
-
-fn begin(desired: &Desired, plan: &TypePlan, cause: Cause, now: Timestamp) -> Operation {
-    Operation {
-        ty: plan.wish.ty,
-        from: plan.wish.principal.other(),
-        to: plan.wish.principal,
-        cause,
-        generation: desired.generation,
-        started: now,
-        attempted: now,
-        deadline: later(now, desired.policy.switch_deadline),
-        attempt: 1,
-        databases: plan
-            .next
-            .iter()
-            .map(|step| OperationDatabase {
-                name: step.database.clone(),
-                guid: step.guid,
-                role_sequence: step.role_sequence,
-            })
-            .collect(),
-    }
 }
 
 fn pace(desired: &Desired, types: &BTreeMap<DatabaseType, TypePlan>, memory: &Memory, now: Timestamp) -> Pace {
@@ -267,11 +197,6 @@ fn pace(desired: &Desired, types: &BTreeMap<DatabaseType, TypePlan>, memory: &Me
     timers.min().map_or(Pace::Idle, Pace::At)
 }
 
-/// Saturating, so that a nonsense timestamp in an edited status cannot make a panic.
-pub(crate) fn later(from: Timestamp, by: Duration) -> Timestamp {
-    jiff::SignedDuration::try_from(by).ok().and_then(|by| from.checked_add(by).ok()).unwrap_or(Timestamp::MAX)
-}
-
 /// `rtcxds, rtcab`, for messages.
 pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a crate::model::DatabaseName>) -> String {
     names.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
@@ -284,5 +209,7 @@ pub(crate) fn seat_of(findings: &[Finding]) -> Option<Side> {
     seats.all(|seat| seat == Some(first)).then_some(first)
 }
 
+#[cfg(test)]
+mod policy_tests;
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,22 @@
-//! The one act that the planner may ask for: a failover of databases that all stood the preflight.
+//! The acts that the planner may ask for: two statements, and no third.
 
 use crate::model::{DatabaseName, Guid, Side};
 
-/// A planned failover of one database, with everything the server itself must still find true (the guard).
+/// Which statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// `SET PARTNER FAILOVER`, on the principal: loses nothing.
+    Failover,
+    /// `SET PARTNER FORCE_SERVICE_ALLOW_DATA_LOSS`, on a mirror that lost its principal and has no witness (R1, R2).
+    ForceService,
+}
+
+/// One statement for one database, with everything the server itself must still find true (the guard).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failover {
+    pub act: Act,
     pub database: DatabaseName,
-    /// The seat that holds the principal now: the statement runs there.
+    /// The seat whose server gets the statement: the principal's for a failover, the mirror's for a forced service.
     pub on: Side,
     /// `SERVERPROPERTY('ServerName')` of the server in that seat.
     pub server: String,

@@ -17,7 +17,14 @@ fn view(side: Side, text: &str) -> View {
         return View::Dark { address, darkness };
     }
     let mut server = server(side);
-    let database = Database { state: DatabaseState::Online, mirroring: None, redo_queue_kb: None, send_queue_kb: None };
+    let database = Database {
+        state: DatabaseState::Online,
+        mirroring: None,
+        redo_queue_kb: Some(0),
+        send_queue_kb: None,
+        redone_bytes: None,
+        redo_rate_kb: None,
+    };
     let mirroring = (text != "NULL").then(|| mirroring(side, text));
     let state = match mirroring.as_ref().map(|row| row.role) {
         Some(Role::Mirror) => DatabaseState::Restoring,
@@ -75,11 +82,11 @@ pub fn pair(a: &str, b: &str) -> Pair {
     Pair { primary: view(Side::Primary, a), mirror: view(Side::Mirror, b), witness: None }
 }
 
-fn seen(a: &str, b: &str) -> Observation {
+pub fn seen(a: &str, b: &str) -> Observation {
     Observation { pairs: vec![pair(a, b)], conflicts: BTreeMap::new(), flights: BTreeMap::new() }
 }
 
-fn desired(want: Side) -> Desired {
+pub fn desired(want: Side) -> Desired {
     Desired {
         pool: "pool01".to_owned(),
         generation: 2,
@@ -89,27 +96,28 @@ fn desired(want: Side) -> Desired {
             databases: vec![DatabaseName::new("LcsLog")],
             store: 0,
             approve: None,
+            force: None,
         }],
         suspend: None,
-        policy: Policy {
-            unrequested_switch: UnrequestedSwitch::Hold,
-            cooldown: Duration::from_secs(600),
-            switch_deadline: Duration::from_secs(300),
-        },
+        policy: Policy::default(),
     }
 }
 
 /// The spec asked for the other seat before: the present wish is intent, and owed.
-fn owed(want: Side) -> Memory {
+pub fn owed(want: Side) -> Memory {
     let request = Request { principal: want.other(), generation: 1, owed: false };
     Memory { requests: [(DatabaseType::Archiving, request)].into(), ..Memory::default() }
+}
+
+pub fn attempt(outcome: Outcome) -> Attempt {
+    Attempt { ended: NOW, cause: Cause::Intent, outcome, detail: None }
 }
 
 fn decide(want: Side, a: &str, b: &str, memory: &Memory) -> Plan {
     plan(&desired(want), &seen(a, b), memory, NOW)
 }
 
-fn reason(plan: &Plan) -> Reason {
+pub fn reason(plan: &Plan) -> Reason {
     plan.types[&DatabaseType::Archiving].verdict.reason
 }
 
@@ -141,7 +149,7 @@ fn the_truth_table_when_the_spec_wants_the_mirror() {
         ("S21 link cut, no witness",       "P/1/-",  "M/1/-",   Reason::PartnersDisconnected),
         ("S22 split brain",                "P/1/-",  "P/1/-/8", Reason::TwoPrincipals),
         ("S23 B and W only",               "dark",   "M/1/C",   Reason::PrincipalLost),
-        ("S24 removed on one side",        "NULL",   "M/1/C",   Reason::NotMirrored),
+        ("S24 removed on one side",        "NULL",   "M/1/C",   Reason::MirroringRemoved),
         ("S25 not mirrored",               "NULL",   "NULL",    Reason::NotMirrored),
         ("both dark",                      "dark",   "dark",    Reason::ConnectionRefused),
         ("both mirrors",                   "M/4/C",  "M/4/C",   Reason::NoPrincipal),
@@ -225,7 +233,7 @@ fn rules_that_stop_an_owed_move() {
     assert_eq!(stopped(&desired(Side::Mirror), &rival, &memory), Reason::Conflict);
 
     let mut hot = memory.clone();
-    hot.last.insert(DatabaseType::Archiving, Attempt { ended: NOW, outcome: Outcome::Succeeded, detail: None });
+    hot.last.insert(DatabaseType::Archiving, attempt(Outcome::Succeeded));
     assert_eq!(stopped(&desired(Side::Mirror), &healthy, &hot), Reason::Cooldown);
     let cooled = later(NOW, Duration::from_secs(600));
     assert_eq!(plan(&desired(Side::Mirror), &healthy, &hot, cooled).steps.len(), 1);
@@ -250,7 +258,7 @@ fn rules_that_stop_an_owed_move() {
         change(&|side, server| if on(Side::Mirror, side) {
             row(server, &|row| row.guid = Guid([9; 16]))
         }),
-        Reason::PartnerMismatch
+        Reason::SessionMismatch
     );
     assert_eq!(
         change(&|side, server| if on(Side::Primary, side) {
@@ -258,7 +266,7 @@ fn rules_that_stop_an_owed_move() {
         }),
         Reason::PartnerMismatch
     );
-    assert_eq!(change(&|_, server| server.name = "ONE".to_owned()), Reason::PartnerMismatch);
+    assert_eq!(change(&|_, server| server.name = "ONE".to_owned()), Reason::SameServer);
     assert_eq!(
         change(&|side, server| if on(Side::Mirror, side) {
             server.endpoint = None

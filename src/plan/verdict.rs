@@ -2,8 +2,11 @@
 
 use jiff::Timestamp;
 
-use crate::model::{Cause, DatabaseName, Desired, Epoch, Memory, Observation, Outcome, Reason, Request, Side, Wish};
-use crate::plan::{Failover, Finding, Obstacle, Progress, epoch, later, list, seat_of};
+use crate::model::{
+    Cause, DatabaseName, Desired, Epoch, Memory, Observation, Outcome, Reason, Request, Side, Track, UnrequestedSwitch,
+    Wish,
+};
+use crate::plan::{Act, Failover, Finding, Obstacle, Progress, epoch, force, gate, list, seat_of, track};
 
 /// Where the principals of a type are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +56,7 @@ pub(crate) struct Case<'a> {
     pub memory: &'a Memory,
     pub wish: &'a Wish,
     pub findings: &'a [Finding],
+    pub track: &'a Track,
     pub progress: Option<&'a Progress>,
     pub suspended: bool,
     pub now: Timestamp,
@@ -84,69 +88,76 @@ pub(crate) fn verdict(case: &Case) -> Verdict {
                     format!("{} has its principal on the {}", wish.ty, wish.principal.word()),
                 )
             },
-            |(obstacle, of)| Verdict::waiting(obstacle.reason(), obstacle.words(&of)),
+            |(obstacle, of)| after_force(case, obstacle, &of).unwrap_or_else(|| obstructed(obstacle, &of)),
         );
+    }
+    if let Some(verdict) = force::verdict(seen, wish, findings, case.track, suspended, now) {
+        return verdict;
     }
     let wrong = findings.iter().any(|finding| finding.principal == Some(wish.principal.other()));
     if let Some((obstacle, of)) = &obstacle
         && (obstacle.grave() || !wrong)
     {
-        return Verdict::waiting(obstacle.reason(), obstacle.words(of));
+        return obstructed(obstacle, of);
     }
     let owed = memory.requests.get(&wish.ty).is_some_and(|request: &Request| request.owed);
     let state = epoch(findings);
     let approved = wish.approve.is_some() && wish.approve == state;
-    if !owed && !approved {
-        return held(case, obstacle.as_ref(), state.as_ref());
-    }
-    let to = wish.principal.word();
+    let cause = match (owed, approved, desired.policy.unrequested_switch) {
+        (true, ..) => Cause::Intent,
+        (false, true, _) => Cause::Approved,
+        (false, false, UnrequestedSwitch::FailBack) => Cause::FailBack,
+        (false, false, UnrequestedSwitch::Hold) => return held(case, obstacle.as_ref(), state.as_ref()),
+    };
     if let Some((obstacle, of)) = obstacle {
-        let message = format!("{} moves to the {to} when this is over: {}", wish.ty, obstacle.words(&of));
+        let message =
+            format!("{} moves to the {} when this is over: {}", wish.ty, wish.principal.word(), obstacle.words(&of));
         return Verdict::waiting(obstacle.reason(), message);
     }
-    if suspended && let Some(suspend) = &desired.suspend {
-        let until = suspend.until.map_or("spec.suspend is removed".to_owned(), |until| until.to_string());
-        return Verdict {
-            until: suspend.until,
-            ..Verdict::waiting(
-                Reason::Suspended,
-                format!("{} is to move to the {to}; suspended until {until} ({})", wish.ty, suspend.reason),
-            )
-        };
+    if cause == Cause::FailBack && !track::witnessed(seen, wish) {
+        return held(case, None, state.as_ref());
     }
-    if let Some(last) = memory.last.get(&wish.ty)
-        && let end = later(last.ended, desired.policy.cooldown)
-        && now < end
-    {
-        let (reason, why) = match (last.outcome, &last.detail) {
-            (Outcome::Failed | Outcome::Partial, detail) => {
-                (Reason::MoveFailed, format!("the last move failed ({})", detail.as_deref().unwrap_or("no detail")))
-            }
-            (Outcome::Succeeded | Outcome::Superseded, _) => {
-                (Reason::Cooldown, format!("the last move ended at {}", second(last.ended)))
-            }
-        };
-        return Verdict {
-            until: Some(end),
-            ..Verdict::waiting(
-                reason,
-                format!(
-                    "{} moves to the {to} at {}: {why} and policy.cooldown holds; set policy.cooldown to 0s to move at once",
-                    wish.ty,
-                    second(end)
-                ),
-            )
-        };
+    if let Some(closed) = gate::closed(case, cause, approved) {
+        return closed;
     }
-    let cause = if owed { Cause::Intent } else { Cause::Approved };
     let names =
         list(findings.iter().filter(|finding| finding.principal != Some(wish.principal)).map(|finding| &finding.name));
     Verdict {
         reason: Reason::Moving,
-        message: format!("moving {} to the {to}: {names}", wish.ty),
+        message: format!("moving {} to the {}: {names}", wish.ty, wish.principal.word()),
         release: Release::Ready(cause),
         until: None,
     }
+}
+
+fn obstructed(obstacle: &Obstacle, of: &str) -> Verdict {
+    Verdict::waiting(obstacle.reason(), obstacle.words(of))
+}
+
+/// S14, S15: what a person has to decide after a forced service. The operator resumes nothing (R11).
+fn after_force(case: &Case, obstacle: &Obstacle, of: &str) -> Option<Verdict> {
+    let last = case.memory.last.get(&case.wish.ty)?;
+    let left = match obstacle {
+        Obstacle::Suspended { .. } => {
+            "Both servers answer, mirroring is SUSPENDED. Decide which data to keep: RESUME on the principal (ALTER DATABASE ... SET PARTNER RESUME) throws away for good what the old principal had not sent; SET PARTNER OFF keeps both copies for salvage and ends mirroring"
+        }
+        Obstacle::Dark { .. } | Obstacle::Disconnected => {
+            "It serves alone, without a mirror. When the old principal comes back it becomes a suspended mirror; nothing is lost before somebody resumes mirroring"
+        }
+        _ => return None,
+    };
+    let forced = last.cause == Cause::ForcedService && matches!(last.outcome, Outcome::Succeeded | Outcome::Partial);
+    forced.then(|| {
+        Verdict::waiting(
+            Reason::ServiceForced,
+            format!(
+                "{of}: service was forced on the {} at {}. {left}. The operator resumes nothing. Now: {}",
+                case.wish.principal.word(),
+                second(last.ended),
+                obstacle.words(of)
+            ),
+        )
+    })
 }
 
 /// Drift: the principal is not where the spec wants it, and no change of the spec asked for a move.
@@ -166,9 +177,14 @@ fn held(case: &Case, obstacle: Option<&(&Obstacle, String)>, state: Option<&Epoc
         .map(|pair| pair.view(wish.principal.other()).address().to_owned())
         .unwrap_or_default();
     let mut message = format!(
-        "{wrong} {} the principal on the {where_} ({address}), the spec says {}, and no change of the spec asked for a move: held (policy.unrequestedSwitch: Hold).",
+        "{wrong} {} the principal on the {where_} ({address}), the spec says {}, and no change of the spec asked for a move: held ({}).",
         if wrong.contains(',') { "have" } else { "has" },
-        wish.principal
+        wish.principal,
+        match case.desired.policy.unrequested_switch {
+            UnrequestedSwitch::Hold => "policy.unrequestedSwitch: Hold",
+            UnrequestedSwitch::FailBack =>
+                "policy.unrequestedSwitch: FailBack waits for a witness that both partners see",
+        }
     );
     if let Some((obstacle, of)) = obstacle {
         message.push_str(&format!(" A move back is not possible now: {}.", obstacle.words(of)));
@@ -215,6 +231,7 @@ pub(crate) fn failovers(seen: &Observation, wish: &Wish, findings: &[Finding]) -
         .filter_map(|finding| {
             let session = finding.session?;
             Some(Failover {
+                act: Act::Failover,
                 // As the server spells it: collations may tell case apart.
                 database: server.databases.get_key_value(&finding.name).map_or(&finding.name, |(name, _)| name).clone(),
                 on,
@@ -228,7 +245,13 @@ pub(crate) fn failovers(seen: &Observation, wish: &Wish, findings: &[Finding]) -
         .collect()
 }
 
+/// Every statement that comes next for a type, by whichever way.
+pub(crate) fn steps(seen: &Observation, wish: &Wish, findings: &[Finding], track: &Track) -> Vec<Failover> {
+    let planned = failovers(seen, wish, findings);
+    if planned.is_empty() { force::steps(seen, wish, findings, track) } else { planned }
+}
+
 /// To the second: people read these, and a status must not change for a fraction.
-fn second(at: Timestamp) -> String {
+pub(crate) fn second(at: Timestamp) -> String {
     at.round(jiff::Unit::Second).unwrap_or(at).to_string()
 }

@@ -27,7 +27,11 @@ pub async fn resolve(target: &Target, deadlines: &Deadlines) -> Result<Vec<Socke
             Err(unanswered) => outcome = unanswered,
         }
     }
-    Err(error::dark(Dark::InstanceNotFound, format!("No port is known for {}: {outcome}.", target.address())))
+    let cause = match outcome {
+        Unanswered::Silent => Dark::BrowserSilent,
+        Unanswered::Closed | Unanswered::NoTcp | Unanswered::Unreadable => Dark::InstanceNotFound,
+    };
+    Err(error::dark(cause, format!("No port is known for {}: {outcome}.", target.address())))
 }
 
 async fn lookup(target: &Target, deadline: Duration) -> Result<Vec<IpAddr>, Darkness> {

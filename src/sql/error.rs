@@ -29,7 +29,7 @@ pub fn dark(cause: Dark, detail: String) -> Darkness {
 }
 
 pub fn timed_out(address: &str, phase: Phase, waited: Duration) -> Darkness {
-    dark(Dark::TimedOut, format!("{phase} of {address} did not finish within {waited:?}."))
+    dark(silence(phase), format!("{phase} of {address} did not finish within {waited:?}."))
 }
 
 pub fn lost(address: &str, phase: Phase) -> Darkness {
@@ -38,6 +38,14 @@ pub fn lost(address: &str, phase: Phase) -> Darkness {
 
 pub fn nonsense(address: &str, phase: Phase, what: impl std::fmt::Display) -> Darkness {
     dark(Dark::ProtocolError, format!("{address} did not answer as SQL Server does during {phase}: {what}."))
+}
+
+/// Who accepted a connection is alive, however silent: that is not the same as a dead address.
+fn silence(phase: Phase) -> Dark {
+    match phase {
+        Phase::Connect => Dark::TimedOut,
+        Phase::Resolve | Phase::Prelogin | Phase::Tls | Phase::Login | Phase::Look => Dark::Unresponsive,
+    }
 }
 
 /// An error of a phase that speaks raw bytes.
@@ -51,7 +59,7 @@ fn io_kind(address: &str, phase: Phase, kind: IoErrorKind) -> Darkness {
             dark(Dark::ConnectionRefused, format!("{address} refused the TCP connection: nothing listens there."))
         }
         IoErrorKind::TimedOut => {
-            dark(Dark::TimedOut, format!("{phase} of {address} timed out: the network gave the connection up."))
+            dark(silence(phase), format!("{phase} of {address} timed out: the network gave the connection up."))
         }
         IoErrorKind::HostUnreachable | IoErrorKind::NetworkUnreachable => {
             dark(Dark::TimedOut, format!("{phase} of {address} failed: there is no route to the host."))
@@ -112,7 +120,7 @@ mod tests {
     fn details_are_sentences_that_name_phase_and_address() {
         let waited = Duration::from_secs(10);
         let darkness = timed_out("sql-a,1433", Phase::Tls, waited);
-        assert_eq!(darkness.cause, Dark::TimedOut);
+        assert_eq!(darkness.cause, Dark::Unresponsive);
         assert_eq!(darkness.detail, "the TLS handshake of sql-a,1433 did not finish within 10s.");
         let refused = std::io::Error::from(IoErrorKind::ConnectionRefused);
         assert_eq!(io("sql-a,1433", Phase::Connect, &refused).cause, Dark::ConnectionRefused);
@@ -127,7 +135,7 @@ mod tests {
         assert_eq!(look("a,1", &eof, waited).cause, Dark::ConnectionLost);
         assert_eq!(login("a,1", "lync", &eof, waited).cause, Dark::ConnectionLost);
         let slow = Error::Io { kind: IoErrorKind::TimedOut, message: "slow".into() };
-        assert_eq!(look("a,1", &slow, waited).cause, Dark::TimedOut);
+        assert_eq!(look("a,1", &slow, waited).cause, Dark::Unresponsive);
         let routing = Error::Routing { host: "b".into(), port: 1 };
         assert_eq!(login("a,1", "lync", &routing, waited).cause, Dark::ProtocolError);
         assert_eq!(look("a,1", &Error::Utf16, waited).cause, Dark::ProtocolError);

@@ -6,7 +6,7 @@ use futures::future::try_join_all;
 use tiberius::error::Error;
 
 use crate::model::{Answer, Darkness};
-use crate::plan::Failover;
+use crate::plan::{Act, Failover};
 use crate::sql::error::FATAL;
 use crate::sql::session::Failure;
 use crate::sql::{Deadlines, Session, Target, Unquotable, endpoint, quote};
@@ -25,28 +25,43 @@ pub fn statement(step: &Failover) -> String {
 }
 
 fn render(step: &Failover) -> Result<String, Unquotable> {
-    Ok(format!("ALTER DATABASE {} SET PARTNER FAILOVER", quote::identifier(step.database.as_str())?))
+    let option = match step.act {
+        Act::Failover => "FAILOVER",
+        Act::ForceService => "FORCE_SERVICE_ALLOW_DATA_LOSS",
+    };
+    Ok(format!("ALTER DATABASE {} SET PARTNER {option}", quote::identifier(step.database.as_str())?))
 }
 
 /// What is sent: the statement, behind a guard that the server itself evaluates (rule 4 of the design). The statement
 /// is issued only if everything is still as it was when the move was planned.
 pub fn batch(step: &Failover) -> Result<String, Unquotable> {
-    let Failover { database, on: _, server, partner, guid, role_sequence } = step;
+    let Failover { act, database, on: _, server, partner, guid, role_sequence } = step;
     let statement = render(step)?;
     let database = quote::literal(database.as_str())?;
     let server = quote::literal(server)?;
     let partner = quote::literal(partner)?;
+    // A failover asks a principal in full health; a forced service a mirror that lost its principal and has no witness.
+    let (must_hold, told) = match act {
+        Act::Failover => (
+            "@role = 1 AND @state = 4 AND @safety = 2 AND @online = 0",
+            "role %d (1), state %d (4), safety %d (2), database state %d (0), witness %s",
+        ),
+        Act::ForceService => (
+            "@role = 2 AND @state = 1 AND (@witness IS NULL OR @witness = N'')",
+            "role %d (2), state %d (1), safety %d, database state %d, witness %s (none)",
+        ),
+    };
     Ok(format!(
         "SET NOCOUNT ON;
-DECLARE @server nvarchar(128), @role int, @state int, @safety int, @sequence int, @online int, @guid nvarchar(36), @partner nvarchar(128);
+DECLARE @server nvarchar(128), @role int, @state int, @safety int, @sequence int, @online int, @witness nvarchar(128), @guid nvarchar(36), @partner nvarchar(128);
 SET @server = CAST(SERVERPROPERTY('ServerName') AS nvarchar(128));
-SELECT @role = m.mirroring_role, @state = m.mirroring_state, @safety = m.mirroring_safety_level, @sequence = m.mirroring_role_sequence, @online = d.state, @guid = CAST(m.mirroring_guid AS nvarchar(36)), @partner = m.mirroring_partner_instance
+SELECT @role = m.mirroring_role, @state = m.mirroring_state, @safety = m.mirroring_safety_level, @sequence = m.mirroring_role_sequence, @online = d.state, @witness = m.mirroring_witness_name, @guid = CAST(m.mirroring_guid AS nvarchar(36)), @partner = m.mirroring_partner_instance
  FROM sys.databases AS d JOIN sys.database_mirroring AS m ON m.database_id = d.database_id
  WHERE d.name = {database};
-IF DB_NAME() = N'master' AND @server = {server} AND @role = 1 AND @state = 4 AND @safety = 2 AND @sequence = {role_sequence} AND @online = 0 AND @guid = N'{guid}' AND @partner = {partner}
+IF DB_NAME() = N'master' AND @server = {server} AND {must_hold} AND @sequence = {role_sequence} AND @guid = N'{guid}' AND @partner = {partner}
  {statement}
 ELSE
- RAISERROR (N'{GUARD_PREFIX} nothing was done; role %d (1), state %d (4), safety %d (2), role sequence %d (%d), database state %d (0), server %s, partner %s, guid %s', 16, {GUARD}, @role, @state, @safety, @sequence, {role_sequence}, @online, @server, @partner, @guid);"
+ RAISERROR (N'{GUARD_PREFIX} nothing was done; {told}, role sequence %d (%d), server %s, partner %s, guid %s', 16, {GUARD}, @role, @state, @safety, @online, @witness, @sequence, {role_sequence}, @server, @partner, @guid);"
     ))
 }
 
@@ -99,6 +114,7 @@ mod tests {
 
     fn step(database: &str) -> Failover {
         Failover {
+            act: Act::Failover,
             database: DatabaseName::new(database),
             on: Side::Primary,
             server: "SQL-A\\RTC".into(),
@@ -113,6 +129,14 @@ mod tests {
         let golden = include_str!("golden/fail_over.sql");
         assert_eq!(batch(&step("rtcxds")).unwrap(), golden.trim_end());
         assert_eq!(statement(&step("rtcxds")), "ALTER DATABASE [rtcxds] SET PARTNER FAILOVER");
+    }
+
+    #[test]
+    fn a_forced_service_is_rendered_to_the_letter() {
+        let golden = include_str!("golden/force_service.sql");
+        let step = Failover { act: Act::ForceService, on: Side::Mirror, ..step("rtcxds") };
+        assert_eq!(batch(&step).unwrap(), golden.trim_end());
+        assert_eq!(statement(&step), "ALTER DATABASE [rtcxds] SET PARTNER FORCE_SERVICE_ALLOW_DATA_LOSS");
     }
 
     #[test]

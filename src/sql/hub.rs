@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::model::{Dark, Darkness, Server, View};
 use crate::sql::look::look;
 use crate::sql::same::same;
-use crate::sql::{Deadlines, Session, Target};
+use crate::sql::{Deadlines, Session, Target, rate};
 
 /// All instances that are looked at; cheap to clone. Each instance has its own task, so a hung one holds up nobody else.
 #[derive(Clone)]
@@ -160,7 +160,8 @@ impl Instance {
         let detail = "The first look is still under way.".into();
         let view = View::Dark { address: target.address(), darkness: Darkness { cause: Dark::NotYetLooked, detail } };
         let (publish, seen) = watch::channel(Seen { view, served: 0 });
-        let eye = Eye { id, target: target.clone(), shared: shared.clone(), requests, publish, session: None };
+        let eye =
+            Eye { id, target: target.clone(), shared: shared.clone(), requests, publish, session: None, looked: None };
         let task = tokio::spawn(eye.watch()).abort_handle();
         Instance { id, target, shared, requested, seen, task }
     }
@@ -189,6 +190,8 @@ struct Eye {
     requests: watch::Receiver<u64>,
     publish: watch::Sender<Seen>,
     session: Option<Session>,
+    /// When the newest answer came.
+    looked: Option<Instant>,
 }
 
 impl Eye {
@@ -250,8 +253,13 @@ impl Eye {
         // Those who asked while the connection was made get this look too: its batch is yet to start.
         *served = *self.requests.borrow();
         one_more(&self.shared.statements);
-        let (session, server) = look(session, &self.target.address(), deadlines.batch).await?;
+        let (session, mut server) = look(session, &self.target.address(), deadlines.batch).await?;
         self.session = Some(session);
+        let now = Instant::now();
+        if let (View::Lit { server: before, .. }, Some(then)) = (&self.publish.borrow().view, self.looked) {
+            rate::fill(&mut server, before, now.saturating_duration_since(then));
+        }
+        self.looked = Some(now);
         Ok(server)
     }
 }

@@ -82,7 +82,17 @@ fn read(results: &[Vec<Row>]) -> Result<Server, String> {
 fn database(row: &Row) -> Result<(DatabaseName, Database), String> {
     let name = DatabaseName::new(present(text(row, "name")?, "name")?);
     let state = state(integer(row, "state")?);
-    Ok((name, Database { state, mirroring: mirroring(row)?, redo_queue_kb: None, send_queue_kb: None }))
+    Ok((
+        name,
+        Database {
+            state,
+            mirroring: mirroring(row)?,
+            redo_queue_kb: None,
+            send_queue_kb: None,
+            redone_bytes: None,
+            redo_rate_kb: None,
+        },
+    ))
 }
 
 /// `sys.databases.state`; NULL for a database that is just being closed.
@@ -173,6 +183,8 @@ fn count(row: &Row, databases: &mut BTreeMap<DatabaseName, Database>) -> Result<
     match counter.trim_end() {
         "Redo Queue KB" => database.redo_queue_kb = value,
         "Log Send Queue KB" => database.send_queue_kb = value,
+        // In this view a counter "per second" is a sum since the start; rates are for who looks twice.
+        "Redo Bytes/sec" => database.redone_bytes = value,
         _ => {}
     }
     Ok(())

@@ -10,6 +10,7 @@ mod hub;
 mod look;
 mod prelogin;
 mod quote;
+mod rate;
 mod same;
 mod session;
 mod target;

@@ -32,7 +32,7 @@ fn servers(a: &Server, b: &Server) -> bool {
 }
 
 fn database(a: &Database, b: &Database) -> bool {
-    let Database { state, mirroring, redo_queue_kb: _, send_queue_kb: _ } = a;
+    let Database { state, mirroring, redo_queue_kb: _, send_queue_kb: _, redone_bytes: _, redo_rate_kb: _ } = a;
     (state, mirroring) == (&b.state, &b.mirroring)
 }
 
@@ -45,7 +45,14 @@ mod tests {
     use crate::model::{Dark, Darkness, DatabaseName, DatabaseState};
 
     fn view(name: &str, state: DatabaseState, queue: Option<i64>) -> View {
-        let database = Database { state, mirroring: None, redo_queue_kb: queue, send_queue_kb: queue };
+        let database = Database {
+            state,
+            mirroring: None,
+            redo_queue_kb: queue,
+            send_queue_kb: queue,
+            redone_bytes: queue,
+            redo_rate_kb: queue,
+        };
         let server = Server {
             name: name.into(),
             version: "11.0.7001.0".into(),

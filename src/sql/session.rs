@@ -171,14 +171,14 @@ mod tests {
     #[tokio::test]
     async fn a_silent_server_times_out_in_the_prelogin() {
         let darkness = against(&[], true).await;
-        assert_eq!(darkness.cause, Dark::TimedOut);
+        assert_eq!(darkness.cause, Dark::Unresponsive);
         assert!(darkness.detail.contains("the TDS prelogin"), "{}", darkness.detail);
     }
 
     #[tokio::test]
     async fn a_server_that_stalls_in_tls_times_out_there() {
         let darkness = against(&encryption(1), true).await;
-        assert_eq!(darkness.cause, Dark::TimedOut);
+        assert_eq!(darkness.cause, Dark::Unresponsive);
         assert!(darkness.detail.contains("the TLS handshake"), "{}", darkness.detail);
     }
 

@@ -1,0 +1,169 @@
+//! What keeps a move that the servers would allow: suspension, circuit breaker, cooldown, predicted interruption, and
+//! for a fail-back time and maintenance windows. Each gate names itself and when it opens.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::model::{Cause, Outcome, Reason, Window, later};
+use crate::plan::track::{Tripped, cooldown, tripped};
+use crate::plan::verdict::{Case, Verdict, second};
+use crate::plan::{interruption, list};
+
+/// The first gate that is closed.
+pub(crate) fn closed(case: &Case, cause: Cause, approved: bool) -> Option<Verdict> {
+    suspension(case)
+        .or_else(|| if approved { None } else { breaker(case) })
+        .or_else(|| if cause == Cause::FailBack { steadiness(case) } else { None })
+        .or_else(|| pause(case))
+        .or_else(|| length(case))
+        .or_else(|| if cause == Cause::FailBack { window(case) } else { None })
+}
+
+fn to(case: &Case) -> String {
+    format!("{} moves to the {}", case.wish.ty, case.wish.principal.word())
+}
+
+fn suspension(case: &Case) -> Option<Verdict> {
+    let suspend = case.desired.suspend.as_ref().filter(|_| case.suspended)?;
+    let until = suspend.until.map_or("spec.suspend is removed".to_owned(), |until| until.to_string());
+    let message = format!(
+        "{} is to move to the {}; suspended until {until} ({})",
+        case.wish.ty,
+        case.wish.principal.word(),
+        suspend.reason
+    );
+    Some(Verdict { until: suspend.until, ..Verdict::waiting(Reason::Suspended, message) })
+}
+
+fn breaker(case: &Case) -> Option<Verdict> {
+    let (why, until) = match tripped(case.track, case.now)? {
+        Tripped::Failures(count) => {
+            let detail = case.memory.last.get(&case.wish.ty).and_then(|last| last.detail.as_deref());
+            (format!("{count} moves in a row failed (the last one: {})", detail.unwrap_or("no detail")), None)
+        }
+        Tripped::Switches(count, until) => (
+            format!("{count} switches that nobody asked for followed each other; it closes again at {}", second(until)),
+            Some(until),
+        ),
+    };
+    let state = crate::plan::epoch(case.findings).map(|epoch| epoch.to_string()).unwrap_or_default();
+    let message = format!(
+        "{} is left alone: {why}. Find the cause; then set approve: {{epoch: \"{state}\"}} on the type to move it now, or change principal",
+        case.wish.ty
+    );
+    Some(Verdict { until, ..Verdict::waiting(Reason::CircuitOpen, message) })
+}
+
+/// R8: in good health and witnessed for a while.
+fn steadiness(case: &Case) -> Option<Verdict> {
+    let since = case.track.steady.as_ref().map_or(case.now, |steady| steady.since);
+    let due = later(since, case.desired.policy.fail_back_after);
+    (case.now < due).then(|| {
+        pending(
+            case,
+            due,
+            &format!("it has been synchronized and witnessed since {} (policy.failBackAfter)", second(since)),
+        )
+    })
+}
+
+fn pause(case: &Case) -> Option<Verdict> {
+    let last = case.memory.last.get(&case.wish.ty)?;
+    let end = later(last.ended, cooldown(case.desired, case.track));
+    if case.now >= end {
+        return None;
+    }
+    let (reason, message) = match last.outcome {
+        Outcome::Failed | Outcome::Partial => (
+            Reason::MoveFailed,
+            format!(
+                "{} at {}: the last move failed ({}), and every failure lengthens the pause",
+                to(case),
+                second(end),
+                last.detail.as_deref().unwrap_or("no detail")
+            ),
+        ),
+        Outcome::Succeeded | Outcome::Superseded => (
+            Reason::Cooldown,
+            format!(
+                "{} at {}: the last move ended at {} and policy.cooldown holds; set policy.cooldown to 0s to move at once",
+                to(case),
+                second(end),
+                second(last.ended)
+            ),
+        ),
+    };
+    Some(Verdict { until: Some(end), ..Verdict::waiting(reason, message) })
+}
+
+/// R16: an outage that is too long is not begun.
+fn length(case: &Case) -> Option<Verdict> {
+    let most = case.desired.policy.max_interruption?;
+    let pair = case.seen.pairs.get(case.wish.store)?;
+    let moved = || case.findings.iter().filter(|finding| finding.principal != Some(case.wish.principal));
+    let unknown = list(moved().filter(|one| interruption::predict(pair, &one.name).is_none()).map(|one| &one.name));
+    let message = if unknown.is_empty() {
+        let (name, longest) = moved()
+            .filter_map(|one| Some((&one.name, interruption::predict(pair, &one.name)?)))
+            .max_by_key(|of| of.1)?;
+        if longest <= most {
+            return None;
+        }
+        format!(
+            "{} when it is predicted to interrupt for no more than policy.maxInterruption ({}): the redo queue of {name} makes it {}",
+            to(case),
+            words(most),
+            words(coarse(longest))
+        )
+    } else {
+        format!(
+            "{} when its interruption can be predicted (policy.maxInterruption): the redo queue of {unknown} is not seen. Grant VIEW SERVER STATE to the login, or remove policy.maxInterruption",
+            to(case)
+        )
+    };
+    Some(Verdict::waiting(Reason::InterruptionTooLong, message))
+}
+
+fn window(case: &Case) -> Option<Verdict> {
+    let windows = &case.desired.policy.windows;
+    if windows.is_empty() || windows.iter().any(|window| window.open_until(case.now).is_some()) {
+        return None;
+    }
+    let Some((at, window)) = next(windows, case.now) else {
+        let message = format!(
+            "{} back in a maintenance window, and none of policy.maintenanceWindows ever opens: correct their schedule",
+            to(case)
+        );
+        return Some(Verdict::waiting(Reason::FailBackPending, message));
+    };
+    Some(pending(case, at, &format!("the next maintenance window ({window}) opens then")))
+}
+
+fn pending(case: &Case, at: Timestamp, why: &str) -> Verdict {
+    let message = format!("{} back at {} at the earliest: {why}", to(case), second(at));
+    Verdict { until: Some(at), ..Verdict::waiting(Reason::FailBackPending, message) }
+}
+
+/// The window that opens next.
+pub fn next(windows: &[Window], now: Timestamp) -> Option<(Timestamp, &Window)> {
+    windows.iter().filter_map(|window| Some((window.next(now)?, window))).min_by_key(|(at, _)| *at)
+}
+
+/// In steps, so that a status does not change at each look.
+pub fn coarse(exact: Duration) -> Duration {
+    const STEPS: [u64; 12] = [3, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600];
+    let seconds = exact.as_secs() + u64::from(exact.subsec_nanos() > 0);
+    let step = STEPS.into_iter().find(|step| *step >= seconds);
+    Duration::from_secs(step.unwrap_or_else(|| seconds.div_ceil(3600) * 3600))
+}
+
+/// `1m30s`.
+pub fn words(span: Duration) -> String {
+    let (minutes, seconds) = (span.as_secs() / 60, span.as_secs() % 60);
+    match (minutes, seconds) {
+        (0, seconds) => format!("{seconds}s"),
+        (minutes, 0) => format!("{minutes}m"),
+        (minutes, seconds) => format!("{minutes}m{seconds}s"),
+    }
+}

@@ -1,0 +1,27 @@
+//! How long a failover will keep the clients out, told beforehand (R16): what the mirror has still to redo.
+
+use std::time::Duration;
+
+use crate::model::{Database, DatabaseName, Pair, Role, Side, View};
+
+/// Redo of an empty queue and the switch itself: "a few seconds" ("Estimate the Interruption of Service During Role
+/// Switching").
+const SWITCH: Duration = Duration::from_secs(3);
+/// KB/s, for a mirror that was never seen to redo a backlog. Low on purpose: a refusal can be lifted, an outage cannot.
+const ASSUMED_RATE: u64 = 1024;
+
+/// None: the redo queue is not seen (no mirror in sight, or no VIEW SERVER STATE).
+pub fn predict(pair: &Pair, name: &DatabaseName) -> Option<Duration> {
+    let mirror = mirror(pair, name)?;
+    let queue = u64::try_from(mirror.redo_queue_kb?).ok()?;
+    let rate = mirror.redo_rate_kb.and_then(|rate| u64::try_from(rate).ok()).filter(|rate| *rate > 0);
+    Some(SWITCH.saturating_add(Duration::from_secs(queue.div_ceil(rate.unwrap_or(ASSUMED_RATE)))))
+}
+
+/// The copy that would become principal.
+fn mirror<'a>(pair: &'a Pair, name: &DatabaseName) -> Option<&'a Database> {
+    Side::BOTH
+        .into_iter()
+        .filter_map(|side| View::lit(pair.view(side))?.databases.get(name))
+        .find(|database| database.mirroring.as_ref().is_some_and(|row| row.role == Role::Mirror))
+}

@@ -1,0 +1,276 @@
+//! The policies, row by row: fail-back, windows, predicted interruption, circuit breaker, forced service.
+
+use std::sync::Arc;
+
+use super::tests::{NOW, attempt, desired, owed, reason, seen};
+use super::*;
+use crate::model::*;
+
+const TY: DatabaseType = DatabaseType::Archiving;
+
+fn after(seconds: u64) -> Timestamp {
+    later(NOW, Duration::from_secs(seconds))
+}
+
+fn fail_back() -> Desired {
+    let mut desired = desired(Side::Primary);
+    desired.policy.unrequested_switch = UnrequestedSwitch::FailBack;
+    desired.policy.cooldown = Duration::ZERO;
+    desired
+}
+
+fn redo(seen: &mut Observation, queue: Option<i64>, rate: Option<i64>) {
+    let Pair { primary, mirror, .. } = &mut seen.pairs[0];
+    for view in [primary, mirror] {
+        let View::Lit { server, .. } = view else { panic!() };
+        let mut changed = Server::clone(server);
+        for database in changed.databases.values_mut() {
+            (database.redo_queue_kb, database.redo_rate_kb) = (queue, rate);
+        }
+        *server = Arc::new(changed);
+    }
+}
+
+#[test]
+fn a_fail_back_waits_until_the_state_has_lasted() {
+    let desired = fail_back();
+    let drifted = seen("M/4/C", "P/4/C");
+    let first = plan(&desired, &drifted, &Memory::default(), NOW);
+    assert_eq!(reason(&first), Reason::FailBackPending, "{}", first.types[&TY].verdict.message);
+    assert_eq!(first.pace, Pace::At(after(1800)));
+    let early = plan(&desired, &drifted, &first.memory, after(1799));
+    assert!(early.steps.is_empty());
+    assert_eq!(early.memory, first.memory, "waiting writes nothing");
+    let due = plan(&desired, &drifted, &early.memory, after(1800));
+    assert_eq!((due.steps.len(), due.memory.operation.unwrap().cause), (1, Cause::FailBack));
+
+    // Another state, a lost witness, a mirror that has to catch up: the clock starts anew.
+    for (a, b, expected) in [
+        ("M/4/C/9", "P/4/C/9", Reason::FailBackPending),
+        ("M/4/D", "P/4/D", Reason::UnexpectedPrincipal),
+        ("M/4/-", "P/4/-", Reason::UnexpectedPrincipal),
+        ("M/2/C", "P/2/C", Reason::Synchronizing),
+    ] {
+        let shaken = plan(&desired, &seen(a, b), &first.memory, after(1800));
+        assert_eq!((reason(&shaken), shaken.steps.len()), (expected, 0), "{a} {b}");
+        let again = plan(&desired, &drifted, &shaken.memory, after(1801));
+        assert_eq!((reason(&again), again.steps.len()), (Reason::FailBackPending, 0), "{a} {b}");
+    }
+}
+
+#[test]
+fn a_fail_back_waits_for_its_window() {
+    let mut desired = fail_back();
+    desired.policy.fail_back_after = Duration::ZERO;
+    // The epoch was a Thursday.
+    desired.policy.windows = vec![Window::new("0 2 * * FRI", "UTC", Duration::from_secs(3600)).unwrap()];
+    let drifted = seen("M/4/C", "P/4/C");
+    let closed = plan(&desired, &drifted, &Memory::default(), NOW);
+    assert_eq!(reason(&closed), Reason::FailBackPending);
+    let opens = 26 * 3600;
+    assert!(closed.types[&TY].verdict.message.contains("1970-01-02T02:00:00Z"));
+    assert!(plan(&desired, &drifted, &closed.memory, after(opens - 1)).steps.is_empty());
+    assert_eq!(plan(&desired, &drifted, &closed.memory, after(opens)).steps.len(), 1);
+    assert!(plan(&desired, &drifted, &closed.memory, after(opens + 3600)).steps.is_empty(), "closed again");
+    // What the spec asks for acts at once.
+    desired.wishes[0].principal = Side::Primary;
+    assert_eq!(plan(&desired, &drifted, &owed(Side::Primary), NOW).steps.len(), 1);
+}
+
+#[test]
+fn a_long_interruption_is_not_begun() {
+    let mut desired = desired(Side::Mirror);
+    desired.policy.max_interruption = Some(Duration::from_secs(30));
+    let memory = owed(Side::Mirror);
+    for (queue, rate, steps) in [
+        (Some(0), None, 1),
+        (Some(20 * 1024), None, 1),       // 3 s + 20 s at the assumed rate
+        (Some(40 * 1024), None, 0),       // 43 s
+        (Some(40 * 1024), Some(4096), 1), // 13 s at the rate that was seen
+        (None, Some(4096), 0),            // not seen: not known
+    ] {
+        let mut now = seen("P/4/C", "M/4/C");
+        redo(&mut now, queue, rate);
+        let plan = plan(&desired, &now, &memory, NOW);
+        assert_eq!(plan.steps.len(), steps, "{queue:?} {rate:?}: {}", plan.types[&TY].verdict.message);
+        assert_eq!(reason(&plan) == Reason::InterruptionTooLong, steps == 0);
+    }
+}
+
+#[test]
+fn the_breaker_opens_after_failures_and_a_person_closes_it() {
+    let desired = desired(Side::Mirror);
+    let healthy = seen("P/4/C", "M/4/C");
+    let mut memory = owed(Side::Mirror);
+    memory.last.insert(TY, attempt(Outcome::Failed));
+    let with = |memory: &Memory, failures| {
+        let track = Track { seat: Some(Side::Primary), failures, ..Track::default() };
+        Memory {
+            tracks: [(TY, track)].into(),
+            requests: [(TY, Request { principal: Side::Mirror, generation: 2, owed: true })].into(),
+            ..memory.clone()
+        }
+    };
+    // Every failure doubles the pause.
+    assert_eq!(reason(&plan(&desired, &healthy, &with(&memory, 1), after(599))), Reason::MoveFailed);
+    assert_eq!(plan(&desired, &healthy, &with(&memory, 1), after(600)).steps.len(), 1);
+    assert_eq!(reason(&plan(&desired, &healthy, &with(&memory, 2), after(1199))), Reason::MoveFailed);
+    assert_eq!(plan(&desired, &healthy, &with(&memory, 2), after(1200)).steps.len(), 1);
+    let open = plan(&desired, &healthy, &with(&memory, TRIPS), after(1_000_000));
+    assert_eq!((reason(&open), open.steps.len()), (Reason::CircuitOpen, 0));
+
+    let mut approved = desired.clone();
+    approved.wishes[0].approve = open.types[&TY].epoch.clone();
+    assert_eq!(plan(&approved, &healthy, &open.memory, after(1_000_000)).steps.len(), 1);
+    let mut back = desired.clone();
+    back.wishes[0].principal = Side::Primary;
+    let turned = plan(&back, &healthy, &open.memory, after(1_000_000));
+    assert_eq!(turned.memory.tracks[&TY].failures, 0, "a changed principal is a new start");
+}
+
+#[test]
+fn switches_that_nobody_asked_for_open_the_breaker() {
+    let mut desired = fail_back();
+    desired.policy.fail_back_after = Duration::ZERO;
+    let (home, away) = ("P/4/C", "M/4/C");
+    let mut memory = plan(&desired, &seen(home, away), &Memory::default(), NOW).memory;
+    for round in 1..=TRIPS {
+        // The witness moves it away; the fail-back brings it home.
+        let drifted = plan(&desired, &seen(away, home), &memory, after(u64::from(round) * 100));
+        assert_eq!(drifted.memory.tracks[&TY].switches, round);
+        assert_eq!(drifted.steps.is_empty(), round == TRIPS, "{}", drifted.types[&TY].verdict.message);
+        assert_eq!(reason(&drifted) == Reason::CircuitOpen, round == TRIPS);
+        if round == TRIPS {
+            let next_day = plan(&desired, &seen(away, home), &drifted.memory, after(25 * 3600));
+            assert_eq!(next_day.steps.len(), 1, "a quiet day closes it");
+        }
+        memory = drifted.memory;
+        if let Some(operation) = memory.operation.take() {
+            memory.last.insert(TY, Attempt { ended: NOW, cause: operation.cause, ..attempt(Outcome::Succeeded) });
+            memory.tracks.get_mut(&TY).unwrap().seat = Some(Side::Primary);
+        }
+    }
+}
+
+#[test]
+fn the_order_of_turns_can_be_set() {
+    let mut desired = desired(Side::Mirror);
+    let central = Wish { ty: DatabaseType::CentralMgmt, ..desired.wishes[0].clone() };
+    desired.wishes.push(central);
+    desired.policy.order = vec![DatabaseType::CentralMgmt];
+    let mut memory = owed(Side::Mirror);
+    memory.requests.insert(DatabaseType::CentralMgmt, memory.requests[&TY]);
+    let begun = plan(&desired, &seen("P/4/C", "M/4/C"), &memory, NOW);
+    assert_eq!(begun.memory.operation.unwrap().ty, DatabaseType::CentralMgmt);
+}
+
+mod forced {
+    use super::*;
+
+    fn lost() -> Memory {
+        let track = Track { seat: Some(Side::Primary), ..Track::default() };
+        let request = Request { principal: Side::Mirror, generation: 2, owed: true };
+        Memory { tracks: [(TY, track)].into(), requests: [(TY, request)].into(), ..Memory::default() }
+    }
+
+    fn consented(epoch: &str, until: Timestamp) -> Desired {
+        let mut desired = desired(Side::Mirror);
+        desired.wishes[0].force = Some(ForceService { epoch: Epoch::new(epoch), until });
+        desired
+    }
+
+    fn epoch_of(a: &str, b: &str) -> String {
+        let shown = plan(&desired(Side::Mirror), &seen(a, b), &lost(), NOW);
+        shown.types[&TY].epoch.as_ref().map(ToString::to_string).unwrap_or_default()
+    }
+
+    #[test]
+    fn only_the_documented_disaster_with_live_consent() {
+        let hour = after(3600);
+        for (name, a, b, forced) in [
+            ("S11 principal lost, no witness", "dark", "M/1/-", true),
+            ("S11 suspended instead", "dark", "M/0/-", false),
+            ("S12 witness lost too", "dark", "M/1/D", false),
+            ("S13 witness connected", "dark", "M/1/C", false),
+            ("S14 forced already", "dark", "P/0/-", false),
+            ("S20 link cut, witness", "P/1/C", "M/1/C", false),
+            ("S21 link cut, both alive", "P/1/-", "M/1/-", false),
+            ("S22 split brain", "P/1/-", "P/1/-/8", false),
+            ("healthy", "P/4/-", "M/4/-", false),
+        ] {
+            let desired = consented(&epoch_of(a, b), hour);
+            let plan = plan(&desired, &seen(a, b), &lost(), NOW);
+            let acts: Vec<Act> = plan.steps.iter().map(|step| step.act).collect();
+            assert_eq!(acts.contains(&Act::ForceService), forced, "{name}: {}", plan.types[&TY].verdict.message);
+        }
+    }
+
+    #[test]
+    fn consent_is_for_one_state_until_a_time_and_once() {
+        let (a, b) = ("dark", "M/1/-");
+        let epoch = epoch_of(a, b);
+        let decide = |desired: &Desired, memory: &Memory, now| plan(desired, &seen(a, b), memory, now);
+        let hour = after(3600);
+        assert!(decide(&desired(Side::Mirror), &lost(), NOW).steps.is_empty(), "no consent");
+        assert!(decide(&consented("6-0000", hour), &lost(), NOW).steps.is_empty(), "another state");
+        assert!(decide(&consented(&epoch, hour), &lost(), hour).steps.is_empty(), "ended");
+        let mut held = consented(&epoch, hour);
+        held.suspend = Some(Suspend { reason: "patching".to_owned(), until: None });
+        assert!(decide(&held, &lost(), NOW).steps.is_empty(), "suspended");
+        let mut elsewhere = consented(&epoch, hour);
+        elsewhere.wishes[0].principal = Side::Primary;
+        assert!(decide(&elsewhere, &lost(), NOW).steps.is_empty(), "the spec wants the lost seat");
+        assert!(decide(&consented(&epoch, hour), &Memory::default(), NOW).steps.is_empty(), "never seen together");
+
+        let fired = decide(&consented(&epoch, hour), &lost(), NOW);
+        assert_eq!((fired.steps.len(), fired.steps[0].on), (1, Side::Mirror));
+        // It did not happen: the consent is used up all the same.
+        let operation = fired.memory.operation.clone().unwrap();
+        let late = later(operation.deadline, Duration::from_secs(1));
+        let given_up = decide(&consented(&epoch, after(99_999)), &fired.memory, late);
+        assert_eq!(given_up.ended.as_ref().unwrap().outcome, Outcome::Failed);
+        assert!(given_up.steps.is_empty());
+        let again =
+            decide(&consented(&epoch, after(99_999)), &given_up.memory, later(late, Duration::from_secs(60_000)));
+        assert!(again.steps.is_empty(), "{}", again.types[&TY].verdict.message);
+    }
+
+    #[test]
+    fn a_server_that_answers_is_not_gone() {
+        let epoch = epoch_of("dark", "M/1/-");
+        for cause in [Dark::LoginFailed, Dark::TlsFailed, Dark::HostNotFound, Dark::Unresponsive, Dark::SecretNotFound]
+        {
+            let mut seen = seen("dark", "M/1/-");
+            let View::Dark { darkness, .. } = &mut seen.pairs[0].primary else { panic!() };
+            darkness.cause = cause;
+            let plan = plan(&consented(&epoch, after(60)), &seen, &lost(), NOW);
+            assert!(plan.steps.is_empty(), "{cause:?}");
+            assert!(plan.types[&TY].verdict.message.contains("refused"), "{}", plan.types[&TY].verdict.message);
+        }
+    }
+
+    #[test]
+    fn afterwards_a_person_decides_and_nothing_is_resumed() {
+        let epoch = epoch_of("dark", "M/1/-");
+        let desired = consented(&epoch, after(3600));
+        let fired = plan(&desired, &seen("dark", "M/1/-"), &lost(), NOW);
+        let served = plan(&desired, &seen("dark", "P/0/-/8"), &fired.memory, after(5));
+        assert_eq!(served.ended.as_ref().unwrap().outcome, Outcome::Succeeded);
+        assert_eq!(reason(&served), Reason::ServiceForced, "{}", served.types[&TY].verdict.message);
+        let back = plan(&desired, &seen("M/0/-/8", "P/0/-/8"), &served.memory, after(999_999));
+        assert_eq!((reason(&back), back.steps.len()), (Reason::ServiceForced, 0));
+        assert!(back.types[&TY].verdict.message.contains("Decide which data to keep"));
+        let healed = plan(&desired, &seen("M/4/-/8", "P/4/-/8"), &back.memory, after(999_999));
+        assert_eq!(reason(&healed), Reason::Aligned);
+    }
+
+    #[test]
+    fn the_time_budget_is_told() {
+        let first = plan(&desired(Side::Mirror), &seen("dark", "M/1/-"), &lost(), NOW);
+        assert_eq!(first.memory.tracks[&TY].lost, Some(NOW));
+        let message =
+            &plan(&desired(Side::Mirror), &seen("dark", "M/1/-"), &first.memory, after(60)).types[&TY].verdict.message;
+        assert!(message.contains("1970-01-01T00:30:00Z"), "{message}");
+        assert!(message.contains("forceService"), "{message}");
+    }
+}

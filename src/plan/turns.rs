@@ -1,0 +1,84 @@
+//! Whose turn it is: one type at a time, in order, and the journal entry of the move that begins.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::model::{Cause, DatabaseType, Desired, Operation, OperationDatabase, Reason, later};
+use crate::plan::verdict::{Release, Verdict};
+use crate::plan::{Failover, TypePlan};
+
+/// One type at a time, in Lync's order, CentralMgmt last, and only when the one before is synchronized again (R17).
+pub(crate) fn take(
+    types: &mut BTreeMap<DatabaseType, TypePlan>,
+    desired: &Desired,
+    now: Timestamp,
+) -> Option<(Operation, Vec<Failover>)> {
+    let policy = &desired.policy;
+    let standing: Vec<(DatabaseType, Reason)> = types.iter().map(|(ty, plan)| (*ty, plan.verdict.reason)).collect();
+    let blocker = |ty: DatabaseType| {
+        standing.iter().find(|(other, reason)| {
+            *other != ty
+                && match reason {
+                    Reason::Moving
+                    | Reason::Verifying
+                    | Reason::Synchronizing
+                    | Reason::FailoverInProgress
+                    | Reason::Unsettled => true,
+                    Reason::Cooldown | Reason::NotYetObserved => policy.turn(*other) < policy.turn(ty),
+                    _ => false,
+                }
+        })
+    };
+    let mut begun: Option<(Operation, Vec<Failover>)> = None;
+    let mut turns: Vec<(&DatabaseType, &mut TypePlan)> = types.iter_mut().collect();
+    turns.sort_by_key(|(ty, _)| policy.turn(**ty));
+    for (ty, plan) in turns {
+        let Release::Ready(cause) = plan.verdict.release else { continue };
+        let before = match (&begun, blocker(*ty).filter(|(_, reason)| *reason != Reason::Moving)) {
+            (Some((operation, _)), _) => Some((operation.ty, "moving")),
+            (None, Some((other, _))) => Some((*other, "not settled yet")),
+            (None, None) => None,
+        };
+        if let Some((other, state)) = before {
+            plan.verdict = Verdict::waiting(
+                Reason::WaitingForTurn,
+                format!(
+                    "{ty} moves to the {} after {other}, which is {state}: one type at a time",
+                    plan.wish.principal.word()
+                ),
+            );
+            continue;
+        }
+        if plan.next.is_empty() {
+            let message = format!("{ty}: the servers changed while they were looked at; they are looked at again");
+            plan.verdict = Verdict::waiting(Reason::Unsettled, message);
+            continue;
+        }
+        begun = Some((begin(desired, plan, cause, now), plan.next.clone()));
+    }
+    begun
+}
+
+fn begin(desired: &Desired, plan: &TypePlan, cause: Cause, now: Timestamp) -> Operation {
+    Operation {
+        ty: plan.wish.ty,
+        from: plan.wish.principal.other(),
+        to: plan.wish.principal,
+        cause,
+        generation: desired.generation,
+        started: now,
+        attempted: now,
+        deadline: later(now, desired.policy.switch_deadline),
+        attempt: 1,
+        databases: plan
+            .next
+            .iter()
+            .map(|step| OperationDatabase {
+                name: step.database.clone(),
+                guid: step.guid,
+                role_sequence: step.role_sequence,
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,73 @@
+//! How fast a mirror redoes its backlog, from two looks ("Redo Bytes/sec" is a running sum).
+
+use std::time::Duration;
+
+use crate::model::Server;
+
+/// Closer looks tell more about the clock than about the server.
+const APART: Duration = Duration::from_millis(500);
+
+/// Fills in `redo_rate_kb`. Only a queue that was not empty at both looks shows the capacity; without one, the rate
+/// that was seen before still stands.
+pub fn fill(server: &mut Server, before: &Server, elapsed: Duration) {
+    for (name, database) in &mut server.databases {
+        let Some(old) = before.databases.get(name) else { continue };
+        database.redo_rate_kb = old.redo_rate_kb;
+        let busy = |queue: Option<i64>| queue.is_some_and(|kb| kb > 0);
+        if !busy(old.redo_queue_kb) || !busy(database.redo_queue_kb) || elapsed < APART {
+            continue;
+        }
+        let redone = database.redone_bytes.zip(old.redone_bytes).map_or(0, |(now, then)| now.saturating_sub(then));
+        let millis = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
+        let rate = redone.saturating_mul(1000) / 1024 / millis;
+        if rate > 0 {
+            database.redo_rate_kb = Some(rate);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::model::{Database, DatabaseName, DatabaseState};
+
+    fn server(queue: i64, redone: i64, rate: Option<i64>) -> Server {
+        let database = Database {
+            state: DatabaseState::Restoring,
+            mirroring: None,
+            redo_queue_kb: Some(queue),
+            send_queue_kb: None,
+            redone_bytes: Some(redone),
+            redo_rate_kb: rate,
+        };
+        Server {
+            name: "SQL-B".into(),
+            version: "11.0".into(),
+            edition: String::new(),
+            login: "lync".into(),
+            sysadmin: true,
+            view_server_state: true,
+            view_any_database: true,
+            endpoint: None,
+            databases: BTreeMap::from([(DatabaseName::new("rtcxds"), database)]),
+            witnessed: Vec::new(),
+        }
+    }
+
+    fn rate(before: &Server, mut now: Server, millis: u64) -> Option<i64> {
+        fill(&mut now, before, Duration::from_millis(millis));
+        now.databases[&DatabaseName::new("rtcxds")].redo_rate_kb
+    }
+
+    #[test]
+    fn only_a_backlog_shows_how_fast_redo_is() {
+        let second = 4 * 1024 * 1024;
+        assert_eq!(rate(&server(9000, 0, None), server(5000, second, None), 1000), Some(4096));
+        assert_eq!(rate(&server(0, 0, None), server(5000, second, None), 1000), None, "it was idle for a part");
+        assert_eq!(rate(&server(9000, 0, Some(7)), server(0, second, None), 1000), Some(7), "what was seen stands");
+        assert_eq!(rate(&server(9000, second, Some(7)), server(9000, 0, None), 1000), Some(7), "restarted");
+        assert_eq!(rate(&server(9000, 0, None), server(5000, second, None), 100), None, "too close");
+    }
+}
