@@ -29,6 +29,13 @@ async fn a_changed_principal_moves_the_databases_and_central_management_is_last(
     assert_eq!(history[0]["type"], "CentralMgmt");
     assert_eq!((&history[1]["outcome"], &history[1]["cause"]), (&json!("Succeeded"), &json!("Intent")));
     assert!(status["operation"].is_null());
+    assert_eq!(history[1]["requestedBy"], "kubectl-client-side-apply");
+    assert_eq!(history[1]["why"], "generation 2 of the spec wants User on the mirror");
+    let rtcxds = &history[1]["databases"][0];
+    assert_eq!(rtcxds["statement"], "ALTER DATABASE [rtcxds] SET PARTNER FAILOVER");
+    assert_eq!(rtcxds["answer"], "done");
+    assert_eq!(rtcxds["before"], "primary Principal Synchronized #1, mirror Mirror Synchronized #1");
+    assert!(rtcxds["after"].as_str().unwrap().starts_with("primary Mirror Synchroniz"), "{rtcxds}");
 
     let printed = stage.cluster.kubectl(&["get", "lpm", "-n", "moves"]);
     for header in ["READY", "REASON", "PRINCIPALS", "SUSPENDED", "AGE"] {
@@ -85,13 +92,37 @@ async fn two_resources_for_one_pool_both_stop_and_recover() {
     let _operator = Operator::start(stage.cluster, "rivals", "1s");
     stage.cluster.apply(&stage.pool("one", types("Primary", "Primary")));
     stage.until_ready("one", "True", "Aligned");
-    stage.cluster.apply(&stage.pool("two", types("Mirror", "Mirror")));
+    // The same servers by other names and in the other seats: what they say of themselves is compared.
+    let mut two = stage.pool("two", types("Mirror", "Mirror"));
+    let by_instance = |id: &str| json!({"host": stage.server(id)["host"], "instance": "RTC"});
+    two["spec"]["sql"]["primary"] = by_instance("b");
+    two["spec"]["sql"]["mirror"] = by_instance("a");
+    stage.cluster.apply(&two);
     stage.until_ready("two", "False", "Conflict");
     let status = stage.until_ready("one", "False", "Conflict");
     assert!(status.to_string().contains("rivals/two"), "{status}");
     stage.cluster.kubectl(&["delete", "lpm", "two", "-n", "rivals"]);
     stage.until_ready("one", "True", "Aligned");
     assert_eq!(stage.failovers(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_central_management_store_is_no_conflict_and_told_once() {
+    let stage = Stage::set("central", true).await;
+    let _operator = Operator::start(stage.cluster, "central", "1s");
+    stage.cluster.apply(&stage.pool("one", types("Primary", "Primary")));
+    let mut two = stage.pool("two", json!([{"type": "CentralMgmt", "principal": "Primary", "databases": ["rtcxds"]}]));
+    two["spec"]["sql"]["primary"] = stage.server("c");
+    two["spec"]["sql"]["mirror"] = stage.server("d");
+    stage.cluster.apply(&two);
+    stage.until_ready("one", "True", "Aligned");
+    stage.until_ready("two", "True", "Aligned");
+    let events = || stage.cluster.get_json(&["events", "-n", "central", "--field-selector=reason=SecondCentralMgmt"]);
+    until("each is told of the other", || {
+        let items = events()?["items"].as_array().cloned().unwrap_or_default();
+        let about: Vec<&str> = items.iter().filter_map(|event| event["involvedObject"]["name"].as_str()).collect();
+        if about.len() == 2 && about.contains(&"one") { Ok(()) } else { Err(format!("{about:?}")) }
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]

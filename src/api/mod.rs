@@ -1,5 +1,6 @@
 //! The contract with humans: what they write, what they are told. The only room that builds conditions.
 
+mod askers;
 mod condition;
 mod duration;
 mod parse;
@@ -16,6 +17,7 @@ pub use spec::{
     LyncPoolMirrorSpec, MaintenanceWindow, PolicySpec, SecretRef, SqlServer, SqlStore, SuspendSpec, TlsMode, TlsSpec,
 };
 pub use status::{
-    DatabaseStatus, DatabaseTypeStatus, HistoryEntry, LastMoveStatus, LyncPoolMirrorStatus, ObservedPrincipal,
-    OperationDatabaseStatus, OperationStatus, PlannedStep, RequestStatus, ServerStatus, SteadyStatus, TrackStatus,
+    DatabaseStatus, DatabaseTypeStatus, HistoryDatabase, HistoryEntry, LastMoveStatus, LyncPoolMirrorStatus,
+    ObservedPrincipal, OperationDatabaseStatus, OperationStatus, PlannedStep, RequestStatus, ServerStatus,
+    SteadyStatus, TrackStatus,
 };

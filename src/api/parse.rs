@@ -1,5 +1,6 @@
 //! From what was written to what is wanted: the only place where a spec is refused that the API server let through.
 
+use crate::api::askers::askers;
 use crate::api::{LyncPoolMirror, PolicySpec, SqlServer, SqlStore};
 use crate::model::{DatabaseName, Desired, Epoch, ForceService, Policy, Suspend, Window, Wish};
 
@@ -80,6 +81,7 @@ pub fn parse(resource: &LyncPoolMirror) -> Result<Asked, SpecError> {
             ));
         }
         let approve = item.approve.as_ref().map(|approve| Epoch::new(approve.epoch.clone()));
+        let asked_by = askers(resource.metadata.managed_fields.as_deref().unwrap_or_default(), item.type_);
         let force = match &item.force_service {
             Some(consent) if !consent.accept_data_loss => {
                 return Err(wrong(
@@ -90,7 +92,7 @@ pub fn parse(resource: &LyncPoolMirror) -> Result<Asked, SpecError> {
             Some(consent) => Some(ForceService { epoch: Epoch::new(consent.epoch.clone()), until: consent.until }),
             None => None,
         };
-        wishes.push(Wish { ty: item.type_, principal: item.principal, databases, store, approve, force });
+        wishes.push(Wish { ty: item.type_, principal: item.principal, databases, store, approve, force, asked_by });
     }
     wishes.sort_by_key(|wish| wish.ty);
     let suspend = spec.suspend.as_ref().map(|suspend| Suspend { reason: suspend.reason.clone(), until: suspend.until });

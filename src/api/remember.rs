@@ -77,6 +77,7 @@ fn operation(status: &OperationStatus) -> Option<Operation> {
                 name: DatabaseName::new(&database.name),
                 guid: database.guid.parse().ok()?,
                 role_sequence: database.role_sequence,
+                before: database.before.clone(),
             })
         })
         .collect();
@@ -86,6 +87,7 @@ fn operation(status: &OperationStatus) -> Option<Operation> {
         to: status.to,
         cause: status.cause,
         generation: status.generation,
+        asked_by: status.requested_by.clone(),
         started: status.started_at.0,
         attempted: status.attempted_at.0,
         deadline: status.deadline.0,
@@ -102,6 +104,7 @@ pub fn operation_status(operation: &Operation) -> OperationStatus {
         to: operation.to,
         cause: operation.cause,
         generation: operation.generation,
+        requested_by: operation.asked_by.clone(),
         started_at: Time(operation.started),
         attempted_at: Time(operation.attempted),
         deadline: Time(operation.deadline),
@@ -113,7 +116,89 @@ pub fn operation_status(operation: &Operation) -> OperationStatus {
                 name: database.name.to_string(),
                 guid: database.guid.to_string(),
                 role_sequence: database.role_sequence,
+                before: database.before.clone(),
             })
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{DatabaseTypeStatus, LastMoveStatus, ObservedPrincipal, RequestStatus};
+    use crate::model::{DatabaseType, Guid, Outcome, Side};
+
+    /// Through the API server and back: what was written is what is remembered, to the second.
+    #[test]
+    fn a_memory_survives_its_way_through_kubernetes() {
+        let at = |second| jiff::Timestamp::from_second(second).unwrap();
+        let operation = Operation {
+            ty: DatabaseType::User,
+            from: Side::Primary,
+            to: Side::Mirror,
+            cause: Cause::ForcedService,
+            generation: 3,
+            asked_by: Some("argocd".to_owned()),
+            started: at(1_795_000_000),
+            attempted: at(1_795_000_007),
+            deadline: at(1_795_000_300),
+            attempt: 2,
+            databases: vec![OperationDatabase {
+                name: DatabaseName::new("rtcxds"),
+                guid: Guid([7; 16]),
+                role_sequence: 5,
+                before: "primary not seen".to_owned(),
+            }],
+        };
+        let track = Track {
+            seat: Some(Side::Mirror),
+            failures: 2,
+            switches: 1,
+            switched: Some(at(1_794_000_000)),
+            steady: Some(Steady { epoch: Epoch::new("5-abcd"), since: at(1_794_000_001) }),
+            lost: Some(at(1_794_000_002)),
+            consumed: Some(Epoch::new("4-abcd")),
+        };
+        let last = Attempt {
+            ended: at(1_793_000_000),
+            cause: Cause::FailBack,
+            outcome: Outcome::Partial,
+            detail: Some("why".to_owned()),
+        };
+        let request = Request { principal: Side::Mirror, generation: 3, owed: true };
+        let ty = operation.ty;
+        let memory = Memory {
+            requests: [(ty, request)].into(),
+            operation: Some(operation.clone()),
+            last: [(ty, last.clone())].into(),
+            tracks: [(ty, track.clone())].into(),
+        };
+        let status = LyncPoolMirrorStatus {
+            operation: Some(operation_status(&operation)),
+            database_types: vec![DatabaseTypeStatus {
+                type_: ty,
+                desired: Side::Mirror,
+                observed: ObservedPrincipal::Unknown,
+                reason: String::new(),
+                message: String::new(),
+                epoch: None,
+                request: Some(RequestStatus {
+                    principal: request.principal,
+                    generation: request.generation,
+                    owed: request.owed,
+                }),
+                last_move: Some(LastMoveStatus {
+                    ended_at: Time(last.ended),
+                    cause: Some(last.cause),
+                    outcome: last.outcome,
+                    detail: last.detail,
+                }),
+                track: track_status(&track),
+                databases: Vec::new(),
+            }],
+            ..LyncPoolMirrorStatus::default()
+        };
+        let written = serde_json::to_string(&status).unwrap();
+        assert_eq!(remember(Some(&serde_json::from_str(&written).unwrap())), memory);
     }
 }

@@ -220,6 +220,9 @@ pub struct OperationStatus {
     pub to: Side,
     pub cause: Cause,
     pub generation: i64,
+    /// Who changed the spec, as the API server knows them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_by: Option<String>,
     pub started_at: Time,
     pub attempted_at: Time,
     pub deadline: Time,
@@ -235,6 +238,9 @@ pub struct OperationDatabaseStatus {
     pub guid: String,
     /// Before the move. A higher one afterwards proves that the roles switched.
     pub role_sequence: i32,
+    /// What both partners showed before the move.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub before: String,
 }
 
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
@@ -247,9 +253,15 @@ pub struct HistoryEntry {
     pub cause: Cause,
     pub outcome: Outcome,
     pub generation: i64,
+    /// Who changed the spec, as the API server knows them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_by: Option<String>,
+    /// Why it was made, and why then.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
     pub started_at: Time,
     pub ended_at: Time,
-    pub databases: Vec<String>,
+    pub databases: Vec<HistoryDatabase>,
     #[schemars(with = "i32")]
     pub attempts: u32,
     /// Milliseconds from the decision to open connections, when this process made the move.
@@ -263,4 +275,18 @@ pub struct HistoryEntry {
     pub verify_millis: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+}
+
+/// What was sent for one database, what came back, and what both partners showed before and after.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryDatabase {
+    pub name: String,
+    /// The statement; it was sent inside a batch that checks role, state, guid and role sequence first.
+    pub statement: String,
+    /// What came back to this process. Absent when the operator was restarted in between.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
+    pub before: String,
+    pub after: String,
 }

@@ -31,6 +31,19 @@ impl Context {
             info!(resource = key(name), reason = reason.name(), note, "announced");
             self.tell(name, reason, action, note).await;
         }
+        self.hint(name).await;
+    }
+
+    /// Two Central Management stores are legal (paired pools hold a backup), and worth a second look, once.
+    async fn hint(&self, name: &Ref) {
+        let (who, existing) = (key(name), self.existing());
+        let others = self.claims.other_stores(&who, |other| existing.contains(other)).join(", ");
+        if !others.is_empty() && self.first_time(format!("{who} and {others}")) {
+            let note = format!(
+                "CentralMgmt is also managed on other servers, by {others}: right for paired pools, where one of them is the backup; otherwise one of the resources names the wrong servers"
+            );
+            self.tell(name, Reason::SecondCentralMgmt, "Compare".to_owned(), note).await;
+        }
     }
 
     pub async fn complain(&self, name: &Ref, problem: &str) {

@@ -77,6 +77,26 @@ impl Claims {
     }
 }
 
+/// A type that one topology has once, and paired pools twice: a hint, not a conflict (design rule 7).
+const ONCE: DatabaseType = DatabaseType::CentralMgmt;
+
+impl Claims {
+    /// The resources that manage a Central Management store on other servers than `who`. Empty unless `who` manages one.
+    pub fn other_stores(&self, who: &str, alive: impl Fn(&str) -> bool) -> Vec<String> {
+        let all = self.lock();
+        let Some(own) = all.get(who).and_then(|claims| claims.iter().find(|claim| claim.ty == ONCE)) else {
+            return Vec::new();
+        };
+        let elsewhere = |claim: &Claim| claim.ty == ONCE && !claim.pairs.iter().any(|pair| own.pairs.contains(pair));
+        let others: BTreeSet<String> = all
+            .iter()
+            .filter(|(other, claims)| *other != who && alive(other) && claims.iter().any(elsewhere))
+            .map(|(other, _)| other.clone())
+            .collect();
+        others.into_iter().collect()
+    }
+}
+
 /// Every name under which the pair of a store may be compared.
 fn names(asked: &Asked, pairs: &[Pair], store: usize) -> Vec<PairName> {
     let spelled = asked

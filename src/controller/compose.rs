@@ -9,9 +9,9 @@ use crate::api::{
     Asked, DatabaseStatus, DatabaseTypeStatus, HistoryEntry, LastMoveStatus, LyncPoolMirrorStatus, ObservedPrincipal,
     PlannedStep, RequestStatus, ServerStatus, operation_status, track_status,
 };
-use crate::controller::conditions;
+use crate::controller::{conditions, history};
 use crate::model::{DatabaseName, DatabaseType, Observation, Pair, Reason, Role, Side, View};
-use crate::plan::{Act, Ended, Finding, Observed, Plan, TypePlan, coarse, dark_reason, next_window, predict, words};
+use crate::plan::{Act, Finding, Observed, Plan, TypePlan, coarse, dark_reason, next_window, predict, words};
 use crate::sql;
 
 /// Phase timings of a move that this process made, in milliseconds.
@@ -35,7 +35,8 @@ pub fn compose(
 ) -> LyncPoolMirrorStatus {
     let generation = asked.desired.generation;
     let old_conditions = before.map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let mut history: Vec<HistoryEntry> = plan.ended.iter().map(|ended| history_entry(ended, timings, now)).collect();
+    let mut history: Vec<HistoryEntry> =
+        plan.ended.iter().map(|ended| history::entry(ended, seen, plan, timings, now)).collect();
     history.extend(before.into_iter().flat_map(|status| status.history.iter().cloned()));
     history.truncate(HISTORY);
     LyncPoolMirrorStatus {
@@ -197,7 +198,7 @@ fn planned(plan: &Plan, seen: &Observation) -> Vec<PlannedStep> {
             of.next.iter().map(|step| PlannedStep {
                 type_: *ty,
                 database: step.database.to_string(),
-                statement: sql::statement(step),
+                statement: sql::statement(step.act, &step.database),
                 server: step.server.clone(),
                 seat: step.on,
                 why: of.verdict.reason.name().to_owned(),
@@ -216,24 +217,4 @@ fn planned(plan: &Plan, seen: &Observation) -> Vec<PlannedStep> {
 fn next_maintenance_window(asked: &Asked, plan: &Plan, now: Timestamp) -> Option<Time> {
     plan.types.values().find(|of| of.verdict.reason == Reason::FailBackPending)?;
     next_window(&asked.desired.policy.windows, now).map(|(at, _)| Time(at))
-}
-
-fn history_entry(ended: &Ended, timings: Timings, now: Timestamp) -> HistoryEntry {
-    let operation = &ended.operation;
-    HistoryEntry {
-        type_: operation.ty,
-        from: operation.from,
-        to: operation.to,
-        cause: operation.cause,
-        outcome: ended.outcome,
-        generation: operation.generation,
-        started_at: Time(operation.started),
-        ended_at: Time(now),
-        databases: operation.databases.iter().map(|database| database.name.to_string()).collect(),
-        attempts: operation.attempt,
-        connect_millis: timings.connect,
-        statement_millis: timings.statement,
-        verify_millis: timings.verify,
-        detail: ended.detail.clone(),
-    }
 }

@@ -38,6 +38,8 @@ pub struct Context {
     watches: Mutex<HashMap<Ref, Vec<Arc<Watch>>>>,
     stores: Mutex<Vec<Store<Guarded>>>,
     counted: Mutex<crate::sql::Counters>,
+    /// What was said once and need not be said again by this process.
+    said: Mutex<HashSet<String>>,
 }
 
 impl Context {
@@ -63,6 +65,7 @@ impl Context {
             watches: Mutex::default(),
             stores: Mutex::default(),
             counted: Mutex::default(),
+            said: Mutex::default(),
         };
         (context, woken)
     }
@@ -109,6 +112,11 @@ impl Context {
     /// The instances that a resource needs from now on; those that nobody needs any more are no longer looked at.
     pub fn watch(&self, resource: &Ref, watches: Vec<Arc<Watch>>) {
         lock(&self.watches).insert(resource.clone(), watches);
+    }
+
+    /// True the first time.
+    pub fn first_time(&self, saying: String) -> bool {
+        lock(&self.said).insert(saying)
     }
 
     /// Whatever is kept of a resource that is gone.

@@ -9,20 +9,21 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::controller::compose::Timings;
-use crate::model::{Answer, DatabaseName, Flight, Operation};
+use crate::model::{Answer, DatabaseName, DatabaseType, Flight, Operation};
 use crate::plan::Failover;
 
 /// One attempt of one operation: an answer to another attempt says nothing about this one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Ticket {
     pub uid: String,
+    pub ty: DatabaseType,
     pub started: Timestamp,
     pub attempt: u32,
 }
 
 impl Ticket {
     pub fn of(uid: &str, operation: &Operation) -> Self {
-        Self { uid: uid.to_owned(), started: operation.started, attempt: operation.attempt }
+        Self { uid: uid.to_owned(), ty: operation.ty, started: operation.started, attempt: operation.attempt }
     }
 }
 

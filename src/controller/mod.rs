@@ -8,6 +8,7 @@ mod context;
 mod credentials;
 mod error;
 mod flights;
+mod history;
 mod observe;
 mod perform;
 mod publish;

@@ -39,11 +39,11 @@ async fn pass(mirror: &LyncPoolMirror, name: &Ref, ctx: &Arc<Context>) -> Result
 
     let eyes = ctx.open_eyes(name, &asked).await?;
     let mut seen = ctx.observe(name, &asked, &eyes, &memory, uid, Freshness::Latest).await;
-    let mut plan = plan(&asked.desired, &seen, &memory, Timestamp::now());
+    let mut plan = plan(&asked.desired, &seen, &memory, now());
     if is_delicate(&plan, &seen) {
         // A move, its journal and its end rest on looks of this very pass (design rule 1).
         seen = ctx.observe(name, &asked, &eyes, &memory, uid, Freshness::Now).await;
-        plan = crate::plan::plan(&asked.desired, &seen, &memory, Timestamp::now());
+        plan = crate::plan::plan(&asked.desired, &seen, &memory, now());
     }
     if !plan.steps.is_empty() && !ctx.all_claims_known() {
         return Ok(Action::requeue(Duration::from_millis(100)));
@@ -53,6 +53,12 @@ async fn pass(mirror: &LyncPoolMirror, name: &Ref, ctx: &Arc<Context>) -> Result
     ctx.perform(name, uid, &asked, &eyes, &plan);
     ctx.announce(name, mirror, &written, &seen, &plan).await;
     Ok(again(&plan, &seen))
+}
+
+/// To the second, as Kubernetes writes times: a journal that was read back must be the journal that was written.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
 /// Only Kubernetes ends up here; a sick SQL Server is an observation.

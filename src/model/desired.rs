@@ -31,6 +31,16 @@ pub struct Wish {
     pub approve: Option<Epoch>,
     /// Consent to lose data, once.
     pub force: Option<ForceService>,
+    /// Who wrote the fields that a move rests on, as the API server knows them.
+    pub asked_by: Askers,
+}
+
+/// Field managers of one database type of the spec ("Server-Side Apply", field management).
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Askers {
+    pub principal: Option<String>,
+    pub approve: Option<String>,
+    pub force: Option<String>,
 }
 
 /// Consent to `FORCE_SERVICE_ALLOW_DATA_LOSS` (R1): for one state of the type, for a while.

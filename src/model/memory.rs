@@ -76,6 +76,8 @@ pub struct Operation {
     pub to: Side,
     pub cause: Cause,
     pub generation: i64,
+    /// Who asked for it, if the API server knows.
+    pub asked_by: Option<String>,
     pub started: Timestamp,
     pub deadline: Timestamp,
     /// When the current attempt was decided.
@@ -91,6 +93,8 @@ pub struct OperationDatabase {
     pub name: DatabaseName,
     pub guid: Guid,
     pub role_sequence: i32,
+    /// What both partners showed, for a person.
+    pub before: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display)]

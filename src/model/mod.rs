@@ -10,7 +10,7 @@ mod side;
 mod window;
 
 pub use database::{DatabaseName, DatabaseType};
-pub use desired::{Desired, ForceService, Policy, Suspend, UnrequestedSwitch, Wish};
+pub use desired::{Askers, Desired, ForceService, Policy, Suspend, UnrequestedSwitch, Wish};
 pub use memory::{Attempt, Cause, Epoch, Memory, Operation, OperationDatabase, Outcome, Request, Steady, Track};
 pub use observation::{
     Answer, Dark, Darkness, Database, DatabaseState, Endpoint, Flight, Guid, Mirroring, MirroringState, Observation,

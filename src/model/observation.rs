@@ -32,6 +32,20 @@ impl Pair {
             Side::Mirror => &self.mirror,
         }
     }
+
+    /// What both partners show of a database, in one line: `primary Principal Synchronized, mirror Mirror Synchronized`.
+    pub fn words(&self, name: &DatabaseName) -> String {
+        let words = Side::BOTH.map(|side| {
+            let row =
+                self.view(side).lit().map(|server| server.databases.get(name).and_then(|of| of.mirroring.as_ref()));
+            match row {
+                None => format!("{} not seen", side.word()),
+                Some(None) => format!("{} without a session", side.word()),
+                Some(Some(row)) => format!("{} {} {} #{}", side.word(), row.role, row.state, row.role_sequence),
+            }
+        });
+        words.join(", ")
+    }
 }
 
 /// A server, as it was seen; or why it was not. `address` is how the spec names it.

@@ -67,6 +67,7 @@ pub enum Reason {
     MoveRetried,
     MoveSucceeded,
     MoveSuperseded,
+    SecondCentralMgmt,
     WitnessDisconnected,
     WitnessUnreachable,
     QuorumHealthy,
@@ -103,7 +104,7 @@ impl Reason {
             | EndpointStopped | PermissionMissing | SecretNotFound | SecretKeyMissing | CaBundleNotFound
             | CaBundleInvalid | HostNotFound | InstanceNotFound | ConnectionRefused | ConnectionTimedOut
             | ConnectionLost | TlsFailed | LoginFailed | QueryFailed | ProtocolError | MoveSuperseded
-            | WitnessDisconnected | WitnessUnreachable | RunningExposed => Weight::Stuck,
+            | SecondCentralMgmt | WitnessDisconnected | WitnessUnreachable | RunningExposed => Weight::Stuck,
         }
     }
 

@@ -142,7 +142,7 @@ pub fn plan(desired: &Desired, seen: &Observation, memory: &Memory, now: Timesta
         );
     }
     if memory.operation.is_none()
-        && let Some((operation, begun)) = turns::take(&mut types, desired, now)
+        && let Some((operation, begun)) = turns::take(&mut types, desired, seen, now)
     {
         if let Some(of) = types.get(&operation.ty) {
             track::begun(&mut memory, &of.wish, operation.cause);

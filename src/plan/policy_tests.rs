@@ -274,3 +274,23 @@ mod forced {
         assert!(message.contains("forceService"), "{message}");
     }
 }
+
+#[test]
+fn a_statement_without_its_answer_is_not_sent_again() {
+    let desired = desired(Side::Mirror);
+    let mut now_seen = seen("P/4/C", "M/4/C");
+    let begun = plan(&desired, &now_seen, &owed(Side::Mirror), NOW);
+    let name = DatabaseName::new("LcsLog");
+    for seconds in [1, 60, 299, 301, 86_400] {
+        now_seen.flights = [(name.clone(), Flight::Sent)].into();
+        let waiting = plan(&desired, &now_seen, &begun.memory, after(seconds));
+        assert!(waiting.steps.is_empty() && waiting.ended.is_none(), "after {seconds} s");
+        assert_eq!(reason(&waiting) == Reason::SwitchOverdue, seconds > 300, "after {seconds} s");
+    }
+    // Refused, and the servers show that nothing happened: a second attempt, after a pause.
+    let refused = Answer::Refused { number: 1404, detail: "busy".to_owned() };
+    now_seen.flights = [(name, Flight::Answered(refused))].into();
+    assert!(plan(&desired, &now_seen, &begun.memory, NOW).steps.is_empty());
+    let again = plan(&desired, &now_seen, &begun.memory, after(1));
+    assert_eq!((again.steps.len(), again.memory.operation.unwrap().attempt), (1, 2));
+}

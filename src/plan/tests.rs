@@ -97,6 +97,7 @@ pub fn desired(want: Side) -> Desired {
             store: 0,
             approve: None,
             force: None,
+            asked_by: Askers::default(),
         }],
         suspend: None,
         policy: Policy::default(),

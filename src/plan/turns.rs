@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::model::{Cause, DatabaseType, Desired, Operation, OperationDatabase, Reason, later};
+use crate::model::{Cause, DatabaseType, Desired, Observation, Operation, OperationDatabase, Reason, later};
 use crate::plan::verdict::{Release, Verdict};
 use crate::plan::{Failover, TypePlan};
 
@@ -12,6 +12,7 @@ use crate::plan::{Failover, TypePlan};
 pub(crate) fn take(
     types: &mut BTreeMap<DatabaseType, TypePlan>,
     desired: &Desired,
+    seen: &Observation,
     now: Timestamp,
 ) -> Option<(Operation, Vec<Failover>)> {
     let policy = &desired.policy;
@@ -55,18 +56,24 @@ pub(crate) fn take(
             plan.verdict = Verdict::waiting(Reason::Unsettled, message);
             continue;
         }
-        begun = Some((begin(desired, plan, cause, now), plan.next.clone()));
+        begun = Some((begin(desired, seen, plan, cause, now), plan.next.clone()));
     }
     begun
 }
 
-fn begin(desired: &Desired, plan: &TypePlan, cause: Cause, now: Timestamp) -> Operation {
+fn begin(desired: &Desired, seen: &Observation, plan: &TypePlan, cause: Cause, now: Timestamp) -> Operation {
     Operation {
         ty: plan.wish.ty,
         from: plan.wish.principal.other(),
         to: plan.wish.principal,
         cause,
         generation: desired.generation,
+        asked_by: match cause {
+            Cause::Intent => plan.wish.asked_by.principal.clone(),
+            Cause::Approved => plan.wish.asked_by.approve.clone(),
+            Cause::ForcedService => plan.wish.asked_by.force.clone(),
+            Cause::FailBack => None,
+        },
         started: now,
         attempted: now,
         deadline: later(now, desired.policy.switch_deadline),
@@ -78,6 +85,7 @@ fn begin(desired: &Desired, plan: &TypePlan, cause: Cause, now: Timestamp) -> Op
                 name: step.database.clone(),
                 guid: step.guid,
                 role_sequence: step.role_sequence,
+                before: seen.pairs.get(plan.wish.store).map(|pair| pair.words(&step.database)).unwrap_or_default(),
             })
             .collect(),
     }

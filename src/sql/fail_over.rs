@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::try_join_all;
 use tiberius::error::Error;
 
-use crate::model::{Answer, Darkness};
+use crate::model::{Answer, Darkness, DatabaseName};
 use crate::plan::{Act, Failover};
 use crate::sql::error::FATAL;
 use crate::sql::session::Failure;
@@ -20,23 +20,23 @@ const GUARD_PREFIX: &str = "lync-mirror guard:";
 const NO_ANSWER_FROM_PARTNER: u32 = 1421;
 
 /// The statement itself, as people read it in the status ("ALTER DATABASE Database Mirroring").
-pub fn statement(step: &Failover) -> String {
-    render(step).unwrap_or_else(|e| format!("-- no statement for {:?}: {e}", step.database.as_str()))
+pub fn statement(act: Act, database: &DatabaseName) -> String {
+    render(act, database).unwrap_or_else(|e| format!("-- no statement for {:?}: {e}", database.as_str()))
 }
 
-fn render(step: &Failover) -> Result<String, Unquotable> {
-    let option = match step.act {
+fn render(act: Act, database: &DatabaseName) -> Result<String, Unquotable> {
+    let option = match act {
         Act::Failover => "FAILOVER",
         Act::ForceService => "FORCE_SERVICE_ALLOW_DATA_LOSS",
     };
-    Ok(format!("ALTER DATABASE {} SET PARTNER {option}", quote::identifier(step.database.as_str())?))
+    Ok(format!("ALTER DATABASE {} SET PARTNER {option}", quote::identifier(database.as_str())?))
 }
 
 /// What is sent: the statement, behind a guard that the server itself evaluates (rule 4 of the design). The statement
 /// is issued only if everything is still as it was when the move was planned.
 pub fn batch(step: &Failover) -> Result<String, Unquotable> {
     let Failover { act, database, on: _, server, partner, guid, role_sequence } = step;
-    let statement = render(step)?;
+    let statement = render(*act, database)?;
     let database = quote::literal(database.as_str())?;
     let server = quote::literal(server)?;
     let partner = quote::literal(partner)?;
@@ -110,7 +110,7 @@ mod tests {
     use tiberius::error::IoErrorKind;
 
     use super::*;
-    use crate::model::{DatabaseName, Guid, Side};
+    use crate::model::{Guid, Side};
 
     fn step(database: &str) -> Failover {
         Failover {
@@ -128,7 +128,10 @@ mod tests {
     fn the_batch_is_rendered_to_the_letter() {
         let golden = include_str!("golden/fail_over.sql");
         assert_eq!(batch(&step("rtcxds")).unwrap(), golden.trim_end());
-        assert_eq!(statement(&step("rtcxds")), "ALTER DATABASE [rtcxds] SET PARTNER FAILOVER");
+        assert_eq!(
+            statement(Act::Failover, &DatabaseName::new("rtcxds")),
+            "ALTER DATABASE [rtcxds] SET PARTNER FAILOVER"
+        );
     }
 
     #[test]
@@ -136,7 +139,10 @@ mod tests {
         let golden = include_str!("golden/force_service.sql");
         let step = Failover { act: Act::ForceService, on: Side::Mirror, ..step("rtcxds") };
         assert_eq!(batch(&step).unwrap(), golden.trim_end());
-        assert_eq!(statement(&step), "ALTER DATABASE [rtcxds] SET PARTNER FORCE_SERVICE_ALLOW_DATA_LOSS");
+        assert_eq!(
+            statement(step.act, &step.database),
+            "ALTER DATABASE [rtcxds] SET PARTNER FORCE_SERVICE_ALLOW_DATA_LOSS"
+        );
     }
 
     #[test]
@@ -156,8 +162,8 @@ mod tests {
         assert_eq!(batch(&step("a\0b")), Err(Unquotable::Nul));
         assert_eq!(batch(&step(&"x".repeat(129))), Err(Unquotable::TooLong));
         assert_eq!(batch(&Failover { partner: String::new(), ..step("rtcxds") }), Err(Unquotable::Empty));
-        assert!(statement(&step(&"x".repeat(129))).starts_with("-- no statement"));
-        assert!(!statement(&step("a\0b")).contains('\0'));
+        assert!(statement(Act::Failover, &DatabaseName::new("x".repeat(129))).starts_with("-- no statement"));
+        assert!(!statement(Act::Failover, &DatabaseName::new("a\0b")).contains('\0'));
     }
 
     #[test]

@@ -1,0 +1,50 @@
+//! Who asked: the managers of the fields that a move rests on, from `metadata.managedFields`.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use serde_json::Value;
+
+use crate::model::{Askers, DatabaseType};
+
+/// The managers of a type's `principal`, `approve` and `forceService`; the newest where several share a field.
+pub fn askers(managed: &[ManagedFieldsEntry], ty: DatabaseType) -> Askers {
+    let key = format!("k:{{\"type\":\"{ty}\"}}");
+    let owner = |field: &str| {
+        let owns = |entry: &&ManagedFieldsEntry| {
+            let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
+            let item = fields.and_then(|all| all.get("f:spec")?.get("f:databaseTypes")?.get(&key));
+            item.is_some_and(|item| item.get(field).is_some_and(Value::is_object))
+        };
+        let newest = managed.iter().filter(owns).max_by_key(|entry| entry.time.as_ref().map(|time| time.0));
+        newest.and_then(|entry| entry.manager.clone())
+    };
+    Askers { principal: owner("f:principal"), approve: owner("f:approve"), force: owner("f:forceService") }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_newest_manager_of_the_field_asked() {
+        let entry = |manager: &str, time: &str, fields: Value| {
+            serde_json::from_value(json!({
+                "manager": manager, "operation": "Apply", "apiVersion": "lyncmirror.io/v1alpha1", "time": time,
+                "fieldsType": "FieldsV1",
+                "fieldsV1": {"f:spec": {"f:databaseTypes": {"k:{\"type\":\"User\"}": fields}}},
+            }))
+            .unwrap()
+        };
+        let managed = [
+            entry("argocd", "2026-11-24T01:00:00Z", json!({".": {}, "f:principal": {}, "f:type": {}})),
+            entry("kubectl-edit", "2026-11-24T02:00:00Z", json!({"f:principal": {}})),
+            entry("kubectl-patch", "2026-11-24T03:00:00Z", json!({"f:approve": {"f:epoch": {}}})),
+        ];
+        let found = askers(&managed, DatabaseType::User);
+        assert_eq!(found.principal.as_deref(), Some("kubectl-edit"));
+        assert_eq!(found.approve.as_deref(), Some("kubectl-patch"));
+        assert_eq!(found.force, None);
+        assert_eq!(askers(&managed, DatabaseType::CentralMgmt), Askers::default());
+    }
+}

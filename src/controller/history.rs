@@ -1,0 +1,80 @@
+//! The entry of the history that tells how a move went: who, why, what was sent, what came back, what it changed. Pure.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::api::{HistoryDatabase, HistoryEntry};
+use crate::controller::compose::Timings;
+use crate::model::{Answer, Cause, Flight, Observation, Operation};
+use crate::plan::{Act, Ended, Plan};
+use crate::sql;
+
+pub fn entry(ended: &Ended, seen: &Observation, plan: &Plan, timings: Timings, now: Timestamp) -> HistoryEntry {
+    let operation = &ended.operation;
+    HistoryEntry {
+        type_: operation.ty,
+        from: operation.from,
+        to: operation.to,
+        cause: operation.cause,
+        outcome: ended.outcome,
+        generation: operation.generation,
+        requested_by: operation.asked_by.clone(),
+        why: why(operation),
+        started_at: Time(operation.started),
+        ended_at: Time(now),
+        databases: databases(operation, seen, plan),
+        attempts: operation.attempt,
+        connect_millis: timings.connect,
+        statement_millis: timings.statement,
+        verify_millis: timings.verify,
+        detail: ended.detail.clone(),
+    }
+}
+
+fn why(operation: &Operation) -> String {
+    let Operation { ty, to, generation, .. } = operation;
+    match operation.cause {
+        Cause::Intent => format!("generation {generation} of the spec wants {ty} on the {}", to.word()),
+        Cause::Approved => {
+            format!("the held move of {ty} to the {} was approved in generation {generation}", to.word())
+        }
+        Cause::FailBack => format!(
+            "policy.unrequestedSwitch: FailBack: {ty} had left the {} without being asked, and every condition held",
+            to.word()
+        ),
+        Cause::ForcedService => format!(
+            "generation {generation} consents to forced service of {ty} on the {}: the principal was lost",
+            to.word()
+        ),
+    }
+}
+
+fn databases(operation: &Operation, seen: &Observation, plan: &Plan) -> Vec<HistoryDatabase> {
+    let pair = plan.types.get(&operation.ty).and_then(|of| seen.pairs.get(of.wish.store));
+    let act = match operation.cause {
+        Cause::ForcedService => Act::ForceService,
+        Cause::Intent | Cause::Approved | Cause::FailBack => Act::Failover,
+    };
+    operation
+        .databases
+        .iter()
+        .map(|database| HistoryDatabase {
+            name: database.name.to_string(),
+            statement: sql::statement(act, &database.name),
+            answer: seen.flights.get(&database.name).map(words),
+            before: database.before.clone(),
+            after: pair.map(|pair| pair.words(&database.name)).unwrap_or_default(),
+        })
+        .collect()
+}
+
+fn words(flight: &Flight) -> String {
+    match flight {
+        Flight::Sent => "no answer yet".to_owned(),
+        Flight::Answered(Answer::Accepted) => "done".to_owned(),
+        Flight::Answered(Answer::GuardRefused { detail }) => format!("refused by the guard: {detail}"),
+        Flight::Answered(Answer::Refused { number, detail }) => format!("error {number}: {detail}"),
+        Flight::Answered(Answer::NotSent { detail }) => format!("not sent: {detail}"),
+        Flight::Answered(Answer::Lost { detail }) => format!("lost: {detail}"),
+    }
+}
