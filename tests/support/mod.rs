@@ -203,6 +203,11 @@ fn own_ip() -> Ipv4Addr {
 
 impl Stage {
     pub async fn set(namespace: &str, witness: bool) -> Stage {
+        Stage::with_databases(namespace, witness, &["rtcxds", "rtcshared", "rtcab", "xds", "lis"]).await
+    }
+
+    /// A pair that mirrors these databases.
+    pub async fn with_databases(namespace: &str, witness: bool, databases: &[&str]) -> Stage {
         let server = |id: &str| {
             json!({
                 "id": id,
@@ -215,7 +220,7 @@ impl Stage {
         };
         let pair = json!({
             "name": "pool01", "primary": "a", "mirror": "b", "witness": if witness { json!("w") } else { Value::Null },
-            "databases": ["rtcxds", "rtcshared", "rtcab", "xds", "lis"],
+            "databases": databases,
             "switchMillis": 400, "timeoutSeconds": 1.0, "resyncMillis": 100,
         });
         // A pair of another pool, for those who take one of its servers for one of theirs.
@@ -300,6 +305,20 @@ impl Stage {
             let log = std::fs::read_to_string(log_path(&self.namespace)).map_err(|error| error.to_string())?;
             if log.contains(words) { Ok(()) } else { Err(format!("{} lines", log.lines().count())) }
         });
+    }
+
+    /// The API server's own journal of this namespace, from a byte on: what was written or read, and by whom. Gives the
+    /// entries and the byte after the last whole one.
+    pub fn audited(&self, from: u64) -> (Vec<Value>, u64) {
+        use std::io::{Read, Seek, SeekFrom};
+        let mut file = std::fs::File::open(self.cluster.dir.join("audit.log")).unwrap();
+        file.seek(SeekFrom::Start(from)).unwrap();
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        let entries = text[..whole].lines().map(|line| serde_json::from_str(line).unwrap());
+        let own = entries.filter(|entry: &Value| entry["objectRef"]["namespace"] == self.namespace.as_str());
+        (own.collect(), from + whole as u64)
     }
 
     /// The failovers that the simulated servers did, as `database>server`.
