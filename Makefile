@@ -1,5 +1,5 @@
 # Verbs for people. `make test` is what CI runs.
-.PHONY: test demo generate lint doc
+.PHONY: test demo bench generate lint doc
 
 # Everything, ring by ring; installs or builds what it needs, or stops with one clear line.
 test:
@@ -8,6 +8,11 @@ test:
 # The whole story on this machine; ONCE=1 plays it without a person.
 demo:
 	@tests/demo
+
+# Figures of the release build: memory, latencies, ratios. See docs/benchmarks.md.
+bench:
+	cargo build --release --locked --bin lync-mirror
+	LYNC_MIRROR_BINARY=$(CURDIR)/target/release/lync-mirror cargo test --locked --test bench
 
 lint:
 	cargo fmt --all --check

@@ -40,7 +40,7 @@ async fn fifty_resources_at_rest_cost_one_batch_per_instance_and_no_write() {
     let (_, calm) = stage.audited(0);
     let since = stage.sim.journal(0).last().map_or(0, |entry| entry.seq);
     let looks = |server: &str| {
-        let all = stage.sim.journal(since + 1).into_iter();
+        let all = stage.sim.journal(since).into_iter();
         all.filter(|entry| entry.server == server).collect::<Vec<_>>()
     };
     until("enough looks were made", || {

@@ -265,7 +265,8 @@ pub struct PolicySpec {
 #[x_kube(validation = Rule::new("duration(self.duration) >= duration('1m')").message("duration must be at least 1m"))]
 pub struct MaintenanceWindow {
     /// When the window opens: five fields of cron (minute hour day month weekday), e.g. `0 2 * * SAT`.
-    #[schemars(length(min = 9, max = 100), regex(pattern = r"^\S+ +\S+ +\S+ +\S+ +\S+$"))]
+    #[schemars(length(min = 1, max = 100))]
+    #[x_kube(validation = Rule::new("self.matches('^[^ ]+( +[^ ]+){4}$')").message("schedule needs the five fields of cron: minute hour day month weekday, e.g. 0 2 * * SAT"))]
     pub schedule: String,
     /// How long it stays open, e.g. `4h`.
     pub duration: Span,

@@ -144,11 +144,22 @@ fn log_path(namespace: &str) -> PathBuf {
 /// The operator as a process; killed when dropped.
 pub struct Operator {
     child: Child,
+    namespace: String,
+}
+
+/// The program under test; the benches set it to the release build.
+fn program() -> std::ffi::OsString {
+    std::env::var_os("LYNC_MIRROR_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_lync-mirror").into())
 }
 
 impl Operator {
     pub fn start(cluster: &Cluster, namespace: &str, interval: &str) -> Operator {
-        let child = Command::new(env!("CARGO_BIN_EXE_lync-mirror"))
+        Operator::start_as(cluster, namespace, interval, namespace)
+    }
+
+    /// A replica: of several in one namespace each has its own name.
+    pub fn start_as(cluster: &Cluster, namespace: &str, interval: &str, replica: &str) -> Operator {
+        let child = Command::new(program())
             .args(["run", "--listen", "127.0.0.1:0", "--look-interval", interval, "--namespace-scope", namespace])
             .args([
                 "--lease-name",
@@ -156,7 +167,7 @@ impl Operator {
                 "--lease-namespace",
                 namespace,
                 "--identity",
-                namespace,
+                replica,
             ])
             .args(["--log-filter", "lync_mirror=debug,info"])
             .env("KUBECONFIG", cluster.identity(namespace))
@@ -164,7 +175,20 @@ impl Operator {
             .stderr(std::fs::OpenOptions::new().create(true).append(true).open(log_path(namespace)).unwrap())
             .spawn()
             .unwrap();
-        Operator { child }
+        Operator { child, namespace: namespace.to_owned() }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where /livez, /readyz and /metrics of the newest replica are, from its own log.
+    pub fn address(&self) -> String {
+        until("the operator tells where it listens", || {
+            let log = std::fs::read_to_string(log_path(&self.namespace)).map_err(|error| error.to_string())?;
+            let after = log.rsplit_once("listen=").ok_or("no listen= in the log")?.1;
+            Ok(after.split_whitespace().next().unwrap_or_default().to_owned())
+        })
     }
 
     /// SIGKILL: no goodbye.

@@ -1,0 +1,215 @@
+//! `make bench`: what the release build costs and how fast it is, on the real API server and the simulated pair. It
+//! prints figures; it fails when something cannot be measured or a ratio or count is off, never on a noisy clock.
+#![allow(clippy::unwrap_used, reason = "a bench may fail")]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use support::{Operator, Stage, condition, types, until};
+
+const MOVES: usize = 60;
+const RESOURCES: usize = 100;
+/// How long the simulated servers take to switch in the bench of the overhead.
+const SWITCH: i64 = 400;
+
+struct Line {
+    what: &'static str,
+    figure: String,
+    goal: &'static str,
+    within: bool,
+}
+
+#[tokio::main]
+async fn main() {
+    println!("measuring {}", std::env::var("LYNC_MIRROR_BINARY").unwrap_or_else(|_| "the debug build".to_owned()));
+    let mut lines = vec![size()];
+    lines.extend(memory().await);
+    lines.extend(start().await);
+    lines.extend(moves().await);
+    lines.push(ratio().await);
+    lines.push(hand_over().await);
+    println!("\n{:<52} {:>34}  {:<14} ", "what", "figure", "goal");
+    for Line { what, figure, goal, within } in &lines {
+        println!("{what:<52} {figure:>34}  {goal:<14} {}", if *within { "ok" } else { "OVER" });
+    }
+}
+
+fn size() -> Line {
+    let path = std::env::var("LYNC_MIRROR_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_lync-mirror").to_owned());
+    let bytes = std::fs::metadata(path).unwrap().len();
+    Line { what: "binary", figure: format!("{:.1} MB", bytes as f64 / 1e6), goal: "-", within: true }
+}
+
+/// Resident and peak, in MB, as the kernel tells them.
+fn resident(operator: &Operator) -> (f64, f64) {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", operator.pid())).unwrap();
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().trim_end_matches(" kB").trim().parse::<f64>().unwrap() / 1024.0
+    };
+    (field("VmRSS:"), field("VmHWM:"))
+}
+
+fn until_all_ready(stage: &Stage, wanted: usize) {
+    until("all are Ready", || {
+        let all = stage.cluster.get_json(&["lpm", "-n", &stage.namespace])?;
+        let ready = |item: &&Value| condition(&item["status"], "Ready").is_some_and(|ready| ready["status"] == "True");
+        let count = all["items"].as_array().map_or(0, |items| items.iter().filter(ready).count());
+        if count == wanted { Ok(()) } else { Err(format!("{count} of {wanted}")) }
+    });
+}
+
+async fn memory() -> Vec<Line> {
+    let names: Vec<String> = (0..RESOURCES).map(|index| format!("db{index:03}")).collect();
+    let databases: Vec<&str> = names.iter().map(String::as_str).collect();
+    let stage = Stage::with_databases("memory", true, &databases).await;
+    let operator = Operator::start(stage.cluster, "memory", "1s");
+    let pool =
+        |name: &String| stage.pool(name, json!([{"type": "Archiving", "principal": "Primary", "databases": [name]}]));
+    let mut lines = Vec::new();
+    for (count, what) in [(1, "resident with 1 resource (peak)"), (RESOURCES, "resident with 100 resources (peak)")] {
+        let pools: Vec<Value> = names[..count].iter().map(pool).collect();
+        stage.cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": pools}));
+        until_all_ready(&stage, count);
+        // Some more looks, so that what is allocated per look has been.
+        let seen = stage.sim.journal(0).len();
+        stage.sim.until_journal(|journal| journal.since(0).len() > seen + 20).await;
+        let (now, peak) = resident(&operator);
+        lines.push(Line { what, figure: format!("{now:.1} MB ({peak:.1})"), goal: "< 20 MB", within: now < 20.0 });
+    }
+    lines
+}
+
+async fn start() -> Vec<Line> {
+    let stage = Stage::set("cold", true).await;
+    stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
+    let begun = Instant::now();
+    let operator = Operator::start(stage.cluster, "cold", "1s");
+    let url = format!("http://{}/readyz", operator.address());
+    loop {
+        if let Ok(answer) = reqwest::get(&url).await
+            && answer.status().is_success()
+        {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let probe = begun.elapsed();
+    stage.until_ready("pool01", "True", "Aligned");
+    let ready = begun.elapsed();
+    let line =
+        |what, took: Duration, goal, within| Line { what, figure: format!("{} ms", took.as_millis()), goal, within };
+    vec![
+        line("cold start to /readyz", probe, "< 1 s", probe < Duration::from_secs(1)),
+        line("cold start to the first Ready (seen by kubectl)", ready, "-", true),
+    ]
+}
+
+/// From the answer of the API server to the patch until the first failover statement on the wire; and what the
+/// operator adds to the servers' own time.
+async fn moves() -> Vec<Line> {
+    let stage = Stage::set("moves", true).await;
+    stage.command(json!({"do": "setSwitchMillis", "pair": "pool01", "millis": SWITCH}));
+    let _operator = Operator::start(stage.cluster, "moves", "1s");
+    stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
+    stage.until_ready("pool01", "True", "Aligned");
+    let api = client(&stage).await;
+    let (mut delays, mut overheads) = (Vec::new(), Vec::new());
+    for round in 0..MOVES {
+        let seat = if round % 2 == 0 { "Mirror" } else { "Primary" };
+        let since = stage.sim.journal(0).last().map_or(0, |entry| entry.seq);
+        let patch = json!([{"op": "replace", "path": "/spec/databaseTypes/0/principal", "value": seat}]);
+        let patch = kube::api::Patch::<()>::Json(serde_json::from_value(patch).unwrap());
+        let asked = Instant::now();
+        api.patch("pool01", &kube::api::PatchParams::default(), &patch).await.unwrap();
+        let ddl = |journal: &mirror_sim::journal::Journal| {
+            journal.since(since).iter().any(|entry| entry.text.contains("SET PARTNER FAILOVER"))
+        };
+        stage.sim.until_journal(ddl).await;
+        delays.push(asked.elapsed());
+        let status = stage.until_ready("pool01", "True", "Aligned");
+        let entry = &status["history"][0];
+        let phases = ["connectMillis", "statementMillis", "verifyMillis"];
+        overheads.push(phases.iter().map(|phase| entry[phase].as_i64().unwrap()).sum::<i64>() - SWITCH);
+    }
+    delays.sort();
+    overheads.sort_unstable();
+    let (p50, p99) = (delays[MOVES / 2], delays[MOVES * 99 / 100]);
+    let (o50, o99) = (overheads[MOVES / 2], overheads[MOVES * 99 / 100]);
+    vec![
+        Line {
+            what: "spec change to statement on the wire, p50 / p99",
+            figure: format!("{} / {} ms of {MOVES}", p50.as_millis(), p99.as_millis()),
+            goal: "p99 < 1 s",
+            within: p99 < Duration::from_secs(1),
+        },
+        Line {
+            what: "operator's share of a move, p50 / p99",
+            figure: format!("{o50} / {o99} ms of {MOVES}"),
+            goal: "< 500 ms",
+            within: o99 < 500,
+        },
+    ]
+}
+
+async fn client(stage: &Stage) -> kube::Api<lync_mirror::api::LyncPoolMirror> {
+    let kubeconfig = kube::config::Kubeconfig::read_from(stage.cluster.dir.join("kubeconfig")).unwrap();
+    let options = kube::config::KubeConfigOptions::default();
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
+    kube::Api::namespaced(kube::Client::try_from(config).unwrap(), &stage.namespace)
+}
+
+/// Three databases of 2 s each against one: they move at once.
+async fn ratio() -> Line {
+    let stage = Stage::set("ratio", true).await;
+    stage.command(json!({"do": "setSwitchMillis", "pair": "pool01", "millis": 2_000}));
+    let _operator = Operator::start(stage.cluster, "ratio", "1s");
+    let all = ["rtcxds", "rtcshared", "rtcab"];
+    let mut took = Vec::new();
+    for (name, databases) in [("one", &all[..1]), ("three", &all[..])] {
+        let pool = |seat: &str| stage.pool(name, json!([{"type": "User", "principal": seat, "databases": databases}]));
+        stage.cluster.apply(&pool("Primary"));
+        stage.until_ready(name, "True", "Aligned");
+        stage.cluster.apply(&pool("Mirror"));
+        let status = stage.until_ready(name, "True", "Aligned");
+        took.push(status["history"][0]["statementMillis"].as_i64().unwrap());
+        stage.cluster.apply(&pool("Primary"));
+        stage.until_ready(name, "True", "Aligned");
+        stage.cluster.kubectl(&["delete", "lpm", name, "-n", &stage.namespace]);
+    }
+    let ratio = took[1] as f64 / took[0] as f64;
+    assert!(ratio <= 1.1, "three databases took {ratio:.2} times as long as one: {took:?} ms");
+    Line {
+        what: "three databases of 2 s / one (one by one: 3.00)",
+        figure: format!("{ratio:.2} ({} / {} ms)", took[1], took[0]),
+        goal: "<= 1.1",
+        within: true,
+    }
+}
+
+/// From SIGTERM of the leader until the other replica leads.
+async fn hand_over() -> Line {
+    let stage = Stage::set("handover", true).await;
+    let first = Operator::start_as(stage.cluster, "handover", "1s", "first");
+    stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
+    stage.until_ready("pool01", "True", "Aligned");
+    let _second = Operator::start_as(stage.cluster, "handover", "1s", "second");
+    let lease = || stage.cluster.get_json(&["lease", "lync-mirror-handover", "-n", "handover"]);
+    let holder = |lease: &Value| lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
+    assert!(holder(&lease().unwrap()).starts_with("first"));
+    let asked = Instant::now();
+    assert_eq!(first.stop(), Some(0));
+    until("the second leads", || {
+        let holder = holder(&lease()?);
+        if holder.starts_with("second") { Ok(()) } else { Err(holder) }
+    });
+    let took = asked.elapsed();
+    Line {
+        what: "hand-over of the leader on SIGTERM",
+        figure: format!("{} ms", took.as_millis()),
+        goal: "< 3 s",
+        within: took < Duration::from_secs(3),
+    }
+}
