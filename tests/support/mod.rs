@@ -85,6 +85,20 @@ impl Cluster {
         run(Command::new(&self.helm).env("KUBECONFIG", self.dir.join("kubeconfig")).current_dir(root()).args(arguments))
     }
 
+    /// The error that helm prints, for what it must refuse.
+    pub fn try_helm(&self, arguments: &[&str]) -> Result<String, String> {
+        let mut command = Command::new(&self.helm);
+        command.env("KUBECONFIG", self.dir.join("kubeconfig")).current_dir(root()).args(arguments);
+        let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+
+    /// The folder of kubectl and helm.
+    pub fn bin(&self) -> &Path {
+        self.helm.parent().unwrap()
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.kubectl);
         command
@@ -108,9 +122,18 @@ impl Cluster {
     }
 
     pub fn try_apply(&self, object: &Value) -> Result<String, String> {
+        self.feed(&["apply", "-f", "-"], object)
+    }
+
+    /// Asks the API server what it would say.
+    pub fn try_dry_run(&self, object: &Value) -> Result<String, String> {
+        self.feed(&["create", "--dry-run=server", "-f", "-"], object)
+    }
+
+    fn feed(&self, arguments: &[&str], object: &Value) -> Result<String, String> {
         use std::io::Write;
         let mut child = self
-            .command(&["apply", "-f", "-"])
+            .command(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
