@@ -21,7 +21,8 @@ lint:
 doc:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
-# Writes the files that are printed by the binary: the CRD and its copy in the chart.
+# Writes the files that are printed by the binary: the CRD, its copy in the chart, and the reference.
 generate:
 	cargo run --quiet --locked -- crd > crds/lyncpoolmirrors.yaml
 	cp crds/lyncpoolmirrors.yaml charts/lync-mirror/files/lyncpoolmirrors.yaml
+	cargo run --quiet --locked -- reference > docs/reference/lyncpoolmirror.md

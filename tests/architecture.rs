@@ -187,4 +187,6 @@ fn generated_files_are_fresh() {
         let written = std::fs::read_to_string(root().join(path)).unwrap_or_default();
         assert!(written == fresh, "{path} is stale: run `make generate`");
     }
+    let page = std::fs::read_to_string(root().join("docs/reference/lyncpoolmirror.md")).unwrap_or_default();
+    assert!(page == lync_mirror::cli::reference().unwrap(), "the reference is stale: run `make generate`");
 }

@@ -1,5 +1,6 @@
 //! The arguments as typed. One file per verb that needs one.
 
+mod reference;
 mod run;
 
 use std::io::Write;
@@ -8,6 +9,8 @@ use clap::{Parser, Subcommand};
 use kube::CustomResourceExt;
 
 use crate::api::LyncPoolMirror;
+
+pub use reference::reference;
 
 /// Which SQL Server is principal for each database type of a mirrored Lync pool.
 #[derive(Debug, Parser)]
@@ -23,6 +26,8 @@ enum Verb {
     Run(run::Run),
     /// Prints the CustomResourceDefinition.
     Crd,
+    /// Prints the reference of the resource as Markdown.
+    Reference,
     /// Prints the version.
     Version,
 }
@@ -32,6 +37,7 @@ pub fn dispatch() -> anyhow::Result<()> {
     match Arguments::parse().verb {
         Verb::Run(run) => run.start(),
         Verb::Crd => print(&crd()?),
+        Verb::Reference => print(&reference()?),
         Verb::Version => print(concat!(env!("CARGO_PKG_VERSION"), "\n")),
     }
 }

@@ -123,14 +123,15 @@ async fn forward_changes(hub: Hub, context: Arc<Context>) {
 
 /// The controller's pulse, and the figures that nobody else reports.
 async fn heartbeat(context: Arc<Context>, health: Health) {
-    let mut beat = tokio::time::interval(Duration::from_secs(1));
     loop {
-        beat.tick().await;
         health.beat(Loop::Controller);
-        if context.synced() {
+        let synced = context.synced();
+        if synced {
             health.set_synced();
         }
         context.count();
+        // A rollout waits for readiness: the first lists are noticed at once.
+        tokio::time::sleep(Duration::from_millis(if synced { 1_000 } else { 50 })).await;
     }
 }
 

@@ -1,0 +1,75 @@
+//! The reference of the resource, as Markdown, from the CRD itself: nothing in it is written twice.
+
+use std::fmt::Write;
+
+use kube::CustomResourceExt;
+use serde_json::Value;
+
+use crate::api::LyncPoolMirror;
+
+/// docs/reference/lyncpoolmirror.md.
+pub fn reference() -> anyhow::Result<String> {
+    let crd = serde_json::to_value(LyncPoolMirror::crd())?;
+    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let mut page = format!(
+        "# LyncPoolMirror\n\n{}\n\nPrinted by `lync-mirror reference` from the CustomResourceDefinition; `make generate` writes it anew.\n",
+        words(schema)
+    );
+    for (part, title) in [("spec", "Spec"), ("status", "Status")] {
+        let schema = &schema["properties"][part];
+        writeln!(page, "\n## {title}\n\n{}\n", words(schema))?;
+        page.push_str("| Field | Type | Meaning |\n|---|---|---|\n");
+        let mut rules = Vec::new();
+        fields(&mut page, &mut rules, schema, part)?;
+        if !rules.is_empty() {
+            page.push_str("\nThe API server refuses what breaks these rules:\n\n");
+            for (path, message) in rules {
+                writeln!(page, "- `{path}`: {message}")?;
+            }
+        }
+    }
+    Ok(page)
+}
+
+fn fields(
+    page: &mut String,
+    rules: &mut Vec<(String, String)>,
+    schema: &Value,
+    path: &str,
+) -> Result<(), std::fmt::Error> {
+    for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
+        rules.push((path.to_owned(), rule["message"].as_str().unwrap_or_default().to_owned()));
+    }
+    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let inner = if field["type"] == "array" { &field["items"] } else { field };
+        let mark = if required.contains(&name.as_str()) { " (required)" } else { "" };
+        let path = format!("{path}.{name}");
+        writeln!(page, "| `{path}`{mark} | {} | {} |", kind(field), words(field).replace('|', "\\|"))?;
+        let path = if field["type"] == "array" { format!("{path}[]") } else { path };
+        fields(page, rules, inner, &path)?;
+    }
+    Ok(())
+}
+
+fn words(schema: &Value) -> String {
+    let text = schema["description"].as_str().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+    match &schema["default"] {
+        Value::Null | Value::Object(_) | Value::Array(_) => text,
+        Value::String(default) => format!("{text} Default: `{default}`."),
+        default => format!("{text} Default: `{default}`."),
+    }
+}
+
+fn kind(schema: &Value) -> String {
+    if let Some(values) = schema["enum"].as_array() {
+        let values: Vec<String> = values.iter().filter_map(Value::as_str).map(|value| format!("`{value}`")).collect();
+        return values.join(", ");
+    }
+    match (schema["type"].as_str(), schema["format"].as_str()) {
+        (Some("array"), _) => format!("list of {}", kind(&schema["items"])),
+        (Some("string"), Some("date-time")) => "time (RFC 3339)".to_owned(),
+        (Some(kind), _) => kind.to_owned(),
+        (None, _) => String::new(),
+    }
+}
