@@ -20,6 +20,27 @@ pub fn askers(managed: &[ManagedFieldsEntry], ty: DatabaseType) -> Askers {
     Askers { principal: owner("f:principal"), approve: owner("f:approve"), force: owner("f:forceService") }
 }
 
+/// Throws away what `askers` does not read: the managed fields are most of what a cached resource weighs.
+pub fn keep_askers(managed: &mut Vec<ManagedFieldsEntry>) {
+    managed.retain_mut(|entry| {
+        let Some(fields) = &mut entry.fields_v1 else { return false };
+        let types = fields.0.pointer_mut("/f:spec/f:databaseTypes").and_then(Value::as_object_mut);
+        let kept: serde_json::Map<String, Value> = types
+            .into_iter()
+            .flatten()
+            .filter_map(|(key, item)| {
+                let mut item = item.take();
+                item.as_object_mut()?
+                    .retain(|field, _| ["f:principal", "f:approve", "f:forceService"].contains(&field.as_str()));
+                Some((key.clone(), item))
+            })
+            .collect();
+        let any = !kept.is_empty();
+        fields.0 = serde_json::json!({"f:spec": {"f:databaseTypes": kept}});
+        any
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -36,7 +57,7 @@ mod tests {
             }))
             .unwrap()
         };
-        let managed = [
+        let mut managed = vec![
             entry("argocd", "2026-11-24T01:00:00Z", json!({".": {}, "f:principal": {}, "f:type": {}})),
             entry("kubectl-edit", "2026-11-24T02:00:00Z", json!({"f:principal": {}})),
             entry("kubectl-patch", "2026-11-24T03:00:00Z", json!({"f:approve": {"f:epoch": {}}})),
@@ -46,5 +67,11 @@ mod tests {
         assert_eq!(found.approve.as_deref(), Some("kubectl-patch"));
         assert_eq!(found.force, None);
         assert_eq!(askers(&managed, DatabaseType::CentralMgmt), Askers::default());
+
+        let status = json!({"manager": "lync-mirror", "fieldsV1": {"f:status": {"f:conditions": {}}}});
+        managed.push(serde_json::from_value(status).unwrap());
+        keep_askers(&mut managed);
+        assert_eq!(managed.len(), 3);
+        assert_eq!(askers(&managed, DatabaseType::User), found);
     }
 }

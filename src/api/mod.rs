@@ -8,6 +8,7 @@ mod remember;
 mod spec;
 mod status;
 
+pub use askers::keep_askers;
 pub use condition::{Claim, ConditionType};
 pub use duration::Span;
 pub use parse::{Asked, SpecError, Store, parse};

@@ -19,12 +19,13 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use kube::runtime::controller::{Config, Error as LoopError};
-use kube::runtime::{Controller, watcher};
+use kube::runtime::{Controller, WatchStreamExt, reflector, watcher};
 use kube::{Api, Client};
 use tokio_stream::wrappers::{BroadcastStream, WatchStream};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use crate::api::keep_askers;
 use crate::controller::context::Guarded;
 use crate::health::{Health, Loop};
 use crate::leader::Leadership;
@@ -68,14 +69,19 @@ pub async fn run(
     for scope in scopes {
         // A list that arrives but does not parse must not stop the others: hence the guard around each resource.
         let promoted = WatchStream::new(leadership.watch()).filter(|leads| futures::future::ready(*leads)).map(|_| ());
-        let controller = Controller::new(scope, watcher::Config::default());
-        context.add_store(controller.store());
+        let (resources, writer) = reflector::store();
+        let watched = watcher(scope, watcher::Config::default())
+            .default_backoff()
+            .modify(lighten)
+            .reflect(writer)
+            .applied_objects();
+        context.add_store(resources.clone());
         let woken = {
             let wakes = wakes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             BroadcastStream::new(wakes.resubscribe())
         };
         let woken = woken.filter_map(|wake| futures::future::ready(wake.ok()));
-        let running = controller
+        let running = Controller::for_stream(watched, resources)
             .with_config(Config::default().debounce(Duration::from_millis(20)))
             .reconcile_all_on(promoted)
             .reconcile_on(woken)
@@ -106,6 +112,15 @@ pub async fn run(
         task.abort();
     }
     info!("stopped");
+}
+
+/// What is cached of a resource is what is read of it.
+fn lighten(resource: &mut Guarded) {
+    if let Ok(mirror) = &mut resource.0
+        && let Some(managed) = &mut mirror.metadata.managed_fields
+    {
+        keep_askers(managed);
+    }
 }
 
 /// A look that shows something new wakes the resources that need the instance.

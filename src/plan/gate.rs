@@ -24,6 +24,10 @@ fn to(case: &Case) -> String {
     format!("{} moves to the {}", case.wish.ty, case.wish.principal.word())
 }
 
+fn back(case: &Case) -> String {
+    format!("{} moves back to the {}", case.wish.ty, case.wish.principal.word())
+}
+
 fn suspension(case: &Case) -> Option<Verdict> {
     let suspend = case.desired.suspend.as_ref().filter(|_| case.suspended)?;
     let until = suspend.until.map_or("spec.suspend is removed".to_owned(), |until| until.to_string());
@@ -132,8 +136,8 @@ fn window(case: &Case) -> Option<Verdict> {
     }
     let Some((at, window)) = next(windows, case.now) else {
         let message = format!(
-            "{} back in a maintenance window, and none of policy.maintenanceWindows ever opens: correct their schedule",
-            to(case)
+            "{} in a maintenance window, and none of policy.maintenanceWindows ever opens: correct their schedule",
+            back(case)
         );
         return Some(Verdict::waiting(Reason::FailBackPending, message));
     };
@@ -141,7 +145,7 @@ fn window(case: &Case) -> Option<Verdict> {
 }
 
 fn pending(case: &Case, at: Timestamp, why: &str) -> Verdict {
-    let message = format!("{} back at {} at the earliest: {why}", to(case), second(at));
+    let message = format!("{} at {} at the earliest: {why}", back(case), second(at));
     Verdict { until: Some(at), ..Verdict::waiting(Reason::FailBackPending, message) }
 }
 

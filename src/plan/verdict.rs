@@ -187,7 +187,7 @@ fn held(case: &Case, obstacle: Option<&(&Obstacle, String)>, state: Option<&Epoc
         }
     );
     if let Some((obstacle, of)) = obstacle {
-        message.push_str(&format!(" A move back is not possible now: {}.", obstacle.words(of)));
+        message.push_str(&format!(" A move back is not possible now: {}.", obstacle.words(of).trim_end_matches('.')));
     }
     match (state, &wish.approve) {
         (Some(state), Some(approve)) => message.push_str(&format!(

@@ -11,7 +11,8 @@ const DATABASES: [&str; 5] = ["rtcxds", "rtcshared", "rtcab", "xds", "lis"];
 
 /// `pools` pairs and one witness, on addresses that follow each other from `base`.
 ///
-/// One pool has the servers `a`, `b`, `w` and the pair `pool01`; of more, the servers are `a01`, `b01`, `a02` and so on.
+/// One pool has the servers `a`, `b`, `w` and the pair `pool01`, and beside it the pair `pool02` of `c` and `d` that has
+/// no witness; of more, the servers are `a01`, `b01`, `a02` and so on.
 pub fn config(base: Ipv4Addr, pools: u8) -> anyhow::Result<Config> {
     anyhow::ensure!((1..=99).contains(&pools), "--pools: from 1 to 99");
     let mut ips = (u32::from(base)..).map(Ipv4Addr::from);
@@ -36,6 +37,14 @@ pub fn config(base: Ipv4Addr, pools: u8) -> anyhow::Result<Config> {
         }));
     }
     servers.extend(witness);
+    if pools == 1 {
+        servers.push(server("c", "SQL-C", ip()?));
+        servers.push(server("d", "SQL-D", ip()?));
+        pairs.push(json!({
+            "name": "pool02", "primary": "c", "mirror": "d", "databases": DATABASES, "switchMillis": 800,
+            "timeoutSeconds": 3.0,
+        }));
+    }
     serde_json::from_value(json!({ "servers": servers, "pairs": pairs })).context("demo configuration")
 }
 
