@@ -32,24 +32,41 @@ need() {
     [[ ${#missing[@]} -eq 0 ]] || die 2 "missing on this machine: ${missing[*]} (Debian: apt-get install ${missing[*]})"
 }
 
-# install_packages PACKAGE:WHAT...: the Debian packages whose WHAT (a command or a program's path) is
-# not there; only for root.
+# retry WHAT COMMAND...: up to three times, for what may fail because a network does. Each failure is told.
+retry() {
+    local what=$1 try
+    shift
+    for try in 1 2 3; do
+        "$@" && return 0
+        say "$what failed (try $try of 3)"
+        [[ $try -eq 3 ]] || sleep $((try * 5))
+    done
+    return 1
+}
+
+# install_packages PACKAGE:WHAT...: the Debian packages whose WHAT (a command or a file's path) is not there.
 install_packages() {
-    local part packages=() log
+    local part what packages=() log
     for part in "$@"; do
-        command -v "${part#*:}" >/dev/null || packages+=("${part%%:*}")
+        what=${part#*:}
+        [[ $what == /* && -e $what ]] || command -v "$what" >/dev/null || packages+=("${part%%:*}")
     done
     [[ ${#packages[@]} -gt 0 ]] || return 0
     command -v apt-get >/dev/null || die 3 "missing on this machine: ${packages[*]} (these are Debian's names)"
+    [[ $(id -u) -eq 0 ]] || die 2 "missing on this machine: ${packages[*]} (as root: apt-get install ${packages[*]})"
     say "installing ${packages[*]}..."
     log=$(mktemp)
-    if ! (apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${packages[@]}") </dev/null >"$log" 2>&1; then
-        tail -n 5 "$log" >&2
+    if ! retry "apt-get install ${packages[*]}" apt_get_install "${packages[@]}" >"$log" 2>&1; then
+        tail -n 10 "$log" >&2
         rm -f "$log"
         die 3 "apt-get could not install ${packages[*]}; its last words are above"
     fi
     rm -f "$log"
 }
+
+apt_get_install() {
+    apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
+} </dev/null
 
 cache_root() {
     printf '%s\n' "${LYNC_MIRROR_CACHE:-${XDG_CACHE_HOME:-${HOME:?HOME is not set: set LYNC_MIRROR_CACHE}/.cache}/lync-mirror}"
@@ -245,6 +262,9 @@ node_init() {
     pid=$(sed -n 's/^node \([0-9]*\) .*/\1/p' "$1/pids" 2>/dev/null)
     [[ -n $pid ]] && alive "$1" node && cat "/proc/$pid/task/$pid/children"
 }
+
+# forget_proxy: nothing leaves the node's namespaces, and no proxy can be reached from inside.
+forget_proxy() { unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY; }
 
 # cgroup_mounts: the root of every hierarchy of the machine. On a hybrid one (v1 with an empty v2
 # beside it) that v2 is among them: runc makes groups there too.

@@ -1,0 +1,184 @@
+//! Scenery for the outermost ring: a real node, in namespaces of its own, that holds the project's image.
+//! Not here: what the Pods are to do.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::{root, say, until};
+
+pub const IMAGE: &str = "localhost/lync-mirror";
+pub const TAG: &str = "ring";
+
+/// The scripts' way to say that this machine cannot run that part.
+const CANNOT: i32 = 3;
+
+/// A booted node. It ends with this process, whatever happens to it.
+pub struct Node {
+    pub dir: PathBuf,
+    /// Of the archive, as a registry would send it.
+    pub archive_bytes: u64,
+}
+
+fn script(name: &str) -> PathBuf {
+    root().join("tests/control-plane").join(name)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs a script, passing its progress on as it comes: these take minutes on a machine that has nothing yet.
+/// The last line of its answer, or why this machine cannot run it.
+#[track_caller]
+fn prepare(name: &str, arguments: &[&str]) -> Result<String, String> {
+    let begun = Instant::now();
+    let mut child = Command::new(script(name))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    let mut last = String::new();
+    for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+        last = line.unwrap();
+        say(&format!("{name}: {last}"));
+    }
+    let output = child.wait_with_output().unwrap();
+    if output.status.code() == Some(CANNOT) {
+        return Err(last);
+    }
+    assert!(output.status.success(), "{name} {arguments:?}: {}; its last word: {last}", output.status);
+    println!("{name}: {:.0} s", begun.elapsed().as_secs_f64());
+    Ok(text(&output.stdout).lines().last().unwrap_or_default().to_owned())
+}
+
+impl Node {
+    /// Builds the image and boots a node that holds it; or says why this machine cannot.
+    pub fn boot() -> Result<Node, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = folder.path().join("image.tar");
+        let archive = archive.to_str().unwrap();
+        prepare("image", &["--tag", &format!("{IMAGE}:{TAG}"), archive])?;
+        let archive_bytes = std::fs::metadata(archive).unwrap().len();
+        let me = std::process::id().to_string();
+        let dir = PathBuf::from(prepare("node-up", &["--watch-pid", &me, "--image", archive])?);
+        Ok(Node { dir, archive_bytes })
+    }
+
+    /// A command inside the node: its network, its processes, its mounts.
+    pub fn command(&self, program: impl AsRef<Path>, arguments: &[&str]) -> Command {
+        let mut command = Command::new(script("node-exec"));
+        command.arg(&self.dir).arg(program.as_ref()).args(arguments).current_dir(root()).stdin(Stdio::null());
+        command
+    }
+
+    pub fn try_run(&self, program: &str, arguments: &[&str]) -> Result<String, String> {
+        answer(self.command(program, arguments).output().unwrap())
+    }
+
+    #[track_caller]
+    pub fn run(&self, program: &str, arguments: &[&str]) -> String {
+        self.try_run(program, arguments).unwrap_or_else(|error| panic!("{program} {arguments:?}: {error}"))
+    }
+
+    #[track_caller]
+    pub fn kubectl(&self, arguments: &[&str]) -> String {
+        self.run("kubectl", arguments)
+    }
+
+    pub fn try_apply(&self, object: &Value) -> Result<String, String> {
+        let mut command = self.command("kubectl", &["apply", "-f", "-"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(object.to_string().as_bytes()).unwrap();
+        answer(child.wait_with_output().unwrap())
+    }
+
+    #[track_caller]
+    pub fn apply(&self, object: &Value) {
+        self.try_apply(object).unwrap_or_else(|error| panic!("apply {object}: {error}"));
+    }
+
+    pub fn get(&self, arguments: &[&str]) -> Result<Value, String> {
+        let said = self.try_run("kubectl", &[&["get", "-o", "json"], arguments].concat())?;
+        serde_json::from_str(&said).map_err(|error| error.to_string())
+    }
+
+    /// The number of the first process of a Pod's container, as the node counts.
+    pub fn process_of(&self, pod: &Value) -> String {
+        let id = pod["status"]["containerStatuses"][0]["containerID"].as_str().unwrap_or_default();
+        let id = id.strip_prefix("containerd://").unwrap_or_else(|| panic!("no container runs: {pod}"));
+        let tasks =
+            self.run("ctr", &["--address", "/run/containerd/containerd.sock", "--namespace", "k8s.io", "tasks", "ls"]);
+        let found = tasks.lines().find_map(|line| line.strip_prefix(id)?.split_whitespace().next().map(str::to_owned));
+        found.unwrap_or_else(|| panic!("no process of {id} in\n{tasks}"))
+    }
+
+    /// The log of a Pod; each line of it must be JSON.
+    #[track_caller]
+    pub fn log_of(&self, namespace: &str, pod: &str) -> Vec<Value> {
+        let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        self.kubectl(&["logs", pod, "-n", namespace]).lines().map(parse).collect()
+    }
+}
+
+fn answer(output: Output) -> Result<String, String> {
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+/// The simulated pair as a process inside the node, where Pods reach it. It ends with the node.
+pub struct Pair<'a> {
+    node: &'a Node,
+    control: String,
+    pub servers: Value,
+    // Only so that the pipe to it stays open: what ends it is the end of the node.
+    _child: Child,
+}
+
+impl Pair<'_> {
+    pub fn start(node: &Node) -> Pair<'_> {
+        let ready = node.dir.join("pair.json");
+        let log = std::fs::File::create(node.dir.join("pair.log")).unwrap();
+        let arguments = ["--demo", "--listen-base", "10.99.1.1", "--control", "10.99.0.1:0", "--ready-file"];
+        let child = node
+            .command(binary(), &[&arguments[..], &[ready.to_str().unwrap()]].concat())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let said = until("the simulated pair listens", || {
+            std::fs::read_to_string(&ready)
+                .map_err(|error| format!("{error}; {}", std::fs::read_to_string(node.dir.join("pair.log")).unwrap()))
+        });
+        let said: Value = serde_json::from_str(&said).unwrap();
+        let control = said["control"].as_str().unwrap().to_owned();
+        Pair { node, control, servers: said["servers"].clone(), _child: child }
+    }
+
+    pub fn ask(&self, path: &str) -> String {
+        self.node.run("curl", &["-sS", "--fail", "--noproxy", "*", &format!("http://{}{path}", self.control)])
+    }
+
+    /// The failovers that the simulated servers did, as `database>server`.
+    pub fn failovers(&self) -> Vec<String> {
+        let all: Vec<Value> = serde_json::from_str(&self.ask("/failovers")).unwrap();
+        let word = |one: &Value, key: &str| one[key].as_str().unwrap().to_owned();
+        all.iter().map(|one| format!("{}>{}", word(one, "database"), word(one, "to"))).collect()
+    }
+}
+
+/// `mirror-sim`, built as `cargo test --workspace` builds it, so that this costs nothing where that ran before.
+fn binary() -> PathBuf {
+    let build = Command::new("cargo")
+        .args(["test", "--workspace", "--locked", "--no-run", "--quiet"])
+        .current_dir(root())
+        .status()
+        .unwrap();
+    assert!(build.success(), "cargo could not build mirror-sim");
+    Path::new(env!("CARGO_BIN_EXE_lync-mirror")).with_file_name("mirror-sim")
+}

@@ -1,0 +1,154 @@
+//! A pool with its simulated servers, its Secret and its CA bundle, in a namespace of its own.
+
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use mirror_sim::sim::Sim;
+use serde_json::{Value, json};
+
+use super::operator::log_path;
+use super::{Cluster, condition, until};
+
+/// A pool: its namespace, its simulated servers, its Secret and its CA bundle.
+pub struct Stage {
+    pub cluster: &'static Cluster,
+    pub namespace: String,
+    pub sim: Sim,
+}
+
+/// A loopback address of this test alone.
+fn own_ip() -> Ipv4Addr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, high | 0x80, low, NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+impl Stage {
+    pub async fn set(namespace: &str, witness: bool) -> Stage {
+        Stage::with_databases(namespace, witness, &["rtcxds", "rtcshared", "rtcab", "xds", "lis"]).await
+    }
+
+    /// A pair that mirrors these databases.
+    pub async fn with_databases(namespace: &str, witness: bool, databases: &[&str]) -> Stage {
+        let server = |id: &str| {
+            json!({
+                "id": id,
+                "name": format!("SQL-{}\\RTC", id.to_uppercase()),
+                "listen": format!("{}:0", own_ip()),
+                "instance": "RTC",
+                "tls": {"mode": "required", "certificateNames": [format!("sql-{id}")]},
+                "logins": [{"name": "lync-mirror", "password": "Passw0rd"}],
+            })
+        };
+        let pair = json!({
+            "name": "pool01", "primary": "a", "mirror": "b", "witness": if witness { json!("w") } else { Value::Null },
+            "databases": databases,
+            "switchMillis": 400, "timeoutSeconds": 1.0, "resyncMillis": 100,
+        });
+        // A pair of another pool, for those who take one of its servers for one of theirs.
+        let stranger = json!({"name": "pool02", "primary": "c", "mirror": "d", "databases": ["rtcxds"]});
+        let servers = ["a", "b", "w", "c", "d"].map(server);
+        let config = json!({"servers": servers, "pairs": [pair, stranger]});
+        let sim = Sim::start(serde_json::from_value(config).unwrap()).await.unwrap();
+        let cluster = Cluster::get();
+        let name = format!("lync-mirror-{namespace}");
+        let only = format!("watchNamespaces={{{namespace}}}");
+        let release = ["install", name.as_str(), "charts/lync-mirror", "--namespace", namespace, "--create-namespace"];
+        cluster.helm(&[release.as_slice(), &["--set", "crds.enabled=false", "--set", only.as_str()]].concat());
+        // Of this run only: tests read it.
+        std::fs::write(log_path(namespace), "").unwrap();
+        let stage = Stage { cluster, namespace: namespace.to_owned(), sim };
+        stage.secret("Passw0rd");
+        cluster.apply(&json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "sql-ca", "namespace": namespace},
+            "data": {"ca.crt": stage.sim.ca_pem()},
+        }));
+        stage
+    }
+
+    pub fn secret(&self, password: &str) {
+        self.cluster.apply(&json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "sql", "namespace": self.namespace},
+            "stringData": {"username": "lync-mirror", "password": password},
+        }));
+    }
+
+    pub fn server(&self, id: &str) -> Value {
+        let address = self.sim.address(id);
+        json!({"host": address.ip().to_string(), "port": address.port()})
+    }
+
+    pub fn sql(&self) -> Value {
+        json!({
+            "primary": self.server("a"), "mirror": self.server("b"), "witness": self.server("w"),
+            "auth": {"method": "SqlLogin", "secretRef": {"name": "sql"}},
+            "tls": {"mode": "Verify", "caBundle": {"configMapRef": {"name": "sql-ca"}}},
+        })
+    }
+
+    pub fn pool(&self, name: &str, types: Value) -> Value {
+        json!({
+            "apiVersion": "lyncmirror.io/v1alpha1", "kind": "LyncPoolMirror",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "spec": {
+                "poolFqdn": "pool01.contoso.com", "sql": self.sql(), "databaseTypes": types,
+                "policy": {"cooldown": "0s", "switchDeadline": "1m"},
+            },
+        })
+    }
+
+    pub fn status(&self, name: &str) -> Result<Value, String> {
+        Ok(self.cluster.get_json(&["lpm", name, "-n", &self.namespace])?["status"].clone())
+    }
+
+    /// Waits until Ready has this status and this reason for the present generation.
+    #[track_caller]
+    pub fn until_ready(&self, name: &str, status: &str, reason: &str) -> Value {
+        until(&format!("{}/{name} Ready={status} {reason}", self.namespace), || {
+            let object = self.cluster.get_json(&["lpm", name, "-n", &self.namespace])?;
+            let ready = condition(&object["status"], "Ready").ok_or("no Ready condition")?;
+            let fresh = ready["observedGeneration"] == object["metadata"]["generation"];
+            if fresh && ready["status"] == status && ready["reason"] == reason {
+                Ok(object["status"].clone())
+            } else {
+                Err(ready.to_string())
+            }
+        })
+    }
+
+    pub fn patch(&self, name: &str, patch: &Value) {
+        self.cluster.kubectl(&["patch", "lpm", name, "-n", &self.namespace, "--type=merge", "-p", &patch.to_string()]);
+    }
+
+    /// Waits until the operator has logged this since the stage was set.
+    #[track_caller]
+    pub fn until_logged(&self, words: &str) {
+        until(&format!("{} logs {words:?}", self.namespace), || {
+            let log = std::fs::read_to_string(log_path(&self.namespace)).map_err(|error| error.to_string())?;
+            if log.contains(words) { Ok(()) } else { Err(format!("{} lines", log.lines().count())) }
+        });
+    }
+
+    /// The API server's own journal of this namespace, from a byte on: what was written or read, and by whom. Gives the
+    /// entries and the byte after the last whole one.
+    pub fn audited(&self, from: u64) -> (Vec<Value>, u64) {
+        use std::io::{Read, Seek, SeekFrom};
+        let mut file = std::fs::File::open(self.cluster.dir.join("audit.log")).unwrap();
+        file.seek(SeekFrom::Start(from)).unwrap();
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        let entries = text[..whole].lines().map(|line| serde_json::from_str(line).unwrap());
+        let own = entries.filter(|entry: &Value| entry["objectRef"]["namespace"] == self.namespace.as_str());
+        (own.collect(), from + whole as u64)
+    }
+
+    /// The failovers that the simulated servers did, as `database>server`.
+    pub fn failovers(&self) -> Vec<String> {
+        self.sim.failovers().iter().map(|failover| format!("{}>{}", failover.database, failover.to)).collect()
+    }
+
+    pub fn command(&self, command: Value) {
+        self.sim.do_json(command).unwrap();
+    }
+}
