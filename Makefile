@@ -1,5 +1,5 @@
 # Verbs for people. `make test` is what CI runs.
-.PHONY: test demo bench generate lint doc
+.PHONY: test demo bench prove prove-deep generate lint doc
 
 # Everything, ring by ring; installs or builds what it needs, or stops with one clear line.
 test:
@@ -13,6 +13,13 @@ demo:
 bench:
 	cargo build --release --locked --bin lync-mirror
 	LYNC_MIRROR_BINARY=$(CURDIR)/target/release/lync-mirror cargo test --locked --test bench
+
+# The planner in every reachable interleaving, within bounds; the deep one searches further.
+prove:
+	cargo test --locked --test prove -- --nocapture
+
+prove-deep:
+	LYNC_MIRROR_PROVE=2000000 cargo test --release --locked --test prove -- --nocapture
 
 lint:
 	cargo fmt --all --check

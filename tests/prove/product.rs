@@ -1,0 +1,263 @@
+//! Every combination of what two servers may show, what the spec may say and what may be remembered, through `plan`: no
+//! panic, and no step unless all that design rule 1 asks for was seen.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use lync_mirror::model::*;
+use lync_mirror::plan::{Act, Observed, plan};
+
+const TY: DatabaseType = DatabaseType::Archiving;
+const STATES: [MirroringState; 6] = [
+    MirroringState::Suspended,
+    MirroringState::Disconnected,
+    MirroringState::Synchronizing,
+    MirroringState::PendingFailover,
+    MirroringState::Synchronized,
+    MirroringState::Unknown,
+];
+
+/// What varies on one side besides role and state.
+#[derive(Debug, Clone, Copy)]
+struct Odd {
+    safety: Safety,
+    witness: WitnessLink,
+    sequence: i32,
+    guid: u8,
+    partner: bool,
+    online: bool,
+    endpoint: bool,
+    sysadmin: bool,
+}
+
+const HEALTHY: Odd = Odd {
+    safety: Safety::Full,
+    witness: WitnessLink::Connected,
+    sequence: 7,
+    guid: 1,
+    partner: true,
+    online: true,
+    endpoint: true,
+    sysadmin: true,
+};
+
+/// Healthy, and each single thing that may be wrong.
+fn oddities() -> Vec<Odd> {
+    vec![
+        HEALTHY,
+        Odd { witness: WitnessLink::None, ..HEALTHY },
+        Odd { witness: WitnessLink::Disconnected, ..HEALTHY },
+        Odd { safety: Safety::Off, ..HEALTHY },
+        Odd { safety: Safety::Unknown, ..HEALTHY },
+        Odd { sequence: 8, ..HEALTHY },
+        Odd { guid: 2, ..HEALTHY },
+        Odd { partner: false, ..HEALTHY },
+        Odd { online: false, ..HEALTHY },
+        Odd { endpoint: false, ..HEALTHY },
+        Odd { sysadmin: false, ..HEALTHY },
+    ]
+}
+
+fn lit(seat: usize, row: Option<(Role, MirroringState)>, odd: Odd) -> View {
+    let mirroring = row.map(|(role, state)| Mirroring {
+        guid: Guid([odd.guid; 16]),
+        state,
+        role,
+        role_sequence: odd.sequence,
+        safety: odd.safety,
+        partner_name: String::new(),
+        partner_instance: if odd.partner { format!("SQL-{}", 1 - seat) } else { "ELSEWHERE".to_owned() },
+        witness: odd.witness,
+    });
+    let state = match row {
+        Some((Role::Principal, _)) if !odd.online => DatabaseState::Suspect,
+        Some((Role::Mirror, _)) => DatabaseState::Restoring,
+        _ => DatabaseState::Online,
+    };
+    let database = Database {
+        state,
+        mirroring,
+        redo_queue_kb: Some(0),
+        send_queue_kb: None,
+        redone_bytes: None,
+        redo_rate_kb: None,
+    };
+    let server = Server {
+        name: format!("SQL-{seat}"),
+        version: "11.0".to_owned(),
+        edition: String::new(),
+        login: "lync".to_owned(),
+        sysadmin: odd.sysadmin,
+        view_server_state: true,
+        view_any_database: true,
+        endpoint: odd.endpoint.then(|| Endpoint { name: "m".to_owned(), started: true, partner: true, port: None }),
+        databases: BTreeMap::from([(DatabaseName::new("LcsLog"), database)]),
+        witnessed: Vec::new(),
+    };
+    View::Lit { address: format!("sql-{seat}"), server: Arc::new(server) }
+}
+
+fn views(seat: usize) -> Vec<View> {
+    let mut all: Vec<View> = [
+        Dark::ConnectionRefused,
+        Dark::TimedOut,
+        Dark::Unresponsive,
+        Dark::LoginFailed,
+        Dark::TlsFailed,
+        Dark::SecretNotFound,
+        Dark::NotYetLooked,
+    ]
+    .map(|cause| View::Dark { address: format!("sql-{seat}"), darkness: Darkness { cause, detail: "dark".to_owned() } })
+    .to_vec();
+    all.push(lit(seat, None, HEALTHY));
+    all.push(lit(seat, None, Odd { sysadmin: false, ..HEALTHY }));
+    for role in [Role::Principal, Role::Mirror] {
+        for state in STATES {
+            all.extend(oddities().into_iter().map(|odd| lit(seat, Some((role, state)), odd)));
+        }
+    }
+    all
+}
+
+/// What the spec and the memory may be; `epoch`: the one of the present state.
+fn minds(epoch: Option<&Epoch>, now: Timestamp) -> Vec<(Desired, Memory)> {
+    let mut all = Vec::new();
+    let right = epoch.cloned().unwrap_or_else(|| Epoch::new("none"));
+    let wrong = Epoch::new("99-dead");
+    for principal in Side::BOTH {
+        for policy in [UnrequestedSwitch::Hold, UnrequestedSwitch::FailBack] {
+            for (approve, owed, force, suspended) in [
+                (None, false, None, false),
+                (None, true, None, false),
+                (None, true, None, true),
+                (Some(&right), false, None, false),
+                (Some(&wrong), false, None, false),
+                (None, true, Some(&right), false),
+                (None, true, Some(&wrong), false),
+            ] {
+                let wish = Wish {
+                    ty: TY,
+                    principal,
+                    databases: vec![DatabaseName::new("LcsLog")],
+                    store: 0,
+                    approve: approve.cloned(),
+                    force: force.map(|epoch| ForceService { epoch: epoch.clone(), until: Timestamp::MAX }),
+                    asked_by: Askers::default(),
+                };
+                let desired = Desired {
+                    pool: "pool".to_owned(),
+                    generation: 2,
+                    wishes: vec![wish],
+                    suspend: suspended.then(|| Suspend { reason: "x".to_owned(), until: None }),
+                    policy: Policy {
+                        unrequested_switch: policy,
+                        fail_back_after: std::time::Duration::ZERO,
+                        ..Policy::default()
+                    },
+                };
+                let request = Request { principal, generation: 2, owed };
+                let track = Track { seat: Some(principal.other()), ..Track::default() };
+                let memory =
+                    Memory { requests: [(TY, request)].into(), tracks: [(TY, track)].into(), ..Memory::default() };
+                let last = |ended, outcome| Attempt { ended, cause: Cause::Intent, outcome, detail: None };
+                let mut hot = memory.clone();
+                hot.last.insert(TY, last(now, Outcome::Succeeded));
+                all.push((desired.clone(), memory));
+                all.push((desired, hot));
+            }
+        }
+    }
+    all
+}
+
+fn row(view: &View) -> Option<(&Server, &Database, &Mirroring)> {
+    let server = view.lit()?;
+    let database = server.databases.values().next()?;
+    Some((server, database, database.mirroring.as_ref()?))
+}
+
+/// Design rule 1, written down a second time.
+fn may_fail_over(from: &View, to: &View) -> bool {
+    let (Some((a, d, p)), Some((b, _, m))) = (row(from), row(to)) else { return false };
+    let serves =
+        |server: &Server| server.endpoint.as_ref().is_some_and(|endpoint| endpoint.started && endpoint.partner);
+    (p.role, m.role) == (Role::Principal, Role::Mirror)
+        && p.guid == m.guid
+        && p.role_sequence == m.role_sequence
+        && p.partner_instance == b.name
+        && m.partner_instance == a.name
+        && [p.safety, m.safety] == [Safety::Full; 2]
+        && [p.state, m.state] == [MirroringState::Synchronized; 2]
+        && d.state == DatabaseState::Online
+        && serves(a)
+        && serves(b)
+}
+
+/// R2, for the disaster without a witness, written down a second time.
+fn may_force(lost: &View, survivor: &View) -> bool {
+    let gone = matches!(lost, View::Dark { darkness, .. } if matches!(darkness.cause, Dark::ConnectionRefused | Dark::TimedOut | Dark::BrowserSilent));
+    let Some((_, _, m)) = row(survivor) else { return false };
+    gone && m.role == Role::Mirror && m.state == MirroringState::Disconnected && m.witness == WitnessLink::None
+}
+
+#[test]
+fn every_combination_keeps_the_rules() {
+    let begun = Instant::now();
+    let now = Timestamp::UNIX_EPOCH;
+    let (mut plans, mut moves, mut forced) = (0_u64, 0_u64, 0_u64);
+    let (primaries, mirrors) = (views(0), views(1));
+    for primary in &primaries {
+        for mirror in &mirrors {
+            let pair = Pair { primary: primary.clone(), mirror: mirror.clone(), witness: None };
+            let seen = Observation { pairs: vec![pair], conflicts: BTreeMap::new(), flights: BTreeMap::new() };
+            let (first, _) = minds(None, now).remove(0);
+            let epoch = plan(&first, &seen, &Memory::default(), now).types[&TY].epoch.clone();
+            for (desired, memory) in minds(epoch.as_ref(), now) {
+                let decided = plan(&desired, &seen, &memory, now);
+                plans += 1;
+                let wish = &desired.wishes[0];
+                let of = &decided.types[&TY];
+                let words = || format!("{primary:?}\n{mirror:?}\n{desired:?}\n{memory:?}\n{}", of.verdict.message);
+                assert_eq!(decided.steps.is_empty(), decided.memory.operation.is_none(), "{}", words());
+                if of.verdict.reason.weight() == Weight::Good {
+                    assert_eq!(of.observed, Observed::On(wish.principal), "{}", words());
+                    assert!(of.findings.iter().all(|finding| finding.obstacle.is_none()), "{}", words());
+                }
+                let pair = &seen.pairs[0];
+                let (there, here) = (pair.view(wish.principal.other()), pair.view(wish.principal));
+                for step in &decided.steps {
+                    let approved = wish.approve.is_some() && wish.approve == epoch;
+                    let asked = memory.requests[&TY].owed
+                        || approved
+                        || desired.policy.unrequested_switch == UnrequestedSwitch::FailBack;
+                    assert!(
+                        asked && desired.suspend.is_none() && of.observed != Observed::On(wish.principal),
+                        "{}",
+                        words()
+                    );
+                    match step.act {
+                        Act::Failover => {
+                            moves += 1;
+                            assert!(may_fail_over(there, here) && memory.last.is_empty(), "{}", words());
+                            assert_eq!(step.on, wish.principal.other(), "{}", words());
+                        }
+                        Act::ForceService => {
+                            forced += 1;
+                            let consent = wish.force.as_ref().is_some_and(|force| Some(&force.epoch) == epoch.as_ref());
+                            assert!(may_force(there, here) && consent, "{}", words());
+                            assert_eq!(step.on, wish.principal, "{}", words());
+                        }
+                    }
+                }
+                // What was begun is not begun again on the same sight.
+                let again = plan(&desired, &seen, &decided.memory, now);
+                assert!(decided.steps.is_empty() || again.steps.is_empty(), "begun twice: {}", words());
+                assert_eq!(again.steps.is_empty(), again.memory.operation == decided.memory.operation, "{}", words());
+            }
+        }
+    }
+    println!("{plans} combinations, {moves} moves, {forced} forced, {:.1} s", begun.elapsed().as_secs_f64());
+    assert!(moves > 0 && forced > 0);
+}
