@@ -82,7 +82,8 @@ fn not_yet(view: &View) -> bool {
 /// Changes on the servers and of the resource wake a reconciliation at once; these are the timers beside that.
 fn again(plan: &Plan, seen: &Observation) -> Action {
     let blind = seen.pairs.iter().any(|pair| pair.primary.lit().is_none() || pair.mirror.lit().is_none());
-    let resync = Duration::from_secs(if blind || !seen.conflicts.is_empty() { 5 } else { 30 });
+    // Not longer than a reading of a Secret may be old: a rotated password is noticed without a watch on Secrets.
+    let resync = Duration::from_secs(if blind || !seen.conflicts.is_empty() { 5 } else { 10 });
     Action::requeue(match plan.pace {
         Pace::Now => Duration::from_millis(250),
         Pace::Soon => Duration::from_millis(500),
