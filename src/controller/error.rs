@@ -4,7 +4,7 @@ use std::time::Duration;
 
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
 pub enum Error {
-    #[error("cannot read {what}: {source}")]
+    #[error("cannot read {what}: {}", words(source))]
     Read { what: String, source: kube::Error },
 
     #[error("the API server did not answer in time: {what}")]
@@ -14,7 +14,7 @@ pub enum Error {
     #[error("the resource changed while it was looked at")]
     Conflict,
 
-    #[error("the status could not be published: {source}")]
+    #[error("the status could not be published: {}", words(source))]
     Publish { source: kube::Error },
 }
 
@@ -31,5 +31,13 @@ impl Error {
             Error::Conflict => Duration::from_millis(100),
             Error::Read { .. } | Error::Publish { .. } | Error::Slow { .. } => Duration::from_secs(2),
         }
+    }
+}
+
+/// In a line: the client prints the whole answer of the API server, metadata and all.
+fn words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(answer) => format!("{} ({} {})", answer.message, answer.code, answer.reason),
+        other => other.to_string(),
     }
 }
