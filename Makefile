@@ -14,12 +14,14 @@ bench:
 	cargo build --release --locked --bin lync-mirror
 	LYNC_MIRROR_BINARY=$(CURDIR)/target/release/lync-mirror cargo test --locked --test bench
 
-# The planner in every reachable interleaving, within bounds; the deep one searches further.
+# The planner in every reachable interleaving, within bounds, and the operator killed at points of its life; the deep one
+# searches further and kills it at every point (about 20 minutes).
 prove:
-	cargo test --locked --test prove -- --nocapture
+	cargo test --locked --test prove --test points -- --nocapture
 
 prove-deep:
 	LYNC_MIRROR_PROVE=2000000 cargo test --release --locked --test prove -- --nocapture
+	LYNC_MIRROR_POINTS=all cargo test --locked --test points -- --nocapture
 
 lint:
 	cargo fmt --all --check

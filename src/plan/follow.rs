@@ -5,9 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::{
-    Answer, Cause, Desired, Flight, Memory, Observation, Operation, OperationDatabase, Outcome, Reason, later,
+    Answer, Cause, Desired, Flight, Memory, Observation, Operation, OperationDatabase, Outcome, Reason, Wish, later,
 };
-use crate::plan::{ATTEMPTS, Ended, Failover, Finding, judge, list, verdict};
+use crate::plan::{ATTEMPTS, Ended, Failover, Finding, force, judge, list, verdict};
 
 /// Where a move stands, for the verdict of its type.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,7 +75,12 @@ pub(crate) fn follow(
     let pending =
         operation.databases.iter().any(|database| matches!(seen.flights.get(&database.name), Some(Flight::Sent)));
     if operation.cause == Cause::ForcedService {
-        return forced(operation, &fates, pending, trouble(operation, seen), now);
+        let again = if suspended || seen.conflicts.contains_key(&operation.ty) {
+            Vec::new()
+        } else {
+            unsent(seen, memory, operation, wish, &fates, now)
+        };
+        return forced(operation, &fates, again, pending, trouble(operation, seen), now);
     }
     let way = format!("{} to the {}", operation.ty, operation.to.word());
     let trouble = trouble(operation, seen);
@@ -146,10 +151,38 @@ pub(crate) fn follow(
     Followed::Again(again, steps, Progress { reason: Reason::Moving, message })
 }
 
-/// A forced service is sent once. Whether it happened, the surviving server alone can tell; the other is away.
+/// The statements of a forced service of whose sending this process knows nothing: its predecessor wrote the journal and
+/// died. The consent was for this state, and while the survivor still shows it, it holds; the guard in the batch lets
+/// only one of two such statements through. Empty unless all that R2 asks for is still so.
+fn unsent(
+    seen: &Observation,
+    memory: &Memory,
+    operation: &Operation,
+    wish: &Wish,
+    fates: &[(&OperationDatabase, Finding, Fate)],
+    now: Timestamp,
+) -> Vec<Failover> {
+    let Some(track) = memory.tracks.get(&wish.ty) else { return Vec::new() };
+    let consented =
+        wish.force.as_ref().is_some_and(|force| track.consumed.as_ref() == Some(&force.epoch) && now < force.until);
+    let alone = operation.databases.iter().all(|database| !seen.flights.contains_key(&database.name));
+    if !consented || !alone || now >= operation.deadline || operation.attempt >= ATTEMPTS {
+        return Vec::new();
+    }
+    let findings: Vec<Finding> = fates.iter().map(|(_, finding, _)| finding.clone()).collect();
+    let unchanged = |step: &Failover| {
+        let journal = operation.databases.iter().find(|database| database.name == step.database);
+        journal.is_some_and(|journal| journal.guid == step.guid && journal.role_sequence == step.role_sequence)
+    };
+    let steps = force::steps(seen, wish, &findings, track);
+    if steps.iter().all(unchanged) { steps } else { Vec::new() }
+}
+
+/// A forced service is sent once for a state. Whether it happened, the surviving server alone can tell; the other is away.
 fn forced(
     operation: &Operation,
     fates: &[(&OperationDatabase, Finding, Fate)],
+    again: Vec<Failover>,
     pending: bool,
     trouble: Option<String>,
     now: Timestamp,
@@ -164,6 +197,11 @@ fn forced(
         );
     }
     let open = list(fates.iter().filter(|(.., fate)| *fate != Fate::Moved).map(|(journal, ..)| &journal.name));
+    if !again.is_empty() && now >= later(operation.attempted, pause(operation.attempt)) {
+        let message = format!("forcing service of {open} on the {side}: the operator was restarted before it was done");
+        let operation = Operation { attempt: operation.attempt + 1, attempted: now, ..operation.clone() };
+        return Followed::Again(operation, again, Progress { reason: Reason::Moving, message });
+    }
     if !pending && (trouble.is_some() || now >= operation.deadline) {
         let why = trouble.unwrap_or_else(|| "nothing shows that it happened".to_owned());
         let outcome = if served == 0 { Outcome::Failed } else { Outcome::Partial };

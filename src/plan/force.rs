@@ -55,7 +55,7 @@ pub(crate) fn verdict(
     let state = state.map(|epoch| epoch.to_string()).unwrap_or_default();
     match (live, &wish.force) {
         (Some(_), _) if used => message.push_str(&format!(
-            " Service was forced once by the consent for epoch {state} and is not forced again by it; look at the {}.",
+            " The consent for epoch {state} has been used and does nothing any more (status.history tells what came of it); look at the {}.",
             survivor.word()
         )),
         (Some(force), _) if now >= force.until => message.push_str(&format!(

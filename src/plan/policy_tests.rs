@@ -236,6 +236,46 @@ mod forced {
     }
 
     #[test]
+    fn a_restart_before_the_statement_does_not_lose_the_consent() {
+        let (a, b) = ("dark", "M/1/-");
+        let desired = consented(&epoch_of(a, b), after(3600));
+        let fired = plan(&desired, &seen(a, b), &lost(), NOW);
+        let name = fired.steps[0].database.clone();
+        let resume = |a: &str, b: &str, desired: &Desired, flight: Option<Flight>, now| {
+            let mut seen = seen(a, b);
+            seen.flights.extend(flight.map(|flight| (name.clone(), flight)));
+            plan(desired, &seen, &fired.memory, now)
+        };
+        // No flight is known: another process decided it. The same statement again, guarded by the same evidence.
+        let again = resume(a, b, &desired, None, after(5));
+        assert_eq!(again.steps, fired.steps);
+        assert_eq!(again.memory.operation.as_ref().unwrap().attempt, 2);
+        assert_eq!(again.memory.tracks, fired.memory.tracks, "the consent stays used");
+        assert!(resume(a, b, &desired, None, NOW).steps.is_empty(), "a statement on its way gets the time to show");
+
+        let lost = Answer::Lost { detail: String::new() };
+        for flight in [Flight::Sent, Flight::Answered(lost), Flight::Answered(Answer::Accepted)] {
+            assert!(resume(a, b, &desired, Some(flight.clone()), after(5)).steps.is_empty(), "{flight:?}");
+        }
+        let mut suspended = desired.clone();
+        suspended.suspend = Some(Suspend { reason: "patching".to_owned(), until: None });
+        let mut withdrawn = desired.clone();
+        withdrawn.wishes[0].force = None;
+        let mut ended = desired.clone();
+        ended.wishes[0].force.as_mut().unwrap().until = after(4);
+        let mut elsewhere = desired.clone();
+        elsewhere.wishes[0].principal = Side::Primary;
+        for changed in [suspended, withdrawn, ended, elsewhere] {
+            assert!(resume(a, b, &changed, None, after(5)).steps.is_empty(), "{changed:?}");
+        }
+        for (a, b) in
+            [("dark", "P/0/-/8"), ("dark", "M/1/-/9"), ("dark", "M/1/D"), ("P/1/-", "M/1/-"), ("dark", "dark")]
+        {
+            assert!(resume(a, b, &desired, None, after(5)).steps.is_empty(), "{a} {b}");
+        }
+    }
+
+    #[test]
     fn a_server_that_answers_is_not_gone() {
         let epoch = epoch_of("dark", "M/1/-");
         for cause in [Dark::LoginFailed, Dark::TlsFailed, Dark::HostNotFound, Dark::Unresponsive, Dark::SecretNotFound]

@@ -3,8 +3,11 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "scenery of tests may fail its test")]
 
+pub mod dice;
+pub mod feed;
 pub mod node;
 mod operator;
+pub mod proxy;
 mod stage;
 
 use std::io::Write;
@@ -15,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-pub use operator::Operator;
+pub use operator::{Operator, log_path};
 pub use stage::Stage;
 
 /// How long a condition may take to come true before a test gives up: generous, machines are noisy.
@@ -85,12 +88,20 @@ impl Cluster {
     }
 
     /// A kubeconfig of the chart's own ServiceAccount in this namespace.
-    pub(crate) fn identity(&self, namespace: &str) -> PathBuf {
+    pub fn identity(&self, namespace: &str) -> PathBuf {
         let script = root().join("tests/control-plane/token");
         let token = run(Command::new(script).arg(&self.dir).args([namespace, &format!("lync-mirror-{namespace}")]));
         let path = self.dir.join(format!("{namespace}.kubeconfig"));
         std::fs::write(&path, token).unwrap();
         path
+    }
+
+    /// Installs the chart for this namespace alone.
+    pub fn install(&self, namespace: &str) {
+        let name = format!("lync-mirror-{namespace}");
+        let only = format!("watchNamespaces={{{namespace}}}");
+        let release = ["install", name.as_str(), "charts/lync-mirror", "--namespace", namespace, "--create-namespace"];
+        self.helm(&[release.as_slice(), &["--set", "crds.enabled=false", "--set", only.as_str()]].concat());
     }
 
     /// Runs one of tests/control-plane's scripts on this cluster: `stop-api`, `start-api`, `pause`, `resume`.

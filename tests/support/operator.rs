@@ -1,12 +1,12 @@
-//! The operator as a process under the chart's own ServiceAccount. Not here: what it is to do.
+//! The operator as a process: started, frozen, killed and stopped. What it is to do is not known here.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use super::{Cluster, run, until};
 
 /// Where the operator of a namespace logs: kept after the run, for whoever looks into a failure.
-pub(super) fn log_path(namespace: &str) -> PathBuf {
+pub fn log_path(namespace: &str) -> PathBuf {
     let dir = std::env::temp_dir().join("lync-mirror-test-logs");
     std::fs::create_dir_all(&dir).unwrap();
     dir.join(format!("{namespace}.log"))
@@ -15,7 +15,7 @@ pub(super) fn log_path(namespace: &str) -> PathBuf {
 /// The operator as a process; killed when dropped.
 pub struct Operator {
     child: Child,
-    namespace: String,
+    log: PathBuf,
 }
 
 /// The program under test; the benches set it to the release build.
@@ -30,6 +30,18 @@ impl Operator {
 
     /// A replica: of several in one namespace each has its own name.
     pub fn start_as(cluster: &Cluster, namespace: &str, interval: &str, replica: &str) -> Operator {
+        Operator::launch(cluster, namespace, interval, replica, &cluster.identity(namespace), namespace)
+    }
+
+    /// A replica with its own way to the API server, and a log of its own.
+    pub fn launch(
+        cluster: &Cluster,
+        namespace: &str,
+        interval: &str,
+        replica: &str,
+        kubeconfig: &Path,
+        log: &str,
+    ) -> Operator {
         let child = Command::new(program())
             .args(["run", "--listen", "127.0.0.1:0", "--look-interval", interval, "--namespace-scope", namespace])
             .args([
@@ -41,12 +53,12 @@ impl Operator {
                 replica,
             ])
             .args(["--log-filter", "lync_mirror=debug,info"])
-            .env("KUBECONFIG", cluster.identity(namespace))
-            .stdout(std::fs::File::create(cluster.dir.join(format!("operator-{namespace}.out"))).unwrap())
-            .stderr(std::fs::OpenOptions::new().create(true).append(true).open(log_path(namespace)).unwrap())
+            .env("KUBECONFIG", kubeconfig)
+            .stdout(std::fs::File::create(cluster.dir.join(format!("operator-{replica}.out"))).unwrap())
+            .stderr(std::fs::OpenOptions::new().create(true).append(true).open(log_path(log)).unwrap())
             .spawn()
             .unwrap();
-        Operator { child, namespace: namespace.to_owned() }
+        Operator { child, log: log_path(log) }
     }
 
     pub fn pid(&self) -> u32 {
@@ -56,16 +68,26 @@ impl Operator {
     /// Where /livez, /readyz and /metrics of the newest replica are, from its own log.
     pub fn address(&self) -> String {
         until("the operator tells where it listens", || {
-            let log = std::fs::read_to_string(log_path(&self.namespace)).map_err(|error| error.to_string())?;
+            let log = std::fs::read_to_string(&self.log).map_err(|error| error.to_string())?;
             let after = log.rsplit_once("listen=").ok_or("no listen= in the log")?.1;
             Ok(after.split_whitespace().next().unwrap_or_default().to_owned())
         })
+    }
+
+    /// True unless it ended by itself.
+    pub fn lives(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 
     /// SIGKILL: no goodbye.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// SIGSTOP and SIGCONT: as a machine that is frozen for a while.
+    pub fn signal(&self, name: &str) {
+        run(Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]));
     }
 
     /// SIGTERM, and the exit code.

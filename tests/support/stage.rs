@@ -30,6 +30,22 @@ impl Stage {
 
     /// A pair that mirrors these databases.
     pub async fn with_databases(namespace: &str, witness: bool, databases: &[&str]) -> Stage {
+        let sim = Stage::simulate(witness, databases).await;
+        let cluster = Cluster::get();
+        cluster.install(namespace);
+        // Of this run only: tests read it.
+        std::fs::write(log_path(namespace), "").unwrap();
+        let stage = Stage { cluster, namespace: namespace.to_owned(), sim };
+        stage.secret("Passw0rd");
+        cluster.apply(&json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "sql-ca", "namespace": namespace},
+            "data": {"ca.crt": stage.sim.ca_pem()},
+        }));
+        stage
+    }
+
+    /// The servers alone, without a namespace.
+    pub async fn simulate(witness: bool, databases: &[&str]) -> Sim {
         let server = |id: &str| {
             json!({
                 "id": id,
@@ -49,21 +65,7 @@ impl Stage {
         let stranger = json!({"name": "pool02", "primary": "c", "mirror": "d", "databases": ["rtcxds"]});
         let servers = ["a", "b", "w", "c", "d"].map(server);
         let config = json!({"servers": servers, "pairs": [pair, stranger]});
-        let sim = Sim::start(serde_json::from_value(config).unwrap()).await.unwrap();
-        let cluster = Cluster::get();
-        let name = format!("lync-mirror-{namespace}");
-        let only = format!("watchNamespaces={{{namespace}}}");
-        let release = ["install", name.as_str(), "charts/lync-mirror", "--namespace", namespace, "--create-namespace"];
-        cluster.helm(&[release.as_slice(), &["--set", "crds.enabled=false", "--set", only.as_str()]].concat());
-        // Of this run only: tests read it.
-        std::fs::write(log_path(namespace), "").unwrap();
-        let stage = Stage { cluster, namespace: namespace.to_owned(), sim };
-        stage.secret("Passw0rd");
-        cluster.apply(&json!({
-            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "sql-ca", "namespace": namespace},
-            "data": {"ca.crt": stage.sim.ca_pem()},
-        }));
-        stage
+        Sim::start(serde_json::from_value(config).unwrap()).await.unwrap()
     }
 
     pub fn secret(&self, password: &str) {

@@ -14,6 +14,7 @@ mod control;
 pub mod demo;
 pub mod journal;
 mod server;
+pub use server::probe;
 pub mod sim;
 pub mod sql;
 pub mod value;

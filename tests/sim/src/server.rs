@@ -4,6 +4,7 @@
 pub mod connection;
 pub mod faults;
 pub mod login;
+pub mod probe;
 pub mod procedures;
 pub mod session;
 pub mod stage;

@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::control;
 use crate::journal::{Counts, Entry, Journal, LoginEntry};
 use crate::server::faults::Fault;
+use crate::server::probe::Probe;
 use crate::server::stage::Stage;
 use crate::server::{self, Server};
 use crate::wire::tls::Authority;
@@ -102,6 +103,14 @@ impl Sim {
 
     pub fn failovers(&self) -> Vec<Failover> {
         self.with(|world| world.failovers().to_vec())
+    }
+
+    /// Shows every request to `probe`, from now on. A simulation has one probe at most.
+    ///
+    /// # Panics
+    /// When there is one already: a slip of the test.
+    pub fn probe(&self, probe: Arc<dyn Probe>) {
+        assert!(self.core.stage.probe.set(probe).is_ok(), "this simulation has a probe already");
     }
 
     /// What no client should have asked: unknown SQL, unknown procedures.

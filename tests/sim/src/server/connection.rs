@@ -1,6 +1,7 @@
 //! One connection from accept to close: PRELOGIN, TLS, LOGIN7, then the session. It also knows how each ends.
 
 use super::faults::{AtPhase, Phase};
+use super::probe::{Moment, Request};
 use super::stage::Stage;
 use super::{Server, login, reset_on_close, second_handle, session};
 use crate::wire::WireError;
@@ -77,7 +78,11 @@ async fn converse(stage: &Arc<Stage>, server: &Arc<Server>, tcp: TcpStream) -> R
     if phase(stage, server, Phase::Login, &mut stream).await? == Met::Garbage {
         return Ok(End::Close);
     }
-    match login::login(stage, server, &message.payload, cover, &mut stream).await? {
+    let number = stage.next_request();
+    stage.probed(&server.id, number, Request::Login, Moment::Received).await;
+    let entered = login::login(stage, server, &message.payload, cover, number, &mut stream).await?;
+    stage.probed(&server.id, number, Request::Login, Moment::Answered).await;
+    match entered {
         Some(session) => session::run(session, stream).await,
         None => {
             let _ = stream.shutdown().await;

@@ -1,6 +1,7 @@
 //! The answer to LOGIN7: who may enter is the world's word, how it is said is here.
 
 use super::Server;
+use super::probe::{Moment, Request};
 use super::session::Session;
 use super::stage::Stage;
 use crate::journal::{LoginEntry, Who};
@@ -20,6 +21,7 @@ pub async fn login(
     server: &Arc<Server>,
     payload: &[u8],
     cover: Cover,
+    number: u64,
     to: &mut (impl AsyncWrite + Unpin),
 ) -> Result<Option<Session>, WireError> {
     let asked = Login7::parse(payload)?;
@@ -39,6 +41,7 @@ pub async fn login(
         encryption: cover.name(),
         outcome: answer.as_ref().map_or_else(|error| format!("error {}", error.number), |_| "done".to_owned()),
     });
+    stage.probed(&server.id, number, Request::Login, Moment::Executed).await;
     let mut out = BytesMut::new();
     let login = match answer {
         Ok(login) => login,

@@ -4,6 +4,7 @@
 use super::Server;
 use super::connection::{End, Met, phase};
 use super::faults::{BeforeStatement, Phase};
+use super::probe::{Moment, Request};
 use super::stage::Stage;
 use crate::journal::Who;
 use crate::sql::Batch;
@@ -29,6 +30,8 @@ pub struct Session {
     pub(super) last_handle: i32,
     transaction: Option<u64>,
     last_transaction: u64,
+    /// The statement whose answer is yet to leave.
+    answering: Option<(u64, String)>,
 }
 
 impl Drop for Session {
@@ -85,7 +88,18 @@ pub(super) struct Wire {
 impl Session {
     pub fn new(stage: Arc<Stage>, server: Arc<Server>, who: Who, version: TdsVersion, packet_size: u16) -> Self {
         let (prepared, last_handle) = (HashMap::new(), 0);
-        Self { stage, server, who, version, packet_size, prepared, last_handle, transaction: None, last_transaction: 0 }
+        Self {
+            stage,
+            server,
+            who,
+            version,
+            packet_size,
+            prepared,
+            last_handle,
+            transaction: None,
+            last_transaction: 0,
+            answering: None,
+        }
     }
 
     pub fn spid(&self) -> u16 {
@@ -109,6 +123,9 @@ impl Session {
             };
             self.stage.gate(&self.server.id).await;
             write_message(&mut wire.writer, kind::ANSWER, self.spid(), self.packet_size, &bytes).await?;
+            if let Some((number, text)) = self.answering.take() {
+                self.stage.probed(&self.server.id, number, Request::Statement(&text), Moment::Answered).await;
+            }
             if ran == Err(Halt::Disconnect) {
                 return Ok(End::Close);
             }
@@ -180,7 +197,9 @@ impl Session {
             let stage = stage.clone();
             move || stage.now()
         };
+        let number = stage.next_request();
         let ticket = stage.journal.statement(&self.who, text, stage.now(), clock);
+        stage.probed(&server, number, Request::Statement(text), Moment::Received).await;
         if phase(&stage, &self.server, Phase::Batch, &mut wire.writer).await? == Met::Garbage {
             return Ok(Err(Halt::Garbage));
         }
@@ -201,6 +220,8 @@ impl Session {
             (Err(_), None) => "cut".to_owned(),
         };
         ticket.end(outcome, rows);
+        stage.probed(&server, number, Request::Statement(text), Moment::Executed).await;
+        self.answering = Some((number, text.to_owned()));
         Ok(if lost { Err(Halt::Cut) } else { ran })
     }
 

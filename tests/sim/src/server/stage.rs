@@ -2,9 +2,11 @@
 //! Holds no socket.
 
 use super::faults::Faults;
+use super::probe::Probe;
 use crate::journal::Journal;
 use crate::world::{Reach, SessionId, World};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -15,6 +17,8 @@ pub struct Stage {
     started: Instant,
     pub journal: Journal,
     pub faults: Faults,
+    pub probe: OnceLock<Arc<dyn Probe>>,
+    pub(super) requests: AtomicU64,
 }
 
 /// A world may ask to be woken in the past; a task must not spin on that.
@@ -24,7 +28,8 @@ impl Stage {
     pub fn new(world: World) -> Self {
         let changed = watch::Sender::new(world.version());
         let (journal, faults) = (Journal::new(), Faults::default());
-        Self { world: Mutex::new(world), changed, started: Instant::now(), journal, faults }
+        let (probe, requests) = (OnceLock::new(), AtomicU64::new(1));
+        Self { world: Mutex::new(world), changed, started: Instant::now(), journal, faults, probe, requests }
     }
 
     pub fn now(&self) -> Duration {

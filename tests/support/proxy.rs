@@ -1,0 +1,201 @@
+//! A reverse proxy between an operator and the API server. It speaks for a ServiceAccount, shows every request to
+//! whoever steers it, and can be cut off. What a request means is not known here.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, Method, Response, StatusCode, header};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::feed::{self, Feed};
+
+/// A request, as its steerer sees it.
+pub struct Ask {
+    /// The same at all moments of one request.
+    pub number: u64,
+    pub method: Method,
+    pub path: String,
+    pub query: String,
+    pub body: Bytes,
+}
+
+impl Ask {
+    pub fn is_watch(&self) -> bool {
+        self.query.contains("watch=true")
+    }
+
+    pub fn writes(&self) -> bool {
+        self.method != Method::GET
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    Go,
+    /// This request gets no further. Its connection ends when the operator does.
+    Stay,
+}
+
+/// Who watches the requests go by. A request is received, then answered by the API server, then the operator hears of it.
+pub trait Steer: Send + Sync + 'static {
+    fn received(&self, _ask: &Ask) -> Way {
+        Way::Go
+    }
+    fn executed(&self, _ask: &Ask, _status: StatusCode) -> Way {
+        Way::Go
+    }
+    /// The answer goes on to the operator. Not told of watches, which have no end.
+    fn answered(&self, _ask: &Ask) {}
+}
+
+/// Nobody steers.
+pub struct Straight;
+
+impl Steer for Straight {}
+
+pub struct Proxy {
+    port: u16,
+    shared: Arc<Shared>,
+    serving: AbortHandle,
+}
+
+struct Shared {
+    upstream: kube::Client,
+    steer: Arc<dyn Steer>,
+    /// False: nothing passes, in no direction, as in a partition.
+    joined: watch::Sender<bool>,
+    feed: watch::Sender<Feed>,
+    next: AtomicU64,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+impl Proxy {
+    /// Forwards as whoever `kubeconfig` is.
+    pub async fn start(kubeconfig: &Path, steer: Arc<dyn Steer>) -> Proxy {
+        let read = Kubeconfig::read_from(kubeconfig).unwrap();
+        let mut config = kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await.unwrap();
+        // What the API server says reaches the operator as it is.
+        config.default_retry = false;
+        let shared = Arc::new(Shared {
+            upstream: kube::Client::try_from(config).unwrap(),
+            steer,
+            joined: watch::Sender::new(true),
+            feed: watch::Sender::new(Feed::Straight),
+            next: AtomicU64::new(1),
+        });
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let router = Router::new().fallback(forward).with_state(shared.clone());
+        let serving = tokio::spawn(async move { axum::serve(listener, router).await }).abort_handle();
+        Proxy { port, shared, serving }
+    }
+
+    /// Writes a kubeconfig that leads here. It holds no token: the proxy has it.
+    pub fn kubeconfig(&self, path: &Path, namespace: &str) {
+        let config = serde_json::json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "proxy",
+            "clusters": [{"name": "proxy", "cluster": {"server": format!("http://127.0.0.1:{}", self.port)}}],
+            "users": [{"name": "proxy", "user": {}}],
+            "contexts": [{"name": "proxy", "context": {"cluster": "proxy", "user": "proxy", "namespace": namespace}}],
+        });
+        std::fs::write(path, config.to_string()).unwrap();
+    }
+
+    /// From now on nothing passes; what is under way stays where it is.
+    pub fn part(&self) {
+        self.shared.joined.send_replace(false);
+    }
+
+    /// What was held goes on.
+    pub fn join(&self) {
+        self.shared.joined.send_replace(true);
+    }
+
+    /// How watch events arrive from now on, those of open watches included.
+    pub fn feed(&self, feed: Feed) {
+        self.shared.feed.send_replace(feed);
+    }
+}
+
+impl Shared {
+    async fn joined(&self) {
+        let _ = self.joined.subscribe().wait_for(|joined| *joined).await;
+    }
+
+    async fn go(&self, way: Way) {
+        if way == Way::Stay {
+            std::future::pending::<()>().await;
+        }
+        self.joined().await;
+    }
+}
+
+/// What belongs to one connection, or to the identity of the proxy.
+const OWN: [HeaderName; 5] =
+    [header::HOST, header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::AUTHORIZATION];
+
+fn passed_on(headers: &HeaderMap) -> HeaderMap {
+    headers.iter().filter(|(name, _)| !OWN.contains(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    // Only a client that went away leaves half a body.
+    let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else { return bad("half a request") };
+    let ask = Arc::new(Ask {
+        number: shared.next.fetch_add(1, Ordering::Relaxed),
+        method: head.method.clone(),
+        path: head.uri.path().to_owned(),
+        query: head.uri.query().unwrap_or_default().to_owned(),
+        body: body.clone(),
+    });
+    shared.go(shared.steer.received(&ask)).await;
+    let mut onward = axum::http::Request::builder().method(head.method).uri(head.uri);
+    if let Some(headers) = onward.headers_mut() {
+        *headers = passed_on(&head.headers);
+    }
+    let Ok(onward) = onward.body(kube::client::Body::from(body)) else {
+        return bad("a request that cannot be passed on");
+    };
+    let answer = match shared.upstream.send(onward).await {
+        Ok(answer) => answer,
+        Err(error) => return bad(&error.to_string()),
+    };
+    let (head, body) = answer.into_parts();
+    let mut back = Response::builder().status(head.status);
+    if let Some(headers) = back.headers_mut() {
+        *headers = passed_on(&head.headers);
+    }
+    let body = if ask.is_watch() {
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        let (feed, joined) = (shared.feed.subscribe(), shared.joined.subscribe());
+        tokio::spawn(feed::pass(Body::new(body).into_data_stream(), sender, feed, joined));
+        Body::from_stream(ReceiverStream::new(receiver))
+    } else {
+        let Ok(bytes) = body.collect_bytes().await else { return bad("half an answer") };
+        shared.go(shared.steer.executed(&ask, head.status)).await;
+        shared.steer.answered(&ask);
+        Body::from(bytes)
+    };
+    back.body(body).unwrap_or_else(|error| bad(&error.to_string()))
+}
+
+fn bad(why: &str) -> Response<Body> {
+    let mut response = Response::new(Body::from(why.to_owned()));
+    *response.status_mut() = StatusCode::BAD_GATEWAY;
+    response
+}
