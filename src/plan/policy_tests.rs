@@ -153,6 +153,15 @@ fn switches_that_nobody_asked_for_open_the_breaker() {
 }
 
 #[test]
+fn an_end_in_the_future_holds_nothing() {
+    let mut memory = owed(Side::Mirror);
+    for (ended, steps) in [(after(200), 0), (after(400), 1), (Timestamp::MAX, 1)] {
+        memory.last.insert(TY, Attempt { ended, ..attempt(Outcome::Succeeded) });
+        assert_eq!(plan(&desired(Side::Mirror), &seen("P/4/C", "M/4/C"), &memory, NOW).steps.len(), steps, "{ended}");
+    }
+}
+
+#[test]
 fn the_order_of_turns_can_be_set() {
     let mut desired = desired(Side::Mirror);
     let central = Wish { ty: DatabaseType::CentralMgmt, ..desired.wishes[0].clone() };

@@ -69,7 +69,10 @@ pub(crate) fn update(
     }
     track.steady = match (desired.policy.unrequested_switch, epoch(findings)) {
         (UnrequestedSwitch::FailBack, Some(epoch)) if !moving && is_steady(seen, wish, findings) => {
-            let since = track.steady.filter(|steady| steady.epoch == epoch).map_or(now, |steady| steady.since);
+            let since = track
+                .steady
+                .filter(|steady| steady.epoch == epoch && steady.since <= now)
+                .map_or(now, |steady| steady.since);
             Some(Steady { epoch, since })
         }
         (UnrequestedSwitch::FailBack | UnrequestedSwitch::Hold, _) => None,

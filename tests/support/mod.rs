@@ -5,6 +5,7 @@
 
 pub mod dice;
 pub mod feed;
+pub mod gate;
 pub mod node;
 mod operator;
 pub mod proxy;
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-pub use operator::{Operator, log_path};
+pub use operator::{Operator, log_path, until_logged};
 pub use stage::Stage;
 
 /// How long a condition may take to come true before a test gives up: generous, machines are noisy.

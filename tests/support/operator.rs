@@ -12,6 +12,15 @@ pub fn log_path(namespace: &str) -> PathBuf {
     dir.join(format!("{namespace}.log"))
 }
 
+/// Waits until the operator that logs under this name has said this.
+#[track_caller]
+pub fn until_logged(name: &str, words: &str) {
+    until(&format!("{name} logs {words:?}"), || {
+        let log = std::fs::read_to_string(log_path(name)).map_err(|error| error.to_string())?;
+        if log.contains(words) { Ok(()) } else { Err(log.lines().last().unwrap_or_default().to_owned()) }
+    });
+}
+
 /// The operator as a process; killed when dropped.
 pub struct Operator {
     child: Child,
@@ -85,9 +94,20 @@ impl Operator {
         self.child.wait().unwrap();
     }
 
-    /// SIGSTOP and SIGCONT: as a machine that is frozen for a while.
-    pub fn signal(&self, name: &str) {
-        run(Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]));
+    /// SIGSTOP, as on a machine that is frozen for a while; returns when nothing of it runs any more.
+    pub fn freeze(&self) {
+        let pid = self.child.id().to_string();
+        run(Command::new("kill").args(["-STOP", &pid]));
+        until("the operator is frozen", || {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).map_err(|error| error.to_string())?;
+            let state = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).chars().next();
+            if state == Some('T') { Ok(()) } else { Err(format!("{state:?}")) }
+        });
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        run(Command::new("kill").args(["-CONT", &self.child.id().to_string()]));
     }
 
     /// SIGTERM, and the exit code.

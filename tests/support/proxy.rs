@@ -75,6 +75,7 @@ struct Shared {
     joined: watch::Sender<bool>,
     feed: watch::Sender<Feed>,
     next: AtomicU64,
+    watches: AtomicU64,
 }
 
 impl Drop for Proxy {
@@ -96,6 +97,7 @@ impl Proxy {
             joined: watch::Sender::new(true),
             feed: watch::Sender::new(Feed::Straight),
             next: AtomicU64::new(1),
+            watches: AtomicU64::new(0),
         });
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -123,6 +125,11 @@ impl Proxy {
     /// What was held goes on.
     pub fn join(&self) {
         self.shared.joined.send_replace(true);
+    }
+
+    /// How many watches have begun.
+    pub fn watches(&self) -> u64 {
+        self.shared.watches.load(Ordering::Relaxed)
     }
 
     /// How watch events arrive from now on, those of open watches included.
@@ -181,6 +188,7 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         *headers = passed_on(&head.headers);
     }
     let body = if ask.is_watch() {
+        shared.watches.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = tokio::sync::mpsc::channel(1);
         let (feed, joined) = (shared.feed.subscribe(), shared.joined.subscribe());
         tokio::spawn(feed::pass(Body::new(body).into_data_stream(), sender, feed, joined));

@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use mirror_sim::sim::Sim;
 use serde_json::{Value, json};
 
-use super::operator::log_path;
+use std::sync::Arc;
+
+use super::operator::{Operator, log_path, until_logged};
+use super::proxy::{self, Proxy};
 use super::{Cluster, condition, until};
 
 /// A pool: its namespace, its simulated servers, its Secret and its CA bundle.
@@ -125,10 +128,7 @@ impl Stage {
     /// Waits until the operator has logged this since the stage was set.
     #[track_caller]
     pub fn until_logged(&self, words: &str) {
-        until(&format!("{} logs {words:?}", self.namespace), || {
-            let log = std::fs::read_to_string(log_path(&self.namespace)).map_err(|error| error.to_string())?;
-            if log.contains(words) { Ok(()) } else { Err(format!("{} lines", log.lines().count())) }
-        });
+        until_logged(&self.namespace, words);
     }
 
     /// The API server's own journal of this namespace, from a byte on: what was written or read, and by whom. Gives the
@@ -148,6 +148,22 @@ impl Stage {
     /// The failovers that the simulated servers did, as `database>server`.
     pub fn failovers(&self) -> Vec<String> {
         self.sim.failovers().iter().map(|failover| format!("{}>{}", failover.database, failover.to)).collect()
+    }
+
+    /// How the failovers that arrived at the servers ended, in the words of their journal.
+    pub fn outcomes(&self) -> Vec<String> {
+        let failovers = self.sim.journal(0).into_iter().filter(|entry| entry.text.contains("PARTNER FAILOVER"));
+        failovers.map(|entry| entry.outcome.unwrap_or_else(|| "running".to_owned())).collect()
+    }
+
+    /// An operator that reaches the API server through a proxy, with a log of its own.
+    pub async fn proxied(&self, replica: &str) -> (Operator, Proxy) {
+        let (cluster, namespace) = (self.cluster, self.namespace.as_str());
+        let proxy = Proxy::start(&cluster.identity(namespace), Arc::new(proxy::Straight)).await;
+        let kubeconfig = cluster.dir.join(format!("{replica}.proxy.kubeconfig"));
+        proxy.kubeconfig(&kubeconfig, namespace);
+        std::fs::write(log_path(replica), "").unwrap();
+        (Operator::launch(cluster, namespace, "1s", replica, &kubeconfig, replica), proxy)
     }
 
     pub fn command(&self, command: Value) {

@@ -1,8 +1,9 @@
 //! A look over the servers' shoulders at every request, for tests that end a client at a point that they name.
-//! What the requests mean lives elsewhere; a probe changes no answer, it only lets one wait for ever.
+//! What the requests mean lives elsewhere; a probe changes no answer, it only lets one wait.
 
 use super::stage::Stage;
 use std::sync::atomic::Ordering;
+use tokio::sync::watch;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request<'a> {
@@ -20,11 +21,13 @@ pub enum Moment {
     Answered,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Then {
     Go,
     /// This request gets no further. Its connection ends when the client does.
     Stay,
+    /// Not before this is true: as on a slow way.
+    Until(watch::Receiver<bool>),
 }
 
 /// Asked at each moment of each request; `number` is the same for all moments of one request.
@@ -39,8 +42,12 @@ impl Stage {
 
     pub async fn probed(&self, server: &str, number: u64, request: Request<'_>, moment: Moment) {
         let then = self.probe.get().map_or(Then::Go, |probe| probe.at(server, number, request, moment));
-        if then == Then::Stay {
-            std::future::pending::<()>().await;
+        match then {
+            Then::Go => {}
+            Then::Stay => std::future::pending().await,
+            Then::Until(mut open) => {
+                let _ = open.wait_for(|open| *open).await;
+            }
         }
     }
 }
