@@ -163,6 +163,9 @@ fn nonsense() -> Vec<(&'static str, Value)> {
             json!({"conditions": [ready]})
         }),
         ("the beginning of time", of_type("lastMove", json!({"endedAt": "0000-01-01T00:00:00Z", "outcome": "Failed"}))),
+        ("the end of time", json!({"lastMoveTime": "9999-12-31T23:59:59Z"})),
+        ("a negative count", of_type("track", json!({"failures": -1}))),
+        ("a negative attempt", json!({"operation": operation(guid, -1, FUTURE)})),
     ]
 }
 

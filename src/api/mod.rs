@@ -5,14 +5,17 @@ mod condition;
 mod duration;
 mod parse;
 mod remember;
+mod salvage;
 mod spec;
 mod status;
+mod until;
 
 pub use askers::keep_askers;
 pub use condition::{Claim, ConditionType};
 pub use duration::Span;
 pub use parse::{Asked, SpecError, Store, parse};
 pub use remember::{operation_status, remember, track_status};
+pub use salvage::{Salvaged, salvage};
 pub use spec::{
     Approve, Auth, AuthMethod, CaBundle, ConfigMapRef, DatabaseTypeSpec, ForceServiceSpec, LyncPoolMirror,
     LyncPoolMirrorSpec, MaintenanceWindow, PolicySpec, SecretRef, SqlServer, SqlStore, SuspendSpec, TlsMode, TlsSpec,

@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{LyncPoolMirrorStatus, Span};
+use crate::api::{LyncPoolMirrorStatus, Span, until};
 use crate::model::{DatabaseType, Side, UnrequestedSwitch};
 
 /// Which SQL Server is to be principal for each database type of one pool.
@@ -202,6 +202,7 @@ pub struct ForceServiceSpec {
     /// Must be true.
     pub accept_data_loss: bool,
     /// The consent ends at this time (RFC 3339), used or not.
+    #[serde(deserialize_with = "until::required")]
     #[schemars(with = "k8s_openapi::apimachinery::pkg::apis::meta::v1::Time")]
     pub until: jiff::Timestamp,
 }
@@ -219,7 +220,7 @@ pub struct SuspendSpec {
     #[schemars(length(min = 1, max = 256))]
     pub reason: String,
     /// The suspension ends by itself at this time (RFC 3339).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "until::optional")]
     #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>")]
     pub until: Option<jiff::Timestamp>,
 }

@@ -46,8 +46,9 @@ impl Context {
         }
     }
 
-    pub async fn complain(&self, name: &Ref, problem: &str) {
-        self.tell(name, Reason::InvalidSpec, "Decode".to_owned(), problem.to_owned()).await;
+    /// Something about the resource itself, not about its databases.
+    pub async fn complain(&self, name: &Ref, reason: Reason, problem: &str) {
+        self.tell(name, reason, "Read".to_owned(), problem.to_owned()).await;
     }
 
     async fn tell(&self, name: &Ref, reason: Reason, action: String, note: String) {

@@ -50,6 +50,11 @@ impl Claims {
         true
     }
 
+    /// `who` exists and can claim nothing more than it did: its spec cannot be used.
+    pub fn acknowledge(&self, who: &str) {
+        self.lock().entry(who.to_owned()).or_default();
+    }
+
     pub fn withdraw(&self, who: &str) {
         self.lock().remove(who);
     }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::core::Status;
 use kube::{Api, Client};
 use secrecy::SecretString;
 use tokio::time::{Instant, timeout};
@@ -54,6 +55,8 @@ impl Credentials {
         let secrets = Api::<Secret>::namespaced(self.client.clone(), namespace);
         let reading = match timeout(READ, secrets.get_opt(name)).await {
             Ok(Ok(secret)) => read_login(namespace, name, secret),
+            // What was allowed before is forbidden on purpose: the old reading is not used.
+            Ok(Err(kube::Error::Api(answer))) if answer.is_forbidden() => Err(forbidden("Secret", &answer)),
             Ok(Err(source)) => {
                 return known
                     .map(|(_, reading)| reading)
@@ -93,6 +96,8 @@ impl Credentials {
         let maps = Api::<ConfigMap>::namespaced(self.client.clone(), namespace);
         let reading = match timeout(READ, maps.get_opt(name)).await {
             Ok(Ok(map)) => read_bundle(namespace, name, item, map),
+            // What was allowed before is forbidden on purpose: the old reading is not used.
+            Ok(Err(kube::Error::Api(answer))) if answer.is_forbidden() => Err(forbidden("ConfigMap", &answer)),
             Ok(Err(source)) => {
                 return known
                     .map(|(_, reading)| reading)
@@ -107,6 +112,14 @@ impl Credentials {
         lock(&self.bundles).insert(key, (Instant::now(), reading.clone()));
         Ok(reading)
     }
+}
+
+fn forbidden(kind: &str, answer: &Status) -> Darkness {
+    let detail = format!(
+        "the operator may not read the {kind}: {}. Bind its ServiceAccount to a Role with get on it in this namespace",
+        answer.message
+    );
+    dark(Dark::CredentialsForbidden, detail)
 }
 
 fn read_login(namespace: &str, name: &str, secret: Option<Secret>) -> Reading<Login> {

@@ -104,9 +104,14 @@ impl Context {
         Observation { pairs, conflicts, flights }
     }
 
-    /// True once every resource that exists has said what it claims: before that nobody may move.
-    pub fn all_claims_known(&self) -> bool {
-        self.synced() && self.existing().iter().all(|who| self.claims.registered(who))
+    /// The resources that have not yet said what they claim: before that nobody may move.
+    pub fn unknown_claims(&self) -> Option<String> {
+        if !self.synced() {
+            return Some("all: the first list has not arrived".to_owned());
+        }
+        let mut unknown: Vec<String> = self.existing().into_iter().filter(|who| !self.claims.registered(who)).collect();
+        unknown.sort();
+        (!unknown.is_empty()).then(|| unknown.join(", "))
     }
 
     fn wake_rivals(&self, who: &str, resource: &Ref) {

@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::api::PostParams;
+use kube::api::{ApiResource, DynamicObject, PostParams};
 use kube::{Api, ResourceExt};
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::api::{Asked, LyncPoolMirror, LyncPoolMirrorStatus};
+use crate::api::{Asked, LyncPoolMirror, LyncPoolMirrorStatus, Salvaged, salvage};
 use crate::controller::compose::{Timings, compose};
 use crate::controller::context::{Context, Ref, key};
 use crate::controller::flights::Ticket;
 use crate::controller::{Error, conditions};
-use crate::model::{Memory, Observation};
+use crate::model::{Memory, Observation, Reason};
 use crate::plan::Plan;
 
 /// The client retries for minutes and has no read timeout.
@@ -55,11 +56,45 @@ impl Context {
         self.write(mirror, name, &status).await
     }
 
-    /// A resource that this version cannot even decode: only the log and an event can say so.
-    pub async fn publish_undecodable(&self, name: &Ref, problem: &str) -> Result<(), Error> {
-        warn!(resource = key(name), problem, "the resource cannot be decoded");
-        self.complain(name, problem).await;
-        Ok(())
+    /// A resource that cannot be decoded. An unreadable part of the status is dropped, so that the next reconciliation
+    /// can go on without it; an unreadable spec is answered in the status.
+    pub async fn publish_undecodable(&self, name: &Ref) -> Result<(), Error> {
+        let api = self.undecoded(name);
+        let what = || format!("LyncPoolMirror {}", key(name));
+        let mut object = match timeout(WRITE, api.get_opt(&name.name)).await {
+            Ok(Ok(Some(object))) => object,
+            Ok(Ok(None)) => return Ok(()),
+            Ok(Err(source)) => return Err(Error::Read { what: what(), source }),
+            Err(_) => return Err(Error::Slow { what: format!("reading {}", what()) }),
+        };
+        let raw = serde_json::to_value(&object).unwrap_or_default();
+        let Salvaged { spec_problem, mut status, lost } = salvage(&raw);
+        let before = status.clone();
+        if let Some(problem) = spec_problem {
+            let problem = format!("spec: {problem}");
+            let generation = object.metadata.generation.unwrap_or_default();
+            status.observed_generation = Some(generation);
+            status.conditions = conditions::invalid(&problem, &status.conditions, generation, Timestamp::now());
+            if status != before {
+                warn!(resource = key(name), problem, "the spec cannot be read");
+                self.complain(name, Reason::InvalidSpec, &problem).await;
+            }
+        }
+        if !lost.is_empty() {
+            let lost = format!("dropped from the status, for it cannot be read: {}", lost.join("; "));
+            warn!(resource = key(name), lost, "the status cannot be read");
+            self.complain(name, Reason::StatusUnreadable, &lost).await;
+        } else if status == before {
+            return Ok(());
+        }
+        object.metadata.managed_fields = None;
+        object.data["status"] = serde_json::to_value(&status).unwrap_or_default();
+        self.written(name, timeout(WRITE, api.replace_status(&name.name, &PostParams::default(), &object)).await)
+    }
+
+    fn undecoded(&self, name: &Ref) -> Api<DynamicObject> {
+        let kind = ApiResource::erase::<LyncPoolMirror>(&());
+        Api::namespaced_with(self.client.clone(), name.namespace.as_deref().unwrap_or_default(), &kind)
     }
 
     async fn write(&self, mirror: &LyncPoolMirror, name: &Ref, status: &LyncPoolMirrorStatus) -> Result<(), Error> {
@@ -71,7 +106,11 @@ impl Context {
         let mut next = mirror.clone();
         next.metadata.managed_fields = None;
         next.status = Some(status.clone());
-        match timeout(WRITE, api.replace_status(&mirror.name_any(), &PostParams::default(), &next)).await {
+        self.written(name, timeout(WRITE, api.replace_status(&mirror.name_any(), &PostParams::default(), &next)).await)
+    }
+
+    fn written<T>(&self, name: &Ref, answer: Result<Result<T, kube::Error>, Elapsed>) -> Result<(), Error> {
+        match answer {
             Ok(Ok(_)) => {
                 self.metrics.status_written();
                 Ok(())

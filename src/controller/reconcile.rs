@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
+use tracing::info;
 
 use crate::api::{LyncPoolMirror, parse, remember};
 use crate::controller::Error;
-use crate::controller::context::{Context, Guarded, Ref};
+use crate::controller::context::{Context, Guarded, Ref, key};
 use crate::controller::observe::Freshness;
 use crate::model::{Observation, View};
 use crate::plan::{Pace, Plan, plan};
@@ -20,7 +21,10 @@ pub async fn reconcile(resource: Arc<Guarded>, ctx: Arc<Context>) -> Result<Acti
     let result = match &resource.0 {
         _ if !ctx.leadership.leads() => Ok(Action::await_change()), // being promoted wakes every resource
         Ok(mirror) => pass(mirror, &name, &ctx).await,
-        Err(problem) => ctx.publish_undecodable(&name, &problem.error).await.map(|()| Action::await_change()),
+        Err(_) => {
+            ctx.claims.acknowledge(&key(&name));
+            ctx.publish_undecodable(&name).await.map(|()| Action::await_change())
+        }
     };
     ctx.metrics.reconciled(result.as_ref().map_or_else(Error::category, |_| "ok"), started.elapsed());
     result
@@ -30,6 +34,7 @@ async fn pass(mirror: &LyncPoolMirror, name: &Ref, ctx: &Arc<Context>) -> Result
     let asked = match parse(mirror) {
         Ok(asked) => asked,
         Err(problem) => {
+            ctx.claims.acknowledge(&key(name));
             ctx.publish_invalid(mirror, name, &problem.to_string()).await?;
             return Ok(Action::await_change());
         }
@@ -45,8 +50,11 @@ async fn pass(mirror: &LyncPoolMirror, name: &Ref, ctx: &Arc<Context>) -> Result
         seen = ctx.observe(name, &asked, &eyes, &memory, uid, Freshness::Now).await;
         plan = crate::plan::plan(&asked.desired, &seen, &memory, now());
     }
-    if !plan.steps.is_empty() && !ctx.all_claims_known() {
-        return Ok(Action::requeue(Duration::from_millis(100)));
+    if !plan.steps.is_empty()
+        && let Some(unknown) = ctx.unknown_claims()
+    {
+        info!(resource = key(name), unknown, "a move waits until these resources have said what they claim");
+        return Ok(Action::requeue(Duration::from_millis(500)));
     }
 
     let written = ctx.publish(mirror, name, &asked, &seen, &plan, &memory).await?;

@@ -83,6 +83,8 @@ pub enum Dark {
     NotYetLooked,
     SecretNotFound,
     SecretKeyMissing,
+    /// The API server does not let the operator read the Secret or the ConfigMap.
+    CredentialsForbidden,
     CaBundleNotFound,
     CaBundleInvalid,
     HostNotFound,

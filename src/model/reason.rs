@@ -29,6 +29,7 @@ pub enum Reason {
     MoveFailed,
     CircuitOpen,
     InvalidSpec,
+    StatusUnreadable,
     // The mirroring session does not allow a move.
     MirroringSuspended,
     PartnersDisconnected,
@@ -51,6 +52,7 @@ pub enum Reason {
     // A server cannot be seen.
     SecretNotFound,
     SecretKeyMissing,
+    CredentialsForbidden,
     CaBundleNotFound,
     CaBundleInvalid,
     HostNotFound,
@@ -98,13 +100,14 @@ impl Reason {
             Moving | Verifying | WaitingForTurn | Cooldown | Synchronizing | FailoverInProgress | Unsettled
             | NotYetObserved | FailBackPending | InterruptionTooLong | MoveStarted | MoveRetried => Weight::Progressing,
             UnexpectedPrincipal | SplitRoles | Suspended | Conflict | SwitchOverdue | MoveFailed | CircuitOpen
-            | InvalidSpec | MirroringSuspended | PartnersDisconnected | NoQuorum | PrincipalLost | ServiceForced
-            | TwoPrincipals | NoPrincipal | SafetyOff | NotMirrored | MirroringRemoved | DatabaseMissing
-            | DatabaseNotOnline | PartnerMismatch | SameServer | SessionMismatch | VersionMismatch
-            | EndpointStopped | PermissionMissing | SecretNotFound | SecretKeyMissing | CaBundleNotFound
-            | CaBundleInvalid | HostNotFound | InstanceNotFound | ConnectionRefused | ConnectionTimedOut
-            | ConnectionLost | TlsFailed | LoginFailed | QueryFailed | ProtocolError | MoveSuperseded
-            | SecondCentralMgmt | WitnessDisconnected | WitnessUnreachable | RunningExposed => Weight::Stuck,
+            | InvalidSpec | StatusUnreadable | MirroringSuspended | PartnersDisconnected | NoQuorum | PrincipalLost
+            | ServiceForced | TwoPrincipals | NoPrincipal | SafetyOff | NotMirrored | MirroringRemoved
+            | DatabaseMissing | DatabaseNotOnline | PartnerMismatch | SameServer | SessionMismatch
+            | VersionMismatch | EndpointStopped | PermissionMissing | SecretNotFound | SecretKeyMissing
+            | CredentialsForbidden | CaBundleNotFound | CaBundleInvalid | HostNotFound | InstanceNotFound
+            | ConnectionRefused | ConnectionTimedOut | ConnectionLost | TlsFailed | LoginFailed | QueryFailed
+            | ProtocolError | MoveSuperseded | SecondCentralMgmt | WitnessDisconnected | WitnessUnreachable
+            | RunningExposed => Weight::Stuck,
         }
     }
 

@@ -136,6 +136,7 @@ fn is_gone(cause: Dark) -> bool {
         Dark::NotYetLooked
         | Dark::SecretNotFound
         | Dark::SecretKeyMissing
+        | Dark::CredentialsForbidden
         | Dark::CaBundleNotFound
         | Dark::CaBundleInvalid
         | Dark::HostNotFound

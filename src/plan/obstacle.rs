@@ -223,6 +223,7 @@ pub fn dark_reason(cause: Dark) -> Reason {
         Dark::NotYetLooked => Reason::NotYetObserved,
         Dark::SecretNotFound => Reason::SecretNotFound,
         Dark::SecretKeyMissing => Reason::SecretKeyMissing,
+        Dark::CredentialsForbidden => Reason::CredentialsForbidden,
         Dark::CaBundleNotFound => Reason::CaBundleNotFound,
         Dark::CaBundleInvalid => Reason::CaBundleInvalid,
         Dark::HostNotFound => Reason::HostNotFound,

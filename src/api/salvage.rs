@@ -1,0 +1,104 @@
+//! What can still be read of a resource that cannot be decoded: its status member by member. No I/O.
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::api::{LyncPoolMirror, LyncPoolMirrorStatus};
+
+/// The readable part of a resource.
+#[derive(Debug)]
+pub struct Salvaged {
+    /// Why the resource cannot be decoded even without its status.
+    pub spec_problem: Option<String>,
+    pub status: LyncPoolMirrorStatus,
+    /// The members of the status that cannot be read, with the reason.
+    pub lost: Vec<String>,
+}
+
+/// Takes a resource as the API server has it. A lost member counts as erased: what that may cost is a move asked for
+/// again, never a statement (the servers refuse a repeated one).
+pub fn salvage(resource: &Value) -> Salvaged {
+    let mut without_status = resource.clone();
+    if let Some(object) = without_status.as_object_mut() {
+        object.remove("status");
+    }
+    let spec_problem = LyncPoolMirror::deserialize(without_status).err().map(|problem| problem.to_string());
+    let mut kept = Map::new();
+    let mut lost = Vec::new();
+    for (member, value) in resource.get("status").and_then(Value::as_object).into_iter().flatten() {
+        match value {
+            Value::Array(items) => {
+                let readable = items.iter().enumerate().filter(|(index, item)| match read(member, &json!([item])) {
+                    Ok(_) => true,
+                    Err(problem) => {
+                        lost.push(format!("status.{member}[{index}]: {problem}"));
+                        false
+                    }
+                });
+                kept.insert(member.clone(), readable.map(|(_, item)| item.clone()).collect());
+            }
+            value => match read(member, value) {
+                Ok(_) => {
+                    kept.insert(member.clone(), value.clone());
+                }
+                Err(problem) => lost.push(format!("status.{member}: {problem}")),
+            },
+        }
+    }
+    let status = LyncPoolMirrorStatus::deserialize(Value::Object(kept)).unwrap_or_default();
+    Salvaged { spec_problem, status, lost }
+}
+
+fn read(member: &str, value: &Value) -> Result<LyncPoolMirrorStatus, serde_json::Error> {
+    LyncPoolMirrorStatus::deserialize(json!({ member: value }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resource(status: &Value) -> Value {
+        let server = |host: &str| json!({"host": host});
+        json!({
+            "apiVersion": "lyncmirror.io/v1alpha1", "kind": "LyncPoolMirror", "metadata": {"name": "pool01"},
+            "spec": {
+                "poolFqdn": "pool01.example.com",
+                "sql": {
+                    "primary": server("sql-a"), "mirror": server("sql-b"),
+                    "auth": {"method": "SqlLogin", "secretRef": {"name": "sql"}},
+                },
+                "databaseTypes": [{"type": "User", "principal": "Primary"}],
+            },
+            "status": status,
+        })
+    }
+
+    #[test]
+    fn what_can_be_read_is_kept_and_the_rest_is_named() {
+        let entry = json!({
+            "type": "User", "from": "Mirror", "to": "Primary", "cause": "Intent", "outcome": "Succeeded",
+            "generation": 1, "startedAt": "2026-01-01T00:00:00Z", "endedAt": "2026-01-01T00:00:01Z", "databases": [],
+            "attempts": 1,
+        });
+        let mut late = entry.clone();
+        late["endedAt"] = json!("9999-12-31T23:59:59Z");
+        let salvaged = salvage(&resource(&json!({
+            "principals": "User=Primary", "lastMoveTime": "9999-12-31T23:59:59Z", "history": [late, entry],
+        })));
+        assert_eq!(salvaged.spec_problem, None);
+        assert_eq!(salvaged.status.principals.as_deref(), Some("User=Primary"));
+        assert_eq!((salvaged.status.last_move_time, salvaged.status.history.len()), (None, 1));
+        let lost: Vec<_> = salvaged.lost.iter().map(|lost| lost.split(':').next().unwrap()).collect();
+        assert_eq!(lost, ["status.history[0]", "status.lastMoveTime"]);
+    }
+
+    #[test]
+    fn a_spec_that_cannot_be_read_leaves_the_status_alone() {
+        let mut resource = resource(&json!({"principals": "User=Primary"}));
+        resource["spec"]["databaseTypes"][0]["principal"] = json!("Elsewhere");
+        let salvaged = salvage(&resource);
+        assert!(salvaged.spec_problem.is_some_and(|problem| problem.contains("Elsewhere")));
+        assert_eq!(salvaged.status.principals.as_deref(), Some("User=Primary"));
+        assert!(salvaged.lost.is_empty());
+    }
+}
