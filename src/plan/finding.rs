@@ -4,7 +4,8 @@ use crate::model::{
     Database, DatabaseName, DatabaseState, Guid, Mirroring, MirroringState, Pair, Role, Safety, Server, Side, View,
     WitnessLink,
 };
-use crate::plan::Obstacle;
+use crate::plan::rule::stands;
+use crate::plan::{Obstacle, Rule, holds};
 
 /// What is known of one database in this pass.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,7 +64,7 @@ pub fn judge(pair: &Pair, name: &DatabaseName) -> Finding {
         online: false,
     };
     if let (Some(a), Some(b)) = (pair.primary.lit(), pair.mirror.lit())
-        && same_name(&a.name, &b.name)
+        && !holds(Rule::DifferentServers, !same_name(&a.name, &b.name))
     {
         return blank(Obstacle::SameServer { name: a.name.clone() });
     }
@@ -149,16 +150,16 @@ fn both(name: &DatabaseName, primary: Half, mirror: Half) -> Finding {
         name: name.clone(),
         principal,
         obstacle,
-        session: (a.guid == b.guid)
+        session: holds(Rule::SameGuid, a.guid == b.guid)
             .then_some(Session { guid: a.guid, role_sequence: a.role_sequence.max(b.role_sequence) }),
         agreed,
         online,
     };
-    if a.guid != b.guid {
+    if !holds(Rule::SameGuid, a.guid == b.guid) {
         return finding(None, Some(Obstacle::GuidDiffers { primary: a.guid, mirror: b.guid }), false, false);
     }
     for (side, own, partner) in [(Side::Primary, a, mirror.0), (Side::Mirror, b, primary.0)] {
-        if !same_name(&own.partner_instance, &partner.name) {
+        if !holds(Rule::PartnerIsTheOther, same_name(&own.partner_instance, &partner.name)) {
             let obstacle =
                 Obstacle::PartnerOutside { side, names: own.partner_instance.clone(), expected: partner.name.clone() };
             return finding(None, Some(obstacle), false, false);
@@ -167,6 +168,7 @@ fn both(name: &DatabaseName, primary: Half, mirror: Half) -> Finding {
     let (side, held, following) = match (a.role, b.role) {
         (Role::Principal, Role::Mirror) => (Side::Primary, primary, mirror),
         (Role::Mirror, Role::Principal) => (Side::Mirror, mirror, primary),
+        (Role::Principal, Role::Principal) if !stands(Rule::ComplementaryRoles) => (Side::Primary, primary, mirror),
         (Role::Principal, Role::Principal) => {
             return finding(
                 None,
@@ -187,10 +189,10 @@ fn both(name: &DatabaseName, primary: Half, mirror: Half) -> Finding {
 /// The conditions of a planned failover, on complementary roles of one session (R3).
 fn preflight(side: Side, (server, database, principal): Half, (partner, _, mirror): Half) -> Option<Obstacle> {
     use MirroringState::*;
-    if principal.safety != Safety::Full || mirror.safety != Safety::Full {
+    if !holds(Rule::SafetyFull, principal.safety == Safety::Full && mirror.safety == Safety::Full) {
         return Some(Obstacle::SafetyOff);
     }
-    match (principal.state, mirror.state) {
+    match (asked(principal.state), asked(mirror.state)) {
         (Suspended, _) | (_, Suspended) => {
             let versions =
                 (server.version != partner.version).then(|| (server.version.clone(), partner.version.clone()));
@@ -205,18 +207,32 @@ fn preflight(side: Side, (server, database, principal): Half, (partner, _, mirro
         (Unknown, _) | (_, Unknown) => return Some(Obstacle::Unsettled),
         (Synchronized, Synchronized) => {}
     }
-    if principal.role_sequence != mirror.role_sequence {
+    if !holds(Rule::SameRoleSequence, principal.role_sequence == mirror.role_sequence) {
         return Some(Obstacle::Unsettled);
     }
-    if database.state != DatabaseState::Online {
+    if !holds(Rule::DatabaseOnline, database.state == DatabaseState::Online) {
         return Some(Obstacle::NotOnline { side, state: database.state });
     }
     for (side, server) in [(side, server), (side.other(), partner)] {
-        if !server.endpoint.as_ref().is_some_and(|endpoint| endpoint.started && endpoint.partner) {
+        let serves = server.endpoint.as_ref().is_some_and(|endpoint| endpoint.started && endpoint.partner);
+        if !holds(Rule::EndpointStarted, serves) {
             return Some(Obstacle::EndpointStopped { side, endpoint: server.endpoint.clone() });
         }
     }
     None
+}
+
+/// The state as it counts: one that no rule objects to counts as SYNCHRONIZED.
+fn asked(state: MirroringState) -> MirroringState {
+    let rule = match state {
+        MirroringState::Suspended => Rule::MirroringNotSuspended,
+        MirroringState::PendingFailover => Rule::NoFailoverUnderWay,
+        MirroringState::Disconnected => Rule::PartnersConnected,
+        MirroringState::Synchronizing => Rule::CaughtUp,
+        MirroringState::Unknown => Rule::StateKnown,
+        MirroringState::Synchronized => return state,
+    };
+    if stands(rule) { state } else { MirroringState::Synchronized }
 }
 
 fn lost(witness: WitnessLink) -> bool {

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use crate::model::{
     Answer, Cause, Desired, Flight, Memory, Observation, Operation, OperationDatabase, Outcome, Reason, Wish, later,
 };
-use crate::plan::{ATTEMPTS, Ended, Failover, Finding, force, judge, list, verdict};
+use crate::plan::rule::stands;
+use crate::plan::{ATTEMPTS, Ended, Failover, Finding, Rule, force, holds, judge, list, verdict};
 
 /// Where a move stands, for the verdict of its type.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,7 +76,8 @@ pub(crate) fn follow(
     let pending =
         operation.databases.iter().any(|database| matches!(seen.flights.get(&database.name), Some(Flight::Sent)));
     if operation.cause == Cause::ForcedService {
-        let again = if suspended || seen.conflicts.contains_key(&operation.ty) {
+        let hindered = suspended || seen.conflicts.contains_key(&operation.ty);
+        let again = if !holds(Rule::ResendNotHindered, !hindered) {
             Vec::new()
         } else {
             unsent(seen, memory, operation, wish, &fates, now)
@@ -88,7 +90,7 @@ pub(crate) fn follow(
     if !any(Fate::Open) && !any(Fate::Untouched) && !any(Fate::Elsewhere) && !pending {
         return over(Outcome::Succeeded, None);
     }
-    if any(Fate::Open) || pending {
+    if !holds(Rule::SettledBeforeRetry, !any(Fate::Open)) || !holds(Rule::AnswerBeforeRetry, !pending) {
         let open = match (named(Fate::Open), pending) {
             (names, false) => format!("not settled yet: {names}"),
             (names, true) if names.is_empty() => "the answer is still to come".to_owned(),
@@ -117,23 +119,26 @@ pub(crate) fn follow(
         let what = format!("{} changed otherwise during the move", named(Fate::Elsewhere));
         return over(if any(Fate::Moved) { Outcome::Partial } else { Outcome::Superseded }, Some(what));
     }
-    if wish.principal != operation.to {
+    if !holds(Rule::RetrySameWish, wish.principal == operation.to) {
         return over(
             if any(Fate::Moved) { Outcome::Partial } else { Outcome::Superseded },
             Some("the spec changed during the move".to_owned()),
         );
     }
-    if suspended || seen.conflicts.contains_key(&operation.ty) {
+    let free = !seen.conflicts.contains_key(&operation.ty);
+    if !holds(Rule::RetryNotSuspended, !suspended) || !holds(Rule::RetryNoConflict, free) {
         return over(partly, Some("not tried again: suspended, or in conflict with another resource".to_owned()));
     }
     let why = trouble.unwrap_or_else(|| "the servers show that nothing happened".to_owned());
-    if operation.attempt >= ATTEMPTS || now >= operation.deadline {
+    if !holds(Rule::AttemptsBounded, operation.attempt < ATTEMPTS)
+        || !holds(Rule::BeforeDeadline, now < operation.deadline)
+    {
         return over(
             partly,
             Some(format!("{} not moved after {} attempts: {why}", named(Fate::Untouched), operation.attempt)),
         );
     }
-    if now < later(operation.attempted, pause(operation.attempt)) {
+    if !holds(Rule::PauseBeforeRetry, now >= later(operation.attempted, pause(operation.attempt))) {
         return Followed::Going(Progress {
             reason: Reason::Verifying,
             message: format!(
@@ -166,7 +171,11 @@ fn unsent(
     let consented =
         wish.force.as_ref().is_some_and(|force| track.consumed.as_ref() == Some(&force.epoch) && now < force.until);
     let alone = operation.databases.iter().all(|database| !seen.flights.contains_key(&database.name));
-    if !consented || !alone || now >= operation.deadline || operation.attempt >= ATTEMPTS {
+    let bounded = now < operation.deadline && operation.attempt < ATTEMPTS;
+    if !holds(Rule::ResendConsented, consented)
+        || !holds(Rule::ResendUnsent, alone)
+        || !holds(Rule::ResendBounded, bounded)
+    {
         return Vec::new();
     }
     let findings: Vec<Finding> = fates.iter().map(|(_, finding, _)| finding.clone()).collect();
@@ -175,7 +184,7 @@ fn unsent(
         journal.is_some_and(|journal| journal.guid == step.guid && journal.role_sequence == step.role_sequence)
     };
     let steps = force::steps(seen, wish, &findings, track);
-    if steps.iter().all(unchanged) { steps } else { Vec::new() }
+    if holds(Rule::ResendUnchanged, steps.iter().all(unchanged)) { steps } else { Vec::new() }
 }
 
 /// A forced service is sent once for a state. Whether it happened, the surviving server alone can tell; the other is away.
@@ -217,10 +226,10 @@ fn fate(operation: &Operation, journal: &OperationDatabase, finding: &Finding) -
         let serves = finding.principal == Some(operation.to) && finding.online && session.guid == journal.guid;
         return if serves && session.role_sequence > journal.role_sequence { Fate::Moved } else { Fate::Open };
     }
-    if finding.agreed && session.guid != journal.guid {
+    if finding.agreed && !holds(Rule::SameSessionAsJournal, session.guid == journal.guid) {
         return Fate::Elsewhere;
     }
-    let switched = session.role_sequence > journal.role_sequence;
+    let switched = session.role_sequence > journal.role_sequence && stands(Rule::NotSwitchedSinceJournal);
     match (finding.agreed, finding.principal) {
         (true, Some(seat)) if seat == operation.to && switched && finding.online => Fate::Moved,
         // Role and sequence contradict each other: the two looks straddle the switch.

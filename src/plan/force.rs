@@ -4,8 +4,9 @@
 use jiff::Timestamp;
 
 use crate::model::{Cause, Dark, MirroringState, Observation, Reason, Side, Track, View, Wish, WitnessLink, later};
+use crate::plan::rule::stands;
 use crate::plan::verdict::{Release, Verdict, second};
-use crate::plan::{Act, Failover, Finding, Obstacle, epoch, list};
+use crate::plan::{Act, Failover, Finding, Obstacle, Rule, epoch, holds, list};
 
 /// Lync users are in limited functionality about this long after the loss ("Back End Server High Availability").
 const RESILIENCY: std::time::Duration = std::time::Duration::from_secs(30 * 60);
@@ -46,8 +47,8 @@ pub(crate) fn verdict(
         return Some(Verdict::waiting(Reason::PrincipalLost, message));
     }
     let state = epoch(findings);
-    let live = wish.force.as_ref().filter(|force| Some(&force.epoch) == state.as_ref());
-    let used = live.is_some_and(|force| track.consumed.as_ref() == Some(&force.epoch));
+    let live = wish.force.as_ref().filter(|force| holds(Rule::ConsentNamesEpoch, Some(&force.epoch) == state.as_ref()));
+    let used = stands(Rule::ConsentUnused) && live.is_some_and(|force| track.consumed.as_ref() == Some(&force.epoch));
     let price = format!(
         "Forced service on the {} would serve {names} again from its copy; what the lost principal had committed and not sent is lost for good once mirroring is resumed",
         survivor.word()
@@ -58,11 +59,11 @@ pub(crate) fn verdict(
             " The consent for epoch {state} has been used and does nothing any more (status.history tells what came of it); look at the {}.",
             survivor.word()
         )),
-        (Some(force), _) if now >= force.until => message.push_str(&format!(
+        (Some(force), _) if !holds(Rule::ConsentNotExpired, now < force.until) => message.push_str(&format!(
             " The consent to forced service ended at {} and does nothing. {price}.",
             second(force.until)
         )),
-        (Some(_), _) if suspended => {
+        (Some(_), _) if !holds(Rule::ForceNotSuspended, !suspended) => {
             message.push_str(" There is consent to forced service; spec.suspend holds it.");
         }
         (Some(force), _) => {
@@ -98,20 +99,24 @@ fn refusal(wish: &Wish, seen: &Observation, findings: &[Finding], track: &Track,
             survivor.other().word()
         ));
     }
-    if track.seat.is_none() {
+    if !holds(Rule::ForceSeenTogether, track.seat.is_some()) {
         // A wrong port in the spec looks like a dead server.
         return Some("both servers of the pair were never seen together under this spec".to_owned());
     }
     let pair = seen.pairs.get(wish.store)?;
     for finding in findings {
         match &finding.obstacle {
-            Some(Obstacle::PrincipalLost { witness, .. }) if *witness != WitnessLink::None => {
+            Some(Obstacle::PrincipalLost { witness, .. })
+                if !holds(Rule::ForceNoWitness, *witness == WitnessLink::None) =>
+            {
                 return Some(format!(
                     "{} has a witness (seen as {witness}): with a witness SQL Server decides, and only a DBA may overrule it",
                     finding.name
                 ));
             }
-            Some(Obstacle::PrincipalLost { darkness, .. }) if !is_gone(darkness.cause) => {
+            Some(Obstacle::PrincipalLost { darkness, .. })
+                if !holds(Rule::ForceServerGone, is_gone(darkness.cause)) =>
+            {
                 return Some(
                     "the lost server answers, or nothing tells that it does not: it may still be serving".to_owned(),
                 );
@@ -119,10 +124,11 @@ fn refusal(wish: &Wish, seen: &Observation, findings: &[Finding], track: &Track,
             Some(Obstacle::PrincipalLost { .. }) => {}
             // Already serving here: forced before, or never lost.
             _ if finding.principal == Some(survivor) => continue,
+            _ if !stands(Rule::ForceAllAlike) => continue,
             _ => return Some(format!("{} is not in the same state", finding.name)),
         }
         let row = pair.view(survivor).lit().and_then(|server| server.databases.get(&finding.name)?.mirroring.as_ref());
-        if row.is_none_or(|row| row.state != MirroringState::Disconnected) {
+        if !holds(Rule::ForceDisconnected, row.is_some_and(|row| row.state == MirroringState::Disconnected)) {
             return Some(format!("{} is not DISCONNECTED on the {}", finding.name, survivor.word()));
         }
     }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::{Cause, Outcome, Reason, Window, later};
+use crate::plan::rule::stands;
 use crate::plan::track::{Tripped, cooldown, tripped};
 use crate::plan::verdict::{Case, Verdict, second};
-use crate::plan::{interruption, list};
+use crate::plan::{Rule, holds, interruption, list};
 
 /// The first gate that is closed.
 pub(crate) fn closed(case: &Case, cause: Cause, approved: bool) -> Option<Verdict> {
@@ -29,7 +30,7 @@ fn back(case: &Case) -> String {
 }
 
 fn suspension(case: &Case) -> Option<Verdict> {
-    let suspend = case.desired.suspend.as_ref().filter(|_| case.suspended)?;
+    let suspend = case.desired.suspend.as_ref().filter(|_| case.suspended && stands(Rule::NotSuspended))?;
     let until = suspend.until.map_or("spec.suspend is removed".to_owned(), |until| until.to_string());
     let message = format!(
         "{} is to move to the {}; suspended until {until} ({})",
@@ -41,7 +42,7 @@ fn suspension(case: &Case) -> Option<Verdict> {
 }
 
 fn breaker(case: &Case) -> Option<Verdict> {
-    let (why, until) = match tripped(case.track, case.now)? {
+    let (why, until) = match tripped(case.track, case.now).filter(|_| stands(Rule::CircuitClosed))? {
         Tripped::Failures(count) => {
             let detail = case.memory.last.get(&case.wish.ty).and_then(|last| last.detail.as_deref());
             (format!("{count} moves in a row failed (the last one: {})", detail.unwrap_or("no detail")), None)
@@ -63,7 +64,7 @@ fn breaker(case: &Case) -> Option<Verdict> {
 fn steadiness(case: &Case) -> Option<Verdict> {
     let since = case.track.steady.as_ref().map_or(case.now, |steady| steady.since);
     let due = later(since, case.desired.policy.fail_back_after);
-    (case.now < due).then(|| {
+    (!holds(Rule::SteadyForFailBack, case.now >= due)).then(|| {
         pending(
             case,
             due,
@@ -79,7 +80,7 @@ fn pause(case: &Case) -> Option<Verdict> {
     // An end in the future is a status that somebody edited, or a clock that jumped: it holds nothing.
     let last = case.memory.last.get(&case.wish.ty).filter(|last| last.ended <= later(case.now, SKEW))?;
     let end = later(last.ended, cooldown(case.desired, case.track));
-    if case.now >= end {
+    if holds(Rule::Cooldown, case.now >= end) {
         return None;
     }
     let (reason, message) = match last.outcome {
@@ -107,7 +108,7 @@ fn pause(case: &Case) -> Option<Verdict> {
 
 /// R16: an outage that is too long is not begun.
 fn length(case: &Case) -> Option<Verdict> {
-    let most = case.desired.policy.max_interruption?;
+    let most = case.desired.policy.max_interruption.filter(|_| stands(Rule::MaxInterruption))?;
     let pair = case.seen.pairs.get(case.wish.store)?;
     let moved = || case.findings.iter().filter(|finding| finding.principal != Some(case.wish.principal));
     let unknown = list(moved().filter(|one| interruption::predict(pair, &one.name).is_none()).map(|one| &one.name));
@@ -135,7 +136,8 @@ fn length(case: &Case) -> Option<Verdict> {
 
 fn window(case: &Case) -> Option<Verdict> {
     let windows = &case.desired.policy.windows;
-    if windows.is_empty() || windows.iter().any(|window| window.open_until(case.now).is_some()) {
+    let open = windows.iter().any(|window| window.open_until(case.now).is_some());
+    if windows.is_empty() || holds(Rule::MaintenanceWindow, open) {
         return None;
     }
     let Some((at, window)) = next(windows, case.now) else {

@@ -7,6 +7,7 @@ mod force;
 mod gate;
 mod interruption;
 mod obstacle;
+pub(crate) mod rule;
 mod step;
 mod track;
 mod turns;
@@ -26,6 +27,7 @@ pub use follow::Progress;
 pub use gate::{coarse, next as next_window, words};
 pub use interruption::predict;
 pub use obstacle::{Obstacle, dark_reason};
+pub(crate) use rule::{Rule, holds};
 pub use step::{Act, Failover};
 pub use track::TRIPS;
 pub use verdict::{Observed, Verdict};
@@ -141,7 +143,7 @@ pub fn plan(desired: &Desired, seen: &Observation, memory: &Memory, now: Timesta
             },
         );
     }
-    if memory.operation.is_none()
+    if holds(Rule::OneOperation, memory.operation.is_none())
         && let Some((operation, begun)) = turns::take(&mut types, desired, seen, now)
     {
         if let Some(of) = types.get(&operation.ty) {

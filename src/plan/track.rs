@@ -8,7 +8,8 @@ use crate::model::{
     Cause, Desired, Memory, Observation, Outcome, Request, Side, Steady, Track, UnrequestedSwitch, Wish, WitnessLink,
     later,
 };
-use crate::plan::{Ended, Finding, Obstacle, epoch, seat_of};
+use crate::plan::rule::stands;
+use crate::plan::{Ended, Finding, Obstacle, Rule, epoch, holds, seat_of};
 
 /// Failed moves, or unrequested switches within a day of each other, after which a type is left alone (R9).
 pub const TRIPS: u32 = 3;
@@ -71,7 +72,7 @@ pub(crate) fn update(
         (UnrequestedSwitch::FailBack, Some(epoch)) if !moving && is_steady(seen, wish, findings) => {
             let since = track
                 .steady
-                .filter(|steady| steady.epoch == epoch && steady.since <= now)
+                .filter(|steady| holds(Rule::SteadyInOneState, steady.epoch == epoch) && steady.since <= now)
                 .map_or(now, |steady| steady.since);
             Some(Steady { epoch, since })
         }
@@ -91,7 +92,11 @@ fn recall(memory: &mut Memory, desired: &Desired, wish: &Wish, findings: &[Findi
         Some(request) if request.principal == wish.principal => request,
         Some(_) => Request { principal: wish.principal, generation: desired.generation, owed: true },
         // First seen: what is there already was not asked for by a change.
-        None => Request { principal: wish.principal, generation: desired.generation, owed: false },
+        None => Request {
+            principal: wish.principal,
+            generation: desired.generation,
+            owed: !stands(Rule::FirstSightIsNoRequest),
+        },
     };
     let there =
         findings.iter().all(|finding| finding.agreed && finding.online && finding.principal == Some(wish.principal));

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::model::{Cause, DatabaseType, Desired, Observation, Operation, OperationDatabase, Reason, later};
+use crate::plan::rule::stands;
 use crate::plan::verdict::{Release, Verdict};
-use crate::plan::{Failover, TypePlan};
+use crate::plan::{Failover, Rule, TypePlan};
 
 /// One type at a time, in Lync's order, CentralMgmt last, and only when the one before is synchronized again (R17).
 pub(crate) fn take(
@@ -25,21 +26,25 @@ pub(crate) fn take(
                     | Reason::Verifying
                     | Reason::Synchronizing
                     | Reason::FailoverInProgress
-                    | Reason::Unsettled => true,
-                    Reason::Cooldown | Reason::NotYetObserved => policy.turn(*other) < policy.turn(ty),
+                    | Reason::Unsettled => stands(Rule::SettledBefore),
+                    Reason::Cooldown | Reason::NotYetObserved => {
+                        stands(Rule::EarlierTypeFirst) && policy.turn(*other) < policy.turn(ty)
+                    }
                     _ => false,
                 }
         })
     };
     let mut begun: Option<(Operation, Vec<Failover>)> = None;
     let mut turns: Vec<(&DatabaseType, &mut TypePlan)> = types.iter_mut().collect();
-    turns.sort_by_key(|(ty, _)| policy.turn(**ty));
+    if stands(Rule::InOrder) {
+        turns.sort_by_key(|(ty, _)| policy.turn(**ty));
+    }
     for (ty, plan) in turns {
         let Release::Ready(cause) = plan.verdict.release else { continue };
         let before = match (&begun, blocker(*ty).filter(|(_, reason)| *reason != Reason::Moving)) {
-            (Some((operation, _)), _) => Some((operation.ty, "moving")),
+            (Some((operation, _)), _) if stands(Rule::OneTypeAtATime) => Some((operation.ty, "moving")),
             (None, Some((other, _))) => Some((*other, "not settled yet")),
-            (None, None) => None,
+            (Some(_), _) | (None, None) => None,
         };
         if let Some((other, state)) = before {
             plan.verdict = Verdict::waiting(

@@ -6,7 +6,8 @@ use crate::model::{
     Cause, DatabaseName, Desired, Epoch, Memory, Observation, Outcome, Reason, Request, Side, Track, UnrequestedSwitch,
     Wish,
 };
-use crate::plan::{Act, Failover, Finding, Obstacle, Progress, epoch, force, gate, list, seat_of, track};
+use crate::plan::rule::stands;
+use crate::plan::{Act, Failover, Finding, Obstacle, Progress, Rule, epoch, force, gate, holds, list, seat_of, track};
 
 /// Where the principals of a type are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +66,9 @@ pub(crate) struct Case<'a> {
 /// The verdict of one type. Total.
 pub(crate) fn verdict(case: &Case) -> Verdict {
     let Case { desired, seen, memory, wish, findings, suspended, now, .. } = *case;
-    if let Some(others) = seen.conflicts.get(&wish.ty) {
+    if let Some(others) = seen.conflicts.get(&wish.ty)
+        && stands(Rule::NoConflict)
+    {
         return Verdict::waiting(
             Reason::Conflict,
             format!(
@@ -80,7 +83,7 @@ pub(crate) fn verdict(case: &Case) -> Verdict {
     }
     let obstacle = gravest(findings);
     let aligned = findings.iter().all(|finding| finding.principal == Some(wish.principal));
-    if aligned {
+    if aligned && stands(Rule::AlignedStays) {
         return obstacle.map_or_else(
             || {
                 Verdict::waiting(
@@ -102,19 +105,20 @@ pub(crate) fn verdict(case: &Case) -> Verdict {
     }
     let owed = memory.requests.get(&wish.ty).is_some_and(|request: &Request| request.owed);
     let state = epoch(findings);
-    let approved = wish.approve.is_some() && wish.approve == state;
+    let approved = wish.approve.is_some() && holds(Rule::ApprovalNamesEpoch, wish.approve == state);
     let cause = match (owed, approved, desired.policy.unrequested_switch) {
         (true, ..) => Cause::Intent,
         (false, true, _) => Cause::Approved,
         (false, false, UnrequestedSwitch::FailBack) => Cause::FailBack,
+        (false, false, UnrequestedSwitch::Hold) if !stands(Rule::AskedFor) => Cause::Intent,
         (false, false, UnrequestedSwitch::Hold) => return held(case, obstacle.as_ref(), state.as_ref()),
     };
-    if let Some((obstacle, of)) = obstacle {
+    if let Some((obstacle, of)) = obstacle.filter(|_| stands(Rule::NoObstacle)) {
         let message =
             format!("{} moves to the {} when this is over: {}", wish.ty, wish.principal.word(), obstacle.words(&of));
         return Verdict::waiting(obstacle.reason(), message);
     }
-    if cause == Cause::FailBack && !track::witnessed(seen, wish) {
+    if cause == Cause::FailBack && !holds(Rule::WitnessForFailBack, track::witnessed(seen, wish)) {
         return held(case, None, state.as_ref());
     }
     if let Some(closed) = gate::closed(case, cause, approved) {
@@ -222,7 +226,7 @@ pub(crate) fn failovers(seen: &Observation, wish: &Wish, findings: &[Finding]) -
     let on = wish.principal.other();
     let Some(pair) = seen.pairs.get(wish.store) else { return Vec::new() };
     let (Some(server), Some(partner)) = (pair.view(on).lit(), pair.view(on.other()).lit()) else { return Vec::new() };
-    if findings.iter().any(|finding| finding.obstacle.is_some()) {
+    if !holds(Rule::AllStandPreflight, findings.iter().all(|finding| finding.obstacle.is_none())) {
         return Vec::new();
     }
     findings

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use lync_mirror::model::*;
-use lync_mirror::plan::{Failover, Plan, plan};
+use crate::model::*;
+use crate::plan::{Failover, Plan, plan};
 
 use crate::world::{NAMES, TYPE, World};
 

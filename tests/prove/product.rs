@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::model::*;
+use crate::plan::{Act, Observed, plan};
 use jiff::Timestamp;
-use lync_mirror::model::*;
-use lync_mirror::plan::{Act, Observed, plan};
 
-const TY: DatabaseType = DatabaseType::Archiving;
+pub const TY: DatabaseType = DatabaseType::Archiving;
 const STATES: [MirroringState; 6] = [
     MirroringState::Suspended,
     MirroringState::Disconnected,
@@ -21,18 +21,18 @@ const STATES: [MirroringState; 6] = [
 
 /// What varies on one side besides role and state.
 #[derive(Debug, Clone, Copy)]
-struct Odd {
-    safety: Safety,
-    witness: WitnessLink,
-    sequence: i32,
-    guid: u8,
-    partner: bool,
-    online: bool,
-    endpoint: bool,
-    sysadmin: bool,
+pub struct Odd {
+    pub safety: Safety,
+    pub witness: WitnessLink,
+    pub sequence: i32,
+    pub guid: u8,
+    pub partner: bool,
+    pub online: bool,
+    pub endpoint: bool,
+    pub sysadmin: bool,
 }
 
-const HEALTHY: Odd = Odd {
+pub const HEALTHY: Odd = Odd {
     safety: Safety::Full,
     witness: WitnessLink::Connected,
     sequence: 7,
@@ -60,7 +60,7 @@ fn oddities() -> Vec<Odd> {
     ]
 }
 
-fn lit(seat: usize, row: Option<(Role, MirroringState)>, odd: Odd) -> View {
+pub fn lit(seat: usize, row: Option<(Role, MirroringState)>, odd: Odd) -> View {
     let mirroring = row.map(|(role, state)| Mirroring {
         guid: Guid([odd.guid; 16]),
         state,
@@ -122,7 +122,7 @@ fn views(seat: usize) -> Vec<View> {
 }
 
 /// What the spec and the memory may be; `epoch`: the one of the present state.
-fn minds(epoch: Option<&Epoch>, now: Timestamp) -> Vec<(Desired, Memory)> {
+fn minds(epoch: Option<&Epoch>, now: Timestamp, plain: bool) -> Vec<(Desired, Memory)> {
     let mut all = Vec::new();
     let right = epoch.cloned().unwrap_or_else(|| Epoch::new("none"));
     let wrong = Epoch::new("99-dead");
@@ -137,6 +137,10 @@ fn minds(epoch: Option<&Epoch>, now: Timestamp) -> Vec<(Desired, Memory)> {
                 (None, true, Some(&right), false),
                 (None, true, Some(&wrong), false),
             ] {
+                let asked = owed || policy == UnrequestedSwitch::FailBack;
+                if plain && !(asked && approve.is_none() && force.is_none() && !suspended) {
+                    continue;
+                }
                 let wish = Wish {
                     ty: TY,
                     principal,
@@ -165,21 +169,23 @@ fn minds(epoch: Option<&Epoch>, now: Timestamp) -> Vec<(Desired, Memory)> {
                 let mut hot = memory.clone();
                 hot.last.insert(TY, last(now, Outcome::Succeeded));
                 all.push((desired.clone(), memory));
-                all.push((desired, hot));
+                if !plain {
+                    all.push((desired, hot));
+                }
             }
         }
     }
     all
 }
 
-fn row(view: &View) -> Option<(&Server, &Database, &Mirroring)> {
+pub fn row(view: &View) -> Option<(&Server, &Database, &Mirroring)> {
     let server = view.lit()?;
     let database = server.databases.values().next()?;
     Some((server, database, database.mirroring.as_ref()?))
 }
 
 /// Design rule 1, written down a second time.
-fn may_fail_over(from: &View, to: &View) -> bool {
+pub fn may_fail_over(from: &View, to: &View) -> bool {
     let (Some((a, d, p)), Some((b, _, m))) = (row(from), row(to)) else { return false };
     let serves =
         |server: &Server| server.endpoint.as_ref().is_some_and(|endpoint| endpoint.started && endpoint.partner);
@@ -196,68 +202,117 @@ fn may_fail_over(from: &View, to: &View) -> bool {
 }
 
 /// R2, for the disaster without a witness, written down a second time.
-fn may_force(lost: &View, survivor: &View) -> bool {
+pub fn may_force(lost: &View, survivor: &View) -> bool {
     let gone = matches!(lost, View::Dark { darkness, .. } if matches!(darkness.cause, Dark::ConnectionRefused | Dark::TimedOut | Dark::BrowserSilent));
     let Some((_, _, m)) = row(survivor) else { return false };
     gone && m.role == Role::Mirror && m.state == MirroringState::Disconnected && m.witness == WitnessLink::None
 }
 
-#[test]
-fn every_combination_keeps_the_rules() {
-    let begun = Instant::now();
+/// How many plans were made, and in how many of them a move began.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Counts {
+    pub plans: u64,
+    pub moves: u64,
+    pub forced: u64,
+}
+
+/// Every pair of views with every mind. `Err`: the first combination that breaks a rule.
+pub fn combinations() -> Result<Counts, String> {
+    every(false)
+}
+
+/// Every pair of views, with what was asked for or fails back, and nothing else.
+pub fn quick() -> Result<Counts, String> {
+    every(true)
+}
+
+fn every(plain: bool) -> Result<Counts, String> {
     let now = Timestamp::UNIX_EPOCH;
-    let (mut plans, mut moves, mut forced) = (0_u64, 0_u64, 0_u64);
+    let mut counts = Counts::default();
     let (primaries, mirrors) = (views(0), views(1));
     for primary in &primaries {
         for mirror in &mirrors {
             let pair = Pair { primary: primary.clone(), mirror: mirror.clone(), witness: None };
             let seen = Observation { pairs: vec![pair], conflicts: BTreeMap::new(), flights: BTreeMap::new() };
-            let (first, _) = minds(None, now).remove(0);
+            let (first, _) = minds(None, now, true).remove(0);
             let epoch = plan(&first, &seen, &Memory::default(), now).types[&TY].epoch.clone();
-            for (desired, memory) in minds(epoch.as_ref(), now) {
-                let decided = plan(&desired, &seen, &memory, now);
-                plans += 1;
-                let wish = &desired.wishes[0];
-                let of = &decided.types[&TY];
-                let words = || format!("{primary:?}\n{mirror:?}\n{desired:?}\n{memory:?}\n{}", of.verdict.message);
-                assert_eq!(decided.steps.is_empty(), decided.memory.operation.is_none(), "{}", words());
-                if of.verdict.reason.weight() == Weight::Good {
-                    assert_eq!(of.observed, Observed::On(wish.principal), "{}", words());
-                    assert!(of.findings.iter().all(|finding| finding.obstacle.is_none()), "{}", words());
-                }
-                let pair = &seen.pairs[0];
-                let (there, here) = (pair.view(wish.principal.other()), pair.view(wish.principal));
-                for step in &decided.steps {
-                    let approved = wish.approve.is_some() && wish.approve == epoch;
-                    let asked = memory.requests[&TY].owed
-                        || approved
-                        || desired.policy.unrequested_switch == UnrequestedSwitch::FailBack;
-                    assert!(
-                        asked && desired.suspend.is_none() && of.observed != Observed::On(wish.principal),
-                        "{}",
-                        words()
-                    );
-                    match step.act {
-                        Act::Failover => {
-                            moves += 1;
-                            assert!(may_fail_over(there, here) && memory.last.is_empty(), "{}", words());
-                            assert_eq!(step.on, wish.principal.other(), "{}", words());
-                        }
-                        Act::ForceService => {
-                            forced += 1;
-                            let consent = wish.force.as_ref().is_some_and(|force| Some(&force.epoch) == epoch.as_ref());
-                            assert!(may_force(there, here) && consent, "{}", words());
-                            assert_eq!(step.on, wish.principal, "{}", words());
-                        }
-                    }
-                }
-                // What was begun is not begun again on the same sight.
-                let again = plan(&desired, &seen, &decided.memory, now);
-                assert!(decided.steps.is_empty() || again.steps.is_empty(), "begun twice: {}", words());
-                assert_eq!(again.steps.is_empty(), again.memory.operation == decided.memory.operation, "{}", words());
+            for (desired, memory) in minds(epoch.as_ref(), now, plain) {
+                counts.plans += 1;
+                check(&seen, &desired, &memory, epoch.as_ref(), now, &mut counts).map_err(|broken| {
+                    format!("{broken}: {}; {}\n{desired:?}\n{memory:?}", words(primary), words(mirror))
+                })?;
             }
         }
     }
-    println!("{plans} combinations, {moves} moves, {forced} forced, {:.1} s", begun.elapsed().as_secs_f64());
-    assert!(moves > 0 && forced > 0);
+    Ok(counts)
+}
+
+fn check(
+    seen: &Observation,
+    desired: &Desired,
+    memory: &Memory,
+    epoch: Option<&Epoch>,
+    now: Timestamp,
+    counts: &mut Counts,
+) -> Result<(), &'static str> {
+    let must = |kept: bool, broken| if kept { Ok(()) } else { Err(broken) };
+    let decided = plan(desired, seen, memory, now);
+    let (wish, of) = (&desired.wishes[0], &decided.types[&TY]);
+    must(decided.steps.is_empty() == decided.memory.operation.is_none(), "a statement without its journal")?;
+    if of.verdict.reason.weight() == Weight::Good {
+        must(of.observed == Observed::On(wish.principal), "good, and not where it should be")?;
+        must(of.findings.iter().all(|finding| finding.obstacle.is_none()), "good, and obstructed")?;
+    }
+    let pair = &seen.pairs[0];
+    let (there, here) = (pair.view(wish.principal.other()), pair.view(wish.principal));
+    for step in &decided.steps {
+        let approved = wish.approve.as_ref().is_some_and(|approve| Some(approve) == epoch);
+        let fails_back = desired.policy.unrequested_switch == UnrequestedSwitch::FailBack;
+        must(memory.requests[&TY].owed || approved || fails_back, "a move that nobody asked for")?;
+        must(desired.suspend.is_none(), "a move of what is suspended")?;
+        must(of.observed != Observed::On(wish.principal), "a move of what is aligned")?;
+        match step.act {
+            Act::Failover => {
+                counts.moves += 1;
+                must(may_fail_over(there, here), "a failover that design rule 1 forbids")?;
+                must(memory.last.is_empty(), "a move in the cooldown of another")?;
+                must(step.on == wish.principal.other(), "a failover on the wrong server")?;
+                let cause = decided.memory.operation.as_ref().map(|operation| operation.cause);
+                let witnessed = [there, here]
+                    .into_iter()
+                    .all(|view| row(view).is_some_and(|(.., row)| row.witness == WitnessLink::Connected));
+                must(cause != Some(Cause::FailBack) || witnessed, "a fail-back without a witness")?;
+            }
+            Act::ForceService => {
+                counts.forced += 1;
+                let consent = wish.force.as_ref().is_some_and(|force| Some(&force.epoch) == epoch);
+                must(may_force(there, here), "a forced service that R2 forbids")?;
+                must(consent, "a forced service without consent")?;
+                must(step.on == wish.principal, "a forced service on the wrong server")?;
+            }
+        }
+    }
+    // What was begun is not begun again on the same sight.
+    let again = plan(desired, seen, &decided.memory, now);
+    must(decided.steps.is_empty() || again.steps.is_empty(), "a move that begins twice")?;
+    let same = again.memory.operation == decided.memory.operation;
+    must(again.steps.is_empty() == same, "a journal that changes without a statement")
+}
+
+pub fn words(view: &View) -> String {
+    let Some((_, database, row)) = row(view) else { return format!("{view:?}") };
+    let Mirroring { guid, state, role, role_sequence, safety, partner_instance, witness, .. } = row;
+    let guid = guid.0[0];
+    let online = database.state;
+    format!(
+        "{role:?} {state:?} {online:?} {safety:?} session {guid}#{role_sequence} of {partner_instance} witness {witness}"
+    )
+}
+
+#[test]
+fn every_combination_keeps_the_rules() {
+    let begun = Instant::now();
+    let counts = combinations().unwrap_or_else(|broken| panic!("{broken}"));
+    println!("views x minds: {counts:?}, {:.1} s", begun.elapsed().as_secs_f64());
+    assert!(counts.moves > 0 && counts.forced > 0);
 }

@@ -3,9 +3,9 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
+use crate::model::*;
+use crate::plan::{Act, Failover, Plan};
 use jiff::Timestamp;
-use lync_mirror::model::*;
-use lync_mirror::plan::{Act, Failover, Plan};
 
 use crate::operator::{Process, Resource};
 use crate::world::{self, Copies, TYPE, World, index};
@@ -224,7 +224,7 @@ impl State {
         if plan.memory.operation.is_none() {
             return Err("a step without a journal".to_owned());
         }
-        if of.observed == lync_mirror::plan::Observed::On(self.resource.principal) {
+        if of.observed == crate::plan::Observed::On(self.resource.principal) {
             return Err("a step for a type that is where it should be".to_owned());
         }
         for step in &plan.steps {

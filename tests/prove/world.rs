@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lync_mirror::model::*;
-use lync_mirror::plan::{Act, Failover};
+use crate::model::*;
+use crate::plan::{Act, Failover};
 
 pub const TYPE: DatabaseType = DatabaseType::Monitoring;
 pub const NAMES: [&str; 2] = ["LcsCDR", "QoEMetrics"];

@@ -1,0 +1,63 @@
+//! Each precondition of the planner is taken away in turn; one of the products has to find the harm. A rule whose absence
+//! harms nobody is wrong, or not tested.
+
+use std::sync::Mutex;
+use std::time::Instant;
+
+use strum::IntoEnumIterator;
+
+use crate::journal::{journals, turns};
+use crate::plan::rule::{Rule, without};
+use crate::policies::policies;
+use crate::product::{Counts, combinations, quick};
+
+/// Two locks on one door: either alone is enough, and only without both there is harm.
+const DOUBLE: [[Rule; 2]; 1] = [[Rule::NoObstacle, Rule::AllStandPreflight]];
+
+type Search = (&'static str, fn() -> Result<Counts, String>);
+
+/// The cheap ones first.
+const SEARCHES: [Search; 5] = [
+    ("turns", turns),
+    ("journals", journals),
+    ("views", quick),
+    ("policies", policies),
+    ("views x minds", combinations),
+];
+
+fn harm(rules: &[Rule]) -> Option<(&'static str, String)> {
+    without(rules, || SEARCHES.iter().find_map(|(name, search)| Some((*name, search().err()?))))
+}
+
+#[test]
+fn every_rule_is_missed_when_it_is_taken_away() {
+    let begun = Instant::now();
+    let paired: Vec<Rule> = DOUBLE.concat();
+    let mut mutations: Vec<Vec<Rule>> = DOUBLE.map(|both| both.to_vec()).to_vec();
+    mutations.extend(Rule::iter().filter(|rule| !paired.contains(rule)).map(|rule| vec![rule]));
+    let queue = Mutex::new(mutations.clone().into_iter());
+    let results = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, Into::into) {
+            scope.spawn(|| {
+                loop {
+                    let Some(rules) = queue.lock().unwrap().next() else { return };
+                    let found = harm(&rules);
+                    results.lock().unwrap().push((rules, found));
+                }
+            });
+        }
+    });
+    let mut results = results.into_inner().unwrap();
+    results.sort_by_key(|(rules, _)| mutations.iter().position(|other| other == rules));
+    for (rules, found) in &results {
+        let told = found.as_ref().map_or("NOT CAUGHT".to_owned(), |(by, harm)| {
+            let line = harm.lines().next().unwrap_or_default();
+            format!("{by}: {}", line.chars().take(150).collect::<String>())
+        });
+        println!("without {rules:?}: {told}");
+    }
+    let caught = results.iter().filter(|(_, found)| found.is_some()).count();
+    println!("rules taken away and missed: {caught} of {} in {:.0} s", results.len(), begun.elapsed().as_secs_f64());
+    assert_eq!(caught, mutations.len());
+}

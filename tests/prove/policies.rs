@@ -1,0 +1,252 @@
+//! Every combination of policy, request, consent, clock and memory for a handful of sights: a move begins exactly when the
+//! rules, written down a second time, let it.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::model::*;
+use crate::plan::{Act, TRIPS, plan};
+use crate::product::{Counts, TY};
+use crate::sights::{Sight, begins, pick, scattered};
+
+const COOLDOWN: Duration = Duration::from_secs(300);
+const BACK_AFTER: Duration = Duration::from_secs(600);
+
+/// Closed at noon.
+static NIGHT: LazyLock<Window> = LazyLock::new(|| Window::new("0 3 * * *", "UTC", Duration::from_secs(3600)).unwrap());
+
+/// A Monday at noon.
+pub fn noon() -> Timestamp {
+    "2026-01-05T12:00:00Z".parse().unwrap()
+}
+
+pub fn ago(seconds: i64) -> Timestamp {
+    noon().checked_sub(jiff::SignedDuration::from_secs(seconds)).unwrap()
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Named {
+    Nothing,
+    Present,
+    Other,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Past {
+    Nothing,
+    JustMoved,
+    MovedBefore,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    Nothing,
+    Failures,
+    Switches,
+    SteadyLong,
+    SteadyOtherState,
+    SteadyShort,
+    Consumed,
+    NeverSeen,
+}
+
+/// One combination.
+#[derive(Debug, Clone)]
+struct Mind {
+    to: Side,
+    policy: UnrequestedSwitch,
+    owed: Option<bool>,
+    approve: Named,
+    consent: Named,
+    expired: bool,
+    suspended: bool,
+    conflict: bool,
+    past: Past,
+    kept: Kept,
+    window: bool,
+    short: bool,
+}
+
+impl Mind {
+    /// The one with this number; None after the last.
+    fn numbered(mut number: usize) -> Option<Mind> {
+        use Named::*;
+        let n = &mut number;
+        let mind = Mind {
+            to: pick(n, &[Side::Mirror, Side::Primary]),
+            policy: pick(n, &[UnrequestedSwitch::Hold, UnrequestedSwitch::FailBack]),
+            owed: pick(n, &[Some(false), Some(true), None]),
+            approve: pick(n, &[Nothing, Present, Other]),
+            consent: pick(n, &[Nothing, Present, Other]),
+            expired: pick(n, &[false, true]),
+            suspended: pick(n, &[false, true]),
+            conflict: pick(n, &[false, true]),
+            past: pick(n, &[Past::Nothing, Past::JustMoved, Past::MovedBefore]),
+            kept: pick(
+                n,
+                &[
+                    Kept::Nothing,
+                    Kept::Failures,
+                    Kept::Switches,
+                    Kept::SteadyLong,
+                    Kept::SteadyOtherState,
+                    Kept::SteadyShort,
+                    Kept::Consumed,
+                    Kept::NeverSeen,
+                ],
+            ),
+            window: pick(n, &[false, true]),
+            short: pick(n, &[false, true]),
+        };
+        (number == 0).then_some(mind)
+    }
+
+    /// Combinations that differ from another one in what cannot matter.
+    fn is_idle(&self) -> bool {
+        let fails_back = self.policy == UnrequestedSwitch::FailBack;
+        let steady = matches!(self.kept, Kept::SteadyLong | Kept::SteadyOtherState | Kept::SteadyShort);
+        (self.consent == Named::Nothing && (self.expired || self.kept == Kept::Consumed))
+            || (!fails_back && (self.window || steady))
+    }
+
+    fn epoch(named: Named, sight: &Sight) -> Option<Epoch> {
+        match named {
+            Named::Nothing => None,
+            Named::Present => sight.epoch(),
+            Named::Other => Some(Epoch::new("99-dead")),
+        }
+    }
+
+    fn desired(&self, sight: &Sight) -> Desired {
+        let mut wish = sight.wish(self.to);
+        wish.approve = Mind::epoch(self.approve, sight);
+        let until = if self.expired { ago(1) } else { later(noon(), Duration::from_secs(60)) };
+        wish.force = Mind::epoch(self.consent, sight).map(|epoch| ForceService { epoch, until });
+        Desired {
+            pool: "pool".to_owned(),
+            generation: 2,
+            wishes: vec![wish],
+            suspend: self.suspended.then(|| Suspend { reason: "x".to_owned(), until: None }),
+            policy: Policy {
+                unrequested_switch: self.policy,
+                fail_back_after: BACK_AFTER,
+                windows: self.window.then(|| NIGHT.clone()).into_iter().collect(),
+                max_interruption: self.short.then_some(Duration::from_secs(5)),
+                cooldown: COOLDOWN,
+                ..Policy::default()
+            },
+        }
+    }
+
+    fn memory(&self, sight: &Sight) -> Memory {
+        let mut memory = Memory::default();
+        if let Some(owed) = self.owed {
+            memory.requests.insert(TY, Request { principal: self.to, generation: 2, owed });
+        }
+        let attempt = |ended| Attempt { ended, cause: Cause::Intent, outcome: Outcome::Succeeded, detail: None };
+        match self.past {
+            Past::Nothing => None,
+            Past::JustMoved => memory.last.insert(TY, attempt(ago(1))),
+            Past::MovedBefore => memory.last.insert(TY, attempt(ago(301))),
+        };
+        let seat = sight.seat();
+        let steady = |epoch, seconds| Some(Steady { epoch, since: ago(seconds) });
+        let epoch = sight.epoch().unwrap();
+        let track = match self.kept {
+            Kept::Nothing => Track::default(),
+            Kept::Failures => Track { failures: TRIPS, ..Track::default() },
+            Kept::Switches => Track { switches: TRIPS, switched: Some(ago(3600)), ..Track::default() },
+            Kept::SteadyLong => Track { steady: steady(epoch, 600), ..Track::default() },
+            Kept::SteadyOtherState => Track { steady: steady(Epoch::new("1-0000"), 600), ..Track::default() },
+            Kept::SteadyShort => Track { steady: steady(epoch, 599), ..Track::default() },
+            Kept::Consumed => Track { consumed: Some(epoch), ..Track::default() },
+            Kept::NeverSeen => Track::default(),
+        };
+        let seat = if self.kept == Kept::NeverSeen { None } else { seat };
+        memory.tracks.insert(TY, Track { seat, ..track });
+        memory
+    }
+
+    /// The rules, a second time: which statement may be sent.
+    fn lets(&self, sight: &Sight) -> Option<Act> {
+        if self.suspended || self.conflict {
+            return None;
+        }
+        let (owed, approved) = (self.owed == Some(true), self.approve == Named::Present);
+        if sight.may_force(self.to) {
+            let consent = self.consent == Named::Present && !self.expired;
+            let known = !matches!(self.kept, Kept::Consumed | Kept::NeverSeen);
+            return (consent && known).then_some(Act::ForceService);
+        }
+        let fails_back = self.policy == UnrequestedSwitch::FailBack
+            && sight.witnessed()
+            && self.kept == Kept::SteadyLong
+            && !self.window;
+        let tripped = matches!(self.kept, Kept::Failures | Kept::Switches);
+        let cool = self.past != Past::JustMoved && !(self.kept == Kept::Failures && self.past != Past::Nothing);
+        let quick = !self.short || !matches!(sight.name, "a long redo queue" | "an unseen redo queue");
+        let lets =
+            sight.may_fail_over(self.to) && (owed || approved || fails_back) && (approved || !tripped) && cool && quick;
+        lets.then_some(Act::Failover)
+    }
+}
+
+impl Sight {
+    /// Where the databases were last seen together: for a lost principal, on the lost side.
+    fn seat(&self) -> Option<Side> {
+        let holds = |side: Side| {
+            let server = self.pair.view(side).lit()?;
+            Some(
+                server
+                    .databases
+                    .values()
+                    .all(|one| one.mirroring.as_ref().is_some_and(|row| row.role == Role::Principal)),
+            )
+        };
+        if holds(Side::Mirror) == Some(true) { Some(Side::Mirror) } else { Some(Side::Primary) }
+    }
+}
+
+/// `Err`: a combination in which the planner and the rules disagree.
+pub fn policies() -> Result<Counts, String> {
+    let mut counts = Counts::default();
+    let sights = begins();
+    for mind in scattered(Mind::numbered).filter(|mind| !mind.is_idle()) {
+        for sight in &sights {
+            compare(sight, &mind, &mut counts)?;
+        }
+    }
+    Ok(counts)
+}
+
+fn compare(sight: &Sight, mind: &Mind, counts: &mut Counts) -> Result<(), String> {
+    let mut seen = sight.seen();
+    if mind.conflict {
+        seen.conflicts = BTreeMap::from([(TY, vec!["other/pool".to_owned()])]);
+    }
+    let decided = plan(&mind.desired(sight), &seen, &mind.memory(sight), noon());
+    counts.plans += 1;
+    let sent = decided.steps.first().map(|step| step.act);
+    counts.moves += u64::from(sent == Some(Act::Failover));
+    counts.forced += u64::from(sent == Some(Act::ForceService));
+    let (verdict, lets) = (&decided.types[&TY].verdict, mind.lets(sight));
+    let says = |what: String| Err(format!("{what}: {}, {mind:?}: {}", sight.name, verdict.message));
+    if sent != lets {
+        return says(format!("the rules allow {lets:?}, the planner sends {sent:?}"));
+    }
+    if sight.is_aligned(mind.to) && !mind.conflict && verdict.reason != Reason::Aligned {
+        return says(format!("aligned, and the planner says {:?}", verdict.reason));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_move_begins_exactly_when_the_rules_let_it() {
+    let begun = Instant::now();
+    let counts = policies().unwrap_or_else(|broken| panic!("{broken}"));
+    println!("policies: {counts:?}, {:.1} s", begun.elapsed().as_secs_f64());
+    assert!(counts.moves > 0 && counts.forced > 0);
+}

@@ -1,0 +1,206 @@
+//! What two servers may show, in a handful of cases, and what design rules 1 and R2 allow in each: written down a second time.
+
+use crate::model::*;
+use crate::product::{HEALTHY, Odd, TY, lit, may_fail_over, may_force};
+
+/// A sight: both views of one pair, and the databases that are wanted.
+#[derive(Clone)]
+pub struct Sight {
+    pub name: &'static str,
+    pub pair: Pair,
+    pub databases: Vec<DatabaseName>,
+}
+
+pub fn first() -> DatabaseName {
+    DatabaseName::new("LcsLog")
+}
+
+fn second() -> DatabaseName {
+    DatabaseName::new("LcsMore")
+}
+
+pub fn dark(seat: usize, cause: Dark) -> View {
+    View::Dark { address: format!("sql-{seat}"), darkness: Darkness { cause, detail: "dark".to_owned() } }
+}
+
+pub fn principal(seat: usize, state: MirroringState, odd: Odd) -> View {
+    lit(seat, Some((Role::Principal, state)), odd)
+}
+
+pub fn mirror(seat: usize, state: MirroringState, odd: Odd) -> View {
+    lit(seat, Some((Role::Mirror, state)), odd)
+}
+
+pub fn sight(name: &'static str, primary: View, mirror: View) -> Sight {
+    Sight { name, pair: Pair { primary, mirror, witness: None }, databases: vec![first()] }
+}
+
+/// The principal on the primary, in good health.
+pub fn healthy() -> Sight {
+    use MirroringState::Synchronized;
+    sight("healthy", principal(0, Synchronized, HEALTHY), mirror(1, Synchronized, HEALTHY))
+}
+
+fn edit(view: View, change: impl FnOnce(&mut Server)) -> View {
+    match view {
+        View::Lit { address, server } => {
+            let mut server = (*server).clone();
+            change(&mut server);
+            View::Lit { address, server: std::sync::Arc::new(server) }
+        }
+        dark => dark,
+    }
+}
+
+fn queue(view: View, queue: Option<i64>) -> View {
+    edit(view, |server| {
+        for database in server.databases.values_mut() {
+            database.redo_queue_kb = queue;
+        }
+    })
+}
+
+/// The other's database under the second name; nothing where there is no server.
+fn and(view: View, other: &View) -> View {
+    edit(view, |server| {
+        let database = other.lit().unwrap().databases[&first()].clone();
+        server.databases.insert(second(), database);
+    })
+}
+
+/// A second database beside the first one of a sight, as `other` shows it in each seat.
+pub fn with(sight: Sight, name: &'static str, other: impl Fn(usize) -> View) -> Sight {
+    let Sight { pair, mut databases, .. } = sight;
+    databases.push(second());
+    let pair = Pair { primary: and(pair.primary, &other(0)), mirror: and(pair.mirror, &other(1)), witness: None };
+    Sight { name, pair, databases }
+}
+
+/// Sights in which a move may begin, and each single thing that stands in its way.
+pub fn begins() -> Vec<Sight> {
+    use MirroringState::*;
+    let alone = Odd { witness: WitnessLink::None, ..HEALTHY };
+    let refused = || dark(0, Dark::ConnectionRefused);
+    let half = mirror(1, Synchronized, Odd { witness: WitnessLink::Disconnected, ..HEALTHY });
+    let lost = sight("lost", refused(), mirror(1, Disconnected, alone));
+    let two = with(lost.clone(), "lost, and one of two is not", |_| mirror(1, Synchronized, alone));
+    let unready = with(healthy(), "one of two is catching up", |seat| match seat {
+        0 => principal(0, Synchronizing, HEALTHY),
+        _ => mirror(1, Synchronizing, HEALTHY),
+    });
+    let same = edit(mirror(1, Synchronized, HEALTHY), |server| server.name = "SQL-0".to_owned());
+    let same = edit(same, |server| {
+        for row in server.databases.values_mut().filter_map(|database| database.mirroring.as_mut()) {
+            row.partner_instance = "SQL-0".to_owned();
+        }
+    });
+    vec![
+        healthy(),
+        sight(
+            "one server under two names",
+            edit(principal(0, Synchronized, HEALTHY), |server| {
+                for row in server.databases.values_mut().filter_map(|database| database.mirroring.as_mut()) {
+                    row.partner_instance = "SQL-0".to_owned();
+                }
+            }),
+            same,
+        ),
+        sight("on the mirror", mirror(0, Synchronized, HEALTHY), principal(1, Synchronized, HEALTHY)),
+        sight("a witness that one side sees", principal(0, Synchronized, HEALTHY), half),
+        sight(
+            "a long redo queue",
+            principal(0, Synchronized, HEALTHY),
+            queue(mirror(1, Synchronized, HEALTHY), Some(1 << 30)),
+        ),
+        sight(
+            "an unseen redo queue",
+            principal(0, Synchronized, HEALTHY),
+            queue(mirror(1, Synchronized, HEALTHY), None),
+        ),
+        unready,
+        lost,
+        sight("lost, with a witness", refused(), mirror(1, Disconnected, HEALTHY)),
+        sight("silent, not gone", dark(0, Dark::LoginFailed), mirror(1, Disconnected, alone)),
+        sight("lost and suspended", refused(), mirror(1, Suspended, alone)),
+        two,
+    ]
+}
+
+impl Sight {
+    /// The view with this database alone.
+    fn only(view: &View, name: &DatabaseName) -> View {
+        edit(view.clone(), |server| server.databases.retain(|other, _| other == name))
+    }
+
+    fn all(&self, to: Side, may: impl Fn(&View, &View) -> bool) -> bool {
+        self.databases
+            .iter()
+            .all(|name| may(&Self::only(self.pair.view(to.other()), name), &Self::only(self.pair.view(to), name)))
+    }
+
+    /// Design rule 1, for every database of the type.
+    pub fn may_fail_over(&self, to: Side) -> bool {
+        let server = |side: Side| self.pair.view(side).lit().map(|server| server.name.clone());
+        server(to) != server(to.other()) && self.all(to, may_fail_over)
+    }
+
+    /// R2, for every database of the type.
+    pub fn may_force(&self, to: Side) -> bool {
+        self.all(to, may_force)
+    }
+
+    pub fn is_aligned(&self, to: Side) -> bool {
+        self.may_fail_over(to.other())
+    }
+
+    /// Both partners see the witness, for every database.
+    pub fn witnessed(&self) -> bool {
+        Side::BOTH.into_iter().filter_map(|side| self.pair.view(side).lit()).all(|server| {
+            server
+                .databases
+                .values()
+                .all(|database| database.mirroring.as_ref().is_some_and(|row| row.witness == WitnessLink::Connected))
+        })
+    }
+
+    pub fn epoch(&self) -> Option<Epoch> {
+        let of = |name: &DatabaseName| {
+            let rows = Side::BOTH
+                .into_iter()
+                .filter_map(|side| self.pair.view(side).lit()?.databases.get(name)?.mirroring.as_ref());
+            rows.map(|row| (row.guid, row.role_sequence)).max_by_key(|(_, sequence)| *sequence)
+        };
+        self.databases.iter().map(of).collect::<Option<Vec<_>>>().map(Epoch::of)
+    }
+
+    pub fn seen(&self) -> Observation {
+        Observation { pairs: vec![self.pair.clone()], conflicts: Default::default(), flights: Default::default() }
+    }
+
+    pub fn wish(&self, to: Side) -> Wish {
+        Wish {
+            ty: TY,
+            principal: to,
+            databases: self.databases.clone(),
+            store: 0,
+            approve: None,
+            force: None,
+            asked_by: Askers::default(),
+        }
+    }
+}
+
+/// Takes the next digit of a number that counts through a product.
+pub fn pick<T: Clone>(number: &mut usize, of: &[T]) -> T {
+    let one = of[*number % of.len()].clone();
+    *number /= of.len();
+    one
+}
+
+/// All combinations, in an order that comes to each value of each digit early.
+pub fn scattered<T>(numbered: impl Fn(usize) -> Option<T>) -> impl Iterator<Item = T> {
+    // Products of twos, threes and fives: a larger prime meets every number once.
+    const STRIDE: usize = 7919;
+    let total = (0..).find(|number| numbered(*number).is_none()).unwrap();
+    (0..total).filter_map(move |number| numbered(number * STRIDE % total))
+}
