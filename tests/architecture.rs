@@ -124,7 +124,7 @@ fn nothing_that_harms_is_ever_rendered() {
         "PARTNER SAFETY",
         "PARTNER RESUME",
         "AUTHORIZATION",
-        "TRUSTWORTHY",
+        "SET TRUSTWORTHY",
         "ALTER ENDPOINT",
     ] {
         assert!(!text.to_uppercase().contains(word), "src/sql says {word}");

@@ -136,7 +136,9 @@ async fn a_good_spec_is_fulfilled_whatever_was_there_before() {
                 })
                 .collect();
             if dice.below(4) == 0 {
+                // Alone: beside another edit it may be right.
                 let (name, edit) = dice.of(&REFUSED);
+                let mut pool = good("Primary", "Primary");
                 edit(&stage, &mut pool);
                 let before = stage.cluster.get_json(&["lpm", "pool01", "-n", "walk"]).unwrap()["spec"].clone();
                 let refused = stage.cluster.try_apply(&pool).expect_err(name);

@@ -15,6 +15,7 @@ pub enum ConditionType {
     PartnersReachable,
     QuorumAtRisk,
     Suspended,
+    PostSwitchDrift,
 }
 
 /// A condition under construction.

@@ -23,7 +23,7 @@ pub struct LyncPoolMirrorStatus {
     /// The largest redo queue of all mirrors, in steps, so that it does not change at each look; the metrics have the figure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redo_queue: Option<String>,
-    /// Ready, Reconciling, Stalled, PrincipalsAligned, Synchronized, PartnersReachable, QuorumAtRisk, Suspended.
+    /// Ready, Reconciling, Stalled, PrincipalsAligned, Synchronized, PartnersReachable, QuorumAtRisk, Suspended, PostSwitchDrift.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -43,6 +43,10 @@ pub struct LyncPoolMirrorStatus {
     /// When the next maintenance window opens, while a fail-back waits for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_maintenance_window: Option<Time>,
+    /// What the last role switch did not carry along: logins, Agent jobs, linked servers and the options of the copies that
+    /// differ between the partners. Each with the way out; at most fifty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub post_switch_differences: Vec<String>,
     /// The last ten moves, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<HistoryEntry>,

@@ -31,6 +31,9 @@ impl Context {
             info!(resource = key(name), reason = reason.name(), note, "announced");
             self.tell(name, reason, action, note).await;
         }
+        if let Some(found) = new_drift(mirror.status.as_ref(), status) {
+            self.tell(name, Reason::PostSwitchDrift, "Compare".to_owned(), found).await;
+        }
         self.hint(name).await;
     }
 
@@ -63,6 +66,15 @@ impl Context {
             debug!(resource = key(name), %error, "event not recorded");
         }
     }
+}
+
+/// What a role switch left behind, when that is news.
+fn new_drift(before: Option<&LyncPoolMirrorStatus>, now: &LyncPoolMirrorStatus) -> Option<String> {
+    let condition = |status: &LyncPoolMirrorStatus| {
+        let found = status.conditions.iter().find(|condition| condition.reason == Reason::PostSwitchDrift.name());
+        found.map(|condition| condition.message.clone())
+    };
+    condition(now).filter(|found| before.and_then(condition).as_ref() != Some(found))
 }
 
 /// What is new against the status before. The action tells types apart: the recorder folds events that agree in it.

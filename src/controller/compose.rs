@@ -9,6 +9,7 @@ use crate::api::{
     Asked, DatabaseStatus, DatabaseTypeStatus, HistoryEntry, LastMoveStatus, LyncPoolMirrorStatus, ObservedPrincipal,
     PlannedStep, RequestStatus, ServerStatus, operation_status, track_status,
 };
+use crate::controller::drift::Compared;
 use crate::controller::{conditions, history};
 use crate::model::{DatabaseName, DatabaseType, Observation, Pair, Reason, Role, Side, View};
 use crate::plan::{Act, Finding, Observed, Plan, TypePlan, coarse, dark_reason, next_window, predict, words};
@@ -25,11 +26,15 @@ pub struct Timings {
 /// The moves that the status remembers.
 const HISTORY: usize = 10;
 
+/// The differences that the status lists.
+const DIFFERENCES: usize = 50;
+
 pub fn compose(
     asked: &Asked,
     seen: &Observation,
     plan: &Plan,
     timings: Timings,
+    drift: Option<&Compared>,
     before: Option<&LyncPoolMirrorStatus>,
     now: Timestamp,
 ) -> LyncPoolMirrorStatus {
@@ -44,12 +49,17 @@ pub fn compose(
         principals: Some(principals(plan)),
         last_move_time: history.first().map(|entry| entry.ended_at.clone()),
         redo_queue: seen.pairs.iter().filter_map(largest_redo).max().map(step),
-        conditions: conditions::conditions(asked, seen, plan, old_conditions, now),
+        conditions: conditions::conditions(asked, seen, plan, drift, old_conditions, now),
         servers: servers(asked, seen),
         database_types: plan.types.iter().map(|(ty, of)| type_status(*ty, of, plan, seen)).collect(),
         plan: planned(plan, seen),
         next_maintenance_window: next_maintenance_window(asked, plan, now),
         operation: plan.memory.operation.as_ref().map(operation_status),
+        post_switch_differences: match drift {
+            Some(Compared::Differs(all)) => all.iter().take(DIFFERENCES).cloned().collect(),
+            Some(Compared::Same | Compared::Unknown(_)) => Vec::new(),
+            None => before.map(|status| status.post_switch_differences.clone()).unwrap_or_default(),
+        },
         history,
     }
 }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::api::{Asked, Claim, ConditionType};
+use crate::controller::drift::Compared;
 use crate::model::{MirroringState, Observation, Reason, Side, View, Weight, WitnessLink};
 use crate::plan::{Observed, Plan, TypePlan, dark_reason};
 
@@ -13,6 +14,7 @@ pub fn conditions(
     asked: &Asked,
     seen: &Observation,
     plan: &Plan,
+    drift: Option<&Compared>,
     before: &[Condition],
     now: Timestamp,
 ) -> Vec<Condition> {
@@ -23,7 +25,30 @@ pub fn conditions(
     claims.push(reachable(seen));
     claims.push(quorum(seen, plan));
     claims.push(suspended(asked, now));
+    claims.extend(drift.map(left_behind));
     publishable(claims, before, generation, now)
+}
+
+/// What the condition says in full; the rest is in the status.
+const SENTENCES: usize = 3;
+
+fn left_behind(compared: &Compared) -> Claim {
+    let kind = ConditionType::PostSwitchDrift;
+    match compared {
+        Compared::Same => Claim::no(
+            kind,
+            Reason::NoPostSwitchDrift,
+            "logins, Agent jobs, linked servers and the options of the databases agree on both partners",
+        ),
+        Compared::Differs(all) => {
+            let mut words = all.iter().take(SENTENCES).cloned().collect::<Vec<_>>().join(". ");
+            if let Some(more) = all.len().checked_sub(SENTENCES).filter(|more| *more > 0) {
+                words.push_str(&format!(". And {more} more in status.postSwitchDifferences"));
+            }
+            Claim::yes(kind, Reason::PostSwitchDrift, words)
+        }
+        Compared::Unknown(darkness) => Claim::unknown(kind, dark_reason(darkness.cause), darkness.detail.clone()),
+    }
 }
 
 /// A spec that cannot be used: nothing was looked at.
@@ -41,10 +66,15 @@ fn publishable(claims: Vec<Claim>, before: &[Condition], generation: i64, now: T
     let mut all: Vec<Condition> = claims.into_iter().map(|claim| claim.since(before, generation, now)).collect();
     let foreign: Vec<Condition> = before.iter().filter(|old| !OURS.contains(&old.type_.as_str())).cloned().collect();
     all.extend(foreign);
+    // Nobody has compared since: what was found then still stands.
+    let drift: &str = ConditionType::PostSwitchDrift.into();
+    if all.iter().all(|condition| condition.type_ != drift) {
+        all.extend(before.iter().find(|old| old.type_ == drift).cloned());
+    }
     all
 }
 
-const OURS: [&str; 8] = [
+const OURS: [&str; 9] = [
     "Ready",
     "Reconciling",
     "Stalled",
@@ -53,6 +83,7 @@ const OURS: [&str; 8] = [
     "PartnersReachable",
     "QuorumAtRisk",
     "Suspended",
+    "PostSwitchDrift",
 ];
 
 /// The type that speaks for the resource: one that is stuck before one that goes on, those before one that is fine.

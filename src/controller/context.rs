@@ -12,6 +12,7 @@ use tokio::sync::broadcast;
 use crate::api::LyncPoolMirror;
 use crate::controller::claims::Claims;
 use crate::controller::credentials::Credentials;
+use crate::controller::drift::Drift;
 use crate::controller::flights::Flights;
 use crate::leader::Leadership;
 use crate::metrics::Metrics;
@@ -34,6 +35,7 @@ pub struct Context {
     pub credentials: Credentials,
     pub flights: Flights,
     pub claims: Claims,
+    pub drift: Drift,
     wake: broadcast::Sender<Ref>,
     watches: Mutex<HashMap<Ref, Vec<Arc<Watch>>>>,
     stores: Mutex<Vec<Store<Guarded>>>,
@@ -61,6 +63,7 @@ impl Context {
             metrics,
             flights: Flights::default(),
             claims: Claims::default(),
+            drift: Drift::default(),
             wake,
             watches: Mutex::default(),
             stores: Mutex::default(),
@@ -123,6 +126,7 @@ impl Context {
     pub fn forget(&self, resource: &Ref) {
         lock(&self.watches).remove(resource);
         self.claims.withdraw(&key(resource));
+        self.drift.forget(resource);
         self.metrics.forget(resource.namespace.as_deref().unwrap_or_default(), &resource.name);
     }
 

@@ -6,6 +6,7 @@ mod compose;
 mod conditions;
 mod context;
 mod credentials;
+mod drift;
 mod error;
 mod flights;
 mod history;

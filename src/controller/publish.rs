@@ -36,7 +36,8 @@ impl Context {
             (Some(_), Some(operation)) => self.flights.timings(&Ticket::of(uid, operation)),
             _ => Timings::default(),
         };
-        let status = compose(asked, seen, plan, timings, mirror.status.as_ref(), Timestamp::now());
+        let drift = self.drift.known(name, uid);
+        let status = compose(asked, seen, plan, timings, drift.as_ref(), mirror.status.as_ref(), Timestamp::now());
         self.write(mirror, name, &status).await?;
         if plan.ended.is_some() {
             self.flights.forget(uid);

@@ -60,6 +60,7 @@ async fn pass(mirror: &LyncPoolMirror, name: &Ref, ctx: &Arc<Context>) -> Result
     let written = ctx.publish(mirror, name, &asked, &seen, &plan, &memory).await?;
     ctx.perform(name, uid, &asked, &eyes, &plan);
     ctx.announce(name, mirror, &written, &seen, &plan).await;
+    ctx.compare_when_due(name, uid, &asked, &eyes, &plan, &written);
     Ok(again(&plan, &seen))
 }
 

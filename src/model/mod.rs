@@ -1,6 +1,7 @@
 //! The words of the domain: seats, roles, databases, what is wanted, what was seen, what is remembered.
 //! No Kubernetes, no SQL, no clock.
 
+mod belongings;
 mod database;
 mod desired;
 mod memory;
@@ -9,6 +10,7 @@ mod reason;
 mod side;
 mod window;
 
+pub use belongings::{Belongings, DatabaseCopy, Login};
 pub use database::{DatabaseName, DatabaseType};
 pub use desired::{Askers, Desired, ForceService, Policy, Suspend, UnrequestedSwitch, Wish};
 pub use memory::{Attempt, Cause, Epoch, Memory, Operation, OperationDatabase, Outcome, Request, Steady, Track};

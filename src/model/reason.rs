@@ -72,6 +72,8 @@ pub enum Reason {
     SecondCentralMgmt,
     WitnessDisconnected,
     WitnessUnreachable,
+    PostSwitchDrift,
+    NoPostSwitchDrift,
     QuorumHealthy,
     NoWitness,
     RunningExposed,
@@ -95,8 +97,8 @@ impl Reason {
     pub fn weight(self) -> Weight {
         use Reason::*;
         match self {
-            Aligned | MoveSucceeded | QuorumHealthy | NoWitness | PartnersReachable | AllSynchronized
-            | NotSuspended => Weight::Good,
+            Aligned | MoveSucceeded | QuorumHealthy | NoPostSwitchDrift | NoWitness | PartnersReachable
+            | AllSynchronized | NotSuspended => Weight::Good,
             Moving | Verifying | WaitingForTurn | Cooldown | Synchronizing | FailoverInProgress | Unsettled
             | NotYetObserved | FailBackPending | InterruptionTooLong | MoveStarted | MoveRetried => Weight::Progressing,
             UnexpectedPrincipal | SplitRoles | Suspended | Conflict | SwitchOverdue | MoveFailed | CircuitOpen
@@ -106,8 +108,8 @@ impl Reason {
             | VersionMismatch | EndpointStopped | PermissionMissing | SecretNotFound | SecretKeyMissing
             | CredentialsForbidden | CaBundleNotFound | CaBundleInvalid | HostNotFound | InstanceNotFound
             | ConnectionRefused | ConnectionTimedOut | ConnectionLost | TlsFailed | LoginFailed | QueryFailed
-            | ProtocolError | MoveSuperseded | SecondCentralMgmt | WitnessDisconnected | WitnessUnreachable
-            | RunningExposed => Weight::Stuck,
+            | ProtocolError | MoveSuperseded | SecondCentralMgmt | PostSwitchDrift | WitnessDisconnected
+            | WitnessUnreachable | RunningExposed => Weight::Stuck,
         }
     }
 

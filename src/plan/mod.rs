@@ -1,6 +1,7 @@
 //! The decision: pure, synchronous, total. It knows no Kubernetes, no SQL and no clock; what cannot be seen is a
 //! value, time is an argument, and a plan leaves no choice to those who carry it out.
 
+mod drift;
 mod finding;
 mod follow;
 mod force;
@@ -22,6 +23,7 @@ use crate::model::{
     Attempt, DatabaseType, Desired, Epoch, Memory, Observation, Operation, Outcome, Reason, Side, Track, Wish, later,
 };
 
+pub use drift::differences;
 pub use finding::{Finding, Session, judge};
 pub use follow::Progress;
 pub use gate::{coarse, next as next_window, words};

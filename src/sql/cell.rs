@@ -39,6 +39,13 @@ pub fn guid(row: &Row, column: &str) -> Result<Option<Guid>, String> {
     }
 }
 
+pub fn bytes(row: &Row, column: &str) -> Result<Option<Vec<u8>>, String> {
+    match cell(row, column)? {
+        ColumnData::Binary(bytes) => Ok(bytes.as_ref().map(|bytes| bytes.to_vec())),
+        other => null(other, column),
+    }
+}
+
 /// A column that is never NULL.
 pub fn present<T>(value: Option<T>, column: &str) -> Result<T, String> {
     value.ok_or_else(|| format!("the column {column} is NULL"))
@@ -53,6 +60,7 @@ fn null<T>(data: &ColumnData<'static>, column: &str) -> Result<Option<T>, String
         | ColumnData::I64(None)
         | ColumnData::Bit(None)
         | ColumnData::Guid(None)
+        | ColumnData::Binary(None)
         | ColumnData::String(None) => Ok(None),
         _ => Err(unexpected(column)),
     }

@@ -3,6 +3,7 @@
 
 mod browser;
 mod cell;
+mod compare;
 mod endpoint;
 mod error;
 mod fail_over;
@@ -17,6 +18,7 @@ mod target;
 mod tls;
 mod wrap;
 
+pub use compare::{COMPARE, belongings};
 pub use fail_over::{batch, connect_for_moves, fail_over, statement};
 pub use hub::{Counters, Hub, Watch};
 pub use look::LOOK;

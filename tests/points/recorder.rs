@@ -221,6 +221,7 @@ fn asked(server: &str, request: Request, phase: &str) -> Label {
         Request::Statement(text) => match database(text) {
             Some((database, "FAILOVER")) => Label::each(format!("failover of {database} on {server} ({at})")),
             Some((database, _)) => Label::each(format!("forced service of {database} on {server} ({at})")),
+            None if text.contains("sys.server_principals") => Label::each(format!("comparison on {server}")),
             None => {
                 let most = if phase.is_empty() { 1 } else { LOOKS_OF_A_MOVE };
                 Label { text: format!("look at {server} ({at})"), most }

@@ -1,6 +1,8 @@
 //! How a world looks when it begins: servers, their logins, and the pairs of mirrored databases.
 //! Only shapes and their defaults live here; nothing here changes afterwards.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,6 +39,31 @@ pub struct ServerConfig {
     pub plain_databases: Vec<String>,
     #[serde(default)]
     pub endpoint: EndpointConfig,
+    #[serde(default)]
+    pub belongings: Belongings,
+}
+
+/// What a server has outside of its databases: mirroring carries none of it to the partner.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Belongings {
+    /// SQL logins besides those that can log in here, with their SID in hexadecimal digits.
+    #[serde(default)]
+    pub logins: BTreeMap<String, String>,
+    /// Enabled Agent jobs.
+    #[serde(default)]
+    pub jobs: Vec<String>,
+    #[serde(default)]
+    pub linked_servers: Vec<String>,
+    /// Nobody may read the jobs: error 229.
+    #[serde(default)]
+    pub jobs_forbidden: bool,
+    /// Databases whose copy here is TRUSTWORTHY.
+    #[serde(default)]
+    pub trustworthy: Vec<String>,
+    /// Owners of the copies here, by database; the others belong to sa. An empty name is an owner without a login here.
+    #[serde(default)]
+    pub owners: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -200,6 +227,7 @@ impl ServerConfig {
             tls: TlsConfig::default(),
             plain_databases: Vec::new(),
             endpoint: EndpointConfig::default(),
+            belongings: Belongings::default(),
         }
     }
 }

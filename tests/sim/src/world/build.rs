@@ -65,6 +65,7 @@ fn build_server(config: &ServerConfig, is_witness: bool) -> Server {
         databases: system.into_iter().chain(config.plain_databases.iter().cloned()).collect(),
         states: BTreeMap::new(),
         lies: BTreeMap::new(),
+        belongings: config.belongings.clone(),
         slow_millis: 0,
         fail: None,
         fail_after: None,

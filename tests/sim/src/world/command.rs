@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{EndpointState, Safety};
+use crate::config::{Belongings, EndpointState, Safety};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "camelCase", rename_all_fields = "camelCase")]
@@ -51,6 +51,10 @@ pub enum Command {
         queue_kb: u64,
         #[serde(default, rename = "rateKbPerS")]
         rate_kb_per_s: Option<u64>,
+    },
+    SetBelongings {
+        server: String,
+        belongings: Belongings,
     },
     SetSwitchMillis {
         pair: String,

@@ -56,6 +56,9 @@ impl World {
             Command::SetSwitchMillis { pair, millis } => {
                 self.each(pair, &None, |mirroring| mirroring.switch = Duration::from_millis(*millis))?;
             }
+            Command::SetBelongings { server, belongings } => {
+                self.at("server", server)?.belongings.clone_from(belongings);
+            }
             Command::SetEndpoint { server, state } => self.at("server", server)?.endpoint_state = *state,
             Command::SetPassword { server, login, password } => {
                 self.login_of(server, login)?.password.clone_from(password)

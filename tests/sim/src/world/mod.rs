@@ -1,6 +1,7 @@
 //! The world behind the wire: servers, mirrored databases, witness, links, sessions, and time as an argument.
 //! Pure: no clock, no sockets, no randomness. What a client may ask of it in words lives in `sql`.
 
+mod belongings;
 mod build;
 mod command;
 mod control;

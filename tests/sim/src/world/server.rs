@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{Lie, Seat, World, same_name};
-use crate::config::{EndpointState, LoginConfig};
+use crate::config::{Belongings, EndpointState, LoginConfig};
 
 pub(crate) const SYSTEM_DATABASES: [&str; 4] = ["master", "tempdb", "model", "msdb"];
 
@@ -37,6 +37,7 @@ pub(crate) struct Server {
     /// `sys.databases.state` by lower-case name, where a test has set one.
     pub states: BTreeMap<String, u8>,
     pub lies: BTreeMap<String, Lie>,
+    pub belongings: Belongings,
     pub slow_millis: u64,
     /// Errors that the next ALTER DATABASE statements answer instead of acting.
     pub fail: Option<Counter>,

@@ -1,5 +1,6 @@
 //! The catalog views, as one session sees them: rights decide which rows and which columns are NULL.
 
+use super::belongings;
 use super::partner::message;
 use super::server::SYSTEM_DATABASES;
 use super::show::word;
@@ -8,16 +9,16 @@ use crate::config::{EndpointState, LoginConfig};
 use crate::sql::engine::Table;
 use crate::value::{Column, Message, SqlType, Value};
 
-const NAME: SqlType = SqlType::NVarChar(128);
+pub(super) const NAME: SqlType = SqlType::NVarChar(128);
 const LSN: SqlType = SqlType::Numeric { precision: 25, scale: 0 };
 
-fn table(columns: &[(&str, SqlType, bool)], rows: Vec<Vec<Value>>) -> Table {
+pub(super) fn table(columns: &[(&str, SqlType, bool)], rows: Vec<Vec<Value>>) -> Table {
     let columns =
         columns.iter().map(|(name, ty, nullable)| Column { name: (*name).to_owned(), ty: *ty, nullable: *nullable });
     Table { columns: columns.collect(), rows }
 }
 
-fn text(text: impl Into<String>) -> Value {
+pub(super) fn text(text: impl Into<String>) -> Value {
     Value::NVarChar(text.into())
 }
 
@@ -59,21 +60,13 @@ impl World {
                 )));
             }
             "sys.dm_os_performance_counters" => self.counters_view(session.server),
-            "sys.server_principals" => table(
-                &[
-                    ("name", NAME, false),
-                    ("principal_id", SqlType::Int, false),
-                    ("type", SqlType::NVarChar(1), false),
-                    ("is_disabled", SqlType::Bit, true),
-                ],
-                server
-                    .logins
-                    .iter()
-                    .zip(257..)
-                    .map(|(login, id)| vec![text(&login.name), Value::Int(id), text("S"), Value::Bit(login.disabled)])
-                    .collect(),
-            ),
-            "msdb.dbo.sysjobs" => table(&[("name", NAME, false), ("enabled", SqlType::TinyInt, false)], Vec::new()),
+            "sys.server_principals" => belongings::principals(server),
+            "sys.servers" => belongings::servers(server),
+            "msdb.dbo.sysjobs" if server.belongings.jobs_forbidden => {
+                let words = "The SELECT permission was denied on the object 'sysjobs', database 'msdb', schema 'dbo'.";
+                return Some(Err(message(229, 14, words)));
+            }
+            "msdb.dbo.sysjobs" => belongings::jobs(server),
             _ => return None,
         }))
     }
@@ -101,8 +94,8 @@ impl World {
                 text("FULL"),
                 Value::TinyInt(if waits { 5 } else { 0 }),
                 text(if waits { "DATABASE_MIRRORING" } else { "NOTHING" }),
-                Value::Binary(vec![1]),
-                Value::Bit(false),
+                Value::Binary(belongings::owner_sid(&self.servers[server], &name)),
+                Value::Bit(belongings::is_trustworthy(&self.servers[server], &name)),
                 Value::Bit(false),
                 Value::Bit(false),
                 Value::TinyInt(100),

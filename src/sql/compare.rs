@@ -1,0 +1,107 @@
+//! The read-only batch that asks a server what it has outside of its databases, and its rows as [`Belongings`]. What differs
+//! is told elsewhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tiberius::Row;
+
+use crate::model::{Belongings, Darkness, DatabaseCopy, DatabaseName, Login};
+use crate::sql::cell::{bytes, integer, present, text};
+use crate::sql::error::{self, Phase};
+use crate::sql::session::{Failure, Session};
+use crate::sql::{Deadlines, Target};
+
+/// Legal from SQL Server 2008 R2 on ("sys.server_principals", "dbo.sysjobs", "sys.servers", "sys.databases").
+pub const COMPARE: &str = "\
+SET NOCOUNT ON;
+SELECT CAST(SERVERPROPERTY('ServerName') AS nvarchar(128)) AS server_name,
+ CAST(SERVERPROPERTY('ProductVersion') AS nvarchar(128)) AS product_version,
+ CAST(SERVERPROPERTY('Edition') AS nvarchar(128)) AS edition;
+SELECT p.name, p.sid, p.type, p.is_disabled FROM sys.server_principals AS p
+ WHERE p.type IN (N'S', N'U', N'G') ORDER BY p.name;
+SELECT j.name, j.enabled FROM msdb.dbo.sysjobs AS j ORDER BY j.name;
+SELECT s.name FROM sys.servers AS s WHERE s.is_linked = 1 ORDER BY s.name;
+SELECT d.name, d.owner_sid, d.is_trustworthy_on, d.is_db_chaining_on, d.compatibility_level
+ FROM sys.databases AS d ORDER BY d.name;";
+
+/// One comparison over a connection of its own, so that no look waits for it.
+///
+/// # Errors
+/// Why the server could not be asked; the login needs sysadmin, or the right to read `msdb.dbo.sysjobs`.
+pub async fn belongings(target: &Target, deadlines: &Deadlines) -> Result<Belongings, Darkness> {
+    let address = target.address();
+    let session = Session::open(target, deadlines).await?;
+    let (_, results) = session.ask(COMPARE, deadlines.batch).await.map_err(|failure| match failure {
+        Failure::TimedOut => error::timed_out(&address, Phase::Look, deadlines.batch),
+        Failure::Tds(e) => error::look(&address, &e, deadlines.batch),
+    })?;
+    read(&results).map_err(|what| error::nonsense(&address, Phase::Look, what))
+}
+
+fn read(results: &[Vec<Row>]) -> Result<Belongings, String> {
+    let [properties, logins, jobs, linked, databases] = results else {
+        return Err(format!("{} result sets instead of 5", results.len()));
+    };
+    let [properties] = properties.as_slice() else { return Err("not one row of server properties".into()) };
+    let name = |row: &Row| present(text(row, "name")?, "name");
+    let server = present(text(properties, "server_name")?, "server_name")?;
+    let mut all = BTreeMap::new();
+    for row in logins {
+        let login = Login {
+            sid: bytes(row, "sid")?.unwrap_or_default(),
+            is_sql: text(row, "type")?.is_some_and(|kind| kind.trim() == "S"),
+            disabled: integer(row, "is_disabled")? == Some(1),
+        };
+        all.insert(name(row)?, login);
+    }
+    let copies = databases.iter().map(|row| {
+        let owner_sid = bytes(row, "owner_sid")?.unwrap_or_default();
+        let owner = all.iter().find(|(_, login)| login.sid == owner_sid).map(|(name, _)| name.clone());
+        let copy = DatabaseCopy {
+            owner_sid,
+            owner,
+            trustworthy: integer(row, "is_trustworthy_on")? == Some(1),
+            chaining: integer(row, "is_db_chaining_on")? == Some(1),
+            compatibility: integer(row, "compatibility_level")?.unwrap_or_default(),
+        };
+        Ok((DatabaseName::new(name(row)?), copy))
+    });
+    let copies = copies.collect::<Result<_, String>>()?;
+    let jobs = jobs.iter().map(|row| Ok((name(row)?, integer(row, "enabled")? == Some(1))));
+    let jobs = jobs.collect::<Result<BTreeMap<_, _>, String>>()?;
+    let linked_servers = linked.iter().map(name).collect::<Result<BTreeSet<_>, String>>()?;
+    all.retain(|login, _| !is_own(login, &server));
+    Ok(Belongings {
+        version: text(properties, "product_version")?.unwrap_or_default(),
+        edition: text(properties, "edition")?.unwrap_or_default(),
+        server,
+        logins: all,
+        jobs,
+        linked_servers,
+        copies,
+    })
+}
+
+/// Made by SQL Server or by the machine for themselves, and rightly different on each.
+fn is_own(login: &str, server: &str) -> bool {
+    let machine = server.split('\\').next().unwrap_or(server);
+    let Some((domain, _)) = login.split_once('\\') else { return login.starts_with("##") };
+    [machine, "NT SERVICE", "NT AUTHORITY", "BUILTIN"].iter().any(|own| own.eq_ignore_ascii_case(domain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logins_of_the_machine_are_its_own() {
+        for own in
+            ["##MS_PolicyEventProcessingLogin##", "NT SERVICE\\MSSQL$RTC", "SQL-A\\Administrator", "builtin\\Users"]
+        {
+            assert!(is_own(own, "SQL-A\\RTC"), "{own}");
+        }
+        for shared in ["sa", "CONTOSO\\RTCComponentUniversalServices", "backup"] {
+            assert!(!is_own(shared, "SQL-A\\RTC"), "{shared}");
+        }
+    }
+}
