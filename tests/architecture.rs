@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use lync_mirror::model::Reason;
+use lync_mirror::model::{Reason, Weight};
 use strum::IntoEnumIterator;
 
 /// A room, and the rooms it may name.
@@ -18,7 +18,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("health", &["metrics"]),
     ("telemetry", &[]),
     ("controller", &["api", "health", "leader", "metrics", "model", "plan", "sql"]),
-    ("cli", &["api", "controller", "health", "leader", "metrics", "sql", "telemetry"]),
+    ("cli", &["api", "controller", "health", "leader", "metrics", "model", "sql", "telemetry"]),
 ];
 
 /// Rooms without I/O or a clock, and the words that would let the world in.
@@ -177,6 +177,8 @@ fn every_reason_has_a_page_and_every_page_a_reason() {
         ] {
             assert!(page.contains(&part), "docs/reasons/{reason}.md lacks {part:?}");
         }
+        let stuck = reason.parse::<Reason>().unwrap().weight() == Weight::Stuck;
+        assert!(!stuck || page.contains("```"), "docs/reasons/{reason}.md lacks the exact command");
     }
 }
 

@@ -5,7 +5,11 @@ use std::fmt::Write;
 use kube::CustomResourceExt;
 use serde_json::Value;
 
-use crate::api::LyncPoolMirror;
+use strum::IntoEnumIterator;
+
+use crate::api::{ConditionType, LyncPoolMirror};
+use crate::metrics::Metrics;
+use crate::model::{Reason, Weight};
 
 /// docs/reference/lyncpoolmirror.md.
 pub fn reference() -> anyhow::Result<String> {
@@ -27,6 +31,29 @@ pub fn reference() -> anyhow::Result<String> {
                 writeln!(page, "- `{path}`: {message}")?;
             }
         }
+    }
+    page.push_str("\n## Conditions\n\n");
+    for kind in ConditionType::iter() {
+        writeln!(page, "- `{}`", <&str>::from(kind))?;
+    }
+    page.push_str("\n## Reasons\n\n| Reason | Weighs as |\n|---|---|\n");
+    for reason in Reason::iter() {
+        let weight = match reason.weight() {
+            Weight::Good => "good",
+            Weight::Progressing => "goes on by itself",
+            Weight::Stuck => "a person has to look",
+        };
+        writeln!(page, "| [{0}](../reasons/{0}.md) | {weight} |", reason.name())?;
+    }
+    page.push_str("\n## Metrics\n\n");
+    let metrics = Metrics::new().encode();
+    let told = |mark: &'static str| {
+        let lines = metrics.lines().filter_map(move |line| line.strip_prefix(mark));
+        lines.filter_map(|line| line.split_once(' '))
+    };
+    for ((name, help), (_, kind)) in told("# HELP ").zip(told("# TYPE ")) {
+        let total = if kind == "counter" { "_total" } else { "" };
+        writeln!(page, "- `{name}{total}` ({kind}): {}", help.trim_end_matches('.'))?;
     }
     Ok(page)
 }

@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use strum::IntoEnumIterator;
 
 use crate::api::{Asked, Claim, ConditionType};
 use crate::controller::drift::Compared;
@@ -64,7 +65,7 @@ pub fn invalid(problem: &str, before: &[Condition], generation: i64, now: Timest
 
 fn publishable(claims: Vec<Claim>, before: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
     let mut all: Vec<Condition> = claims.into_iter().map(|claim| claim.since(before, generation, now)).collect();
-    let foreign: Vec<Condition> = before.iter().filter(|old| !OURS.contains(&old.type_.as_str())).cloned().collect();
+    let foreign: Vec<Condition> = before.iter().filter(|old| !is_ours(old)).cloned().collect();
     all.extend(foreign);
     // Nobody has compared since: what was found then still stands.
     let drift: &str = ConditionType::PostSwitchDrift.into();
@@ -74,17 +75,10 @@ fn publishable(claims: Vec<Claim>, before: &[Condition], generation: i64, now: T
     all
 }
 
-const OURS: [&str; 9] = [
-    "Ready",
-    "Reconciling",
-    "Stalled",
-    "PrincipalsAligned",
-    "Synchronized",
-    "PartnersReachable",
-    "QuorumAtRisk",
-    "Suspended",
-    "PostSwitchDrift",
-];
+/// Written by this operator, whether it holds now or not.
+fn is_ours(condition: &Condition) -> bool {
+    ConditionType::iter().map(<&str>::from).any(|ours| ours == condition.type_)
+}
 
 /// The type that speaks for the resource: one that is stuck before one that goes on, those before one that is fine.
 fn spokesman(plan: &Plan) -> Option<&TypePlan> {
