@@ -161,6 +161,17 @@ fn refused() -> Vec<(&'static str, Value, Vec<&'static str>)> {
             ),
             vec!["caBundle is only used with mode Verify"],
         ),
+        ("a pin mode without pins", with("/spec/sql/tls", json!({"mode": "Pin"})), vec!["mode Pin needs pins"]),
+        (
+            "pins that nobody reads",
+            with("/spec/sql/tls", json!({"mode": "Verify", "pins": ["ab".repeat(32)]})),
+            vec!["pins are only used with mode Pin or Legacy"],
+        ),
+        (
+            "a short pin",
+            with("/spec/sql/tls", json!({"mode": "Pin", "pins": ["ab".repeat(31)]})),
+            vec!["tls.pins", "should match"],
+        ),
         ("suspended without a reason", with("/spec/suspend", json!({})), vec!["suspend.reason", "Required value"]),
         (
             "suspended until some time",
@@ -240,6 +251,11 @@ fn what_is_right_is_accepted() {
     }));
     for (name, mut object) in [
         ("everything", full),
+        (
+            "pins as openssl prints them",
+            with("/spec/sql/tls", json!({"mode": "Pin", "pins": [vec!["AB"; 32].join(":"), "ab".repeat(32)]})),
+        ),
+        ("legacy", with("/spec/sql/tls", json!({"mode": "Legacy"}))),
         ("ports", with("/spec/sql/primary", json!({"host": "10.0.0.1", "port": 49172}))),
         (
             "two instances of one host",

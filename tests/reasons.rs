@@ -42,6 +42,7 @@ fn full() -> Value {
             "sql": {
                 "primary": server("sql-a"), "mirror": server("sql-b"), "witness": server("sql-w"),
                 "auth": {"method": "SqlLogin", "secretRef": {"name": "sql"}},
+                "tls": {"mode": "TrustServerCertificate"},
             },
             "suspend": {"reason": "test"},
             "policy": {"maxInterruption": "30s"},

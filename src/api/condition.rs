@@ -16,6 +16,7 @@ pub enum ConditionType {
     QuorumAtRisk,
     Suspended,
     PostSwitchDrift,
+    WeakEncryption,
 }
 
 /// A condition under construction.

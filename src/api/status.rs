@@ -23,7 +23,7 @@ pub struct LyncPoolMirrorStatus {
     /// The largest redo queue of all mirrors, in steps, so that it does not change at each look; the metrics have the figure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redo_queue: Option<String>,
-    /// Ready, Reconciling, Stalled, PrincipalsAligned, Synchronized, PartnersReachable, QuorumAtRisk, Suspended, PostSwitchDrift.
+    /// Ready, Reconciling, Stalled, PrincipalsAligned, Synchronized, PartnersReachable, QuorumAtRisk, Suspended, PostSwitchDrift, WeakEncryption.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

@@ -123,6 +123,7 @@ fn snapshot(status: &LyncPoolMirrorStatus, seen: &Observation, plan: &Plan) -> R
         ready: holds("Ready"),
         reason,
         suspended: holds("Suspended"),
+        weak_encryption: holds("WeakEncryption"),
         types: plan
             .types
             .iter()

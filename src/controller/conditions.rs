@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use strum::IntoEnumIterator;
 
-use crate::api::{Asked, Claim, ConditionType};
+use crate::api::{Asked, Claim, ConditionType, TlsMode};
 use crate::controller::drift::Compared;
 use crate::model::{MirroringState, Observation, Reason, Side, View, Weight, WitnessLink};
 use crate::plan::{Observed, Plan, TypePlan, dark_reason};
@@ -27,6 +27,7 @@ pub fn conditions(
     claims.push(quorum(seen, plan));
     claims.push(suspended(asked, now));
     claims.extend(drift.map(left_behind));
+    claims.extend(weak(asked));
     publishable(claims, before, generation, now)
 }
 
@@ -216,6 +217,16 @@ fn quorum(seen: &Observation, plan: &Plan) -> Claim {
         ),
         (_, None, None, None) => Claim::no(kind, Reason::QuorumHealthy, "partners and witness see each other"),
     }
+}
+
+/// Only where it is so: a person asked for it, and everybody shall see it.
+fn weak(asked: &Asked) -> Option<Claim> {
+    let weak = asked.stores.iter().find(|store| store.sql.tls.mode == TlsMode::Legacy)?;
+    let of = if weak.label.is_empty() { String::new() } else { format!(" of {}", weak.label) };
+    let words = format!(
+        "sql.tls.mode{of} is Legacy: the connection may use TLS 1.0, SHA-1 and small keys, which somebody in the path can break. Install the TLS 1.2 update of SQL Server (KB3135244) and a certificate of 2048 bits and SHA-256, then set mode to Verify or Pin"
+    );
+    Some(Claim::yes(ConditionType::WeakEncryption, Reason::LegacyTls, words))
 }
 
 fn suspended(asked: &Asked, now: Timestamp) -> Claim {

@@ -19,6 +19,7 @@ pub struct ResourceSnapshot {
     /// Of the resource as a whole.
     pub reason: Reason,
     pub suspended: bool,
+    pub weak_encryption: bool,
     pub types: Vec<TypeSnapshot>,
 }
 
@@ -145,6 +146,9 @@ impl Collector for Snapshots {
 
         let suspended = resources().map(|(key, it)| (labels(key, &[]), it.suspended.into()));
         gauge(encoder, "suspended", "1 while the resource is suspended", suspended)?;
+
+        let weak = resources().map(|(key, it)| (labels(key, &[]), it.weak_encryption.into()));
+        gauge(encoder, "weak_encryption", "1 while spec.sql.tls.mode is Legacy", weak)?;
 
         let whole = resources().map(|(key, it)| (labels(key, &[("reason", it.reason.name())]), 1));
         let each =

@@ -51,6 +51,7 @@ fn split() -> ResourceSnapshot {
         ready: false,
         reason: Reason::SplitRoles,
         suspended: false,
+        weak_encryption: false,
         types: vec![TypeSnapshot {
             ty: DatabaseType::User,
             desired: Side::Mirror,
@@ -93,6 +94,7 @@ fn a_resource_is_told_whole() {
         format!(r#"redo_queue_kilobytes{common}{ty}{db}}} 42"#),
         format!(r#"stalled{common}}} 1"#),
         format!(r#"suspended{common}}} 0"#),
+        format!(r#"weak_encryption{common}}} 0"#),
     ]
     .map(|line| format!("lync_mirror_{line}"));
     assert_eq!(series(&metrics), expected);

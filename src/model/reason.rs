@@ -74,6 +74,7 @@ pub enum Reason {
     WitnessUnreachable,
     PostSwitchDrift,
     NoPostSwitchDrift,
+    LegacyTls,
     QuorumHealthy,
     NoWitness,
     RunningExposed,
@@ -108,8 +109,8 @@ impl Reason {
             | VersionMismatch | EndpointStopped | PermissionMissing | SecretNotFound | SecretKeyMissing
             | CredentialsForbidden | CaBundleNotFound | CaBundleInvalid | HostNotFound | InstanceNotFound
             | ConnectionRefused | ConnectionTimedOut | ConnectionLost | TlsFailed | LoginFailed | QueryFailed
-            | ProtocolError | MoveSuperseded | SecondCentralMgmt | PostSwitchDrift | WitnessDisconnected
-            | WitnessUnreachable | RunningExposed => Weight::Stuck,
+            | ProtocolError | MoveSuperseded | SecondCentralMgmt | PostSwitchDrift | LegacyTls
+            | WitnessDisconnected | WitnessUnreachable | RunningExposed => Weight::Stuck,
         }
     }
 

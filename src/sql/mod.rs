@@ -24,7 +24,7 @@ pub use hub::{Counters, Hub, Watch};
 pub use look::LOOK;
 pub use quote::Unquotable;
 pub use session::Session;
-pub use target::{Deadlines, Endpoint, Login, Target, Tls};
+pub use target::{Deadlines, Endpoint, Login, Pin, Target, Tls};
 
 #[cfg(test)]
 mod tests {

@@ -31,7 +31,10 @@ pub enum Login {
     SqlLogin { username: String, password: SecretString },
 }
 
-/// How the server proves who it is. TLS 1.2 at least, always.
+/// The SHA-256 of a certificate (DER).
+pub type Pin = [u8; 32];
+
+/// How the server proves who it is. TLS 1.2 at least, but in `Legacy`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Tls {
     /// The chain and the name are checked.
@@ -39,8 +42,12 @@ pub enum Tls {
         /// The only certificates that are trusted, in PEM; None: those of the system.
         ca_pem: Option<Arc<str>>,
     },
+    /// The certificate is one of these, whoever signed it and for whatever name.
+    Pin { pins: Arc<[Pin]> },
     /// Encrypted, but to whoever answers.
     TrustServerCertificate,
+    /// For servers that cannot do better: TLS 1.0, SHA-1 and small keys too. Empty: whoever answers.
+    Legacy { pins: Arc<[Pin]> },
 }
 
 impl Target {
@@ -95,7 +102,10 @@ impl fmt::Debug for Tls {
         f.write_str(match self {
             Tls::Verify { ca_pem: Some(_) } => "Verify(own CA)",
             Tls::Verify { ca_pem: None } => "Verify(system roots)",
+            Tls::Pin { .. } => "Pin",
             Tls::TrustServerCertificate => "TrustServerCertificate",
+            Tls::Legacy { pins } if pins.is_empty() => "Legacy",
+            Tls::Legacy { .. } => "Legacy(pinned)",
         })
     }
 }

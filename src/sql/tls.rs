@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use openssl::error::ErrorStack;
+use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::ssl::{ErrorCode, Ssl, SslContextBuilder, SslMethod, SslOptions, SslVerifyMode, SslVersion};
 use openssl::x509::store::X509StoreBuilder;
@@ -35,6 +36,7 @@ pub async fn encrypt(target: &Target, tcp: TcpStream) -> Result<SslStream<Packed
     let mut stream = SslStream::new(ssl, Packed::new(tcp)).map_err(|e| internal(target, &e))?;
     match Pin::new(&mut stream).connect().await {
         Ok(()) => {
+            check_pin(target, stream.ssl().peer_certificate().as_deref())?;
             stream.get_mut().unpack();
             Ok(stream)
         }
@@ -52,14 +54,22 @@ fn session(target: &Target, heard: &Heard) -> Result<Ssl, Darkness> {
     let build = || -> Result<SslContextBuilder, ErrorStack> {
         let mut context = SslContextBuilder::new(SslMethod::tls_client())?;
         context.set_options(SslOptions::NO_COMPRESSION | SslOptions::NO_RENEGOTIATION);
-        context.set_min_proto_version(Some(SslVersion::TLS1_2))?;
+        if matches!(target.tls, Tls::Legacy { .. }) {
+            // OpenSSL 3 does TLS 1.0, SHA-1 signatures and 1024-bit keys at this level only.
+            context.set_security_level(0);
+            context.set_cipher_list("DEFAULT:@SECLEVEL=0")?;
+            context.set_min_proto_version(Some(SslVersion::TLS1))?;
+        } else {
+            context.set_min_proto_version(Some(SslVersion::TLS1_2))?;
+        }
         // TLS 1.3 exists in TDS 8.0 only; its tickets come after the handshake, where no packet would wrap them.
         context.set_max_proto_version(Some(SslVersion::TLS1_2))?;
         Ok(context)
     };
     let mut context = build().map_err(|e| internal(target, &e))?;
     match &target.tls {
-        Tls::TrustServerCertificate => context.set_verify(SslVerifyMode::NONE),
+        // A pin is held against the certificate after the handshake, before anything is sent.
+        Tls::TrustServerCertificate | Tls::Pin { .. } | Tls::Legacy { .. } => context.set_verify(SslVerifyMode::NONE),
         Tls::Verify { ca_pem } => {
             match ca_pem {
                 None => context.set_default_verify_paths().map_err(|e| internal(target, &e))?,
@@ -92,6 +102,31 @@ fn session(target: &Target, heard: &Heard) -> Result<Ssl, Darkness> {
         Ok(ssl)
     };
     prepare().map_err(|e| internal(target, &e))
+}
+
+/// Whoever signed it and whatever it says: it is the one that was pinned, or the connection ends here.
+fn check_pin(target: &Target, certificate: Option<&X509Ref>) -> Result<(), Darkness> {
+    let pins = match &target.tls {
+        Tls::Pin { pins } => pins,
+        Tls::Legacy { pins } if !pins.is_empty() => pins,
+        Tls::Legacy { .. } | Tls::TrustServerCertificate | Tls::Verify { .. } => return Ok(()),
+    };
+    let digest = certificate.and_then(|certificate| certificate.digest(MessageDigest::sha256()).ok());
+    let Some(digest) = digest else {
+        let detail =
+            format!("{} showed no certificate that could be held against spec.sql.tls.pins.", target.address());
+        return Err(dark(Dark::TlsFailed, detail));
+    };
+    if pins.iter().any(|pin| pin[..] == digest[..]) {
+        return Ok(());
+    }
+    let shown: Vec<String> = digest.iter().map(|byte| format!("{byte:02X}")).collect();
+    let detail = format!(
+        "The certificate of {} has the SHA-256 fingerprint {}, which is not in spec.sql.tls.pins: if that is the server, put it there (a SQL Server without a certificate of its own makes a new one at each start).",
+        target.address(),
+        shown.join(":")
+    );
+    Err(dark(Dark::TlsFailed, detail))
 }
 
 /// None: not a single certificate in it.
@@ -143,6 +178,8 @@ mod code {
     pub const NO_ISSUER: [i32; 4] = [2, 7, 20, 21];
     pub const HOSTNAME: i32 = 62;
     pub const IP_ADDRESS: i32 = 64;
+    /// A key below 2048 bits, or a signature with SHA-1.
+    pub const TOO_WEAK: [i32; 3] = [66, 67, 68];
 }
 
 fn untrusted(target: &Target, complaint: &Complaint) -> Darkness {
@@ -155,6 +192,9 @@ fn untrusted(target: &Target, complaint: &Complaint) -> Darkness {
         ),
         code::EXPIRED => format!("The certificate {names:?} of {address} has expired: renew it on the server."),
         code::NOT_YET_VALID => format!("The certificate {names:?} of {address} is not valid yet: check the clocks."),
+        n if code::TOO_WEAK.contains(&n) => format!(
+            "The certificate {names:?} of {address} is too weak ({text}), like those that SQL Server makes for itself: give it one of 2048 bits and SHA-256, or set spec.sql.tls.mode: Pin."
+        ),
         n if n == code::SELF_SIGNED || n == code::SELF_SIGNED_IN_CHAIN || code::NO_ISSUER.contains(&n) => format!(
             "The certificate of {address} is not from a trusted CA ({text}): put the CA into spec.sql.tls.caBundle."
         ),
@@ -169,34 +209,52 @@ fn failed(target: &Target, error: &openssl::ssl::Error) -> Darkness {
         return match io.kind() {
             std::io::ErrorKind::InvalidData => error::nonsense(&address, Phase::Tls, io),
             std::io::ErrorKind::TimedOut => error::io(&address, Phase::Tls, io),
-            _ => closed(&address),
+            _ => closed(target),
         };
     }
     if matches!(error.code(), ErrorCode::SYSCALL | ErrorCode::ZERO_RETURN) {
-        return closed(&address);
+        return closed(target);
     }
     let reasons: Vec<&str> =
         error.ssl_error().iter().flat_map(|stack| stack.errors()).filter_map(|e| e.reason()).collect();
     let reason = reasons.first().copied().unwrap_or("no reason given");
     let detail = match reason {
-        "unexpected eof while reading" => return closed(&address),
-        r if r.contains("protocol version") || r == "unsupported protocol" || r == "wrong version number" => format!(
-            "{address} speaks no TLS 1.2, and this release needs it ({reason}): install the TLS 1.2 update of SQL Server (KB3135244)."
-        ),
+        "unexpected eof while reading" => return closed(target),
+        r if r.contains("protocol version") || r == "unsupported protocol" || r == "wrong version number" => {
+            match target.tls {
+                Tls::Legacy { .. } => {
+                    format!("{address} speaks no version of TLS that this operator knows ({reason}).")
+                }
+                _ => format!(
+                    "{address} speaks no TLS 1.2 ({reason}): install the TLS 1.2 update of SQL Server (KB3135244), or set spec.sql.tls.mode: Legacy."
+                ),
+            }
+        }
+        // What OpenSSL says of SHA-1 signatures and of keys below 2048 bits.
+        r if ["wrong signature type", "no shared signature algorithms", "ee key too small", "dh key too small"]
+            .contains(&r)
+            || r.contains("handshake failure") =>
+        {
+            format!(
+                "{address} and this operator share no cipher and signature algorithm ({reason}): give the server a certificate of 2048 bits and SHA-256, or set spec.sql.tls.mode: Legacy."
+            )
+        }
         _ => format!("The TLS handshake with {address} failed: {reason}."),
     };
     dark(Dark::TlsFailed, detail)
 }
 
 /// Schannel resets instead of naming what it misses.
-fn closed(address: &str) -> Darkness {
-    dark(
-        Dark::TlsFailed,
-        format!(
-            "{address} closed the connection during the TLS handshake, as Windows does when no version, cipher or \
-             signature algorithm suits both sides; this release needs TLS 1.2."
-        ),
-    )
+fn closed(target: &Target) -> Darkness {
+    let address = target.address();
+    let way = match target.tls {
+        Tls::Legacy { .. } => "this operator offered TLS 1.0 to 1.2 and everything that OpenSSL still knows",
+        _ => "this operator offered TLS 1.2 with SHA-256; for a server that is older, set spec.sql.tls.mode: Legacy",
+    };
+    let detail = format!(
+        "{address} closed the connection during the TLS handshake, as Windows does when no version, cipher or signature algorithm suits both sides: {way}."
+    );
+    dark(Dark::TlsFailed, detail)
 }
 
 fn internal(target: &Target, error: &ErrorStack) -> Darkness {

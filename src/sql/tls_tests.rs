@@ -14,6 +14,9 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::sql::tests::target;
 
+#[path = "tls_matrix.rs"]
+mod matrix;
+
 /// A key and its certificate.
 struct Identity {
     key: PKey<Private>,
@@ -23,7 +26,11 @@ struct Identity {
 impl Identity {
     /// Signed by `issuer`, or by itself and then a CA. The names are for the subject alternative name.
     fn new(names: &[&str], days: (u32, u32), issuer: Option<&Identity>) -> Identity {
-        let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+        Identity::made(names, days, issuer, 2048, MessageDigest::sha256())
+    }
+
+    fn made(names: &[&str], days: (u32, u32), issuer: Option<&Identity>, bits: u32, digest: MessageDigest) -> Identity {
+        let key = PKey::from_rsa(Rsa::generate(bits).unwrap()).unwrap();
         let mut subject = X509NameBuilder::new().unwrap();
         subject.append_entry_by_nid(Nid::COMMONNAME, names.first().unwrap_or(&"test CA")).unwrap();
         let subject = subject.build();
@@ -52,7 +59,7 @@ impl Identity {
             let all = all.build(&builder.x509v3_context(issuer.map(|ca| &*ca.certificate), None)).unwrap();
             builder.append_extension(all).unwrap();
         }
-        builder.sign(issuer.map_or(&key, |ca| &ca.key), MessageDigest::sha256()).unwrap();
+        builder.sign(issuer.map_or(&key, |ca| &ca.key), digest).unwrap();
         Identity { certificate: builder.build(), key }
     }
 
