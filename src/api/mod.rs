@@ -8,6 +8,7 @@ mod remember;
 mod salvage;
 mod spec;
 mod status;
+mod tls;
 mod until;
 
 pub use askers::keep_askers;
@@ -17,11 +18,12 @@ pub use parse::{Asked, SpecError, Store, parse};
 pub use remember::{operation_status, remember, track_status};
 pub use salvage::{Salvaged, salvage};
 pub use spec::{
-    Approve, Auth, AuthMethod, CaBundle, ConfigMapRef, DatabaseTypeSpec, ForceServiceSpec, LyncPoolMirror,
-    LyncPoolMirrorSpec, MaintenanceWindow, PolicySpec, SecretRef, SqlServer, SqlStore, SuspendSpec, TlsMode, TlsSpec,
+    Approve, Auth, AuthMethod, DatabaseTypeSpec, ForceServiceSpec, LyncPoolMirror, LyncPoolMirrorSpec,
+    MaintenanceWindow, PolicySpec, SecretRef, SqlServer, SqlStore, SuspendSpec,
 };
 pub use status::{
     DatabaseStatus, DatabaseTypeStatus, HistoryDatabase, HistoryEntry, LastMoveStatus, LyncPoolMirrorStatus,
     ObservedPrincipal, OperationDatabaseStatus, OperationStatus, PlannedStep, RequestStatus, ServerStatus,
     SteadyStatus, TrackStatus,
 };
+pub use tls::{CaBundle, ConfigMapRef, TlsMode, TlsSpec};

@@ -1,7 +1,7 @@
 //! From what was written to what is wanted: the only place where a spec is refused that the API server let through.
 
 use crate::api::askers::askers;
-use crate::api::{LyncPoolMirror, PolicySpec, SqlServer, SqlStore};
+use crate::api::{LyncPoolMirror, PolicySpec, SqlServer, SqlStore, TlsMode};
 use crate::model::{DatabaseName, Desired, Epoch, ForceService, Policy, Suspend, Window, Wish};
 
 /// A parsed spec: the wishes for the planner, and the stores to look at.
@@ -130,6 +130,16 @@ fn check(sql: &SqlStore, field: &str) -> Result<(), SpecError> {
             field,
             format!("primary and mirror are both {}: a server cannot mirror itself", sql.primary.host),
         ));
+    }
+    // A pin that is dropped could mean that any certificate will do.
+    let pins = sql.tls.fingerprints().map_err(|pin| {
+        wrong(
+            format!("{field}.tls.pins"),
+            format!("{pin:?} is no SHA-256 fingerprint: 64 hexadecimal digits, with or without colons"),
+        )
+    })?;
+    if pins.is_empty() && (sql.tls.mode == TlsMode::Pin || sql.tls.pins.is_some()) {
+        return Err(wrong(format!("{field}.tls.pins"), "mode Pin needs the fingerprint of at least one certificate"));
     }
     Ok(())
 }

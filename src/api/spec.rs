@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{LyncPoolMirrorStatus, Span, until};
+use crate::api::{LyncPoolMirrorStatus, Span, TlsSpec, until};
 use crate::model::{DatabaseType, Side, UnrequestedSwitch};
 
 /// Which SQL Server is to be principal for each database type of one pool.
@@ -122,55 +122,6 @@ pub struct SecretRef {
     /// Name of the Secret.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-}
-
-/// How the connection is encrypted and how the server proves who it is.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.caBundle) || self.mode == 'Verify'").message("caBundle is only used with mode Verify: remove caBundle or set mode to Verify"))]
-#[x_kube(validation = Rule::new("has(self.pins) ? (self.mode in ['Pin', 'Legacy']) : (self.mode != 'Pin')").message("mode Pin needs pins, and pins are only used with mode Pin or Legacy"))]
-pub struct TlsSpec {
-    /// Verify: the certificate must be valid for the host name and signed by a CA of caBundle (without caBundle: by a CA that the operator's image trusts). Pin: the certificate must be one of pins, whoever signed it. TrustServerCertificate: encrypted, but any certificate is accepted. Legacy: for servers without TLS 1.2 or with a certificate of less than 2048 bits or SHA-1; TLS 1.0 and weak algorithms are accepted, which can be broken by somebody in the path; condition WeakEncryption shows it.
-    #[serde(default)]
-    pub mode: TlsMode,
-    /// The CA certificates (PEM) that may sign the servers' certificates.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca_bundle: Option<CaBundle>,
-    /// SHA-256 fingerprints of the servers' certificates, in hexadecimal digits with or without colons. Required with mode Pin; with mode Legacy without pins any certificate is accepted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 16), inner(regex(pattern = r"^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$")))]
-    pub pins: Option<Vec<String>>,
-}
-
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
-pub enum TlsMode {
-    #[default]
-    Verify,
-    Pin,
-    TrustServerCertificate,
-    Legacy,
-}
-
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct CaBundle {
-    /// A ConfigMap in the namespace of this resource.
-    pub config_map_ref: ConfigMapRef,
-}
-
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
-pub struct ConfigMapRef {
-    /// Name of the ConfigMap.
-    #[schemars(length(min = 1, max = 253))]
-    pub name: String,
-    /// Key that holds the PEM text.
-    #[serde(default = "default_ca_key")]
-    #[schemars(length(min = 1, max = 253))]
-    pub key: String,
-}
-
-fn default_ca_key() -> String {
-    "ca.crt".to_owned()
 }
 
 /// What is wanted of one database type.

@@ -76,8 +76,11 @@ impl Credentials {
     pub async fn tls(&self, namespace: &str, spec: &TlsSpec) -> Result<Reading<Tls>, Error> {
         match (spec.mode, &spec.ca_bundle) {
             (TlsMode::TrustServerCertificate, _) => Ok(Ok(Tls::TrustServerCertificate)),
-            (TlsMode::Pin, _) => Ok(Ok(Tls::Pin { pins: pins(spec) })),
-            (TlsMode::Legacy, _) => Ok(Ok(Tls::Legacy { pins: pins(spec) })),
+            (mode @ (TlsMode::Pin | TlsMode::Legacy), _) => {
+                // A spec with a wrong pin does not come this far (api::parse): without it nobody would be believed.
+                let pins: Arc<[Pin]> = spec.fingerprints().unwrap_or_else(|_| vec![[0; 32]]).into();
+                Ok(Ok(if mode == TlsMode::Pin { Tls::Pin { pins } } else { Tls::Legacy { pins } }))
+            }
             (TlsMode::Verify, None) => Ok(Ok(Tls::Verify { ca_pem: None })),
             (TlsMode::Verify, Some(bundle)) => {
                 let (name, item) = (&bundle.config_map_ref.name, &bundle.config_map_ref.key);
@@ -114,16 +117,6 @@ impl Credentials {
         lock(&self.bundles).insert(key, (Instant::now(), reading.clone()));
         Ok(reading)
     }
-}
-
-/// As the API server let them through: 64 hexadecimal digits.
-fn pins(spec: &TlsSpec) -> Arc<[Pin]> {
-    let read = |text: &String| -> Option<Pin> {
-        let digits: String = text.chars().filter(|c| *c != ':').collect();
-        let bytes = (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok());
-        bytes.collect::<Option<Vec<u8>>>()?.try_into().ok()
-    };
-    spec.pins.iter().flatten().filter_map(read).collect()
 }
 
 fn forbidden(kind: &str, answer: &Status) -> Darkness {

@@ -1,0 +1,87 @@
+//! What a human writes of the encryption, and the pins as bytes. Doc comments here print in `kubectl explain`.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How the connection is encrypted and how the server proves who it is.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.caBundle) || self.mode == 'Verify'").message("caBundle is only used with mode Verify: remove caBundle or set mode to Verify"))]
+#[x_kube(validation = Rule::new("has(self.pins) ? (self.mode in ['Pin', 'Legacy']) : (self.mode != 'Pin')").message("mode Pin needs pins, and pins are only used with mode Pin or Legacy"))]
+pub struct TlsSpec {
+    /// Verify: the certificate must be valid for the host name and signed by a CA of caBundle (without caBundle: by a CA that the operator's image trusts). Pin: the certificate must be one of pins, whoever signed it. TrustServerCertificate: encrypted, but any certificate is accepted. Legacy: for servers without TLS 1.2 or with a certificate of less than 2048 bits or SHA-1; TLS 1.0 and weak algorithms are accepted, which can be broken by somebody in the path; condition WeakEncryption shows it.
+    #[serde(default)]
+    pub mode: TlsMode,
+    /// The CA certificates (PEM) that may sign the servers' certificates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle: Option<CaBundle>,
+    /// SHA-256 fingerprints of the servers' certificates, in hexadecimal digits with or without colons. Required with mode Pin; with mode Legacy without pins any certificate is accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16), inner(regex(pattern = r"^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$")))]
+    pub pins: Option<Vec<String>>,
+}
+
+impl TlsSpec {
+    /// The pins as bytes.
+    ///
+    /// # Errors
+    /// The first one that is not 32 bytes in hexadecimal digits.
+    pub fn fingerprints(&self) -> Result<Vec<[u8; 32]>, &str> {
+        let read = |text: &str| -> Option<[u8; 32]> {
+            let digits: Vec<u32> = text.chars().filter(|c| *c != ':').map(|c| c.to_digit(16)).collect::<Option<_>>()?;
+            let bytes: Option<Vec<u8>> =
+                digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair.get(1)?).ok()).collect();
+            bytes?.try_into().ok()
+        };
+        self.pins.iter().flatten().map(|text| read(text).ok_or(text.as_str())).collect()
+    }
+}
+
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum TlsMode {
+    #[default]
+    Verify,
+    Pin,
+    TrustServerCertificate,
+    Legacy,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CaBundle {
+    /// A ConfigMap in the namespace of this resource.
+    pub config_map_ref: ConfigMapRef,
+}
+
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+pub struct ConfigMapRef {
+    /// Name of the ConfigMap.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Key that holds the PEM text.
+    #[serde(default = "default_ca_key")]
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+fn default_ca_key() -> String {
+    "ca.crt".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pin_is_32_bytes_however_it_is_printed() {
+        let tls = |pin: &str| TlsSpec { pins: Some(vec![pin.to_owned()]), ..TlsSpec::default() };
+        let colons = vec!["aB"; 32].join(":");
+        for right in [colons.clone(), "Ab".repeat(32)] {
+            assert_eq!(tls(&right).fingerprints(), Ok(vec![[0xab; 32]]));
+        }
+        for wrong in ["", "ab", &"ab".repeat(33), &"ab".repeat(31), &"xy".repeat(32), &"a".repeat(63)] {
+            assert_eq!(tls(wrong).fingerprints(), Err(wrong));
+        }
+    }
+}
