@@ -12,7 +12,7 @@ use tracing::info;
 use crate::api::{Asked, ConditionType, LyncPoolMirrorStatus};
 use crate::controller::context::{Context, Ref, key};
 use crate::controller::observe::Eyes;
-use crate::model::{Darkness, DatabaseName, Side};
+use crate::model::{Darkness, DatabaseName, Side, Weight};
 use crate::plan::{Plan, differences};
 use crate::sql::{self, Target};
 
@@ -28,8 +28,9 @@ pub enum Compared {
 
 struct Entry {
     uid: String,
-    asked: Instant,
-    /// None: the first comparison is still under way.
+    due: bool,
+    asked: Option<Instant>,
+    /// None: nothing was found yet.
     found: Option<Compared>,
 }
 
@@ -50,20 +51,30 @@ impl Drift {
         self.lock().remove(resource);
     }
 
-    /// True when it is time to ask; the time counts from now.
-    fn is_due(&self, resource: &Ref, uid: &str, moved: bool, unsettled: bool) -> bool {
+    /// True when it is time to ask: something made it due, and nothing moves.
+    fn is_due(&self, resource: &Ref, uid: &str, news: bool, settled: bool) -> bool {
         let mut all = self.lock();
-        let due = match all.get(resource).filter(|entry| entry.uid == uid) {
-            None => moved || unsettled,
-            Some(Entry { asked, found, .. }) => {
-                moved || (asked.elapsed() >= AGAIN && !matches!(found, None | Some(Compared::Same)))
+        if all.get(resource).is_none_or(|entry| entry.uid != uid) {
+            if !news {
+                return false;
             }
-        };
-        if due {
-            let found = all.remove(resource).filter(|entry| entry.uid == uid).and_then(|entry| entry.found);
-            all.insert(resource.clone(), Entry { uid: uid.to_owned(), asked: Instant::now(), found });
+            all.insert(resource.clone(), Entry { uid: uid.to_owned(), due: true, asked: None, found: None });
         }
-        due
+        let Some(entry) = all.get_mut(resource) else { return false };
+        let stale = entry.asked.is_some_and(|asked| asked.elapsed() >= AGAIN);
+        entry.due |= stale && !matches!(entry.found, None | Some(Compared::Same));
+        let now = entry.due && settled;
+        if now {
+            (entry.due, entry.asked) = (false, Some(Instant::now()));
+        }
+        now
+    }
+
+    /// A move has ended: what was found before it is no longer the last word.
+    fn moved(&self, resource: &Ref, uid: &str) {
+        if let Some(entry) = self.lock().get_mut(resource).filter(|entry| entry.uid == uid) {
+            entry.due = true;
+        }
     }
 
     fn keep(&self, resource: &Ref, uid: &str, compared: Compared) {
@@ -88,7 +99,14 @@ impl Context {
         let kind: &str = ConditionType::PostSwitchDrift.into();
         let last = status.conditions.iter().find(|condition| condition.type_ == kind);
         let unsettled = !status.history.is_empty() && last.is_none_or(|condition| condition.status != "False");
-        if plan.memory.operation.is_some() || !self.drift.is_due(resource, uid, plan.ended.is_some(), unsettled) {
+        let moved = plan.ended.is_some();
+        if moved {
+            self.drift.moved(resource, uid);
+        }
+        // Not beside a move, nor between those of two types.
+        let going = plan.types.values().any(|of| of.verdict.reason.weight() == Weight::Progressing);
+        let settled = plan.memory.operation.is_none() && !going;
+        if !self.drift.is_due(resource, uid, moved || unsettled, settled) {
             return;
         }
         let stores: Vec<(Target, Target, Vec<DatabaseName>)> = (0..asked.stores.len())
