@@ -145,6 +145,8 @@ impl Context {
     /// Not leading any more: nothing is looked at.
     pub fn rest(&self) {
         lock(&self.watches).clear();
+        // Another one compares now: what was found here is not the last word when this one leads again.
+        self.drift.forget_all();
         self.metrics.forget_all();
     }
 

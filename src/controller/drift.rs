@@ -51,6 +51,10 @@ impl Drift {
         self.lock().remove(resource);
     }
 
+    pub fn forget_all(&self) {
+        self.lock().clear();
+    }
+
     /// True when it is time to ask: something made it due, and nothing moves.
     fn is_due(&self, resource: &Ref, uid: &str, news: bool, settled: bool) -> bool {
         let mut all = self.lock();
