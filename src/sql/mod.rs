@@ -7,6 +7,8 @@ mod compare;
 mod endpoint;
 mod error;
 mod fail_over;
+#[cfg(test)]
+mod golden_tests;
 mod hub;
 mod look;
 mod prelogin;
