@@ -1,5 +1,5 @@
 # Verbs for people. `make test` is what CI runs.
-.PHONY: test demo bench prove prove-deep test-grammar generate lint doc
+.PHONY: test demo bench prove prove-deep test-clients test-grammar generate lint doc
 
 # Everything, ring by ring; installs or builds what it needs, or stops with one clear line.
 test:
@@ -22,6 +22,10 @@ prove:
 prove-deep:
 	LYNC_MIRROR_PROVE=2000000 cargo test --release --locked --test prove -- --nocapture
 	LYNC_MIRROR_POINTS=all cargo test --locked --test points -- --nocapture
+
+# FreeTDS, Microsoft's ODBC driver, pymssql and python-tds use the simulated pair; prints client x check x mode.
+test-clients:
+	tests/clients/run
 
 # Microsoft's parsers of SQL Server 2008 R2, 2012 and 2014 read every statement that can be sent.
 test-grammar:

@@ -47,6 +47,11 @@ pub async fn login(
         Ok(login) => login,
         Err(message) => {
             tokens::put_message(&mut out, &message, &server.name);
+            if message.number == 4060 {
+                let failed = format!("Login failed for user '{}'.", asked.user);
+                let failed = Message { number: 18456, state: 1, class: 14, text: failed, line: 1 };
+                tokens::put_message(&mut out, &failed, &server.name);
+            }
             tokens::put_done(&mut out, DoneKind::Done, done::ERROR, None);
             write_message(to, kind::ANSWER, 0, DEFAULT_SIZE, &out).await?;
             return Ok(None);

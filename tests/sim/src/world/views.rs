@@ -62,7 +62,7 @@ impl World {
             "sys.dm_os_performance_counters" => self.counters_view(session.server),
             "sys.server_principals" => belongings::principals(server),
             "sys.servers" => belongings::servers(server),
-            "msdb.dbo.sysjobs" if server.belongings.jobs_forbidden => {
+            "msdb.dbo.sysjobs" if server.belongings.jobs_forbidden || !login.sysadmin => {
                 let words = "The SELECT permission was denied on the object 'sysjobs', database 'msdb', schema 'dbo'.";
                 return Some(Err(message(229, 14, words)));
             }
