@@ -1,14 +1,18 @@
 //! Plan -> conditions, kstatus-correct at every moment: Ready is True only for the generation that was judged, and
 //! exactly one of Ready, Reconciling, Stalled speaks. Pure.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use strum::IntoEnumIterator;
 
 use crate::api::{Asked, Claim, ConditionType, TlsMode};
 use crate::controller::drift::Compared;
-use crate::model::{MirroringState, Observation, Reason, Side, View, Weight, WitnessLink};
-use crate::plan::{Observed, Plan, TypePlan, dark_reason};
+use crate::model::{
+    DatabaseName, Mirroring, MirroringState, Observation, Reason, Role, Side, View, Weight, WitnessLink,
+};
+use crate::plan::{Finding, Observed, Plan, TypePlan, dark_reason};
 
 /// All conditions of this operator, and those of others unchanged.
 pub fn conditions(
@@ -130,22 +134,26 @@ fn aligned(plan: &Plan) -> Claim {
 fn synchronized(plan: &Plan, seen: &Observation) -> Claim {
     let kind = ConditionType::Synchronized;
     let findings = || plan.types.values().flat_map(|of| of.findings.iter().map(move |finding| (of, finding)));
-    let bad = findings().find(|(of, finding)| {
-        let states = Side::BOTH.map(|side| state(seen, of, finding, side));
-        states != [Some(MirroringState::Synchronized); 2]
-    });
-    match bad {
+    let bad = || {
+        findings().filter(|(of, finding)| {
+            let states = Side::BOTH.map(|side| state(seen, of, finding, side));
+            states != [Some(MirroringState::Synchronized); 2]
+        })
+    };
+    let reason = |finding: &Finding| finding.obstacle.as_ref().map_or(Reason::Unsettled, |obstacle| obstacle.reason());
+    match bad().next() {
         None => Claim::yes(kind, Reason::AllSynchronized, "every database is SYNCHRONIZED on both servers"),
         Some((_, finding)) => {
-            let reason = finding.obstacle.as_ref().map_or(Reason::Unsettled, |obstacle| obstacle.reason());
-            let text =
-                finding.obstacle.as_ref().map(|obstacle| obstacle.words(finding.name.as_str())).unwrap_or_default();
+            let alike = bad().filter(|(_, other)| reason(other) == reason(finding));
+            let names = alike.map(|(_, finding)| finding.name.as_str()).collect::<Vec<_>>().join(", ");
+            let reason = reason(finding);
+            let text = finding.obstacle.as_ref().map(|obstacle| obstacle.words(&names)).unwrap_or_default();
             if finding.agreed { Claim::no(kind, reason, text) } else { Claim::unknown(kind, reason, text) }
         }
     }
 }
 
-fn state(seen: &Observation, of: &TypePlan, finding: &crate::plan::Finding, side: Side) -> Option<MirroringState> {
+fn state(seen: &Observation, of: &TypePlan, finding: &Finding, side: Side) -> Option<MirroringState> {
     let server = seen.pairs.get(of.wish.store)?.view(side).lit()?;
     Some(server.databases.get(&finding.name)?.mirroring.as_ref()?.state)
 }
@@ -182,29 +190,36 @@ fn quorum(seen: &Observation, plan: &Plan) -> Claim {
         })
         .filter(|(name, _)| plan.types.values().any(|of| of.wish.databases.contains(name)))
         .collect();
-    let lost = sessions.iter().find(|(_, row)| matches!(row.witness, WitnessLink::Disconnected | WitnessLink::Unknown));
-    let exposed = sessions.iter().find(|(_, row)| {
+    let lost = names(&sessions, |row| matches!(row.witness, WitnessLink::Disconnected | WitnessLink::Unknown));
+    let apart = |row: &Mirroring| {
         row.witness != WitnessLink::None
             && matches!(row.state, MirroringState::Disconnected | MirroringState::Suspended)
-    });
+    };
+    let exposed = names(&sessions, |row| row.role == Role::Principal && apart(row));
+    let nobody_serves = exposed.is_none();
     let dark_witness = seen.pairs.iter().filter_map(|pair| pair.witness.as_ref()).find_map(|view| match view {
         View::Lit { .. } => None,
         View::Dark { darkness, .. } => Some(darkness),
     });
-    match (sessions.is_empty(), lost, exposed, dark_witness) {
+    match (sessions.is_empty(), lost, exposed.or_else(|| names(&sessions, apart)), dark_witness) {
         (true, ..) => Claim::unknown(kind, Reason::NotYetObserved, "no mirroring session is seen"),
-        (_, Some((name, _)), ..) => Claim::yes(
+        (_, Some(names), ..) => Claim::yes(
             kind,
             Reason::WitnessDisconnected,
             format!(
-                "{name}: a witness is set and not connected: if a partner is lost too, the database stops even if its principal lives"
+                "{names}: a witness is set and not connected: if a partner is lost too, the database stops even if its principal lives"
             ),
         ),
-        (_, None, Some((name, _)), _) => Claim::yes(
-            kind,
-            Reason::RunningExposed,
-            format!("{name}: runs without its partner: if the witness is lost too, the database stops"),
-        ),
+        (_, None, Some(names), _) => {
+            // Without a principal in sight nothing runs; what is left to lose is the way out (error 1431).
+            let what = match nobody_serves {
+                true => {
+                    "the mirror is without its principal: if the witness is lost too, not even forced service is possible"
+                }
+                false => "runs without its partner: if the witness is lost too, the database stops",
+            };
+            Claim::yes(kind, Reason::RunningExposed, format!("{names}: {what}"))
+        }
         (_, None, None, Some(darkness)) => Claim::no(
             kind,
             Reason::WitnessUnreachable,
@@ -217,6 +232,12 @@ fn quorum(seen: &Observation, plan: &Plan) -> Claim {
         ),
         (_, None, None, None) => Claim::no(kind, Reason::QuorumHealthy, "partners and witness see each other"),
     }
+}
+
+/// The databases whose row is so, each once, as `a, b`.
+fn names(sessions: &[(&DatabaseName, &Mirroring)], is: impl Fn(&Mirroring) -> bool) -> Option<String> {
+    let names: BTreeSet<&str> = sessions.iter().filter(|(_, row)| is(row)).map(|(name, _)| name.as_str()).collect();
+    (!names.is_empty()).then(|| names.into_iter().collect::<Vec<_>>().join(", "))
 }
 
 /// Only where it is so: a person asked for it, and everybody shall see it.
