@@ -1,5 +1,5 @@
 # Verbs for people. `make test` is what CI runs.
-.PHONY: test demo bench prove prove-deep test-clients test-grammar generate lint doc
+.PHONY: test demo bench prove prove-deep soak test-clients test-grammar generate lint doc
 
 # Everything, ring by ring; installs or builds what it needs, or stops with one clear line.
 test:
@@ -22,6 +22,10 @@ prove:
 prove-deep:
 	LYNC_MIRROR_PROVE=2000000 cargo test --release --locked --test prove -- --nocapture
 	LYNC_MIRROR_POINTS=all cargo test --locked --test points -- --nocapture
+
+# Ten pairs, a hundred resources, minutes of faults by the dice (LYNC_MIRROR_SEED tells a run again), then all must be Ready.
+soak:
+	LYNC_MIRROR_SOAK=$${LYNC_MIRROR_SOAK:-90} cargo test --locked --test soak -- --nocapture
 
 # FreeTDS, Microsoft's ODBC driver, pymssql and python-tds use the simulated pair; prints client x check x mode.
 test-clients:
