@@ -46,7 +46,7 @@ async fn simulate() -> Sim {
         json!({
             "name": format!("pool{at}"), "primary": format!("a{at}"), "mirror": format!("b{at}"),
             // Every third pair has nobody who fails over by itself.
-            "witness": if at % 3 == 0 { Value::Null } else { json!("w") },
+            "witness": if at.is_multiple_of(3) { Value::Null } else { json!("w") },
             "databases": (0..DATABASES).map(|database| format!("db{database}")).collect::<Vec<_>>(),
             "switchMillis": 100, "timeoutSeconds": 0.5, "resyncMillis": 100,
         })
