@@ -6,11 +6,14 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use lync_mirror::model::View;
+use lync_mirror::sql::{Deadlines, Endpoint, Hub, Login, Target, Tls};
 use serde_json::{Value, json};
 use support::{Operator, Stage, condition, types, until};
 
 const MOVES: usize = 60;
 const RESOURCES: usize = 100;
+const LOOKS: usize = 300;
 /// How long the simulated servers take to switch in the bench of the overhead.
 const SWITCH: i64 = 400;
 
@@ -39,6 +42,9 @@ async fn main() {
     }
     if wanted("ratio") {
         lines.push(ratio().await);
+    }
+    if wanted("silent") {
+        lines.push(silent().await);
     }
     if wanted("handover") {
         lines.push(hand_over().await);
@@ -206,6 +212,42 @@ async fn ratio() -> Line {
         what: "three databases of 2 s / one (one by one: 3.00)",
         figure: format!("{ratio:.2} ({} / {} ms)", took[1], took[0]),
         goal: "<= 1.1",
+        within: true,
+    }
+}
+
+/// A look at a healthy server, while twenty instances accept connections and never answer, against one while nobody is silent.
+async fn silent() -> Line {
+    let sim = Stage::simulate(true, &["rtcxds"]).await;
+    let target = |server: &str, username: &str| Target {
+        host: sim.address(server).ip().to_string(),
+        endpoint: Endpoint::Port(sim.address(server).port()),
+        login: Login::SqlLogin { username: username.into(), password: "Passw0rd".into() },
+        tls: Tls::TrustServerCertificate,
+    };
+    let hub = || Hub::new(Duration::from_secs(1), Deadlines::default());
+    let (quiet, busy) = (hub(), hub());
+    let healthy = [quiet.watch(&target("c", "lync-mirror")), busy.watch(&target("d", "lync-mirror"))];
+    sim.do_json(json!({"do": "pause", "server": "a"})).unwrap();
+    let dark: Vec<_> = (0..20).map(|at| busy.watch(&target("a", &format!("login{at}")))).collect();
+    // In turns, so that whatever else the machine does slows both.
+    let mut took = [Vec::new(), Vec::new()];
+    for turn in 0..2 * LOOKS {
+        let started = Instant::now();
+        assert!(matches!(healthy[turn % 2].fresh().await, View::Lit { .. }));
+        took[turn % 2].push(started.elapsed());
+    }
+    let [alone, beside] = took.map(|mut took| {
+        took.sort();
+        took[LOOKS / 2]
+    });
+    assert!(dark.iter().all(|watch| matches!(watch.latest(), View::Dark { .. })));
+    let ratio = beside.as_secs_f64() / alone.as_secs_f64();
+    assert!(ratio <= 1.5, "a look took {beside:?} beside silent servers, {alone:?} without");
+    Line {
+        what: "a look beside 20 silent instances / alone",
+        figure: format!("{ratio:.2} ({beside:.1?} / {alone:.1?})"),
+        goal: "<= 1.5",
         within: true,
     }
 }
