@@ -13,6 +13,7 @@ use lync_mirror::plan::{Act, Failover};
 use lync_mirror::sql::{Deadlines, Endpoint, Hub, Login, Target, Tls, connect_for_moves, fail_over};
 use mirror_sim::config::{Config, TlsMode};
 use mirror_sim::sim::Sim;
+use serde_json::json;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::OwnedWriteHalf;
@@ -282,4 +283,27 @@ async fn every_fault_in_every_phase_is_named_and_heals() {
         "network: {} cells, each named, healed at the next look, no second statement",
         PHASES.len() * FAULTS.len()
     );
+}
+
+/// A server that answers without end, in good TDS and good TLS, costs its own look and a bounded number of bytes.
+#[tokio::test]
+async fn an_answer_without_end_is_given_up_and_the_next_look_starts_clean() {
+    let mut config = Config::sample();
+    config.servers.iter_mut().for_each(|server| {
+        server.tls.mode = TlsMode::Required;
+        server.tls.certificate_names = vec!["127.0.0.1".into()];
+    });
+    let sim = Sim::start(config).await.unwrap();
+    // Long deadlines: what ends the look is the number of bytes.
+    let hub = Hub::new(NEVER, Deadlines { batch: PATIENCE, ..deadlines() });
+    let watch = |server: &str| hub.watch(&target(&sim, sim.address(server).port()));
+    let (flooding, other) = (watch("a"), watch("b"));
+    sim.do_json(json!({ "do": "flood", "server": "a", "phase": "batch" })).unwrap();
+    let View::Dark { darkness, .. } = flooding.fresh().await else { panic!("a look that does not end is lit") };
+    assert_eq!(darkness.cause, Dark::ProtocolError, "{darkness:?}");
+    assert!(darkness.detail.contains("more than 8 MiB"), "{darkness:?}");
+    for watch in [&other, &flooding] {
+        let view = watch.fresh().await;
+        assert!(matches!(view, View::Lit { .. }), "{view:?}");
+    }
 }

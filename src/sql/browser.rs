@@ -83,6 +83,8 @@ fn parse(answer: &[u8], instance: &str) -> Result<u16, Unanswered> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn answer(text: &str) -> Vec<u8> {
@@ -118,6 +120,21 @@ mod tests {
         let mut bytes = answer(USUAL);
         bytes[10] = 0xff;
         assert_eq!(parse(&bytes, "RTC"), Ok(49172), "a name in another code page");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = parse(&bytes, "RTC");
+        }
+
+        /// Near misses: an answer of the right shape around anything.
+        #[test]
+        fn no_text_panics_and_no_port_is_made_up(text in "[A-Za-z;0-9\\\\é]{0,80}") {
+            if let Ok(port) = parse(&answer(&text), "RTC") {
+                prop_assert!(text.contains(&port.to_string()));
+            }
+        }
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ mod fail_over;
 mod golden_tests;
 mod hub;
 mod look;
+mod meter;
 mod prelogin;
 mod quote;
 mod rate;

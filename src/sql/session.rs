@@ -14,6 +14,7 @@ use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
 
 use crate::model::{Dark, Darkness};
 use crate::sql::error::{self, Phase, dark};
+use crate::sql::meter::{ENDLESS, Meter};
 use crate::sql::prelogin::{self, Encryption, HEADER, Header};
 use crate::sql::wrap::{Packed, Veiled};
 use crate::sql::{Deadlines, Endpoint, Login, Target, endpoint, tls};
@@ -24,6 +25,7 @@ type Wire = Veiled<SslStream<Packed<TcpStream>>>;
 /// future there is nothing left that could be used again (tiberius would read the old answer as the next one).
 pub struct Session {
     client: Client<Compat<Wire>>,
+    meter: Meter,
 }
 
 /// Why a batch has no result. Every failure but `Server` below class 20 leaves open what the server did.
@@ -52,19 +54,26 @@ impl Session {
         within(target, Phase::Prelogin, deadlines.prelogin, negotiate(target, &mut tcp)).await?;
         let stream = within(target, Phase::Tls, deadlines.tls, tls::encrypt(target, tcp)).await?;
         let config = config(target, peer.port(), deadlines);
+        let wire = Veiled::new(stream);
+        let meter = wire.meter();
         let login = async {
-            Client::connect(config, Veiled::new(stream).compat_write())
+            Client::connect(config, wire.compat_write())
                 .await
                 .map_err(|e| error::login(&target.address(), target.login.username(), &e, deadlines.login))
         };
         let client = within(target, Phase::Login, deadlines.login, login).await?;
-        Ok(Session { client })
+        Ok(Session { client, meter })
     }
 
-    /// One batch, its whole answer, within `deadline`.
+    /// One batch, its whole answer, within `deadline` and the limit of [`Meter`].
     pub async fn ask(mut self, batch: &str, deadline: Duration) -> Result<(Session, Results), Failure> {
+        self.meter.reset();
         let answer = async { self.client.simple_query(batch).await?.into_results().await };
-        let results = timeout(deadline, answer).await.map_err(|_| Failure::TimedOut)?.map_err(Failure::Tds)?;
+        let answer = timeout(deadline, answer).await.map_err(|_| Failure::TimedOut)?;
+        let results = answer.map_err(|error| {
+            let endless = || Error::Io { kind: std::io::ErrorKind::InvalidData, message: ENDLESS.into() };
+            Failure::Tds(if self.meter.exceeded() { endless() } else { error })
+        })?;
         Ok((self, results))
     }
 }

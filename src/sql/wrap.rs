@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::sql::meter::Meter;
 use crate::sql::prelogin::{HEADER, Header, PRELOGIN, TABULAR, packets, reply_without_encryption};
 
 fn invalid(what: &'static str) -> io::Error {
@@ -130,10 +131,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Packed<S> {
     }
 }
 
-/// Swallows the one PRELOGIN that tiberius writes and answers it from memory; transparent afterwards.
+/// Swallows the one PRELOGIN that tiberius writes and answers it from memory; transparent afterwards, but for the meter.
 #[derive(Debug)]
 pub struct Veiled<S> {
     inner: S,
+    meter: Meter,
     /// The PRELOGIN of tiberius, as far as it is written; None once it is answered.
     swallowed: Option<Vec<u8>>,
     /// What is left of the answer.
@@ -142,7 +144,11 @@ pub struct Veiled<S> {
 
 impl<S> Veiled<S> {
     pub fn new(inner: S) -> Self {
-        Self { inner, swallowed: Some(Vec::new()), answer: Vec::new() }
+        Self { inner, meter: Meter::default(), swallowed: Some(Vec::new()), answer: Vec::new() }
+    }
+
+    pub fn meter(&self) -> Meter {
+        self.meter.clone()
     }
 
     /// Takes bytes of the PRELOGIN; the number of bytes that belong to it.
@@ -167,7 +173,9 @@ impl<S> Veiled<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for Veiled<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.answer.is_empty() {
-            return Pin::new(&mut self.inner).poll_read(cx, buf);
+            let before = buf.filled().len();
+            ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+            return Poll::Ready(self.meter.add(buf.filled().len() - before));
         }
         let read = self.answer.len().min(buf.remaining());
         buf.put_slice(&self.answer[..read]);
@@ -195,9 +203,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Veiled<S> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
+    use crate::sql::meter::ANSWER_LIMIT;
     use crate::sql::prelogin::{Encryption, parse, request};
 
     #[tokio::test]
@@ -258,6 +268,38 @@ mod tests {
         let mut login = [0; 5];
         server.read_exact(&mut login).await.unwrap();
         assert_eq!(&login, b"login", "the login is the first thing the server sees");
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_end_is_cut_off_and_each_question_counts_anew() {
+        let mut veiled = Veiled::new(tokio::io::repeat(7));
+        veiled.swallowed = None;
+        let mut part = vec![0; ANSWER_LIMIT];
+        veiled.read_exact(&mut part).await.unwrap();
+        veiled.meter().reset();
+        veiled.read_exact(&mut part).await.unwrap();
+        let error = veiled.read_u8().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    proptest! {
+        /// Whatever a server sends in place of its handshake is read to its end or refused, and no more is given than came.
+        #[test]
+        fn no_bytes_of_a_handshake_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), tabular: bool) {
+            let kind = if tabular { TABULAR } else { PRELOGIN };
+            let framed = [packets(kind, &bytes), bytes.clone()].concat();
+            for sent in [bytes.clone(), framed] {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                runtime.block_on(async {
+                    let (client, mut server) = duplex(4096);
+                    server.write_all(&sent).await.unwrap();
+                    drop(server);
+                    let mut seen = Vec::new();
+                    let _ = Packed::new(client).read_to_end(&mut seen).await;
+                    assert!(seen.len() <= sent.len());
+                });
+            }
+        }
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 
 pub mod connection;
 pub mod faults;
+mod flood;
 pub mod login;
 pub mod probe;
 pub mod procedures;

@@ -1,6 +1,7 @@
 //! One connection from accept to close: PRELOGIN, TLS, LOGIN7, then the session. It also knows how each ends.
 
 use super::faults::{AtPhase, Phase};
+use super::flood::flood;
 use super::probe::{Moment, Request};
 use super::stage::Stage;
 use super::{Server, login, reset_on_close, second_handle, session};
@@ -123,6 +124,10 @@ pub async fn phase(
         AtPhase::Garbage => {
             to.write_all(GARBAGE).await?;
             to.flush().await?;
+            Ok(Met::Garbage)
+        }
+        AtPhase::Flood => {
+            flood(to).await?;
             Ok(Met::Garbage)
         }
     }

@@ -60,6 +60,13 @@ pub enum Fault {
         #[serde(default = "once")]
         times: u64,
     },
+    /// Rows without end, until the client leaves.
+    Flood {
+        server: String,
+        phase: Phase,
+        #[serde(default = "once")]
+        times: u64,
+    },
 }
 
 fn once() -> u64 {
@@ -67,7 +74,7 @@ fn once() -> u64 {
 }
 
 impl Fault {
-    pub const VERBS: [&str; 5] = ["loseAnswer", "cutBefore", "delayBefore", "stall", "garbage"];
+    pub const VERBS: [&str; 6] = ["loseAnswer", "cutBefore", "delayBefore", "stall", "garbage", "flood"];
 
     pub fn server(&self) -> &str {
         match self {
@@ -75,7 +82,8 @@ impl Fault {
             | Self::CutBefore { server, .. }
             | Self::DelayBefore { server, .. }
             | Self::Stall { server, .. }
-            | Self::Garbage { server, .. } => server,
+            | Self::Garbage { server, .. }
+            | Self::Flood { server, .. } => server,
         }
     }
 
@@ -85,7 +93,8 @@ impl Fault {
             | Self::CutBefore { times, .. }
             | Self::DelayBefore { times, .. }
             | Self::Stall { times, .. }
-            | Self::Garbage { times, .. } => times,
+            | Self::Garbage { times, .. }
+            | Self::Flood { times, .. } => times,
         }
     }
 }
@@ -96,6 +105,7 @@ pub enum AtPhase {
     Go,
     Stall(Option<Duration>),
     Garbage,
+    Flood,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +139,7 @@ impl Faults {
                 Some(AtPhase::Stall(millis.map(Duration::from_millis)))
             }
             Fault::Garbage { phase, .. } if *phase == now => Some(AtPhase::Garbage),
+            Fault::Flood { phase, .. } if *phase == now => Some(AtPhase::Flood),
             _ => None,
         });
         picked.unwrap_or(AtPhase::Go)
