@@ -65,7 +65,7 @@ impl Session {
         Ok(Session { client, meter })
     }
 
-    /// One batch, its whole answer, within `deadline` and the limit of [`Meter`].
+    /// One batch, its whole answer, within `deadline` and a limit of bytes.
     pub async fn ask(mut self, batch: &str, deadline: Duration) -> Result<(Session, Results), Failure> {
         self.meter.reset();
         let answer = async { self.client.simple_query(batch).await?.into_results().await };
