@@ -9,7 +9,7 @@ import time
 from drivers import Broken, SqlError
 from pair import DATABASES, LOGIN, MODES, PASSWORD, PLAIN, WEAK, WEAK_PASSWORD
 
-GOLDEN = pathlib.Path(__file__).resolve().parents[2] / "src/sql/golden"
+SQL = pathlib.Path(__file__).resolve().parents[2] / "src/sql"
 ROLES = ("SELECT d.name, m.mirroring_state, m.mirroring_role FROM sys.databases AS d JOIN sys.database_mirroring AS m "
          "ON m.database_id = d.database_id WHERE m.mirroring_guid IS NOT NULL ORDER BY d.name")
 
@@ -65,7 +65,7 @@ class Bench:
         guid = next(row for row in flat(self.ask("SELECT d.name, CAST(m.mirroring_guid AS nvarchar(36)) FROM sys.databases AS d "
                     f"JOIN sys.database_mirroring AS m ON m.database_id = d.database_id WHERE d.name = N'{database}'", server=server))
                     if row[0] == database)[1]
-        text = (GOLDEN / f"{act}.sql").read_text()
+        text = (SQL / "golden" / f"{act}.sql").read_text()
         for old, new in (("ABABABAB-ABAB-ABAB-ABAB-ABABABABABAB", str(guid)), ("rtcxds", database), (r"SQL-A\RTC", "<one>"),
                          (r"SQL-B\RTC", self.pair.names[partner]), ("<one>", self.pair.names[server]), ("@sequence = 7", f"@sequence = {sequence}")):
             assert old in text, f"golden/{act}.sql does not hold {old!r} any more"
@@ -106,7 +106,7 @@ def mirror_is_closed(bench):
 
 def look(bench):
     for server, other, role in (("a", "b", "1"), ("b", "a", "2")):
-        rows = words(bench.ask((GOLDEN / "look.sql").read_text(), server=server))
+        rows = words(bench.ask((SQL / "look.sql").read_text(), server=server))
         assert any(row[0] == bench.pair.names[server] and LOGIN in row and "master" in row for row in rows), rows[:3]
         for database in DATABASES:
             row = next(row for row in rows if row[0] == database and len(row) > 6)
@@ -115,13 +115,13 @@ def look(bench):
             assert row[12] == "1", f"witness {row[11:13]}"
         assert any("mirroring_endpoint" in row and "5022" in row for row in rows), "no mirroring endpoint"
         assert any(row[0] == "Redo Queue KB" for row in rows), "no counters"
-    witnessed = words(bench.ask((GOLDEN / "look.sql").read_text(), server="w"))
+    witnessed = words(bench.ask((SQL / "look.sql").read_text(), server="w"))
     assert sum(bench.pair.names["a"] in row and bench.pair.names["b"] in row for row in witnessed) == len(DATABASES), witnessed
 
 
 def nulls(bench):
     """Rows that are NULL for the most part leave as NBCROW (TDS 7.3B and later)."""
-    rows = words(bench.ask((GOLDEN / "look.sql").read_text()))
+    rows = words(bench.ask((SQL / "look.sql").read_text()))
     plain = next(row for row in rows if row[0] == "plain")
     assert plain[1] == "0" and set(plain[4:]) == {"NULL"}, plain
 
@@ -132,7 +132,7 @@ def many_packets(bench):
 
 
 def compare(bench):
-    rows = words(bench.ask((GOLDEN / "compare.sql").read_text()))
+    rows = words(bench.ask((SQL / "compare.sql").read_text()))
     login = next(row for row in rows if row[0] == "contoso_lync")
     assert re.search("0102030405060708090a0b0c0d0e0f10|\\\\x01\\\\x02\\\\x03", login[1].lower()) or login[1] == str(bytes(range(1, 17))), login
     assert any(row[0] == "backup of rtcxds" for row in rows) and any(row == ["REPORTS"] for row in rows), rows
@@ -142,10 +142,10 @@ def without_rights(bench):
     def ask(text):
         return bench.ask(text, login=WEAK, password=WEAK_PASSWORD)
 
-    rows = words(ask((GOLDEN / "look.sql").read_text()))
+    rows = words(ask((SQL / "look.sql").read_text()))
     assert any(row[0] == bench.pair.names["a"] and "0" in row[5:] for row in rows), rows[:2]
     assert not any(row[0] in DATABASES and len(row) > 6 and row[5] == "4" for row in rows), "a reader sees the mirroring"
-    bench.refused(229, lambda: ask((GOLDEN / "compare.sql").read_text()))
+    bench.refused(229, lambda: ask((SQL / "compare.sql").read_text()))
     bench.refused(5011, lambda: ask("ALTER DATABASE [rtcxds] SET PARTNER FAILOVER"))
 
 

@@ -23,7 +23,27 @@ class Broken(Exception):
     """The connection ended, or could not be made."""
 
 
-class Odbc:
+def results(cursor):
+    """All that a DB-API cursor has to give, a list a result set."""
+    all_of_them = []
+    while True:
+        if cursor.description:
+            all_of_them.append([tuple(row) for row in cursor.fetchall()])
+        if not cursor.nextset():
+            return all_of_them
+
+
+class Driver:
+    """What the clients with a DB-API have in common; their exceptions are read by `read`."""
+
+    def errors(self):
+        return translated(self.kinds, self.read)
+
+    def close(self):
+        self.connection.close()
+
+
+class Odbc(Driver):
     """Microsoft ODBC Driver 18, by pyodbc."""
 
     name = "msodbcsql"
@@ -35,6 +55,7 @@ class Odbc:
         import pyodbc
         pyodbc.pooling = False
         self.odbc = pyodbc
+        self.kinds = pyodbc.Error
         folder = pathlib.Path(mssql_python_odbc.__file__).parent / "libs/linux/debian_ubuntu/x86_64/lib"
         self.library = next(folder.glob("libmsodbcsql-*.so.*"))
         self.version = self.library.name.removeprefix("libmsodbcsql-")
@@ -51,9 +72,6 @@ class Odbc:
             self.connection = self.odbc.connect(text, autocommit=True, timeout=timeout)
         return self
 
-    def errors(self):
-        return translated(self.odbc.Error, self.read)
-
     @staticmethod
     def read(error):
         text = str(error.args[-1])
@@ -66,18 +84,10 @@ class Odbc:
             self.connection.timeout = timeout
             cursor = self.connection.cursor()
             cursor.execute(text, *values) if values else cursor.execute(text)
-            results = []
-            while True:
-                if cursor.description:
-                    results.append([tuple(row) for row in cursor.fetchall()])
-                if not cursor.nextset():
-                    return results
-
-    def close(self):
-        self.connection.close()
+            return results(cursor)
 
 
-class Pymssql:
+class Pymssql(Driver):
     """pymssql, with the FreeTDS that it carries."""
 
     name = "pymssql"
@@ -88,6 +98,7 @@ class Pymssql:
     def __init__(self):
         import pymssql
         self.module = pymssql
+        self.kinds = (pymssql.Error, pymssql._mssql.MSSQLException)
         self.version = pymssql.__version__
 
     def connect(self, pair, server, mode, login, password, database="master", timeout=20, partner=None):
@@ -97,9 +108,6 @@ class Pymssql:
             self.connection = self.module.connect(server=host, port=str(port), user=login, password=password, database=database,
                                                   autocommit=True, login_timeout=timeout, encryption=encryption, tds_version="7.4")
         return self
-
-    def errors(self):
-        return translated((self.module.Error, self.module._mssql.MSSQLException), self.read)
 
     @staticmethod
     def read(error):
@@ -116,18 +124,10 @@ class Pymssql:
         with self.errors():
             cursor = self.connection.cursor()
             cursor.execute(text)
-            results = []
-            while True:
-                if cursor.description:
-                    results.append(cursor.fetchall())
-                if not cursor.nextset():
-                    return results
-
-    def close(self):
-        self.connection.close()
+            return results(cursor)
 
 
-class Pytds:
+class Pytds(Driver):
     """python-tds, a client in Python alone."""
 
     name = "python-tds"
@@ -138,6 +138,7 @@ class Pytds:
     def __init__(self):
         import pytds
         self.module = pytds
+        self.kinds = (pytds.Error, OSError, EOFError)
         self.version = importlib.metadata.version("python-tds")
 
     def connect(self, pair, server, mode, login, password, database="master", timeout=20, partner=None):
@@ -148,9 +149,6 @@ class Pytds:
                                                   autocommit=True, login_timeout=timeout, disable_connect_retry=True, **secure)
         return self
 
-    def errors(self):
-        return translated((self.module.Error, OSError, EOFError), self.read)
-
     @staticmethod
     def read(error):
         number = getattr(error, "msg_no", 0) or getattr(error, "number", 0)
@@ -160,15 +158,7 @@ class Pytds:
         with self.errors():
             cursor = self.connection.cursor()
             cursor.execute(text, values) if values else cursor.execute(text)
-            results = []
-            while True:
-                if cursor.description:
-                    results.append([tuple(row) for row in cursor.fetchall()])
-                if not cursor.nextset():
-                    return results
-
-    def close(self):
-        self.connection.close()
+            return results(cursor)
 
 
 class Tsql:
