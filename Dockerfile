@@ -1,7 +1,7 @@
 # The operator alone, without shell or packages. Build: docker build -t lync-mirror:0.1.0 .
 FROM docker.io/library/rust:1.95-bookworm AS build
 RUN apt-get -o Acquire::Retries=3 update \
-    && apt-get -o Acquire::Retries=3 install -y --no-install-recommends ca-certificates libssl-dev pkg-config \
+    && apt-get -o Acquire::Retries=3 install -y --no-install-recommends ca-certificates libclang-dev libkrb5-dev libssl-dev pkg-config \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .

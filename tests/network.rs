@@ -181,6 +181,7 @@ fn deadlines() -> Deadlines {
         connect: PATIENCE,
         prelogin: DEADLINE,
         tls: DEADLINE,
+        ticket: DEADLINE,
         login: DEADLINE,
         batch: DEADLINE,
     }

@@ -157,12 +157,13 @@ async fn without_sysadmin_the_mirror_shows_no_roles() {
     for server in &mut config.servers {
         server.logins.push(LoginConfig {
             name: "reader".into(),
-            password: "secret".into(),
+            password: Some("secret".into()),
             sysadmin: false,
             view_server_state: false,
             view_any_database: true,
             alter_any_database: false,
             disabled: false,
+            locked: false,
         });
     }
     let sim = start(config).await;

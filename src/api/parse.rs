@@ -1,7 +1,7 @@
 //! From what was written to what is wanted: the only place where a spec is refused that the API server let through.
 
 use crate::api::askers::askers;
-use crate::api::{LyncPoolMirror, PolicySpec, SqlServer, SqlStore, TlsMode};
+use crate::api::{AuthMethod, LyncPoolMirror, PolicySpec, SqlServer, SqlStore, TlsMode};
 use crate::model::{DatabaseName, Desired, Epoch, ForceService, Policy, Suspend, Window, Wish};
 
 /// A parsed spec: the wishes for the planner, and the stores to look at.
@@ -130,6 +130,19 @@ fn check(sql: &SqlStore, field: &str) -> Result<(), SpecError> {
             field,
             format!("primary and mirror are both {}: a server cannot mirror itself", sql.primary.host),
         ));
+    }
+    let kerberos = sql.auth.method == AuthMethod::Kerberos;
+    if sql.tls.mode == TlsMode::Off && !kerberos {
+        let problem = "mode Off needs auth.method Kerberos: a password must not cross the network unencrypted";
+        return Err(wrong(format!("{field}.tls.mode"), problem));
+    }
+    if sql.auth.kdcs.is_some() && !kerberos {
+        return Err(wrong(format!("{field}.auth.kdcs"), "kdcs are only used with method Kerberos"));
+    }
+    // They are written into a file of the Kerberos library, where a line more could mean anything.
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':' | '[' | ']');
+    if let Some(kdc) = sql.auth.kdcs.iter().flatten().find(|kdc| kdc.is_empty() || !kdc.chars().all(plain)) {
+        return Err(wrong(format!("{field}.auth.kdcs"), format!("{kdc:?} is no HOST or HOST:PORT")));
     }
     // A pin that is dropped could mean that any certificate will do.
     let pins = sql.tls.fingerprints().map_err(|pin| {

@@ -69,6 +69,7 @@ pub struct LyncPoolMirrorSpec {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.primary.host.lowerAscii() != self.mirror.host.lowerAscii() || (has(self.primary.port) ? self.primary.port : (has(self.primary.instance) ? 0 : 1433)) != (has(self.mirror.port) ? self.mirror.port : (has(self.mirror.instance) ? 0 : 1433)) || (has(self.primary.instance) ? self.primary.instance.lowerAscii() : '') != (has(self.mirror.instance) ? self.mirror.instance.lowerAscii() : '')")
     .message("primary and mirror are the same SQL Server: a server cannot mirror itself"))]
+#[x_kube(validation = Rule::new("!has(self.tls) || !has(self.tls.mode) || self.tls.mode != 'Off' || self.auth.method == 'Kerberos'").message("tls.mode Off needs auth.method Kerberos: a password must not cross the network unencrypted"))]
 pub struct SqlStore {
     /// The SQL Server at the primary position of the topology (a seat, not a role: it never changes at a failover).
     pub primary: SqlServer,
@@ -103,21 +104,30 @@ pub struct SqlServer {
 }
 
 /// How to log on to the servers of a store.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.kdcs) || self.method == 'Kerberos'").message("kdcs are only used with method Kerberos: remove kdcs or set method to Kerberos"))]
 pub struct Auth {
-    /// SqlLogin: a SQL Server login with a password.
+    /// SqlLogin: a SQL Server login with a password. Kerberos: a Windows account with a keytab; each host must be named as in its SPN, MSSQLSvc/HOST:PORT.
     pub method: AuthMethod,
-    /// A Secret in the namespace of this resource with the keys `username` and `password`. It is read again when it changes.
+    /// A Secret in the namespace of this resource with the keys `username` and `password`, or with method Kerberos `username` (such as svc-lync@CONTOSO.COM) and `keytab`. It is read again when it changes.
     pub secret_ref: SecretRef,
+    /// With method Kerberos: the KDCs (domain controllers) of the account's realm, as HOST or HOST:PORT. Without it DNS is asked for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 16),
+        inner(length(max = 260), regex(pattern = r"^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$"))
+    )]
+    pub kdcs: Option<Vec<String>>,
 }
 
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, JsonSchema)]
 pub enum AuthMethod {
     SqlLogin,
+    Kerberos,
 }
 
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash, JsonSchema)]
 pub struct SecretRef {
     /// Name of the Secret.
     #[schemars(length(min = 1, max = 253))]

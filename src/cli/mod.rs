@@ -5,10 +5,11 @@ mod run;
 
 use std::io::Write;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use kube::CustomResourceExt;
 
 use crate::api::LyncPoolMirror;
+use crate::sql::ticket;
 
 pub use reference::reference;
 
@@ -30,6 +31,17 @@ enum Verb {
     Reference,
     /// Prints the version.
     Version,
+    /// Gets one Kerberos ticket, for the operator alone: it says on standard input with which keytab.
+    #[command(hide = true)]
+    Ticket(Ticket),
+}
+
+#[derive(Debug, Args)]
+struct Ticket {
+    #[arg(long, requires = "spn")]
+    principal: Option<String>,
+    #[arg(long, requires = "principal")]
+    spn: Option<String>,
 }
 
 /// Does what was typed.
@@ -38,6 +50,8 @@ pub fn dispatch() -> anyhow::Result<()> {
         Verb::Run(run) => run.start(),
         Verb::Crd => print(&crd()?),
         Verb::Reference => print(&reference()?),
+        Verb::Ticket(Ticket { principal: Some(principal), spn: Some(spn) }) => Ok(ticket::speak(&principal, &spn)?),
+        Verb::Ticket(_) => match ticket::prepare()? {},
         Verb::Version => print(concat!(env!("CARGO_PKG_VERSION"), "\n")),
     }
 }

@@ -242,8 +242,17 @@ fn names(sessions: &[(&DatabaseName, &Mirroring)], is: impl Fn(&Mirroring) -> bo
 
 /// Only where it is so: a person asked for it, and everybody shall see it.
 fn weak(asked: &Asked) -> Option<Claim> {
-    let weak = asked.stores.iter().find(|store| store.sql.tls.mode == TlsMode::Legacy)?;
-    let of = if weak.label.is_empty() { String::new() } else { format!(" of {}", weak.label) };
+    let with = |mode| {
+        let store = asked.stores.iter().find(|store| store.sql.tls.mode == mode)?;
+        Some(if store.label.is_empty() { String::new() } else { format!(" of {}", store.label) })
+    };
+    if let Some(of) = with(TlsMode::Off) {
+        let words = format!(
+            "sql.tls.mode{of} is Off: nothing is encrypted, and somebody in the path can read and change what is said. Set mode to Verify, Pin or Legacy"
+        );
+        return Some(Claim::yes(ConditionType::WeakEncryption, Reason::TlsOff, words));
+    }
+    let of = with(TlsMode::Legacy)?;
     let words = format!(
         "sql.tls.mode{of} is Legacy: the connection may use TLS 1.0, SHA-1 and small keys, which somebody in the path can break. Install the TLS 1.2 update of SQL Server (KB3135244) and a certificate of 2048 bits and SHA-256, then set mode to Verify or Pin"
     );

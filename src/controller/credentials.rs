@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 use crate::api::{Auth, AuthMethod, TlsMode, TlsSpec};
 use crate::controller::Error;
 use crate::model::{Dark, Darkness};
-use crate::sql::{Login, Pin, Tls};
+use crate::sql::{Account, Login, Pin, Tls};
 
 /// The oldest reading that a pass may use.
 const MAX_AGE: Duration = Duration::from_secs(10);
@@ -27,7 +27,7 @@ type Readings<K, T> = Mutex<HashMap<K, (Instant, Reading<T>)>>;
 
 pub struct Credentials {
     client: Client,
-    logins: Readings<(String, String), Login>,
+    logins: Readings<(String, Auth), Login>,
     bundles: Readings<(String, String, String), Arc<str>>,
 }
 
@@ -42,9 +42,8 @@ impl Credentials {
 
     /// The login of a store. `Err` only when the API server does not answer and nothing was read before.
     pub async fn login(&self, namespace: &str, auth: &Auth) -> Result<Reading<Login>, Error> {
-        let AuthMethod::SqlLogin = auth.method;
         let name = &auth.secret_ref.name;
-        let key = (namespace.to_owned(), name.clone());
+        let key = (namespace.to_owned(), auth.clone());
         let known = lock(&self.logins).get(&key).cloned();
         if let Some((at, reading)) = &known
             && at.elapsed() < MAX_AGE
@@ -54,7 +53,7 @@ impl Credentials {
         }
         let secrets = Api::<Secret>::namespaced(self.client.clone(), namespace);
         let reading = match timeout(READ, secrets.get_opt(name)).await {
-            Ok(Ok(secret)) => read_login(namespace, name, secret),
+            Ok(Ok(secret)) => read_login(namespace, auth, secret),
             // What was allowed before is forbidden on purpose: the old reading is not used.
             Ok(Err(kube::Error::Api(answer))) if answer.is_forbidden() => Err(forbidden("Secret", &answer)),
             Ok(Err(source)) => {
@@ -75,6 +74,7 @@ impl Credentials {
     /// The policy of the connection's encryption.
     pub async fn tls(&self, namespace: &str, spec: &TlsSpec) -> Result<Reading<Tls>, Error> {
         match (spec.mode, &spec.ca_bundle) {
+            (TlsMode::Off, _) => Ok(Ok(Tls::Off)),
             (TlsMode::TrustServerCertificate, _) => Ok(Ok(Tls::TrustServerCertificate)),
             (mode @ (TlsMode::Pin | TlsMode::Legacy), _) => {
                 // A spec with a wrong pin does not come this far (api::parse): without it nobody would be believed.
@@ -127,21 +127,45 @@ fn forbidden(kind: &str, answer: &Status) -> Darkness {
     dark(Dark::CredentialsForbidden, detail)
 }
 
-fn read_login(namespace: &str, name: &str, secret: Option<Secret>) -> Reading<Login> {
+fn read_login(namespace: &str, auth: &Auth, secret: Option<Secret>) -> Reading<Login> {
+    let name = &auth.secret_ref.name;
+    let keys = match auth.method {
+        AuthMethod::SqlLogin => "username and password",
+        AuthMethod::Kerberos => "username and keytab",
+    };
     let Some(secret) = secret else {
-        let detail = format!("Secret {namespace}/{name} does not exist: create it with the keys username and password");
+        let detail = format!("Secret {namespace}/{name} does not exist: create it with the keys {keys}");
         return Err(dark(Dark::SecretNotFound, detail));
     };
-    let data = secret.data.unwrap_or_default();
-    let text = |key: &str| {
-        let bytes = data.get(key).filter(|bytes| !bytes.0.is_empty()).ok_or_else(|| {
-            dark(Dark::SecretKeyMissing, format!("Secret {namespace}/{name} has no key {key}, or it is empty: the keys username and password are needed"))
-        })?;
-        String::from_utf8(bytes.0.clone()).map_err(|_| {
+    let mut data = secret.data.unwrap_or_default();
+    let mut bytes = |key: &str| {
+        data.remove(key).map(|bytes| bytes.0).filter(|bytes| !bytes.is_empty()).ok_or_else(|| {
+            let detail =
+                format!("Secret {namespace}/{name} has no key {key}, or it is empty: the keys {keys} are needed");
+            dark(Dark::SecretKeyMissing, detail)
+        })
+    };
+    let text = |key: &str, bytes: Vec<u8>| {
+        String::from_utf8(bytes).map_err(|_| {
             dark(Dark::SecretKeyMissing, format!("key {key} of Secret {namespace}/{name} is not UTF-8 text"))
         })
     };
-    Ok(Login::SqlLogin { username: text("username")?, password: SecretString::from(text("password")?) })
+    let username = text("username", bytes("username")?)?;
+    match auth.method {
+        AuthMethod::SqlLogin => {
+            Ok(Login::SqlLogin { username, password: SecretString::from(text("password", bytes("password")?)?) })
+        }
+        AuthMethod::Kerberos => {
+            let kdcs = auth.kdcs.clone().unwrap_or_default();
+            let account = Account::new(&username, bytes("keytab")?, kdcs).ok_or_else(|| {
+                let detail = format!(
+                    "key username of Secret {namespace}/{name} is {username:?}: with method Kerberos it must be ACCOUNT@REALM, such as svc-lync@CONTOSO.COM"
+                );
+                dark(Dark::NoKerberosCredentials, detail)
+            })?;
+            Ok(Login::Kerberos(Arc::new(account)))
+        }
+    }
 }
 
 fn read_bundle(namespace: &str, name: &str, item: &str, map: Option<ConfigMap>) -> Reading<Arc<str>> {
@@ -172,6 +196,7 @@ mod tests {
     use k8s_openapi::ByteString;
 
     use super::*;
+    use crate::api::SecretRef;
 
     fn secret(items: &[(&str, &str)]) -> Option<Secret> {
         let data =
@@ -181,13 +206,20 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        let cause = |secret| read_login("lync", "sql", secret).map(|_| ()).unwrap_err();
+        let auth = |method| Auth { method, secret_ref: SecretRef { name: "sql".into() }, kdcs: None };
+        let (sql, kerberos) = (auth(AuthMethod::SqlLogin), auth(AuthMethod::Kerberos));
+        let cause = |secret| read_login("lync", &sql, secret).map(|_| ()).unwrap_err();
         assert_eq!(cause(None).cause, Dark::SecretNotFound);
         let missing = cause(secret(&[("username", "sa")]));
         assert_eq!(missing.cause, Dark::SecretKeyMissing);
         assert!(missing.detail.contains("lync/sql has no key password"), "{}", missing.detail);
         assert_eq!(cause(secret(&[("username", "sa"), ("password", "")])).cause, Dark::SecretKeyMissing);
-        assert!(read_login("lync", "sql", secret(&[("username", "sa"), ("password", "x")])).is_ok());
+        assert!(read_login("lync", &sql, secret(&[("username", "sa"), ("password", "x")])).is_ok());
+        let cause = |secret| read_login("lync", &kerberos, secret).map(|_| ()).unwrap_err();
+        let missing = cause(secret(&[("username", "svc@R"), ("password", "x")]));
+        assert!(missing.detail.contains("no key keytab"), "{}", missing.detail);
+        assert_eq!(cause(secret(&[("username", "svc"), ("keytab", "x")])).cause, Dark::NoKerberosCredentials);
+        assert!(read_login("lync", &kerberos, secret(&[("username", "svc@R"), ("keytab", "x")])).is_ok());
         assert_eq!(read_bundle("lync", "ca", "ca.crt", None).unwrap_err().cause, Dark::CaBundleNotFound);
     }
 }

@@ -99,8 +99,18 @@ pub enum Dark {
     Unresponsive,
     ConnectionLost,
     TlsFailed,
+    /// No KDC gave a ticket in time.
+    KdcUnreachable,
+    /// The KDC does not know the instance.
+    SpnUnknown,
+    /// A ticket or an account is past its time, or a clock is wrong.
+    TicketExpired,
+    /// The keytab does not open the account.
+    NoKerberosCredentials,
     /// 18456 and its relatives.
     LoginFailed,
+    /// 18486, 18470, or the KDC says so.
+    LoginLocked,
     /// The server answered a look with an error.
     QueryFailed,
     /// The answer was not what SQL Server answers.

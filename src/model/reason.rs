@@ -61,7 +61,12 @@ pub enum Reason {
     ConnectionTimedOut,
     ConnectionLost,
     TlsFailed,
+    KdcUnreachable,
+    SpnUnknown,
+    TicketExpired,
+    NoKerberosCredentials,
     LoginFailed,
+    LoginLocked,
     QueryFailed,
     ProtocolError,
     // Told by an event or another condition, never by Ready.
@@ -75,6 +80,7 @@ pub enum Reason {
     PostSwitchDrift,
     NoPostSwitchDrift,
     LegacyTls,
+    TlsOff,
     QuorumHealthy,
     NoWitness,
     RunningExposed,
@@ -102,15 +108,60 @@ impl Reason {
             | AllSynchronized | NotSuspended => Weight::Good,
             Moving | Verifying | WaitingForTurn | Cooldown | Synchronizing | FailoverInProgress | Unsettled
             | NotYetObserved | FailBackPending | InterruptionTooLong | MoveStarted | MoveRetried => Weight::Progressing,
-            UnexpectedPrincipal | SplitRoles | Suspended | Conflict | SwitchOverdue | MoveFailed | CircuitOpen
-            | InvalidSpec | StatusUnreadable | MirroringSuspended | PartnersDisconnected | NoQuorum | PrincipalLost
-            | ServiceForced | TwoPrincipals | NoPrincipal | SafetyOff | NotMirrored | MirroringRemoved
-            | DatabaseMissing | DatabaseNotOnline | PartnerMismatch | SameServer | SessionMismatch
-            | VersionMismatch | EndpointStopped | PermissionMissing | SecretNotFound | SecretKeyMissing
-            | CredentialsForbidden | CaBundleNotFound | CaBundleInvalid | HostNotFound | InstanceNotFound
-            | ConnectionRefused | ConnectionTimedOut | ConnectionLost | TlsFailed | LoginFailed | QueryFailed
-            | ProtocolError | MoveSuperseded | SecondCentralMgmt | PostSwitchDrift | LegacyTls
-            | WitnessDisconnected | WitnessUnreachable | RunningExposed => Weight::Stuck,
+            UnexpectedPrincipal
+            | SplitRoles
+            | Suspended
+            | Conflict
+            | SwitchOverdue
+            | MoveFailed
+            | CircuitOpen
+            | InvalidSpec
+            | StatusUnreadable
+            | MirroringSuspended
+            | PartnersDisconnected
+            | NoQuorum
+            | PrincipalLost
+            | ServiceForced
+            | TwoPrincipals
+            | NoPrincipal
+            | SafetyOff
+            | NotMirrored
+            | MirroringRemoved
+            | DatabaseMissing
+            | DatabaseNotOnline
+            | PartnerMismatch
+            | SameServer
+            | SessionMismatch
+            | VersionMismatch
+            | EndpointStopped
+            | PermissionMissing
+            | SecretNotFound
+            | SecretKeyMissing
+            | CredentialsForbidden
+            | CaBundleNotFound
+            | CaBundleInvalid
+            | HostNotFound
+            | InstanceNotFound
+            | ConnectionRefused
+            | ConnectionTimedOut
+            | ConnectionLost
+            | TlsFailed
+            | KdcUnreachable
+            | SpnUnknown
+            | TicketExpired
+            | NoKerberosCredentials
+            | LoginFailed
+            | LoginLocked
+            | QueryFailed
+            | TlsOff
+            | ProtocolError
+            | MoveSuperseded
+            | SecondCentralMgmt
+            | PostSwitchDrift
+            | LegacyTls
+            | WitnessDisconnected
+            | WitnessUnreachable
+            | RunningExposed => Weight::Stuck,
         }
     }
 

@@ -150,7 +150,12 @@ fn is_gone(cause: Dark) -> bool {
         | Dark::Unresponsive
         | Dark::ConnectionLost
         | Dark::TlsFailed
+        | Dark::KdcUnreachable
+        | Dark::SpnUnknown
+        | Dark::TicketExpired
+        | Dark::NoKerberosCredentials
         | Dark::LoginFailed
+        | Dark::LoginLocked
         | Dark::QueryFailed
         | Dark::ProtocolError => false,
     }

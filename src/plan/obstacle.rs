@@ -232,7 +232,12 @@ pub fn dark_reason(cause: Dark) -> Reason {
         Dark::TimedOut | Dark::Unresponsive => Reason::ConnectionTimedOut,
         Dark::ConnectionLost => Reason::ConnectionLost,
         Dark::TlsFailed => Reason::TlsFailed,
+        Dark::KdcUnreachable => Reason::KdcUnreachable,
+        Dark::SpnUnknown => Reason::SpnUnknown,
+        Dark::TicketExpired => Reason::TicketExpired,
+        Dark::NoKerberosCredentials => Reason::NoKerberosCredentials,
         Dark::LoginFailed => Reason::LoginFailed,
+        Dark::LoginLocked => Reason::LoginLocked,
         Dark::QueryFailed => Reason::QueryFailed,
         Dark::ProtocolError => Reason::ProtocolError,
     }

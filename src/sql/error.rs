@@ -81,7 +81,8 @@ pub fn login(address: &str, username: &str, error: &Error, deadline: Duration) -
         18488 => "the password must be changed first".to_owned(),
         _ => token.message().trim().trim_end_matches('.').to_owned(),
     };
-    dark(Dark::LoginFailed, format!("{address} refused the login {username:?} with error {number}: {why}."))
+    let cause = if matches!(number, 18470 | 18486) { Dark::LoginLocked } else { Dark::LoginFailed };
+    dark(cause, format!("{address} refused the login {username:?} with error {number}: {why}."))
 }
 
 /// An error that tiberius met after the login.

@@ -71,7 +71,7 @@ struct Seen {
 /// Changes that a slow receiver may be behind before it misses some and is told so (`RecvError::Lagged`).
 const BACKLOG: usize = 1024;
 
-/// A wrong password is not tried more often than this, as SQL Server may lock the login out.
+/// A wrong password or key is not tried more often than this, as SQL Server or the domain may lock the account.
 const AFTER_REFUSED_LOGIN: Duration = Duration::from_secs(60);
 
 impl Hub {
@@ -201,7 +201,7 @@ impl Eye {
             let begun = Instant::now();
             let served = self.look().await;
             refused = match self.publish.borrow().view {
-                View::Dark { darkness: Darkness { cause: Dark::LoginFailed, .. }, .. } => refused.saturating_add(1),
+                View::Dark { darkness: Darkness { cause, .. }, .. } if is_refusal(cause) => refused.saturating_add(1),
                 _ => 0,
             };
             let next = begun + pause(self.shared.interval, refused);
@@ -262,6 +262,10 @@ impl Eye {
         self.looked = Some(now);
         Ok(server)
     }
+}
+
+fn is_refusal(cause: Dark) -> bool {
+    matches!(cause, Dark::LoginFailed | Dark::LoginLocked | Dark::NoKerberosCredentials)
 }
 
 fn pause(interval: Duration, refused: u32) -> Duration {

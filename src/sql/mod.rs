@@ -10,6 +10,7 @@ mod fail_over;
 #[cfg(test)]
 mod golden_tests;
 mod hub;
+mod kerberos;
 mod look;
 mod meter;
 mod prelogin;
@@ -17,13 +18,16 @@ mod quote;
 mod rate;
 mod same;
 mod session;
+mod sspi;
 mod target;
+pub mod ticket;
 mod tls;
 mod wrap;
 
 pub use compare::{COMPARE, belongings};
 pub use fail_over::{batch, connect_for_moves, fail_over, statement};
 pub use hub::{Counters, Hub, Watch};
+pub use kerberos::Account;
 pub use look::LOOK;
 pub use quote::Unquotable;
 pub use session::Session;
@@ -62,6 +66,7 @@ mod tests {
             connect: patient,
             prelogin: brief,
             tls: brief,
+            ticket: brief,
             login: brief,
             batch: brief,
         }

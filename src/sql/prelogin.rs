@@ -35,11 +35,12 @@ pub struct Reply {
     pub instance: bool,
 }
 
-/// The client's PRELOGIN: everything encrypted. `instance` is checked by the server; empty: any.
-pub fn request(instance: &str) -> Vec<u8> {
+/// The client's PRELOGIN: everything encrypted, or nothing. `instance` is checked by the server; empty: any.
+pub fn request(instance: &str, encrypt: bool) -> Vec<u8> {
     let mut name: Vec<u8> = instance.bytes().filter(|byte| *byte != 0).take(255).collect();
     name.push(0);
-    options(&[(VERSION, &[0; 6]), (ENCRYPTION, &[ENCRYPT_ON]), (INSTOPT, &name), (THREADID, &[0; 4]), (MARS, &[0])])
+    let encryption = if encrypt { ENCRYPT_ON } else { ENCRYPT_NOT_SUP };
+    options(&[(VERSION, &[0; 6]), (ENCRYPTION, &[encryption]), (INSTOPT, &name), (THREADID, &[0; 4]), (MARS, &[0])])
 }
 
 /// A server's PRELOGIN for a client that is to add no encryption of its own. Its THREADID stays empty, as a server's is.
@@ -136,10 +137,10 @@ mod tests {
 
     #[test]
     fn the_request_asks_for_full_encryption() {
-        let bytes = request("RTC");
+        let bytes = request("RTC", true);
         assert_eq!(parse(&bytes), Ok(Reply { encryption: Encryption::Full, instance: false }));
         assert!(bytes.ends_with(b"RTC\0\0\0\0\0\0"), "{bytes:?}");
-        assert_eq!(parse(&request("")), Ok(Reply { encryption: Encryption::Full, instance: true }));
+        assert_eq!(parse(&request("", true)), Ok(Reply { encryption: Encryption::Full, instance: true }));
     }
 
     #[test]

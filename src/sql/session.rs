@@ -11,15 +11,18 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_openssl::SslStream;
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
+use tokio_util::either::Either;
 
 use crate::model::{Dark, Darkness};
 use crate::sql::error::{self, Phase, dark};
+use crate::sql::kerberos::{self, Handshake};
 use crate::sql::meter::{ENDLESS, Meter};
 use crate::sql::prelogin::{self, Encryption, HEADER, Header};
+use crate::sql::sspi::Bearer;
 use crate::sql::wrap::{Packed, Veiled};
-use crate::sql::{Deadlines, Endpoint, Login, Target, endpoint, tls};
+use crate::sql::{Deadlines, Endpoint, Login, Target, Tls, endpoint, tls};
 
-type Wire = Veiled<SslStream<Packed<TcpStream>>>;
+type Wire = Veiled<Bearer<Either<SslStream<Packed<TcpStream>>, TcpStream>>>;
 
 /// A connection whose last answer was read to its end. `ask` takes it by value: after a failure, a timeout or a dropped
 /// future there is nothing left that could be used again (tiberius would read the old answer as the next one).
@@ -52,8 +55,14 @@ impl Session {
         let mut tcp = endpoint::dial(target, addresses, deadlines.connect).await?;
         let peer = tcp.peer_addr().map_err(|e| error::io(&target.address(), Phase::Connect, &e))?;
         within(target, Phase::Prelogin, deadlines.prelogin, negotiate(target, &mut tcp)).await?;
-        let stream = within(target, Phase::Tls, deadlines.tls, tls::encrypt(target, tcp)).await?;
+        let stream = match target.tls {
+            Tls::Off => Either::Right(tcp),
+            _ => Either::Left(within(target, Phase::Tls, deadlines.tls, tls::encrypt(target, tcp)).await?),
+        };
+        let (handshake, token) = ticket(target, peer.port(), deadlines.ticket).await?.unzip();
         let config = config(target, peer.port(), deadlines);
+        let stream = Bearer::new(stream, token);
+        let proof = stream.answer();
         let wire = Veiled::new(stream);
         let meter = wire.meter();
         let login = async {
@@ -62,6 +71,9 @@ impl Session {
                 .map_err(|e| error::login(&target.address(), target.login.username(), &e, deadlines.login))
         };
         let client = within(target, Phase::Login, deadlines.login, login).await?;
+        if let Some(handshake) = handshake {
+            within(target, Phase::Login, deadlines.login, handshake.prove(target, proof.take())).await?;
+        }
         Ok(Session { client, meter })
     }
 
@@ -87,14 +99,26 @@ async fn within<T>(
     timeout(deadline, work).await.unwrap_or_else(|_| Err(error::timed_out(&target.address(), phase, deadline)))
 }
 
-/// Our own PRELOGIN, before TLS: nothing but full encryption will do.
+/// What a Kerberos login needs before its LOGIN7; None for one with a password.
+async fn ticket(target: &Target, port: u16, deadline: Duration) -> Result<Option<(Handshake, Vec<u8>)>, Darkness> {
+    match &target.login {
+        Login::SqlLogin { .. } => Ok(None),
+        Login::Kerberos(account) => timeout(deadline, Handshake::begin(target, account, port))
+            .await
+            .unwrap_or_else(|_| Err(kerberos::silent(target, account, deadline)))
+            .map(Some),
+    }
+}
+
+/// Our own PRELOGIN, before TLS: nothing but full encryption will do, or none where that was asked for.
 async fn negotiate(target: &Target, tcp: &mut TcpStream) -> Result<(), Darkness> {
     let address = target.address();
     let instance = match &target.endpoint {
         Endpoint::Instance(name) => name.as_str(),
         Endpoint::Port(_) => "",
     };
-    let request = prelogin::packets(prelogin::PRELOGIN, &prelogin::request(instance));
+    let encrypt = target.tls != Tls::Off;
+    let request = prelogin::packets(prelogin::PRELOGIN, &prelogin::request(instance, encrypt));
     let broken = |e: std::io::Error| error::io(&address, Phase::Prelogin, &e);
     tcp.write_all(&request).await.map_err(broken)?;
 
@@ -120,11 +144,15 @@ async fn negotiate(target: &Target, tcp: &mut TcpStream) -> Result<(), Darkness>
         let detail = format!("The port that the SQL Browser names for {address} belongs to another instance.");
         return Err(dark(Dark::InstanceNotFound, detail));
     }
-    match reply.encryption {
-        Encryption::Full => Ok(()),
-        Encryption::LoginOnly | Encryption::NotSupported => Err(dark(
+    match (reply.encryption, encrypt) {
+        (Encryption::Full, true) | (Encryption::NotSupported, false) => Ok(()),
+        (Encryption::LoginOnly | Encryption::NotSupported, true) => Err(dark(
             Dark::TlsFailed,
             format!("{address} offers no encryption of the whole connection, and nothing is sent without it."),
+        )),
+        (Encryption::LoginOnly | Encryption::Full, false) => Err(dark(
+            Dark::TlsFailed,
+            format!("{address} demands encryption: set spec.sql.tls.mode to another value than Off."),
         )),
     }
 }
@@ -137,8 +165,11 @@ fn config(target: &Target, port: u16, deadlines: &Deadlines) -> Config {
     config.application_name("lync-mirror");
     // The stream underneath is encrypted already.
     config.encryption(EncryptionLevel::NotSupported);
-    let Login::SqlLogin { username, password } = &target.login;
-    config.authentication(AuthMethod::sql_server(username, password.expose_secret()));
+    config.authentication(match &target.login {
+        Login::SqlLogin { username, password } => AuthMethod::sql_server(username, password.expose_secret()),
+        // The token takes this place on its way out (`sspi`).
+        Login::Kerberos(_) => AuthMethod::sql_server("", ""),
+    });
     config.handshake_timeout(Some(deadlines.login));
     // `ask` times the whole answer; the pause between two tokens of a failover may be as long as that.
     config.command_timeout(None);

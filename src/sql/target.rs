@@ -8,6 +8,8 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
+use crate::sql::Account;
+
 /// Where and how to reach one instance. Equal targets share one connection and one look; two passwords are two targets.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Target {
@@ -29,6 +31,8 @@ pub enum Endpoint {
 pub enum Login {
     /// A login that SQL Server itself keeps.
     SqlLogin { username: String, password: SecretString },
+    /// A Windows login, for which a keytab gets a ticket.
+    Kerberos(Arc<Account>),
 }
 
 /// The SHA-256 of a certificate (DER).
@@ -48,6 +52,8 @@ pub enum Tls {
     TrustServerCertificate,
     /// For servers that cannot do better: TLS 1.0, SHA-1 and small keys too. Empty: whoever answers.
     Legacy { pins: Arc<[Pin]> },
+    /// No encryption at all: never with a password.
+    Off,
 }
 
 impl Target {
@@ -64,15 +70,17 @@ impl Login {
     pub fn username(&self) -> &str {
         match self {
             Login::SqlLogin { username, .. } => username,
+            Login::Kerberos(account) => account.principal(),
         }
     }
 
-    /// Equal for equal logins; the password enters only as its SHA-256.
-    fn key(&self) -> (&str, [u8; 32]) {
+    /// Equal for equal logins; password and keytab enter only as SHA-256.
+    fn key(&self) -> (bool, &str, [u8; 32]) {
         match self {
             Login::SqlLogin { username, password } => {
-                (username, Sha256::digest(password.expose_secret().as_bytes()).into())
+                (false, username, Sha256::digest(password.expose_secret().as_bytes()).into())
             }
+            Login::Kerberos(account) => (true, account.principal(), account.digest()),
         }
     }
 }
@@ -93,7 +101,11 @@ impl Hash for Login {
 
 impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqlLogin").field("username", &self.username()).finish_non_exhaustive()
+        let kind = match self {
+            Login::SqlLogin { .. } => "SqlLogin",
+            Login::Kerberos(_) => "Kerberos",
+        };
+        f.debug_struct(kind).field("username", &self.username()).finish_non_exhaustive()
     }
 }
 
@@ -106,6 +118,7 @@ impl fmt::Debug for Tls {
             Tls::TrustServerCertificate => "TrustServerCertificate",
             Tls::Legacy { pins } if pins.is_empty() => "Legacy",
             Tls::Legacy { .. } => "Legacy(pinned)",
+            Tls::Off => "Off",
         })
     }
 }
@@ -120,6 +133,8 @@ pub struct Deadlines {
     pub connect: Duration,
     pub prelogin: Duration,
     pub tls: Duration,
+    /// Until a KDC has given a Kerberos ticket.
+    pub ticket: Duration,
     pub login: Duration,
     /// A look. Longer than the 10 s after which mirroring itself gives a partner up (R19).
     pub batch: Duration,
@@ -134,6 +149,7 @@ impl Default for Deadlines {
             connect: seconds(10),
             prelogin: seconds(10),
             tls: seconds(10),
+            ticket: seconds(10),
             login: seconds(15),
             batch: seconds(15),
         }
@@ -156,6 +172,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::mutable_key_type, reason = "what changes in an account is no part of its hash")]
     fn equal_targets_are_one_and_a_new_password_is_another() {
         let set: HashSet<Target> = [target("one"), target("one"), target("two")].into();
         assert_eq!(set.len(), 2);

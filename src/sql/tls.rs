@@ -69,7 +69,9 @@ fn session(target: &Target, heard: &Heard) -> Result<Ssl, Darkness> {
     let mut context = build().map_err(|e| internal(target, &e))?;
     match &target.tls {
         // A pin is held against the certificate after the handshake, before anything is sent.
-        Tls::TrustServerCertificate | Tls::Pin { .. } | Tls::Legacy { .. } => context.set_verify(SslVerifyMode::NONE),
+        Tls::TrustServerCertificate | Tls::Pin { .. } | Tls::Legacy { .. } | Tls::Off => {
+            context.set_verify(SslVerifyMode::NONE)
+        }
         Tls::Verify { ca_pem } => {
             match ca_pem {
                 None => context.set_default_verify_paths().map_err(|e| internal(target, &e))?,
@@ -109,7 +111,7 @@ fn check_pin(target: &Target, certificate: Option<&X509Ref>) -> Result<(), Darkn
     let pins = match &target.tls {
         Tls::Pin { pins } => pins,
         Tls::Legacy { pins } if !pins.is_empty() => pins,
-        Tls::Legacy { .. } | Tls::TrustServerCertificate | Tls::Verify { .. } => return Ok(()),
+        Tls::Legacy { .. } | Tls::TrustServerCertificate | Tls::Verify { .. } | Tls::Off => return Ok(()),
     };
     let digest = certificate.and_then(|certificate| certificate.digest(MessageDigest::sha256()).ok());
     let Some(digest) = digest else {

@@ -253,7 +253,7 @@ mod tests {
     async fn the_prelogin_of_the_driver_never_leaves() {
         let (client, mut server) = duplex(1024);
         let mut veiled = Veiled::new(client);
-        for byte in packets(PRELOGIN, &request("")) {
+        for byte in packets(PRELOGIN, &request("", true)) {
             veiled.write_all(&[byte]).await.unwrap();
         }
         let mut header = [0; HEADER];

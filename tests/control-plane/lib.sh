@@ -44,12 +44,12 @@ retry() {
     return 1
 }
 
-# install_packages PACKAGE:WHAT...: the Debian packages whose WHAT (a command or a file's path) is not there.
+# install_packages PACKAGE:WHAT...: the Debian packages whose WHAT (a command, or a pattern of a file's path) is not there.
 install_packages() {
     local part what packages=() log
     for part in "$@"; do
         what=${part#*:}
-        [[ $what == /* && -e $what ]] || command -v "$what" >/dev/null || packages+=("${part%%:*}")
+        compgen -G "$what" >/dev/null || command -v "$what" >/dev/null || packages+=("${part%%:*}")
     done
     [[ ${#packages[@]} -gt 0 ]] || return 0
     command -v apt-get >/dev/null || die 3 "missing on this machine: ${packages[*]} (these are Debian's names)"

@@ -9,6 +9,7 @@ pub mod gate;
 pub mod node;
 mod operator;
 pub mod proxy;
+pub mod realm;
 mod stage;
 
 use std::io::Write;
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 pub use operator::{Operator, log_path, until_logged};
-pub use stage::Stage;
+pub use stage::{Stage, own_ip};
 
 /// How long a condition may take to come true before a test gives up: generous, machines are noisy.
 pub const PATIENCE: Duration = Duration::from_secs(90);

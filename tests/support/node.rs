@@ -146,7 +146,7 @@ impl Pair<'_> {
         let log = std::fs::File::create(node.dir.join("pair.log")).unwrap();
         let arguments = ["--demo", "--listen-base", "10.99.1.1", "--control", "10.99.0.1:0", "--ready-file"];
         let child = node
-            .command(binary(), &[&arguments[..], &[ready.to_str().unwrap()]].concat())
+            .command(simulator(), &[&arguments[..], &[ready.to_str().unwrap()]].concat())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
@@ -173,7 +173,7 @@ impl Pair<'_> {
 }
 
 /// `mirror-sim`, built as `cargo test --workspace` builds it, so that this costs nothing where that ran before.
-fn binary() -> PathBuf {
+pub fn simulator() -> PathBuf {
     let build = Command::new("cargo")
         .args(["test", "--workspace", "--locked", "--no-run", "--quiet"])
         .current_dir(root())

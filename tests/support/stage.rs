@@ -20,7 +20,7 @@ pub struct Stage {
 }
 
 /// A loopback address of this test alone.
-fn own_ip() -> Ipv4Addr {
+pub fn own_ip() -> Ipv4Addr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let [.., high, low] = std::process::id().to_be_bytes();
     Ipv4Addr::new(127, high | 0x80, low, NEXT.fetch_add(1, Ordering::Relaxed))

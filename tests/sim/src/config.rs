@@ -26,6 +26,9 @@ pub struct ServerConfig {
     pub edition: String,
     #[serde(default)]
     pub logins: Vec<LoginConfig>,
+    /// The Windows login of whoever brings any ticket at all, and nothing is proven to him: an impostor.
+    #[serde(default)]
+    pub lets_in_as: Option<String>,
     /// Where the TDS side listens, `ip:port`.
     #[serde(default)]
     pub listen: Option<String>,
@@ -70,7 +73,9 @@ pub struct Belongings {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LoginConfig {
     pub name: String,
-    pub password: String,
+    /// None: a Windows login, `DOMAIN\\account`.
+    #[serde(default)]
+    pub password: Option<String>,
     #[serde(default = "yes")]
     pub sysadmin: bool,
     #[serde(default)]
@@ -81,6 +86,8 @@ pub struct LoginConfig {
     pub alter_any_database: bool,
     #[serde(default)]
     pub disabled: bool,
+    #[serde(default)]
+    pub locked: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -213,14 +220,16 @@ impl ServerConfig {
             name: name.to_owned(),
             version: default_version(),
             edition: default_edition(),
+            lets_in_as: None,
             logins: vec![LoginConfig {
                 name: "operator".to_owned(),
-                password: "secret".to_owned(),
+                password: Some("secret".to_owned()),
                 sysadmin: true,
                 view_server_state: false,
                 view_any_database: false,
                 alter_any_database: false,
                 disabled: false,
+                locked: false,
             }],
             listen: None,
             instance: None,

@@ -4,6 +4,7 @@
 pub mod connection;
 pub mod faults;
 mod flood;
+mod kerberos;
 pub mod login;
 pub mod probe;
 pub mod procedures;
@@ -33,6 +34,7 @@ pub struct Server {
     pub mode: TlsMode,
     pub tls: Option<SslContext>,
     pub address: SocketAddr,
+    pub lets_in_as: Option<String>,
 }
 
 const BACKLOG: i32 = 128;
@@ -58,6 +60,7 @@ impl Server {
             mode: config.tls.mode,
             tls,
             address,
+            lets_in_as: config.lets_in_as.clone(),
         };
         Ok((server, listener))
     }

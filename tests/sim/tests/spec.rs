@@ -48,7 +48,7 @@ async fn login_request() {
     assert_eq!((login.tds_version, login.packet_size), (0x7209_0002, 4096));
     assert_eq!((login.host.as_str(), login.user.as_str(), login.password.as_str()), ("skostov1", "sa", ""));
     assert_eq!((login.app.as_str(), login.server.as_str(), login.database.as_str()), ("OSQL-32", "", ""));
-    assert_eq!((login.integrated, login.features), (false, None));
+    assert_eq!((login.sspi, login.features), (None, None));
     assert_eq!(TdsVersion::agree(11, login.tds_version).unwrap(), TdsVersion::V7_2);
 }
 

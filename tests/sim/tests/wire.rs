@@ -88,7 +88,7 @@ async fn login_of_4_2() {
     let login = Login7::parse(&payload).unwrap();
     assert_eq!((login.host.as_str(), login.user.as_str(), login.app.as_str()), ("skostov1", "sa", "OSQL-32"));
     assert_eq!((login.password.as_str(), login.database.as_str(), login.features.as_deref()), ("", "", None));
-    assert_eq!((login.tds_version, login.agreed_packet_size(), login.integrated), (0x7209_0002, 4096, false));
+    assert_eq!((login.tds_version, login.agreed_packet_size(), login.sspi), (0x7209_0002, 4096, None));
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The answer to LOGIN7: who may enter is the world's word, how it is said is here.
 
 use super::Server;
+use super::kerberos::{self, Accepted};
 use super::probe::{Moment, Request};
 use super::session::Session;
 use super::stage::Stage;
@@ -27,14 +28,23 @@ pub async fn login(
     let asked = Login7::parse(payload)?;
     let build = stage.build(&server.id);
     let version = TdsVersion::agree(build[0], asked.tds_version)?;
-    let answer = stage.with(|world, now| match asked.integrated {
-        true => Err(untrusted()),
-        false => world.login(now, &server.id, &asked.user, &asked.password, &asked.database),
-    });
+    let vouched = asked.sspi.as_deref().map(|ticket| accept(server, ticket)).transpose();
+    let user = match &vouched {
+        Ok(Some(Accepted { login, .. })) => login.clone(),
+        Ok(None) | Err(_) => asked.user.clone(),
+    };
+    let password = asked.sspi.is_none().then_some(asked.password.as_str());
+    let answer = match &vouched {
+        Ok(_) => stage.with(|world, now| world.login(now, &server.id, &user, password, &asked.database)),
+        Err(error) => {
+            tracing::info!(server = server.id, %error, "Kerberos");
+            Err(untrusted())
+        }
+    };
     stage.journal.login(LoginEntry {
         seq: 0,
         server: server.id.clone(),
-        login: asked.user.clone(),
+        login: user.clone(),
         app: asked.app.clone(),
         database: asked.database.clone(),
         at_millis: stage.now().as_millis() as u64,
@@ -48,7 +58,7 @@ pub async fn login(
         Err(message) => {
             tokens::put_message(&mut out, &message, &server.name);
             if message.number == 4060 {
-                let failed = format!("Login failed for user '{}'.", asked.user);
+                let failed = format!("Login failed for user '{user}'.");
                 let failed = Message { number: 18456, state: 1, class: 14, text: failed, line: 1 };
                 tokens::put_message(&mut out, &failed, &server.name);
             }
@@ -58,10 +68,15 @@ pub async fn login(
         }
     };
     let who =
-        Who { server: server.id.clone(), session: login.session, login: asked.user.clone(), app: asked.app.clone() };
+        Who { server: server.id.clone(), session: login.session, login: user, app: asked.app.clone() };
     let packet_size = asked.agreed_packet_size();
     let session = Session::new(stage.clone(), server.clone(), who, version, packet_size);
 
+    if let Ok(Some(Accepted { token, .. })) = &vouched
+        && !token.is_empty()
+    {
+        tokens::put_sspi(&mut out, token);
+    }
     let info = |number, text: String| Message { number, state: 1, class: 0, text, line: 1 };
     tokens::put_change(&mut out, Change::Database, &login.database, "master");
     let text = format!("Changed database context to '{}'.", login.database);
@@ -82,6 +97,13 @@ pub async fn login(
     // The new packet size counts from the message after this one.
     write_message(to, kind::ANSWER, session.spid(), DEFAULT_SIZE, &out).await?;
     Ok(Some(session))
+}
+
+fn accept(server: &Server, ticket: &[u8]) -> Result<Accepted, libgssapi::error::Error> {
+    match &server.lets_in_as {
+        Some(login) => Ok(Accepted { login: login.clone(), token: Vec::new() }),
+        None => kerberos::accept(ticket),
+    }
 }
 
 fn untrusted() -> Message {

@@ -18,8 +18,8 @@ pub struct Login7 {
     pub app: String,
     pub server: String,
     pub database: String,
-    /// The client brings an SSPI token in place of a password.
-    pub integrated: bool,
+    /// What the client brings in place of a password.
+    pub sspi: Option<Vec<u8>>,
     /// The ids of the FeatureExt block; `None` when the client sent no block.
     pub features: Option<Vec<u8>>,
 }
@@ -46,6 +46,16 @@ impl Login7 {
         let _library = text(&mut head, payload)?;
         let _language = text(&mut head, payload)?;
         let database = text(&mut head, payload)?;
+        let _client_id: [u8; 6] = head.array()?;
+        let (sspi, short_length) = (head.u16()?, usize::from(head.u16()?));
+        head.take(8)?;
+        let long_length = head.u32()? as usize;
+        // Only a token that does not fit is measured by the long length.
+        let length = if short_length == 0xFFFF && long_length > 0 { long_length } else { short_length };
+        let sspi = match flags2 & INTEGRATED {
+            0 => None,
+            _ => Some(slice(payload, sspi.into(), length)?.to_vec()),
+        };
         let features = match flags3 & EXTENSION {
             0 => None,
             _ => Some(features(payload, extension.into(), extension_length.into())?),
@@ -59,7 +69,7 @@ impl Login7 {
             app,
             server,
             database,
-            integrated: flags2 & INTEGRATED != 0,
+            sspi,
             features,
         })
     }

@@ -61,7 +61,7 @@ impl World {
             }
             Command::SetEndpoint { server, state } => self.at("server", server)?.endpoint_state = *state,
             Command::SetPassword { server, login, password } => {
-                self.login_of(server, login)?.password.clone_from(password)
+                self.login_of(server, login)?.password = Some(password.clone())
             }
             Command::SetSysadmin { server, login, sysadmin } => self.login_of(server, login)?.sysadmin = *sysadmin,
             Command::RemoveMirroring { pair, database, server } => {

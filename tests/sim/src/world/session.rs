@@ -25,21 +25,35 @@ pub struct Login {
 }
 
 impl World {
+    /// Without a password for a Windows login, whom Kerberos vouches for.
+    ///
     /// # Errors
-    /// 18456 for a wrong login or password, 4060 for a database that cannot be opened.
+    /// 18456 for a wrong login or password, 18486 and 18470 for a locked or disabled one with the right password, 4060
+    /// for a database that cannot be opened.
     pub fn login(
         &mut self,
         now: Duration,
         server: &str,
         user: &str,
-        password: &str,
+        password: Option<&str>,
         database: &str,
     ) -> Result<Login, Message> {
         self.advance(now);
         let refused = || message(18456, 14, format!("Login failed for user '{user}'."));
         let index = self.find_server(server).ok_or_else(refused)?;
-        let known = self.servers[index].find_login(user).filter(|login| login.password == password && !login.disabled);
-        let login = known.ok_or_else(refused)?.name.clone();
+        let known = self.servers[index].find_login(user).filter(|login| login.password.as_deref() == password);
+        let login = known.ok_or_else(refused)?;
+        if login.disabled {
+            let text = format!("Login failed for user '{user}'. Reason: The account is disabled.");
+            return Err(message(18470, 14, text));
+        }
+        if login.locked {
+            let text = format!(
+                "Login failed for user '{user}' because the account is currently locked out. The system administrator can unlock it."
+            );
+            return Err(message(18486, 14, text));
+        }
+        let login = login.name.clone();
         let wanted = if database.is_empty() { "master" } else { database };
         let name = self.open(index, wanted, &login).map_err(|_| {
             message(4060, 11, format!("Cannot open database \"{wanted}\" requested by the login. The login failed."))

@@ -1,0 +1,288 @@
+//! A Windows login by keytab, as the operator sees it: one helper process (`ticket`) for each login, which is killed when
+//! it takes too long, and what its troubles mean.
+
+use std::process::Stdio;
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret, SecretSlice};
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::model::{Dark, Darkness};
+use crate::sql::Target;
+use crate::sql::error::dark;
+use crate::sql::ticket::{Order, Said, Trouble};
+
+/// Helpers that one account may have at a time: a silent KDC costs this much memory, not more with each look.
+const HELPERS: usize = 4;
+
+/// A Windows account and its keys.
+pub struct Account {
+    /// `svc-lync@CONTOSO.COM`
+    principal: String,
+    keytab: SecretSlice<u8>,
+    /// As in `krb5.conf`: `host` or `host:port`. Empty: those that DNS names.
+    kdcs: Vec<String>,
+    turns: Arc<Semaphore>,
+}
+
+impl Account {
+    /// None: the principal is not `name@REALM`.
+    pub fn new(principal: &str, keytab: Vec<u8>, kdcs: Vec<String>) -> Option<Account> {
+        let (name, realm) = principal.split_once('@')?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        let named = !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control());
+        // The realm is written into krb5.conf, where a line more could name a library to be loaded.
+        (named && !realm.is_empty() && realm.chars().all(plain)).then(|| Account {
+            principal: principal.to_owned(),
+            keytab: keytab.into(),
+            kdcs,
+            turns: Arc::new(Semaphore::new(HELPERS)),
+        })
+    }
+
+    pub fn principal(&self) -> &str {
+        &self.principal
+    }
+
+    fn realm(&self) -> &str {
+        self.principal.split_once('@').map_or("", |(_, realm)| realm)
+    }
+
+    /// Equal for equal accounts.
+    pub(super) fn digest(&self) -> [u8; 32] {
+        let mut digest = Sha256::new_with_prefix(self.keytab.expose_secret());
+        digest.update(self.config());
+        digest.finalize().into()
+    }
+
+    /// No name is asked of DNS but that of the KDCs: a name that DNS makes of another is not the one that was registered.
+    fn config(&self) -> String {
+        let realm = self.realm();
+        let lines: String = self.kdcs.iter().map(|kdc| format!("    kdc = {kdc}\n")).collect();
+        format!(
+            "[libdefaults]\n  default_realm = {realm}\n  dns_lookup_kdc = {}\n  dns_lookup_realm = false\n  rdns = false\n  dns_canonicalize_hostname = false\n  udp_preference_limit = 1\n[realms]\n  {realm} = {{\n{lines}  }}\n",
+            self.kdcs.is_empty(),
+        )
+    }
+}
+
+/// A login under way. Dropped, it ends its helper.
+pub struct Handshake {
+    helper: Child,
+    orders: ChildStdin,
+    says: Lines<BufReader<ChildStdout>>,
+    _turn: OwnedSemaphorePermit,
+}
+
+/// The name under which Active Directory knows the instance: always with the port, however the instance was found.
+fn spn(target: &Target, account: &Account, port: u16) -> String {
+    format!("MSSQLSvc/{}:{port}@{}", target.host, account.realm())
+}
+
+impl Handshake {
+    /// The token for LOGIN7.
+    pub async fn begin(target: &Target, account: &Account, port: u16) -> Result<(Handshake, Vec<u8>), Darkness> {
+        let broken = |what: &dyn std::fmt::Display| no_helper(target, what);
+        let turn = account.turns.clone().acquire_owned().await.map_err(|e| broken(&e))?;
+        let program = std::env::current_exe().map_err(|e| broken(&e))?;
+        let mut helper = Command::new(program)
+            .arg("ticket")
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|e| broken(&e))?;
+        let (Some(orders), Some(says)) = (helper.stdin.take(), helper.stdout.take()) else {
+            return Err(broken(&"it has no standard input and output"));
+        };
+        let mut handshake = Handshake { helper, orders, says: BufReader::new(says).lines(), _turn: turn };
+        let spn = spn(target, account, port);
+        let order = Order {
+            keytab: account.keytab.expose_secret().to_vec(),
+            config: account.config(),
+            principal: account.principal.clone(),
+            spn: spn.clone(),
+        };
+        match handshake.ask(target, &order).await? {
+            Said::Token(token) => Ok((handshake, token)),
+            Said::Trouble(trouble) => Err(meaning(target, account, &spn, &trouble)),
+            Said::Proven => Err(broken(&"it answered out of turn")),
+        }
+    }
+
+    /// Whether the server, that let us in, is the one that the SPN names.
+    pub async fn prove(mut self, target: &Target, answer: Option<Vec<u8>>) -> Result<(), Darkness> {
+        let address = target.address();
+        let impostor = |why: &str| {
+            let detail =
+                format!("{address} accepted the login, but did not prove that it is the server of that name: {why}.");
+            dark(Dark::ProtocolError, detail)
+        };
+        let answer = answer.ok_or_else(|| impostor("it sent no Kerberos answer"))?;
+        match self.ask(target, &answer).await? {
+            Said::Proven => Ok(()),
+            Said::Trouble(trouble) => Err(impostor(&trouble.text)),
+            Said::Token(_) => Err(impostor("it wants to go on")),
+        }
+    }
+
+    async fn ask(&mut self, target: &Target, order: &impl serde::Serialize) -> Result<Said, Darkness> {
+        let mut line = serde_json::to_vec(order).map_err(|e| no_helper(target, &e))?;
+        line.push(b'\n');
+        // A helper that is gone says more by its exit than a broken pipe does.
+        let _ = self.orders.write_all(&line).await;
+        match self.says.next_line().await {
+            Ok(Some(said)) => serde_json::from_str(&said).map_err(|e| no_helper(target, &e)),
+            Ok(None) => match self.helper.wait().await {
+                Ok(status) => Err(no_helper(target, &status)),
+                Err(error) => Err(no_helper(target, &error)),
+            },
+            Err(error) => Err(no_helper(target, &error)),
+        }
+    }
+}
+
+fn no_helper(target: &Target, what: &dyn std::fmt::Display) -> Darkness {
+    let detail = format!(
+        "No Kerberos ticket for {}: the operator's own helper process (lync-mirror ticket) failed: {what}.",
+        target.address()
+    );
+    dark(Dark::NoKerberosCredentials, detail)
+}
+
+/// Numbers of `krb5.h`.
+mod code {
+    pub const NAME_EXP: i32 = -1_765_328_383;
+    pub const C_PRINCIPAL_UNKNOWN: i32 = -1_765_328_378;
+    pub const S_PRINCIPAL_UNKNOWN: i32 = -1_765_328_377;
+    pub const NEVER_VALID: i32 = -1_765_328_373;
+    pub const CLIENT_REVOKED: i32 = -1_765_328_366;
+    pub const KEY_EXP: i32 = -1_765_328_361;
+    pub const PREAUTH_FAILED: i32 = -1_765_328_360;
+    pub const BAD_INTEGRITY: i32 = -1_765_328_353;
+    pub const TKT_EXPIRED: i32 = -1_765_328_352;
+    pub const TKT_NYV: i32 = -1_765_328_351;
+    pub const SKEW: i32 = -1_765_328_347;
+    pub const KDCREP_SKEW: i32 = -1_765_328_236;
+    pub const REALM_UNKNOWN: i32 = -1_765_328_230;
+    pub const KDC_UNREACH: i32 = -1_765_328_228;
+    pub const KT_NOTFOUND: i32 = -1_765_328_203;
+    pub const REALM_CANT_RESOLVE: i32 = -1_765_328_164;
+}
+
+fn meaning(target: &Target, account: &Account, spn: &str, trouble: &Trouble) -> Darkness {
+    let (principal, realm) = (&account.principal, account.realm());
+    let (cause, why) = match trouble.code {
+        code::KDC_UNREACH | code::REALM_UNKNOWN | code::REALM_CANT_RESOLVE => (
+            Dark::KdcUnreachable,
+            format!(
+                "no KDC of {realm} could be reached: {}",
+                if account.kdcs.is_empty() {
+                    "DNS names none that answers (_kerberos._tcp); spec.sql.auth.kdcs can name them".to_owned()
+                } else {
+                    format!("not one of spec.sql.auth.kdcs answers ({})", account.kdcs.join(", "))
+                }
+            ),
+        ),
+        code::S_PRINCIPAL_UNKNOWN => (
+            Dark::SpnUnknown,
+            format!(
+                "{realm} knows no {spn}: register it with setspn for the account that SQL Server runs as, and name the host in spec as it is registered"
+            ),
+        ),
+        code::TKT_EXPIRED | code::TKT_NYV | code::SKEW | code::KDCREP_SKEW | code::NEVER_VALID => (
+            Dark::TicketExpired,
+            format!("a ticket of {principal} is expired or not yet valid: compare the clocks of KDC, server and node"),
+        ),
+        code::NAME_EXP | code::KEY_EXP => (
+            Dark::TicketExpired,
+            format!("the account {principal} or its password has expired: no ticket is given to it"),
+        ),
+        code::CLIENT_REVOKED => (Dark::LoginLocked, format!("the account {principal} is locked or disabled")),
+        code::C_PRINCIPAL_UNKNOWN => (
+            Dark::NoKerberosCredentials,
+            format!("{realm} knows no account {principal}: correct username in the Secret"),
+        ),
+        code::PREAUTH_FAILED | code::BAD_INTEGRITY => (
+            Dark::NoKerberosCredentials,
+            format!("the key of {principal} in the keytab is not the present one: make the keytab anew"),
+        ),
+        code::KT_NOTFOUND => (
+            Dark::NoKerberosCredentials,
+            format!("the keytab holds no key of {principal}: make the keytab for that name"),
+        ),
+        _ => (Dark::NoKerberosCredentials, trouble.text.trim_end_matches('.').to_owned()),
+    };
+    dark(cause, format!("No Kerberos ticket for {}: {why}.", target.address()))
+}
+
+/// The helper did not answer in time: it waits for a KDC.
+pub fn silent(target: &Target, account: &Account, waited: std::time::Duration) -> Darkness {
+    let detail = format!(
+        "No Kerberos ticket for {}: no KDC of {} answered within {waited:?}.",
+        target.address(),
+        account.realm()
+    );
+    dark(Dark::KdcUnreachable, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::tests::target;
+
+    fn account(kdcs: &[&str]) -> Account {
+        let kdcs = kdcs.iter().map(|&kdc| kdc.to_owned()).collect();
+        Account::new("svc-lync@CONTOSO.COM", b"keys".to_vec(), kdcs).unwrap()
+    }
+
+    #[test]
+    fn a_principal_names_its_realm_and_nothing_else() {
+        for wrong in ["", "svc", "@R", "svc@", "a b@R", "svc@R\n[plugins]", "svc@R = {", "a@b@C", "svc@R}"] {
+            assert!(Account::new(wrong, Vec::new(), Vec::new()).is_none(), "{wrong:?}");
+        }
+        assert!(Account::new("MSSQL/host.contoso.com@CONTOSO.COM", Vec::new(), Vec::new()).is_some());
+    }
+
+    #[test]
+    fn kdcs_are_those_that_are_named_or_those_of_dns() {
+        let named = account(&["dc1", "dc2:1088"]).config();
+        assert!(named.contains("dns_lookup_kdc = false\n"), "{named}");
+        assert!(named.contains("  CONTOSO.COM = {\n    kdc = dc1\n    kdc = dc2:1088\n  }\n"), "{named}");
+        assert!(account(&[]).config().contains("dns_lookup_kdc = true\n"));
+        assert_ne!(account(&[]).digest(), account(&["dc1"]).digest());
+    }
+
+    #[test]
+    fn the_service_is_named_with_its_port() {
+        assert_eq!(spn(&target(1433), &account(&[]), 49172), "MSSQLSvc/127.0.0.1:49172@CONTOSO.COM");
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn troubles_are_told_apart() {
+        let table = [
+            (code::KDC_UNREACH,         Dark::KdcUnreachable,        "spec.sql.auth.kdcs"),
+            (code::REALM_CANT_RESOLVE,  Dark::KdcUnreachable,        "_kerberos._tcp"),
+            (code::S_PRINCIPAL_UNKNOWN, Dark::SpnUnknown,            "setspn"),
+            (code::SKEW,                Dark::TicketExpired,         "clocks"),
+            (code::KEY_EXP,             Dark::TicketExpired,         "password has expired"),
+            (code::CLIENT_REVOKED,      Dark::LoginLocked,           "svc-lync@CONTOSO.COM is locked"),
+            (code::C_PRINCIPAL_UNKNOWN, Dark::NoKerberosCredentials, "username"),
+            (code::PREAUTH_FAILED,      Dark::NoKerberosCredentials, "not the present one"),
+            (code::KT_NOTFOUND,         Dark::NoKerberosCredentials, "holds no key"),
+            (4711,                      Dark::NoKerberosCredentials, "something new"),
+        ];
+        for (code, cause, word) in table {
+            let trouble = Trouble { code, text: "something new".into() };
+            let darkness = meaning(&target(1433), &account(&[]), "MSSQLSvc/a:1@R", &trouble);
+            assert_eq!(darkness.cause, cause, "{code}");
+            assert!(darkness.detail.contains(word) && darkness.detail.contains("127.0.0.1,1433"), "{}", darkness.detail);
+        }
+    }
+}

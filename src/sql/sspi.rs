@@ -1,0 +1,291 @@
+//! The Kerberos token's way into LOGIN7 and out of its answer, as the driver knows passwords only (MS-TDS 2.2.6.4,
+//! 2.2.7.22). No ticket is made here.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::sql::prelogin::{HEADER, Header, TABULAR, packets};
+
+const LOGIN7: u8 = 0x10;
+/// Where LOGIN7 has OptionFlags2, and ibSSPI with cbSSPI.
+const FLAGS2: usize = 25;
+const SSPI: usize = 78;
+const FIXED: usize = 94;
+const INTEGRATED: u8 = 0x80;
+/// The longest answer to a login that is believed.
+const LONGEST: usize = 1 << 17;
+
+/// A LOGIN7 with the token in place of a password; None: it is none, or the token is too long for it.
+fn with_token(login: &[u8], token: &[u8]) -> Option<Vec<u8>> {
+    if login.len() < FIXED {
+        return None;
+    }
+    let mut login = login.to_vec();
+    let (at, length) = (u16::try_from(login.len()).ok()?, u16::try_from(token.len()).ok()?);
+    login[FLAGS2] |= INTEGRATED;
+    login[SSPI..SSPI + 2].copy_from_slice(&at.to_le_bytes());
+    login[SSPI + 2..SSPI + 4].copy_from_slice(&length.to_le_bytes());
+    login.extend_from_slice(token);
+    let whole = u32::try_from(login.len()).ok()?;
+    login[..4].copy_from_slice(&whole.to_le_bytes());
+    Some(login)
+}
+
+/// The token in the server's answer. Only tokens that may precede it are stepped over.
+fn token_in(mut answer: &[u8]) -> Option<&[u8]> {
+    const SSPI: u8 = 0xed;
+    /// ERROR, INFO, LOGINACK, ENVCHANGE.
+    const BEFORE: [u8; 4] = [0xaa, 0xab, 0xad, 0xe3];
+    while let [kind, low, high, rest @ ..] = answer {
+        let length = usize::from(u16::from_le_bytes([*low, *high]));
+        let body = rest.get(..length)?;
+        match *kind {
+            SSPI => return Some(body),
+            kind if BEFORE.contains(&kind) => answer = &rest[length..],
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// The server's token, once the login is answered.
+#[derive(Debug, Clone, Default)]
+pub struct Answer(Arc<Mutex<Option<Vec<u8>>>>);
+
+impl Answer {
+    pub fn take(&self) -> Option<Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Packets of one message as they come.
+#[derive(Debug, Default)]
+struct Gathered {
+    bytes: Vec<u8>,
+    payload: Vec<u8>,
+    /// Of `bytes`, what is in whole packets.
+    read: usize,
+}
+
+impl Gathered {
+    /// Whether the message is complete; an error if it is none of this kind.
+    fn complete(&mut self, kind: u8) -> io::Result<bool> {
+        while let Some(header) = self.bytes.get(self.read..self.read + HEADER) {
+            let header = header.try_into().ok().and_then(Header::parse).filter(|header| header.kind == kind);
+            let Header { last, length, .. } =
+                header.ok_or_else(|| invalid("it sent something that is no TDS answer"))?;
+            let start = self.read + HEADER;
+            let Some(body) = self.bytes.get(start..start + length) else { return Ok(false) };
+            self.payload.extend_from_slice(body);
+            self.read = start + length;
+            if last {
+                return Ok(true);
+            }
+        }
+        if self.bytes.len() > LONGEST {
+            return Err(invalid("its answer to the login does not end"));
+        }
+        Ok(false)
+    }
+}
+
+fn invalid(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+#[derive(Debug)]
+enum State {
+    /// The driver writes its LOGIN7.
+    Login {
+        token: Vec<u8>,
+        written: Gathered,
+    },
+    /// The login goes out, from `sent` on, then the answer comes in.
+    Wait {
+        login: Vec<u8>,
+        sent: usize,
+        answer: Gathered,
+    },
+    /// The driver reads the answer, from `given` on.
+    Give {
+        answer: Vec<u8>,
+        given: usize,
+    },
+    Through,
+}
+
+/// Puts a token into the first message written, and takes one from its answer; transparent before and after.
+#[derive(Debug)]
+pub struct Bearer<S> {
+    inner: S,
+    state: State,
+    answer: Answer,
+}
+
+impl<S> Bearer<S> {
+    /// Without a token nothing is changed.
+    pub fn new(inner: S, token: Option<Vec<u8>>) -> Self {
+        let state = token.map_or(State::Through, |token| State::Login { token, written: Gathered::default() });
+        Self { inner, state, answer: Answer::default() }
+    }
+
+    pub fn answer(&self) -> Answer {
+        self.answer.clone()
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Bearer<S> {
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let State::Wait { login, sent, .. } = &mut self.state {
+            while *sent < login.len() {
+                match ready!(Pin::new(&mut self.inner).poll_write(cx, &login[*sent..]))? {
+                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    written => *sent += written,
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Bearer<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(cx))?;
+        let this = &mut *self;
+        if let State::Wait { answer, .. } = &mut this.state {
+            while !answer.complete(TABULAR)? {
+                let mut part = [0; 4096];
+                let mut part = ReadBuf::new(&mut part);
+                ready!(Pin::new(&mut this.inner).poll_read(cx, &mut part))?;
+                if part.filled().is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+                answer.bytes.extend_from_slice(part.filled());
+            }
+            let Gathered { bytes, payload, .. } = std::mem::take(answer);
+            *this.answer.0.lock().unwrap_or_else(PoisonError::into_inner) = token_in(&payload).map(<[u8]>::to_vec);
+            this.state = State::Give { answer: bytes, given: 0 };
+        }
+        match &mut this.state {
+            State::Give { answer, given } => {
+                let part = (answer.len() - *given).min(buf.remaining());
+                buf.put_slice(&answer[*given..*given + part]);
+                *given += part;
+                if *given == answer.len() {
+                    this.state = State::Through;
+                }
+                Poll::Ready(Ok(()))
+            }
+            State::Login { .. } | State::Wait { .. } | State::Through => Pin::new(&mut this.inner).poll_read(cx, buf),
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Bearer<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_send(cx))?;
+        let State::Login { token, written } = &mut self.state else {
+            return Pin::new(&mut self.inner).poll_write(cx, buf);
+        };
+        written.bytes.extend_from_slice(buf);
+        if written.complete(LOGIN7)? {
+            let login = with_token(&written.payload, token)
+                .ok_or_else(|| invalid("the Kerberos ticket is too long for a login"))?;
+            self.state = State::Wait { login: packets(LOGIN7, &login), sent: 0, answer: Gathered::default() };
+        }
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(cx))?;
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    fn login() -> Vec<u8> {
+        let mut login = vec![7; FIXED + 30];
+        login[FLAGS2] = 3;
+        login
+    }
+
+    #[test]
+    fn the_token_stands_at_the_end_and_the_lengths_say_so() {
+        let login = with_token(&login(), &[9; 300]).unwrap();
+        assert_eq!(login[..4], 424_u32.to_le_bytes());
+        assert_eq!(login[FLAGS2], 0x83);
+        assert_eq!(login[78..82], [124, 0, 44, 1]);
+        assert_eq!(login[124..], [9; 300]);
+        assert_eq!(with_token(&[0; FIXED - 1], &[9]), None);
+        assert_eq!(with_token(&[0; FIXED], &[9; 65_536]), None);
+    }
+
+    #[test]
+    fn the_token_is_found_behind_what_may_precede_it() {
+        let done = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let sspi = [0xed, 2, 0, 8, 9];
+        assert_eq!(token_in(&[&sspi[..], &done].concat()), Some(&[8, 9][..]));
+        assert_eq!(token_in(&[&[0xe3, 1, 0, 5], &[0xab, 0, 0][..], &sspi].concat()), Some(&[8, 9][..]));
+        assert_eq!(token_in(&[&done[..], &sspi].concat()), None);
+        assert_eq!(token_in(&sspi[..4]), None);
+    }
+
+    #[tokio::test]
+    async fn a_login_takes_the_token_along_and_brings_one_back() {
+        let (client, mut server) = duplex(512);
+        let mut bearer = Bearer::new(client, Some(vec![9; 5000]));
+        let answer = bearer.answer();
+        let reply = packets(TABULAR, &[&[0xed, 1, 0, 4][..], &[0xfd; 5000]].concat());
+        let serve = async {
+            let mut seen = Gathered::default();
+            while !seen.complete(LOGIN7).unwrap() {
+                seen.bytes.push(server.read_u8().await.unwrap());
+            }
+            assert_eq!(seen.payload.len(), FIXED + 30 + 5000);
+            server.write_all(&reply).await.unwrap();
+            let mut more = [0; 4];
+            server.read_exact(&mut more).await.unwrap();
+            server.write_all(b"after").await.unwrap();
+            more
+        };
+        let ask = async {
+            for byte in packets(LOGIN7, &login()) {
+                bearer.write_all(&[byte]).await.unwrap();
+            }
+            bearer.flush().await.unwrap();
+            let mut read = vec![0; reply.len()];
+            bearer.read_exact(&mut read).await.unwrap();
+            assert_eq!(read, reply);
+            assert_eq!(answer.take(), Some(vec![4]));
+            bearer.write_all(b"more").await.unwrap();
+            let mut after = [0; 5];
+            bearer.read_exact(&mut after).await.unwrap();
+            after
+        };
+        let (after, more) = tokio::join!(ask, serve);
+        assert_eq!((&after, &more), (b"after", b"more"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_of_an_answer_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = token_in(&bytes);
+            let _ = with_token(&bytes, &bytes);
+            let _ = Gathered { bytes, ..Gathered::default() }.complete(TABULAR);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! A Kerberos realm of MIT's own KDC, and a simulated pair that opens its tickets. Not here: what is expected of a login.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{run, until};
+
+pub const REALM: &str = "CONTOSO.TEST";
+
+/// A KDC with its database; killed when dropped.
+pub struct Realm {
+    pub dir: TempDir,
+    pub address: SocketAddr,
+    kdc: Option<Child>,
+}
+
+impl Realm {
+    /// Or why this machine has none.
+    pub fn start(address: SocketAddr) -> Result<Realm, String> {
+        for tool in ["krb5kdc", "kdb5_util", "kadmin.local"] {
+            if !Path::new("/usr/sbin").join(tool).exists() {
+                return Err(format!("{tool} is missing (Debian: krb5-kdc, krb5-admin-server)"));
+            }
+        }
+        let mut realm = Realm { dir: tempfile::tempdir().unwrap(), address, kdc: None };
+        let dir = realm.dir.path().display();
+        std::fs::write(
+            realm.path("krb5.conf"),
+            format!(
+                "[libdefaults]\n default_realm = {REALM}\n rdns = false\n dns_canonicalize_hostname = false\n dns_lookup_kdc = false\n udp_preference_limit = 1\n[realms]\n {REALM} = {{\n  kdc = {address}\n }}\n[logging]\n kdc = FILE:{dir}/kdc.log\n"
+            ),
+        )
+        .unwrap();
+        std::fs::write(
+            realm.path("kdc.conf"),
+            format!(
+                "[kdcdefaults]\n kdc_listen = {address}\n kdc_tcp_listen = {address}\n[realms]\n {REALM} = {{\n  database_name = {dir}/principal\n  key_stash_file = {dir}/stash\n }}\n"
+            ),
+        )
+        .unwrap();
+        run(realm.tool("kdb5_util").args(["create", "-s", "-P", "master", "-r", REALM]));
+        realm.open();
+        Ok(realm)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn tool(&self, name: &str) -> Command {
+        let mut command = Command::new(Path::new("/usr/sbin").join(name));
+        command.env("KRB5_CONFIG", self.path("krb5.conf")).env("KRB5_KDC_PROFILE", self.path("kdc.conf"));
+        command
+    }
+
+    /// The KDC answers, from when this returns.
+    pub fn open(&mut self) {
+        let log = std::fs::File::create(self.path("kdc.out")).unwrap();
+        self.kdc = Some(self.tool("krb5kdc").arg("-n").stdout(Stdio::null()).stderr(log).spawn().unwrap());
+        until("the KDC listens", || std::net::TcpStream::connect(self.address).map_err(|error| error.to_string()));
+    }
+
+    /// Nothing listens there any more.
+    pub fn close(&mut self) {
+        if let Some(mut kdc) = self.kdc.take() {
+            kdc.kill().unwrap();
+            kdc.wait().unwrap();
+        }
+    }
+
+    pub fn admin(&self, query: &str) {
+        let said = run(self.tool("kadmin.local").args(["-r", REALM, "-q", query]));
+        assert!(!said.contains("while "), "kadmin.local {query}: {said}");
+    }
+
+    /// Makes the account and gives its keytab, for which the account gets new keys.
+    pub fn account(&self, name: &str) -> Vec<u8> {
+        self.admin(&format!("addprinc -randkey +requires_preauth {name}"));
+        self.keytab(name)
+    }
+
+    /// New keys for an account.
+    pub fn keytab(&self, name: &str) -> Vec<u8> {
+        let file = tempfile::tempdir().unwrap();
+        let path = file.path().join("keytab");
+        self.admin(&format!("ktadd -k {} {name}", path.display()));
+        std::fs::read(path).unwrap()
+    }
+
+    /// Registers a server, as setspn would, and puts its key where the simulated servers look.
+    pub fn register(&self, server: SocketAddr) {
+        let spn = spn(server);
+        self.admin(&format!("addprinc -randkey {spn}"));
+        self.admin(&format!("ktadd -k {} {spn}", self.path("servers.keytab").display()));
+    }
+
+    /// Simulated servers that take logins of this realm.
+    pub fn servers(&self, program: &Path, config: &Value) -> Servers {
+        std::fs::write(self.path("servers.json"), config.to_string()).unwrap();
+        let ready = self.path("ready.json");
+        let child = Command::new(program)
+            .args(["--log", "mirror_sim=debug,info", "--config"])
+            .arg(self.path("servers.json"))
+            .arg("--ready-file")
+            .arg(&ready)
+            .env("KRB5_CONFIG", self.path("krb5.conf"))
+            .env("KRB5_KTNAME", self.path("servers.keytab"))
+            .env("KRB5RCACHENAME", "none:")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(self.path("servers.log")).unwrap())
+            .spawn()
+            .unwrap();
+        let said = until("the simulated servers listen", || {
+            std::fs::read_to_string(&ready).map_err(|error| {
+                format!("{error}; {}", std::fs::read_to_string(self.path("servers.log")).unwrap_or_default())
+            })
+        });
+        let said: Value = serde_json::from_str(&said).unwrap();
+        Servers { child, control: said["control"].as_str().unwrap().to_owned(), endpoints: said["servers"].clone() }
+    }
+}
+
+impl Drop for Realm {
+    fn drop(&mut self) {
+        self.close();
+        if std::thread::panicking() {
+            for log in ["kdc.log", "servers.log"] {
+                let text = std::fs::read_to_string(self.path(log)).unwrap_or_default();
+                let last: Vec<&str> = text.lines().rev().take(12).collect();
+                let _ = writeln!(std::io::stderr(), "{log}, from its end:\n{}", last.join("\n"));
+            }
+        }
+    }
+}
+
+/// The principal of a server that is known by its address.
+pub fn spn(server: SocketAddr) -> String {
+    format!("MSSQLSvc/{}:{}", server.ip(), server.port())
+}
+
+/// A simulation in a process of its own, as its keytab comes from the environment; killed when dropped.
+pub struct Servers {
+    child: Child,
+    control: String,
+    endpoints: Value,
+}
+
+impl Servers {
+    pub fn address(&self, id: &str) -> SocketAddr {
+        let server = &self.endpoints[id];
+        format!("{}:{}", server["ip"].as_str().unwrap(), server["port"]).parse().unwrap()
+    }
+
+    pub async fn ask(&self, path: &str) -> Value {
+        reqwest::get(format!("http://{}{path}", self.control)).await.unwrap().json().await.unwrap()
+    }
+
+    pub async fn command(&self, command: Value) {
+        let answer = reqwest::Client::new().post(format!("http://{}/do", self.control)).json(&command).send().await;
+        let answer = answer.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
