@@ -161,6 +161,24 @@ fn refused() -> Vec<(&'static str, Value, Vec<&'static str>)> {
             ),
             vec!["caBundle is only used with mode Verify"],
         ),
+        (
+            "a password in the clear",
+            with("/spec/sql/tls", json!({"mode": "Off"})),
+            vec!["tls.mode Off needs auth.method Kerberos"],
+        ),
+        (
+            "KDCs for a password",
+            with("/spec/sql/auth", json!({"method": "SqlLogin", "secretRef": {"name": "sql"}, "kdcs": ["dc1"]})),
+            vec!["kdcs are only used with method Kerberos"],
+        ),
+        (
+            "a KDC with a line more",
+            with(
+                "/spec/sql/auth",
+                json!({"method": "Kerberos", "secretRef": {"name": "sql"}, "kdcs": ["dc1\n[plugins]"]}),
+            ),
+            vec!["auth.kdcs", "should match"],
+        ),
         ("a pin mode without pins", with("/spec/sql/tls", json!({"mode": "Pin"})), vec!["mode Pin needs pins"]),
         (
             "pins that nobody reads",
@@ -254,6 +272,16 @@ fn what_is_right_is_accepted() {
         (
             "pins as openssl prints them",
             with("/spec/sql/tls", json!({"mode": "Pin", "pins": [vec!["AB"; 32].join(":"), "ab".repeat(32)]})),
+        ),
+        (
+            "a keytab, in the clear",
+            with("/spec/sql", {
+                let mut store = store();
+                store["auth"] =
+                    json!({"method": "Kerberos", "secretRef": {"name": "sql"}, "kdcs": ["dc1", "[::1]:88"]});
+                store["tls"] = json!({"mode": "Off"});
+                store
+            }),
         ),
         ("legacy", with("/spec/sql/tls", json!({"mode": "Legacy"}))),
         ("ports", with("/spec/sql/primary", json!({"host": "10.0.0.1", "port": 49172}))),

@@ -14,14 +14,15 @@ use support::{Operator, Stage, condition, own_ip, skip, types, until};
 
 const LOGIN: &str = "CONTOSO\\svc-lync";
 
-/// a and b are a pool as it should be; c and d take no encryption; e and f are not registered; g lets everybody in.
+/// a and b are a pool as it should be; c and d take no encryption; e and f are not registered; g and h let everybody in; i and
+/// j are registered for another account than the one they run as.
 fn servers(realm: &Realm) -> Servers {
     let server = |id: &str| {
         let tls = if matches!(id, "c" | "d") { "off" } else { "required" };
         json!({
             "id": id, "name": format!("SQL-{}\\RTC", id.to_uppercase()), "listen": format!("{}:0", own_ip()),
             "instance": "RTC", "tls": {"mode": tls}, "logins": [{"name": LOGIN}],
-            "letsInAs": if id == "g" { json!(LOGIN) } else { Value::Null },
+            "letsInAs": if matches!(id, "g" | "h") { json!(LOGIN) } else { Value::Null },
         })
     };
     let pair = |name: &str, a: &str, b: &str| {
@@ -30,14 +31,17 @@ fn servers(realm: &Realm) -> Servers {
             "switchMillis": 100, "timeoutSeconds": 1.0, "resyncMillis": 100,
         })
     };
-    let all = ["a", "b", "c", "d", "e", "f", "g", "h"].map(server);
+    let all = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"].map(server);
     let config = json!({
         "servers": all,
-        "pairs": [pair("one", "a", "b"), pair("two", "c", "d"), pair("three", "e", "f"), pair("four", "g", "h")],
+        "pairs": [pair("one", "a", "b"), pair("two", "c", "d"), pair("three", "e", "f"), pair("four", "g", "h"), pair("five", "i", "j")],
     });
     let servers = realm.servers(&simulator(), &config);
-    for id in ["a", "b", "c", "d", "g", "h"] {
+    for id in ["a", "b", "c", "d", "g", "h", "i", "j"] {
         realm.register(servers.address(id));
+    }
+    for id in ["i", "j"] {
+        realm.admin(&format!("cpw -randkey {}", spn(servers.address(id))));
     }
     servers
 }
@@ -156,6 +160,12 @@ async fn each_trouble_has_its_reason_and_is_nobody_elses() {
 
     let kdc = realm.address;
     let one = ("a", "b");
+    let pool = |name: &str, pair, kdc| {
+        let mut pool = pool(&stage, &servers, name, pair, kdc);
+        // Of its own: two resources for one database are another trouble.
+        pool["spec"]["databaseTypes"] = json!([{"type": "Archiving", "principal": "Primary", "databases": [name]}]);
+        pool
+    };
     #[rustfmt::skip]
     let table = [
         // name         account         keytab      servers     KDC                             reason                   words
@@ -167,17 +177,19 @@ async fn each_trouble_has_its_reason_and_is_nobody_elses() {
         ("stale",       "svc-stale",    &stale,     one,        kdc,                            "NoKerberosCredentials", vec!["not the present one"]),
         ("gone",        "svc-gone",     &gone,      one,        kdc,                            "NoKerberosCredentials", vec!["knows no account svc-gone"]),
         ("other-keys",  "svc-lync",     &stale,     one,        kdc,                            "NoKerberosCredentials", vec!["holds no key of svc-lync"]),
-        ("no-login",    "svc-stranger", &stranger,  one,        kdc,                            "LoginFailed",           vec!["18456", "svc-stranger"]),
+        ("no-keytab",   "svc-lync",     &b"PK\x03\x04".to_vec(), one, kdc,                          "NoKerberosCredentials", vec!["or is none"]),
+        ("no-login",    "svc-stranger", &stranger,  one,        kdc,                            "LoginFailed",           vec!["18456", "svc-stranger", "no login"]),
+        ("other-owner", "svc-lync",     &keys,      ("i", "j"), kdc,                            "LoginFailed",           vec!["18452", "SPN"]),
         ("impostor",    "svc-lync",     &keys,      ("g", "h"), kdc,                            "ProtocolError",         vec!["did not prove"]),
     ];
     stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
     for (name, account, keytab, pair, kdc, ..) in &table {
         secret(&stage, name, account, keytab);
-        stage.cluster.apply(&pool(&stage, &servers, name, *pair, *kdc));
+        stage.cluster.apply(&pool(name, *pair, *kdc));
     }
     secret(&stage, "unnamed", "", &keys);
-    stage.cluster.apply(&pool(&stage, &servers, "unnamed", one, kdc));
-    let mut demanding = pool(&stage, &servers, "demanding", one, kdc);
+    stage.cluster.apply(&pool("unnamed", one, kdc));
+    let mut demanding = pool("demanding", one, kdc);
     demanding["spec"]["sql"]["tls"] = json!({"mode": "Off"});
     secret(&stage, "demanding", "svc-lync", &keys);
     stage.cluster.apply(&demanding);

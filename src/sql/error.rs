@@ -6,6 +6,7 @@ use std::time::Duration;
 use tiberius::error::{Error, IoErrorKind};
 
 use crate::model::{Dark, Darkness};
+use crate::sql::Login;
 
 /// Where a connection stands when something goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
@@ -69,10 +70,15 @@ fn io_kind(address: &str, phase: Phase, kind: IoErrorKind) -> Darkness {
 }
 
 /// An error that tiberius met in the login.
-pub fn login(address: &str, username: &str, error: &Error, deadline: Duration) -> Darkness {
+pub fn login(address: &str, login: &Login, error: &Error, deadline: Duration) -> Darkness {
     let Error::Server(token) = error else { return tds(address, Phase::Login, error, deadline) };
-    let number = token.code();
+    let (number, username) = (token.code(), login.username());
+    let windows = matches!(login, Login::Kerberos(_));
     let why = match number {
+        18456 if windows => "the account has no login there, or it may not connect".to_owned(),
+        18452 if windows => {
+            "it could not open the ticket: its SPN is registered for another account than the one it runs as, its domain does not trust this one, or the clocks differ".to_owned()
+        }
         18456 => "the name or the password is wrong, or the login may not connect".to_owned(),
         18452 => "the server takes Windows logins only, or the login is from an untrusted domain".to_owned(),
         18470 => "the login is disabled".to_owned(),
@@ -132,13 +138,14 @@ mod tests {
     #[test]
     fn errors_of_the_wire_are_told_apart() {
         let waited = Duration::from_secs(10);
+        let lync = Login::SqlLogin { username: "lync".into(), password: "hunter2".into() };
         let eof = Error::Io { kind: IoErrorKind::UnexpectedEof, message: "No more packets in the wire".into() };
         assert_eq!(look("a,1", &eof, waited).cause, Dark::ConnectionLost);
-        assert_eq!(login("a,1", "lync", &eof, waited).cause, Dark::ConnectionLost);
+        assert_eq!(login("a,1", &lync, &eof, waited).cause, Dark::ConnectionLost);
         let slow = Error::Io { kind: IoErrorKind::TimedOut, message: "slow".into() };
         assert_eq!(look("a,1", &slow, waited).cause, Dark::Unresponsive);
         let routing = Error::Routing { host: "b".into(), port: 1 };
-        assert_eq!(login("a,1", "lync", &routing, waited).cause, Dark::ProtocolError);
+        assert_eq!(login("a,1", &lync, &routing, waited).cause, Dark::ProtocolError);
         assert_eq!(look("a,1", &Error::Utf16, waited).cause, Dark::ProtocolError);
     }
 }

@@ -171,6 +171,8 @@ mod code {
     pub const KDCREP_SKEW: i32 = -1_765_328_236;
     pub const REALM_UNKNOWN: i32 = -1_765_328_230;
     pub const KDC_UNREACH: i32 = -1_765_328_228;
+    /// There is no cache but the one that the keytab would fill.
+    pub const CC_NOTFOUND: i32 = -1_765_328_243;
     pub const KT_NOTFOUND: i32 = -1_765_328_203;
     pub const REALM_CANT_RESOLVE: i32 = -1_765_328_164;
 }
@@ -212,9 +214,9 @@ fn meaning(target: &Target, account: &Account, spn: &str, trouble: &Trouble) -> 
             Dark::NoKerberosCredentials,
             format!("the key of {principal} in the keytab is not the present one: make the keytab anew"),
         ),
-        code::KT_NOTFOUND => (
+        code::KT_NOTFOUND | code::CC_NOTFOUND => (
             Dark::NoKerberosCredentials,
-            format!("the keytab holds no key of {principal}: make the keytab for that name"),
+            format!("the keytab holds no key of {principal}, or is none: make the keytab for that name"),
         ),
         _ => (Dark::NoKerberosCredentials, trouble.text.trim_end_matches('.').to_owned()),
     };
@@ -275,6 +277,7 @@ mod tests {
             (code::CLIENT_REVOKED,      Dark::LoginLocked,           "svc-lync@CONTOSO.COM is locked"),
             (code::C_PRINCIPAL_UNKNOWN, Dark::NoKerberosCredentials, "username"),
             (code::PREAUTH_FAILED,      Dark::NoKerberosCredentials, "not the present one"),
+            (code::CC_NOTFOUND,         Dark::NoKerberosCredentials, "or is none"),
             (code::KT_NOTFOUND,         Dark::NoKerberosCredentials, "holds no key"),
             (4711,                      Dark::NoKerberosCredentials, "something new"),
         ];

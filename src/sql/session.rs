@@ -68,7 +68,7 @@ impl Session {
         let login = async {
             Client::connect(config, wire.compat_write())
                 .await
-                .map_err(|e| error::login(&target.address(), target.login.username(), &e, deadlines.login))
+                .map_err(|e| error::login(&target.address(), &target.login, &e, deadlines.login))
         };
         let client = within(target, Phase::Login, deadlines.login, login).await?;
         if let Some(handshake) = handshake {

@@ -67,8 +67,7 @@ pub async fn login(
             return Ok(None);
         }
     };
-    let who =
-        Who { server: server.id.clone(), session: login.session, login: user, app: asked.app.clone() };
+    let who = Who { server: server.id.clone(), session: login.session, login: user, app: asked.app.clone() };
     let packet_size = asked.agreed_packet_size();
     let session = Session::new(stage.clone(), server.clone(), who, version, packet_size);
 

@@ -60,18 +60,7 @@ impl Login7 {
             0 => None,
             _ => Some(features(payload, extension.into(), extension_length.into())?),
         };
-        Ok(Self {
-            tds_version,
-            packet_size,
-            host,
-            user,
-            password,
-            app,
-            server,
-            database,
-            sspi,
-            features,
-        })
+        Ok(Self { tds_version, packet_size, host, user, password, app, server, database, sspi, features })
     }
 
     /// The packet size of the session: 0 asks for the default.
