@@ -73,6 +73,7 @@ fn each_command_is_one_that_the_api_server_takes() {
                 .replace("NAMESPACE", "pages")
                 .replace("NAME", "pool01")
                 .replace("--from-file=ca.crt=ca.pem", "--from-literal=ca.crt=pem")
+                .replace("--from-file=keytab=svc-lync.keytab", "--from-literal=keytab=keys")
                 .replace("kubectl patch", "kubectl patch --dry-run=server")
                 .replace("kubectl apply", "kubectl apply --dry-run=server");
             let mut shell = Command::new("bash");

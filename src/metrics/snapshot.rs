@@ -148,7 +148,7 @@ impl Collector for Snapshots {
         gauge(encoder, "suspended", "1 while the resource is suspended", suspended)?;
 
         let weak = resources().map(|(key, it)| (labels(key, &[]), it.weak_encryption.into()));
-        gauge(encoder, "weak_encryption", "1 while spec.sql.tls.mode is Legacy", weak)?;
+        gauge(encoder, "weak_encryption", "1 while spec.sql.tls.mode is Legacy or Off", weak)?;
 
         let whole = resources().map(|(key, it)| (labels(key, &[("reason", it.reason.name())]), 1));
         let each =
