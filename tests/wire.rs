@@ -152,19 +152,32 @@ async fn a_wrong_password_is_named_and_not_shown() {
 }
 
 #[tokio::test]
+async fn a_locked_login_is_not_a_wrong_one() {
+    let mut config = config();
+    config.servers[0].logins = ["locked", "disabled"].map(|why| login(json!({"name": why, why: true}))).to_vec();
+    let sim = start(config).await;
+    for (why, number) in [("locked", "18486"), ("disabled", "18470")] {
+        let mut target = target(&sim, "a");
+        target.login = Login::SqlLogin { username: why.into(), password: "secret".into() };
+        let detail = dark(look(&target).await, Dark::LoginLocked);
+        assert!(detail.contains(why) && detail.contains(number), "{detail}");
+        // Whoever does not know the password is not told that the login is locked.
+        target.login = Login::SqlLogin { username: why.into(), password: "hunter2".into() };
+        dark(look(&target).await, Dark::LoginFailed);
+    }
+}
+
+/// A login of the sample's password.
+fn login(mut fields: serde_json::Value) -> LoginConfig {
+    fields["password"] = json!("secret");
+    serde_json::from_value(fields).unwrap()
+}
+
+#[tokio::test]
 async fn without_sysadmin_the_mirror_shows_no_roles() {
     let mut config = config();
     for server in &mut config.servers {
-        server.logins.push(LoginConfig {
-            name: "reader".into(),
-            password: Some("secret".into()),
-            sysadmin: false,
-            view_server_state: false,
-            view_any_database: true,
-            alter_any_database: false,
-            disabled: false,
-            locked: false,
-        });
+        server.logins.push(login(json!({"name": "reader", "sysadmin": false, "viewAnyDatabase": true})));
     }
     let sim = start(config).await;
     let mut target = target(&sim, "b");
@@ -174,23 +187,6 @@ async fn without_sysadmin_the_mirror_shows_no_roles() {
     let database = &seen.databases[&DatabaseName::new("rtcxds")];
     assert_eq!((&database.mirroring, database.redo_queue_kb), (&None, None));
     nothing_unknown(&sim);
-}
-
-#[tokio::test]
-async fn a_named_instance_is_found_by_the_browser() {
-    let mut config = config();
-    // The port of the Browser is fixed, so each run of this test takes an address of its own.
-    let [.., high, low] = std::process::id().to_be_bytes();
-    let ip = format!("127.81.{high}.{}", low.clamp(1, 254));
-    let server = &mut config.servers[0];
-    (server.listen, server.instance) = (Some(format!("{ip}:0")), Some("RTC".into()));
-    let sim = start(config).await;
-    let mut target = target(&sim, "a");
-    target.endpoint = Endpoint::Instance("rtc".into());
-    assert_eq!(lit(look(&target).await).name, "SQL-A\\RTC");
-    target.endpoint = Endpoint::Instance("OTHER".into());
-    let detail = dark(look(&target).await, Dark::BrowserSilent);
-    assert!(detail.contains(&format!("{ip}\\OTHER")), "{detail}");
 }
 
 #[tokio::test]

@@ -8,15 +8,17 @@ use secrecy::{ExposeSecret, SecretSlice};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::model::{Dark, Darkness};
 use crate::sql::Target;
 use crate::sql::error::dark;
 use crate::sql::ticket::{Order, Said, Trouble};
 
-/// Helpers that one account may have at a time: a silent KDC costs this much memory, not more with each look.
+/// Helpers that one account may have at a time: no more than its store has servers, and a handle for a move.
 const HELPERS: usize = 4;
+/// Of all accounts together: each takes about 1 MB, and the Pod's memory is limited. So many wait only for silent KDCs.
+static ALL: Semaphore = Semaphore::const_new(48);
 
 /// A Windows account and its keys.
 pub struct Account {
@@ -74,7 +76,7 @@ pub struct Handshake {
     helper: Child,
     orders: ChildStdin,
     says: Lines<BufReader<ChildStdout>>,
-    _turn: OwnedSemaphorePermit,
+    _turns: (OwnedSemaphorePermit, SemaphorePermit<'static>),
 }
 
 /// The name under which Active Directory knows the instance: always with the port, however the instance was found.
@@ -86,7 +88,8 @@ impl Handshake {
     /// The token for LOGIN7.
     pub async fn begin(target: &Target, account: &Account, port: u16) -> Result<(Handshake, Vec<u8>), Darkness> {
         let broken = |what: &dyn std::fmt::Display| no_helper(target, what);
-        let turn = account.turns.clone().acquire_owned().await.map_err(|e| broken(&e))?;
+        let own = account.turns.clone().acquire_owned().await.map_err(|e| broken(&e))?;
+        let turns = (own, ALL.acquire().await.map_err(|e| broken(&e))?);
         let program = std::env::current_exe().map_err(|e| broken(&e))?;
         let mut helper = Command::new(program)
             .arg("ticket")
@@ -100,7 +103,7 @@ impl Handshake {
         let (Some(orders), Some(says)) = (helper.stdin.take(), helper.stdout.take()) else {
             return Err(broken(&"it has no standard input and output"));
         };
-        let mut handshake = Handshake { helper, orders, says: BufReader::new(says).lines(), _turn: turn };
+        let mut handshake = Handshake { helper, orders, says: BufReader::new(says).lines(), _turns: turns };
         let spn = spn(target, account, port);
         let order = Order {
             keytab: account.keytab.expose_secret().to_vec(),
