@@ -1,6 +1,7 @@
 //! Faults of the wire: which of them are armed, and which one a connection meets next.
 //! Faults of the servers themselves are the world's commands.
 
+use crate::value::Message;
 use serde::Deserialize;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -34,6 +35,15 @@ pub enum Fault {
     CutBefore {
         server: String,
         matching: String,
+        #[serde(default = "once")]
+        times: u64,
+    },
+    /// Answer with this error; nothing is executed. From class 20 on the connection ends too.
+    Refuse {
+        server: String,
+        matching: String,
+        number: u32,
+        class: u8,
         #[serde(default = "once")]
         times: u64,
     },
@@ -74,12 +84,13 @@ fn once() -> u64 {
 }
 
 impl Fault {
-    pub const VERBS: [&str; 6] = ["loseAnswer", "cutBefore", "delayBefore", "stall", "garbage", "flood"];
+    pub const VERBS: [&str; 7] = ["loseAnswer", "cutBefore", "refuse", "delayBefore", "stall", "garbage", "flood"];
 
     pub fn server(&self) -> &str {
         match self {
             Self::LoseAnswer { server, .. }
             | Self::CutBefore { server, .. }
+            | Self::Refuse { server, .. }
             | Self::DelayBefore { server, .. }
             | Self::Stall { server, .. }
             | Self::Garbage { server, .. }
@@ -91,6 +102,7 @@ impl Fault {
         match self {
             Self::LoseAnswer { times, .. }
             | Self::CutBefore { times, .. }
+            | Self::Refuse { times, .. }
             | Self::DelayBefore { times, .. }
             | Self::Stall { times, .. }
             | Self::Garbage { times, .. }
@@ -108,11 +120,12 @@ pub enum AtPhase {
     Flood,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BeforeStatement {
     Go,
     Delay(Duration),
     Cut,
+    Refuse(Message),
 }
 
 #[derive(Default)]
@@ -148,6 +161,10 @@ impl Faults {
     pub fn before(&self, server: &str, text: &str) -> BeforeStatement {
         let picked = self.spend(server, |fault| match fault {
             Fault::CutBefore { matching, .. } if matches(text, matching) => Some(BeforeStatement::Cut),
+            Fault::Refuse { matching, number, class, .. } if matches(text, matching) => {
+                let text = "The statement was refused on command.".to_owned();
+                Some(BeforeStatement::Refuse(Message { number: *number, state: 1, class: *class, text, line: 1 }))
+            }
             Fault::DelayBefore { matching, millis, .. } if matches(text, matching) => {
                 Some(BeforeStatement::Delay(Duration::from_millis(*millis)))
             }

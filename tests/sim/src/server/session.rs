@@ -8,7 +8,7 @@ use super::probe::{Moment, Request};
 use super::stage::Stage;
 use crate::journal::Who;
 use crate::sql::Batch;
-use crate::value::{Step, Value};
+use crate::value::{Event, Step, Value};
 use crate::wire::answer::Answer;
 use crate::wire::packet::{Message, kind, read_message, write_message};
 use crate::wire::request::{self, Transaction};
@@ -203,14 +203,24 @@ impl Session {
         if phase(&stage, &self.server, Phase::Batch, &mut wire.writer).await? == Met::Garbage {
             return Ok(Err(Halt::Garbage));
         }
+        let mut refusal = None;
         match stage.faults.before(&server, text) {
             BeforeStatement::Go => {}
             BeforeStatement::Delay(time) => tokio::time::sleep(time).await,
             BeforeStatement::Cut => return Ok(Err(Halt::Cut)),
+            BeforeStatement::Refuse(message) => refusal = Some(message),
         }
         let lost = stage.faults.loses(&server, text);
         answer.next_statement();
-        let ran = self.steps(Batch::new(text, parameters), answer, wire).await?;
+        let ran = match refusal {
+            None => self.steps(Batch::new(text, parameters), answer, wire).await?,
+            Some(message) => {
+                let fatal = message.class >= 20;
+                answer.event(&Event::Message(message))?;
+                answer.event(&Event::Done { rows: None })?;
+                if fatal { Err(Halt::Disconnect) } else { Ok(()) }
+            }
+        };
         let (error, rows) = answer.summary();
         let outcome = match (ran, error) {
             (Ok(()) | Err(Halt::Disconnect), _) if lost => "lost".to_owned(),

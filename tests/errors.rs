@@ -1,0 +1,118 @@
+//! Each error number that SQL Server has for mirroring and its neighbourhood, as the answer to a look and to a failover: named,
+//! with nothing done and nothing left behind.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+use std::time::Duration;
+
+use lync_mirror::model::{Answer, Dark, Database, DatabaseName, Side, View};
+use lync_mirror::plan::{Act, Failover};
+use lync_mirror::sql::{Deadlines, Endpoint, Hub, Login, Target, Tls, connect_for_moves, fail_over};
+use mirror_sim::config::{Config, TlsMode};
+use mirror_sim::sim::Sim;
+use serde_json::json;
+
+/// Numbers with the severity that `sys.messages` gives them; those of severity 10 are information and no errors.
+const NUMBERS: &[(u8, &[u32])] = &[
+    (
+        16,
+        &[
+            1403, 1404, 1405, 1406, 1407, 1408, 1409, 1410, 1411, 1412, 1413, 1414, 1415, 1416, 1417, 1418, 1419, 1420,
+            1421, 1422, 1423, 1424, 1425, 1426, 1427, 1428, 1429, 1430, 1431, 1433, 1434, 1435, 1436, 1437, 1438, 1439,
+            1447, 1448, 1449, 1450, 1451, 1452, 1455, 1456, 1460, 1462, 1463, 1464, 1465, 1466, 1467, 1468, 1469, 1470,
+            1471, 1472, 1473, 1474, 1475, 1476, 1477, 1478, 1479, 1486, 1488, 1489, 1490, 1491, 1499, 945, 952, 5001,
+            5002, 5004, 5052, 5059, 5061, 5069, 15151,
+        ],
+    ),
+    (14, &[229, 262, 300, 916, 921, 922, 927, 942, 954, 955, 956, 976, 978, 979, 982, 983, 988, 5011]),
+    (13, &[1205]),
+    (11, &[946, 4060, 4063, 4064]),
+    (17, &[701, 957, 1105, 1453, 1454, 1458]),
+    (20, &[1402]),
+    (21, &[596, 1401]),
+    (23, &[1457]),
+    (24, &[823, 1459]),
+];
+
+/// The severity at which the server ends the connection ("Database Engine Error Severities").
+const FATAL: u8 = 20;
+
+async fn start() -> (Sim, Target) {
+    let mut config = Config::sample();
+    for server in &mut config.servers {
+        server.tls.mode = TlsMode::Required;
+    }
+    let sim = Sim::start(config).await.unwrap();
+    let address = sim.address("a");
+    let target = Target {
+        host: address.ip().to_string(),
+        endpoint: Endpoint::Port(address.port()),
+        login: Login::SqlLogin { username: "operator".into(), password: "secret".into() },
+        tls: Tls::Verify { ca_pem: Some(sim.ca_pem().into()) },
+    };
+    (sim, target)
+}
+
+fn refuse(sim: &Sim, matching: &str, number: u32, class: u8) {
+    let fault = json!({"do": "refuse", "server": "a", "matching": matching, "number": number, "class": class});
+    sim.do_json(fault).unwrap();
+}
+
+fn numbers() -> impl Iterator<Item = (u32, u8)> {
+    NUMBERS.iter().flat_map(|(class, numbers)| numbers.iter().map(|number| (*number, *class)))
+}
+
+#[tokio::test]
+async fn a_look_that_is_refused_names_the_number_and_the_next_one_sees() {
+    let (sim, target) = start().await;
+    let hub = Hub::new(Duration::from_secs(3600), Deadlines::default());
+    let watch = hub.watch(&target);
+    assert!(matches!(watch.fresh().await, View::Lit { .. }));
+    let mut tried = 0;
+    for (number, class) in numbers() {
+        refuse(&sim, "sys.database_mirroring", number, class);
+        match watch.fresh().await {
+            View::Dark { darkness, .. } => {
+                let expected = if class < FATAL { Dark::QueryFailed } else { Dark::ConnectionLost };
+                assert_eq!(darkness.cause, expected, "{number}: {}", darkness.detail);
+                assert!(darkness.detail.contains(&format!("error {number}")), "{number}: {}", darkness.detail);
+            }
+            View::Lit { .. } => panic!("{number} was not noticed"),
+        }
+        assert!(matches!(watch.fresh().await, View::Lit { .. }), "after {number}");
+        tried += 1;
+    }
+    println!("{tried} numbers as the answer to a look");
+}
+
+#[tokio::test]
+async fn a_failover_that_is_refused_names_the_number_and_nothing_is_done() {
+    let (sim, target) = start().await;
+    let view = Hub::new(Duration::from_secs(3600), Deadlines::default()).watch(&target).fresh().await;
+    let View::Lit { server, .. } = view else { panic!("{view:?}") };
+    let database = DatabaseName::new("rtcxds");
+    let Database { mirroring: Some(row), .. } = server.databases[&database].clone() else { panic!("not mirrored") };
+    let step = Failover {
+        act: Act::Failover,
+        database,
+        on: Side::Primary,
+        server: server.name.clone(),
+        partner: row.partner_instance,
+        guid: row.guid,
+        role_sequence: row.role_sequence,
+    };
+    let mut tried = 0;
+    for (number, class) in numbers() {
+        refuse(&sim, "SET PARTNER FAILOVER", number, class);
+        let mut sessions = connect_for_moves(&target, 1, &Deadlines::default()).await.unwrap();
+        let answer = fail_over(sessions.remove(0), &step, Duration::from_secs(30)).await;
+        match answer {
+            Answer::Refused { number: named, .. } if class < FATAL && number != 1421 => assert_eq!(named, number),
+            // 1421: the partner did not answer in time, and may have done it ("the ALTER may or may not have completed").
+            Answer::Lost { .. } if class >= FATAL || number == 1421 => {}
+            other => panic!("{number}: {other:?}"),
+        }
+        tried += 1;
+    }
+    assert!(sim.failovers().is_empty());
+    println!("{tried} numbers as the answer to a failover");
+}
