@@ -1,5 +1,5 @@
 # Verbs for people. `make test` is what CI runs.
-.PHONY: test demo bench prove prove-deep soak test-clients test-grammar generate lint doc
+.PHONY: test demo bench prove prove-deep soak fuzz test-clients test-grammar generate lint doc
 
 # Everything, ring by ring; installs or builds what it needs, or stops with one clear line.
 test:
@@ -26,6 +26,10 @@ prove-deep:
 # Ten pairs, a hundred resources, minutes of faults by the dice (LYNC_MIRROR_SEED tells a run again), then all must be Ready.
 soak:
 	LYNC_MIRROR_SOAK=$${LYNC_MIRROR_SOAK:-90} cargo test --locked --test soak -- --nocapture
+
+# Answers and requests that are nearly right, tens of thousands, through the client and the simulated server.
+fuzz:
+	LYNC_MIRROR_FUZZ=$${LYNC_MIRROR_FUZZ:-60000} cargo test --locked --test hostile -- --nocapture
 
 # FreeTDS, Microsoft's ODBC driver, pymssql and python-tds use the simulated pair; prints client x check x mode.
 test-clients:
