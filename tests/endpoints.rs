@@ -3,14 +3,15 @@
 
 mod support;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::time::Duration;
 
 use lync_mirror::model::{Dark, View};
-use lync_mirror::sql::{Deadlines, Endpoint, Hub, Login, Target, Tls, Watch};
+use lync_mirror::sql::{Deadlines, Endpoint, Hub, Target, Tls, Watch};
 use mirror_sim::sim::Sim;
 use serde_json::json;
+use support::eyes::{target, verify};
 use support::{own_ip, skip, until};
 
 /// One server of this name.
@@ -22,9 +23,10 @@ async fn server(name: &str, listen: &str) -> Sim {
     Sim::start(serde_json::from_value(json!({"servers": [server]})).unwrap()).await.unwrap()
 }
 
-fn target(host: &str, endpoint: Endpoint, tls: Tls) -> Target {
-    let login = Login::SqlLogin { username: "operator".into(), password: "secret".into() };
-    Target { host: host.into(), endpoint, login, tls }
+/// An instance whose port the SQL Browser of the address tells.
+fn named(ip: Ipv4Addr, instance: &str) -> Target {
+    let any_port = SocketAddr::new(ip.into(), 0);
+    Target { endpoint: Endpoint::Instance(instance.into()), ..target(any_port, Tls::TrustServerCertificate) }
 }
 
 fn watch(target: &Target) -> (Hub, Watch) {
@@ -45,8 +47,7 @@ fn until_seen(watch: &Watch, name: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ipv6_address_is_an_address() {
     let sim = server("SQL-A", "[::1]:0").await;
-    let tls = Tls::Verify { ca_pem: Some(sim.ca_pem().into()) };
-    let (_hub, watch) = watch(&target("::1", Endpoint::Port(sim.address("a").port()), tls));
+    let (_hub, watch) = watch(&target(sim.address("a"), verify(&sim)));
     until_seen(&watch, "SQL-A");
 }
 
@@ -54,10 +55,9 @@ async fn an_ipv6_address_is_an_address() {
 async fn a_named_instance_is_found_by_the_browser() {
     let ip = own_ip();
     let _sim = server("SQL-A", &format!("{ip}:0")).await;
-    let named = |name: &str| target(&ip.to_string(), Endpoint::Instance(name.into()), Tls::TrustServerCertificate);
-    let (_hub, known) = watch(&named("rtc"));
+    let (_hub, known) = watch(&named(ip, "rtc"));
     until_seen(&known, "SQL-A");
-    let (_hub, unknown) = watch(&named("OTHER"));
+    let (_hub, unknown) = watch(&named(ip, "OTHER"));
     match unknown.fresh().await {
         View::Dark { darkness, .. } => {
             assert_eq!(darkness.cause, Dark::BrowserSilent, "{}", darkness.detail);
@@ -71,8 +71,7 @@ async fn a_named_instance_is_found_by_the_browser() {
 async fn an_instance_that_comes_back_on_another_port_is_found_again() {
     let ip = own_ip();
     let first = server("SQL-A", &format!("{ip}:0")).await;
-    let tls = Tls::TrustServerCertificate;
-    let (_hub, watch) = watch(&target(&ip.to_string(), Endpoint::Instance("RTC".into()), tls));
+    let (_hub, watch) = watch(&named(ip, "RTC"));
     until_seen(&watch, "SQL-A");
     let port = first.address("a").port();
     // Nobody else may get the old port, or it would be the same one.
@@ -117,7 +116,8 @@ async fn roam(name: &dyn Fn(SocketAddr)) {
     let port = first.address("a").port();
     let second = server("SQL-B", &format!("{}:{port}", own_ip())).await;
     name(first.address("a"));
-    let (_hub, watch) = watch(&target("sql-a.test", Endpoint::Port(port), Tls::TrustServerCertificate));
+    let by_name = Target { host: "sql-a.test".into(), ..target(first.address("a"), Tls::TrustServerCertificate) };
+    let (_hub, watch) = watch(&by_name);
     until_seen(&watch, "SQL-A");
     name(second.address("a"));
     // As long as the connection holds, it is the same server; the name is asked again for the next one.

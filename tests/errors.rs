@@ -2,14 +2,17 @@
 //! with nothing done and nothing left behind.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+mod support;
+
 use std::time::Duration;
 
 use lync_mirror::model::{Answer, Dark, Database, DatabaseName, Side, View};
 use lync_mirror::plan::{Act, Failover};
-use lync_mirror::sql::{Deadlines, Endpoint, Hub, Login, Target, Tls, connect_for_moves, fail_over};
+use lync_mirror::sql::{Deadlines, Hub, Target, connect_for_moves, fail_over};
 use mirror_sim::config::{Config, TlsMode};
 use mirror_sim::sim::Sim;
 use serde_json::json;
+use support::eyes::{target, verify};
 
 /// Numbers with the severity that `sys.messages` gives them; those of severity 10 are information and no errors.
 const NUMBERS: &[(u8, &[u32])] = &[
@@ -42,13 +45,7 @@ async fn start() -> (Sim, Target) {
         server.tls.mode = TlsMode::Required;
     }
     let sim = Sim::start(config).await.unwrap();
-    let address = sim.address("a");
-    let target = Target {
-        host: address.ip().to_string(),
-        endpoint: Endpoint::Port(address.port()),
-        login: Login::SqlLogin { username: "operator".into(), password: "secret".into() },
-        tls: Tls::Verify { ca_pem: Some(sim.ca_pem().into()) },
-    };
+    let target = target(sim.address("a"), verify(&sim));
     (sim, target)
 }
 

@@ -11,10 +11,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lync_mirror::model::{Dark, View};
-use lync_mirror::sql::{Deadlines, Endpoint, Hub, Login, Target, Tls};
+use lync_mirror::sql::{Deadlines, Hub, Tls};
 use mirror_sim::config::{Config, TlsMode};
 use mirror_sim::sim::Sim;
 use support::dice::{Dice, seed};
+use support::eyes::{deadlines, target};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -23,7 +24,6 @@ const TRIES: usize = 2000;
 const WORKERS: usize = 16;
 /// A message that says it is longer than it is keeps its reader waiting for this long.
 const DEADLINE: Duration = Duration::from_millis(150);
-const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Direction {
@@ -133,33 +133,14 @@ fn count_panics() -> Arc<AtomicUsize> {
 type Ends = BTreeMap<(Direction, String), usize>;
 
 /// In the clear, as nobody could change a message under TLS; the spec allows no password here.
-fn target(address: SocketAddr) -> Target {
-    Target {
-        host: address.ip().to_string(),
-        endpoint: Endpoint::Port(address.port()),
-        login: Login::SqlLogin { username: "operator".into(), password: "secret".into() },
-        tls: Tls::Off,
-    }
-}
-
 async fn look(address: SocketAddr, deadlines: Deadlines) -> View {
     let hub = Hub::new(Duration::from_secs(3600), deadlines);
-    let watch = hub.watch(&target(address));
+    let watch = hub.watch(&target(address, Tls::Off));
     watch.fresh().await
 }
 
 /// As many looks each way as `tries` says, one after the other, each with a change of its own.
 async fn try_all(server: SocketAddr, tries: usize, seed: u64) -> Ends {
-    let deadlines = Deadlines {
-        resolve: PATIENCE,
-        browser: PATIENCE,
-        connect: PATIENCE,
-        prelogin: DEADLINE,
-        tls: DEADLINE,
-        ticket: DEADLINE,
-        login: DEADLINE,
-        batch: DEADLINE,
-    };
     let plans = Arc::new(Mutex::new(None));
     let address = proxy(server, plans.clone()).await;
     let mut dice = Dice::new(seed);
@@ -168,7 +149,7 @@ async fn try_all(server: SocketAddr, tries: usize, seed: u64) -> Ends {
         for _ in 0..tries {
             let plan = Change { direction, message: dice.below(3), seed: dice.below(usize::MAX) as u64 };
             *plans.lock().unwrap() = Some(plan.clone());
-            let end = match look(address, deadlines).await {
+            let end = match look(address, deadlines(DEADLINE)).await {
                 View::Lit { .. } => "Lit".to_owned(),
                 View::Dark { darkness, .. } => {
                     assert_ne!(darkness.cause, Dark::NotYetLooked, "the eye of this instance ended: {plan:?}");

@@ -2,7 +2,10 @@
 //! named cause; a move that was sent is never sent again; and the next look after healing sees everything.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+mod support;
+
 use std::fmt::Write;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,11 +13,12 @@ use std::time::Duration;
 use futures::future::join_all;
 use lync_mirror::model::{Answer, Dark, DatabaseName, Side, View};
 use lync_mirror::plan::{Act, Failover};
-use lync_mirror::sql::{Deadlines, Endpoint, Hub, Login, Target, Tls, connect_for_moves, fail_over};
+use lync_mirror::sql::{Deadlines, Hub, connect_for_moves, fail_over};
 use mirror_sim::config::{Config, TlsMode};
 use mirror_sim::sim::Sim;
 use serde_json::json;
 use socket2::SockRef;
+use support::eyes::{deadlines, target, verify};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream};
@@ -174,28 +178,6 @@ impl Network {
     }
 }
 
-fn deadlines() -> Deadlines {
-    Deadlines {
-        resolve: PATIENCE,
-        browser: DEADLINE,
-        connect: PATIENCE,
-        prelogin: DEADLINE,
-        tls: DEADLINE,
-        ticket: DEADLINE,
-        login: DEADLINE,
-        batch: DEADLINE,
-    }
-}
-
-fn target(sim: &Sim, port: u16) -> Target {
-    Target {
-        host: "127.0.0.1".into(),
-        endpoint: Endpoint::Port(port),
-        login: Login::SqlLogin { username: "operator".into(), password: "secret".into() },
-        tls: Tls::Verify { ca_pem: Some(sim.ca_pem().into()) },
-    }
-}
-
 /// The causes that a person may be told, in that phase after that fault.
 fn named(phase: Phase, fault: Fault) -> &'static [Dark] {
     match (phase, fault) {
@@ -217,9 +199,9 @@ async fn cell(phase: Phase, fault: Fault) -> String {
     });
     let sim = Sim::start(config).await.unwrap();
     let (network, port) = Network::start(phase, fault, sim.address("a")).await;
-    let target = target(&sim, port);
+    let target = target((Ipv4Addr::LOCALHOST, port).into(), verify(&sim));
     // One hub for all looks, as in the operator: what a broken one leaves behind must not spoil the next.
-    let hub = Hub::new(NEVER, deadlines());
+    let hub = Hub::new(NEVER, deadlines(DEADLINE));
     let watch = hub.watch(&target);
     let database = DatabaseName::new("rtcxds");
     let statements = || sim.journal(0).iter().filter(|entry| entry.text.contains("PARTNER FAILOVER")).count();
@@ -236,7 +218,7 @@ async fn cell(phase: Phase, fault: Fault) -> String {
             guid: mirroring.guid,
             role_sequence: mirroring.role_sequence,
         };
-        let mut sessions = connect_for_moves(&target, 1, &deadlines()).await.unwrap();
+        let mut sessions = connect_for_moves(&target, 1, &deadlines(DEADLINE)).await.unwrap();
         network.armed.store(true, Ordering::SeqCst);
         let answer = fail_over(sessions.remove(0), &step, DEADLINE).await;
         let Answer::Lost { detail } = answer else { panic!("{at}: {answer:?}") };
@@ -296,8 +278,8 @@ async fn an_answer_without_end_is_given_up_and_the_next_look_starts_clean() {
     });
     let sim = Sim::start(config).await.unwrap();
     // Long deadlines: what ends the look is the number of bytes.
-    let hub = Hub::new(NEVER, Deadlines { batch: PATIENCE, ..deadlines() });
-    let watch = |server: &str| hub.watch(&target(&sim, sim.address(server).port()));
+    let hub = Hub::new(NEVER, Deadlines { batch: PATIENCE, ..deadlines(DEADLINE) });
+    let watch = |server: &str| hub.watch(&target(sim.address(server), verify(&sim)));
     let (flooding, other) = (watch("a"), watch("b"));
     sim.do_json(json!({ "do": "flood", "server": "a", "phase": "batch" })).unwrap();
     let View::Dark { darkness, .. } = flooding.fresh().await else { panic!("a look that does not end is lit") };

@@ -151,20 +151,23 @@ fn declare(node: &Node, pair: &Pair) {
     }));
     // By instance: the Pods ask the SQL Server Browser for the port.
     let server = |id: &str| json!({"host": pair.servers[id]["ip"], "instance": "RTC"});
-    node.apply(&json!({
+    let sql = json!({
+        "primary": server("a"), "mirror": server("b"), "witness": server("w"),
+        "auth": {"method": "SqlLogin", "secretRef": {"name": "sql"}},
+        "tls": {"mode": "Verify", "caBundle": {"configMapRef": {"name": "sql-ca"}}},
+    });
+    node.apply(&pool("pool01", &sql));
+}
+
+fn pool(name: &str, sql: &Value) -> Value {
+    json!({
         "apiVersion": "lyncmirror.io/v1alpha1", "kind": "LyncPoolMirror",
-        "metadata": {"name": "pool01", "namespace": "lync"},
+        "metadata": {"name": name, "namespace": "lync"},
         "spec": {
-            "poolFqdn": "pool01.contoso.com",
-            "sql": {
-                "primary": server("a"), "mirror": server("b"), "witness": server("w"),
-                "auth": {"method": "SqlLogin", "secretRef": {"name": "sql"}},
-                "tls": {"mode": "Verify", "caBundle": {"configMapRef": {"name": "sql-ca"}}},
-            },
-            "databaseTypes": types("Primary", "Primary"),
+            "poolFqdn": format!("{name}.contoso.com"), "sql": sql, "databaseTypes": types("Primary", "Primary"),
             "policy": {"cooldown": "0s"},
         },
-    }));
+    })
 }
 
 /// Kerberos in the image: the helper runs in the confined Pod and finds no KDC. Its library would say more if it were broken.
@@ -174,19 +177,12 @@ fn gets_no_ticket(node: &Node, pair: &Pair) {
         "stringData": {"username": "svc-lync@CONTOSO.TEST", "keytab": "\u{5}\u{2}"},
     }));
     let server = |id: &str| json!({"host": pair.servers[id]["ip"], "port": pair.servers[id]["port"]});
-    node.apply(&json!({
-        "apiVersion": "lyncmirror.io/v1alpha1", "kind": "LyncPoolMirror",
-        "metadata": {"name": "pool02", "namespace": "lync"},
-        "spec": {
-            "poolFqdn": "pool02.contoso.com",
-            "sql": {
-                "primary": server("c"), "mirror": server("d"),
-                "auth": {"method": "Kerberos", "secretRef": {"name": "keytab"}, "kdcs": ["10.99.0.1:10088"]},
-                "tls": {"mode": "TrustServerCertificate"},
-            },
-            "databaseTypes": types("Primary", "Primary"),
-        },
-    }));
+    let sql = json!({
+        "primary": server("c"), "mirror": server("d"),
+        "auth": {"method": "Kerberos", "secretRef": {"name": "keytab"}, "kdcs": ["10.99.0.1:10088"]},
+        "tls": {"mode": "TrustServerCertificate"},
+    });
+    node.apply(&pool("pool02", &sql));
     until("the helper has looked into the keytab", || {
         let object = node.get(&["lpm", "pool02", "-n", "lync"])?;
         let ready = condition(&object["status"], "Ready").ok_or("no Ready condition")?;

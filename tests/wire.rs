@@ -1,17 +1,20 @@
 //! The room `sql` against the simulated pair over real sockets: looks, darkness, and guarded failovers.
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
 use lync_mirror::model::{Answer, Dark, DatabaseName, MirroringState, Role, Safety, Server, Side, View, WitnessLink};
 use lync_mirror::plan::Failover;
-use lync_mirror::sql::{Deadlines, Endpoint, Hub, LOOK, Login, Target, Tls, connect_for_moves, fail_over};
+use lync_mirror::sql::{Deadlines, Hub, LOOK, Login, Target, Tls, connect_for_moves, fail_over};
 
 use mirror_sim::config::{Config, LoginConfig, TlsMode};
 use mirror_sim::sim::Sim;
 use serde_json::json;
+use support::eyes;
 
 /// So long that only forced looks happen.
 const NEVER: Duration = Duration::from_secs(3600);
@@ -32,13 +35,7 @@ async fn start(config: Config) -> Sim {
 }
 
 fn target(sim: &Sim, server: &str) -> Target {
-    let address = sim.address(server);
-    Target {
-        host: address.ip().to_string(),
-        endpoint: Endpoint::Port(address.port()),
-        login: Login::SqlLogin { username: "operator".into(), password: "secret".into() },
-        tls: Tls::Verify { ca_pem: Some(sim.ca_pem().into()) },
-    }
+    eyes::target(sim.address(server), eyes::verify(sim))
 }
 
 fn hub() -> Hub {

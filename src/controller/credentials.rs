@@ -2,13 +2,16 @@
 //! that a rotated password needs no restart. What is missing is darkness, not an error.
 
 use std::collections::HashMap;
+use std::fmt::Debug;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::core::Status;
-use kube::{Api, Client};
+use kube::core::{NamespaceResourceScope, Status};
+use kube::{Api, Client, Resource};
 use secrecy::SecretString;
+use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 
 use crate::api::{Auth, AuthMethod, TlsMode, TlsSpec};
@@ -42,33 +45,9 @@ impl Credentials {
 
     /// The login of a store. `Err` only when the API server does not answer and nothing was read before.
     pub async fn login(&self, namespace: &str, auth: &Auth) -> Result<Reading<Login>, Error> {
-        let name = &auth.secret_ref.name;
+        let read = |secret: Option<Secret>| read_login(namespace, auth, secret);
         let key = (namespace.to_owned(), auth.clone());
-        let known = lock(&self.logins).get(&key).cloned();
-        if let Some((at, reading)) = &known
-            && at.elapsed() < MAX_AGE
-            && reading.is_ok()
-        {
-            return Ok(reading.clone());
-        }
-        let secrets = Api::<Secret>::namespaced(self.client.clone(), namespace);
-        let reading = match timeout(READ, secrets.get_opt(name)).await {
-            Ok(Ok(secret)) => read_login(namespace, auth, secret),
-            // What was allowed before is forbidden on purpose: the old reading is not used.
-            Ok(Err(kube::Error::Api(answer))) if answer.is_forbidden() => Err(forbidden("Secret", &answer)),
-            Ok(Err(source)) => {
-                return known
-                    .map(|(_, reading)| reading)
-                    .ok_or(Error::Read { what: format!("Secret {namespace}/{name}"), source });
-            }
-            Err(_) => {
-                return known
-                    .map(|(_, reading)| reading)
-                    .ok_or(Error::Slow { what: format!("reading Secret {namespace}/{name}") });
-            }
-        };
-        lock(&self.logins).insert(key, (Instant::now(), reading.clone()));
-        Ok(reading)
+        read_again(&self.client, &self.logins, key, namespace, &auth.secret_ref.name, read).await
     }
 
     /// The policy of the connection's encryption.
@@ -90,33 +69,45 @@ impl Credentials {
     }
 
     async fn bundle(&self, namespace: &str, name: &str, item: &str) -> Result<Reading<Arc<str>>, Error> {
+        let read = |map: Option<ConfigMap>| read_bundle(namespace, name, item, map);
         let key = (namespace.to_owned(), name.to_owned(), item.to_owned());
-        let known = lock(&self.bundles).get(&key).cloned();
-        if let Some((at, reading)) = &known
-            && at.elapsed() < MAX_AGE
-            && reading.is_ok()
-        {
-            return Ok(reading.clone());
-        }
-        let maps = Api::<ConfigMap>::namespaced(self.client.clone(), namespace);
-        let reading = match timeout(READ, maps.get_opt(name)).await {
-            Ok(Ok(map)) => read_bundle(namespace, name, item, map),
-            // What was allowed before is forbidden on purpose: the old reading is not used.
-            Ok(Err(kube::Error::Api(answer))) if answer.is_forbidden() => Err(forbidden("ConfigMap", &answer)),
-            Ok(Err(source)) => {
-                return known
-                    .map(|(_, reading)| reading)
-                    .ok_or(Error::Read { what: format!("ConfigMap {namespace}/{name}"), source });
-            }
-            Err(_) => {
-                return known
-                    .map(|(_, reading)| reading)
-                    .ok_or(Error::Slow { what: format!("reading ConfigMap {namespace}/{name}") });
-            }
-        };
-        lock(&self.bundles).insert(key, (Instant::now(), reading.clone()));
-        Ok(reading)
+        read_again(&self.client, &self.bundles, key, namespace, name, read).await
     }
+}
+
+/// What was read before, if it is good and young enough; else what the API server has now.
+async fn read_again<O, K, T>(
+    client: &Client,
+    readings: &Readings<K, T>,
+    key: K,
+    namespace: &str,
+    name: &str,
+    read: impl FnOnce(Option<O>) -> Reading<T>,
+) -> Result<Reading<T>, Error>
+where
+    O: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+    K: Eq + Hash,
+    T: Clone,
+{
+    let known = lock(readings).get(&key).cloned();
+    if let Some((at, reading)) = &known
+        && at.elapsed() < MAX_AGE
+        && reading.is_ok()
+    {
+        return Ok(reading.clone());
+    }
+    let kind = O::kind(&());
+    let before = |error| known.map(|(_, reading)| reading).ok_or(error);
+    let objects = Api::<O>::namespaced(client.clone(), namespace);
+    let reading = match timeout(READ, objects.get_opt(name)).await {
+        Ok(Ok(object)) => read(object),
+        // What was allowed before is forbidden on purpose: the old reading is not used.
+        Ok(Err(kube::Error::Api(answer))) if answer.is_forbidden() => Err(forbidden(&kind, &answer)),
+        Ok(Err(source)) => return before(Error::Read { what: format!("{kind} {namespace}/{name}"), source }),
+        Err(_) => return before(Error::Slow { what: format!("reading {kind} {namespace}/{name}") }),
+    };
+    lock(readings).insert(key, (Instant::now(), reading.clone()));
+    Ok(reading)
 }
 
 fn forbidden(kind: &str, answer: &Status) -> Darkness {

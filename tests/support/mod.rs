@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "scenery of tests may fail its test")]
 
 pub mod dice;
+pub mod eyes;
 pub mod feed;
 pub mod gate;
 pub mod node;
@@ -14,7 +15,7 @@ mod stage;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,12 @@ pub fn say(line: &str) {
 pub fn skip(ring: &str, why: &str) {
     assert!(std::env::var_os("CI").is_none(), "{ring} cannot run here: {why}");
     say(&format!("skipped: {ring}: {why}"));
+}
+
+/// Why a script could not do its part on this machine: exit 2 or 3, with the reason as the last line on standard error.
+pub fn cannot(output: &Output) -> Option<String> {
+    let said = String::from_utf8_lossy(&output.stderr);
+    matches!(output.status.code(), Some(2 | 3)).then(|| said.trim().lines().last().unwrap_or_default().to_owned())
 }
 
 /// A running etcd and kube-apiserver with the chart installed, shared by the tests of one binary.
