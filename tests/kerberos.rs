@@ -4,13 +4,12 @@
 mod support;
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
 use support::node::simulator;
 use support::realm::{REALM, Realm, Servers, spn};
-use support::{Operator, Stage, condition, own_ip, skip, types, until};
+use support::{Operator, Stage, cannot, condition, own_ip, root, skip, types, until};
 
 const LOGIN: &str = "CONTOSO\\svc-lync";
 
@@ -214,39 +213,46 @@ async fn each_trouble_has_its_reason_and_is_nobody_elses() {
     drop(silent);
 }
 
+/// FreeTDS, and Microsoft's own driver for Linux.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_of_others_is_let_in_with_the_same_keytab() {
+async fn clients_that_others_wrote_are_let_in_with_the_same_keytab() {
     let Some((realm, servers)) = scenery() else { return };
+    let prepared = Command::new(root().join("tests/clients/run")).arg("--prepare").output().unwrap();
+    if let Some(why) = cannot(&prepared) {
+        return skip("kerberos", &why);
+    }
+    assert!(prepared.status.success(), "{}", String::from_utf8_lossy(&prepared.stderr));
+    let python = String::from_utf8(prepared.stdout).unwrap().trim().to_owned();
     std::fs::write(realm.path("client.keytab"), realm.account("svc-lync")).unwrap();
-    let select = |id: &str, spn: &str| {
-        let address = servers.address(id);
-        let config = format!(
-            "[it]\nhost = {}\nport = {}\ntds version = 7.4\nencryption = require\nspn = {spn}@{REALM}\n",
-            address.ip(),
-            address.port()
-        );
-        std::fs::write(realm.path("freetds.conf"), config).unwrap();
-        let mut tsql = Command::new("tsql");
-        tsql.args(["-S", "it", "-o", "q"])
-            .env("FREETDSCONF", realm.path("freetds.conf"))
+    let run = |command: &mut Command| {
+        let output = command
             .env("KRB5_CONFIG", realm.path("krb5.conf"))
             .env("KRB5_CLIENT_KTNAME", realm.path("client.keytab"))
-            .env("KRB5CCNAME", "MEMORY:");
-        piped(&mut tsql, "SELECT SUSER_SNAME()\ngo\n", &realm.path("tsql.out"))
+            .env("KRB5CCNAME", "MEMORY:")
+            .env("FREETDSCONF", realm.path("freetds.conf"))
+            .output()
+            .unwrap();
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat()
     };
-    let own = spn(servers.address("a"));
-    let said = select("a", &own);
-    assert!(said.contains(LOGIN), "{said}");
-    let said = select("a", &spn(servers.address("e")));
-    assert!(!said.contains(LOGIN), "a server that the KDC does not know: {said}");
-}
-
-/// What a program says that reads its commands from a file.
-fn piped(command: &mut Command, input: &str, out: &Path) -> String {
-    let commands = out.with_extension("in");
-    std::fs::write(&commands, input).unwrap();
-    let file = std::fs::File::create(out).unwrap();
-    command.stdin(std::fs::File::open(commands).unwrap()).stdout(file.try_clone().unwrap()).stderr(file);
-    command.status().unwrap();
-    std::fs::read_to_string(out).unwrap()
+    let address = servers.address("a");
+    let tsql = |spn: &str| {
+        let (ip, port) = (address.ip(), address.port());
+        let section =
+            format!("[it]\nhost = {ip}\nport = {port}\ntds version = 7.4\nencryption = require\nspn = {spn}@{REALM}\n");
+        std::fs::write(realm.path("freetds.conf"), section).unwrap();
+        std::fs::write(realm.path("question"), "SELECT SUSER_SNAME()\ngo\n").unwrap();
+        let question = std::fs::File::open(realm.path("question")).unwrap();
+        run(Command::new("tsql").args(["-S", "it", "-o", "q"]).stdin(question))
+    };
+    let odbc = |spn: &str| {
+        let script = root().join("tests/clients/windows_login.py");
+        let server = format!("{},{}", address.ip(), address.port());
+        run(Command::new(&python).arg("-B").arg(script).args([server, spn.to_owned()]))
+    };
+    let (known, unknown) = (spn(address), spn(servers.address("e")));
+    let all = [("tsql", tsql(&known), tsql(&unknown)), ("msodbcsql", odbc(&known), odbc(&unknown))];
+    for (name, by_its_name, by_another) in all {
+        assert!(by_its_name.contains(LOGIN), "{name}: {by_its_name}");
+        assert!(!by_another.contains(LOGIN), "{name}, by a name that the KDC does not know: {by_another}");
+    }
 }

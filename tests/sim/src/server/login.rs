@@ -74,7 +74,9 @@ pub async fn login(
     if let Ok(Some(Accepted { token, .. })) = &vouched
         && !token.is_empty()
     {
+        // A message of its own: Microsoft's driver looks for nothing else in it, and has nothing more to say itself.
         tokens::put_sspi(&mut out, token);
+        write_message(to, kind::ANSWER, 0, DEFAULT_SIZE, &out.split()).await?;
     }
     let info = |number, text: String| Message { number, state: 1, class: 0, text, line: 1 };
     tokens::put_change(&mut out, Change::Database, &login.database, "master");
