@@ -163,3 +163,36 @@ fn same(a: &SqlServer, b: &SqlServer) -> bool {
     };
     key(a) == key(b)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// As it would be without the API server's own rules: an older CRD, or none of them.
+    fn refusal(sql: Value) -> Option<String> {
+        let mut store = json!({
+            "primary": {"host": "sql-a"}, "mirror": {"host": "sql-b"},
+            "auth": {"method": "SqlLogin", "secretRef": {"name": "sql"}},
+        });
+        store.as_object_mut().unwrap().extend(sql.as_object().unwrap().clone());
+        check(&serde_json::from_value(store).unwrap(), "spec.sql").err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn no_password_goes_unencrypted_and_no_line_into_krb5_conf() {
+        let kerberos =
+            |kdcs: Value| json!({"auth": {"method": "Kerberos", "secretRef": {"name": "sql"}, "kdcs": kdcs}});
+        assert_eq!(refusal(json!({})), None);
+        assert_eq!(refusal(kerberos(json!(["dc1", "dc2.contoso.com:88", "[::1]:88"]))), None);
+        let said = refusal(json!({"tls": {"mode": "Off"}})).unwrap();
+        assert!(said.starts_with("spec.sql.tls.mode: mode Off needs auth.method Kerberos"), "{said}");
+        let with_kdcs = json!({"auth": {"method": "SqlLogin", "secretRef": {"name": "sql"}, "kdcs": ["dc1"]}});
+        assert!(refusal(with_kdcs).unwrap().starts_with("spec.sql.auth.kdcs"));
+        for wrong in ["", "dc1\n[plugins]", "dc1 }", "dc1#"] {
+            let said = refusal(kerberos(json!([wrong]))).unwrap();
+            assert!(said.contains("spec.sql.auth.kdcs") && said.contains(&format!("{wrong:?}")), "{said}");
+        }
+    }
+}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::mirroring::WITNESS;
 use super::server::Counter;
-use super::{Command, FailoverKind, Mirroring, Reach, Server, Sync, World, other, same_name};
+use super::{Command, Mirroring, Reach, Server, Sync, World, other, same_name};
 use crate::config::LoginConfig;
 
 impl World {
@@ -94,7 +94,7 @@ impl World {
             Command::Force { pair, database } => {
                 for index in self.need_pair(pair, database)? {
                     let seat = other(self.mirrorings[index].principal());
-                    self.take_over(index, seat, FailoverKind::Forced);
+                    self.force(index, seat).map_err(|messages| messages[0].text.clone())?;
                 }
             }
             Command::SlowStatements { server, millis } => self.at("server", server)?.slow_millis = *millis,

@@ -134,7 +134,7 @@ impl World {
         Ok(self.start_move(index, seat, slow))
     }
 
-    fn force(&mut self, index: usize, seat: Seat) -> Result<(), Vec<Message>> {
+    pub(crate) fn force(&mut self, index: usize, seat: Seat) -> Result<(), Vec<Message>> {
         let mirroring = &self.mirrorings[index];
         let name = &mirroring.database;
         if mirroring.halves[seat].role == Role::Principal || mirroring.sees(seat, other(seat)) {
