@@ -12,7 +12,7 @@ use lync_mirror::sql::{Deadlines, Hub, Target, connect_for_moves, fail_over};
 use mirror_sim::config::{Config, TlsMode};
 use mirror_sim::sim::Sim;
 use serde_json::json;
-use support::eyes::{target, verify};
+use support::eyes::{deadlines, target, verify};
 
 /// Numbers with the severity that `sys.messages` gives them; those of severity 10 are information and no errors.
 const NUMBERS: &[(u8, &[u32])] = &[
@@ -79,6 +79,61 @@ async fn a_look_that_is_refused_names_the_number_and_the_next_one_sees() {
         tried += 1;
     }
     println!("{tried} numbers as the answer to a look");
+}
+
+/// ENVCHANGE of this type (MS-TDS 2.2.7.8).
+fn environment(kind: u8, value: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(value.len() + 1).unwrap().to_le_bytes();
+    [&[0xe3], &length[..], &[kind], value].concat()
+}
+
+/// A new value and the old one, each behind its length in characters.
+fn text(new: &str) -> Vec<u8> {
+    let one = |text: &str| {
+        let units = text.encode_utf16().flat_map(u16::to_le_bytes);
+        std::iter::once(u8::try_from(text.len()).unwrap()).chain(units).collect::<Vec<u8>>()
+    };
+    [one(new), one("4096")].concat()
+}
+
+#[tokio::test]
+async fn a_change_of_environment_that_nobody_expects_costs_one_look_at_most() {
+    let (sim, target) = start().await;
+    let routing: Vec<u8> = [&[15, 0, 0, 0x99, 5, 5, 0][..], b"s\0q\0l\0-\0b\0", &[0, 0]].concat();
+    #[rustfmt::skip]
+    let changes = [
+        // what                 bytes                                       seen all the same
+        ("partner",             environment(13, &text("SQL-B")),            true),
+        ("language",            environment(2, &text("Deutsch")),           true),
+        ("no collation",        environment(7, &[0, 0]),                    true),
+        ("transaction",         environment(8, &[8, 1, 2, 3, 4, 5, 6, 7, 8, 0]), true),
+        ("reset",               environment(18, &[0, 0]),                   true),
+        ("routing",             environment(20, &routing),                  false),
+        ("unknown",             environment(99, &[0, 0]),                   false),
+        ("packets of 0",        environment(4, &text("0")),                 false),
+        ("packets of 99999999", environment(4, &text("99999999")),          false),
+        ("packets of -1",       environment(4, &text("-1")),                false),
+        ("nothing in it",       vec![0xe3, 0, 0],                           false),
+        ("longer than it says", environment(1, &[200, 0, 0]),               false),
+    ];
+    let mut table = Vec::new();
+    for (what, bytes, harmless) in &changes {
+        for phase in ["login", "batch"] {
+            let hub = Hub::new(Duration::from_secs(3600), deadlines(Duration::from_secs(2)));
+            sim.do_json(json!({"do": "surprise", "server": "a", "phase": phase, "bytes": bytes})).unwrap();
+            let watch = hub.watch(&target);
+            match watch.fresh().await {
+                View::Lit { .. } => table.push(format!("{what:<22} {phase:<6} Lit")),
+                View::Dark { darkness, .. } => {
+                    assert!(!harmless, "{what} in the {phase}: {}", darkness.detail);
+                    assert_ne!(darkness.cause, Dark::NotYetLooked, "{what} in the {phase} ended the eye");
+                    table.push(format!("{what:<22} {phase:<6} {:?}: {}", darkness.cause, darkness.detail));
+                }
+            }
+            assert!(matches!(watch.fresh().await, View::Lit { .. }), "after {what} in the {phase}");
+        }
+    }
+    println!("{}", table.join("\n"));
 }
 
 #[tokio::test]

@@ -70,6 +70,14 @@ pub enum Fault {
         #[serde(default = "once")]
         times: u64,
     },
+    /// These bytes at the beginning of an answer that is right otherwise, after a login or a batch.
+    Surprise {
+        server: String,
+        phase: Phase,
+        bytes: Vec<u8>,
+        #[serde(default = "once")]
+        times: u64,
+    },
     /// Rows without end, until the client leaves.
     Flood {
         server: String,
@@ -84,7 +92,8 @@ fn once() -> u64 {
 }
 
 impl Fault {
-    pub const VERBS: [&str; 7] = ["loseAnswer", "cutBefore", "refuse", "delayBefore", "stall", "garbage", "flood"];
+    pub const VERBS: [&str; 8] =
+        ["loseAnswer", "cutBefore", "refuse", "delayBefore", "stall", "garbage", "surprise", "flood"];
 
     pub fn server(&self) -> &str {
         match self {
@@ -94,6 +103,7 @@ impl Fault {
             | Self::DelayBefore { server, .. }
             | Self::Stall { server, .. }
             | Self::Garbage { server, .. }
+            | Self::Surprise { server, .. }
             | Self::Flood { server, .. } => server,
         }
     }
@@ -106,6 +116,7 @@ impl Fault {
             | Self::DelayBefore { times, .. }
             | Self::Stall { times, .. }
             | Self::Garbage { times, .. }
+            | Self::Surprise { times, .. }
             | Self::Flood { times, .. } => times,
         }
     }
@@ -171,6 +182,15 @@ impl Faults {
             _ => None,
         });
         picked.unwrap_or(BeforeStatement::Go)
+    }
+
+    /// What stands before an answer.
+    pub fn surprise(&self, server: &str, now: Phase) -> Vec<u8> {
+        let armed = |fault: &Fault| match fault {
+            Fault::Surprise { phase, bytes, .. } if *phase == now => Some(bytes.clone()),
+            _ => None,
+        };
+        self.spend(server, armed).unwrap_or_default()
     }
 
     /// Whether the answer to this statement is to be lost.

@@ -1,6 +1,7 @@
 //! The answer to LOGIN7: who may enter is the world's word, how it is said is here.
 
 use super::Server;
+use super::faults::Phase;
 use super::kerberos::{self, Accepted};
 use super::probe::{Moment, Request};
 use super::session::Session;
@@ -78,6 +79,7 @@ pub async fn login(
         tokens::put_sspi(&mut out, token);
         write_message(to, kind::ANSWER, 0, DEFAULT_SIZE, &out.split()).await?;
     }
+    out.extend_from_slice(&stage.faults.surprise(&server.id, Phase::Login));
     let info = |number, text: String| Message { number, state: 1, class: 0, text, line: 1 };
     tokens::put_change(&mut out, Change::Database, &login.database, "master");
     let text = format!("Changed database context to '{}'.", login.database);

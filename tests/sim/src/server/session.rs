@@ -212,6 +212,7 @@ impl Session {
         }
         let lost = stage.faults.loses(&server, text);
         answer.next_statement();
+        answer.raw(|out| out.extend_from_slice(&stage.faults.surprise(&server, Phase::Batch)));
         let ran = match refusal {
             None => self.steps(Batch::new(text, parameters), answer, wire).await?,
             Some(message) => {
