@@ -7,7 +7,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 
 use serde_json::{Value, json};
-use support::node::simulator;
 use support::realm::{REALM, Realm, Servers, spn};
 use support::{Operator, Stage, cannot, condition, own_ip, root, skip, types, until};
 
@@ -35,7 +34,7 @@ fn servers(realm: &Realm) -> Servers {
         "servers": all,
         "pairs": [pair("one", "a", "b"), pair("two", "c", "d"), pair("three", "e", "f"), pair("four", "g", "h"), pair("five", "i", "j")],
     });
-    let servers = realm.servers(&simulator(), &config);
+    let servers = realm.servers(&config);
     for id in ["a", "b", "c", "d", "g", "h", "i", "j"] {
         realm.register(servers.address(id));
     }

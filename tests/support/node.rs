@@ -151,11 +151,7 @@ impl Pair<'_> {
             .stderr(log)
             .spawn()
             .unwrap();
-        let said = until("the simulated pair listens", || {
-            std::fs::read_to_string(&ready)
-                .map_err(|error| format!("{error}; {}", std::fs::read_to_string(node.dir.join("pair.log")).unwrap()))
-        });
-        let said: Value = serde_json::from_str(&said).unwrap();
+        let said = until_listening(&ready, &node.dir.join("pair.log"));
         let control = said["control"].as_str().unwrap().to_owned();
         Pair { node, control, servers: said["servers"].clone(), _child: child }
     }
@@ -170,6 +166,15 @@ impl Pair<'_> {
         let word = |one: &Value, key: &str| one[key].as_str().unwrap().to_owned();
         all.iter().map(|one| format!("{}>{}", word(one, "database"), word(one, "to"))).collect()
     }
+}
+
+/// What `mirror-sim` tells of itself once it listens, in the file that it was given.
+pub fn until_listening(ready: &Path, log: &Path) -> Value {
+    let said = until("the simulated servers listen", || {
+        std::fs::read_to_string(ready)
+            .map_err(|error| format!("{error}; {}", std::fs::read_to_string(log).unwrap_or_default()))
+    });
+    serde_json::from_str(&said).unwrap()
 }
 
 /// `mirror-sim`, built as `cargo test --workspace` builds it, so that this costs nothing where that ran before.

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::node::{simulator, until_listening};
 use super::{run, until};
 
 pub const REALM: &str = "CONTOSO.TEST";
@@ -100,10 +101,10 @@ impl Realm {
     }
 
     /// Simulated servers that take logins of this realm.
-    pub fn servers(&self, program: &Path, config: &Value) -> Servers {
+    pub fn servers(&self, config: &Value) -> Servers {
         std::fs::write(self.path("servers.json"), config.to_string()).unwrap();
         let ready = self.path("ready.json");
-        let child = Command::new(program)
+        let child = Command::new(simulator())
             .args(["--log", "mirror_sim=debug,info", "--config"])
             .arg(self.path("servers.json"))
             .arg("--ready-file")
@@ -116,12 +117,7 @@ impl Realm {
             .stderr(std::fs::File::create(self.path("servers.log")).unwrap())
             .spawn()
             .unwrap();
-        let said = until("the simulated servers listen", || {
-            std::fs::read_to_string(&ready).map_err(|error| {
-                format!("{error}; {}", std::fs::read_to_string(self.path("servers.log")).unwrap_or_default())
-            })
-        });
-        let said: Value = serde_json::from_str(&said).unwrap();
+        let said = until_listening(&ready, &self.path("servers.log"));
         Servers { child, control: said["control"].as_str().unwrap().to_owned(), endpoints: said["servers"].clone() }
     }
 }

@@ -114,14 +114,12 @@ pub fn put_login_ack(out: &mut BytesMut, version: TdsVersion, build: [u8; 4]) {
     put_sized(out, 0xAD, &body);
 }
 
-/// FEATUREEXTACK that acknowledges nothing.
 /// The last word of SSPI (MS-TDS 2.2.7.22).
 pub fn put_sspi(out: &mut BytesMut, token: &[u8]) {
-    out.put_u8(0xED);
-    out.put_u16_le(token.len() as u16);
-    out.put_slice(token);
+    put_sized(out, 0xED, token);
 }
 
+/// FEATUREEXTACK that acknowledges nothing.
 pub fn put_feature_ack(out: &mut BytesMut) {
     out.put_slice(&[0xAE, 0xFF]);
 }
