@@ -64,6 +64,12 @@ install_packages() {
     rm -f "$log"
 }
 
+# What cargo needs to build the operator and the simulated pair, beside Rust.
+install_build_packages() {
+    install_packages gcc:cc libc6-dev:/usr/include/stdio.h pkg-config:pkg-config libssl-dev:/usr/include/openssl/ssl.h \
+        libkrb5-dev:/usr/include/gssapi/gssapi.h 'libclang-dev:/usr/lib/llvm-*/lib/libclang.so'
+}
+
 apt_get_install() {
     apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
 } </dev/null
