@@ -22,4 +22,5 @@ pub mod metrics;
 pub mod model;
 pub mod plan;
 pub mod sql;
+pub mod status;
 pub mod telemetry;

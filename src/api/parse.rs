@@ -1,14 +1,14 @@
 //! From what was written to what is wanted: the only place where a spec is refused that the API server let through.
 
 use crate::api::askers::askers;
-use crate::api::{AuthMethod, LyncPoolMirror, PolicySpec, SqlServer, SqlStore, TlsMode};
-use crate::model::{DatabaseName, Desired, Epoch, ForceService, Policy, Suspend, Window, Wish};
+use crate::api::{AuthMethod, DatabaseTypeSpec, ForceServiceSpec, LyncPoolMirror, PolicySpec, SqlStore, TlsMode};
+use crate::model::{DatabaseName, Desired, Epoch, ForceService, Policy, StoreId, Stores, Suspend, Window, Wish};
 
 /// A parsed spec: the wishes for the planner, and the stores to look at.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Asked {
     pub desired: Desired,
-    pub stores: Vec<Store>,
+    pub stores: Stores<Store>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -32,80 +32,89 @@ fn wrong(field: impl Into<String>, problem: impl Into<String>) -> SpecError {
 
 /// Parses a resource. The CRD's rules already hold for whatever came through an API server with today's CRD; the checks
 /// here are for the rest (an older CRD, a file given to the CLI).
+///
+/// # Errors
+/// The first field that cannot be used.
 pub fn parse(resource: &LyncPoolMirror) -> Result<Asked, SpecError> {
     let spec = &resource.spec;
-    let mut stores = Vec::new();
-    if let Some(sql) = &spec.sql {
-        check(sql, "spec.sql")?;
-        stores.push(Store { sql: sql.clone(), label: String::new() });
-    }
+    let mut stores = Stores::default();
+    let default_store = match &spec.sql {
+        Some(sql) => {
+            check(sql, "spec.sql")?;
+            Some(stores.push(Store { sql: sql.clone(), label: String::new() }))
+        }
+        None => None,
+    };
+    let managed = resource.metadata.managed_fields.as_deref().unwrap_or_default();
     let mut wishes: Vec<Wish> = Vec::new();
     for (index, item) in spec.database_types.iter().enumerate() {
         let field = format!("spec.databaseTypes[{index}]");
         if wishes.iter().any(|wish| wish.ty == item.type_) {
             return Err(wrong(field, format!("type {} is listed twice", item.type_)));
         }
-        let store = match (&item.sql, &spec.sql) {
-            (Some(sql), _) => {
-                check(sql, &format!("{field}.sql"))?;
-                stores.push(Store { sql: sql.clone(), label: item.type_.to_string() });
-                stores.len() - 1
-            }
-            (None, Some(_)) => 0,
-            (None, None) => {
-                return Err(wrong(field, format!("type {} has no store: set spec.sql or sql here", item.type_)));
-            }
-        };
-        let databases: Vec<DatabaseName> = match &item.databases {
-            Some(names) => names.iter().map(DatabaseName::new).collect(),
-            None => item.type_.databases().iter().copied().map(DatabaseName::new).collect(),
-        };
-        for (index, name) in databases.iter().enumerate() {
-            if name.as_str().trim().is_empty()
-                || name.as_str().contains('\0')
-                || name.as_str().encode_utf16().count() > 128
-            {
-                return Err(wrong(
-                    format!("{field}.databases[{index}]"),
-                    format!("{:?} is not a database name", name.as_str()),
-                ));
-            }
-            if databases[..index].contains(name) {
-                return Err(wrong(format!("{field}.databases[{index}]"), format!("{name} is listed twice")));
-            }
-        }
-        if databases.is_empty() {
-            return Err(wrong(
-                format!("{field}.databases"),
-                "is empty: remove it for Lync's defaults, or name the databases",
-            ));
-        }
-        let approve = item.approve.as_ref().map(|approve| Epoch::new(approve.epoch.clone()));
-        let asked_by = askers(resource.metadata.managed_fields.as_deref().unwrap_or_default(), item.type_);
-        let force = match &item.force_service {
-            Some(consent) if !consent.accept_data_loss => {
-                return Err(wrong(
-                    format!("{field}.forceService.acceptDataLoss"),
-                    "must be true, or remove forceService",
-                ));
-            }
-            Some(consent) => Some(ForceService { epoch: Epoch::new(consent.epoch.clone()), until: consent.until }),
-            None => None,
-        };
-        wishes.push(Wish { ty: item.type_, principal: item.principal, databases, store, approve, force, asked_by });
+        let store = store(item, &field, default_store, &mut stores)?;
+        wishes.push(Wish {
+            ty: item.type_,
+            principal: item.principal,
+            databases: databases(item, &field)?,
+            store,
+            approve: item.approve.as_ref().map(|approve| Epoch::new(approve.epoch.clone())),
+            force: item.force_service.as_ref().map(|consent| force(consent, &field)).transpose()?,
+            asked_by: askers(managed, item.type_),
+        });
     }
     wishes.sort_by_key(|wish| wish.ty);
     let suspend = spec.suspend.as_ref().map(|suspend| Suspend { reason: suspend.reason.clone(), until: suspend.until });
-    Ok(Asked {
-        desired: Desired {
-            pool: spec.pool_fqdn.clone(),
-            generation: resource.metadata.generation.unwrap_or_default(),
-            wishes,
-            suspend,
-            policy: policy(&spec.policy)?,
-        },
-        stores,
-    })
+    // The API server sets it on every write. A file has none, and is generation 0: before every generation of a server.
+    let generation = resource.metadata.generation.unwrap_or(0);
+    let pool = spec.pool_fqdn.clone();
+    Ok(Asked { desired: Desired { pool, generation, wishes, suspend, policy: policy(&spec.policy)? }, stores })
+}
+
+/// The store of a type: its own, else that of the pool.
+fn store(
+    item: &DatabaseTypeSpec,
+    field: &str,
+    default_store: Option<StoreId>,
+    stores: &mut Stores<Store>,
+) -> Result<StoreId, SpecError> {
+    match (&item.sql, default_store) {
+        (Some(sql), _) => {
+            check(sql, &format!("{field}.sql"))?;
+            Ok(stores.push(Store { sql: sql.clone(), label: item.type_.to_string() }))
+        }
+        (None, Some(default)) => Ok(default),
+        (None, None) => Err(wrong(field, format!("type {} has no store: set spec.sql or sql here", item.type_))),
+    }
+}
+
+fn databases(item: &DatabaseTypeSpec, field: &str) -> Result<Vec<DatabaseName>, SpecError> {
+    let databases: Vec<DatabaseName> = match &item.databases {
+        Some(names) => names.iter().map(DatabaseName::new).collect(),
+        None => item.type_.databases().iter().copied().map(DatabaseName::new).collect(),
+    };
+    for (index, name) in databases.iter().enumerate() {
+        let field = format!("{field}.databases[{index}]");
+        let text = name.as_str();
+        if text.trim().is_empty() || text.contains('\0') || text.encode_utf16().count() > 128 {
+            return Err(wrong(field, format!("{text:?} is not a database name")));
+        }
+        if databases[..index].contains(name) {
+            return Err(wrong(field, format!("{name} is listed twice")));
+        }
+    }
+    if databases.is_empty() {
+        let problem = "is empty: remove it for Lync's defaults, or name the databases";
+        return Err(wrong(format!("{field}.databases"), problem));
+    }
+    Ok(databases)
+}
+
+fn force(consent: &ForceServiceSpec, field: &str) -> Result<ForceService, SpecError> {
+    if !consent.accept_data_loss {
+        return Err(wrong(format!("{field}.forceService.acceptDataLoss"), "must be true, or remove forceService"));
+    }
+    Ok(ForceService { epoch: Epoch::new(consent.epoch.clone()), until: consent.until })
 }
 
 fn policy(spec: &PolicySpec) -> Result<Policy, SpecError> {
@@ -125,7 +134,7 @@ fn policy(spec: &PolicySpec) -> Result<Policy, SpecError> {
 }
 
 fn check(sql: &SqlStore, field: &str) -> Result<(), SpecError> {
-    if same(&sql.primary, &sql.mirror) {
+    if sql.primary.comparable_address() == sql.mirror.comparable_address() {
         return Err(wrong(
             field,
             format!("primary and mirror are both {}: a server cannot mirror itself", sql.primary.host),
@@ -155,13 +164,6 @@ fn check(sql: &SqlStore, field: &str) -> Result<(), SpecError> {
         return Err(wrong(format!("{field}.tls.pins"), "mode Pin needs the fingerprint of at least one certificate"));
     }
     Ok(())
-}
-
-fn same(a: &SqlServer, b: &SqlServer) -> bool {
-    let key = |server: &SqlServer| {
-        (server.host.to_lowercase(), server.port, server.instance.as_ref().map(|instance| instance.to_lowercase()))
-    };
-    key(a) == key(b)
 }
 
 #[cfg(test)]

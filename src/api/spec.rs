@@ -103,6 +103,25 @@ pub struct SqlServer {
     pub port: Option<u16>,
 }
 
+impl SqlServer {
+    /// Of a server whose spec names neither a port nor an instance.
+    pub const DEFAULT_PORT: u16 = 1433;
+
+    /// `host,port`, or `host\instance` where the SQL Browser has to name the port.
+    pub fn address(&self) -> String {
+        match (self.port, &self.instance) {
+            (Some(port), _) => format!("{},{port}", self.host),
+            (None, Some(instance)) => format!("{}\\{instance}", self.host),
+            (None, None) => format!("{},{}", self.host, Self::DEFAULT_PORT),
+        }
+    }
+
+    /// The address as two specs compare it: without case.
+    pub fn comparable_address(&self) -> String {
+        self.address().to_lowercase()
+    }
+}
+
 /// How to log on to the servers of a store.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
 #[serde(rename_all = "camelCase")]

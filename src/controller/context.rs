@@ -1,29 +1,25 @@
-//! What all reconciliations share: clients, caches, and who must be woken by what.
+//! What all reconcile passes share: clients, caches, and which resource a change triggers.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use kube::Client;
-use kube::core::DeserializeGuard;
 use kube::runtime::events::{Recorder, Reporter};
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::Store;
+use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
-use crate::api::LyncPoolMirror;
-use crate::controller::claims::Claims;
 use crate::controller::credentials::Credentials;
-use crate::controller::drift::Drift;
-use crate::controller::flights::Flights;
+use crate::controller::drift_schedule::DriftSchedule;
+use crate::controller::in_flight::InFlightStatements;
+use crate::controller::object::{ResourceRef, WatchedResource, namespace, namespaced_name};
+use crate::controller::ownership::OwnershipRegistry;
 use crate::leader::Leadership;
 use crate::metrics::Metrics;
-use crate::sql::{Deadlines, Hub, Watch};
+use crate::sql::{Counters, Deadlines, Hub, Watch};
 
-/// One undecodable resource must not stop the watch of all.
-pub type Guarded = DeserializeGuard<LyncPoolMirror>;
-pub type Ref = ObjectRef<Guarded>;
-
-/// How many wake-ups may wait; who misses one is woken by its timer.
-const WAKES: usize = 4096;
+/// Capacity of the trigger channel. A lagging controller misses triggers and falls back to its periodic resync.
+const TRIGGERS: usize = 4096;
 
 pub struct Context {
     pub client: Client,
@@ -33,27 +29,20 @@ pub struct Context {
     pub deadlines: Deadlines,
     pub metrics: Metrics,
     pub credentials: Credentials,
-    pub flights: Flights,
-    pub claims: Claims,
-    pub drift: Drift,
-    wake: broadcast::Sender<Ref>,
-    watches: Mutex<HashMap<Ref, Vec<Arc<Watch>>>>,
-    stores: Mutex<Vec<Store<Guarded>>>,
-    counted: Mutex<crate::sql::Counters>,
-    /// What was said once and need not be said again by this process.
-    said: Mutex<HashSet<String>>,
+    pub in_flight: InFlightStatements,
+    pub ownership: OwnershipRegistry,
+    pub drift_schedule: DriftSchedule,
+    triggers: broadcast::Sender<ResourceRef>,
+    watches: Mutex<HashMap<ResourceRef, Vec<Arc<Watch>>>>,
+    stores: Mutex<Vec<Store<WatchedResource>>>,
+    counted: Mutex<Counters>,
+    /// Notices already published by this process.
+    announced: Mutex<HashSet<String>>,
 }
 
 impl Context {
-    pub fn new(
-        client: Client,
-        leadership: Leadership,
-        hub: Hub,
-        deadlines: Deadlines,
-        metrics: Metrics,
-    ) -> (Self, broadcast::Receiver<Ref>) {
-        let (wake, woken) = broadcast::channel(WAKES);
-        let context = Self {
+    pub fn new(client: Client, leadership: Leadership, hub: Hub, deadlines: Deadlines, metrics: Metrics) -> Self {
+        Self {
             recorder: Recorder::new(client.clone(), Reporter::from("lync-mirror")),
             credentials: Credentials::new(client.clone()),
             client,
@@ -61,114 +50,117 @@ impl Context {
             hub,
             deadlines,
             metrics,
-            flights: Flights::default(),
-            claims: Claims::default(),
-            drift: Drift::default(),
-            wake,
+            in_flight: InFlightStatements::default(),
+            ownership: OwnershipRegistry::default(),
+            drift_schedule: DriftSchedule::default(),
+            triggers: broadcast::Sender::new(TRIGGERS),
             watches: Mutex::default(),
             stores: Mutex::default(),
             counted: Mutex::default(),
-            said: Mutex::default(),
-        };
-        (context, woken)
+            announced: Mutex::default(),
+        }
     }
 
-    pub fn add_store(&self, store: Store<Guarded>) {
-        lock(&self.stores).push(store);
+    /// The resources that need a reconcile pass, from now on.
+    pub fn triggers(&self) -> broadcast::Receiver<ResourceRef> {
+        self.triggers.subscribe()
+    }
+
+    pub fn add_store(&self, store: Store<WatchedResource>) {
+        self.stores.lock().push(store);
     }
 
     /// The first list of every watched scope has arrived.
     pub fn synced(&self) -> bool {
         use futures::FutureExt;
-        lock(&self.stores).iter().all(|store| store.wait_until_ready().now_or_never().is_some())
+        self.stores.lock().iter().all(|store| store.wait_until_ready().now_or_never().is_some())
     }
 
     /// `namespace/name` of every resource that exists.
     pub fn existing(&self) -> HashSet<String> {
-        lock(&self.stores)
+        self.stores
+            .lock()
             .iter()
             .flat_map(|store| store.state())
-            .map(|resource| key(&Ref::from_obj(&*resource)))
+            .map(|resource| namespaced_name(&ResourceRef::from_obj(&*resource)))
             .collect()
     }
 
-    pub fn wake(&self, resource: &Ref) {
-        // Without receivers there is no controller, and nobody to wake.
-        let _ = self.wake.send(resource.clone());
+    pub fn enqueue(&self, resource: &ResourceRef) {
+        // Without receivers no controller runs.
+        let _ = self.triggers.send(resource.clone());
     }
 
-    pub fn wake_all(&self) {
-        let all: Vec<Ref> = lock(&self.watches).keys().cloned().collect();
-        all.iter().for_each(|resource| self.wake(resource));
+    pub fn enqueue_all(&self) {
+        let all: Vec<ResourceRef> = self.watches.lock().keys().cloned().collect();
+        all.iter().for_each(|resource| self.enqueue(resource));
     }
 
-    /// Wakes the resources that look at this instance.
-    pub fn wake_watchers(&self, instance: u64) {
-        let watching: Vec<Ref> = lock(&self.watches)
+    /// Triggers the resources that need this instance.
+    pub fn enqueue_watchers(&self, instance: u64) {
+        let watching: Vec<ResourceRef> = self
+            .watches
+            .lock()
             .iter()
             .filter(|(_, watches)| watches.iter().any(|watch| watch.id() == instance))
             .map(|(resource, _)| resource.clone())
             .collect();
-        watching.iter().for_each(|resource| self.wake(resource));
+        watching.iter().for_each(|resource| self.enqueue(resource));
     }
 
-    /// The instances that a resource needs from now on; those that nobody needs any more are no longer looked at.
-    pub fn watch(&self, resource: &Ref, watches: Vec<Arc<Watch>>) {
-        lock(&self.watches).insert(resource.clone(), watches);
+    /// The instances that a resource needs from now on. Polling of an instance ends when no resource needs it.
+    pub fn watch(&self, resource: &ResourceRef, watches: Vec<Arc<Watch>>) {
+        self.watches.lock().insert(resource.clone(), watches);
     }
 
     /// True the first time.
-    pub fn first_time(&self, saying: String) -> bool {
-        lock(&self.said).insert(saying)
+    pub fn announced_once(&self, notice: String) -> bool {
+        self.announced.lock().insert(notice)
     }
 
     /// Whatever is kept of a resource that is gone.
-    pub fn forget(&self, resource: &Ref) {
-        lock(&self.watches).remove(resource);
-        self.claims.withdraw(&key(resource));
-        self.drift.forget(resource);
-        self.metrics.forget(resource.namespace.as_deref().unwrap_or_default(), &resource.name);
+    pub fn forget(&self, resource: &ResourceRef) {
+        self.watches.lock().remove(resource);
+        self.ownership.release(&namespaced_name(resource));
+        self.drift_schedule.forget(resource);
+        self.metrics.forget(namespace(resource), &resource.name);
     }
 
-    /// Drops what is kept of resources that do not exist any more: a deletion wakes nobody.
-    pub fn sweep(&self) {
+    /// Drops what is kept of resources that do not exist any more: a deletion triggers no pass.
+    pub fn prune_deleted(&self) {
         let existing = self.existing();
-        let gone: Vec<Ref> =
-            lock(&self.watches).keys().filter(|resource| !existing.contains(&key(resource))).cloned().collect();
+        let gone: Vec<ResourceRef> = self
+            .watches
+            .lock()
+            .keys()
+            .filter(|resource| !existing.contains(&namespaced_name(resource)))
+            .cloned()
+            .collect();
         for resource in gone {
             self.forget(&resource);
-            // Its rivals may be free now.
-            self.wake_all();
+            // Resources that were in conflict with it may be free now.
+            self.enqueue_all();
         }
     }
 
-    /// Not leading any more: nothing is looked at.
-    pub fn rest(&self) {
-        lock(&self.watches).clear();
-        // Another one compares now: what was found here is not the last word when this one leads again.
-        self.drift.forget_all();
+    /// Leadership lost: stop polling.
+    pub fn on_leadership_lost(&self) {
+        self.watches.lock().clear();
+        // The next leader compares anew: the reports of this process are out of date when it leads again.
+        self.drift_schedule.forget_all();
         self.metrics.forget_all();
     }
 
-    /// Carries the counters of the SQL room over to the metrics, and forgets the dead.
-    pub fn count(&self) {
+    /// Copies the SQL counters into the metrics and prunes deleted resources.
+    pub fn update_counters(&self) {
         if self.synced() {
-            self.sweep();
+            self.prune_deleted();
         }
         let now = self.hub.counters();
-        let mut before = lock(&self.counted);
+        let mut before = self.counted.lock();
         self.metrics.looked(now.looks - before.looks, now.dark_looks - before.dark_looks);
         self.metrics.connected(now.connections - before.connections);
         self.metrics.set_instances(self.hub.instances());
         *before = now;
     }
-}
-
-/// `namespace/name`.
-pub fn key(resource: &Ref) -> String {
-    format!("{}/{}", resource.namespace.as_deref().unwrap_or_default(), resource.name)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,12 +4,13 @@
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::core::{NamespaceResourceScope, Status};
 use kube::{Api, Client, Resource};
+use parking_lot::Mutex;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
@@ -89,7 +90,7 @@ where
     K: Eq + Hash,
     T: Clone,
 {
-    let known = lock(readings).get(&key).cloned();
+    let known = readings.lock().get(&key).cloned();
     if let Some((at, reading)) = &known
         && at.elapsed() < MAX_AGE
         && reading.is_ok()
@@ -106,7 +107,7 @@ where
         Ok(Err(source)) => return before(Error::Read { what: format!("{kind} {namespace}/{name}"), source }),
         Err(_) => return before(Error::Slow { what: format!("reading {kind} {namespace}/{name}") }),
     };
-    lock(readings).insert(key, (Instant::now(), reading.clone()));
+    readings.lock().insert(key, (Instant::now(), reading.clone()));
     Ok(reading)
 }
 
@@ -176,10 +177,6 @@ fn read_bundle(namespace: &str, name: &str, item: &str, map: Option<ConfigMap>) 
         return Err(dark(Dark::CaBundleInvalid, detail));
     }
     Ok(Arc::from(pem))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 #[cfg(test)]

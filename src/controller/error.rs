@@ -16,6 +16,13 @@ pub enum Error {
 
     #[error("the status could not be published: {}", words(source))]
     Publish { source: kube::Error },
+
+    /// An object that no API server can have served: nothing may rest on it.
+    #[error("LyncPoolMirror {resource} has no {field}, which the API server sets on every object")]
+    Incomplete { resource: String, field: &'static str },
+
+    #[error("LyncPoolMirror {resource} cannot be encoded as JSON: {source}")]
+    Encode { resource: String, source: serde_json::Error },
 }
 
 impl Error {
@@ -29,7 +36,11 @@ impl Error {
         match self {
             // Our own cache lags behind a write by a few milliseconds.
             Error::Conflict => Duration::from_millis(100),
-            Error::Read { .. } | Error::Publish { .. } | Error::Slow { .. } => Duration::from_secs(2),
+            Error::Read { .. }
+            | Error::Publish { .. }
+            | Error::Slow { .. }
+            | Error::Incomplete { .. }
+            | Error::Encode { .. } => Duration::from_secs(2),
         }
     }
 }

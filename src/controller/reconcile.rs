@@ -1,67 +1,81 @@
-//! The story, in one screen: observe, plan, publish (the journal before the act), perform.
+//! A reconcile pass: observe, plan, publish (the journal before the act), execute, report.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
-use kube::runtime::reflector::ObjectRef;
 use tracing::info;
 
 use crate::api::{LyncPoolMirror, parse, remember};
 use crate::controller::Error;
-use crate::controller::context::{Context, Guarded, Ref, key};
-use crate::controller::observe::Freshness;
+use crate::controller::connections::connect;
+use crate::controller::context::Context;
+use crate::controller::drift_check::compare_when_due;
+use crate::controller::events::report;
+use crate::controller::execute::execute;
+use crate::controller::object::{ResourceRef, WatchedResource, namespaced_name};
+use crate::controller::observe::{Freshness, observe, unregistered};
+use crate::controller::pass::{Identity, Pass};
+use crate::controller::status_writer::{publish, publish_invalid, publish_undecodable};
 use crate::model::{Observation, View};
 use crate::plan::{Pace, Plan, plan};
 
-pub async fn reconcile(resource: Arc<Guarded>, ctx: Arc<Context>) -> Result<Action, Error> {
+pub async fn reconcile(resource: Arc<WatchedResource>, ctx: Arc<Context>) -> Result<Action, Error> {
     let started = Instant::now();
-    let name = ObjectRef::from_obj(&*resource);
+    let name = ResourceRef::from_obj(&*resource);
     let result = match &resource.0 {
-        _ if !ctx.leadership.leads() => Ok(Action::await_change()), // being promoted wakes every resource
-        Ok(mirror) => pass(mirror, &name, &ctx).await,
+        // A promotion triggers every resource.
+        _ if !ctx.leadership.leads() => Ok(Action::await_change()),
+        Ok(mirror) => reconcile_decoded(mirror, &name, &ctx).await,
         Err(_) => {
-            ctx.claims.acknowledge(&key(&name));
-            ctx.publish_undecodable(&name).await.map(|()| Action::await_change())
+            ctx.ownership.register_without_databases(&namespaced_name(&name));
+            publish_undecodable(&ctx, &name).await.map(|()| Action::await_change())
         }
     };
     ctx.metrics.reconciled(result.as_ref().map_or_else(Error::category, |_| "ok"), started.elapsed());
     result
 }
 
-async fn pass(mirror: &LyncPoolMirror, name: &Ref, ctx: &Arc<Context>) -> Result<Action, Error> {
+async fn reconcile_decoded(mirror: &LyncPoolMirror, name: &ResourceRef, ctx: &Arc<Context>) -> Result<Action, Error> {
+    let identity = Identity::of(name, mirror)?;
     let asked = match parse(mirror) {
         Ok(asked) => asked,
         Err(problem) => {
-            ctx.claims.acknowledge(&key(name));
-            ctx.publish_invalid(mirror, name, &problem.to_string()).await?;
+            ctx.ownership.register_without_databases(&namespaced_name(name));
+            publish_invalid(ctx, &identity, &problem.to_string()).await?;
             return Ok(Action::await_change());
         }
     };
-    let uid = mirror.metadata.uid.as_deref().unwrap_or_default();
     let memory = remember(mirror.status.as_ref());
+    run_pass(ctx, &Pass { identity, asked, memory }).await
+}
 
-    let eyes = ctx.open_eyes(name, &asked).await?;
-    let mut seen = ctx.observe(name, &asked, &eyes, &memory, uid, Freshness::Latest).await;
-    let mut plan = plan(&asked.desired, &seen, &memory, now());
-    if is_delicate(&plan, &seen) {
-        // A move, its journal and its end rest on looks of this very pass (design rule 1).
-        seen = ctx.observe(name, &asked, &eyes, &memory, uid, Freshness::Now).await;
-        plan = crate::plan::plan(&asked.desired, &seen, &memory, now());
+async fn run_pass(ctx: &Arc<Context>, pass: &Pass<'_>) -> Result<Action, Error> {
+    let desired = &pass.asked.desired;
+    let connections = connect(ctx, pass).await?;
+    let mut seen = observe(ctx, pass, &connections, Freshness::Latest).await;
+    let mut planned = plan(desired, &seen, &pass.memory, now());
+    if needs_fresh_observation(&planned, &seen) {
+        // A move, its journal and its end rest on polls of this very pass (design rule 1).
+        seen = observe(ctx, pass, &connections, Freshness::Now).await;
+        planned = plan(desired, &seen, &pass.memory, now());
     }
-    if !plan.steps.is_empty()
-        && let Some(unknown) = ctx.unknown_claims()
+    if !planned.steps.is_empty()
+        && let Some(unregistered) = unregistered(ctx)
     {
-        info!(resource = key(name), unknown, "a move waits until these resources have said what they claim");
+        info!(
+            resource = pass.name(),
+            unregistered, "a move waits until these resources have registered their databases"
+        );
         return Ok(Action::requeue(Duration::from_millis(500)));
     }
 
-    let written = ctx.publish(mirror, name, &asked, &seen, &plan, &memory).await?;
-    ctx.perform(name, uid, &asked, &eyes, &plan);
-    ctx.announce(name, mirror, &written, &seen, &plan).await;
-    ctx.compare_when_due(name, uid, &asked, &eyes, &plan, &written);
-    Ok(again(&plan, &seen))
+    let status = publish(ctx, pass, &seen, &planned).await?;
+    execute(ctx, pass, &connections, &planned);
+    report(ctx, pass, &status, &seen, &planned).await;
+    compare_when_due(ctx, pass, &connections, &planned, &status);
+    Ok(requeue(&planned, &seen))
 }
 
 /// To the second, as Kubernetes writes times: a journal that was read back must be the journal that was written.
@@ -71,11 +85,11 @@ fn now() -> Timestamp {
 }
 
 /// Only Kubernetes ends up here; a sick SQL Server is an observation.
-pub fn error_policy(_: Arc<Guarded>, error: &Error, _: Arc<Context>) -> Action {
+pub fn error_policy(_: Arc<WatchedResource>, error: &Error, _: Arc<Context>) -> Action {
     Action::requeue(error.pause())
 }
 
-fn is_delicate(plan: &Plan, seen: &Observation) -> bool {
+fn needs_fresh_observation(plan: &Plan, seen: &Observation) -> bool {
     let unseen = seen.pairs.iter().any(|pair| [&pair.primary, &pair.mirror].into_iter().any(not_yet));
     unseen
         || !plan.steps.is_empty()
@@ -89,7 +103,7 @@ fn not_yet(view: &View) -> bool {
 }
 
 /// Changes on the servers and of the resource wake a reconciliation at once; these are the timers beside that.
-fn again(plan: &Plan, seen: &Observation) -> Action {
+fn requeue(plan: &Plan, seen: &Observation) -> Action {
     let blind = seen.pairs.iter().any(|pair| pair.primary.lit().is_none() || pair.mirror.lit().is_none());
     // Not longer than a reading of a Secret may be old: a rotated password is noticed without a watch on Secrets.
     let resync = Duration::from_secs(if blind || !seen.conflicts.is_empty() { 5 } else { 10 });

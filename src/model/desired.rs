@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{DatabaseName, DatabaseType, Epoch, Side, Window};
+use crate::model::{DatabaseName, DatabaseType, Epoch, Side, StoreId, Window};
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Desired {
@@ -25,8 +25,8 @@ pub struct Wish {
     pub ty: DatabaseType,
     pub principal: Side,
     pub databases: Vec<DatabaseName>,
-    /// Which pair of servers: an index into `Observation::pairs`.
-    pub store: usize,
+    /// The pair of servers that holds the databases.
+    pub store: StoreId,
     /// The one state of the type for which a held move is released.
     pub approve: Option<Epoch>,
     /// Consent to lose data, once.

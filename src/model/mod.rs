@@ -8,6 +8,8 @@ mod memory;
 mod observation;
 mod reason;
 mod side;
+mod statement;
+mod store;
 mod window;
 
 pub use belongings::{Belongings, DatabaseCopy, Login};
@@ -15,9 +17,11 @@ pub use database::{DatabaseName, DatabaseType};
 pub use desired::{Askers, Desired, ForceService, Policy, Suspend, UnrequestedSwitch, Wish};
 pub use memory::{Attempt, Cause, Epoch, Memory, Operation, OperationDatabase, Outcome, Request, Steady, Track};
 pub use observation::{
-    Answer, Dark, Darkness, Database, DatabaseState, Endpoint, Flight, Guid, Mirroring, MirroringState, Observation,
-    Pair, Safety, Server, View, WitnessLink, Witnessed,
+    Answer, Dark, Darkness, Database, DatabaseState, DriftReport, Endpoint, Flight, Guid, Mirroring, MirroringState,
+    Observation, Pair, PhaseTimings, Safety, Server, View, WitnessLink, Witnessed,
 };
 pub use reason::{Reason, Weight};
 pub use side::{Role, Side};
+pub use statement::{Act, Failover};
+pub use store::{StoreId, Stores};
 pub use window::{Window, later};

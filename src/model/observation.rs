@@ -4,17 +4,23 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::model::{DatabaseName, DatabaseType, Role, Side};
+use crate::model::{DatabaseName, DatabaseType, Role, Side, StoreId, Stores};
 
 /// Everything one decision may rest on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
-    /// The pairs of servers of the pool; `Wish::store` points in here.
-    pub pairs: Vec<Pair>,
+    /// The pair of servers of each store; `Wish::store` names one.
+    pub pairs: Stores<Pair>,
     /// Other resources that claim a database of this type on the same servers, by `namespace/name`.
     pub conflicts: BTreeMap<DatabaseType, Vec<String>>,
     /// What this process knows of the statements of the operation in the journal. Empty after a restart.
     pub flights: BTreeMap<DatabaseName, Flight>,
+}
+
+impl Observation {
+    pub fn pair(&self, store: StoreId) -> &Pair {
+        &self.pairs[store]
+    }
 }
 
 /// Both partners and the witness, if one is named in the spec.
@@ -31,6 +37,14 @@ impl Pair {
             Side::Primary => &self.primary,
             Side::Mirror => &self.mirror,
         }
+    }
+
+    /// The redo queue of a database in KB. The server that holds the mirror role reports it.
+    pub fn redo_queue_kb(&self, name: &DatabaseName) -> Option<i64> {
+        [&self.primary, &self.mirror].into_iter().filter_map(View::lit).find_map(|server| {
+            let database = server.databases.get(name)?;
+            (database.mirroring.as_ref()?.role == Role::Mirror).then_some(database.redo_queue_kb)?
+        })
     }
 
     /// What both partners show of a database, in one line: `primary Principal Synchronized, mirror Mirror Synchronized`.
@@ -282,4 +296,25 @@ pub enum Answer {
     NotSent { detail: String },
     /// Sent, and no answer came: the outcome is unknown.
     Lost { detail: String },
+}
+
+/// How long the phases of a move took, in milliseconds, as far as this process made it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PhaseTimings {
+    /// From the decision to open connections.
+    pub connect: Option<i64>,
+    /// From the first statement sent to the last answer.
+    pub statement: Option<i64>,
+    /// From the last answer to the observation that proved the outcome.
+    pub verify: Option<i64>,
+}
+
+/// The comparison of what a role switch does not carry along (R22).
+#[derive(Debug, Clone, PartialEq)]
+pub enum DriftReport {
+    InSync,
+    /// Each difference as a sentence.
+    Drifted(Vec<String>),
+    /// One of the servers could not be read.
+    Unknown(Darkness),
 }

@@ -1,11 +1,12 @@
 //! One database, as both partners tell it: who is principal, and what stands in the way of a failover (R3, R13, R14).
 
 use crate::model::{
-    Database, DatabaseName, DatabaseState, Guid, Mirroring, MirroringState, Pair, Role, Safety, Server, Side, View,
-    WitnessLink,
+    Database, DatabaseName, DatabaseState, Epoch, Guid, Mirroring, MirroringState, Pair, Role, Safety, Server, Side,
+    View, WitnessLink,
 };
-use crate::plan::rule::stands;
-use crate::plan::{Obstacle, Rule, holds};
+use crate::plan::obstacle::Obstacle;
+use crate::plan::precondition::{Preconditions, Rule};
+use crate::plan::text::list;
 
 /// What is known of one database in this pass.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,7 +54,7 @@ fn row<'a>(view: &'a View, name: &DatabaseName) -> Row<'a> {
 }
 
 /// Judges one database. Total: whatever is seen, there is an answer.
-pub fn judge(pair: &Pair, name: &DatabaseName) -> Finding {
+pub fn judge(rules: &Preconditions, pair: &Pair, name: &DatabaseName) -> Finding {
     let (primary, mirror) = (row(&pair.primary, name), row(&pair.mirror, name));
     let blank = |obstacle| Finding {
         name: name.clone(),
@@ -64,19 +65,19 @@ pub fn judge(pair: &Pair, name: &DatabaseName) -> Finding {
         online: false,
     };
     if let (Some(a), Some(b)) = (pair.primary.lit(), pair.mirror.lit())
-        && !holds(Rule::DifferentServers, !same_name(&a.name, &b.name))
+        && !rules.satisfied(Rule::DifferentServers, !same_name(&a.name, &b.name))
     {
         return blank(Obstacle::SameServer { name: a.name.clone() });
     }
     match (&primary, &mirror) {
-        (Row::Session(a, da, ma), Row::Session(b, db, mb)) => both(name, (a, da, ma), (b, db, mb)),
+        (Row::Session(a, da, ma), Row::Session(b, db, mb)) => both(rules, name, (a, da, ma), (b, db, mb)),
         (Row::Session(_, database, mirroring), other) => alone(name, Side::Primary, database, mirroring, other, pair),
         (other, Row::Session(_, database, mirroring)) => alone(name, Side::Mirror, database, mirroring, other, pair),
         (a, b) => blank(
             unseen(Side::Primary, a, pair)
                 .into_iter()
                 .chain(unseen(Side::Mirror, b, pair))
-                .min_by_key(Obstacle::rank)
+                .min_by_key(Obstacle::severity)
                 .unwrap_or(Obstacle::NotMirrored { side: Side::Primary, other_has_session: false }),
         ),
     }
@@ -144,22 +145,23 @@ fn alone(
 type Half<'a> = (&'a Server, &'a Database, &'a Mirroring);
 
 /// Both sides show a session.
-fn both(name: &DatabaseName, primary: Half, mirror: Half) -> Finding {
+fn both(rules: &Preconditions, name: &DatabaseName, primary: Half, mirror: Half) -> Finding {
     let (a, b) = (primary.2, mirror.2);
     let finding = |principal, obstacle, agreed, online| Finding {
         name: name.clone(),
         principal,
         obstacle,
-        session: holds(Rule::SameGuid, a.guid == b.guid)
+        session: rules
+            .satisfied(Rule::SameGuid, a.guid == b.guid)
             .then_some(Session { guid: a.guid, role_sequence: a.role_sequence.max(b.role_sequence) }),
         agreed,
         online,
     };
-    if !holds(Rule::SameGuid, a.guid == b.guid) {
+    if !rules.satisfied(Rule::SameGuid, a.guid == b.guid) {
         return finding(None, Some(Obstacle::GuidDiffers { primary: a.guid, mirror: b.guid }), false, false);
     }
     for (side, own, partner) in [(Side::Primary, a, mirror.0), (Side::Mirror, b, primary.0)] {
-        if !holds(Rule::PartnerIsTheOther, same_name(&own.partner_instance, &partner.name)) {
+        if !rules.satisfied(Rule::PartnerIsTheOther, same_name(&own.partner_instance, &partner.name)) {
             let obstacle =
                 Obstacle::PartnerOutside { side, names: own.partner_instance.clone(), expected: partner.name.clone() };
             return finding(None, Some(obstacle), false, false);
@@ -168,7 +170,9 @@ fn both(name: &DatabaseName, primary: Half, mirror: Half) -> Finding {
     let (side, held, following) = match (a.role, b.role) {
         (Role::Principal, Role::Mirror) => (Side::Primary, primary, mirror),
         (Role::Mirror, Role::Principal) => (Side::Mirror, mirror, primary),
-        (Role::Principal, Role::Principal) if !stands(Rule::ComplementaryRoles) => (Side::Primary, primary, mirror),
+        (Role::Principal, Role::Principal) if !rules.enforced(Rule::ComplementaryRoles) => {
+            (Side::Primary, primary, mirror)
+        }
         (Role::Principal, Role::Principal) => {
             return finding(
                 None,
@@ -183,16 +187,21 @@ fn both(name: &DatabaseName, primary: Half, mirror: Half) -> Finding {
         (Role::Mirror, Role::Mirror) => return finding(None, Some(Obstacle::Unsettled), false, false),
     };
     let online = held.1.state == DatabaseState::Online;
-    finding(Some(side), preflight(side, held, following), true, online)
+    finding(Some(side), preflight(rules, side, held, following), true, online)
 }
 
 /// The conditions of a planned failover, on complementary roles of one session (R3).
-fn preflight(side: Side, (server, database, principal): Half, (partner, _, mirror): Half) -> Option<Obstacle> {
+fn preflight(
+    rules: &Preconditions,
+    side: Side,
+    (server, database, principal): Half,
+    (partner, _, mirror): Half,
+) -> Option<Obstacle> {
     use MirroringState::*;
-    if !holds(Rule::SafetyFull, principal.safety == Safety::Full && mirror.safety == Safety::Full) {
+    if !rules.satisfied(Rule::SafetyFull, principal.safety == Safety::Full && mirror.safety == Safety::Full) {
         return Some(Obstacle::SafetyOff);
     }
-    match (asked(principal.state), asked(mirror.state)) {
+    match (effective(rules, principal.state), effective(rules, mirror.state)) {
         (Suspended, _) | (_, Suspended) => {
             let versions =
                 (server.version != partner.version).then(|| (server.version.clone(), partner.version.clone()));
@@ -207,23 +216,23 @@ fn preflight(side: Side, (server, database, principal): Half, (partner, _, mirro
         (Unknown, _) | (_, Unknown) => return Some(Obstacle::Unsettled),
         (Synchronized, Synchronized) => {}
     }
-    if !holds(Rule::SameRoleSequence, principal.role_sequence == mirror.role_sequence) {
+    if !rules.satisfied(Rule::SameRoleSequence, principal.role_sequence == mirror.role_sequence) {
         return Some(Obstacle::Unsettled);
     }
-    if !holds(Rule::DatabaseOnline, database.state == DatabaseState::Online) {
+    if !rules.satisfied(Rule::DatabaseOnline, database.state == DatabaseState::Online) {
         return Some(Obstacle::NotOnline { side, state: database.state });
     }
     for (side, server) in [(side, server), (side.other(), partner)] {
         let serves = server.endpoint.as_ref().is_some_and(|endpoint| endpoint.started && endpoint.partner);
-        if !holds(Rule::EndpointStarted, serves) {
+        if !rules.satisfied(Rule::EndpointStarted, serves) {
             return Some(Obstacle::EndpointStopped { side, endpoint: server.endpoint.clone() });
         }
     }
     None
 }
 
-/// The state as it counts: one that no rule objects to counts as SYNCHRONIZED.
-fn asked(state: MirroringState) -> MirroringState {
+/// The state as the preflight counts it: a state whose precondition is not enforced counts as SYNCHRONIZED.
+fn effective(rules: &Preconditions, state: MirroringState) -> MirroringState {
     let rule = match state {
         MirroringState::Suspended => Rule::MirroringNotSuspended,
         MirroringState::PendingFailover => Rule::NoFailoverUnderWay,
@@ -232,7 +241,7 @@ fn asked(state: MirroringState) -> MirroringState {
         MirroringState::Unknown => Rule::StateKnown,
         MirroringState::Synchronized => return state,
     };
-    if stands(rule) { state } else { MirroringState::Synchronized }
+    if rules.enforced(rule) { state } else { MirroringState::Synchronized }
 }
 
 fn lost(witness: WitnessLink) -> bool {
@@ -260,4 +269,27 @@ fn stale_claim(a: &Mirroring, b: &Mirroring) -> bool {
 /// Server names compare without case, as Windows does.
 fn same_name(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b)
+}
+
+/// The state that an approval has to name. None while a database of the type shows no session.
+pub fn epoch(findings: &[Finding]) -> Option<Epoch> {
+    let sessions: Option<Vec<_>> =
+        findings.iter().map(|finding| finding.session.map(|session| (session.guid, session.role_sequence))).collect();
+    sessions.map(Epoch::of)
+}
+
+/// The seat that holds the principal of every database, if it is one seat.
+pub(crate) fn seat_of(findings: &[Finding]) -> Option<Side> {
+    let mut seats = findings.iter().map(|finding| finding.principal);
+    let first = seats.next()??;
+    seats.all(|seat| seat == Some(first)).then_some(first)
+}
+
+/// The most severe obstacle, and the databases that share its severity.
+pub(crate) fn most_severe(findings: &[Finding]) -> Option<(&Obstacle, String)> {
+    let obstacles = || findings.iter().filter_map(|finding| finding.obstacle.as_ref());
+    let worst = obstacles().min_by_key(|obstacle| obstacle.severity())?;
+    let shares =
+        |finding: &&Finding| finding.obstacle.as_ref().is_some_and(|other| other.severity() == worst.severity());
+    Some((worst, list(findings.iter().filter(shares).map(|finding| &finding.name))))
 }

@@ -6,10 +6,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::{Cause, Outcome, Reason, Window, later};
-use crate::plan::rule::stands;
-use crate::plan::track::{Tripped, cooldown, tripped};
-use crate::plan::verdict::{Case, Verdict, second};
-use crate::plan::{Rule, holds, interruption, list};
+use crate::plan::estimate::predict;
+use crate::plan::finding::epoch;
+use crate::plan::precondition::Rule;
+use crate::plan::text::{coarse, duration, list, second};
+use crate::plan::tracking::{Tripped, cooldown, tripped};
+use crate::plan::types::{Case, Verdict};
 
 /// The first gate that is closed.
 pub(crate) fn closed(case: &Case, cause: Cause, approved: bool) -> Option<Verdict> {
@@ -30,7 +32,8 @@ fn back(case: &Case) -> String {
 }
 
 fn suspension(case: &Case) -> Option<Verdict> {
-    let suspend = case.desired.suspend.as_ref().filter(|_| case.suspended && stands(Rule::NotSuspended))?;
+    let suspend = case.input.desired.suspend.as_ref();
+    let suspend = suspend.filter(|_| case.input.is_suspended() && case.input.enforced(Rule::NotSuspended))?;
     let until = suspend.until.map_or("spec.suspend is removed".to_owned(), |until| until.to_string());
     let message = format!(
         "{} is to move to the {}; suspended until {until} ({})",
@@ -42,7 +45,7 @@ fn suspension(case: &Case) -> Option<Verdict> {
 }
 
 fn breaker(case: &Case) -> Option<Verdict> {
-    let (why, until) = match tripped(case.track, case.now).filter(|_| stands(Rule::CircuitClosed))? {
+    let (why, until) = match tripped(case.track, case.input.now).filter(|_| case.input.enforced(Rule::CircuitClosed))? {
         Tripped::Failures(count) => {
             let detail = case.memory.last.get(&case.wish.ty).and_then(|last| last.detail.as_deref());
             (format!("{count} moves in a row failed (the last one: {})", detail.unwrap_or("no detail")), None)
@@ -52,7 +55,7 @@ fn breaker(case: &Case) -> Option<Verdict> {
             Some(until),
         ),
     };
-    let state = crate::plan::epoch(case.findings).map(|epoch| epoch.to_string()).unwrap_or_default();
+    let state = epoch(case.findings).map(|epoch| epoch.to_string()).unwrap_or_default();
     let message = format!(
         "{} is left alone: {why}. Find the cause; then set approve: {{epoch: \"{state}\"}} on the type to move it now, or change principal",
         case.wish.ty
@@ -62,9 +65,9 @@ fn breaker(case: &Case) -> Option<Verdict> {
 
 /// R8: in good health and witnessed for a while.
 fn steadiness(case: &Case) -> Option<Verdict> {
-    let since = case.track.steady.as_ref().map_or(case.now, |steady| steady.since);
-    let due = later(since, case.desired.policy.fail_back_after);
-    (!holds(Rule::SteadyForFailBack, case.now >= due)).then(|| {
+    let since = case.track.steady.as_ref().map_or(case.input.now, |steady| steady.since);
+    let due = later(since, case.input.desired.policy.fail_back_after);
+    (!case.input.satisfied(Rule::SteadyForFailBack, case.input.now >= due)).then(|| {
         pending(
             case,
             due,
@@ -78,9 +81,9 @@ const SKEW: Duration = Duration::from_secs(300);
 
 fn pause(case: &Case) -> Option<Verdict> {
     // An end in the future is a status that somebody edited, or a clock that jumped: it holds nothing.
-    let last = case.memory.last.get(&case.wish.ty).filter(|last| last.ended <= later(case.now, SKEW))?;
-    let end = later(last.ended, cooldown(case.desired, case.track));
-    if holds(Rule::Cooldown, case.now >= end) {
+    let last = case.memory.last.get(&case.wish.ty).filter(|last| last.ended <= later(case.input.now, SKEW))?;
+    let end = later(last.ended, cooldown(case.input.desired, case.track));
+    if case.input.satisfied(Rule::Cooldown, case.input.now >= end) {
         return None;
     }
     let (reason, message) = match last.outcome {
@@ -108,22 +111,20 @@ fn pause(case: &Case) -> Option<Verdict> {
 
 /// R16: an outage that is too long is not begun.
 fn length(case: &Case) -> Option<Verdict> {
-    let most = case.desired.policy.max_interruption.filter(|_| stands(Rule::MaxInterruption))?;
-    let pair = case.seen.pairs.get(case.wish.store)?;
+    let most = case.input.desired.policy.max_interruption.filter(|_| case.input.enforced(Rule::MaxInterruption))?;
     let moved = || case.findings.iter().filter(|finding| finding.principal != Some(case.wish.principal));
-    let unknown = list(moved().filter(|one| interruption::predict(pair, &one.name).is_none()).map(|one| &one.name));
+    let unknown = list(moved().filter(|one| predict(case.pair, &one.name).is_none()).map(|one| &one.name));
     let message = if unknown.is_empty() {
-        let (name, longest) = moved()
-            .filter_map(|one| Some((&one.name, interruption::predict(pair, &one.name)?)))
-            .max_by_key(|of| of.1)?;
+        let (name, longest) =
+            moved().filter_map(|one| Some((&one.name, predict(case.pair, &one.name)?))).max_by_key(|of| of.1)?;
         if longest <= most {
             return None;
         }
         format!(
             "{} when it is predicted to interrupt for no more than policy.maxInterruption ({}): the redo queue of {name} makes it {}",
             to(case),
-            words(most),
-            words(coarse(longest))
+            duration(most),
+            duration(coarse(longest))
         )
     } else {
         format!(
@@ -135,12 +136,12 @@ fn length(case: &Case) -> Option<Verdict> {
 }
 
 fn window(case: &Case) -> Option<Verdict> {
-    let windows = &case.desired.policy.windows;
-    let open = windows.iter().any(|window| window.open_until(case.now).is_some());
-    if windows.is_empty() || holds(Rule::MaintenanceWindow, open) {
+    let windows = &case.input.desired.policy.windows;
+    let open = windows.iter().any(|window| window.open_until(case.input.now).is_some());
+    if windows.is_empty() || case.input.satisfied(Rule::MaintenanceWindow, open) {
         return None;
     }
-    let Some((at, window)) = next(windows, case.now) else {
+    let Some((at, window)) = next(windows, case.input.now) else {
         let message = format!(
             "{} in a maintenance window, and none of policy.maintenanceWindows ever opens: correct their schedule",
             back(case)
@@ -158,22 +159,4 @@ fn pending(case: &Case, at: Timestamp, why: &str) -> Verdict {
 /// The window that opens next.
 pub fn next(windows: &[Window], now: Timestamp) -> Option<(Timestamp, &Window)> {
     windows.iter().filter_map(|window| Some((window.next(now)?, window))).min_by_key(|(at, _)| *at)
-}
-
-/// In steps, so that a status does not change at each look.
-pub fn coarse(exact: Duration) -> Duration {
-    const STEPS: [u64; 12] = [3, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600];
-    let seconds = exact.as_secs() + u64::from(exact.subsec_nanos() > 0);
-    let step = STEPS.into_iter().find(|step| *step >= seconds);
-    Duration::from_secs(step.unwrap_or_else(|| seconds.div_ceil(3600) * 3600))
-}
-
-/// `1m30s`.
-pub fn words(span: Duration) -> String {
-    let (minutes, seconds) = (span.as_secs() / 60, span.as_secs() % 60);
-    match (minutes, seconds) {
-        (0, seconds) => format!("{seconds}s"),
-        (minutes, 0) => format!("{minutes}m"),
-        (minutes, seconds) => format!("{minutes}m{seconds}s"),
-    }
 }

@@ -61,37 +61,64 @@ pub enum Obstacle {
     Synchronizing,
 }
 
+/// The order of obstacles, the most severe first: the most severe obstacle of a type gives the type its reason. The
+/// declaration order is the order, so that a new variant takes its place by where it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    // The session itself is in question: `Obstacle::questions_session` ends at SafetyOff.
+    TwoPrincipals,
+    NoPrincipal,
+    SameServer,
+    GuidDiffers,
+    PartnerOutside,
+    NoQuorum,
+    PrincipalLost,
+    Hidden,
+    Missing,
+    NotMirrored,
+    SafetyOff,
+    // The session is known, and cannot fail over now.
+    Unavailable,
+    Suspended,
+    Disconnected,
+    NotOnline,
+    EndpointStopped,
+    FailoverInProgress,
+    Unsettled,
+    Synchronizing,
+    /// Last: a server whose first poll is pending must not hide what the other server shows.
+    NotYetPolled,
+}
+
 impl Obstacle {
-    /// Lower is graver: the gravest obstacle of a type gives its reason.
-    pub fn rank(&self) -> u8 {
+    pub fn severity(&self) -> Severity {
         match self {
-            Obstacle::TwoPrincipals => 0,
-            Obstacle::NoPrincipal => 1,
-            Obstacle::SameServer { .. } => 2,
-            Obstacle::GuidDiffers { .. } => 3,
-            Obstacle::PartnerOutside { .. } => 4,
-            Obstacle::NoQuorum { .. } => 5,
-            Obstacle::PrincipalLost { .. } => 6,
-            Obstacle::Hidden { .. } => 7,
-            Obstacle::Missing { .. } => 8,
-            Obstacle::NotMirrored { .. } => 9,
-            Obstacle::SafetyOff => 10,
-            // A server that is merely still to be looked at must not hide a finding on the other.
-            Obstacle::Dark { darkness: Darkness { cause: Dark::NotYetLooked, .. }, .. } => 30,
-            Obstacle::Dark { .. } => 11,
-            Obstacle::Suspended { .. } => 12,
-            Obstacle::Disconnected => 13,
-            Obstacle::NotOnline { .. } => 14,
-            Obstacle::EndpointStopped { .. } => 15,
-            Obstacle::FailoverInProgress => 16,
-            Obstacle::Unsettled => 17,
-            Obstacle::Synchronizing => 18,
+            Obstacle::TwoPrincipals => Severity::TwoPrincipals,
+            Obstacle::NoPrincipal => Severity::NoPrincipal,
+            Obstacle::SameServer { .. } => Severity::SameServer,
+            Obstacle::GuidDiffers { .. } => Severity::GuidDiffers,
+            Obstacle::PartnerOutside { .. } => Severity::PartnerOutside,
+            Obstacle::NoQuorum { .. } => Severity::NoQuorum,
+            Obstacle::PrincipalLost { .. } => Severity::PrincipalLost,
+            Obstacle::Hidden { .. } => Severity::Hidden,
+            Obstacle::Missing { .. } => Severity::Missing,
+            Obstacle::NotMirrored { .. } => Severity::NotMirrored,
+            Obstacle::SafetyOff => Severity::SafetyOff,
+            Obstacle::Dark { darkness: Darkness { cause: Dark::NotYetLooked, .. }, .. } => Severity::NotYetPolled,
+            Obstacle::Dark { .. } => Severity::Unavailable,
+            Obstacle::Suspended { .. } => Severity::Suspended,
+            Obstacle::Disconnected => Severity::Disconnected,
+            Obstacle::NotOnline { .. } => Severity::NotOnline,
+            Obstacle::EndpointStopped { .. } => Severity::EndpointStopped,
+            Obstacle::FailoverInProgress => Severity::FailoverInProgress,
+            Obstacle::Unsettled => Severity::Unsettled,
+            Obstacle::Synchronizing => Severity::Synchronizing,
         }
     }
 
-    /// True when it makes no sense to speak of a wanted or an unwanted principal: the session itself is in question.
-    pub fn grave(&self) -> bool {
-        self.rank() <= 10
+    /// True when the mirroring session itself is in question, so that a wanted or unwanted principal has no meaning.
+    pub fn questions_session(&self) -> bool {
+        self.severity() <= Severity::SafetyOff
     }
 
     pub fn reason(&self) -> Reason {

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use super::tests::{NOW, attempt, desired, owed, reason, seen};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::tests::{NOW, attempt, desired, owed, reason, seen, store};
 use super::*;
 use crate::model::*;
 
@@ -20,7 +24,7 @@ fn fail_back() -> Desired {
 }
 
 fn redo(seen: &mut Observation, queue: Option<i64>, rate: Option<i64>) {
-    let Pair { primary, mirror, .. } = &mut seen.pairs[0];
+    let Pair { primary, mirror, .. } = &mut seen.pairs[store()];
     for view in [primary, mirror] {
         let View::Lit { server, .. } = view else { panic!() };
         let mut changed = Server::clone(server);
@@ -290,7 +294,7 @@ mod forced {
         for cause in [Dark::LoginFailed, Dark::TlsFailed, Dark::HostNotFound, Dark::Unresponsive, Dark::SecretNotFound]
         {
             let mut seen = seen("dark", "M/1/-");
-            let View::Dark { darkness, .. } = &mut seen.pairs[0].primary else { panic!() };
+            let View::Dark { darkness, .. } = &mut seen.pairs[store()].primary else { panic!() };
             darkness.cause = cause;
             let plan = plan(&consented(&epoch, after(60)), &seen, &lost(), NOW);
             assert!(plan.steps.is_empty(), "{cause:?}");

@@ -2,9 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 use super::*;
 use crate::model::*;
+
+/// The only store of these tables.
+pub fn store() -> StoreId {
+    Stores::single(()).1
+}
 
 pub const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -83,7 +91,7 @@ pub fn pair(a: &str, b: &str) -> Pair {
 }
 
 pub fn seen(a: &str, b: &str) -> Observation {
-    Observation { pairs: vec![pair(a, b)], conflicts: BTreeMap::new(), flights: BTreeMap::new() }
+    Observation { pairs: Stores::single(pair(a, b)).0, conflicts: BTreeMap::new(), flights: BTreeMap::new() }
 }
 
 pub fn desired(want: Side) -> Desired {
@@ -94,7 +102,7 @@ pub fn desired(want: Side) -> Desired {
             ty: DatabaseType::Archiving,
             principal: want,
             databases: vec![DatabaseName::new("LcsLog")],
-            store: 0,
+            store: store(),
             approve: None,
             force: None,
             asked_by: Askers::default(),
@@ -174,8 +182,8 @@ fn s26_split_roles_move_only_what_is_on_the_wrong_side() {
     let mut seen = seen("P/4/C", "M/4/C");
     for (side, text) in [(Side::Primary, "M/4/C"), (Side::Mirror, "P/4/C")] {
         let view = match side {
-            Side::Primary => &mut seen.pairs[0].primary,
-            Side::Mirror => &mut seen.pairs[0].mirror,
+            Side::Primary => &mut seen.pairs[store()].primary,
+            Side::Mirror => &mut seen.pairs[store()].mirror,
         };
         let View::Lit { server, .. } = view else { panic!() };
         let mut changed = Server::clone(server);
@@ -241,7 +249,7 @@ fn rules_that_stop_an_owed_move() {
 
     let change = |edit: &dyn Fn(Side, &mut Server)| {
         let mut changed = healthy.clone();
-        let Pair { primary, mirror, .. } = &mut changed.pairs[0];
+        let Pair { primary, mirror, .. } = &mut changed.pairs[store()];
         for (side, view) in [(Side::Primary, primary), (Side::Mirror, mirror)] {
             let View::Lit { server, .. } = view else { panic!() };
             let mut one = Server::clone(server);

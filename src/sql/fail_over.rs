@@ -5,8 +5,7 @@ use std::time::Duration;
 use futures::future::try_join_all;
 use tiberius::error::Error;
 
-use crate::model::{Answer, Darkness, DatabaseName};
-use crate::plan::{Act, Failover};
+use crate::model::{Act, Answer, Darkness, DatabaseName, Failover};
 use crate::sql::error::FATAL;
 use crate::sql::session::Failure;
 use crate::sql::{Deadlines, Session, Target, Unquotable, endpoint, quote};

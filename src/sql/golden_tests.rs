@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::model::{DatabaseName, Guid, Side};
-use crate::plan::{Act, Failover};
+use crate::model::{Act, DatabaseName, Failover, Guid, Side};
 use crate::sql::fail_over::batch;
 
 /// The names that a statement has to survive, by what is hostile about them.

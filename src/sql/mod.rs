@@ -10,6 +10,7 @@ mod fail_over;
 #[cfg(test)]
 mod golden_tests;
 mod hub;
+mod inventory_diff;
 mod kerberos;
 mod look;
 mod meter;
@@ -27,6 +28,7 @@ mod wrap;
 pub use compare::{COMPARE, belongings};
 pub use fail_over::{batch, connect_for_moves, fail_over, statement};
 pub use hub::{Counters, Hub, Watch};
+pub use inventory_diff::differences;
 pub use kerberos::Account;
 pub use look::LOOK;
 pub use quote::Unquotable;

@@ -3,9 +3,10 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::sql::prelogin::{HEADER, Header, TABULAR, packets};
@@ -60,7 +61,7 @@ pub struct Answer(Arc<Mutex<Option<Vec<u8>>>>);
 
 impl Answer {
     pub fn take(&self) -> Option<Vec<u8>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.lock().take()
     }
 }
 
@@ -160,7 +161,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Bearer<S> {
         let this = &mut *self;
         if let State::Wait { answer, .. } = &mut this.state {
             let proof = this.answer.0.clone();
-            let mut proof = proof.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut proof = proof.lock();
             loop {
                 if answer.complete(TABULAR)? {
                     let token = proof.is_none().then(|| token_in(&answer.payload)).flatten();

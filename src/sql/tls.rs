@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
@@ -10,6 +10,7 @@ use openssl::nid::Nid;
 use openssl::ssl::{ErrorCode, Ssl, SslContextBuilder, SslMethod, SslOptions, SslVerifyMode, SslVersion};
 use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::{X509, X509Ref, X509StoreContextRef, X509VerifyResult};
+use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
@@ -41,7 +42,7 @@ pub async fn encrypt(target: &Target, tcp: TcpStream) -> Result<SslStream<Packed
             Ok(stream)
         }
         Err(e) => {
-            let complaint = heard.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let complaint = heard.lock().take();
             Err(match complaint {
                 Some(complaint) => untrusted(target, &complaint),
                 None => failed(target, &e),
@@ -142,7 +143,7 @@ fn roots(pem: &str) -> Option<X509StoreBuilder> {
 }
 
 fn listen(heard: &Heard, chain: &X509StoreContextRef) {
-    let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut heard = heard.lock();
     // The first complaint is the cause; later ones follow from it.
     if heard.is_none() {
         let number = chain.error().as_raw();

@@ -5,11 +5,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::{
-    Cause, Desired, Memory, Observation, Outcome, Request, Side, Steady, Track, UnrequestedSwitch, Wish, WitnessLink,
-    later,
+    Cause, Desired, Memory, Outcome, Pair, Request, Side, Steady, Track, UnrequestedSwitch, Wish, WitnessLink, later,
 };
-use crate::plan::rule::stands;
-use crate::plan::{Ended, Finding, Obstacle, Rule, epoch, holds, seat_of};
+use crate::plan::finding::{Finding, epoch, seat_of};
+use crate::plan::obstacle::Obstacle;
+use crate::plan::precondition::Rule;
+use crate::plan::types::{Ended, Input};
 
 /// Failed moves, or unrequested switches within a day of each other, after which a type is left alone (R9).
 pub const TRIPS: u32 = 3;
@@ -41,19 +42,12 @@ pub(crate) fn cooldown(desired: &Desired, track: &Track) -> Duration {
 const FIRST_PAUSE: Duration = Duration::from_secs(15);
 
 /// Brings the memory of one type up to what is seen.
-pub(crate) fn update(
-    memory: &mut Memory,
-    desired: &Desired,
-    seen: &Observation,
-    wish: &Wish,
-    findings: &[Finding],
-    ended: Option<&Ended>,
-    now: Timestamp,
-) {
+pub(crate) fn update(input: &Input, memory: &mut Memory, wish: &Wish, findings: &[Finding], ended: Option<&Ended>) {
+    let now = input.now;
     let mut track = memory.tracks.remove(&wish.ty).unwrap_or_default();
     let moving = memory.operation.as_ref().is_some_and(|operation| operation.ty == wish.ty);
-    if recall(memory, desired, wish, findings, moving) {
-        // A person has spoken.
+    if update_request(input, memory, wish, findings, moving) {
+        // The user changed the spec: reset the failure counters.
         (track.failures, track.switches, track.switched) = (0, 0, None);
     }
     let ended = ended.filter(|ended| ended.operation.ty == wish.ty);
@@ -68,11 +62,13 @@ pub(crate) fn update(
         None if moving => {}
         None => notice(&mut track, settled, now),
     }
-    track.steady = match (desired.policy.unrequested_switch, epoch(findings)) {
-        (UnrequestedSwitch::FailBack, Some(epoch)) if !moving && is_steady(seen, wish, findings) => {
+    track.steady = match (input.desired.policy.unrequested_switch, epoch(findings)) {
+        (UnrequestedSwitch::FailBack, Some(epoch))
+            if !moving && is_steady(input.seen.pair(wish.store), wish, findings) =>
+        {
             let since = track
                 .steady
-                .filter(|steady| holds(Rule::SteadyInOneState, steady.epoch == epoch) && steady.since <= now)
+                .filter(|steady| input.satisfied(Rule::SteadyInOneState, steady.epoch == epoch) && steady.since <= now)
                 .map_or(now, |steady| steady.since);
             Some(Steady { epoch, since })
         }
@@ -86,16 +82,16 @@ pub(crate) fn update(
 }
 
 /// A changed principal is owed until it is seen; anything else is drift. True when the wish is a new one.
-fn recall(memory: &mut Memory, desired: &Desired, wish: &Wish, findings: &[Finding], moving: bool) -> bool {
+fn update_request(input: &Input, memory: &mut Memory, wish: &Wish, findings: &[Finding], moving: bool) -> bool {
     let known = memory.requests.get(&wish.ty).copied();
     let request = match known {
         Some(request) if request.principal == wish.principal => request,
-        Some(_) => Request { principal: wish.principal, generation: desired.generation, owed: true },
+        Some(_) => Request { principal: wish.principal, generation: input.desired.generation, owed: true },
         // First seen: what is there already was not asked for by a change.
         None => Request {
             principal: wish.principal,
-            generation: desired.generation,
-            owed: !stands(Rule::FirstSightIsNoRequest),
+            generation: input.desired.generation,
+            owed: !input.enforced(Rule::FirstSightIsNoRequest),
         },
     };
     let there =
@@ -116,15 +112,14 @@ fn notice(track: &mut Track, settled: Option<Side>, now: Timestamp) {
 }
 
 /// Off its seat, in full health, and the witness connected on both sides (R8, R15).
-fn is_steady(seen: &Observation, wish: &Wish, findings: &[Finding]) -> bool {
+fn is_steady(pair: &Pair, wish: &Wish, findings: &[Finding]) -> bool {
     findings.iter().all(|finding| finding.obstacle.is_none())
         && findings.iter().any(|finding| finding.principal == Some(wish.principal.other()))
-        && witnessed(seen, wish)
+        && witnessed(pair, wish)
 }
 
 /// Every session of the type has a witness that both partners see.
-pub(crate) fn witnessed(seen: &Observation, wish: &Wish) -> bool {
-    let Some(pair) = seen.pairs.get(wish.store) else { return false };
+pub(crate) fn witnessed(pair: &Pair, wish: &Wish) -> bool {
     wish.databases.iter().all(|name| {
         Side::BOTH.into_iter().all(|side| {
             let row = pair.view(side).lit().and_then(|server| server.databases.get(name)?.mirroring.as_ref());
@@ -134,7 +129,7 @@ pub(crate) fn witnessed(seen: &Observation, wish: &Wish) -> bool {
 }
 
 /// A move begins: what a person released counts as a new start, and a consent is used up.
-pub(crate) fn begun(memory: &mut Memory, wish: &Wish, cause: Cause) {
+pub(crate) fn operation_started(memory: &mut Memory, wish: &Wish, cause: Cause) {
     let track = memory.tracks.entry(wish.ty).or_default();
     match cause {
         Cause::Approved => (track.failures, track.switches, track.switched) = (0, 0, None),

@@ -1,8 +1,10 @@
-//! What a role switch does not carry along (R22): two servers compared, in words for a person, with the way out. Pure.
+//! The differences between two servers that a role switch does not carry along (R22), each with the statement that
+//! removes it. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Belongings, DatabaseCopy, DatabaseName, Side};
+use crate::sql::quote;
 
 /// Each difference in a sentence, in a stable order.
 pub fn differences(primary: &Belongings, mirror: &Belongings, databases: &[DatabaseName]) -> Vec<String> {
@@ -128,8 +130,9 @@ fn copies(name: &DatabaseName, a: &DatabaseCopy, b: &DatabaseCopy) -> Vec<String
     all
 }
 
+/// The name between brackets. A name that no server can have is printed as it is, for it is advice and is never sent.
 fn bracket(name: &str) -> String {
-    format!("[{}]", name.replace(']', "]]"))
+    quote::identifier(name).unwrap_or_else(|_| name.to_owned())
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -2,21 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-
-use crate::model::{Cause, DatabaseType, Desired, Observation, Operation, OperationDatabase, Reason, later};
-use crate::plan::rule::stands;
-use crate::plan::verdict::{Release, Verdict};
-use crate::plan::{Failover, Rule, TypePlan};
+use crate::model::{Cause, DatabaseType, Failover, Operation, OperationDatabase, Reason, later};
+use crate::plan::precondition::Rule;
+use crate::plan::types::{Input, Release, TypePlan, Verdict};
 
 /// One type at a time, in Lync's order, CentralMgmt last, and only when the one before is synchronized again (R17).
-pub(crate) fn take(
+pub(crate) fn start_next(
+    input: &Input,
     types: &mut BTreeMap<DatabaseType, TypePlan>,
-    desired: &Desired,
-    seen: &Observation,
-    now: Timestamp,
 ) -> Option<(Operation, Vec<Failover>)> {
-    let policy = &desired.policy;
+    let policy = &input.desired.policy;
     let standing: Vec<(DatabaseType, Reason)> = types.iter().map(|(ty, plan)| (*ty, plan.verdict.reason)).collect();
     let blocker = |ty: DatabaseType| {
         standing.iter().find(|(other, reason)| {
@@ -26,9 +21,9 @@ pub(crate) fn take(
                     | Reason::Verifying
                     | Reason::Synchronizing
                     | Reason::FailoverInProgress
-                    | Reason::Unsettled => stands(Rule::SettledBefore),
+                    | Reason::Unsettled => input.enforced(Rule::SettledBefore),
                     Reason::Cooldown | Reason::NotYetObserved => {
-                        stands(Rule::EarlierTypeFirst) && policy.turn(*other) < policy.turn(ty)
+                        input.enforced(Rule::EarlierTypeFirst) && policy.turn(*other) < policy.turn(ty)
                     }
                     _ => false,
                 }
@@ -36,13 +31,13 @@ pub(crate) fn take(
     };
     let mut begun: Option<(Operation, Vec<Failover>)> = None;
     let mut turns: Vec<(&DatabaseType, &mut TypePlan)> = types.iter_mut().collect();
-    if stands(Rule::InOrder) {
+    if input.enforced(Rule::InOrder) {
         turns.sort_by_key(|(ty, _)| policy.turn(**ty));
     }
     for (ty, plan) in turns {
         let Release::Ready(cause) = plan.verdict.release else { continue };
         let before = match (&begun, blocker(*ty).filter(|(_, reason)| *reason != Reason::Moving)) {
-            (Some((operation, _)), _) if stands(Rule::OneTypeAtATime) => Some((operation.ty, "moving")),
+            (Some((operation, _)), _) if input.enforced(Rule::OneTypeAtATime) => Some((operation.ty, "moving")),
             (None, Some((other, _))) => Some((*other, "not settled yet")),
             (Some(_), _) | (None, None) => None,
         };
@@ -61,27 +56,28 @@ pub(crate) fn take(
             plan.verdict = Verdict::waiting(Reason::Unsettled, message);
             continue;
         }
-        begun = Some((begin(desired, seen, plan, cause, now), plan.next.clone()));
+        begun = Some((new_operation(input, plan, cause), plan.next.clone()));
     }
     begun
 }
 
-fn begin(desired: &Desired, seen: &Observation, plan: &TypePlan, cause: Cause, now: Timestamp) -> Operation {
+fn new_operation(input: &Input, plan: &TypePlan, cause: Cause) -> Operation {
+    let pair = input.seen.pair(plan.wish.store);
     Operation {
         ty: plan.wish.ty,
         from: plan.wish.principal.other(),
         to: plan.wish.principal,
         cause,
-        generation: desired.generation,
+        generation: input.desired.generation,
         asked_by: match cause {
             Cause::Intent => plan.wish.asked_by.principal.clone(),
             Cause::Approved => plan.wish.asked_by.approve.clone(),
             Cause::ForcedService => plan.wish.asked_by.force.clone(),
             Cause::FailBack => None,
         },
-        started: now,
-        attempted: now,
-        deadline: later(now, desired.policy.switch_deadline),
+        started: input.now,
+        attempted: input.now,
+        deadline: later(input.now, input.desired.policy.switch_deadline),
         attempt: 1,
         databases: plan
             .next
@@ -90,7 +86,7 @@ fn begin(desired: &Desired, seen: &Observation, plan: &TypePlan, cause: Cause, n
                 name: step.database.clone(),
                 guid: step.guid,
                 role_sequence: step.role_sequence,
-                before: seen.pairs.get(plan.wish.store).map(|pair| pair.words(&step.database)).unwrap_or_default(),
+                before: pair.words(&step.database),
             })
             .collect(),
     }

@@ -1,16 +1,26 @@
 //! The entry of the history that tells how a move went: who, why, what was sent, what came back, what it changed. Pure.
 
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{HistoryDatabase, HistoryEntry};
-use crate::controller::compose::Timings;
-use crate::model::{Answer, Cause, Flight, Observation, Operation};
-use crate::plan::{Act, Ended, Plan};
+use crate::model::{Act, Answer, Cause, Flight, Observation, Operation};
+use crate::plan::{Ended, Plan};
 use crate::sql;
+use crate::status::Input;
 
-pub fn entry(ended: &Ended, seen: &Observation, plan: &Plan, timings: Timings, now: Timestamp) -> HistoryEntry {
-    let operation = &ended.operation;
+/// The moves that the status keeps.
+const LENGTH: usize = 10;
+
+/// The history with the move that has just ended, if one has; newest first.
+pub(super) fn history(input: &Input) -> Vec<HistoryEntry> {
+    let mut all: Vec<HistoryEntry> = input.plan.ended.iter().map(|ended| entry(ended, input)).collect();
+    all.extend(input.before.into_iter().flat_map(|status| status.history.iter().cloned()));
+    all.truncate(LENGTH);
+    all
+}
+
+fn entry(ended: &Ended, input: &Input) -> HistoryEntry {
+    let (operation, timings) = (&ended.operation, input.timings);
     HistoryEntry {
         type_: operation.ty,
         from: operation.from,
@@ -21,8 +31,8 @@ pub fn entry(ended: &Ended, seen: &Observation, plan: &Plan, timings: Timings, n
         requested_by: operation.asked_by.clone(),
         why: why(operation),
         started_at: Time(operation.started),
-        ended_at: Time(now),
-        databases: databases(operation, seen, plan),
+        ended_at: Time(input.now),
+        databases: databases(operation, input.seen, input.plan),
         attempts: operation.attempt,
         connect_millis: timings.connect,
         statement_millis: timings.statement,
@@ -50,7 +60,7 @@ fn why(operation: &Operation) -> String {
 }
 
 fn databases(operation: &Operation, seen: &Observation, plan: &Plan) -> Vec<HistoryDatabase> {
-    let pair = plan.types.get(&operation.ty).and_then(|of| seen.pairs.get(of.wish.store));
+    let pair = plan.types.get(&operation.ty).map(|planned| seen.pair(planned.wish.store));
     let act = match operation.cause {
         Cause::ForcedService => Act::ForceService,
         Cause::Intent | Cause::Approved | Cause::FailBack => Act::Failover,

@@ -3,7 +3,7 @@
 
 /// One precondition. A planner without it must be seen to do harm, or the rule is wrong or not tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::EnumIter)]
-pub(crate) enum Rule {
+pub enum Rule {
     // What both servers show of a database (design rule 1, R3, R13, R14).
     DifferentServers,
     SameGuid,
@@ -71,41 +71,26 @@ pub(crate) enum Rule {
     ResendUnchanged,
 }
 
-/// The condition, while the rule that asks for it stands.
-pub(crate) fn holds(rule: Rule, condition: bool) -> bool {
-    condition || !stands(rule)
+/// The preconditions that a planner enforces: all of them in the operator. The model check disables one at a time and
+/// must find a violation (docs/decisions/0007-rules-that-can-be-taken-away.md).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Preconditions {
+    disabled: Vec<Rule>,
 }
 
-/// Always, but in the proofs.
-#[cfg(not(test))]
-pub(crate) const fn stands(_: Rule) -> bool {
-    true
-}
-
-#[cfg(test)]
-#[allow(unused_imports, reason = "the proofs use both, the unit tests one")]
-pub(crate) use taken::{stands, without};
-
-#[cfg(test)]
-mod taken {
-    use std::cell::RefCell;
-
-    use super::Rule;
-
-    thread_local! {
-        static TAKEN: RefCell<Vec<Rule>> = const { RefCell::new(Vec::new()) };
+impl Preconditions {
+    /// For the model check only; a test refuses any other use.
+    pub fn without(disabled: &[Rule]) -> Self {
+        Self { disabled: disabled.to_vec() }
     }
 
-    pub(crate) fn stands(rule: Rule) -> bool {
-        TAKEN.with_borrow(|taken| !taken.contains(&rule))
+    /// Whether the planner enforces the precondition.
+    pub(crate) fn enforced(&self, rule: Rule) -> bool {
+        !self.disabled.contains(&rule)
     }
 
-    /// Runs `what` with a planner that lacks these rules, on this thread.
-    #[allow(dead_code, reason = "the proofs use it, the unit tests do not")]
-    pub(crate) fn without<T>(rules: &[Rule], what: impl FnOnce() -> T) -> T {
-        TAKEN.set(rules.to_vec());
-        let result = what();
-        TAKEN.set(Vec::new());
-        result
+    /// Whether the precondition holds, or is not enforced.
+    pub(crate) fn satisfied(&self, rule: Rule, condition: bool) -> bool {
+        condition || !self.enforced(rule)
     }
 }

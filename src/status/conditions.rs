@@ -8,52 +8,46 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use strum::IntoEnumIterator;
 
 use crate::api::{Asked, Claim, ConditionType, TlsMode};
-use crate::controller::drift::Compared;
 use crate::model::{
-    DatabaseName, Mirroring, MirroringState, Observation, Reason, Role, Side, View, Weight, WitnessLink,
+    DatabaseName, DriftReport, Mirroring, MirroringState, Observation, Reason, Role, Side, View, Weight, WitnessLink,
 };
 use crate::plan::{Finding, Observed, Plan, TypePlan, dark_reason};
+use crate::status::Input;
 
 /// All conditions of this operator, and those of others unchanged.
-pub fn conditions(
-    asked: &Asked,
-    seen: &Observation,
-    plan: &Plan,
-    drift: Option<&Compared>,
-    before: &[Condition],
-    now: Timestamp,
-) -> Vec<Condition> {
-    let generation = asked.desired.generation;
+pub(super) fn conditions(input: &Input) -> Vec<Condition> {
+    let Input { asked, seen, plan, now, .. } = *input;
+    let old = input.before.map(|status| status.conditions.as_slice()).unwrap_or_default();
     let mut claims = summary(plan);
     claims.push(aligned(plan));
     claims.push(synchronized(plan, seen));
     claims.push(reachable(seen));
     claims.push(quorum(seen, plan));
     claims.push(suspended(asked, now));
-    claims.extend(drift.map(left_behind));
-    claims.extend(weak(asked));
-    publishable(claims, before, generation, now)
+    claims.extend(input.drift.map(post_switch_drift));
+    claims.extend(weak_encryption(asked));
+    publishable(claims, old, asked.desired.generation, now)
 }
 
 /// What the condition says in full; the rest is in the status.
 const SENTENCES: usize = 3;
 
-fn left_behind(compared: &Compared) -> Claim {
+fn post_switch_drift(report: &DriftReport) -> Claim {
     let kind = ConditionType::PostSwitchDrift;
-    match compared {
-        Compared::Same => Claim::no(
+    match report {
+        DriftReport::InSync => Claim::no(
             kind,
             Reason::NoPostSwitchDrift,
             "logins, Agent jobs, linked servers and the options of the databases agree on both partners",
         ),
-        Compared::Differs(all) => {
+        DriftReport::Drifted(all) => {
             let mut words = all.iter().take(SENTENCES).cloned().collect::<Vec<_>>().join(". ");
             if let Some(more) = all.len().checked_sub(SENTENCES).filter(|more| *more > 0) {
                 words.push_str(&format!(". And {more} more in status.postSwitchDifferences"));
             }
             Claim::yes(kind, Reason::PostSwitchDrift, words)
         }
-        Compared::Unknown(darkness) => Claim::unknown(kind, dark_reason(darkness.cause), darkness.detail.clone()),
+        DriftReport::Unknown(darkness) => Claim::unknown(kind, dark_reason(darkness.cause), darkness.detail.clone()),
     }
 }
 
@@ -154,7 +148,7 @@ fn synchronized(plan: &Plan, seen: &Observation) -> Claim {
 }
 
 fn state(seen: &Observation, of: &TypePlan, finding: &Finding, side: Side) -> Option<MirroringState> {
-    let server = seen.pairs.get(of.wish.store)?.view(side).lit()?;
+    let server = seen.pair(of.wish.store).view(side).lit()?;
     Some(server.databases.get(&finding.name)?.mirroring.as_ref()?.state)
 }
 
@@ -241,7 +235,7 @@ fn names(sessions: &[(&DatabaseName, &Mirroring)], is: impl Fn(&Mirroring) -> bo
 }
 
 /// Only where it is so: a person asked for it, and everybody shall see it.
-fn weak(asked: &Asked) -> Option<Claim> {
+fn weak_encryption(asked: &Asked) -> Option<Claim> {
     let with = |mode| {
         let store = asked.stores.iter().find(|store| store.sql.tls.mode == mode)?;
         Some(if store.label.is_empty() { String::new() } else { format!(" of {}", store.label) })

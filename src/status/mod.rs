@@ -1,63 +1,59 @@
-//! Plan + observation + what was said before -> status. Pure; nothing in it changes on a look that shows nothing new.
+//! Plan + observation + the status before -> status. Pure; nothing in it changes on a poll that shows nothing new.
 
-use std::collections::BTreeMap;
+mod conditions;
+mod history;
+
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{
-    Asked, DatabaseStatus, DatabaseTypeStatus, HistoryEntry, LastMoveStatus, LyncPoolMirrorStatus, ObservedPrincipal,
-    PlannedStep, RequestStatus, ServerStatus, operation_status, track_status,
+    Asked, DatabaseStatus, DatabaseTypeStatus, LastMoveStatus, LyncPoolMirrorStatus, ObservedPrincipal, PlannedStep,
+    RequestStatus, ServerStatus, operation_status, track_status,
 };
-use crate::controller::drift::Compared;
-use crate::controller::{conditions, history};
-use crate::model::{DatabaseName, DatabaseType, Observation, Pair, Reason, Role, Side, View};
-use crate::plan::{Act, Finding, Observed, Plan, TypePlan, coarse, dark_reason, next_window, predict, words};
+use crate::model::{
+    Act, DatabaseName, DatabaseType, DriftReport, Failover, Observation, Pair, PhaseTimings, Reason, Side, View,
+};
+use crate::plan::{Finding, Observed, Plan, TypePlan, coarse, dark_reason, duration, next_window, predict};
 use crate::sql;
 
-/// Phase timings of a move that this process made, in milliseconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Timings {
-    pub connect: Option<i64>,
-    pub statement: Option<i64>,
-    pub verify: Option<i64>,
-}
+pub use conditions::invalid;
 
-/// The moves that the status remembers.
-const HISTORY: usize = 10;
+/// All that a status is made of.
+#[derive(Clone, Copy)]
+pub struct Input<'a> {
+    pub asked: &'a Asked,
+    pub seen: &'a Observation,
+    pub plan: &'a Plan,
+    /// Of the move that has just ended.
+    pub timings: PhaseTimings,
+    /// None: this process has not compared the servers since the last move.
+    pub drift: Option<&'a DriftReport>,
+    pub before: Option<&'a LyncPoolMirrorStatus>,
+    pub now: Timestamp,
+}
 
 /// The differences that the status lists.
 const DIFFERENCES: usize = 50;
 
-pub fn compose(
-    asked: &Asked,
-    seen: &Observation,
-    plan: &Plan,
-    timings: Timings,
-    drift: Option<&Compared>,
-    before: Option<&LyncPoolMirrorStatus>,
-    now: Timestamp,
-) -> LyncPoolMirrorStatus {
-    let generation = asked.desired.generation;
-    let old_conditions = before.map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let mut history: Vec<HistoryEntry> =
-        plan.ended.iter().map(|ended| history::entry(ended, seen, plan, timings, now)).collect();
-    history.extend(before.into_iter().flat_map(|status| status.history.iter().cloned()));
-    history.truncate(HISTORY);
+pub fn render(input: &Input) -> LyncPoolMirrorStatus {
+    let Input { asked, seen, plan, drift, before, now, .. } = *input;
+    let history = history::history(input);
     LyncPoolMirrorStatus {
-        observed_generation: Some(generation),
+        observed_generation: Some(asked.desired.generation),
         principals: Some(principals(plan)),
         last_move_time: history.first().map(|entry| entry.ended_at.clone()),
-        redo_queue: seen.pairs.iter().filter_map(largest_redo).max().map(step),
-        conditions: conditions::conditions(asked, seen, plan, drift, old_conditions, now),
+        redo_queue: seen.pairs.iter().filter_map(largest_redo).max().map(redo_bucket),
+        conditions: conditions::conditions(input),
         servers: servers(asked, seen),
-        database_types: plan.types.iter().map(|(ty, of)| type_status(*ty, of, plan, seen)).collect(),
-        plan: planned(plan, seen),
+        database_types: plan.types.values().map(|planned| type_status(planned, plan, seen)).collect(),
+        plan: planned_statements(plan, seen),
         next_maintenance_window: next_maintenance_window(asked, plan, now),
         operation: plan.memory.operation.as_ref().map(operation_status),
         post_switch_differences: match drift {
-            Some(Compared::Differs(all)) => all.iter().take(DIFFERENCES).cloned().collect(),
-            Some(Compared::Same | Compared::Unknown(_)) => Vec::new(),
+            Some(DriftReport::Drifted(all)) => all.iter().take(DIFFERENCES).cloned().collect(),
+            Some(DriftReport::InSync | DriftReport::Unknown(_)) => Vec::new(),
             None => before.map(|status| status.post_switch_differences.clone()).unwrap_or_default(),
         },
         history,
@@ -74,7 +70,7 @@ fn principals(plan: &Plan) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-pub(super) fn observed(observed: Observed) -> ObservedPrincipal {
+fn observed(observed: Observed) -> ObservedPrincipal {
     match observed {
         Observed::On(Side::Primary) => ObservedPrincipal::Primary,
         Observed::On(Side::Mirror) => ObservedPrincipal::Mirror,
@@ -85,7 +81,7 @@ pub(super) fn observed(observed: Observed) -> ObservedPrincipal {
 
 fn servers(asked: &Asked, seen: &Observation) -> Vec<ServerStatus> {
     let mut all = Vec::new();
-    for (store, pair) in asked.stores.iter().zip(&seen.pairs) {
+    for (store, pair) in asked.stores.iter().zip(seen.pairs.iter()) {
         let prefix = if store.label.is_empty() { String::new() } else { format!("{} ", store.label) };
         let seats =
             [("Primary", Some(&pair.primary)), ("Mirror", Some(&pair.mirror)), ("Witness", pair.witness.as_ref())];
@@ -118,15 +114,16 @@ fn servers(asked: &Asked, seen: &Observation) -> Vec<ServerStatus> {
     all
 }
 
-fn type_status(ty: DatabaseType, of: &TypePlan, plan: &Plan, seen: &Observation) -> DatabaseTypeStatus {
-    let pair = seen.pairs.get(of.wish.store);
+fn type_status(planned: &TypePlan, plan: &Plan, seen: &Observation) -> DatabaseTypeStatus {
+    let ty = planned.wish.ty;
+    let pair = seen.pair(planned.wish.store);
     DatabaseTypeStatus {
         type_: ty,
-        desired: of.wish.principal,
-        observed: observed(of.observed),
-        reason: of.verdict.reason.name().to_owned(),
-        message: of.verdict.message.clone(),
-        epoch: of.epoch.as_ref().map(ToString::to_string),
+        desired: planned.wish.principal,
+        observed: observed(planned.observed),
+        reason: planned.verdict.reason.name().to_owned(),
+        message: planned.verdict.message.clone(),
+        epoch: planned.epoch.as_ref().map(ToString::to_string),
         request: plan.memory.requests.get(&ty).map(|request| RequestStatus {
             principal: request.principal,
             generation: request.generation,
@@ -139,7 +136,7 @@ fn type_status(ty: DatabaseType, of: &TypePlan, plan: &Plan, seen: &Observation)
             detail: last.detail.clone(),
         }),
         track: plan.memory.tracks.get(&ty).and_then(track_status),
-        databases: of.findings.iter().filter_map(|finding| Some(database_status(finding, pair?))).collect(),
+        databases: planned.findings.iter().map(|finding| database_status(finding, pair)).collect(),
     }
 }
 
@@ -157,7 +154,7 @@ fn database_status(finding: &Finding, pair: &Pair) -> DatabaseStatus {
         mirroring_status_on_mirror,
         safety: holder.map(|mirroring| mirroring.safety.to_string()),
         witness: holder.map(|mirroring| mirroring.witness.to_string()),
-        redo_queue: redo(pair, &finding.name).map(step),
+        redo_queue: pair.redo_queue_kb(&finding.name).map(redo_bucket),
         reason: finding.obstacle.as_ref().map(|obstacle| obstacle.reason().name().to_owned()),
     }
 }
@@ -171,26 +168,14 @@ fn cmdlet_words(view: &View, name: &DatabaseName) -> (String, String) {
     }
 }
 
-/// The redo queue lives on whichever side is mirror now, in KB.
-pub(super) fn redo(pair: &Pair, name: &DatabaseName) -> Option<i64> {
-    [&pair.primary, &pair.mirror].into_iter().filter_map(View::lit).find_map(|server| {
-        let database = server.databases.get(name)?;
-        (database.mirroring.as_ref()?.role == Role::Mirror).then_some(database.redo_queue_kb)?
-    })
-}
-
 fn largest_redo(pair: &Pair) -> Option<i64> {
-    let names: BTreeMap<&DatabaseName, ()> = [&pair.primary, &pair.mirror]
-        .into_iter()
-        .filter_map(View::lit)
-        .flat_map(|server| server.databases.keys())
-        .map(|name| (name, ()))
-        .collect();
-    names.keys().filter_map(|name| redo(pair, name)).max()
+    let servers = [&pair.primary, &pair.mirror].into_iter().filter_map(View::lit);
+    let names: BTreeSet<&DatabaseName> = servers.flat_map(|server| server.databases.keys()).collect();
+    names.into_iter().filter_map(|name| pair.redo_queue_kb(name)).max()
 }
 
 /// Coarse on purpose: an exact figure would be a write at every look.
-fn step(kb: i64) -> String {
+fn redo_bucket(kb: i64) -> String {
     match kb {
         ..1_024 => "<1MB",
         1_024..10_240 => "<10MB",
@@ -201,26 +186,26 @@ fn step(kb: i64) -> String {
     .to_owned()
 }
 
-fn planned(plan: &Plan, seen: &Observation) -> Vec<PlannedStep> {
-    plan.types
-        .iter()
-        .flat_map(|(ty, of)| {
-            of.next.iter().map(|step| PlannedStep {
-                type_: *ty,
-                database: step.database.to_string(),
-                statement: sql::statement(step.act, &step.database),
-                server: step.server.clone(),
-                seat: step.on,
-                why: of.verdict.reason.name().to_owned(),
-                predicted_interruption: seen
-                    .pairs
-                    .get(of.wish.store)
-                    .filter(|_| step.act == Act::Failover)
-                    .and_then(|pair| predict(pair, &step.database))
-                    .map(|exact| words(coarse(exact))),
-            })
-        })
-        .collect()
+fn planned_statements(plan: &Plan, seen: &Observation) -> Vec<PlannedStep> {
+    let statements =
+        plan.types.iter().flat_map(|(ty, planned)| planned.next.iter().map(move |step| (*ty, planned, step)));
+    statements.map(|(ty, planned, step)| planned_statement(ty, planned, step, seen)).collect()
+}
+
+fn planned_statement(ty: DatabaseType, planned: &TypePlan, step: &Failover, seen: &Observation) -> PlannedStep {
+    let predicted = match step.act {
+        Act::Failover => predict(seen.pair(planned.wish.store), &step.database),
+        Act::ForceService => None,
+    };
+    PlannedStep {
+        type_: ty,
+        database: step.database.to_string(),
+        statement: sql::statement(step.act, &step.database),
+        server: step.server.clone(),
+        seat: step.on,
+        why: planned.verdict.reason.name().to_owned(),
+        predicted_interruption: predicted.map(|exact| duration(coarse(exact))),
+    }
 }
 
 /// Only while a fail-back waits: otherwise it would change with every window that passes.

@@ -1,4 +1,4 @@
-//! The acts that the planner may ask for: two statements, and no third.
+//! The two statements that the planner may order and `sql` may send.
 
 use crate::model::{DatabaseName, Guid, Side};
 

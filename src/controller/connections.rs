@@ -1,0 +1,140 @@
+//! Spec -> credentials -> targets: the servers of a resource, with the monitors that poll them.
+
+use std::sync::Arc;
+
+use crate::api::{SqlServer, SqlStore};
+use crate::controller::Error;
+use crate::controller::context::Context;
+use crate::controller::object::namespace;
+use crate::controller::pass::Pass;
+use crate::model::{Darkness, Pair, Side, StoreId, Stores, View};
+use crate::sql::{Endpoint, Login, Target, Tls, Watch};
+
+/// The servers of a resource, by store.
+pub struct Connections {
+    stores: Stores<Store>,
+}
+
+pub enum Store {
+    Resolved(ResolvedStore),
+    Unresolved(UnresolvedStore),
+}
+
+pub struct ResolvedStore {
+    primary: (Target, Arc<Watch>),
+    mirror: (Target, Arc<Watch>),
+    witness: Option<Arc<Watch>>,
+}
+
+/// A store whose credentials could not be read: its servers are not polled.
+pub struct UnresolvedStore {
+    addresses: [String; 2],
+    witness: Option<String>,
+    darkness: Darkness,
+}
+
+impl Connections {
+    /// The server in this seat of a store. None when its credentials could not be read.
+    pub fn target(&self, store: StoreId, side: Side) -> Option<&Target> {
+        match &self.stores[store] {
+            Store::Resolved(resolved) => Some(match side {
+                Side::Primary => &resolved.primary.0,
+                Side::Mirror => &resolved.mirror.0,
+            }),
+            Store::Unresolved(_) => None,
+        }
+    }
+
+    /// The newest poll of every server.
+    pub fn latest(&self) -> Stores<Pair> {
+        self.stores.map(Store::latest)
+    }
+
+    pub fn stores(&self) -> impl Iterator<Item = &Store> {
+        self.stores.iter()
+    }
+}
+
+impl Store {
+    fn latest(&self) -> Pair {
+        match self {
+            Store::Unresolved(store) => {
+                let dark = |address: &String| View::Dark { address: address.clone(), darkness: store.darkness.clone() };
+                Pair {
+                    primary: dark(&store.addresses[0]),
+                    mirror: dark(&store.addresses[1]),
+                    witness: store.witness.as_ref().map(dark),
+                }
+            }
+            Store::Resolved(store) => Pair {
+                primary: store.primary.1.latest(),
+                mirror: store.mirror.1.latest(),
+                witness: store.witness.as_ref().map(|watch| watch.latest()),
+            },
+        }
+    }
+
+    /// Polls both partners now. The witness is advisory: its latest poll is used, and no fresh one is waited for.
+    pub async fn refresh(&self, pair: &mut Pair) {
+        if let Store::Resolved(store) = self {
+            let (primary, mirror) = futures::join!(store.primary.1.fresh(), store.mirror.1.fresh());
+            *pair = Pair { primary, mirror, witness: store.witness.as_ref().map(|watch| watch.latest()) };
+        }
+    }
+
+    fn watches(&self) -> Vec<Arc<Watch>> {
+        match self {
+            Store::Unresolved(_) => Vec::new(),
+            Store::Resolved(store) => {
+                let all = [Some(&store.primary.1), Some(&store.mirror.1), store.witness.as_ref()];
+                all.into_iter().flatten().cloned().collect()
+            }
+        }
+    }
+}
+
+/// Resolves the credentials of a resource and registers its interest in the instances.
+///
+/// # Errors
+/// The API server does not answer, and nothing was read before.
+pub async fn connect(ctx: &Context, pass: &Pass<'_>) -> Result<Connections, Error> {
+    let namespace = namespace(pass.resource());
+    let mut stores = Stores::default();
+    // Pushed in the order of the spec's stores: their handles are valid here too.
+    for store in pass.asked.stores.iter() {
+        let login = ctx.credentials.login(namespace, &store.sql.auth).await?;
+        let tls = ctx.credentials.tls(namespace, &store.sql.tls).await?;
+        stores.push(match (login, tls) {
+            (Ok(login), Ok(tls)) => Store::Resolved(resolved(ctx, &store.sql, &login, &tls)),
+            (Err(darkness), _) | (_, Err(darkness)) => Store::Unresolved(unresolved(&store.sql, darkness)),
+        });
+    }
+    ctx.watch(pass.resource(), stores.iter().flat_map(Store::watches).collect());
+    Ok(Connections { stores })
+}
+
+fn resolved(ctx: &Context, sql: &SqlStore, login: &Login, tls: &Tls) -> ResolvedStore {
+    let watch = |server: &SqlServer| {
+        let endpoint = match (server.port, &server.instance) {
+            (Some(port), _) => Endpoint::Port(port),
+            (None, Some(instance)) => Endpoint::Instance(instance.clone()),
+            (None, None) => Endpoint::Port(SqlServer::DEFAULT_PORT),
+        };
+        let target = Target { host: server.host.clone(), endpoint, login: login.clone(), tls: tls.clone() };
+        let watch = Arc::new(ctx.hub.watch(&target));
+        (target, watch)
+    };
+    ResolvedStore {
+        primary: watch(&sql.primary),
+        mirror: watch(&sql.mirror),
+        witness: sql.witness.as_ref().map(|witness| watch(witness).1),
+    }
+}
+
+fn unresolved(sql: &SqlStore, darkness: Darkness) -> UnresolvedStore {
+    UnresolvedStore {
+        addresses: [sql.primary.address(), sql.mirror.address()],
+        witness: sql.witness.as_ref().map(SqlServer::address),
+        darkness,
+    }
+}

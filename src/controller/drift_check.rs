@@ -1,0 +1,79 @@
+//! The comparison of what a role switch does not carry along (R22): started in the background once a move is over, and
+//! published as a condition. It stops nothing and changes nothing.
+
+use std::sync::Arc;
+
+use futures::future::{join_all, try_join};
+use tracing::info;
+
+use crate::api::{ConditionType, LyncPoolMirrorStatus};
+use crate::controller::connections::Connections;
+use crate::controller::context::Context;
+use crate::controller::object::namespaced_name;
+use crate::controller::pass::Pass;
+use crate::model::{Darkness, DatabaseName, DriftReport, Side, Weight};
+use crate::plan::Plan;
+use crate::sql::{self, Target};
+
+/// One store: the targets of both seats and the databases to compare.
+type Store = (Target, Target, Vec<DatabaseName>);
+
+/// Compares after a move; once per process when the last comparison found something or none was made since the last move;
+/// and every ten minutes while something differs.
+pub fn compare_when_due(
+    ctx: &Arc<Context>,
+    pass: &Pass,
+    connections: &Connections,
+    plan: &Plan,
+    status: &LyncPoolMirrorStatus,
+) {
+    let (resource, uid) = (pass.resource(), pass.uid());
+    let kind: &str = ConditionType::PostSwitchDrift.into();
+    let last = status.conditions.iter().find(|condition| condition.type_ == kind);
+    let unsettled = !status.history.is_empty() && last.is_none_or(|condition| condition.status != "False");
+    let moved = plan.ended.is_some();
+    if moved {
+        ctx.drift_schedule.mark_due(resource, uid);
+    }
+    // Neither during a move nor between those of two types.
+    let going = plan.types.values().any(|planned| planned.verdict.reason.weight() == Weight::Progressing);
+    let settled = plan.memory.operation.is_none() && !going;
+    if !ctx.drift_schedule.start_if_due(resource, uid, moved || unsettled, settled) {
+        return;
+    }
+    let stores = stores(pass, connections);
+    let (ctx, resource, uid) = (ctx.clone(), resource.clone(), uid.to_owned());
+    tokio::spawn(async move {
+        let report = compare(&ctx, &stores).await;
+        info!(resource = namespaced_name(&resource), ?report, "compared what a role switch does not carry along");
+        ctx.drift_schedule.record(&resource, &uid, report);
+        ctx.enqueue(&resource);
+    });
+}
+
+fn stores(pass: &Pass, connections: &Connections) -> Vec<Store> {
+    let wishes = &pass.asked.desired.wishes;
+    pass.asked
+        .stores
+        .with_ids()
+        .filter_map(|(store, _)| {
+            let own = wishes.iter().filter(|wish| wish.store == store);
+            let names = own.flat_map(|wish| wish.databases.iter().cloned()).collect();
+            let target = |side| connections.target(store, side).cloned();
+            Some((target(Side::Primary)?, target(Side::Mirror)?, names))
+        })
+        .collect()
+}
+
+async fn compare(ctx: &Context, stores: &[Store]) -> DriftReport {
+    let pairs = stores.iter().map(async |(primary, mirror, names)| {
+        let both = try_join(sql::belongings(primary, &ctx.deadlines), sql::belongings(mirror, &ctx.deadlines));
+        both.await.map(|(primary, mirror)| sql::differences(&primary, &mirror, names))
+    });
+    let all: Result<Vec<Vec<String>>, Darkness> = join_all(pairs).await.into_iter().collect();
+    match all.map(|found| found.concat()) {
+        Ok(none) if none.is_empty() => DriftReport::InSync,
+        Ok(found) => DriftReport::Drifted(found),
+        Err(darkness) => DriftReport::Unknown(darkness),
+    }
+}

@@ -1,0 +1,71 @@
+//! The act: all databases of a type at once, after the journal and after a last check of the lease. The answers go to
+//! `in_flight`; what they mean, the next observation decides.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tracing::{info, warn};
+
+use crate::controller::connections::Connections;
+use crate::controller::context::Context;
+use crate::controller::in_flight::AttemptId;
+use crate::controller::object::{ResourceRef, namespaced_name};
+use crate::controller::pass::Pass;
+use crate::model::{Answer, Failover};
+use crate::plan::Plan;
+use crate::sql::{self, Target};
+
+/// The statements of one attempt, all for the same server.
+struct Attempt {
+    resource: ResourceRef,
+    id: AttemptId,
+    target: Target,
+    steps: Vec<Failover>,
+    deadline: Duration,
+}
+
+/// Starts the steps of a plan, whose journal has been written. Does not wait for the answers.
+pub fn execute(ctx: &Arc<Context>, pass: &Pass, connections: &Connections, plan: &Plan) {
+    let (Some(operation), Some(first)) = (&plan.memory.operation, plan.steps.first()) else { return };
+    let desired = &pass.asked.desired;
+    let Some(wish) = desired.wishes.iter().find(|wish| wish.ty == operation.ty) else { return };
+    let Some(target) = connections.target(wish.store, first.on) else { return };
+    let attempt = Attempt {
+        resource: pass.resource().clone(),
+        id: AttemptId::of(pass.uid(), operation),
+        target: target.clone(),
+        steps: plan.steps.clone(),
+        deadline: desired.policy.switch_deadline,
+    };
+    ctx.in_flight.begin(&attempt.id, &attempt.steps);
+    tokio::spawn(send(ctx.clone(), attempt));
+}
+
+async fn send(ctx: Arc<Context>, attempt: Attempt) {
+    let Attempt { resource, id, target, steps, deadline } = &attempt;
+    let name = namespaced_name(resource);
+    let record = |step: &Failover, answer: Answer| {
+        info!(resource = name, database = %step.database, server = step.server, ?answer, "answered");
+        ctx.metrics.answered(&answer);
+        ctx.in_flight.answer(id, &step.database, answer);
+        ctx.enqueue(resource);
+    };
+    let not_sent = |detail: &str| {
+        steps.iter().for_each(|step| record(step, Answer::NotSent { detail: detail.to_owned() }));
+    };
+    let sessions = match sql::connect_for_moves(target, steps.len(), &ctx.deadlines).await {
+        Ok(sessions) if ctx.leadership.leads() => sessions,
+        Ok(_) => {
+            warn!(resource = name, "the lease was lost before the statements were sent: nothing was sent");
+            return not_sent("this operator lost its lease before the statement was sent");
+        }
+        Err(darkness) => return not_sent(&darkness.detail),
+    };
+    ctx.in_flight.sent(id);
+    let all = sessions.into_iter().zip(steps).map(async |(session, step)| {
+        info!(resource = name, database = %step.database, server = step.server, role_sequence = step.role_sequence, "failover sent");
+        record(step, sql::fail_over(session, step, *deadline).await);
+    });
+    join_all(all).await;
+}

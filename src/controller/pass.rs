@@ -1,0 +1,57 @@
+//! One reconcile pass over one resource: what does not change while it runs.
+
+use crate::api::{Asked, LyncPoolMirror, LyncPoolMirrorStatus};
+use crate::controller::Error;
+use crate::controller::object::{ResourceRef, namespaced_name};
+use crate::model::{Memory, Operation};
+
+/// Who the resource is.
+#[derive(Clone, Copy)]
+pub struct Identity<'a> {
+    pub resource: &'a ResourceRef,
+    pub mirror: &'a LyncPoolMirror,
+    pub uid: &'a str,
+    pub generation: i64,
+}
+
+impl<'a> Identity<'a> {
+    /// # Errors
+    /// [`Error::Incomplete`] for an object that no API server has served.
+    pub fn of(resource: &'a ResourceRef, mirror: &'a LyncPoolMirror) -> Result<Self, Error> {
+        let missing = |field| Error::Incomplete { resource: namespaced_name(resource), field };
+        let uid = mirror.metadata.uid.as_deref().ok_or_else(|| missing("metadata.uid"))?;
+        let generation = mirror.metadata.generation.ok_or_else(|| missing("metadata.generation"))?;
+        Ok(Self { resource, mirror, uid, generation })
+    }
+
+    pub fn status(&self) -> Option<&'a LyncPoolMirrorStatus> {
+        self.mirror.status.as_ref()
+    }
+}
+
+/// The identity, the parsed spec and the restored memory.
+pub struct Pass<'a> {
+    pub identity: Identity<'a>,
+    pub asked: Asked,
+    pub memory: Memory,
+}
+
+impl<'a> Pass<'a> {
+    pub fn resource(&self) -> &'a ResourceRef {
+        self.identity.resource
+    }
+
+    /// `namespace/name`.
+    pub fn name(&self) -> String {
+        namespaced_name(self.identity.resource)
+    }
+
+    pub fn uid(&self) -> &'a str {
+        self.identity.uid
+    }
+
+    /// The move in flight when the pass began.
+    pub fn operation(&self) -> Option<&Operation> {
+        self.memory.operation.as_ref()
+    }
+}

@@ -1,0 +1,146 @@
+//! The status, written by compare-and-swap with the resource version that was read, and only when it differs.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::Api;
+use kube::api::{ApiResource, DynamicObject, PostParams};
+use serde_json::Value;
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
+use tracing::warn;
+
+use crate::api::{LyncPoolMirror, LyncPoolMirrorStatus, Salvaged, salvage};
+use crate::controller::Error;
+use crate::controller::context::Context;
+use crate::controller::events;
+use crate::controller::in_flight::AttemptId;
+use crate::controller::object::{ResourceRef, namespace, namespaced_name};
+use crate::controller::pass::{Identity, Pass};
+use crate::model::{Observation, PhaseTimings, Reason};
+use crate::plan::Plan;
+use crate::status::{self, Input};
+
+/// The client retries for minutes and has no read timeout.
+const WRITE: Duration = Duration::from_secs(10);
+
+/// Writes what the plan says. The journal of a new move is part of it: when this fails, nothing may be sent.
+pub async fn publish(
+    ctx: &Context,
+    pass: &Pass<'_>,
+    seen: &Observation,
+    plan: &Plan,
+) -> Result<LyncPoolMirrorStatus, Error> {
+    let timings = match (&plan.ended, pass.operation()) {
+        (Some(_), Some(operation)) => ctx.in_flight.timings(&AttemptId::of(pass.uid(), operation)),
+        _ => PhaseTimings::default(),
+    };
+    let drift = ctx.drift_schedule.report(pass.resource(), pass.uid());
+    let status = status::render(&Input {
+        asked: &pass.asked,
+        seen,
+        plan,
+        timings,
+        drift: drift.as_ref(),
+        before: pass.identity.status(),
+        now: Timestamp::now(),
+    });
+    write(ctx, &pass.identity, &status).await?;
+    if plan.ended.is_some() {
+        ctx.in_flight.forget(pass.uid());
+    }
+    Ok(status)
+}
+
+/// A spec that the API server accepted and that cannot be used. What was remembered stays.
+pub async fn publish_invalid(ctx: &Context, identity: &Identity<'_>, problem: &str) -> Result<(), Error> {
+    let before = identity.status().cloned().unwrap_or_default();
+    let status = LyncPoolMirrorStatus {
+        observed_generation: Some(identity.generation),
+        conditions: status::invalid(problem, &before.conditions, identity.generation, Timestamp::now()),
+        ..before
+    };
+    write(ctx, identity, &status).await
+}
+
+/// A resource that cannot be decoded. An unreadable part of the status is dropped, so that the next pass can go on without
+/// it; an unreadable spec is answered in the status.
+pub async fn publish_undecodable(ctx: &Context, resource: &ResourceRef) -> Result<(), Error> {
+    let api = undecoded(ctx, resource);
+    let name = namespaced_name(resource);
+    let Some(mut object) = read_undecoded(&api, resource).await? else { return Ok(()) };
+    let raw = serde_json::to_value(&object).map_err(|source| Error::Encode { resource: name.clone(), source })?;
+    let Salvaged { spec_problem, mut status, lost } = salvage(&raw);
+    let before = status.clone();
+    if let Some(problem) = spec_problem {
+        let problem = format!("spec: {problem}");
+        let missing = || Error::Incomplete { resource: name.clone(), field: "metadata.generation" };
+        let generation = object.metadata.generation.ok_or_else(missing)?;
+        status.observed_generation = Some(generation);
+        status.conditions = status::invalid(&problem, &status.conditions, generation, Timestamp::now());
+        if status != before {
+            warn!(resource = name, problem, "the spec cannot be read");
+            events::publish_warning(ctx, resource, Reason::InvalidSpec, &problem).await;
+        }
+    }
+    if !lost.is_empty() {
+        let lost = format!("dropped from the status, for it cannot be read: {}", lost.join("; "));
+        warn!(resource = name, lost, "the status cannot be read");
+        events::publish_warning(ctx, resource, Reason::StatusUnreadable, &lost).await;
+    } else if status == before {
+        return Ok(());
+    }
+    object.metadata.managed_fields = None;
+    object.data["status"] = encode(resource, &status)?;
+    let answer = timeout(WRITE, api.replace_status(&resource.name, &PostParams::default(), &object)).await;
+    written(ctx, resource, answer)
+}
+
+fn encode(resource: &ResourceRef, status: &LyncPoolMirrorStatus) -> Result<Value, Error> {
+    serde_json::to_value(status).map_err(|source| Error::Encode { resource: namespaced_name(resource), source })
+}
+
+async fn read_undecoded(api: &Api<DynamicObject>, resource: &ResourceRef) -> Result<Option<DynamicObject>, Error> {
+    let what = || format!("LyncPoolMirror {}", namespaced_name(resource));
+    match timeout(WRITE, api.get_opt(&resource.name)).await {
+        Ok(Ok(object)) => Ok(object),
+        Ok(Err(source)) => Err(Error::Read { what: what(), source }),
+        Err(_) => Err(Error::Slow { what: format!("reading {}", what()) }),
+    }
+}
+
+fn undecoded(ctx: &Context, resource: &ResourceRef) -> Api<DynamicObject> {
+    let kind = ApiResource::erase::<LyncPoolMirror>(&());
+    Api::namespaced_with(ctx.client.clone(), namespace(resource), &kind)
+}
+
+async fn write(ctx: &Context, identity: &Identity<'_>, status: &LyncPoolMirrorStatus) -> Result<(), Error> {
+    if identity.status() == Some(status) {
+        return Ok(());
+    }
+    let resource = identity.resource;
+    let api = Api::<LyncPoolMirror>::namespaced(ctx.client.clone(), namespace(resource));
+    let mut next = identity.mirror.clone();
+    next.metadata.managed_fields = None;
+    next.status = Some(status.clone());
+    let answer = timeout(WRITE, api.replace_status(&resource.name, &PostParams::default(), &next)).await;
+    written(ctx, resource, answer)
+}
+
+fn written<T>(
+    ctx: &Context,
+    resource: &ResourceRef,
+    answer: Result<Result<T, kube::Error>, Elapsed>,
+) -> Result<(), Error> {
+    match answer {
+        Ok(Ok(_)) => {
+            ctx.metrics.status_written();
+            Ok(())
+        }
+        Ok(Err(kube::Error::Api(answer))) if answer.is_conflict() => Err(Error::Conflict),
+        // Deleted in between.
+        Ok(Err(kube::Error::Api(answer))) if answer.is_not_found() => Err(Error::Conflict),
+        Ok(Err(source)) => Err(Error::Publish { source }),
+        Err(_) => Err(Error::Slow { what: format!("writing the status of {}", namespaced_name(resource)) }),
+    }
+}

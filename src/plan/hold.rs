@@ -1,0 +1,46 @@
+//! The hold: the principal is not where the spec wants it, and no change of the spec asked for a move.
+
+use crate::model::{Epoch, Reason, UnrequestedSwitch};
+use crate::plan::obstacle::Obstacle;
+use crate::plan::text::list;
+use crate::plan::types::{Case, Observed, Verdict};
+
+/// What the databases show, why they are held, and the two ways out.
+pub(crate) fn held(case: &Case, obstacle: Option<&(&Obstacle, String)>, state: Option<&Epoch>) -> Verdict {
+    let Case { wish, findings, .. } = *case;
+    let split = matches!(Observed::of(findings), Observed::Split);
+    let wrong = list(
+        findings
+            .iter()
+            .filter(|finding| finding.principal == Some(wish.principal.other()))
+            .map(|finding| &finding.name),
+    );
+    let where_ = wish.principal.other().word();
+    let address = case.pair.view(wish.principal.other()).address();
+    let mut message = format!(
+        "{wrong} {} the principal on the {where_} ({address}), the spec says {}, and no change of the spec asked for a move: held ({}).",
+        if wrong.contains(',') { "have" } else { "has" },
+        wish.principal,
+        match case.input.desired.policy.unrequested_switch {
+            UnrequestedSwitch::Hold => "policy.unrequestedSwitch: Hold",
+            UnrequestedSwitch::FailBack =>
+                "policy.unrequestedSwitch: FailBack waits for a witness that both partners see",
+        }
+    );
+    if let Some((obstacle, of)) = obstacle {
+        message.push_str(&format!(" A move back is not possible now: {}.", obstacle.words(of).trim_end_matches('.')));
+    }
+    match (state, &wish.approve) {
+        (Some(state), Some(approve)) => message.push_str(&format!(
+            " spec.databaseTypes[{}].approve.epoch {approve} is not the present epoch {state} and does nothing.",
+            wish.ty
+        )),
+        (Some(state), None) => message.push_str(&format!(
+            " To move it back: set approve: {{epoch: \"{state}\"}} on type {}. To keep it: set principal: {}.",
+            wish.ty,
+            wish.principal.other()
+        )),
+        (None, _) => {}
+    }
+    Verdict::waiting(if split { Reason::SplitRoles } else { Reason::UnexpectedPrincipal }, message)
+}

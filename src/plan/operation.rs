@@ -1,0 +1,318 @@
+//! The check of the move in flight: its journal against what the servers show now (R18). Only an observation decides;
+//! nothing is sent again on the strength of an answer alone.
+
+use std::time::Duration;
+
+use crate::model::{
+    Answer, Cause, Failover, Flight, Memory, Observation, Operation, OperationDatabase, Outcome, Pair, Reason, Track,
+    Wish, later,
+};
+use crate::plan::finding::{Finding, judge};
+use crate::plan::precondition::Rule;
+use crate::plan::statements;
+use crate::plan::text::list;
+use crate::plan::types::{ATTEMPTS, Case, Ended, Input, Progress};
+
+pub(crate) enum OperationState {
+    None,
+    InProgress(Progress),
+    /// A further attempt at the databases that the former one did not move.
+    Retry(Operation, Vec<Failover>, Progress),
+    Ended(Ended),
+}
+
+/// What the servers show of one database of the move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum DatabaseOutcome {
+    /// Both agree on the new roles, and the new principal is ONLINE.
+    Moved,
+    /// Both agree that nothing happened since the journal was written, and a failover is possible.
+    Unchanged,
+    /// The session is not the one of the journal, or it switched and is back.
+    Diverged,
+    /// In transition, or not seen.
+    Pending,
+}
+
+use DatabaseOutcome::{Diverged, Moved, Pending, Unchanged};
+
+/// Pauses before a further attempt: the effect of a statement on its way needs time to show.
+fn pause(attempt: u32) -> Duration {
+    Duration::from_secs(match attempt {
+        0 | 1 => 1,
+        2 => 5,
+        _ => 15,
+    })
+}
+
+pub(crate) fn check(input: &Input, memory: &Memory) -> OperationState {
+    let Some(operation) = &memory.operation else { return OperationState::None };
+    let Some(wish) = input.desired.wishes.iter().find(|wish| wish.ty == operation.ty) else {
+        return OperationState::Ended(Ended {
+            operation: operation.clone(),
+            outcome: Outcome::Superseded,
+            detail: Some(format!("{} was removed from the spec during the move", operation.ty)),
+        });
+    };
+    let check = Check::new(input, memory, operation, wish);
+    if operation.cause == Cause::ForcedService { check.forced_service() } else { check.failover() }
+}
+
+/// One move in flight and what the servers show of its databases.
+struct Check<'a> {
+    input: &'a Input<'a>,
+    memory: &'a Memory,
+    operation: &'a Operation,
+    wish: &'a Wish,
+    pair: &'a Pair,
+    databases: Vec<(&'a OperationDatabase, Finding, DatabaseOutcome)>,
+    /// A statement of this process is without an answer.
+    unanswered: bool,
+    /// What the servers answered, where the answer was an error.
+    errors: Option<String>,
+}
+
+impl<'a> Check<'a> {
+    fn new(input: &'a Input<'a>, memory: &'a Memory, operation: &'a Operation, wish: &'a Wish) -> Self {
+        let pair = input.seen.pair(wish.store);
+        let databases = operation.databases.iter().map(|journal| {
+            let finding = judge(input.rules, pair, &journal.name);
+            let outcome = database_outcome(input, operation, journal, &finding);
+            (journal, finding, outcome)
+        });
+        let flight = |database: &OperationDatabase| input.seen.flights.get(&database.name);
+        Self {
+            input,
+            memory,
+            operation,
+            wish,
+            pair,
+            databases: databases.collect(),
+            unanswered: operation.databases.iter().any(|database| flight(database) == Some(&Flight::Sent)),
+            errors: statement_errors(operation, input.seen),
+        }
+    }
+
+    fn any(&self, wanted: DatabaseOutcome) -> bool {
+        self.databases.iter().any(|(.., outcome)| *outcome == wanted)
+    }
+
+    fn named(&self, is: impl Fn(DatabaseOutcome) -> bool) -> String {
+        list(self.databases.iter().filter(|(.., outcome)| is(*outcome)).map(|(journal, ..)| &journal.name))
+    }
+
+    fn ended(&self, outcome: Outcome, detail: Option<String>) -> OperationState {
+        OperationState::Ended(Ended { operation: self.operation.clone(), outcome, detail })
+    }
+
+    /// Partial if a database moved, else `none_moved`.
+    fn partial_or(&self, none_moved: Outcome) -> Outcome {
+        if self.any(Moved) { Outcome::Partial } else { none_moved }
+    }
+
+    /// `User to the mirror`.
+    fn way(&self) -> String {
+        format!("{} to the {}", self.operation.ty, self.operation.to.word())
+    }
+
+    fn next_attempt(&self) -> Operation {
+        Operation { attempt: self.operation.attempt + 1, attempted: self.input.now, ..self.operation.clone() }
+    }
+
+    fn is_paused(&self) -> bool {
+        self.input.now < later(self.operation.attempted, pause(self.operation.attempt))
+    }
+
+    fn failover(&self) -> OperationState {
+        let input = self.input;
+        let open = self.any(Pending);
+        if !open && !self.any(Unchanged) && !self.any(Diverged) && !self.unanswered {
+            return self.ended(Outcome::Succeeded, None);
+        }
+        if !input.satisfied(Rule::SettledBeforeRetry, !open)
+            || !input.satisfied(Rule::AnswerBeforeRetry, !self.unanswered)
+        {
+            return OperationState::InProgress(self.in_progress());
+        }
+        // Every database is settled now: moved, unchanged or diverged.
+        if self.any(Diverged) {
+            let what = format!("{} changed otherwise during the move", self.named(|outcome| outcome == Diverged));
+            return self.ended(self.partial_or(Outcome::Superseded), Some(what));
+        }
+        if !input.satisfied(Rule::RetrySameWish, self.wish.principal == self.operation.to) {
+            let what = "the spec changed during the move".to_owned();
+            return self.ended(self.partial_or(Outcome::Superseded), Some(what));
+        }
+        let free = !input.seen.conflicts.contains_key(&self.operation.ty);
+        if !input.satisfied(Rule::RetryNotSuspended, !input.is_suspended())
+            || !input.satisfied(Rule::RetryNoConflict, free)
+        {
+            let what = "not tried again: suspended, or in conflict with another resource".to_owned();
+            return self.ended(self.partial_or(Outcome::Failed), Some(what));
+        }
+        self.retry()
+    }
+
+    /// Not settled: what is open, and whether the deadline has passed.
+    fn in_progress(&self) -> Progress {
+        let open = match (self.named(|outcome| outcome == Pending), self.unanswered) {
+            (names, false) => format!("not settled yet: {names}"),
+            (names, true) if names.is_empty() => "the answer is still to come".to_owned(),
+            (names, true) => format!("under way: {names}"),
+        };
+        let moved = match self.named(|outcome| outcome == Moved) {
+            names if names.is_empty() => String::new(),
+            names => format!("; moved: {names}"),
+        };
+        let way = self.way();
+        if self.input.now >= self.operation.deadline {
+            let errors = self.errors.as_ref().map(|text| format!("; {text}")).unwrap_or_default();
+            return Progress {
+                reason: Reason::SwitchOverdue,
+                message: format!(
+                    "the move of {way} has not been seen to end within policy.switchDeadline ({open}{moved}{errors}). It is not sent again; look at both servers, the operator goes on watching"
+                ),
+            };
+        }
+        let reason = if self.unanswered { Reason::Moving } else { Reason::Verifying };
+        Progress { reason, message: format!("moving {way} ({open}{moved})") }
+    }
+
+    /// Some databases are unchanged: a further attempt, or the end.
+    fn retry(&self) -> OperationState {
+        let input = self.input;
+        let Operation { attempt, deadline, .. } = *self.operation;
+        let (way, unchanged) = (self.way(), self.named(|outcome| outcome == Unchanged));
+        let why = self.errors.clone().unwrap_or_else(|| "the servers show that nothing happened".to_owned());
+        if !input.satisfied(Rule::AttemptsBounded, attempt < ATTEMPTS)
+            || !input.satisfied(Rule::BeforeDeadline, input.now < deadline)
+        {
+            let what = format!("{unchanged} not moved after {attempt} attempts: {why}");
+            return self.ended(self.partial_or(Outcome::Failed), Some(what));
+        }
+        if !input.satisfied(Rule::PauseBeforeRetry, !self.is_paused()) {
+            let message =
+                format!("moving {way}: {unchanged} not moved by attempt {attempt} ({why}); it is tried again");
+            return OperationState::InProgress(Progress { reason: Reason::Verifying, message });
+        }
+        let findings: Vec<Finding> = self
+            .databases
+            .iter()
+            .filter(|(.., outcome)| *outcome == Unchanged)
+            .map(|(_, finding, _)| finding.clone())
+            .collect();
+        let track = Track::default();
+        let steps = statements::failovers(&self.case(&findings, &track), &findings);
+        let again = self.next_attempt();
+        let message = format!("moving {way}: attempt {} for {unchanged} ({why})", again.attempt);
+        OperationState::Retry(again, steps, Progress { reason: Reason::Moving, message })
+    }
+
+    fn case<'b>(&'b self, findings: &'b [Finding], track: &'b Track) -> Case<'b> {
+        let Self { input, pair, memory, wish, .. } = *self;
+        Case { input: *input, pair, memory, wish, findings, track, progress: None }
+    }
+
+    /// The statements of a forced service of whose sending this process has no record: its predecessor wrote the journal
+    /// and ended. The consent was for this state, and holds while the survivor still shows it; the guard in the batch
+    /// lets only one of two such statements through. Empty unless all that R2 requires still holds.
+    fn resend_forced(&self) -> Vec<Failover> {
+        let Self { input, operation, .. } = *self;
+        let hindered = input.is_suspended() || input.seen.conflicts.contains_key(&operation.ty);
+        if !input.satisfied(Rule::ResendNotHindered, !hindered) {
+            return Vec::new();
+        }
+        let Some(track) = self.memory.tracks.get(&self.wish.ty) else { return Vec::new() };
+        let consented = self
+            .wish
+            .force
+            .as_ref()
+            .is_some_and(|force| track.consumed.as_ref() == Some(&force.epoch) && input.now < force.until);
+        let unsent = operation.databases.iter().all(|database| !input.seen.flights.contains_key(&database.name));
+        let bounded = input.now < operation.deadline && operation.attempt < ATTEMPTS;
+        if !input.satisfied(Rule::ResendConsented, consented)
+            || !input.satisfied(Rule::ResendUnsent, unsent)
+            || !input.satisfied(Rule::ResendBounded, bounded)
+        {
+            return Vec::new();
+        }
+        let findings: Vec<Finding> = self.databases.iter().map(|(_, finding, _)| finding.clone()).collect();
+        let unchanged = |step: &Failover| {
+            let journal = operation.databases.iter().find(|database| database.name == step.database);
+            journal.is_some_and(|journal| journal.guid == step.guid && journal.role_sequence == step.role_sequence)
+        };
+        let steps = statements::forced(&self.case(&findings, track));
+        if input.satisfied(Rule::ResendUnchanged, steps.iter().all(unchanged)) { steps } else { Vec::new() }
+    }
+
+    /// A forced service is sent once for a state. Only the surviving server can show whether it happened; the other is away.
+    fn forced_service(&self) -> OperationState {
+        let side = self.operation.to.word();
+        let served = self.databases.iter().filter(|(.., outcome)| *outcome == Moved).count();
+        if served == self.databases.len() && !self.unanswered {
+            let what =
+                format!("service was forced on the {side}; what the lost principal had not sent is not in this copy");
+            return self.ended(Outcome::Succeeded, Some(what));
+        }
+        let open = self.named(|outcome| outcome != Moved);
+        let again = self.resend_forced();
+        if !again.is_empty() && !self.is_paused() {
+            let message =
+                format!("forcing service of {open} on the {side}: the operator was restarted before it was done");
+            let progress = Progress { reason: Reason::Moving, message };
+            return OperationState::Retry(self.next_attempt(), again, progress);
+        }
+        let overdue = self.input.now >= self.operation.deadline;
+        if !self.unanswered && (self.errors.is_some() || overdue) {
+            let why = self.errors.clone().unwrap_or_else(|| "nothing shows that it happened".to_owned());
+            let what = format!("service of {open} was not forced on the {side}: {why}. The consent is used up");
+            return self.ended(self.partial_or(Outcome::Failed), Some(what));
+        }
+        let reason = if self.unanswered { Reason::Moving } else { Reason::Verifying };
+        let message = format!("forcing service of {} on the {side} ({open})", self.operation.ty);
+        OperationState::InProgress(Progress { reason, message })
+    }
+}
+
+fn database_outcome(
+    input: &Input,
+    operation: &Operation,
+    journal: &OperationDatabase,
+    finding: &Finding,
+) -> DatabaseOutcome {
+    let Some(session) = finding.session else { return Pending };
+    if operation.cause == Cause::ForcedService {
+        let serves = finding.principal == Some(operation.to) && finding.online && session.guid == journal.guid;
+        return if serves && session.role_sequence > journal.role_sequence { Moved } else { Pending };
+    }
+    if finding.agreed && !input.satisfied(Rule::SameSessionAsJournal, session.guid == journal.guid) {
+        return Diverged;
+    }
+    let switched = session.role_sequence > journal.role_sequence && input.enforced(Rule::NotSwitchedSinceJournal);
+    match (finding.agreed, finding.principal) {
+        (true, Some(seat)) if seat == operation.to && switched && finding.online => Moved,
+        // Role and sequence contradict each other: the two polls straddle the switch.
+        (true, Some(seat)) if seat == operation.to => Pending,
+        (true, Some(_)) if switched && finding.obstacle.is_none() => Diverged,
+        (true, Some(_)) if !switched && finding.obstacle.is_none() => Unchanged,
+        _ => Pending,
+    }
+}
+
+/// What the servers answered, where the answer was an error.
+fn statement_errors(operation: &Operation, seen: &Observation) -> Option<String> {
+    let errors: Vec<String> = operation
+        .databases
+        .iter()
+        .filter_map(|database| match seen.flights.get(&database.name)? {
+            Flight::Sent | Flight::Answered(Answer::Accepted) => None,
+            Flight::Answered(
+                Answer::GuardRefused { detail } | Answer::NotSent { detail } | Answer::Lost { detail },
+            ) => Some(format!("{}: {detail}", database.name)),
+            Flight::Answered(Answer::Refused { number, detail }) => {
+                Some(format!("{}: error {number}: {detail}", database.name))
+            }
+        })
+        .collect();
+    (!errors.is_empty()).then(|| errors.join("; "))
+}

@@ -1,0 +1,71 @@
+//! The statements that the verdict of a type may release, each with everything that the server itself must still find true.
+
+use crate::model::{Act, Failover};
+use crate::plan::finding::Finding;
+use crate::plan::forced_service;
+use crate::plan::obstacle::Obstacle;
+use crate::plan::precondition::Rule;
+use crate::plan::types::Case;
+
+/// Every statement that comes next for a type, whether a failover or a forced service.
+pub(crate) fn next(case: &Case) -> Vec<Failover> {
+    let planned = failovers(case, case.findings);
+    if planned.is_empty() { forced(case) } else { planned }
+}
+
+/// The failovers that would bring these databases to their seat. Empty unless all of them pass the preflight checks
+/// (R5: check all first).
+pub(crate) fn failovers(case: &Case, findings: &[Finding]) -> Vec<Failover> {
+    let on = case.wish.principal.other();
+    let (Some(server), Some(partner)) = (case.pair.view(on).lit(), case.pair.view(on.other()).lit()) else {
+        return Vec::new();
+    };
+    let ready = findings.iter().all(|finding| finding.obstacle.is_none());
+    if !case.input.satisfied(Rule::AllStandPreflight, ready) {
+        return Vec::new();
+    }
+    findings
+        .iter()
+        .filter(|finding| finding.principal == Some(on))
+        .filter_map(|finding| {
+            let session = finding.session?;
+            Some(Failover {
+                act: Act::Failover,
+                // As the server spells it: a collation may be case-sensitive.
+                database: server.databases.get_key_value(&finding.name).map_or(&finding.name, |(name, _)| name).clone(),
+                on,
+                server: server.name.clone(),
+                partner: server.databases.get(&finding.name)?.mirroring.as_ref()?.partner_instance.clone(),
+                guid: session.guid,
+                role_sequence: session.role_sequence,
+            })
+        })
+        .inspect(|step| debug_assert!(step.partner.eq_ignore_ascii_case(&partner.name)))
+        .collect()
+}
+
+/// The statements that force service on the surviving mirror. Empty unless R2 allows it for every database.
+pub(crate) fn forced(case: &Case) -> Vec<Failover> {
+    let survivor = case.wish.principal;
+    let Some(server) = case.pair.view(survivor).lit() else { return Vec::new() };
+    if forced_service::refusal(case, survivor).is_some() {
+        return Vec::new();
+    }
+    case.findings
+        .iter()
+        .filter(|finding| matches!(finding.obstacle, Some(Obstacle::PrincipalLost { .. })))
+        .filter_map(|finding| {
+            let (name, database) = server.databases.get_key_value(&finding.name)?;
+            let (row, session) = (database.mirroring.as_ref()?, finding.session?);
+            Some(Failover {
+                act: Act::ForceService,
+                database: name.clone(),
+                on: survivor,
+                server: server.name.clone(),
+                partner: row.partner_instance.clone(),
+                guid: session.guid,
+                role_sequence: session.role_sequence,
+            })
+        })
+        .collect()
+}
