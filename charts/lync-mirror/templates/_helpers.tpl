@@ -62,7 +62,7 @@ seccompProfile:
   type: RuntimeDefault
 {{- end -}}
 
-{{/* What the operator does with the resources of a namespace. */}}
+{{/* RBAC rules of the operator in a namespace. */}}
 {{- define "lync-mirror.rules" -}}
 - apiGroups: [lyncmirror.io]
   resources: [lyncpoolmirrors]
@@ -70,7 +70,7 @@ seccompProfile:
 - apiGroups: [lyncmirror.io]
   resources: [lyncpoolmirrors/status]
   verbs: [get, patch, update]
-# The login and the CA of a resource, by name and from its own namespace: never listed.
+# Credentials and CA bundle of a resource, read by name. The operator never lists Secrets.
 - apiGroups: [""]
   resources: [secrets, configmaps]
   verbs: [get]
