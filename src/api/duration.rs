@@ -3,6 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use jiff::SignedDuration;
+use jiff::fmt::StdFmtWrite;
+use jiff::fmt::friendly::{Spacing, SpanPrinter};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -21,43 +24,21 @@ impl std::str::FromStr for Span {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("{text:?} is not a duration; write it as 30s, 10m or 1h30m");
-        let mut seconds = 0_u64;
-        let mut digits = String::new();
-        let mut units = 0;
-        for c in text.chars() {
-            if c.is_ascii_digit() {
-                digits.push(c);
-                continue;
+        let signed: SignedDuration = text.parse().map_err(|_| wrong())?;
+        match Duration::try_from(signed) {
+            // The parser accepts more than the CRD does: signs, fractions and spaces.
+            Ok(exact) if exact.subsec_nanos() == 0 && text.chars().all(|c| c.is_ascii_alphanumeric()) => {
+                Ok(Self(exact))
             }
-            let unit = match c {
-                's' => 1,
-                'm' => 60,
-                'h' => 3600,
-                _ => return Err(wrong()),
-            };
-            let count: u64 = digits.parse().map_err(|_| wrong())?;
-            seconds = count.checked_mul(unit).and_then(|more| seconds.checked_add(more)).ok_or_else(wrong)?;
-            digits.clear();
-            units += 1;
+            Ok(_) | Err(_) => Err(wrong()),
         }
-        if !digits.is_empty() || units == 0 { Err(wrong()) } else { Ok(Self::seconds(seconds)) }
     }
 }
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.as_secs();
-        let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-        if hours > 0 {
-            write!(f, "{hours}h")?;
-        }
-        if minutes > 0 {
-            write!(f, "{minutes}m")?;
-        }
-        if rest > 0 || seconds == 0 {
-            write!(f, "{rest}s")?;
-        }
-        Ok(())
+        const PRINTER: SpanPrinter = SpanPrinter::new().spacing(Spacing::None);
+        PRINTER.print_unsigned_duration(&self.0, StdFmtWrite(f)).map_err(|_| fmt::Error)
     }
 }
 

@@ -145,7 +145,7 @@ mod tests {
             attempt: 2,
             databases: vec![OperationDatabase {
                 name: DatabaseName::new("rtcxds"),
-                guid: Guid([7; 16]),
+                guid: Guid::from_bytes([7; 16]),
                 role_sequence: 5,
                 before: "primary not seen".to_owned(),
             }],

@@ -1,6 +1,5 @@
 //! The arguments as typed. One file per verb that needs one.
 
-mod reference;
 mod run;
 
 use std::io::Write;
@@ -10,8 +9,6 @@ use kube::CustomResourceExt;
 
 use crate::api::LyncPoolMirror;
 use crate::sql::ticket;
-
-pub use reference::reference;
 
 /// Which SQL Server is principal for each database type of a mirrored Lync pool.
 #[derive(Debug, Parser)]
@@ -27,8 +24,6 @@ enum Verb {
     Run(run::Run),
     /// Prints the CustomResourceDefinition.
     Crd,
-    /// Prints the reference of the resource as Markdown.
-    Reference,
     /// Prints the version.
     Version,
     /// Gets one Kerberos ticket, for the operator alone: it says on standard input with which keytab.
@@ -49,7 +44,6 @@ pub fn dispatch() -> anyhow::Result<()> {
     match Arguments::parse().verb {
         Verb::Run(run) => run.start(),
         Verb::Crd => print(&crd()?),
-        Verb::Reference => print(&reference()?),
         Verb::Ticket(Ticket { principal: Some(principal), spn: Some(spn) }) => Ok(ticket::speak(&principal, &spn)?),
         Verb::Ticket(_) => match ticket::prepare()? {},
         Verb::Version => print(concat!(env!("CARGO_PKG_VERSION"), "\n")),

@@ -11,7 +11,7 @@ use crate::controller::connections::Connections;
 use crate::controller::context::Context;
 use crate::controller::object::namespaced_name;
 use crate::controller::pass::Pass;
-use crate::model::{Darkness, DatabaseName, DriftReport, Side, Weight};
+use crate::model::{Darkness, DatabaseName, DriftReport, Effect, Side};
 use crate::plan::Plan;
 use crate::sql::{self, Target};
 
@@ -36,7 +36,7 @@ pub fn compare_when_due(
         ctx.drift_schedule.mark_due(resource, uid);
     }
     // Neither during a move nor between those of two types.
-    let going = plan.types.values().any(|planned| planned.verdict.reason.weight() == Weight::Progressing);
+    let going = plan.types.values().any(|planned| planned.verdict.reason.effect() == Effect::Reconciling);
     let settled = plan.memory.operation.is_none() && !going;
     if !ctx.drift_schedule.start_if_due(resource, uid, moved || unsettled, settled) {
         return;

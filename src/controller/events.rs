@@ -8,7 +8,7 @@ use crate::controller::context::Context;
 use crate::controller::object::{ResourceRef, namespace, namespaced_name};
 use crate::controller::pass::Pass;
 use crate::metrics::{DatabaseSnapshot, ResourceSnapshot, Seat, TypeSnapshot};
-use crate::model::{Observation, Outcome, Pair, Reason, Side, Weight};
+use crate::model::{Effect, Observation, Outcome, Pair, Reason, Side};
 use crate::plan::{Finding, Observed, Plan, TypePlan};
 
 /// Kubernetes refuses a longer note.
@@ -50,9 +50,9 @@ pub async fn publish_warning(ctx: &Context, resource: &ResourceRef, reason: Reas
 }
 
 async fn publish_event(ctx: &Context, resource: &ResourceRef, reason: Reason, action: String, note: String) {
-    let type_ = match reason.weight() {
-        Weight::Good | Weight::Progressing => EventType::Normal,
-        Weight::Stuck => EventType::Warning,
+    let type_ = match reason.effect() {
+        Effect::Ready | Effect::Reconciling => EventType::Normal,
+        Effect::Stalled => EventType::Warning,
     };
     let note = note.chars().take(NOTE).collect();
     let event = Event { type_, reason: reason.name().to_owned(), note: Some(note), action, secondary: None };

@@ -11,7 +11,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use crate::model::{DatabaseType, MirroringState, Outcome, Reason, Side, Weight};
+use crate::model::{DatabaseType, Effect, MirroringState, Outcome, Reason, Side};
 
 /// What is known of a resource.
 #[derive(Debug, Clone, PartialEq)]
@@ -142,7 +142,7 @@ impl Collector for Snapshots {
         let ready = resources().map(|(key, it)| (labels(key, &[]), it.ready.into()));
         gauge(encoder, "ready", "1 while the resource is Ready", ready)?;
 
-        let stalled = resources().map(|(key, it)| (labels(key, &[]), (it.reason.weight() == Weight::Stuck).into()));
+        let stalled = resources().map(|(key, it)| (labels(key, &[]), (it.reason.effect() == Effect::Stalled).into()));
         gauge(encoder, "stalled", "1 while a person has to act", stalled)?;
 
         let suspended = resources().map(|(key, it)| (labels(key, &[]), it.suspended.into()));

@@ -136,7 +136,7 @@ impl Epoch {
         // FNV-1a: short, stable across versions; it tells sessions apart and is no secret.
         let digest = all
             .iter()
-            .flat_map(|(guid, _)| guid.0)
+            .flat_map(|(guid, _)| guid.to_bytes())
             .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
         Self(format!("{sum}-{:04x}", (digest >> 16) ^ (digest & 0xffff)))
     }
@@ -158,11 +158,11 @@ mod tests {
 
     #[test]
     fn an_epoch_changes_with_every_switch_and_every_session() {
-        let (a, b) = (Guid([1; 16]), Guid([2; 16]));
+        let (a, b) = (Guid::from_bytes([1; 16]), Guid::from_bytes([2; 16]));
         let before = Epoch::of([(a, 3), (b, 4)]);
         assert_eq!(before, Epoch::of([(b, 4), (a, 3)]), "the order of the databases does not matter");
         assert!(before.as_str().starts_with("7-"), "{before}");
         assert_ne!(before, Epoch::of([(a, 4), (b, 4)]));
-        assert_ne!(before, Epoch::of([(a, 3), (Guid([3; 16]), 4)]));
+        assert_ne!(before, Epoch::of([(a, 3), (Guid::from_bytes([3; 16]), 4)]));
     }
 }

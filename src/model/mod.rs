@@ -20,7 +20,7 @@ pub use observation::{
     Answer, Dark, Darkness, Database, DatabaseState, DriftReport, Endpoint, Flight, Guid, Mirroring, MirroringState,
     Observation, Pair, PhaseTimings, Safety, Server, View, WitnessLink, Witnessed,
 };
-pub use reason::{Reason, Weight};
+pub use reason::{Effect, Reason};
 pub use side::{Role, Side};
 pub use statement::{Act, Failover};
 pub use store::{StoreId, Stores};

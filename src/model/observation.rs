@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use crate::model::{DatabaseName, DatabaseType, Role, Side, StoreId, Stores};
 
 /// Everything one decision may rest on.
@@ -205,36 +207,32 @@ pub struct Mirroring {
     pub witness: WitnessLink,
 }
 
+/// `mirroring_guid`: the identity of a mirroring session. Printed in upper case, as SQL Server does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Guid(pub [u8; 16]);
+pub struct Guid(Uuid);
+
+impl Guid {
+    /// In the order in which the text prints them.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    pub const fn to_bytes(self) -> [u8; 16] {
+        self.0.into_bytes()
+    }
+}
 
 impl fmt::Display for Guid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, byte) in self.0.iter().enumerate() {
-            if matches!(index, 4 | 6 | 8 | 10) {
-                f.write_str("-")?;
-            }
-            write!(f, "{byte:02X}")?;
-        }
-        Ok(())
+        write!(f, "{:X}", self.0.hyphenated())
     }
 }
 
 impl std::str::FromStr for Guid {
-    type Err = String;
+    type Err = uuid::Error;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let digits: Vec<char> = text.chars().filter(|c| *c != '-').collect();
-        let wrong = || format!("{text:?} is not a guid");
-        if digits.len() != 32 {
-            return Err(wrong());
-        }
-        let mut bytes = [0; 16];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
-            let text: String = pair.iter().collect();
-            *byte = u8::from_str_radix(&text, 16).map_err(|_| wrong())?;
-        }
-        Ok(Self(bytes))
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        Uuid::parse_str(text).map(Self)
     }
 }
 

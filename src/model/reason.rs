@@ -2,169 +2,122 @@
 
 use strum::{EnumIter, IntoStaticStr};
 
-/// Why things are as they are. Every variant has a page of the same name.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr, EnumIter, strum::Display, strum::EnumString,
-)]
-pub enum Reason {
-    // Nothing to do.
-    Aligned,
-    // The operator is at work, or will be without anybody's help.
-    Moving,
-    Verifying,
-    WaitingForTurn,
-    Cooldown,
-    Synchronizing,
-    FailoverInProgress,
-    Unsettled,
-    NotYetObserved,
-    FailBackPending,
-    InterruptionTooLong,
-    // A person has to decide.
-    UnexpectedPrincipal,
-    SplitRoles,
-    Suspended,
-    Conflict,
-    SwitchOverdue,
-    MoveFailed,
-    CircuitOpen,
-    InvalidSpec,
-    StatusUnreadable,
-    // The mirroring session does not allow a move.
-    MirroringSuspended,
-    PartnersDisconnected,
-    NoQuorum,
-    PrincipalLost,
-    ServiceForced,
-    TwoPrincipals,
-    NoPrincipal,
-    SafetyOff,
-    NotMirrored,
-    MirroringRemoved,
-    DatabaseMissing,
-    DatabaseNotOnline,
-    PartnerMismatch,
-    SameServer,
-    SessionMismatch,
-    VersionMismatch,
-    EndpointStopped,
-    PermissionMissing,
-    // A server cannot be seen.
-    SecretNotFound,
-    SecretKeyMissing,
-    CredentialsForbidden,
-    CaBundleNotFound,
-    CaBundleInvalid,
-    HostNotFound,
-    InstanceNotFound,
-    ConnectionRefused,
-    ConnectionTimedOut,
-    ConnectionLost,
-    TlsFailed,
-    KdcUnreachable,
-    SpnUnknown,
-    TicketExpired,
-    NoKerberosCredentials,
-    LoginFailed,
-    LoginLocked,
-    QueryFailed,
-    ProtocolError,
-    // Told by an event or another condition, never by Ready.
-    MoveStarted,
-    MoveRetried,
-    MoveSucceeded,
-    MoveSuperseded,
-    SecondCentralMgmt,
-    WitnessDisconnected,
-    WitnessUnreachable,
-    PostSwitchDrift,
-    NoPostSwitchDrift,
-    LegacyTls,
-    TlsOff,
-    QuorumHealthy,
-    NoWitness,
-    RunningExposed,
-    PartnersReachable,
-    AllSynchronized,
-    NotSuspended,
+/// What a reason means for the three conditions of kstatus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    Ready,
+    /// The operator goes on without a change by an administrator.
+    Reconciling,
+    /// An administrator has to act.
+    Stalled,
 }
 
-/// How heavily a reason weighs on the three conditions of kstatus.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Weight {
-    /// Ready.
-    Good,
-    /// Reconciling: it goes on by itself.
-    Progressing,
-    /// Stalled: a person has to act.
-    Stuck,
+/// Declares each reason with its effect, so that a new reason is one line.
+macro_rules! reasons {
+    ($($name:ident: $effect:ident,)*) => {
+        /// Why a type, a server or a resource is as it is. Every variant has a page of the same name.
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr, EnumIter, strum::Display,
+            strum::EnumString,
+        )]
+        pub enum Reason {
+            $($name,)*
+        }
+
+        impl Reason {
+            pub fn effect(self) -> Effect {
+                match self {
+                    $(Self::$name => Effect::$effect,)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    // The type is as the spec wants it.
+    Aligned: Ready,
+    // The operator acts, or will act without a change by an administrator.
+    Moving: Reconciling,
+    Verifying: Reconciling,
+    WaitingForTurn: Reconciling,
+    Cooldown: Reconciling,
+    Synchronizing: Reconciling,
+    FailoverInProgress: Reconciling,
+    Unsettled: Reconciling,
+    NotYetObserved: Reconciling,
+    FailBackPending: Reconciling,
+    InterruptionTooLong: Reconciling,
+    // An administrator has to decide.
+    UnexpectedPrincipal: Stalled,
+    SplitRoles: Stalled,
+    Suspended: Stalled,
+    Conflict: Stalled,
+    SwitchOverdue: Stalled,
+    MoveFailed: Stalled,
+    CircuitOpen: Stalled,
+    InvalidSpec: Stalled,
+    StatusUnreadable: Stalled,
+    // The mirroring session does not allow a move.
+    MirroringSuspended: Stalled,
+    PartnersDisconnected: Stalled,
+    NoQuorum: Stalled,
+    PrincipalLost: Stalled,
+    ServiceForced: Stalled,
+    TwoPrincipals: Stalled,
+    NoPrincipal: Stalled,
+    SafetyOff: Stalled,
+    NotMirrored: Stalled,
+    MirroringRemoved: Stalled,
+    DatabaseMissing: Stalled,
+    DatabaseNotOnline: Stalled,
+    PartnerMismatch: Stalled,
+    SameServer: Stalled,
+    SessionMismatch: Stalled,
+    VersionMismatch: Stalled,
+    EndpointStopped: Stalled,
+    PermissionMissing: Stalled,
+    // A server cannot be polled.
+    SecretNotFound: Stalled,
+    SecretKeyMissing: Stalled,
+    CredentialsForbidden: Stalled,
+    CaBundleNotFound: Stalled,
+    CaBundleInvalid: Stalled,
+    HostNotFound: Stalled,
+    InstanceNotFound: Stalled,
+    ConnectionRefused: Stalled,
+    ConnectionTimedOut: Stalled,
+    ConnectionLost: Stalled,
+    TlsFailed: Stalled,
+    KdcUnreachable: Stalled,
+    SpnUnknown: Stalled,
+    TicketExpired: Stalled,
+    NoKerberosCredentials: Stalled,
+    LoginFailed: Stalled,
+    LoginLocked: Stalled,
+    QueryFailed: Stalled,
+    ProtocolError: Stalled,
+    // In events and other conditions, never in Ready.
+    MoveStarted: Reconciling,
+    MoveRetried: Reconciling,
+    MoveSucceeded: Ready,
+    MoveSuperseded: Stalled,
+    SecondCentralMgmt: Stalled,
+    WitnessDisconnected: Stalled,
+    WitnessUnreachable: Stalled,
+    PostSwitchDrift: Stalled,
+    NoPostSwitchDrift: Ready,
+    LegacyTls: Stalled,
+    TlsOff: Stalled,
+    QuorumHealthy: Ready,
+    NoWitness: Ready,
+    RunningExposed: Stalled,
+    PartnersReachable: Ready,
+    AllSynchronized: Ready,
+    NotSuspended: Ready,
 }
 
 impl Reason {
-    pub fn weight(self) -> Weight {
-        use Reason::*;
-        match self {
-            Aligned | MoveSucceeded | QuorumHealthy | NoPostSwitchDrift | NoWitness | PartnersReachable
-            | AllSynchronized | NotSuspended => Weight::Good,
-            Moving | Verifying | WaitingForTurn | Cooldown | Synchronizing | FailoverInProgress | Unsettled
-            | NotYetObserved | FailBackPending | InterruptionTooLong | MoveStarted | MoveRetried => Weight::Progressing,
-            UnexpectedPrincipal
-            | SplitRoles
-            | Suspended
-            | Conflict
-            | SwitchOverdue
-            | MoveFailed
-            | CircuitOpen
-            | InvalidSpec
-            | StatusUnreadable
-            | MirroringSuspended
-            | PartnersDisconnected
-            | NoQuorum
-            | PrincipalLost
-            | ServiceForced
-            | TwoPrincipals
-            | NoPrincipal
-            | SafetyOff
-            | NotMirrored
-            | MirroringRemoved
-            | DatabaseMissing
-            | DatabaseNotOnline
-            | PartnerMismatch
-            | SameServer
-            | SessionMismatch
-            | VersionMismatch
-            | EndpointStopped
-            | PermissionMissing
-            | SecretNotFound
-            | SecretKeyMissing
-            | CredentialsForbidden
-            | CaBundleNotFound
-            | CaBundleInvalid
-            | HostNotFound
-            | InstanceNotFound
-            | ConnectionRefused
-            | ConnectionTimedOut
-            | ConnectionLost
-            | TlsFailed
-            | KdcUnreachable
-            | SpnUnknown
-            | TicketExpired
-            | NoKerberosCredentials
-            | LoginFailed
-            | LoginLocked
-            | QueryFailed
-            | TlsOff
-            | ProtocolError
-            | MoveSuperseded
-            | SecondCentralMgmt
-            | PostSwitchDrift
-            | LegacyTls
-            | WitnessDisconnected
-            | WitnessUnreachable
-            | RunningExposed => Weight::Stuck,
-        }
-    }
-
     pub fn name(self) -> &'static str {
         self.into()
     }

@@ -148,6 +148,7 @@ impl Obstacle {
     }
 
     /// What is the matter and the way out, in a sentence or two. `of`: the databases concerned.
+    #[allow(clippy::too_many_lines, reason = "one arm for each obstacle")]
     pub fn words(&self, of: &str) -> String {
         match self {
             Obstacle::TwoPrincipals => format!(

@@ -75,7 +75,7 @@ fn mirroring(side: Side, text: &str) -> Mirroring {
     };
     let role_sequence = parts.next().map_or(7, |sequence| sequence.parse().unwrap());
     Mirroring {
-        guid: Guid([1; 16]),
+        guid: Guid::from_bytes([1; 16]),
         state,
         role,
         role_sequence,
@@ -265,7 +265,7 @@ fn rules_that_stop_an_owed_move() {
     assert_eq!(change(&|_, server| row(server, &|row| row.safety = Safety::Off)), Reason::SafetyOff);
     assert_eq!(
         change(&|side, server| if on(Side::Mirror, side) {
-            row(server, &|row| row.guid = Guid([9; 16]))
+            row(server, &|row| row.guid = Guid::from_bytes([9; 16]))
         }),
         Reason::SessionMismatch
     );

@@ -34,7 +34,7 @@ pub fn integer(row: &Row, column: &str) -> Result<Option<i64>, String> {
 
 pub fn guid(row: &Row, column: &str) -> Result<Option<Guid>, String> {
     match cell(row, column)? {
-        ColumnData::Guid(guid) => Ok(guid.map(|guid| Guid(*guid.as_bytes()))),
+        ColumnData::Guid(guid) => Ok(guid.map(|guid| Guid::from_bytes(*guid.as_bytes()))),
         other => null(other, column),
     }
 }

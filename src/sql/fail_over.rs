@@ -118,7 +118,7 @@ mod tests {
             on: Side::Primary,
             server: "SQL-A\\RTC".into(),
             partner: "SQL-B\\RTC".into(),
-            guid: Guid([0xab; 16]),
+            guid: Guid::from_bytes([0xab; 16]),
             role_sequence: 7,
         }
     }

@@ -75,7 +75,7 @@ fn a_mirrored_database_is_read() {
     let database = &server.databases[&DatabaseName::new("RTCXDS")];
     assert_eq!(database.state, DatabaseState::Online);
     let expected = Mirroring {
-        guid: Guid(GUID),
+        guid: Guid::from_bytes(GUID),
         state: MirroringState::Synchronized,
         role: Role::Principal,
         role_sequence: 7,

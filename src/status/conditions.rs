@@ -9,7 +9,7 @@ use strum::IntoEnumIterator;
 
 use crate::api::{Asked, Claim, ConditionType, TlsMode};
 use crate::model::{
-    DatabaseName, DriftReport, Mirroring, MirroringState, Observation, Reason, Role, Side, View, Weight, WitnessLink,
+    DatabaseName, DriftReport, Effect, Mirroring, MirroringState, Observation, Reason, Role, Side, View, WitnessLink,
 };
 use crate::plan::{Finding, Observed, Plan, TypePlan, dark_reason};
 use crate::status::Input;
@@ -81,31 +81,31 @@ fn is_ours(condition: &Condition) -> bool {
 
 /// The type that speaks for the resource: one that is stuck before one that goes on, those before one that is fine.
 fn spokesman(plan: &Plan) -> Option<&TypePlan> {
-    plan.types.values().min_by_key(|of| match of.verdict.reason.weight() {
-        Weight::Stuck => 0,
-        Weight::Progressing => 1,
-        Weight::Good => 2,
+    plan.types.values().min_by_key(|of| match of.verdict.reason.effect() {
+        Effect::Stalled => 0,
+        Effect::Reconciling => 1,
+        Effect::Ready => 2,
     })
 }
 
 fn summary(plan: &Plan) -> Vec<Claim> {
     let Some(speaker) = spokesman(plan) else { return Vec::new() };
     let reason = speaker.verdict.reason;
-    let weight = reason.weight();
+    let weight = reason.effect();
     let message = match weight {
-        Weight::Good => "every database type has its principal where the spec wants it, synchronized".to_owned(),
-        Weight::Progressing | Weight::Stuck => {
-            let others = plan.types.values().filter(|of| of.verdict.reason.weight() != Weight::Good).count() - 1;
+        Effect::Ready => "every database type has its principal where the spec wants it, synchronized".to_owned(),
+        Effect::Reconciling | Effect::Stalled => {
+            let others = plan.types.values().filter(|of| of.verdict.reason.effect() != Effect::Ready).count() - 1;
             let more = if others == 0 { String::new() } else { format!(" ({others} more in status.databaseTypes)") };
             format!("{}{more}", speaker.verdict.message)
         }
     };
     // A move under way keeps Reconciling true even when another type is stuck: something still changes.
-    let working = weight == Weight::Progressing || plan.memory.operation.is_some();
-    let stuck = weight == Weight::Stuck && !working;
+    let working = weight == Effect::Reconciling || plan.memory.operation.is_some();
+    let stuck = weight == Effect::Stalled && !working;
     let (ready_reason, ready_message) = (reason, message);
     vec![
-        Claim::when(weight == Weight::Good && !working, ConditionType::Ready, ready_reason, ready_message.clone()),
+        Claim::when(weight == Effect::Ready && !working, ConditionType::Ready, ready_reason, ready_message.clone()),
         Claim::when(working, ConditionType::Reconciling, ready_reason, ready_message.clone()),
         Claim::when(stuck, ConditionType::Stalled, ready_reason, ready_message),
     ]

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use strum::IntoEnumIterator;
 
-use crate::api::{ConditionType, LyncPoolMirror};
-use crate::metrics::Metrics;
-use crate::model::{Reason, Weight};
+use lync_mirror::api::{ConditionType, LyncPoolMirror};
+use lync_mirror::metrics::Metrics;
+use lync_mirror::model::{Effect, Reason};
 
 /// docs/reference/lyncpoolmirror.md.
 pub fn reference() -> anyhow::Result<String> {
@@ -38,10 +38,10 @@ pub fn reference() -> anyhow::Result<String> {
     }
     page.push_str("\n## Reasons\n\n| Reason | Weighs as |\n|---|---|\n");
     for reason in Reason::iter() {
-        let weight = match reason.weight() {
-            Weight::Good => "good",
-            Weight::Progressing => "goes on by itself",
-            Weight::Stuck => "a person has to look",
+        let weight = match reason.effect() {
+            Effect::Ready => "good",
+            Effect::Reconciling => "goes on by itself",
+            Effect::Stalled => "a person has to look",
         };
         writeln!(page, "| [{0}](../reasons/{0}.md) | {weight} |", reason.name())?;
     }
