@@ -21,7 +21,7 @@ pub enum ConditionType {
 
 /// A condition under construction.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Claim {
+pub struct ConditionDraft {
     kind: ConditionType,
     status: &'static str,
     reason: Reason,
@@ -31,7 +31,7 @@ pub struct Claim {
 /// Kubernetes refuses a longer message.
 const MESSAGE_LIMIT: usize = 32_768;
 
-impl Claim {
+impl ConditionDraft {
     pub fn yes(kind: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
         Self { kind, status: "True", reason, message: message.into() }
     }

@@ -1,29 +1,29 @@
 //! The contract with humans: what they write, what they are told. The only room that builds conditions.
 
-mod askers;
 mod condition;
+mod decode_lossy;
 mod duration;
+mod field_managers;
 mod parse;
-mod remember;
-mod salvage;
+mod restore;
 mod spec;
 mod status;
+mod timestamp;
 mod tls;
-mod until;
 
-pub use askers::keep_askers;
-pub use condition::{Claim, ConditionType};
+pub use condition::{ConditionDraft, ConditionType};
+pub use decode_lossy::{PartialStatus, decode_lossy};
 pub use duration::Span;
-pub use parse::{Asked, SpecError, Store, parse};
-pub use remember::{operation_status, remember, track_status};
-pub use salvage::{Salvaged, salvage};
+pub use field_managers::retain_field_managers;
+pub use parse::{ParsedSpec, SpecError, Store, parse};
+pub use restore::{operation_status, restore_state, tracking_status};
 pub use spec::{
     Approve, Auth, AuthMethod, DatabaseTypeSpec, ForceServiceSpec, LyncPoolMirror, LyncPoolMirrorSpec,
     MaintenanceWindow, PolicySpec, SecretRef, SqlServer, SqlStore, SuspendSpec,
 };
 pub use status::{
     DatabaseStatus, DatabaseTypeStatus, HistoryDatabase, HistoryEntry, LastMoveStatus, LyncPoolMirrorStatus,
-    ObservedPrincipal, OperationDatabaseStatus, OperationStatus, PlannedStep, RequestStatus, ServerStatus,
-    SteadyStatus, TrackStatus,
+    OperationDatabaseStatus, OperationStatus, PlannedStep, RequestStatus, ServerStatus, StableStatus,
+    TypeTrackingStatus,
 };
 pub use tls::{CaBundle, ConfigMapRef, TlsMode, TlsSpec};

@@ -1,12 +1,12 @@
 //! From what was written to what is wanted: the only place where a spec is refused that the API server let through.
 
-use crate::api::askers::askers;
+use crate::api::field_managers::field_managers;
 use crate::api::{AuthMethod, DatabaseTypeSpec, ForceServiceSpec, LyncPoolMirror, PolicySpec, SqlStore, TlsMode};
-use crate::model::{DatabaseName, Desired, Epoch, ForceService, Policy, StoreId, Stores, Suspend, Window, Wish};
+use crate::model::{DatabaseName, Desired, DesiredType, Epoch, ForceService, Policy, StoreId, Stores, Suspend, Window};
 
 /// A parsed spec: the wishes for the planner, and the stores to look at.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Asked {
+pub struct ParsedSpec {
     pub desired: Desired,
     pub stores: Stores<Store>,
 }
@@ -35,7 +35,7 @@ fn wrong(field: impl Into<String>, problem: impl Into<String>) -> SpecError {
 ///
 /// # Errors
 /// The first field that cannot be used.
-pub fn parse(resource: &LyncPoolMirror) -> Result<Asked, SpecError> {
+pub fn parse(resource: &LyncPoolMirror) -> Result<ParsedSpec, SpecError> {
     let spec = &resource.spec;
     let mut stores = Stores::default();
     let default_store = match &spec.sql {
@@ -46,29 +46,29 @@ pub fn parse(resource: &LyncPoolMirror) -> Result<Asked, SpecError> {
         None => None,
     };
     let managed = resource.metadata.managed_fields.as_deref().unwrap_or_default();
-    let mut wishes: Vec<Wish> = Vec::new();
+    let mut types: Vec<DesiredType> = Vec::new();
     for (index, item) in spec.database_types.iter().enumerate() {
         let field = format!("spec.databaseTypes[{index}]");
-        if wishes.iter().any(|wish| wish.ty == item.type_) {
+        if types.iter().any(|desired_type| desired_type.ty == item.type_) {
             return Err(wrong(field, format!("type {} is listed twice", item.type_)));
         }
         let store = store(item, &field, default_store, &mut stores)?;
-        wishes.push(Wish {
+        types.push(DesiredType {
             ty: item.type_,
             principal: item.principal,
             databases: databases(item, &field)?,
             store,
             approve: item.approve.as_ref().map(|approve| Epoch::new(approve.epoch.clone())),
             force: item.force_service.as_ref().map(|consent| force(consent, &field)).transpose()?,
-            asked_by: askers(managed, item.type_),
+            requested_by: field_managers(managed, item.type_),
         });
     }
-    wishes.sort_by_key(|wish| wish.ty);
+    types.sort_by_key(|desired_type| desired_type.ty);
     let suspend = spec.suspend.as_ref().map(|suspend| Suspend { reason: suspend.reason.clone(), until: suspend.until });
     // The API server sets it on every write. A file has none, and is generation 0: before every generation of a server.
     let generation = resource.metadata.generation.unwrap_or(0);
     let pool = spec.pool_fqdn.clone();
-    Ok(Asked { desired: Desired { pool, generation, wishes, suspend, policy: policy(&spec.policy)? }, stores })
+    Ok(ParsedSpec { desired: Desired { pool, generation, types, suspend, policy: policy(&spec.policy)? }, stores })
 }
 
 /// The store of a type: its own, else that of the pool.

@@ -4,8 +4,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{LyncPoolMirrorStatus, Span, TlsSpec, until};
-use crate::model::{DatabaseType, Side, UnrequestedSwitch};
+use crate::api::{LyncPoolMirrorStatus, Span, TlsSpec, timestamp};
+use crate::model::{DatabaseType, Seat, UnrequestedSwitch};
 
 /// Which SQL Server is to be principal for each database type of one pool.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -162,7 +162,7 @@ pub struct DatabaseTypeSpec {
     #[serde(rename = "type")]
     pub type_: DatabaseType,
     /// Which seat shall hold the principal role. A change of this field is acted on at once, as soon as it is safe.
-    pub principal: Side,
+    pub principal: Seat,
     /// Another store for this type, e.g. for Archiving or Monitoring. Without it the store of the pool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sql: Option<SqlStore>,
@@ -189,7 +189,7 @@ pub struct ForceServiceSpec {
     /// Must be true.
     pub accept_data_loss: bool,
     /// The consent ends at this time (RFC 3339), used or not.
-    #[serde(deserialize_with = "until::required")]
+    #[serde(deserialize_with = "timestamp::required")]
     #[schemars(with = "k8s_openapi::apimachinery::pkg::apis::meta::v1::Time")]
     pub until: jiff::Timestamp,
 }
@@ -207,7 +207,7 @@ pub struct SuspendSpec {
     #[schemars(length(min = 1, max = 256))]
     pub reason: String,
     /// The suspension ends by itself at this time (RFC 3339).
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "until::optional")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "timestamp::optional")]
     #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>")]
     pub until: Option<jiff::Timestamp>,
 }

@@ -5,7 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Cause, DatabaseType, Outcome, Side};
+use crate::model::{Cause, DatabaseType, ObservedPrincipal, Outcome, Seat};
 
 /// What the operator sees, what it does next, and why it does nothing.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -74,23 +74,13 @@ pub struct ServerStatus {
     pub message: Option<String>,
 }
 
-/// Where the principal of a type was seen.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema, strum::Display)]
-pub enum ObservedPrincipal {
-    Primary,
-    Mirror,
-    /// The databases of the type have their principals on different servers.
-    Split,
-    Unknown,
-}
-
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct DatabaseTypeStatus {
     #[serde(rename = "type")]
     pub type_: DatabaseType,
     /// The seat that the spec wants.
-    pub desired: Side,
+    pub desired: Seat,
     pub observed: ObservedPrincipal,
     /// One of the reasons of docs/reasons.
     pub reason: String,
@@ -106,39 +96,39 @@ pub struct DatabaseTypeStatus {
     pub last_move: Option<LastMoveStatus>,
     /// What was noticed of the type over time: the operator's memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub track: Option<TrackStatus>,
+    pub tracking: Option<TypeTrackingStatus>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub databases: Vec<DatabaseStatus>,
 }
 
-/// What one look cannot show.
+/// What one poll cannot show: how the type has behaved. The operator restores it after a restart.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct TrackStatus {
-    /// The seat that held the principals when they were last seen settled.
+pub struct TypeTrackingStatus {
+    /// The seat that held the principals when both servers last agreed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seat: Option<Side>,
-    /// Moves that failed, in a row. At 3 the type is left alone (CircuitOpen).
+    pub last_settled_seat: Option<Seat>,
+    /// Failed moves in a row. At 3 the circuit breaker opens (CircuitOpen).
     #[serde(default, skip_serializing_if = "is_zero")]
     #[schemars(with = "i32")]
-    pub failures: u32,
-    /// Switches that nobody asked for, each within a day of the one before. At 3 the type is left alone (CircuitOpen).
+    pub consecutive_failures: u32,
+    /// Switches without a change of the spec, each within a day of the one before. At 3 the circuit breaker opens (CircuitOpen).
     #[serde(default, skip_serializing_if = "is_zero")]
     #[schemars(with = "i32")]
-    pub switches: u32,
-    /// When the last switch that nobody asked for was noticed.
+    pub unrequested_switches: u32,
+    /// When the last switch without a change of the spec was observed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_switch_seen: Option<Time>,
-    /// Since when the type has been off its seat, synchronized and witnessed (policy.failBackAfter).
+    pub last_unrequested_switch_time: Option<Time>,
+    /// Since when the type has been in the other seat, synchronized and with a connected witness (policy.failBackAfter).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub steady: Option<SteadyStatus>,
-    /// Since when nobody serves the type.
+    pub stable: Option<StableStatus>,
+    /// Since when the mirror has been without its principal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub principal_lost_since: Option<Time>,
-    /// The epoch for which a consent to forced service has been used. It never fires again.
+    /// The epoch for which a consent to forced service has been used. That consent never applies again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub consumed_consent: Option<String>,
+    pub consumed_consent_epoch: Option<String>,
 }
 
 fn is_zero(count: &u32) -> bool {
@@ -147,7 +137,7 @@ fn is_zero(count: &u32) -> bool {
 
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct SteadyStatus {
+pub struct StableStatus {
     /// The state that has lasted.
     pub epoch: String,
     pub since: Time,
@@ -156,11 +146,11 @@ pub struct SteadyStatus {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestStatus {
-    pub principal: Side,
+    pub principal: Seat,
     /// The generation of the spec that first asked for it.
     pub generation: i64,
     /// True while the change of the spec has not been fulfilled.
-    pub owed: bool,
+    pub pending: bool,
 }
 
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
@@ -207,7 +197,7 @@ pub struct PlannedStep {
     pub statement: String,
     /// The server that gets it.
     pub server: String,
-    pub seat: Side,
+    pub seat: Seat,
     /// What it waits for.
     pub why: String,
     /// How long it will keep the clients out, from the redo queue, in steps. Absent when the queue is not seen.
@@ -220,8 +210,8 @@ pub struct PlannedStep {
 pub struct OperationStatus {
     #[serde(rename = "type")]
     pub type_: DatabaseType,
-    pub from: Side,
-    pub to: Side,
+    pub from: Seat,
+    pub to: Seat,
     pub cause: Cause,
     pub generation: i64,
     /// Who changed the spec, as the API server knows them.
@@ -252,8 +242,8 @@ pub struct OperationDatabaseStatus {
 pub struct HistoryEntry {
     #[serde(rename = "type")]
     pub type_: DatabaseType,
-    pub from: Side,
-    pub to: Side,
+    pub from: Seat,
+    pub to: Seat,
     pub cause: Cause,
     pub outcome: Outcome,
     pub generation: i64,

@@ -7,7 +7,7 @@ use crate::controller::Error;
 use crate::controller::context::Context;
 use crate::controller::object::namespace;
 use crate::controller::pass::Pass;
-use crate::model::{Darkness, Pair, Side, StoreId, Stores, View};
+use crate::model::{Pair, Seat, ServerObservation, StoreId, Stores, Unavailable};
 use crate::sql::{Endpoint, Login, Target, Tls, Watch};
 
 /// The servers of a resource, by store.
@@ -30,16 +30,16 @@ pub struct ResolvedStore {
 pub struct UnresolvedStore {
     addresses: [String; 2],
     witness: Option<String>,
-    darkness: Darkness,
+    unavailable: Unavailable,
 }
 
 impl Connections {
     /// The server in this seat of a store. None when its credentials could not be read.
-    pub fn target(&self, store: StoreId, side: Side) -> Option<&Target> {
+    pub fn target(&self, store: StoreId, seat: Seat) -> Option<&Target> {
         match &self.stores[store] {
-            Store::Resolved(resolved) => Some(match side {
-                Side::Primary => &resolved.primary.0,
-                Side::Mirror => &resolved.mirror.0,
+            Store::Resolved(resolved) => Some(match seat {
+                Seat::Primary => &resolved.primary.0,
+                Seat::Mirror => &resolved.mirror.0,
             }),
             Store::Unresolved(_) => None,
         }
@@ -59,11 +59,14 @@ impl Store {
     fn latest(&self) -> Pair {
         match self {
             Store::Unresolved(store) => {
-                let dark = |address: &String| View::Dark { address: address.clone(), darkness: store.darkness.clone() };
+                let unavailable = |address: &String| ServerObservation::Unavailable {
+                    address: address.clone(),
+                    unavailable: store.unavailable.clone(),
+                };
                 Pair {
-                    primary: dark(&store.addresses[0]),
-                    mirror: dark(&store.addresses[1]),
-                    witness: store.witness.as_ref().map(dark),
+                    primary: unavailable(&store.addresses[0]),
+                    mirror: unavailable(&store.addresses[1]),
+                    witness: store.witness.as_ref().map(unavailable),
                 }
             }
             Store::Resolved(store) => Pair {
@@ -101,12 +104,12 @@ pub async fn connect(ctx: &Context, pass: &Pass<'_>) -> Result<Connections, Erro
     let namespace = namespace(pass.resource());
     let mut stores = Stores::default();
     // Pushed in the order of the spec's stores: their handles are valid here too.
-    for store in pass.asked.stores.iter() {
+    for store in pass.spec.stores.iter() {
         let login = ctx.credentials.login(namespace, &store.sql.auth).await?;
         let tls = ctx.credentials.tls(namespace, &store.sql.tls).await?;
         stores.push(match (login, tls) {
             (Ok(login), Ok(tls)) => Store::Resolved(resolved(ctx, &store.sql, &login, &tls)),
-            (Err(darkness), _) | (_, Err(darkness)) => Store::Unresolved(unresolved(&store.sql, darkness)),
+            (Err(unavailable), _) | (_, Err(unavailable)) => Store::Unresolved(unresolved(&store.sql, unavailable)),
         });
     }
     ctx.watch(pass.resource(), stores.iter().flat_map(Store::watches).collect());
@@ -131,10 +134,10 @@ fn resolved(ctx: &Context, sql: &SqlStore, login: &Login, tls: &Tls) -> Resolved
     }
 }
 
-fn unresolved(sql: &SqlStore, darkness: Darkness) -> UnresolvedStore {
+fn unresolved(sql: &SqlStore, unavailable: Unavailable) -> UnresolvedStore {
     UnresolvedStore {
         addresses: [sql.primary.address(), sql.mirror.address()],
         witness: sql.witness.as_ref().map(SqlServer::address),
-        darkness,
+        unavailable,
     }
 }

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::api::{Auth, AuthMethod, TlsMode, TlsSpec};
 use crate::controller::Error;
-use crate::model::{Dark, Darkness};
+use crate::model::{Unavailable, UnavailableCause};
 use crate::sql::{Account, Login, Pin, Tls};
 
 /// The oldest reading that a pass may use.
@@ -25,7 +25,7 @@ const MAX_AGE: Duration = Duration::from_secs(10);
 /// The client has no read timeout of its own.
 const READ: Duration = Duration::from_secs(10);
 
-type Reading<T> = Result<T, Darkness>;
+type Reading<T> = Result<T, Unavailable>;
 /// What was read last, and when.
 type Readings<K, T> = Mutex<HashMap<K, (Instant, Reading<T>)>>;
 
@@ -35,8 +35,8 @@ pub struct Credentials {
     bundles: Readings<(String, String, String), Arc<str>>,
 }
 
-fn dark(cause: Dark, detail: String) -> Darkness {
-    Darkness { cause, detail }
+fn unavailable(cause: UnavailableCause, detail: String) -> Unavailable {
+    Unavailable { cause, detail }
 }
 
 impl Credentials {
@@ -111,12 +111,12 @@ where
     Ok(reading)
 }
 
-fn forbidden(kind: &str, answer: &Status) -> Darkness {
+fn forbidden(kind: &str, answer: &Status) -> Unavailable {
     let detail = format!(
         "the operator may not read the {kind}: {}. Bind its ServiceAccount to a Role with get on it in this namespace",
         answer.message
     );
-    dark(Dark::CredentialsForbidden, detail)
+    unavailable(UnavailableCause::CredentialsForbidden, detail)
 }
 
 fn read_login(namespace: &str, auth: &Auth, secret: Option<Secret>) -> Reading<Login> {
@@ -127,19 +127,22 @@ fn read_login(namespace: &str, auth: &Auth, secret: Option<Secret>) -> Reading<L
     };
     let Some(secret) = secret else {
         let detail = format!("Secret {namespace}/{name} does not exist: create it with the keys {keys}");
-        return Err(dark(Dark::SecretNotFound, detail));
+        return Err(unavailable(UnavailableCause::SecretNotFound, detail));
     };
     let mut data = secret.data.unwrap_or_default();
     let mut bytes = |key: &str| {
         data.remove(key).map(|bytes| bytes.0).filter(|bytes| !bytes.is_empty()).ok_or_else(|| {
             let detail =
                 format!("Secret {namespace}/{name} has no key {key}, or it is empty: the keys {keys} are needed");
-            dark(Dark::SecretKeyMissing, detail)
+            unavailable(UnavailableCause::SecretKeyMissing, detail)
         })
     };
     let text = |key: &str, bytes: Vec<u8>| {
         String::from_utf8(bytes).map_err(|_| {
-            dark(Dark::SecretKeyMissing, format!("key {key} of Secret {namespace}/{name} is not UTF-8 text"))
+            unavailable(
+                UnavailableCause::SecretKeyMissing,
+                format!("key {key} of Secret {namespace}/{name} is not UTF-8 text"),
+            )
         })
     };
     let username = text("username", bytes("username")?)?;
@@ -153,7 +156,7 @@ fn read_login(namespace: &str, auth: &Auth, secret: Option<Secret>) -> Reading<L
                 let detail = format!(
                     "key username of Secret {namespace}/{name} is {username:?}: with method Kerberos it must be ACCOUNT@REALM, such as svc-lync@CONTOSO.COM"
                 );
-                dark(Dark::NoKerberosCredentials, detail)
+                unavailable(UnavailableCause::NoKerberosCredentials, detail)
             })?;
             Ok(Login::Kerberos(Arc::new(account)))
         }
@@ -161,7 +164,7 @@ fn read_login(namespace: &str, auth: &Auth, secret: Option<Secret>) -> Reading<L
 }
 
 fn read_bundle(namespace: &str, name: &str, item: &str, map: Option<ConfigMap>) -> Reading<Arc<str>> {
-    let missing = |detail| Err(dark(Dark::CaBundleNotFound, detail));
+    let missing = |detail| Err(unavailable(UnavailableCause::CaBundleNotFound, detail));
     let Some(map) = map else {
         return missing(format!(
             "ConfigMap {namespace}/{name} (tls.caBundle) does not exist: create it with the CA certificates in PEM under the key {item}"
@@ -174,7 +177,7 @@ fn read_bundle(namespace: &str, name: &str, item: &str, map: Option<ConfigMap>) 
     };
     if !pem.contains("-----BEGIN CERTIFICATE-----") {
         let detail = format!("key {item} of ConfigMap {namespace}/{name} (tls.caBundle) holds no PEM certificate");
-        return Err(dark(Dark::CaBundleInvalid, detail));
+        return Err(unavailable(UnavailableCause::CaBundleInvalid, detail));
     }
     Ok(Arc::from(pem))
 }
@@ -197,17 +200,20 @@ mod tests {
         let auth = |method| Auth { method, secret_ref: SecretRef { name: "sql".into() }, kdcs: None };
         let (sql, kerberos) = (auth(AuthMethod::SqlLogin), auth(AuthMethod::Kerberos));
         let cause = |secret| read_login("lync", &sql, secret).map(|_| ()).unwrap_err();
-        assert_eq!(cause(None).cause, Dark::SecretNotFound);
+        assert_eq!(cause(None).cause, UnavailableCause::SecretNotFound);
         let missing = cause(secret(&[("username", "sa")]));
-        assert_eq!(missing.cause, Dark::SecretKeyMissing);
+        assert_eq!(missing.cause, UnavailableCause::SecretKeyMissing);
         assert!(missing.detail.contains("lync/sql has no key password"), "{}", missing.detail);
-        assert_eq!(cause(secret(&[("username", "sa"), ("password", "")])).cause, Dark::SecretKeyMissing);
+        assert_eq!(cause(secret(&[("username", "sa"), ("password", "")])).cause, UnavailableCause::SecretKeyMissing);
         assert!(read_login("lync", &sql, secret(&[("username", "sa"), ("password", "x")])).is_ok());
         let cause = |secret| read_login("lync", &kerberos, secret).map(|_| ()).unwrap_err();
         let missing = cause(secret(&[("username", "svc@R"), ("password", "x")]));
         assert!(missing.detail.contains("no key keytab"), "{}", missing.detail);
-        assert_eq!(cause(secret(&[("username", "svc"), ("keytab", "x")])).cause, Dark::NoKerberosCredentials);
+        assert_eq!(
+            cause(secret(&[("username", "svc"), ("keytab", "x")])).cause,
+            UnavailableCause::NoKerberosCredentials
+        );
         assert!(read_login("lync", &kerberos, secret(&[("username", "svc@R"), ("keytab", "x")])).is_ok());
-        assert_eq!(read_bundle("lync", "ca", "ca.crt", None).unwrap_err().cause, Dark::CaBundleNotFound);
+        assert_eq!(read_bundle("lync", "ca", "ca.crt", None).unwrap_err().cause, UnavailableCause::CaBundleNotFound);
     }
 }

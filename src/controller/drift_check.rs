@@ -11,7 +11,7 @@ use crate::controller::connections::Connections;
 use crate::controller::context::Context;
 use crate::controller::object::namespaced_name;
 use crate::controller::pass::Pass;
-use crate::model::{Darkness, DatabaseName, DriftReport, Effect, Side};
+use crate::model::{DatabaseName, DriftReport, Effect, Seat, Unavailable};
 use crate::plan::Plan;
 use crate::sql::{self, Target};
 
@@ -37,7 +37,7 @@ pub fn compare_when_due(
     }
     // Neither during a move nor between those of two types.
     let going = plan.types.values().any(|planned| planned.verdict.reason.effect() == Effect::Reconciling);
-    let settled = plan.memory.operation.is_none() && !going;
+    let settled = plan.persisted.operation.is_none() && !going;
     if !ctx.drift_schedule.start_if_due(resource, uid, moved || unsettled, settled) {
         return;
     }
@@ -52,28 +52,28 @@ pub fn compare_when_due(
 }
 
 fn stores(pass: &Pass, connections: &Connections) -> Vec<Store> {
-    let wishes = &pass.asked.desired.wishes;
-    pass.asked
+    let desired_types = &pass.spec.desired.types;
+    pass.spec
         .stores
         .with_ids()
         .filter_map(|(store, _)| {
-            let own = wishes.iter().filter(|wish| wish.store == store);
-            let names = own.flat_map(|wish| wish.databases.iter().cloned()).collect();
-            let target = |side| connections.target(store, side).cloned();
-            Some((target(Side::Primary)?, target(Side::Mirror)?, names))
+            let own = desired_types.iter().filter(|desired_type| desired_type.store == store);
+            let names = own.flat_map(|desired_type| desired_type.databases.iter().cloned()).collect();
+            let target = |seat| connections.target(store, seat).cloned();
+            Some((target(Seat::Primary)?, target(Seat::Mirror)?, names))
         })
         .collect()
 }
 
 async fn compare(ctx: &Context, stores: &[Store]) -> DriftReport {
     let pairs = stores.iter().map(async |(primary, mirror, names)| {
-        let both = try_join(sql::belongings(primary, &ctx.deadlines), sql::belongings(mirror, &ctx.deadlines));
+        let both = try_join(sql::inventory(primary, &ctx.deadlines), sql::inventory(mirror, &ctx.deadlines));
         both.await.map(|(primary, mirror)| sql::differences(&primary, &mirror, names))
     });
-    let all: Result<Vec<Vec<String>>, Darkness> = join_all(pairs).await.into_iter().collect();
+    let all: Result<Vec<Vec<String>>, Unavailable> = join_all(pairs).await.into_iter().collect();
     match all.map(|found| found.concat()) {
         Ok(none) if none.is_empty() => DriftReport::InSync,
         Ok(found) => DriftReport::Drifted(found),
-        Err(darkness) => DriftReport::Unknown(darkness),
+        Err(unavailable) => DriftReport::Unknown(unavailable),
     }
 }

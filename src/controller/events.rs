@@ -7,18 +7,24 @@ use crate::api::LyncPoolMirrorStatus;
 use crate::controller::context::Context;
 use crate::controller::object::{ResourceRef, namespace, namespaced_name};
 use crate::controller::pass::Pass;
-use crate::metrics::{DatabaseSnapshot, ResourceSnapshot, Seat, TypeSnapshot};
-use crate::model::{Effect, Observation, Outcome, Pair, Reason, Side};
-use crate::plan::{Finding, Observed, Plan, TypePlan};
+use crate::metrics::{DatabaseSnapshot, ResourceSnapshot, TypeSnapshot};
+use crate::model::{Effect, Observation, Outcome, Pair, Reason, Seat};
+use crate::plan::{Finding, Plan, TypePlan};
 
 /// Kubernetes refuses a longer note.
 const NOTE: usize = 1000;
 
 /// Publishes what changed against the status before, and updates the metrics of the resource.
-pub async fn report(ctx: &Context, pass: &Pass<'_>, status: &LyncPoolMirrorStatus, seen: &Observation, plan: &Plan) {
+pub async fn report(
+    ctx: &Context,
+    pass: &Pass<'_>,
+    status: &LyncPoolMirrorStatus,
+    observation: &Observation,
+    plan: &Plan,
+) {
     let (resource, name, before) = (pass.resource(), pass.name(), pass.identity.status());
     let namespace = namespace(resource);
-    ctx.metrics.observe(namespace, &resource.name, snapshot(status, seen, plan));
+    ctx.metrics.observe(namespace, &resource.name, snapshot(status, observation, plan));
     if let Some(ended) = &plan.ended {
         ctx.metrics.moved(namespace, &resource.name, ended.operation.ty, ended.outcome);
     }
@@ -74,7 +80,7 @@ fn new_drift(before: Option<&LyncPoolMirrorStatus>, now: &LyncPoolMirrorStatus) 
 /// What is new against the status before. The action tells types apart: the recorder folds events that agree in it.
 fn changed_decisions(before: Option<&LyncPoolMirrorStatus>, plan: &Plan) -> Vec<(Reason, String, String)> {
     let mut news = Vec::new();
-    if let (Some(operation), false) = (&plan.memory.operation, plan.steps.is_empty()) {
+    if let (Some(operation), false) = (&plan.persisted.operation, plan.steps.is_empty()) {
         let reason = if operation.attempt == 1 { Reason::MoveStarted } else { Reason::MoveRetried };
         let names = plan.steps.iter().map(|step| step.database.to_string()).collect::<Vec<_>>().join(", ");
         news.push((
@@ -109,7 +115,7 @@ fn changed_decisions(before: Option<&LyncPoolMirrorStatus>, plan: &Plan) -> Vec<
     news
 }
 
-fn snapshot(status: &LyncPoolMirrorStatus, seen: &Observation, plan: &Plan) -> ResourceSnapshot {
+fn snapshot(status: &LyncPoolMirrorStatus, observation: &Observation, plan: &Plan) -> ResourceSnapshot {
     let condition = |kind: &str| status.conditions.iter().find(|condition| condition.type_ == kind);
     let holds = |kind: &str| condition(kind).is_some_and(|condition| condition.status == "True");
     let reason = condition("Ready").and_then(|ready| ready.reason.parse().ok()).unwrap_or(Reason::NotYetObserved);
@@ -118,33 +124,29 @@ fn snapshot(status: &LyncPoolMirrorStatus, seen: &Observation, plan: &Plan) -> R
         reason,
         suspended: holds("Suspended"),
         weak_encryption: holds("WeakEncryption"),
-        types: plan.types.values().map(|planned| type_snapshot(planned, seen)).collect(),
+        types: plan.types.values().map(|planned| type_snapshot(planned, observation)).collect(),
     }
 }
 
-fn type_snapshot(planned: &TypePlan, seen: &Observation) -> TypeSnapshot {
-    let pair = seen.pair(planned.wish.store);
+fn type_snapshot(planned: &TypePlan, observation: &Observation) -> TypeSnapshot {
+    let pair = observation.pair(planned.desired_type.store);
     TypeSnapshot {
-        ty: planned.wish.ty,
-        desired: planned.wish.principal,
-        observed: match planned.observed {
-            Observed::On(side) => side.into(),
-            Observed::Split => Seat::Split,
-            Observed::Unknown => Seat::Unknown,
-        },
+        ty: planned.desired_type.ty,
+        desired: planned.desired_type.principal,
+        observed: planned.observed,
         reason: planned.verdict.reason,
         databases: planned.findings.iter().map(|finding| database_snapshot(finding, pair)).collect(),
     }
 }
 
 fn database_snapshot(finding: &Finding, pair: &Pair) -> DatabaseSnapshot {
-    let state = |side: Side| {
-        let row = pair.view(side).lit()?.databases.get(&finding.name)?;
-        Some((side, row.mirroring.as_ref()?.state))
+    let state = |seat: Seat| {
+        let row = pair.view(seat).available()?.databases.get(&finding.name)?;
+        Some((seat, row.mirroring.as_ref()?.state))
     };
     DatabaseSnapshot {
         name: finding.name.to_string(),
-        states: Side::BOTH.into_iter().filter_map(state).collect(),
+        states: Seat::BOTH.into_iter().filter_map(state).collect(),
         redo_queue_kb: pair.redo_queue_kb(&finding.name),
     }
 }

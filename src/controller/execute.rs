@@ -27,10 +27,10 @@ struct Attempt {
 
 /// Starts the steps of a plan, whose journal has been written. Does not wait for the answers.
 pub fn execute(ctx: &Arc<Context>, pass: &Pass, connections: &Connections, plan: &Plan) {
-    let (Some(operation), Some(first)) = (&plan.memory.operation, plan.steps.first()) else { return };
-    let desired = &pass.asked.desired;
-    let Some(wish) = desired.wishes.iter().find(|wish| wish.ty == operation.ty) else { return };
-    let Some(target) = connections.target(wish.store, first.on) else { return };
+    let (Some(operation), Some(first)) = (&plan.persisted.operation, plan.steps.first()) else { return };
+    let desired = &pass.spec.desired;
+    let Some(desired_type) = desired.types.iter().find(|desired_type| desired_type.ty == operation.ty) else { return };
+    let Some(target) = connections.target(desired_type.store, first.on) else { return };
     let attempt = Attempt {
         resource: pass.resource().clone(),
         id: AttemptId::of(pass.uid(), operation),
@@ -60,7 +60,7 @@ async fn send(ctx: Arc<Context>, attempt: Attempt) {
             warn!(resource = name, "the lease was lost before the statements were sent: nothing was sent");
             return not_sent("this operator lost its lease before the statement was sent");
         }
-        Err(darkness) => return not_sent(&darkness.detail),
+        Err(unavailable) => return not_sent(&unavailable.detail),
     };
     ctx.in_flight.sent(id);
     let all = sessions.into_iter().zip(steps).map(async |(session, step)| {

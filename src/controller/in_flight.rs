@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::model::{Answer, DatabaseName, DatabaseType, Failover, Flight, Operation, PhaseTimings};
+use crate::model::{Answer, DatabaseName, DatabaseType, Failover, Operation, PhaseTimings, StatementState};
 
 /// One attempt of one operation: an answer to another attempt says nothing about this one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -29,7 +29,7 @@ impl AttemptId {
 #[derive(Debug, Clone)]
 struct Statements {
     attempt: AttemptId,
-    states: BTreeMap<DatabaseName, Flight>,
+    states: BTreeMap<DatabaseName, StatementState>,
     decided: Instant,
     sent: Option<Instant>,
     answered: Option<Instant>,
@@ -51,7 +51,7 @@ impl Default for InFlightStatements {
 impl InFlightStatements {
     /// Registers the statements of an attempt before the first of them is sent.
     pub fn begin(&self, attempt: &AttemptId, steps: &[Failover]) {
-        let states = steps.iter().map(|step| (step.database.clone(), Flight::Sent)).collect();
+        let states = steps.iter().map(|step| (step.database.clone(), StatementState::Sent)).collect();
         let statements =
             Statements { attempt: attempt.clone(), states, decided: Instant::now(), sent: None, answered: None };
         self.all.lock().insert(attempt.uid.clone(), statements);
@@ -70,14 +70,14 @@ impl InFlightStatements {
         if let Some(statements) =
             self.all.lock().get_mut(&attempt.uid).filter(|statements| statements.attempt == *attempt)
         {
-            statements.states.insert(database.clone(), Flight::Answered(answer));
+            statements.states.insert(database.clone(), StatementState::Answered(answer));
             statements.answered = Some(Instant::now());
         }
         self.unanswered.send_modify(|count| *count = count.saturating_sub(1));
     }
 
     /// What is known of the attempt in the journal.
-    pub fn of(&self, attempt: &AttemptId) -> BTreeMap<DatabaseName, Flight> {
+    pub fn of(&self, attempt: &AttemptId) -> BTreeMap<DatabaseName, StatementState> {
         let all = self.all.lock();
         all.get(&attempt.uid)
             .filter(|statements| statements.attempt == *attempt)
@@ -102,7 +102,8 @@ impl InFlightStatements {
 
     pub fn forget(&self, uid: &str) {
         let mut all = self.all.lock();
-        if all.get(uid).is_some_and(|statements| statements.states.values().all(|state| *state != Flight::Sent)) {
+        if all.get(uid).is_some_and(|statements| statements.states.values().all(|state| *state != StatementState::Sent))
+        {
             all.remove(uid);
         }
     }

@@ -27,16 +27,16 @@ pub async fn observe(ctx: &Context, pass: &Pass<'_>, connections: &Connections, 
         join_all(connections.stores().zip(pairs.iter_mut()).map(|(store, pair)| store.refresh(pair))).await;
     }
     let name = pass.name();
-    if ctx.ownership.register(&name, &pass.asked, &pairs) {
+    if ctx.ownership.register(&name, &pass.spec, &pairs) {
         enqueue_conflicting(ctx, &name);
     }
     let existing = ctx.existing();
     let conflicts = ctx.ownership.conflicts(&name, |other| existing.contains(other));
-    let flights = match pass.operation() {
+    let statements = match pass.operation() {
         Some(operation) => ctx.in_flight.of(&AttemptId::of(pass.uid(), operation)),
         None => BTreeMap::new(),
     };
-    Observation { pairs, conflicts, flights }
+    Observation { pairs, conflicts, statements }
 }
 
 /// The resources that have not yet registered their databases: before that no resource may move.

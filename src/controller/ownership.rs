@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use parking_lot::Mutex;
 
-use crate::api::Asked;
-use crate::model::{DatabaseName, DatabaseType, Pair, StoreId, Stores, View};
+use crate::api::ParsedSpec;
+use crate::model::{DatabaseName, DatabaseType, Pair, ServerObservation, StoreId, Stores};
 
 /// A pair of servers without regard to seats: by the names that the servers give themselves, else by the addresses of the spec.
 type PairName = BTreeSet<String>;
@@ -26,15 +26,15 @@ pub struct OwnershipRegistry {
 
 impl OwnershipRegistry {
     /// Registers the databases of a resource. True when they changed, so that conflicting resources need a pass.
-    pub fn register(&self, resource: &str, asked: &Asked, pairs: &Stores<Pair>) -> bool {
-        let databases: Vec<OwnedDatabase> = asked
+    pub fn register(&self, resource: &str, spec: &ParsedSpec, pairs: &Stores<Pair>) -> bool {
+        let databases: Vec<OwnedDatabase> = spec
             .desired
-            .wishes
+            .types
             .iter()
-            .flat_map(|wish| {
-                let pairs = names(asked, pairs, wish.store);
-                wish.databases.iter().map(move |database| OwnedDatabase {
-                    ty: wish.ty,
+            .flat_map(|desired_type| {
+                let pairs = names(spec, pairs, desired_type.store);
+                desired_type.databases.iter().map(move |database| OwnedDatabase {
+                    ty: desired_type.ty,
                     database: database.clone(),
                     pairs: pairs.clone(),
                 })
@@ -102,11 +102,12 @@ impl OwnershipRegistry {
 }
 
 /// Every name under which two specs may mean the same pair of a store.
-fn names(asked: &Asked, pairs: &Stores<Pair>, store: StoreId) -> Vec<PairName> {
-    let sql = &asked.stores[store].sql;
+fn names(spec: &ParsedSpec, pairs: &Stores<Pair>, store: StoreId) -> Vec<PairName> {
+    let sql = &spec.stores[store].sql;
     let by_spec = [sql.primary.comparable_address(), sql.mirror.comparable_address()].into_iter().collect();
     let pair = &pairs[store];
-    let name = |view: &View| view.lit().map(|server| format!("server {}", server.name.to_lowercase()));
+    let name =
+        |view: &ServerObservation| view.available().map(|server| format!("server {}", server.name.to_lowercase()));
     let by_server = name(&pair.primary).zip(name(&pair.mirror)).map(|(a, b)| [a, b].into_iter().collect());
     std::iter::once(by_spec).chain(by_server).collect()
 }

@@ -1,9 +1,9 @@
 //! One reconcile pass over one resource: what does not change while it runs.
 
-use crate::api::{Asked, LyncPoolMirror, LyncPoolMirrorStatus};
+use crate::api::{LyncPoolMirror, LyncPoolMirrorStatus, ParsedSpec};
 use crate::controller::Error;
 use crate::controller::object::{ResourceRef, namespaced_name};
-use crate::model::{Memory, Operation};
+use crate::model::{Operation, PersistedState};
 
 /// Who the resource is.
 #[derive(Clone, Copy)]
@@ -32,8 +32,8 @@ impl<'a> Identity<'a> {
 /// The identity, the parsed spec and the restored memory.
 pub struct Pass<'a> {
     pub identity: Identity<'a>,
-    pub asked: Asked,
-    pub memory: Memory,
+    pub spec: ParsedSpec,
+    pub persisted: PersistedState,
 }
 
 impl<'a> Pass<'a> {
@@ -52,6 +52,6 @@ impl<'a> Pass<'a> {
 
     /// The move in flight when the pass began.
     pub fn operation(&self) -> Option<&Operation> {
-        self.memory.operation.as_ref()
+        self.persisted.operation.as_ref()
     }
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use tracing::info;
 
-use crate::api::{LyncPoolMirror, parse, remember};
+use crate::api::{LyncPoolMirror, parse, restore_state};
 use crate::controller::Error;
 use crate::controller::connections::connect;
 use crate::controller::context::Context;
@@ -18,8 +18,8 @@ use crate::controller::object::{ResourceRef, WatchedResource, namespaced_name};
 use crate::controller::observe::{Freshness, observe, unregistered};
 use crate::controller::pass::{Identity, Pass};
 use crate::controller::status_writer::{publish, publish_invalid, publish_undecodable};
-use crate::model::{Observation, View};
-use crate::plan::{Pace, Plan, plan};
+use crate::model::{Observation, ServerObservation};
+use crate::plan::{Plan, Requeue, plan};
 
 pub async fn reconcile(resource: Arc<WatchedResource>, ctx: Arc<Context>) -> Result<Action, Error> {
     let started = Instant::now();
@@ -39,27 +39,27 @@ pub async fn reconcile(resource: Arc<WatchedResource>, ctx: Arc<Context>) -> Res
 
 async fn reconcile_decoded(mirror: &LyncPoolMirror, name: &ResourceRef, ctx: &Arc<Context>) -> Result<Action, Error> {
     let identity = Identity::of(name, mirror)?;
-    let asked = match parse(mirror) {
-        Ok(asked) => asked,
+    let spec = match parse(mirror) {
+        Ok(spec) => spec,
         Err(problem) => {
             ctx.ownership.register_without_databases(&namespaced_name(name));
             publish_invalid(ctx, &identity, &problem.to_string()).await?;
             return Ok(Action::await_change());
         }
     };
-    let memory = remember(mirror.status.as_ref());
-    run_pass(ctx, &Pass { identity, asked, memory }).await
+    let persisted = restore_state(mirror.status.as_ref());
+    run_pass(ctx, &Pass { identity, spec, persisted }).await
 }
 
 async fn run_pass(ctx: &Arc<Context>, pass: &Pass<'_>) -> Result<Action, Error> {
-    let desired = &pass.asked.desired;
+    let desired = &pass.spec.desired;
     let connections = connect(ctx, pass).await?;
-    let mut seen = observe(ctx, pass, &connections, Freshness::Latest).await;
-    let mut planned = plan(desired, &seen, &pass.memory, now());
-    if needs_fresh_observation(&planned, &seen) {
+    let mut observation = observe(ctx, pass, &connections, Freshness::Latest).await;
+    let mut planned = plan(desired, &observation, &pass.persisted, now());
+    if needs_fresh_observation(&planned, &observation) {
         // A move, its journal and its end rest on polls of this very pass (design rule 1).
-        seen = observe(ctx, pass, &connections, Freshness::Now).await;
-        planned = plan(desired, &seen, &pass.memory, now());
+        observation = observe(ctx, pass, &connections, Freshness::Now).await;
+        planned = plan(desired, &observation, &pass.persisted, now());
     }
     if !planned.steps.is_empty()
         && let Some(unregistered) = unregistered(ctx)
@@ -71,11 +71,11 @@ async fn run_pass(ctx: &Arc<Context>, pass: &Pass<'_>) -> Result<Action, Error> 
         return Ok(Action::requeue(Duration::from_millis(500)));
     }
 
-    let status = publish(ctx, pass, &seen, &planned).await?;
+    let status = publish(ctx, pass, &observation, &planned).await?;
     execute(ctx, pass, &connections, &planned);
-    report(ctx, pass, &status, &seen, &planned).await;
+    report(ctx, pass, &status, &observation, &planned).await;
     compare_when_due(ctx, pass, &connections, &planned, &status);
-    Ok(requeue(&planned, &seen))
+    Ok(requeue(&planned, &observation))
 }
 
 /// To the second, as Kubernetes writes times: a journal that was read back must be the journal that was written.
@@ -89,31 +89,32 @@ pub fn error_policy(_: Arc<WatchedResource>, error: &Error, _: Arc<Context>) -> 
     Action::requeue(error.pause())
 }
 
-fn needs_fresh_observation(plan: &Plan, seen: &Observation) -> bool {
-    let unseen = seen.pairs.iter().any(|pair| [&pair.primary, &pair.mirror].into_iter().any(not_yet));
+fn needs_fresh_observation(plan: &Plan, observation: &Observation) -> bool {
+    let unseen = observation.pairs.iter().any(|pair| [&pair.primary, &pair.mirror].into_iter().any(not_yet));
     unseen
         || !plan.steps.is_empty()
         || plan.ended.is_some()
-        || plan.memory.operation.is_some()
-        || plan.pace == Pace::Soon
+        || plan.persisted.operation.is_some()
+        || plan.requeue == Requeue::Soon
 }
 
-fn not_yet(view: &View) -> bool {
-    matches!(view, View::Dark { darkness, .. } if darkness.cause == crate::model::Dark::NotYetLooked)
+fn not_yet(view: &ServerObservation) -> bool {
+    matches!(view, ServerObservation::Unavailable { unavailable, .. } if unavailable.cause == crate::model::UnavailableCause::NotYetPolled)
 }
 
 /// Changes on the servers and of the resource wake a reconciliation at once; these are the timers beside that.
-fn requeue(plan: &Plan, seen: &Observation) -> Action {
-    let blind = seen.pairs.iter().any(|pair| pair.primary.lit().is_none() || pair.mirror.lit().is_none());
+fn requeue(plan: &Plan, observation: &Observation) -> Action {
+    let blind =
+        observation.pairs.iter().any(|pair| pair.primary.available().is_none() || pair.mirror.available().is_none());
     // Not longer than a reading of a Secret may be old: a rotated password is noticed without a watch on Secrets.
-    let resync = Duration::from_secs(if blind || !seen.conflicts.is_empty() { 5 } else { 10 });
-    Action::requeue(match plan.pace {
-        Pace::Now => Duration::from_millis(250),
-        Pace::Soon => Duration::from_millis(500),
-        Pace::At(at) => {
+    let resync = Duration::from_secs(if blind || !observation.conflicts.is_empty() { 5 } else { 10 });
+    Action::requeue(match plan.requeue {
+        Requeue::Now => Duration::from_millis(250),
+        Requeue::Soon => Duration::from_millis(500),
+        Requeue::At(at) => {
             let left = at.duration_since(Timestamp::now());
             Duration::try_from(left).unwrap_or(Duration::ZERO).saturating_add(Duration::from_millis(50)).min(resync)
         }
-        Pace::Idle => resync,
+        Requeue::Idle => resync,
     })
 }

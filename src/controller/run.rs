@@ -12,7 +12,7 @@ use tokio_stream::wrappers::{BroadcastStream, WatchStream};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::api::keep_askers;
+use crate::api::retain_field_managers;
 use crate::controller::Error;
 use crate::controller::context::Context;
 use crate::controller::object::WatchedResource;
@@ -109,7 +109,7 @@ fn trim_managed_fields(resource: &mut WatchedResource) {
     if let Ok(mirror) = &mut resource.0
         && let Some(managed) = &mut mirror.metadata.managed_fields
     {
-        keep_askers(managed);
+        retain_field_managers(managed);
     }
 }
 

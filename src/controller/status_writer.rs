@@ -10,7 +10,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::api::{LyncPoolMirror, LyncPoolMirrorStatus, Salvaged, salvage};
+use crate::api::{LyncPoolMirror, LyncPoolMirrorStatus, PartialStatus, decode_lossy};
 use crate::controller::Error;
 use crate::controller::context::Context;
 use crate::controller::events;
@@ -28,7 +28,7 @@ const WRITE: Duration = Duration::from_secs(10);
 pub async fn publish(
     ctx: &Context,
     pass: &Pass<'_>,
-    seen: &Observation,
+    observation: &Observation,
     plan: &Plan,
 ) -> Result<LyncPoolMirrorStatus, Error> {
     let timings = match (&plan.ended, pass.operation()) {
@@ -37,8 +37,8 @@ pub async fn publish(
     };
     let drift = ctx.drift_schedule.report(pass.resource(), pass.uid());
     let status = status::render(&Input {
-        asked: &pass.asked,
-        seen,
+        spec: &pass.spec,
+        observation,
         plan,
         timings,
         drift: drift.as_ref(),
@@ -70,7 +70,7 @@ pub async fn publish_undecodable(ctx: &Context, resource: &ResourceRef) -> Resul
     let name = namespaced_name(resource);
     let Some(mut object) = read_undecoded(&api, resource).await? else { return Ok(()) };
     let raw = serde_json::to_value(&object).map_err(|source| Error::Encode { resource: name.clone(), source })?;
-    let Salvaged { spec_problem, mut status, lost } = salvage(&raw);
+    let PartialStatus { spec_problem, mut status, lost } = decode_lossy(&raw);
     let before = status.clone();
     if let Some(problem) = spec_problem {
         let problem = format!("spec: {problem}");

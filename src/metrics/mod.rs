@@ -5,7 +5,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-pub use snapshot::{DatabaseSnapshot, ResourceSnapshot, Seat, TypeSnapshot};
+pub use snapshot::{DatabaseSnapshot, ResourceSnapshot, TypeSnapshot};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -136,9 +136,9 @@ impl Metrics {
     }
 
     /// So many more looks, so many of them dark.
-    pub fn looked(&self, looks: u64, dark: u64) {
+    pub fn looked(&self, looks: u64, unavailable: u64) {
         self.0.looks.inc_by(looks);
-        self.0.dark_looks.inc_by(dark);
+        self.0.dark_looks.inc_by(unavailable);
     }
 
     pub fn connected(&self, connections: u64) {

@@ -11,7 +11,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use crate::model::{DatabaseType, Effect, MirroringState, Outcome, Reason, Side};
+use crate::model::{DatabaseType, Effect, MirroringState, ObservedPrincipal, Outcome, Reason, Seat};
 
 /// What is known of a resource.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,8 +27,8 @@ pub struct ResourceSnapshot {
 #[derive(Debug, Clone, PartialEq)]
 pub struct TypeSnapshot {
     pub ty: DatabaseType,
-    pub desired: Side,
-    pub observed: Seat,
+    pub desired: Seat,
+    pub observed: ObservedPrincipal,
     pub reason: Reason,
     pub databases: Vec<DatabaseSnapshot>,
 }
@@ -37,27 +37,8 @@ pub struct TypeSnapshot {
 pub struct DatabaseSnapshot {
     pub name: String,
     /// As each partner that was seen tells it.
-    pub states: Vec<(Side, MirroringState)>,
+    pub states: Vec<(Seat, MirroringState)>,
     pub redo_queue_kb: Option<i64>,
-}
-
-/// Where the principal role of a type was seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
-pub enum Seat {
-    Primary,
-    Mirror,
-    /// Some of its databases here, some there.
-    Split,
-    Unknown,
-}
-
-impl From<Side> for Seat {
-    fn from(side: Side) -> Self {
-        match side {
-            Side::Primary => Seat::Primary,
-            Side::Mirror => Seat::Mirror,
-        }
-    }
 }
 
 #[derive(Default)]
@@ -164,7 +145,7 @@ impl Collector for Snapshots {
 
         let principals = types().flat_map(|(key, ty, it)| {
             let seats = [("desired", it.desired.into()), ("observed", it.observed)];
-            seats.map(|(side, seat): (_, Seat)| {
+            seats.map(|(side, seat): (_, ObservedPrincipal)| {
                 (labels(key, &[("database_type", ty), ("side", side), ("seat", seat.into())]), 1)
             })
         });
@@ -181,7 +162,7 @@ impl Collector for Snapshots {
         };
         let states = databases().flat_map(|(key, ty, it)| {
             it.states.iter().map(move |(seat, state)| {
-                let seat = Seat::from(*seat).into();
+                let seat = ObservedPrincipal::from(*seat).into();
                 let more = [("database_type", ty), ("database", &it.name), ("seat", seat), ("state", words(*state))];
                 (labels(key, &more), 1)
             })

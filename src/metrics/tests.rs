@@ -1,7 +1,7 @@
 //! The page that Prometheus reads, line by line.
 
 use super::*;
-use crate::model::{MirroringState, Reason, Side};
+use crate::model::{MirroringState, ObservedPrincipal, Reason, Seat};
 
 #[test]
 fn clones_count_together_under_the_documented_names() {
@@ -54,12 +54,12 @@ fn split() -> ResourceSnapshot {
         weak_encryption: false,
         types: vec![TypeSnapshot {
             ty: DatabaseType::User,
-            desired: Side::Mirror,
-            observed: Seat::Split,
+            desired: Seat::Mirror,
+            observed: ObservedPrincipal::Split,
             reason: Reason::SplitRoles,
             databases: vec![DatabaseSnapshot {
                 name: "rtcxds".to_owned(),
-                states: vec![(Side::Primary, MirroringState::Synchronized), (Side::Mirror, MirroringState::Suspended)],
+                states: vec![(Seat::Primary, MirroringState::Synchronized), (Seat::Mirror, MirroringState::Suspended)],
                 redo_queue_kb: Some(42),
             }],
         }],
@@ -108,7 +108,7 @@ fn a_later_word_replaces_the_former() {
     aligned.ready = true;
     aligned.reason = Reason::Aligned;
     aligned.types[0].reason = Reason::Aligned;
-    aligned.types[0].observed = Seat::Mirror;
+    aligned.types[0].observed = ObservedPrincipal::Mirror;
     metrics.observe("lync", "pool01", aligned);
     let series = series(&metrics);
     assert!(series.contains(&r#"lync_mirror_ready{namespace="lync",name="pool01"} 1"#.to_owned()), "{series:#?}");

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{DatabaseName, DatabaseType, Epoch, Side, StoreId, Window};
+use crate::model::{DatabaseName, DatabaseType, Epoch, Seat, StoreId, Window};
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Desired {
@@ -14,16 +14,16 @@ pub struct Desired {
     /// `metadata.generation` of the spec this was parsed from.
     pub generation: i64,
     /// In the order of turns, each type at most once.
-    pub wishes: Vec<Wish>,
+    pub types: Vec<DesiredType>,
     pub suspend: Option<Suspend>,
     pub policy: Policy,
 }
 
 /// What is wanted of one database type.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Wish {
+pub struct DesiredType {
     pub ty: DatabaseType,
-    pub principal: Side,
+    pub principal: Seat,
     pub databases: Vec<DatabaseName>,
     /// The pair of servers that holds the databases.
     pub store: StoreId,
@@ -32,12 +32,12 @@ pub struct Wish {
     /// Consent to lose data, once.
     pub force: Option<ForceService>,
     /// Who wrote the fields that a move rests on, as the API server knows them.
-    pub asked_by: Askers,
+    pub requested_by: FieldManagers,
 }
 
 /// Field managers of one database type of the spec ("Server-Side Apply", field management).
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Askers {
+pub struct FieldManagers {
     pub principal: Option<String>,
     pub approve: Option<String>,
     pub force: Option<String>,

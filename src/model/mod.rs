@@ -1,27 +1,30 @@
 //! The words of the domain: seats, roles, databases, what is wanted, what was seen, what is remembered.
 //! No Kubernetes, no SQL, no clock.
 
-mod belongings;
 mod database;
 mod desired;
-mod memory;
+mod inventory;
 mod observation;
+mod persisted;
 mod reason;
-mod side;
+mod seat;
 mod statement;
 mod store;
 mod window;
 
-pub use belongings::{Belongings, DatabaseCopy, Login};
 pub use database::{DatabaseName, DatabaseType};
-pub use desired::{Askers, Desired, ForceService, Policy, Suspend, UnrequestedSwitch, Wish};
-pub use memory::{Attempt, Cause, Epoch, Memory, Operation, OperationDatabase, Outcome, Request, Steady, Track};
+pub use desired::{Desired, DesiredType, FieldManagers, ForceService, Policy, Suspend, UnrequestedSwitch};
+pub use inventory::{DatabaseCopy, Login, ServerInventory};
 pub use observation::{
-    Answer, Dark, Darkness, Database, DatabaseState, DriftReport, Endpoint, Flight, Guid, Mirroring, MirroringState,
-    Observation, Pair, PhaseTimings, Safety, Server, View, WitnessLink, Witnessed,
+    Answer, Database, DatabaseState, DriftReport, Endpoint, Guid, Mirroring, MirroringState, Observation, Pair,
+    PhaseTimings, Safety, Server, ServerObservation, StatementState, Unavailable, UnavailableCause, WitnessLink,
+    Witnessed,
+};
+pub use persisted::{
+    Attempt, Cause, Epoch, Operation, OperationDatabase, Outcome, PersistedState, Request, Stable, TypeTracking,
 };
 pub use reason::{Effect, Reason};
-pub use side::{Role, Side};
+pub use seat::{ObservedPrincipal, Role, Seat};
 pub use statement::{Act, Failover};
 pub use store::{StoreId, Stores};
 pub use window::{Window, later};

@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::model::{DatabaseName, DatabaseType, Role, Side, StoreId, Stores};
+use crate::model::{DatabaseName, DatabaseType, Role, Seat, StoreId, Stores};
 
 /// Everything one decision may rest on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
-    /// The pair of servers of each store; `Wish::store` names one.
+    /// The pair of servers of each store; `DesiredType::store` names one.
     pub pairs: Stores<Pair>,
     /// Other resources that claim a database of this type on the same servers, by `namespace/name`.
     pub conflicts: BTreeMap<DatabaseType, Vec<String>>,
     /// What this process knows of the statements of the operation in the journal. Empty after a restart.
-    pub flights: BTreeMap<DatabaseName, Flight>,
+    pub statements: BTreeMap<DatabaseName, StatementState>,
 }
 
 impl Observation {
@@ -28,22 +28,22 @@ impl Observation {
 /// Both partners and the witness, if one is named in the spec.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pair {
-    pub primary: View,
-    pub mirror: View,
-    pub witness: Option<View>,
+    pub primary: ServerObservation,
+    pub mirror: ServerObservation,
+    pub witness: Option<ServerObservation>,
 }
 
 impl Pair {
-    pub fn view(&self, side: Side) -> &View {
-        match side {
-            Side::Primary => &self.primary,
-            Side::Mirror => &self.mirror,
+    pub fn view(&self, seat: Seat) -> &ServerObservation {
+        match seat {
+            Seat::Primary => &self.primary,
+            Seat::Mirror => &self.mirror,
         }
     }
 
     /// The redo queue of a database in KB. The server that holds the mirror role reports it.
     pub fn redo_queue_kb(&self, name: &DatabaseName) -> Option<i64> {
-        [&self.primary, &self.mirror].into_iter().filter_map(View::lit).find_map(|server| {
+        [&self.primary, &self.mirror].into_iter().filter_map(ServerObservation::available).find_map(|server| {
             let database = server.databases.get(name)?;
             (database.mirroring.as_ref()?.role == Role::Mirror).then_some(database.redo_queue_kb)?
         })
@@ -51,13 +51,15 @@ impl Pair {
 
     /// What both partners show of a database, in one line: `primary Principal Synchronized, mirror Mirror Synchronized`.
     pub fn words(&self, name: &DatabaseName) -> String {
-        let words = Side::BOTH.map(|side| {
-            let row =
-                self.view(side).lit().map(|server| server.databases.get(name).and_then(|of| of.mirroring.as_ref()));
+        let words = Seat::BOTH.map(|seat| {
+            let row = self
+                .view(seat)
+                .available()
+                .map(|server| server.databases.get(name).and_then(|of| of.mirroring.as_ref()));
             match row {
-                None => format!("{} not seen", side.word()),
-                Some(None) => format!("{} without a session", side.word()),
-                Some(Some(row)) => format!("{} {} {} #{}", side.word(), row.role, row.state, row.role_sequence),
+                None => format!("{} not seen", seat.word()),
+                Some(None) => format!("{} without a session", seat.word()),
+                Some(Some(row)) => format!("{} {} {} #{}", seat.word(), row.role, row.state, row.role_sequence),
             }
         });
         words.join(", ")
@@ -66,37 +68,37 @@ impl Pair {
 
 /// A server, as it was seen; or why it was not. `address` is how the spec names it.
 #[derive(Debug, Clone, PartialEq)]
-pub enum View {
-    Lit { address: String, server: Arc<Server> },
-    Dark { address: String, darkness: Darkness },
+pub enum ServerObservation {
+    Available { address: String, server: Arc<Server> },
+    Unavailable { address: String, unavailable: Unavailable },
 }
 
-impl View {
-    pub fn lit(&self) -> Option<&Server> {
+impl ServerObservation {
+    pub fn available(&self) -> Option<&Server> {
         match self {
-            View::Lit { server, .. } => Some(server),
-            View::Dark { .. } => None,
+            ServerObservation::Available { server, .. } => Some(server),
+            ServerObservation::Unavailable { .. } => None,
         }
     }
 
     pub fn address(&self) -> &str {
         match self {
-            View::Lit { address, .. } | View::Dark { address, .. } => address,
+            ServerObservation::Available { address, .. } | ServerObservation::Unavailable { address, .. } => address,
         }
     }
 }
 
 /// Why a server was not seen. `detail` is for a person and holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Darkness {
-    pub cause: Dark,
+pub struct Unavailable {
+    pub cause: UnavailableCause,
     pub detail: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::IntoStaticStr)]
-pub enum Dark {
+pub enum UnavailableCause {
     /// The first look is still under way.
-    NotYetLooked,
+    NotYetPolled,
     SecretNotFound,
     SecretKeyMissing,
     /// The API server does not let the operator read the Secret or the ConfigMap.
@@ -276,7 +278,7 @@ pub struct Witnessed {
 
 /// A statement that this process sent.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Flight {
+pub enum StatementState {
     /// No answer yet.
     Sent,
     Answered(Answer),
@@ -314,5 +316,5 @@ pub enum DriftReport {
     /// Each difference as a sentence.
     Drifted(Vec<String>),
     /// One of the servers could not be read.
-    Unknown(Darkness),
+    Unknown(Unavailable),
 }

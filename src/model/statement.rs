@@ -1,6 +1,6 @@
 //! The two statements that the planner may order and `sql` may send.
 
-use crate::model::{DatabaseName, Guid, Side};
+use crate::model::{DatabaseName, Guid, Seat};
 
 /// Which statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct Failover {
     pub act: Act,
     pub database: DatabaseName,
     /// The seat whose server gets the statement: the principal's for a failover, the mirror's for a forced service.
-    pub on: Side,
+    pub on: Seat,
     /// `SERVERPROPERTY('ServerName')` of the server in that seat.
     pub server: String,
     /// The name of the server in the other seat, as the session must name it.

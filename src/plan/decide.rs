@@ -3,18 +3,20 @@
 use crate::model::{Cause, Reason, Request, UnrequestedSwitch};
 use crate::plan::finding::{epoch, most_severe};
 use crate::plan::obstacle::Obstacle;
-use crate::plan::precondition::Rule;
+use crate::plan::precondition::Precondition;
 use crate::plan::text::list;
 use crate::plan::types::{Case, Progress, Release, Verdict};
 use crate::plan::{forced_service, gate, hold, tracking};
 
 /// The verdict of one type. Total.
 pub(crate) fn verdict(case: &Case) -> Verdict {
-    let Case { input, wish, findings, .. } = *case;
-    if let Some(others) = input.seen.conflicts.get(&wish.ty).filter(|_| input.enforced(Rule::NoConflict)) {
+    let Case { input, desired_type, findings, .. } = *case;
+    if let Some(others) =
+        input.observation.conflicts.get(&desired_type.ty).filter(|_| input.enforced(Precondition::NoConflict))
+    {
         let message = format!(
             "{} is also claimed by {}: all resources that claim the same database of the same pair stop. Remove the type from all but one of them",
-            wish.ty,
+            desired_type.ty,
             others.join(", ")
         );
         return Verdict::waiting(Reason::Conflict, message);
@@ -23,22 +25,22 @@ pub(crate) fn verdict(case: &Case) -> Verdict {
         return Verdict::waiting(*reason, message.clone());
     }
     let obstacle = most_severe(findings);
-    let aligned = findings.iter().all(|finding| finding.principal == Some(wish.principal));
-    if aligned && input.enforced(Rule::AlignedStays) {
+    let aligned = findings.iter().all(|finding| finding.principal == Some(desired_type.principal));
+    if aligned && input.enforced(Precondition::AlignedStays) {
         return match obstacle {
             Some((obstacle, of)) => {
                 forced_service::aftermath(case, obstacle, &of).unwrap_or_else(|| obstructed(obstacle, &of))
             }
             None => Verdict::waiting(
                 Reason::Aligned,
-                format!("{} has its principal on the {}", wish.ty, wish.principal.word()),
+                format!("{} has its principal on the {}", desired_type.ty, desired_type.principal.word()),
             ),
         };
     }
     if let Some(verdict) = forced_service::verdict(case) {
         return verdict;
     }
-    let wrong = findings.iter().any(|finding| finding.principal == Some(wish.principal.other()));
+    let wrong = findings.iter().any(|finding| finding.principal == Some(desired_type.principal.other()));
     if let Some((obstacle, of)) = &obstacle
         && (obstacle.questions_session() || !wrong)
     {
@@ -49,34 +51,43 @@ pub(crate) fn verdict(case: &Case) -> Verdict {
 
 /// The principal is in the other seat, and the session is not in question: why the type moves now, or what it waits for.
 fn released(case: &Case, obstacle: Option<(&Obstacle, String)>) -> Verdict {
-    let Case { input, wish, findings, .. } = *case;
-    let owed = case.memory.requests.get(&wish.ty).is_some_and(|request: &Request| request.owed);
+    let Case { input, desired_type, findings, .. } = *case;
+    let pending = case.persisted.requests.get(&desired_type.ty).is_some_and(|request: &Request| request.pending);
     let state = epoch(findings);
-    let approved = wish.approve.is_some() && input.satisfied(Rule::ApprovalNamesEpoch, wish.approve == state);
-    let cause = match (owed, approved, input.desired.policy.unrequested_switch) {
+    let approved = desired_type.approve.is_some()
+        && input.satisfied(Precondition::ApprovalNamesEpoch, desired_type.approve == state);
+    let cause = match (pending, approved, input.desired.policy.unrequested_switch) {
         (true, ..) => Cause::Intent,
         (false, true, _) => Cause::Approved,
         (false, false, UnrequestedSwitch::FailBack) => Cause::FailBack,
-        (false, false, UnrequestedSwitch::Hold) if !input.enforced(Rule::AskedFor) => Cause::Intent,
+        (false, false, UnrequestedSwitch::Hold) if !input.enforced(Precondition::Requested) => Cause::Intent,
         (false, false, UnrequestedSwitch::Hold) => return hold::held(case, obstacle.as_ref(), state.as_ref()),
     };
-    if let Some((obstacle, of)) = obstacle.filter(|_| input.enforced(Rule::NoObstacle)) {
-        let message =
-            format!("{} moves to the {} when this is over: {}", wish.ty, wish.principal.word(), obstacle.words(&of));
+    if let Some((obstacle, of)) = obstacle.filter(|_| input.enforced(Precondition::NoObstacle)) {
+        let message = format!(
+            "{} moves to the {} when this is over: {}",
+            desired_type.ty,
+            desired_type.principal.word(),
+            obstacle.words(&of)
+        );
         return Verdict::waiting(obstacle.reason(), message);
     }
-    let witnessed = || tracking::witnessed(case.pair, wish);
-    if cause == Cause::FailBack && !input.satisfied(Rule::WitnessForFailBack, witnessed()) {
+    let witnessed = || tracking::witnessed(case.pair, desired_type);
+    if cause == Cause::FailBack && !input.satisfied(Precondition::WitnessForFailBack, witnessed()) {
         return hold::held(case, None, state.as_ref());
     }
     if let Some(closed) = gate::closed(case, cause, approved) {
         return closed;
     }
-    let names =
-        list(findings.iter().filter(|finding| finding.principal != Some(wish.principal)).map(|finding| &finding.name));
+    let names = list(
+        findings
+            .iter()
+            .filter(|finding| finding.principal != Some(desired_type.principal))
+            .map(|finding| &finding.name),
+    );
     Verdict {
         reason: Reason::Moving,
-        message: format!("moving {} to the {}: {names}", wish.ty, wish.principal.word()),
+        message: format!("moving {} to the {}: {names}", desired_type.ty, desired_type.principal.word()),
         release: Release::Ready(cause),
         until: None,
     }

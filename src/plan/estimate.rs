@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Database, DatabaseName, Pair, Role, Side, View};
+use crate::model::{Database, DatabaseName, Pair, Role, Seat, ServerObservation};
 
 /// Redo of an empty queue and the switch itself: "a few seconds" ("Estimate the Interruption of Service During Role
 /// Switching").
@@ -20,8 +20,8 @@ pub fn predict(pair: &Pair, name: &DatabaseName) -> Option<Duration> {
 
 /// The copy that would become principal.
 fn mirror<'a>(pair: &'a Pair, name: &DatabaseName) -> Option<&'a Database> {
-    Side::BOTH
+    Seat::BOTH
         .into_iter()
-        .filter_map(|side| View::lit(pair.view(side))?.databases.get(name))
+        .filter_map(|seat| ServerObservation::available(pair.view(seat))?.databases.get(name))
         .find(|database| database.mirroring.as_ref().is_some_and(|row| row.role == Role::Mirror))
 }

@@ -1,11 +1,11 @@
 //! One database, as both partners tell it: who is principal, and what stands in the way of a failover (R3, R13, R14).
 
 use crate::model::{
-    Database, DatabaseName, DatabaseState, Epoch, Guid, Mirroring, MirroringState, Pair, Role, Safety, Server, Side,
-    View, WitnessLink,
+    Database, DatabaseName, DatabaseState, Epoch, Guid, Mirroring, MirroringState, ObservedPrincipal, Pair, Role,
+    Safety, Seat, Server, ServerObservation, WitnessLink,
 };
 use crate::plan::obstacle::Obstacle;
-use crate::plan::precondition::{Preconditions, Rule};
+use crate::plan::precondition::{Precondition, Preconditions};
 use crate::plan::text::list;
 
 /// What is known of one database in this pass.
@@ -13,7 +13,7 @@ use crate::plan::text::list;
 pub struct Finding {
     pub name: DatabaseName,
     /// The seat that holds the principal role, if nothing that was seen contradicts it.
-    pub principal: Option<Side>,
+    pub principal: Option<Seat>,
     /// None: every condition of a planned failover holds on both servers in this pass.
     pub obstacle: Option<Obstacle>,
     pub session: Option<Session>,
@@ -31,30 +31,30 @@ pub struct Session {
 }
 
 /// What one server shows of the database.
-enum Row<'a> {
-    Dark,
+enum RowState<'a> {
+    Unavailable,
     Absent,
     Hidden,
     Unmirrored(&'a Database),
     Session(&'a Server, &'a Database, &'a Mirroring),
 }
 
-fn row<'a>(view: &'a View, name: &DatabaseName) -> Row<'a> {
-    let Some(server) = view.lit() else { return Row::Dark };
+fn row<'a>(view: &'a ServerObservation, name: &DatabaseName) -> RowState<'a> {
+    let Some(server) = view.available() else { return RowState::Unavailable };
     match server.databases.get(name) {
-        None if server.view_any_database || server.sysadmin => Row::Absent,
-        None => Row::Hidden,
+        None if server.view_any_database || server.sysadmin => RowState::Absent,
+        None => RowState::Hidden,
         Some(database) => match &database.mirroring {
-            Some(mirroring) => Row::Session(server, database, mirroring),
+            Some(mirroring) => RowState::Session(server, database, mirroring),
             // NULL columns have four causes (sys.database_mirroring); only sysadmin rules one of them out (S25).
-            None if server.sysadmin => Row::Unmirrored(database),
-            None => Row::Hidden,
+            None if server.sysadmin => RowState::Unmirrored(database),
+            None => RowState::Hidden,
         },
     }
 }
 
 /// Judges one database. Total: whatever is seen, there is an answer.
-pub fn judge(rules: &Preconditions, pair: &Pair, name: &DatabaseName) -> Finding {
+pub fn assess(preconditions: &Preconditions, pair: &Pair, name: &DatabaseName) -> Finding {
     let (primary, mirror) = (row(&pair.primary, name), row(&pair.mirror, name));
     let blank = |obstacle| Finding {
         name: name.clone(),
@@ -64,71 +64,79 @@ pub fn judge(rules: &Preconditions, pair: &Pair, name: &DatabaseName) -> Finding
         agreed: false,
         online: false,
     };
-    if let (Some(a), Some(b)) = (pair.primary.lit(), pair.mirror.lit())
-        && !rules.satisfied(Rule::DifferentServers, !same_name(&a.name, &b.name))
+    if let (Some(a), Some(b)) = (pair.primary.available(), pair.mirror.available())
+        && !preconditions.satisfied(Precondition::DifferentServers, !same_name(&a.name, &b.name))
     {
         return blank(Obstacle::SameServer { name: a.name.clone() });
     }
     match (&primary, &mirror) {
-        (Row::Session(a, da, ma), Row::Session(b, db, mb)) => both(rules, name, (a, da, ma), (b, db, mb)),
-        (Row::Session(_, database, mirroring), other) => alone(name, Side::Primary, database, mirroring, other, pair),
-        (other, Row::Session(_, database, mirroring)) => alone(name, Side::Mirror, database, mirroring, other, pair),
+        (RowState::Session(a, da, ma), RowState::Session(b, db, mb)) => {
+            assess_pair(preconditions, name, (a, da, ma), (b, db, mb))
+        }
+        (RowState::Session(_, database, mirroring), other) => {
+            assess_one_sided(name, Seat::Primary, database, mirroring, other, pair)
+        }
+        (other, RowState::Session(_, database, mirroring)) => {
+            assess_one_sided(name, Seat::Mirror, database, mirroring, other, pair)
+        }
         (a, b) => blank(
-            unseen(Side::Primary, a, pair)
+            unseen(Seat::Primary, a, pair)
                 .into_iter()
-                .chain(unseen(Side::Mirror, b, pair))
+                .chain(unseen(Seat::Mirror, b, pair))
                 .min_by_key(Obstacle::severity)
-                .unwrap_or(Obstacle::NotMirrored { side: Side::Primary, other_has_session: false }),
+                .unwrap_or(Obstacle::NotMirrored { seat: Seat::Primary, other_has_session: false }),
         ),
     }
 }
 
 /// Why there is no session row on this side.
-fn unseen(side: Side, row: &Row, pair: &Pair) -> Option<Obstacle> {
-    match (row, pair.view(side)) {
-        (Row::Dark, View::Dark { darkness, .. }) => {
-            Some(Obstacle::Dark { side, darkness: darkness.clone(), exposed: false })
+fn unseen(seat: Seat, row: &RowState, pair: &Pair) -> Option<Obstacle> {
+    match (row, pair.view(seat)) {
+        (RowState::Unavailable, ServerObservation::Unavailable { unavailable, .. }) => {
+            Some(Obstacle::Unavailable { seat, unavailable: unavailable.clone(), exposed: false })
         }
-        (Row::Dark, View::Lit { .. }) | (Row::Session(..), _) => None,
-        (Row::Absent, _) => Some(Obstacle::Missing { side }),
-        (Row::Hidden, view) => {
-            let login = view.lit().map(|server| server.login.clone()).unwrap_or_default();
-            Some(Obstacle::Hidden { side, login })
+        (RowState::Unavailable, ServerObservation::Available { .. }) | (RowState::Session(..), _) => None,
+        (RowState::Absent, _) => Some(Obstacle::Missing { seat }),
+        (RowState::Hidden, view) => {
+            let login = view.available().map(|server| server.login.clone()).unwrap_or_default();
+            Some(Obstacle::Hidden { seat, login })
         }
-        (Row::Unmirrored(database), _) => Some(match database.state {
+        (RowState::Unmirrored(database), _) => Some(match database.state {
             DatabaseState::Online | DatabaseState::Restoring | DatabaseState::Recovering => {
-                Obstacle::NotMirrored { side, other_has_session: false }
+                Obstacle::NotMirrored { seat, other_has_session: false }
             }
-            state => Obstacle::NotOnline { side, state },
+            state => Obstacle::NotOnline { seat, state },
         }),
     }
 }
 
 /// Only one side shows a session: nothing may move (R14), but who holds what is worth saying.
-fn alone(
+fn assess_one_sided(
     name: &DatabaseName,
-    side: Side,
+    seat: Seat,
     database: &Database,
     mirroring: &Mirroring,
-    other: &Row,
+    other: &RowState,
     pair: &Pair,
 ) -> Finding {
     let disconnected = matches!(mirroring.state, MirroringState::Disconnected | MirroringState::Suspended);
-    let away = matches!(other, Row::Dark);
+    let away = matches!(other, RowState::Unavailable);
     let principal = match mirroring.role {
-        Role::Principal => Some(side),
+        Role::Principal => Some(seat),
         // A connected mirror vouches for its partner; a disconnected one only remembers it.
-        Role::Mirror if !disconnected && away => Some(side.other()),
+        Role::Mirror if !disconnected && away => Some(seat.other()),
         Role::Mirror => None,
     };
-    let obstacle = match (mirroring.role, unseen(side.other(), other, pair)) {
-        (_, Some(Obstacle::NotMirrored { side, .. })) => Obstacle::NotMirrored { side, other_has_session: true },
+    let obstacle = match (mirroring.role, unseen(seat.other(), other, pair)) {
+        (_, Some(Obstacle::NotMirrored { seat, .. })) => Obstacle::NotMirrored { seat, other_has_session: true },
         (_, Some(obstacle)) if !away => obstacle,
-        (_, Some(_)) if disconnected && lost(mirroring.witness) => Obstacle::NoQuorum { side },
-        (Role::Mirror, Some(Obstacle::Dark { darkness, .. })) if disconnected => {
-            Obstacle::PrincipalLost { side: side.other(), darkness, witness: mirroring.witness }
+        (_, Some(_)) if disconnected && is_lost(mirroring.witness) => Obstacle::NoQuorum { seat },
+        (Role::Mirror, Some(Obstacle::Unavailable { unavailable, .. })) if disconnected => {
+            Obstacle::PrincipalLost { seat: seat.other(), unavailable, witness: mirroring.witness }
         }
-        (_, Some(Obstacle::Dark { side, darkness, .. })) => Obstacle::Dark { side, darkness, exposed: disconnected },
+        (_, Some(Obstacle::Unavailable { seat, unavailable, .. })) => {
+            Obstacle::Unavailable { seat, unavailable, exposed: disconnected }
+        }
         (_, Some(obstacle)) => obstacle,
         (_, None) => Obstacle::Unsettled,
     };
@@ -145,33 +153,33 @@ fn alone(
 type Half<'a> = (&'a Server, &'a Database, &'a Mirroring);
 
 /// Both sides show a session.
-fn both(rules: &Preconditions, name: &DatabaseName, primary: Half, mirror: Half) -> Finding {
+fn assess_pair(preconditions: &Preconditions, name: &DatabaseName, primary: Half, mirror: Half) -> Finding {
     let (a, b) = (primary.2, mirror.2);
     let finding = |principal, obstacle, agreed, online| Finding {
         name: name.clone(),
         principal,
         obstacle,
-        session: rules
-            .satisfied(Rule::SameGuid, a.guid == b.guid)
+        session: preconditions
+            .satisfied(Precondition::SameGuid, a.guid == b.guid)
             .then_some(Session { guid: a.guid, role_sequence: a.role_sequence.max(b.role_sequence) }),
         agreed,
         online,
     };
-    if !rules.satisfied(Rule::SameGuid, a.guid == b.guid) {
+    if !preconditions.satisfied(Precondition::SameGuid, a.guid == b.guid) {
         return finding(None, Some(Obstacle::GuidDiffers { primary: a.guid, mirror: b.guid }), false, false);
     }
-    for (side, own, partner) in [(Side::Primary, a, mirror.0), (Side::Mirror, b, primary.0)] {
-        if !rules.satisfied(Rule::PartnerIsTheOther, same_name(&own.partner_instance, &partner.name)) {
+    for (seat, own, partner) in [(Seat::Primary, a, mirror.0), (Seat::Mirror, b, primary.0)] {
+        if !preconditions.satisfied(Precondition::PartnerIsTheOther, same_name(&own.partner_instance, &partner.name)) {
             let obstacle =
-                Obstacle::PartnerOutside { side, names: own.partner_instance.clone(), expected: partner.name.clone() };
+                Obstacle::PartnerOutside { seat, names: own.partner_instance.clone(), expected: partner.name.clone() };
             return finding(None, Some(obstacle), false, false);
         }
     }
-    let (side, held, following) = match (a.role, b.role) {
-        (Role::Principal, Role::Mirror) => (Side::Primary, primary, mirror),
-        (Role::Mirror, Role::Principal) => (Side::Mirror, mirror, primary),
-        (Role::Principal, Role::Principal) if !rules.enforced(Rule::ComplementaryRoles) => {
-            (Side::Primary, primary, mirror)
+    let (seat, held, following) = match (a.role, b.role) {
+        (Role::Principal, Role::Mirror) => (Seat::Primary, primary, mirror),
+        (Role::Mirror, Role::Principal) => (Seat::Mirror, mirror, primary),
+        (Role::Principal, Role::Principal) if !preconditions.enforced(Precondition::ComplementaryRoles) => {
+            (Seat::Primary, primary, mirror)
         }
         (Role::Principal, Role::Principal) => {
             return finding(
@@ -181,34 +189,36 @@ fn both(rules: &Preconditions, name: &DatabaseName, primary: Half, mirror: Half)
                 false,
             );
         }
-        (Role::Mirror, Role::Mirror) if a.role_sequence == b.role_sequence && settled(a) && settled(b) => {
+        (Role::Mirror, Role::Mirror) if a.role_sequence == b.role_sequence && is_stable(a) && is_stable(b) => {
             return finding(None, Some(Obstacle::NoPrincipal), false, false);
         }
         (Role::Mirror, Role::Mirror) => return finding(None, Some(Obstacle::Unsettled), false, false),
     };
     let online = held.1.state == DatabaseState::Online;
-    finding(Some(side), preflight(rules, side, held, following), true, online)
+    finding(Some(seat), preflight(preconditions, seat, held, following), true, online)
 }
 
 /// The conditions of a planned failover, on complementary roles of one session (R3).
 fn preflight(
-    rules: &Preconditions,
-    side: Side,
+    preconditions: &Preconditions,
+    seat: Seat,
     (server, database, principal): Half,
     (partner, _, mirror): Half,
 ) -> Option<Obstacle> {
     use MirroringState::*;
-    if !rules.satisfied(Rule::SafetyFull, principal.safety == Safety::Full && mirror.safety == Safety::Full) {
+    if !preconditions
+        .satisfied(Precondition::SafetyFull, principal.safety == Safety::Full && mirror.safety == Safety::Full)
+    {
         return Some(Obstacle::SafetyOff);
     }
-    match (effective(rules, principal.state), effective(rules, mirror.state)) {
+    match (effective(preconditions, principal.state), effective(preconditions, mirror.state)) {
         (Suspended, _) | (_, Suspended) => {
             let versions =
                 (server.version != partner.version).then(|| (server.version.clone(), partner.version.clone()));
             return Some(Obstacle::Suspended { versions });
         }
         (PendingFailover, _) | (_, PendingFailover) => return Some(Obstacle::FailoverInProgress),
-        (Disconnected, Disconnected) if lost(principal.witness) => return Some(Obstacle::NoQuorum { side }),
+        (Disconnected, Disconnected) if is_lost(principal.witness) => return Some(Obstacle::NoQuorum { seat }),
         (Disconnected, Disconnected) => return Some(Obstacle::Disconnected),
         // The partners normally report one state: two different ones are a transition, or a stale read.
         (Disconnected, _) | (_, Disconnected) => return Some(Obstacle::Unsettled),
@@ -216,42 +226,42 @@ fn preflight(
         (Unknown, _) | (_, Unknown) => return Some(Obstacle::Unsettled),
         (Synchronized, Synchronized) => {}
     }
-    if !rules.satisfied(Rule::SameRoleSequence, principal.role_sequence == mirror.role_sequence) {
+    if !preconditions.satisfied(Precondition::SameRoleSequence, principal.role_sequence == mirror.role_sequence) {
         return Some(Obstacle::Unsettled);
     }
-    if !rules.satisfied(Rule::DatabaseOnline, database.state == DatabaseState::Online) {
-        return Some(Obstacle::NotOnline { side, state: database.state });
+    if !preconditions.satisfied(Precondition::DatabaseOnline, database.state == DatabaseState::Online) {
+        return Some(Obstacle::NotOnline { seat, state: database.state });
     }
-    for (side, server) in [(side, server), (side.other(), partner)] {
+    for (seat, server) in [(seat, server), (seat.other(), partner)] {
         let serves = server.endpoint.as_ref().is_some_and(|endpoint| endpoint.started && endpoint.partner);
-        if !rules.satisfied(Rule::EndpointStarted, serves) {
-            return Some(Obstacle::EndpointStopped { side, endpoint: server.endpoint.clone() });
+        if !preconditions.satisfied(Precondition::EndpointStarted, serves) {
+            return Some(Obstacle::EndpointStopped { seat, endpoint: server.endpoint.clone() });
         }
     }
     None
 }
 
 /// The state as the preflight counts it: a state whose precondition is not enforced counts as SYNCHRONIZED.
-fn effective(rules: &Preconditions, state: MirroringState) -> MirroringState {
-    let rule = match state {
-        MirroringState::Suspended => Rule::MirroringNotSuspended,
-        MirroringState::PendingFailover => Rule::NoFailoverUnderWay,
-        MirroringState::Disconnected => Rule::PartnersConnected,
-        MirroringState::Synchronizing => Rule::CaughtUp,
-        MirroringState::Unknown => Rule::StateKnown,
+fn effective(preconditions: &Preconditions, state: MirroringState) -> MirroringState {
+    let precondition = match state {
+        MirroringState::Suspended => Precondition::MirroringNotSuspended,
+        MirroringState::PendingFailover => Precondition::NoFailoverUnderWay,
+        MirroringState::Disconnected => Precondition::PartnersConnected,
+        MirroringState::Synchronizing => Precondition::CaughtUp,
+        MirroringState::Unknown => Precondition::StateKnown,
         MirroringState::Synchronized => return state,
     };
-    if rules.enforced(rule) { state } else { MirroringState::Synchronized }
+    if preconditions.enforced(precondition) { state } else { MirroringState::Synchronized }
 }
 
-fn lost(witness: WitnessLink) -> bool {
+fn is_lost(witness: WitnessLink) -> bool {
     match witness {
         WitnessLink::Disconnected | WitnessLink::Unknown => true,
         WitnessLink::None | WitnessLink::Connected => false,
     }
 }
 
-fn settled(row: &Mirroring) -> bool {
+fn is_stable(row: &Mirroring) -> bool {
     matches!(row.state, MirroringState::Synchronized | MirroringState::Disconnected | MirroringState::Suspended)
 }
 
@@ -279,7 +289,7 @@ pub fn epoch(findings: &[Finding]) -> Option<Epoch> {
 }
 
 /// The seat that holds the principal of every database, if it is one seat.
-pub(crate) fn seat_of(findings: &[Finding]) -> Option<Side> {
+pub(crate) fn seat_of(findings: &[Finding]) -> Option<Seat> {
     let mut seats = findings.iter().map(|finding| finding.principal);
     let first = seats.next()??;
     seats.all(|seat| seat == Some(first)).then_some(first)
@@ -292,4 +302,13 @@ pub(crate) fn most_severe(findings: &[Finding]) -> Option<(&Obstacle, String)> {
     let shares =
         |finding: &&Finding| finding.obstacle.as_ref().is_some_and(|other| other.severity() == worst.severity());
     Some((worst, list(findings.iter().filter(shares).map(|finding| &finding.name))))
+}
+
+/// Where the principals of these databases are.
+pub(crate) fn observed_principal(findings: &[Finding]) -> ObservedPrincipal {
+    if let Some(seat) = seat_of(findings) {
+        return seat.into();
+    }
+    let on = |seat| findings.iter().any(|finding| finding.principal == Some(seat));
+    if on(Seat::Primary) && on(Seat::Mirror) { ObservedPrincipal::Split } else { ObservedPrincipal::Unknown }
 }

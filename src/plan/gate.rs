@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::model::{Cause, Outcome, Reason, Window, later};
 use crate::plan::estimate::predict;
 use crate::plan::finding::epoch;
-use crate::plan::precondition::Rule;
+use crate::plan::precondition::Precondition;
 use crate::plan::text::{coarse, duration, list, second};
 use crate::plan::tracking::{Tripped, cooldown, tripped};
 use crate::plan::types::{Case, Verdict};
@@ -24,30 +24,32 @@ pub(crate) fn closed(case: &Case, cause: Cause, approved: bool) -> Option<Verdic
 }
 
 fn to(case: &Case) -> String {
-    format!("{} moves to the {}", case.wish.ty, case.wish.principal.word())
+    format!("{} moves to the {}", case.desired_type.ty, case.desired_type.principal.word())
 }
 
 fn back(case: &Case) -> String {
-    format!("{} moves back to the {}", case.wish.ty, case.wish.principal.word())
+    format!("{} moves back to the {}", case.desired_type.ty, case.desired_type.principal.word())
 }
 
 fn suspension(case: &Case) -> Option<Verdict> {
     let suspend = case.input.desired.suspend.as_ref();
-    let suspend = suspend.filter(|_| case.input.is_suspended() && case.input.enforced(Rule::NotSuspended))?;
+    let suspend = suspend.filter(|_| case.input.is_suspended() && case.input.enforced(Precondition::NotSuspended))?;
     let until = suspend.until.map_or("spec.suspend is removed".to_owned(), |until| until.to_string());
     let message = format!(
         "{} is to move to the {}; suspended until {until} ({})",
-        case.wish.ty,
-        case.wish.principal.word(),
+        case.desired_type.ty,
+        case.desired_type.principal.word(),
         suspend.reason
     );
     Some(Verdict { until: suspend.until, ..Verdict::waiting(Reason::Suspended, message) })
 }
 
 fn breaker(case: &Case) -> Option<Verdict> {
-    let (why, until) = match tripped(case.track, case.input.now).filter(|_| case.input.enforced(Rule::CircuitClosed))? {
+    let (why, until) = match tripped(case.tracking, case.input.now)
+        .filter(|_| case.input.enforced(Precondition::CircuitClosed))?
+    {
         Tripped::Failures(count) => {
-            let detail = case.memory.last.get(&case.wish.ty).and_then(|last| last.detail.as_deref());
+            let detail = case.persisted.last.get(&case.desired_type.ty).and_then(|last| last.detail.as_deref());
             (format!("{count} moves in a row failed (the last one: {})", detail.unwrap_or("no detail")), None)
         }
         Tripped::Switches(count, until) => (
@@ -58,16 +60,16 @@ fn breaker(case: &Case) -> Option<Verdict> {
     let state = epoch(case.findings).map(|epoch| epoch.to_string()).unwrap_or_default();
     let message = format!(
         "{} is left alone: {why}. Find the cause; then set approve: {{epoch: \"{state}\"}} on the type to move it now, or change principal",
-        case.wish.ty
+        case.desired_type.ty
     );
     Some(Verdict { until, ..Verdict::waiting(Reason::CircuitOpen, message) })
 }
 
 /// R8: in good health and witnessed for a while.
 fn steadiness(case: &Case) -> Option<Verdict> {
-    let since = case.track.steady.as_ref().map_or(case.input.now, |steady| steady.since);
+    let since = case.tracking.stable.as_ref().map_or(case.input.now, |stable| stable.since);
     let due = later(since, case.input.desired.policy.fail_back_after);
-    (!case.input.satisfied(Rule::SteadyForFailBack, case.input.now >= due)).then(|| {
+    (!case.input.satisfied(Precondition::StableForFailBack, case.input.now >= due)).then(|| {
         pending(
             case,
             due,
@@ -81,9 +83,10 @@ const SKEW: Duration = Duration::from_secs(300);
 
 fn pause(case: &Case) -> Option<Verdict> {
     // An end in the future is a status that somebody edited, or a clock that jumped: it holds nothing.
-    let last = case.memory.last.get(&case.wish.ty).filter(|last| last.ended <= later(case.input.now, SKEW))?;
-    let end = later(last.ended, cooldown(case.input.desired, case.track));
-    if case.input.satisfied(Rule::Cooldown, case.input.now >= end) {
+    let last =
+        case.persisted.last.get(&case.desired_type.ty).filter(|last| last.ended <= later(case.input.now, SKEW))?;
+    let end = later(last.ended, cooldown(case.input.desired, case.tracking));
+    if case.input.satisfied(Precondition::Cooldown, case.input.now >= end) {
         return None;
     }
     let (reason, message) = match last.outcome {
@@ -111,8 +114,9 @@ fn pause(case: &Case) -> Option<Verdict> {
 
 /// R16: an outage that is too long is not begun.
 fn length(case: &Case) -> Option<Verdict> {
-    let most = case.input.desired.policy.max_interruption.filter(|_| case.input.enforced(Rule::MaxInterruption))?;
-    let moved = || case.findings.iter().filter(|finding| finding.principal != Some(case.wish.principal));
+    let most =
+        case.input.desired.policy.max_interruption.filter(|_| case.input.enforced(Precondition::MaxInterruption))?;
+    let moved = || case.findings.iter().filter(|finding| finding.principal != Some(case.desired_type.principal));
     let unknown = list(moved().filter(|one| predict(case.pair, &one.name).is_none()).map(|one| &one.name));
     let message = if unknown.is_empty() {
         let (name, longest) =
@@ -138,7 +142,7 @@ fn length(case: &Case) -> Option<Verdict> {
 fn window(case: &Case) -> Option<Verdict> {
     let windows = &case.input.desired.policy.windows;
     let open = windows.iter().any(|window| window.open_until(case.input.now).is_some());
-    if windows.is_empty() || case.input.satisfied(Rule::MaintenanceWindow, open) {
+    if windows.is_empty() || case.input.satisfied(Precondition::MaintenanceWindow, open) {
         return None;
     }
     let Some((at, window)) = next(windows, case.input.now) else {

@@ -18,14 +18,14 @@ mod tracking;
 mod types;
 
 pub use estimate::predict;
-pub use finding::{Finding, Session, judge};
+pub use finding::{Finding, Session, assess};
 pub use gate::next as next_window;
-pub use obstacle::{Obstacle, Severity, dark_reason};
+pub use obstacle::{Obstacle, Severity, unavailable_reason};
 pub use planner::{plan, plan_with};
-pub use precondition::{Preconditions, Rule};
+pub use precondition::{Precondition, Preconditions};
 pub use text::{coarse, duration};
 pub use tracking::TRIPS;
-pub use types::{ATTEMPTS, Ended, Observed, Pace, Plan, Progress, Release, TypePlan, Verdict};
+pub use types::{ATTEMPTS, Ended, Plan, Progress, Release, Requeue, TypePlan, Verdict};
 
 #[cfg(test)]
 mod policy_tests;

@@ -1,6 +1,6 @@
 //! Every way in which a database is not ready to be moved, with the words for a person.
 
-use crate::model::{Dark, Darkness, DatabaseState, Endpoint, Guid, Reason, Side, WitnessLink};
+use crate::model::{DatabaseState, Endpoint, Guid, Reason, Seat, Unavailable, UnavailableCause, WitnessLink};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Obstacle {
@@ -14,33 +14,33 @@ pub enum Obstacle {
         mirror: Guid,
     },
     PartnerOutside {
-        side: Side,
+        seat: Seat,
         names: String,
         expected: String,
     },
     Hidden {
-        side: Side,
+        seat: Seat,
         login: String,
     },
     Missing {
-        side: Side,
+        seat: Seat,
     },
     NotMirrored {
-        side: Side,
+        seat: Seat,
         other_has_session: bool,
     },
     SafetyOff,
     NoQuorum {
-        side: Side,
+        seat: Seat,
     },
     PrincipalLost {
-        side: Side,
-        darkness: Darkness,
+        seat: Seat,
+        unavailable: Unavailable,
         witness: WitnessLink,
     },
-    Dark {
-        side: Side,
-        darkness: Darkness,
+    Unavailable {
+        seat: Seat,
+        unavailable: Unavailable,
         exposed: bool,
     },
     /// `versions`: of the principal and of the mirror, when they differ (S27).
@@ -49,11 +49,11 @@ pub enum Obstacle {
     },
     Disconnected,
     NotOnline {
-        side: Side,
+        seat: Seat,
         state: DatabaseState,
     },
     EndpointStopped {
-        side: Side,
+        seat: Seat,
         endpoint: Option<Endpoint>,
     },
     FailoverInProgress,
@@ -104,8 +104,10 @@ impl Obstacle {
             Obstacle::Missing { .. } => Severity::Missing,
             Obstacle::NotMirrored { .. } => Severity::NotMirrored,
             Obstacle::SafetyOff => Severity::SafetyOff,
-            Obstacle::Dark { darkness: Darkness { cause: Dark::NotYetLooked, .. }, .. } => Severity::NotYetPolled,
-            Obstacle::Dark { .. } => Severity::Unavailable,
+            Obstacle::Unavailable {
+                unavailable: Unavailable { cause: UnavailableCause::NotYetPolled, .. }, ..
+            } => Severity::NotYetPolled,
+            Obstacle::Unavailable { .. } => Severity::Unavailable,
             Obstacle::Suspended { .. } => Severity::Suspended,
             Obstacle::Disconnected => Severity::Disconnected,
             Obstacle::NotOnline { .. } => Severity::NotOnline,
@@ -135,7 +137,7 @@ impl Obstacle {
             Obstacle::SafetyOff => Reason::SafetyOff,
             Obstacle::NoQuorum { .. } => Reason::NoQuorum,
             Obstacle::PrincipalLost { .. } => Reason::PrincipalLost,
-            Obstacle::Dark { darkness, .. } => dark_reason(darkness.cause),
+            Obstacle::Unavailable { unavailable, .. } => unavailable_reason(unavailable.cause),
             Obstacle::Suspended { versions: Some(_) } => Reason::VersionMismatch,
             Obstacle::Suspended { versions: None } => Reason::MirroringSuspended,
             Obstacle::Disconnected => Reason::PartnersDisconnected,
@@ -165,40 +167,40 @@ impl Obstacle {
             Obstacle::GuidDiffers { primary, mirror } => format!(
                 "{of}: the two servers belong to different mirroring sessions (mirroring_guid {primary} on the primary, {mirror} on the mirror): spec.sql names servers of two different pairs, or mirroring was set up anew"
             ),
-            Obstacle::PartnerOutside { side, names, expected } => format!(
+            Obstacle::PartnerOutside { seat, names, expected } => format!(
                 "{of}: the server in the {} seat mirrors with {names}, but the other seat of spec.sql is {expected}: name the two partners of one session in spec.sql",
-                side.word()
+                seat.word()
             ),
-            Obstacle::Hidden { side, login } => format!(
+            Obstacle::Hidden { seat, login } => format!(
                 "{of}: login {login} does not see the mirroring state on the {}: SQL Server shows a mirror database only to sysadmin. Grant sysadmin to the login on both servers",
-                side.word()
+                seat.word()
             ),
-            Obstacle::Missing { side } => {
+            Obstacle::Missing { seat } => {
                 format!(
                     "{of}: no such database on the {}: correct the name in spec.databaseTypes[].databases, or remove the type",
-                    side.word()
+                    seat.word()
                 )
             }
-            Obstacle::NotMirrored { side, other_has_session: true } => {
+            Obstacle::NotMirrored { seat, other_has_session: true } => {
                 format!(
                     "{of}: mirroring was removed on the {} while the other side still has its session: set mirroring up again",
-                    side.word()
+                    seat.word()
                 )
             }
-            Obstacle::NotMirrored { side, other_has_session: false } => {
+            Obstacle::NotMirrored { seat, other_has_session: false } => {
                 format!(
                     "{of}: not mirrored on the {}: set mirroring up (Install-CsMirrorDatabase), or remove the database from the spec",
-                    side.word()
+                    seat.word()
                 )
             }
             Obstacle::SafetyOff => format!(
                 "{of}: transaction safety is not FULL. Lync supports synchronous mirroring only: ALTER DATABASE ... SET PARTNER SAFETY FULL"
             ),
-            Obstacle::NoQuorum { side } => format!(
+            Obstacle::NoQuorum { seat } => format!(
                 "{of}: the {} sees neither its partner nor the witness, so SQL Server does not serve the database. Bring back the partner or the witness",
-                side.word()
+                seat.word()
             ),
-            Obstacle::PrincipalLost { side, darkness, witness } => {
+            Obstacle::PrincipalLost { seat, unavailable, witness } => {
                 let help = match witness {
                     WitnessLink::None => {
                         "Without a witness nobody fails over by itself: bring the principal back, or force service by hand if it is lost for good (data may be lost)"
@@ -210,13 +212,13 @@ impl Obstacle {
                 };
                 format!(
                     "{of}: the mirror lost its principal on the {}, nobody serves ({}). {help}",
-                    side.word(),
-                    darkness.detail
+                    seat.word(),
+                    unavailable.detail
                 )
             }
-            Obstacle::Dark { side, darkness, exposed } => {
+            Obstacle::Unavailable { seat, unavailable, exposed } => {
                 let exposed = if *exposed { "; the principal runs exposed, without a mirror" } else { "" };
-                format!("{of}: the {} is not seen{exposed}: {}", side.word(), darkness.detail)
+                format!("{of}: the {} is not seen{exposed}: {}", seat.word(), unavailable.detail)
             }
             Obstacle::Suspended { versions: Some((principal, mirror)) } => format!(
                 "{of}: mirroring is SUSPENDED and the versions differ (principal {principal}, mirror {mirror}): upgrade the older server, then resume (ALTER DATABASE ... SET PARTNER RESUME)"
@@ -227,16 +229,16 @@ impl Obstacle {
             Obstacle::Disconnected => format!(
                 "{of}: the partners do not see each other (both alive, mirroring link down): mend the network or the endpoints"
             ),
-            Obstacle::NotOnline { side, state } => {
-                format!("{of}: the database is {state} on the {}, not ONLINE", side.word())
+            Obstacle::NotOnline { seat, state } => {
+                format!("{of}: the database is {state} on the {}, not ONLINE", seat.word())
             }
-            Obstacle::EndpointStopped { side, endpoint: Some(endpoint) } => format!(
+            Obstacle::EndpointStopped { seat, endpoint: Some(endpoint) } => format!(
                 "{of}: the mirroring endpoint {} on the {} is not STARTED with role PARTNER or ALL",
                 endpoint.name,
-                side.word()
+                seat.word()
             ),
-            Obstacle::EndpointStopped { side, endpoint: None } => {
-                format!("{of}: there is no mirroring endpoint on the {}", side.word())
+            Obstacle::EndpointStopped { seat, endpoint: None } => {
+                format!("{of}: there is no mirroring endpoint on the {}", seat.word())
             }
             Obstacle::FailoverInProgress => format!("{of}: a failover is under way on the servers"),
             Obstacle::Unsettled => format!("{of}: the servers are in a transition; they are looked at again"),
@@ -246,27 +248,27 @@ impl Obstacle {
 }
 
 /// Why a server is dark, as a reason.
-pub fn dark_reason(cause: Dark) -> Reason {
+pub fn unavailable_reason(cause: UnavailableCause) -> Reason {
     match cause {
-        Dark::NotYetLooked => Reason::NotYetObserved,
-        Dark::SecretNotFound => Reason::SecretNotFound,
-        Dark::SecretKeyMissing => Reason::SecretKeyMissing,
-        Dark::CredentialsForbidden => Reason::CredentialsForbidden,
-        Dark::CaBundleNotFound => Reason::CaBundleNotFound,
-        Dark::CaBundleInvalid => Reason::CaBundleInvalid,
-        Dark::HostNotFound => Reason::HostNotFound,
-        Dark::InstanceNotFound | Dark::BrowserSilent => Reason::InstanceNotFound,
-        Dark::ConnectionRefused => Reason::ConnectionRefused,
-        Dark::TimedOut | Dark::Unresponsive => Reason::ConnectionTimedOut,
-        Dark::ConnectionLost => Reason::ConnectionLost,
-        Dark::TlsFailed => Reason::TlsFailed,
-        Dark::KdcUnreachable => Reason::KdcUnreachable,
-        Dark::SpnUnknown => Reason::SpnUnknown,
-        Dark::TicketExpired => Reason::TicketExpired,
-        Dark::NoKerberosCredentials => Reason::NoKerberosCredentials,
-        Dark::LoginFailed => Reason::LoginFailed,
-        Dark::LoginLocked => Reason::LoginLocked,
-        Dark::QueryFailed => Reason::QueryFailed,
-        Dark::ProtocolError => Reason::ProtocolError,
+        UnavailableCause::NotYetPolled => Reason::NotYetObserved,
+        UnavailableCause::SecretNotFound => Reason::SecretNotFound,
+        UnavailableCause::SecretKeyMissing => Reason::SecretKeyMissing,
+        UnavailableCause::CredentialsForbidden => Reason::CredentialsForbidden,
+        UnavailableCause::CaBundleNotFound => Reason::CaBundleNotFound,
+        UnavailableCause::CaBundleInvalid => Reason::CaBundleInvalid,
+        UnavailableCause::HostNotFound => Reason::HostNotFound,
+        UnavailableCause::InstanceNotFound | UnavailableCause::BrowserSilent => Reason::InstanceNotFound,
+        UnavailableCause::ConnectionRefused => Reason::ConnectionRefused,
+        UnavailableCause::TimedOut | UnavailableCause::Unresponsive => Reason::ConnectionTimedOut,
+        UnavailableCause::ConnectionLost => Reason::ConnectionLost,
+        UnavailableCause::TlsFailed => Reason::TlsFailed,
+        UnavailableCause::KdcUnreachable => Reason::KdcUnreachable,
+        UnavailableCause::SpnUnknown => Reason::SpnUnknown,
+        UnavailableCause::TicketExpired => Reason::TicketExpired,
+        UnavailableCause::NoKerberosCredentials => Reason::NoKerberosCredentials,
+        UnavailableCause::LoginFailed => Reason::LoginFailed,
+        UnavailableCause::LoginLocked => Reason::LoginLocked,
+        UnavailableCause::QueryFailed => Reason::QueryFailed,
+        UnavailableCause::ProtocolError => Reason::ProtocolError,
     }
 }

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use crate::model::{
-    Answer, Cause, Failover, Flight, Memory, Observation, Operation, OperationDatabase, Outcome, Pair, Reason, Track,
-    Wish, later,
+    Answer, Cause, DesiredType, Failover, Observation, Operation, OperationDatabase, Outcome, Pair, PersistedState,
+    Reason, StatementState, TypeTracking, later,
 };
-use crate::plan::finding::{Finding, judge};
-use crate::plan::precondition::Rule;
+use crate::plan::finding::{Finding, assess};
+use crate::plan::precondition::Precondition;
 use crate::plan::statements;
 use crate::plan::text::list;
 use crate::plan::types::{ATTEMPTS, Case, Ended, Input, Progress};
@@ -45,25 +45,25 @@ fn pause(attempt: u32) -> Duration {
     })
 }
 
-pub(crate) fn check(input: &Input, memory: &Memory) -> OperationState {
-    let Some(operation) = &memory.operation else { return OperationState::None };
-    let Some(wish) = input.desired.wishes.iter().find(|wish| wish.ty == operation.ty) else {
+pub(crate) fn check(input: &Input, persisted: &PersistedState) -> OperationState {
+    let Some(operation) = &persisted.operation else { return OperationState::None };
+    let Some(desired_type) = input.desired.types.iter().find(|desired_type| desired_type.ty == operation.ty) else {
         return OperationState::Ended(Ended {
             operation: operation.clone(),
             outcome: Outcome::Superseded,
             detail: Some(format!("{} was removed from the spec during the move", operation.ty)),
         });
     };
-    let check = Check::new(input, memory, operation, wish);
+    let check = Check::new(input, persisted, operation, desired_type);
     if operation.cause == Cause::ForcedService { check.forced_service() } else { check.failover() }
 }
 
 /// One move in flight and what the servers show of its databases.
 struct Check<'a> {
     input: &'a Input<'a>,
-    memory: &'a Memory,
+    persisted: &'a PersistedState,
     operation: &'a Operation,
-    wish: &'a Wish,
+    desired_type: &'a DesiredType,
     pair: &'a Pair,
     databases: Vec<(&'a OperationDatabase, Finding, DatabaseOutcome)>,
     /// A statement of this process is without an answer.
@@ -73,23 +73,28 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn new(input: &'a Input<'a>, memory: &'a Memory, operation: &'a Operation, wish: &'a Wish) -> Self {
-        let pair = input.seen.pair(wish.store);
+    fn new(
+        input: &'a Input<'a>,
+        persisted: &'a PersistedState,
+        operation: &'a Operation,
+        desired_type: &'a DesiredType,
+    ) -> Self {
+        let pair = input.observation.pair(desired_type.store);
         let databases = operation.databases.iter().map(|journal| {
-            let finding = judge(input.rules, pair, &journal.name);
+            let finding = assess(input.preconditions, pair, &journal.name);
             let outcome = database_outcome(input, operation, journal, &finding);
             (journal, finding, outcome)
         });
-        let flight = |database: &OperationDatabase| input.seen.flights.get(&database.name);
+        let statement = |database: &OperationDatabase| input.observation.statements.get(&database.name);
         Self {
             input,
-            memory,
+            persisted,
             operation,
-            wish,
+            desired_type,
             pair,
             databases: databases.collect(),
-            unanswered: operation.databases.iter().any(|database| flight(database) == Some(&Flight::Sent)),
-            errors: statement_errors(operation, input.seen),
+            unanswered: operation.databases.iter().any(|database| statement(database) == Some(&StatementState::Sent)),
+            errors: statement_errors(operation, input.observation),
         }
     }
 
@@ -129,8 +134,8 @@ impl<'a> Check<'a> {
         if !open && !self.any(Unchanged) && !self.any(Diverged) && !self.unanswered {
             return self.ended(Outcome::Succeeded, None);
         }
-        if !input.satisfied(Rule::SettledBeforeRetry, !open)
-            || !input.satisfied(Rule::AnswerBeforeRetry, !self.unanswered)
+        if !input.satisfied(Precondition::SettledBeforeRetry, !open)
+            || !input.satisfied(Precondition::AnswerBeforeRetry, !self.unanswered)
         {
             return OperationState::InProgress(self.in_progress());
         }
@@ -139,13 +144,13 @@ impl<'a> Check<'a> {
             let what = format!("{} changed otherwise during the move", self.named(|outcome| outcome == Diverged));
             return self.ended(self.partial_or(Outcome::Superseded), Some(what));
         }
-        if !input.satisfied(Rule::RetrySameWish, self.wish.principal == self.operation.to) {
+        if !input.satisfied(Precondition::RetrySamePrincipal, self.desired_type.principal == self.operation.to) {
             let what = "the spec changed during the move".to_owned();
             return self.ended(self.partial_or(Outcome::Superseded), Some(what));
         }
-        let free = !input.seen.conflicts.contains_key(&self.operation.ty);
-        if !input.satisfied(Rule::RetryNotSuspended, !input.is_suspended())
-            || !input.satisfied(Rule::RetryNoConflict, free)
+        let free = !input.observation.conflicts.contains_key(&self.operation.ty);
+        if !input.satisfied(Precondition::RetryNotSuspended, !input.is_suspended())
+            || !input.satisfied(Precondition::RetryNoConflict, free)
         {
             let what = "not tried again: suspended, or in conflict with another resource".to_owned();
             return self.ended(self.partial_or(Outcome::Failed), Some(what));
@@ -184,13 +189,13 @@ impl<'a> Check<'a> {
         let Operation { attempt, deadline, .. } = *self.operation;
         let (way, unchanged) = (self.way(), self.named(|outcome| outcome == Unchanged));
         let why = self.errors.clone().unwrap_or_else(|| "the servers show that nothing happened".to_owned());
-        if !input.satisfied(Rule::AttemptsBounded, attempt < ATTEMPTS)
-            || !input.satisfied(Rule::BeforeDeadline, input.now < deadline)
+        if !input.satisfied(Precondition::AttemptsBounded, attempt < ATTEMPTS)
+            || !input.satisfied(Precondition::BeforeDeadline, input.now < deadline)
         {
             let what = format!("{unchanged} not moved after {attempt} attempts: {why}");
             return self.ended(self.partial_or(Outcome::Failed), Some(what));
         }
-        if !input.satisfied(Rule::PauseBeforeRetry, !self.is_paused()) {
+        if !input.satisfied(Precondition::PauseBeforeRetry, !self.is_paused()) {
             let message =
                 format!("moving {way}: {unchanged} not moved by attempt {attempt} ({why}); it is tried again");
             return OperationState::InProgress(Progress { reason: Reason::Verifying, message });
@@ -201,16 +206,16 @@ impl<'a> Check<'a> {
             .filter(|(.., outcome)| *outcome == Unchanged)
             .map(|(_, finding, _)| finding.clone())
             .collect();
-        let track = Track::default();
-        let steps = statements::failovers(&self.case(&findings, &track), &findings);
+        let tracking = TypeTracking::default();
+        let steps = statements::failovers(&self.case(&findings, &tracking), &findings);
         let again = self.next_attempt();
         let message = format!("moving {way}: attempt {} for {unchanged} ({why})", again.attempt);
         OperationState::Retry(again, steps, Progress { reason: Reason::Moving, message })
     }
 
-    fn case<'b>(&'b self, findings: &'b [Finding], track: &'b Track) -> Case<'b> {
-        let Self { input, pair, memory, wish, .. } = *self;
-        Case { input: *input, pair, memory, wish, findings, track, progress: None }
+    fn case<'b>(&'b self, findings: &'b [Finding], tracking: &'b TypeTracking) -> Case<'b> {
+        let Self { input, pair, persisted, desired_type, .. } = *self;
+        Case { input: *input, pair, persisted, desired_type, findings, tracking, progress: None }
     }
 
     /// The statements of a forced service of whose sending this process has no record: its predecessor wrote the journal
@@ -218,21 +223,20 @@ impl<'a> Check<'a> {
     /// lets only one of two such statements through. Empty unless all that R2 requires still holds.
     fn resend_forced(&self) -> Vec<Failover> {
         let Self { input, operation, .. } = *self;
-        let hindered = input.is_suspended() || input.seen.conflicts.contains_key(&operation.ty);
-        if !input.satisfied(Rule::ResendNotHindered, !hindered) {
+        let hindered = input.is_suspended() || input.observation.conflicts.contains_key(&operation.ty);
+        if !input.satisfied(Precondition::ResendNotHindered, !hindered) {
             return Vec::new();
         }
-        let Some(track) = self.memory.tracks.get(&self.wish.ty) else { return Vec::new() };
-        let consented = self
-            .wish
-            .force
-            .as_ref()
-            .is_some_and(|force| track.consumed.as_ref() == Some(&force.epoch) && input.now < force.until);
-        let unsent = operation.databases.iter().all(|database| !input.seen.flights.contains_key(&database.name));
+        let Some(tracking) = self.persisted.tracking.get(&self.desired_type.ty) else { return Vec::new() };
+        let consented = self.desired_type.force.as_ref().is_some_and(|force| {
+            tracking.consumed_consent_epoch.as_ref() == Some(&force.epoch) && input.now < force.until
+        });
+        let unsent =
+            operation.databases.iter().all(|database| !input.observation.statements.contains_key(&database.name));
         let bounded = input.now < operation.deadline && operation.attempt < ATTEMPTS;
-        if !input.satisfied(Rule::ResendConsented, consented)
-            || !input.satisfied(Rule::ResendUnsent, unsent)
-            || !input.satisfied(Rule::ResendBounded, bounded)
+        if !input.satisfied(Precondition::ResendConsented, consented)
+            || !input.satisfied(Precondition::ResendUnsent, unsent)
+            || !input.satisfied(Precondition::ResendBounded, bounded)
         {
             return Vec::new();
         }
@@ -241,35 +245,35 @@ impl<'a> Check<'a> {
             let journal = operation.databases.iter().find(|database| database.name == step.database);
             journal.is_some_and(|journal| journal.guid == step.guid && journal.role_sequence == step.role_sequence)
         };
-        let steps = statements::forced(&self.case(&findings, track));
-        if input.satisfied(Rule::ResendUnchanged, steps.iter().all(unchanged)) { steps } else { Vec::new() }
+        let steps = statements::forced(&self.case(&findings, tracking));
+        if input.satisfied(Precondition::ResendUnchanged, steps.iter().all(unchanged)) { steps } else { Vec::new() }
     }
 
     /// A forced service is sent once for a state. Only the surviving server can show whether it happened; the other is away.
     fn forced_service(&self) -> OperationState {
-        let side = self.operation.to.word();
+        let seat = self.operation.to.word();
         let served = self.databases.iter().filter(|(.., outcome)| *outcome == Moved).count();
         if served == self.databases.len() && !self.unanswered {
             let what =
-                format!("service was forced on the {side}; what the lost principal had not sent is not in this copy");
+                format!("service was forced on the {seat}; what the lost principal had not sent is not in this copy");
             return self.ended(Outcome::Succeeded, Some(what));
         }
         let open = self.named(|outcome| outcome != Moved);
         let again = self.resend_forced();
         if !again.is_empty() && !self.is_paused() {
             let message =
-                format!("forcing service of {open} on the {side}: the operator was restarted before it was done");
+                format!("forcing service of {open} on the {seat}: the operator was restarted before it was done");
             let progress = Progress { reason: Reason::Moving, message };
             return OperationState::Retry(self.next_attempt(), again, progress);
         }
         let overdue = self.input.now >= self.operation.deadline;
         if !self.unanswered && (self.errors.is_some() || overdue) {
             let why = self.errors.clone().unwrap_or_else(|| "nothing shows that it happened".to_owned());
-            let what = format!("service of {open} was not forced on the {side}: {why}. The consent is used up");
+            let what = format!("service of {open} was not forced on the {seat}: {why}. The consent is used up");
             return self.ended(self.partial_or(Outcome::Failed), Some(what));
         }
         let reason = if self.unanswered { Reason::Moving } else { Reason::Verifying };
-        let message = format!("forcing service of {} on the {side} ({open})", self.operation.ty);
+        let message = format!("forcing service of {} on the {seat} ({open})", self.operation.ty);
         OperationState::InProgress(Progress { reason, message })
     }
 }
@@ -285,10 +289,11 @@ fn database_outcome(
         let serves = finding.principal == Some(operation.to) && finding.online && session.guid == journal.guid;
         return if serves && session.role_sequence > journal.role_sequence { Moved } else { Pending };
     }
-    if finding.agreed && !input.satisfied(Rule::SameSessionAsJournal, session.guid == journal.guid) {
+    if finding.agreed && !input.satisfied(Precondition::SameSessionAsJournal, session.guid == journal.guid) {
         return Diverged;
     }
-    let switched = session.role_sequence > journal.role_sequence && input.enforced(Rule::NotSwitchedSinceJournal);
+    let switched =
+        session.role_sequence > journal.role_sequence && input.enforced(Precondition::NotSwitchedSinceJournal);
     match (finding.agreed, finding.principal) {
         (true, Some(seat)) if seat == operation.to && switched && finding.online => Moved,
         // Role and sequence contradict each other: the two polls straddle the switch.
@@ -300,16 +305,16 @@ fn database_outcome(
 }
 
 /// What the servers answered, where the answer was an error.
-fn statement_errors(operation: &Operation, seen: &Observation) -> Option<String> {
+fn statement_errors(operation: &Operation, observation: &Observation) -> Option<String> {
     let errors: Vec<String> = operation
         .databases
         .iter()
-        .filter_map(|database| match seen.flights.get(&database.name)? {
-            Flight::Sent | Flight::Answered(Answer::Accepted) => None,
-            Flight::Answered(
+        .filter_map(|database| match observation.statements.get(&database.name)? {
+            StatementState::Sent | StatementState::Answered(Answer::Accepted) => None,
+            StatementState::Answered(
                 Answer::GuardRefused { detail } | Answer::NotSent { detail } | Answer::Lost { detail },
             ) => Some(format!("{}: {detail}", database.name)),
-            Flight::Answered(Answer::Refused { number, detail }) => {
+            StatementState::Answered(Answer::Refused { number, detail }) => {
                 Some(format!("{}: error {number}: {detail}", database.name))
             }
         })

@@ -6,58 +6,65 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::{
-    Attempt, DatabaseType, Desired, Failover, Memory, Observation, Operation, Reason, Track, Wish, later,
+    Attempt, DatabaseType, Desired, DesiredType, Failover, Observation, Operation, PersistedState, Reason,
+    TypeTracking, later,
 };
-use crate::plan::finding::{Finding, epoch, judge};
+use crate::plan::finding::{Finding, assess, epoch, observed_principal};
 use crate::plan::operation::{self, OperationState};
-use crate::plan::precondition::{Preconditions, Rule};
-use crate::plan::types::{Case, Ended, Input, Observed, Pace, Plan, Progress, TypePlan};
+use crate::plan::precondition::{Precondition, Preconditions};
+use crate::plan::types::{Case, Ended, Input, Plan, Progress, Requeue, TypePlan};
 use crate::plan::{decide, schedule, statements, tracking};
 
 /// The servers are polled closely for this long after a move.
 const AFTERCARE: Duration = Duration::from_secs(60);
 
 /// What to do about `desired`, given what was `seen` and what is remembered.
-pub fn plan(desired: &Desired, seen: &Observation, memory: &Memory, now: Timestamp) -> Plan {
-    plan_with(&Preconditions::default(), desired, seen, memory, now)
+pub fn plan(desired: &Desired, observation: &Observation, persisted: &PersistedState, now: Timestamp) -> Plan {
+    plan_with(&Preconditions::default(), desired, observation, persisted, now)
 }
 
 /// [`plan`] with chosen preconditions, for the model check.
 pub fn plan_with(
-    rules: &Preconditions,
+    preconditions: &Preconditions,
     desired: &Desired,
-    seen: &Observation,
-    memory: &Memory,
+    observation: &Observation,
+    persisted: &PersistedState,
     now: Timestamp,
 ) -> Plan {
-    let input = Input { rules, desired, seen, now };
-    let mut memory = memory.clone();
-    let mut wishes: Vec<Wish> = desired.wishes.clone();
-    wishes.sort_by_key(|wish| wish.ty);
-    let found: Vec<Vec<Finding>> = wishes
+    let input = Input { preconditions, desired, observation, now };
+    let mut persisted = persisted.clone();
+    let mut desired_types: Vec<DesiredType> = desired.types.clone();
+    desired_types.sort_by_key(|desired_type| desired_type.ty);
+    let found: Vec<Vec<Finding>> = desired_types
         .iter()
-        .map(|wish| wish.databases.iter().map(|name| judge(rules, seen.pair(wish.store), name)).collect())
+        .map(|desired_type| {
+            desired_type
+                .databases
+                .iter()
+                .map(|name| assess(preconditions, observation.pair(desired_type.store), name))
+                .collect()
+        })
         .collect();
 
-    let Checked { mut steps, progress, ended } = check_operation(&input, &mut memory);
-    for (wish, findings) in wishes.iter().zip(&found) {
-        tracking::update(&input, &mut memory, wish, findings, ended.as_ref());
+    let Checked { mut steps, progress, ended } = check_operation(&input, &mut persisted);
+    for (desired_type, findings) in desired_types.iter().zip(&found) {
+        tracking::update(&input, &mut persisted, desired_type, findings, ended.as_ref());
     }
     let mut types = BTreeMap::new();
-    for (wish, findings) in wishes.into_iter().zip(found) {
-        types.insert(wish.ty, type_plan(input, &memory, wish, findings, progress.as_ref()));
+    for (desired_type, findings) in desired_types.into_iter().zip(found) {
+        types.insert(desired_type.ty, type_plan(input, &persisted, desired_type, findings, progress.as_ref()));
     }
-    if input.satisfied(Rule::OneOperation, memory.operation.is_none())
+    if input.satisfied(Precondition::OneOperation, persisted.operation.is_none())
         && let Some((operation, begun)) = schedule::start_next(&input, &mut types)
     {
         if let Some(plan) = types.get(&operation.ty) {
-            tracking::operation_started(&mut memory, &plan.wish, operation.cause);
+            tracking::operation_started(&mut persisted, &plan.desired_type, operation.cause);
         }
         steps = begun;
-        memory.operation = Some(operation);
+        persisted.operation = Some(operation);
     }
-    let pace = pace(desired, &types, &memory, now);
-    Plan { types, memory, steps, ended, pace }
+    let requeue = requeue(desired, &types, &persisted, now);
+    Plan { types, persisted, steps, ended, requeue }
 }
 
 /// What the check of the move in flight showed.
@@ -68,19 +75,19 @@ struct Checked {
     ended: Option<Ended>,
 }
 
-fn check_operation(input: &Input, memory: &mut Memory) -> Checked {
-    match operation::check(input, memory) {
+fn check_operation(input: &Input, persisted: &mut PersistedState) -> Checked {
+    match operation::check(input, persisted) {
         OperationState::None => Checked::default(),
         OperationState::InProgress(progress) => Checked { progress: Some(progress), ..Checked::default() },
         OperationState::Retry(operation, steps, progress) => {
-            memory.operation = Some(operation);
+            persisted.operation = Some(operation);
             Checked { steps, progress: Some(progress), ended: None }
         }
         OperationState::Ended(over) => {
             let Operation { ty, cause, .. } = over.operation;
             let attempt = Attempt { ended: input.now, cause, outcome: over.outcome, detail: over.detail.clone() };
-            memory.last.insert(ty, attempt);
-            memory.operation = None;
+            persisted.last.insert(ty, attempt);
+            persisted.operation = None;
             Checked { ended: Some(over), ..Checked::default() }
         }
     }
@@ -88,32 +95,37 @@ fn check_operation(input: &Input, memory: &mut Memory) -> Checked {
 
 fn type_plan(
     input: Input,
-    memory: &Memory,
-    wish: Wish,
+    persisted: &PersistedState,
+    desired_type: DesiredType,
     findings: Vec<Finding>,
     progress: Option<&Progress>,
 ) -> TypePlan {
-    let untracked = Track::default();
-    let in_flight = memory.operation.as_ref().filter(|operation| operation.ty == wish.ty);
+    let untracked = TypeTracking::default();
+    let in_flight = persisted.operation.as_ref().filter(|operation| operation.ty == desired_type.ty);
     let case = Case {
         input,
-        pair: input.seen.pair(wish.store),
-        memory,
-        wish: &wish,
+        pair: input.observation.pair(desired_type.store),
+        persisted,
+        desired_type: &desired_type,
         findings: &findings,
-        track: memory.tracks.get(&wish.ty).unwrap_or(&untracked),
+        tracking: persisted.tracking.get(&desired_type.ty).unwrap_or(&untracked),
         progress: in_flight.and(progress),
     };
     let verdict = decide::verdict(&case);
     let next = if in_flight.is_some() { Vec::new() } else { statements::next(&case) };
-    TypePlan { observed: Observed::of(&findings), epoch: epoch(&findings), next, verdict, findings, wish }
+    TypePlan { observed: observed_principal(&findings), epoch: epoch(&findings), next, verdict, findings, desired_type }
 }
 
-fn pace(desired: &Desired, types: &BTreeMap<DatabaseType, TypePlan>, memory: &Memory, now: Timestamp) -> Pace {
-    if memory.operation.is_some() {
-        return Pace::Now;
+fn requeue(
+    desired: &Desired,
+    types: &BTreeMap<DatabaseType, TypePlan>,
+    persisted: &PersistedState,
+    now: Timestamp,
+) -> Requeue {
+    if persisted.operation.is_some() {
+        return Requeue::Now;
     }
-    let fresh = memory.last.values().any(|attempt| now < later(attempt.ended, AFTERCARE));
+    let fresh = persisted.last.values().any(|attempt| now < later(attempt.ended, AFTERCARE));
     let restless = types.values().any(|plan| {
         matches!(
             plan.verdict.reason,
@@ -121,12 +133,12 @@ fn pace(desired: &Desired, types: &BTreeMap<DatabaseType, TypePlan>, memory: &Me
         ) || plan.findings.iter().any(|finding| !finding.agreed)
     });
     if fresh && restless {
-        return Pace::Soon;
+        return Requeue::Soon;
     }
     let timers = types
         .values()
         .filter_map(|plan| plan.verdict.until)
         .chain(desired.suspend.iter().filter_map(|suspend| suspend.until))
         .filter(|at| *at > now);
-    timers.min().map_or(Pace::Idle, Pace::At)
+    timers.min().map_or(Requeue::Idle, Requeue::At)
 }

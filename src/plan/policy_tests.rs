@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::tests::{NOW, attempt, desired, owed, reason, seen, store};
+use super::tests::{NOW, attempt, desired, observation, pending, reason, store};
 use super::*;
 use crate::model::*;
 
@@ -17,16 +17,16 @@ fn after(seconds: u64) -> Timestamp {
 }
 
 fn fail_back() -> Desired {
-    let mut desired = desired(Side::Primary);
+    let mut desired = desired(Seat::Primary);
     desired.policy.unrequested_switch = UnrequestedSwitch::FailBack;
     desired.policy.cooldown = Duration::ZERO;
     desired
 }
 
-fn redo(seen: &mut Observation, queue: Option<i64>, rate: Option<i64>) {
-    let Pair { primary, mirror, .. } = &mut seen.pairs[store()];
+fn redo(observation: &mut Observation, queue: Option<i64>, rate: Option<i64>) {
+    let Pair { primary, mirror, .. } = &mut observation.pairs[store()];
     for view in [primary, mirror] {
-        let View::Lit { server, .. } = view else { panic!() };
+        let ServerObservation::Available { server, .. } = view else { panic!() };
         let mut changed = Server::clone(server);
         for database in changed.databases.values_mut() {
             (database.redo_queue_kb, database.redo_rate_kb) = (queue, rate);
@@ -38,15 +38,15 @@ fn redo(seen: &mut Observation, queue: Option<i64>, rate: Option<i64>) {
 #[test]
 fn a_fail_back_waits_until_the_state_has_lasted() {
     let desired = fail_back();
-    let drifted = seen("M/4/C", "P/4/C");
-    let first = plan(&desired, &drifted, &Memory::default(), NOW);
+    let drifted = observation("M/4/C", "P/4/C");
+    let first = plan(&desired, &drifted, &PersistedState::default(), NOW);
     assert_eq!(reason(&first), Reason::FailBackPending, "{}", first.types[&TY].verdict.message);
-    assert_eq!(first.pace, Pace::At(after(1800)));
-    let early = plan(&desired, &drifted, &first.memory, after(1799));
+    assert_eq!(first.requeue, Requeue::At(after(1800)));
+    let early = plan(&desired, &drifted, &first.persisted, after(1799));
     assert!(early.steps.is_empty());
-    assert_eq!(early.memory, first.memory, "waiting writes nothing");
-    let due = plan(&desired, &drifted, &early.memory, after(1800));
-    assert_eq!((due.steps.len(), due.memory.operation.unwrap().cause), (1, Cause::FailBack));
+    assert_eq!(early.persisted, first.persisted, "waiting writes nothing");
+    let due = plan(&desired, &drifted, &early.persisted, after(1800));
+    assert_eq!((due.steps.len(), due.persisted.operation.unwrap().cause), (1, Cause::FailBack));
 
     // Another state, a lost witness, a mirror that has to catch up: the clock starts anew.
     for (a, b, expected) in [
@@ -55,9 +55,9 @@ fn a_fail_back_waits_until_the_state_has_lasted() {
         ("M/4/-", "P/4/-", Reason::UnexpectedPrincipal),
         ("M/2/C", "P/2/C", Reason::Synchronizing),
     ] {
-        let shaken = plan(&desired, &seen(a, b), &first.memory, after(1800));
+        let shaken = plan(&desired, &observation(a, b), &first.persisted, after(1800));
         assert_eq!((reason(&shaken), shaken.steps.len()), (expected, 0), "{a} {b}");
-        let again = plan(&desired, &drifted, &shaken.memory, after(1801));
+        let again = plan(&desired, &drifted, &shaken.persisted, after(1801));
         assert_eq!((reason(&again), again.steps.len()), (Reason::FailBackPending, 0), "{a} {b}");
     }
 }
@@ -68,24 +68,24 @@ fn a_fail_back_waits_for_its_window() {
     desired.policy.fail_back_after = Duration::ZERO;
     // The epoch was a Thursday.
     desired.policy.windows = vec![Window::new("0 2 * * FRI", "UTC", Duration::from_secs(3600)).unwrap()];
-    let drifted = seen("M/4/C", "P/4/C");
-    let closed = plan(&desired, &drifted, &Memory::default(), NOW);
+    let drifted = observation("M/4/C", "P/4/C");
+    let closed = plan(&desired, &drifted, &PersistedState::default(), NOW);
     assert_eq!(reason(&closed), Reason::FailBackPending);
     let opens = 26 * 3600;
     assert!(closed.types[&TY].verdict.message.contains("1970-01-02T02:00:00Z"));
-    assert!(plan(&desired, &drifted, &closed.memory, after(opens - 1)).steps.is_empty());
-    assert_eq!(plan(&desired, &drifted, &closed.memory, after(opens)).steps.len(), 1);
-    assert!(plan(&desired, &drifted, &closed.memory, after(opens + 3600)).steps.is_empty(), "closed again");
+    assert!(plan(&desired, &drifted, &closed.persisted, after(opens - 1)).steps.is_empty());
+    assert_eq!(plan(&desired, &drifted, &closed.persisted, after(opens)).steps.len(), 1);
+    assert!(plan(&desired, &drifted, &closed.persisted, after(opens + 3600)).steps.is_empty(), "closed again");
     // What the spec asks for acts at once.
-    desired.wishes[0].principal = Side::Primary;
-    assert_eq!(plan(&desired, &drifted, &owed(Side::Primary), NOW).steps.len(), 1);
+    desired.types[0].principal = Seat::Primary;
+    assert_eq!(plan(&desired, &drifted, &pending(Seat::Primary), NOW).steps.len(), 1);
 }
 
 #[test]
 fn a_long_interruption_is_not_begun() {
-    let mut desired = desired(Side::Mirror);
+    let mut desired = desired(Seat::Mirror);
     desired.policy.max_interruption = Some(Duration::from_secs(30));
-    let memory = owed(Side::Mirror);
+    let persisted = pending(Seat::Mirror);
     for (queue, rate, steps) in [
         (Some(0), None, 1),
         (Some(20 * 1024), None, 1),       // 3 s + 20 s at the assumed rate
@@ -93,9 +93,9 @@ fn a_long_interruption_is_not_begun() {
         (Some(40 * 1024), Some(4096), 1), // 13 s at the rate that was seen
         (None, Some(4096), 0),            // not seen: not known
     ] {
-        let mut now = seen("P/4/C", "M/4/C");
+        let mut now = observation("P/4/C", "M/4/C");
         redo(&mut now, queue, rate);
-        let plan = plan(&desired, &now, &memory, NOW);
+        let plan = plan(&desired, &now, &persisted, NOW);
         assert_eq!(plan.steps.len(), steps, "{queue:?} {rate:?}: {}", plan.types[&TY].verdict.message);
         assert_eq!(reason(&plan) == Reason::InterruptionTooLong, steps == 0);
     }
@@ -103,33 +103,37 @@ fn a_long_interruption_is_not_begun() {
 
 #[test]
 fn the_breaker_opens_after_failures_and_a_person_closes_it() {
-    let desired = desired(Side::Mirror);
-    let healthy = seen("P/4/C", "M/4/C");
-    let mut memory = owed(Side::Mirror);
-    memory.last.insert(TY, attempt(Outcome::Failed));
-    let with = |memory: &Memory, failures| {
-        let track = Track { seat: Some(Side::Primary), failures, ..Track::default() };
-        Memory {
-            tracks: [(TY, track)].into(),
-            requests: [(TY, Request { principal: Side::Mirror, generation: 2, owed: true })].into(),
-            ..memory.clone()
+    let desired = desired(Seat::Mirror);
+    let healthy = observation("P/4/C", "M/4/C");
+    let mut persisted = pending(Seat::Mirror);
+    persisted.last.insert(TY, attempt(Outcome::Failed));
+    let with = |persisted: &PersistedState, failures| {
+        let tracking = TypeTracking {
+            last_settled_seat: Some(Seat::Primary),
+            consecutive_failures: failures,
+            ..TypeTracking::default()
+        };
+        PersistedState {
+            tracking: [(TY, tracking)].into(),
+            requests: [(TY, Request { principal: Seat::Mirror, generation: 2, pending: true })].into(),
+            ..persisted.clone()
         }
     };
     // Every failure doubles the pause.
-    assert_eq!(reason(&plan(&desired, &healthy, &with(&memory, 1), after(599))), Reason::MoveFailed);
-    assert_eq!(plan(&desired, &healthy, &with(&memory, 1), after(600)).steps.len(), 1);
-    assert_eq!(reason(&plan(&desired, &healthy, &with(&memory, 2), after(1199))), Reason::MoveFailed);
-    assert_eq!(plan(&desired, &healthy, &with(&memory, 2), after(1200)).steps.len(), 1);
-    let open = plan(&desired, &healthy, &with(&memory, TRIPS), after(1_000_000));
+    assert_eq!(reason(&plan(&desired, &healthy, &with(&persisted, 1), after(599))), Reason::MoveFailed);
+    assert_eq!(plan(&desired, &healthy, &with(&persisted, 1), after(600)).steps.len(), 1);
+    assert_eq!(reason(&plan(&desired, &healthy, &with(&persisted, 2), after(1199))), Reason::MoveFailed);
+    assert_eq!(plan(&desired, &healthy, &with(&persisted, 2), after(1200)).steps.len(), 1);
+    let open = plan(&desired, &healthy, &with(&persisted, TRIPS), after(1_000_000));
     assert_eq!((reason(&open), open.steps.len()), (Reason::CircuitOpen, 0));
 
     let mut approved = desired.clone();
-    approved.wishes[0].approve = open.types[&TY].epoch.clone();
-    assert_eq!(plan(&approved, &healthy, &open.memory, after(1_000_000)).steps.len(), 1);
+    approved.types[0].approve = open.types[&TY].epoch.clone();
+    assert_eq!(plan(&approved, &healthy, &open.persisted, after(1_000_000)).steps.len(), 1);
     let mut back = desired.clone();
-    back.wishes[0].principal = Side::Primary;
-    let turned = plan(&back, &healthy, &open.memory, after(1_000_000));
-    assert_eq!(turned.memory.tracks[&TY].failures, 0, "a changed principal is a new start");
+    back.types[0].principal = Seat::Primary;
+    let turned = plan(&back, &healthy, &open.persisted, after(1_000_000));
+    assert_eq!(turned.persisted.tracking[&TY].consecutive_failures, 0, "a changed principal is a new start");
 }
 
 #[test]
@@ -137,63 +141,71 @@ fn switches_that_nobody_asked_for_open_the_breaker() {
     let mut desired = fail_back();
     desired.policy.fail_back_after = Duration::ZERO;
     let (home, away) = ("P/4/C", "M/4/C");
-    let mut memory = plan(&desired, &seen(home, away), &Memory::default(), NOW).memory;
+    let mut persisted = plan(&desired, &observation(home, away), &PersistedState::default(), NOW).persisted;
     for round in 1..=TRIPS {
         // The witness moves it away; the fail-back brings it home.
-        let drifted = plan(&desired, &seen(away, home), &memory, after(u64::from(round) * 100));
-        assert_eq!(drifted.memory.tracks[&TY].switches, round);
+        let drifted = plan(&desired, &observation(away, home), &persisted, after(u64::from(round) * 100));
+        assert_eq!(drifted.persisted.tracking[&TY].unrequested_switches, round);
         assert_eq!(drifted.steps.is_empty(), round == TRIPS, "{}", drifted.types[&TY].verdict.message);
         assert_eq!(reason(&drifted) == Reason::CircuitOpen, round == TRIPS);
         if round == TRIPS {
-            let next_day = plan(&desired, &seen(away, home), &drifted.memory, after(25 * 3600));
+            let next_day = plan(&desired, &observation(away, home), &drifted.persisted, after(25 * 3600));
             assert_eq!(next_day.steps.len(), 1, "a quiet day closes it");
         }
-        memory = drifted.memory;
-        if let Some(operation) = memory.operation.take() {
-            memory.last.insert(TY, Attempt { ended: NOW, cause: operation.cause, ..attempt(Outcome::Succeeded) });
-            memory.tracks.get_mut(&TY).unwrap().seat = Some(Side::Primary);
+        persisted = drifted.persisted;
+        if let Some(operation) = persisted.operation.take() {
+            persisted.last.insert(TY, Attempt { ended: NOW, cause: operation.cause, ..attempt(Outcome::Succeeded) });
+            persisted.tracking.get_mut(&TY).unwrap().last_settled_seat = Some(Seat::Primary);
         }
     }
 }
 
 #[test]
 fn an_end_in_the_future_holds_nothing() {
-    let mut memory = owed(Side::Mirror);
+    let mut persisted = pending(Seat::Mirror);
     for (ended, steps) in [(after(200), 0), (after(400), 1), (Timestamp::MAX, 1)] {
-        memory.last.insert(TY, Attempt { ended, ..attempt(Outcome::Succeeded) });
-        assert_eq!(plan(&desired(Side::Mirror), &seen("P/4/C", "M/4/C"), &memory, NOW).steps.len(), steps, "{ended}");
+        persisted.last.insert(TY, Attempt { ended, ..attempt(Outcome::Succeeded) });
+        assert_eq!(
+            plan(&desired(Seat::Mirror), &observation("P/4/C", "M/4/C"), &persisted, NOW).steps.len(),
+            steps,
+            "{ended}"
+        );
     }
 }
 
 #[test]
 fn the_order_of_turns_can_be_set() {
-    let mut desired = desired(Side::Mirror);
-    let central = Wish { ty: DatabaseType::CentralMgmt, ..desired.wishes[0].clone() };
-    desired.wishes.push(central);
+    let mut desired = desired(Seat::Mirror);
+    let central = DesiredType { ty: DatabaseType::CentralMgmt, ..desired.types[0].clone() };
+    desired.types.push(central);
     desired.policy.order = vec![DatabaseType::CentralMgmt];
-    let mut memory = owed(Side::Mirror);
-    memory.requests.insert(DatabaseType::CentralMgmt, memory.requests[&TY]);
-    let begun = plan(&desired, &seen("P/4/C", "M/4/C"), &memory, NOW);
-    assert_eq!(begun.memory.operation.unwrap().ty, DatabaseType::CentralMgmt);
+    let mut persisted = pending(Seat::Mirror);
+    persisted.requests.insert(DatabaseType::CentralMgmt, persisted.requests[&TY]);
+    let begun = plan(&desired, &observation("P/4/C", "M/4/C"), &persisted, NOW);
+    assert_eq!(begun.persisted.operation.unwrap().ty, DatabaseType::CentralMgmt);
 }
 
 mod forced {
     use super::*;
 
-    fn lost() -> Memory {
-        let track = Track { seat: Some(Side::Primary), ..Track::default() };
-        let request = Request { principal: Side::Mirror, generation: 2, owed: true };
-        Memory { tracks: [(TY, track)].into(), requests: [(TY, request)].into(), ..Memory::default() }
+    fn lost() -> PersistedState {
+        let tracking = TypeTracking { last_settled_seat: Some(Seat::Primary), ..TypeTracking::default() };
+        let request = Request { principal: Seat::Mirror, generation: 2, pending: true };
+        PersistedState {
+            tracking: [(TY, tracking)].into(),
+            requests: [(TY, request)].into(),
+            ..PersistedState::default()
+        }
     }
 
     fn consented(epoch: &str, until: Timestamp) -> Desired {
-        let mut desired = desired(Side::Mirror);
-        desired.wishes[0].force = Some(ForceService { epoch: Epoch::new(epoch), until });
+        let mut desired = desired(Seat::Mirror);
+        desired.types[0].force = Some(ForceService { epoch: Epoch::new(epoch), until });
         desired
     }
 
     fn epoch_of(a: &str, b: &str) -> String {
-        let shown = plan(&desired(Side::Mirror), &seen(a, b), &lost(), NOW);
+        let shown = plan(&desired(Seat::Mirror), &observation(a, b), &lost(), NOW);
         shown.types[&TY].epoch.as_ref().map(ToString::to_string).unwrap_or_default()
     }
 
@@ -212,7 +224,7 @@ mod forced {
             ("healthy", "P/4/-", "M/4/-", false),
         ] {
             let desired = consented(&epoch_of(a, b), hour);
-            let plan = plan(&desired, &seen(a, b), &lost(), NOW);
+            let plan = plan(&desired, &observation(a, b), &lost(), NOW);
             let acts: Vec<Act> = plan.steps.iter().map(|step| step.act).collect();
             assert_eq!(acts.contains(&Act::ForceService), forced, "{name}: {}", plan.types[&TY].verdict.message);
         }
@@ -222,29 +234,33 @@ mod forced {
     fn consent_is_for_one_state_until_a_time_and_once() {
         let (a, b) = ("dark", "M/1/-");
         let epoch = epoch_of(a, b);
-        let decide = |desired: &Desired, memory: &Memory, now| plan(desired, &seen(a, b), memory, now);
+        let decide =
+            |desired: &Desired, persisted: &PersistedState, now| plan(desired, &observation(a, b), persisted, now);
         let hour = after(3600);
-        assert!(decide(&desired(Side::Mirror), &lost(), NOW).steps.is_empty(), "no consent");
+        assert!(decide(&desired(Seat::Mirror), &lost(), NOW).steps.is_empty(), "no consent");
         assert!(decide(&consented("6-0000", hour), &lost(), NOW).steps.is_empty(), "another state");
         assert!(decide(&consented(&epoch, hour), &lost(), hour).steps.is_empty(), "ended");
         let mut held = consented(&epoch, hour);
         held.suspend = Some(Suspend { reason: "patching".to_owned(), until: None });
         assert!(decide(&held, &lost(), NOW).steps.is_empty(), "suspended");
         let mut elsewhere = consented(&epoch, hour);
-        elsewhere.wishes[0].principal = Side::Primary;
+        elsewhere.types[0].principal = Seat::Primary;
         assert!(decide(&elsewhere, &lost(), NOW).steps.is_empty(), "the spec wants the lost seat");
-        assert!(decide(&consented(&epoch, hour), &Memory::default(), NOW).steps.is_empty(), "never seen together");
+        assert!(
+            decide(&consented(&epoch, hour), &PersistedState::default(), NOW).steps.is_empty(),
+            "never seen together"
+        );
 
         let fired = decide(&consented(&epoch, hour), &lost(), NOW);
-        assert_eq!((fired.steps.len(), fired.steps[0].on), (1, Side::Mirror));
+        assert_eq!((fired.steps.len(), fired.steps[0].on), (1, Seat::Mirror));
         // It did not happen: the consent is used up all the same.
-        let operation = fired.memory.operation.clone().unwrap();
+        let operation = fired.persisted.operation.clone().unwrap();
         let late = later(operation.deadline, Duration::from_secs(1));
-        let given_up = decide(&consented(&epoch, after(99_999)), &fired.memory, late);
+        let given_up = decide(&consented(&epoch, after(99_999)), &fired.persisted, late);
         assert_eq!(given_up.ended.as_ref().unwrap().outcome, Outcome::Failed);
         assert!(given_up.steps.is_empty());
         let again =
-            decide(&consented(&epoch, after(99_999)), &given_up.memory, later(late, Duration::from_secs(60_000)));
+            decide(&consented(&epoch, after(99_999)), &given_up.persisted, later(late, Duration::from_secs(60_000)));
         assert!(again.steps.is_empty(), "{}", again.types[&TY].verdict.message);
     }
 
@@ -252,32 +268,34 @@ mod forced {
     fn a_restart_before_the_statement_does_not_lose_the_consent() {
         let (a, b) = ("dark", "M/1/-");
         let desired = consented(&epoch_of(a, b), after(3600));
-        let fired = plan(&desired, &seen(a, b), &lost(), NOW);
+        let fired = plan(&desired, &observation(a, b), &lost(), NOW);
         let name = fired.steps[0].database.clone();
-        let resume = |a: &str, b: &str, desired: &Desired, flight: Option<Flight>, now| {
-            let mut seen = seen(a, b);
-            seen.flights.extend(flight.map(|flight| (name.clone(), flight)));
-            plan(desired, &seen, &fired.memory, now)
+        let resume = |a: &str, b: &str, desired: &Desired, statement: Option<StatementState>, now| {
+            let mut observation = observation(a, b);
+            observation.statements.extend(statement.map(|statement| (name.clone(), statement)));
+            plan(desired, &observation, &fired.persisted, now)
         };
         // No flight is known: another process decided it. The same statement again, guarded by the same evidence.
         let again = resume(a, b, &desired, None, after(5));
         assert_eq!(again.steps, fired.steps);
-        assert_eq!(again.memory.operation.as_ref().unwrap().attempt, 2);
-        assert_eq!(again.memory.tracks, fired.memory.tracks, "the consent stays used");
+        assert_eq!(again.persisted.operation.as_ref().unwrap().attempt, 2);
+        assert_eq!(again.persisted.tracking, fired.persisted.tracking, "the consent stays used");
         assert!(resume(a, b, &desired, None, NOW).steps.is_empty(), "a statement on its way gets the time to show");
 
         let lost = Answer::Lost { detail: String::new() };
-        for flight in [Flight::Sent, Flight::Answered(lost), Flight::Answered(Answer::Accepted)] {
-            assert!(resume(a, b, &desired, Some(flight.clone()), after(5)).steps.is_empty(), "{flight:?}");
+        for statement in
+            [StatementState::Sent, StatementState::Answered(lost), StatementState::Answered(Answer::Accepted)]
+        {
+            assert!(resume(a, b, &desired, Some(statement.clone()), after(5)).steps.is_empty(), "{statement:?}");
         }
         let mut suspended = desired.clone();
         suspended.suspend = Some(Suspend { reason: "patching".to_owned(), until: None });
         let mut withdrawn = desired.clone();
-        withdrawn.wishes[0].force = None;
+        withdrawn.types[0].force = None;
         let mut ended = desired.clone();
-        ended.wishes[0].force.as_mut().unwrap().until = after(4);
+        ended.types[0].force.as_mut().unwrap().until = after(4);
         let mut elsewhere = desired.clone();
-        elsewhere.wishes[0].principal = Side::Primary;
+        elsewhere.types[0].principal = Seat::Primary;
         for changed in [suspended, withdrawn, ended, elsewhere] {
             assert!(resume(a, b, &changed, None, after(5)).steps.is_empty(), "{changed:?}");
         }
@@ -291,12 +309,19 @@ mod forced {
     #[test]
     fn a_server_that_answers_is_not_gone() {
         let epoch = epoch_of("dark", "M/1/-");
-        for cause in [Dark::LoginFailed, Dark::TlsFailed, Dark::HostNotFound, Dark::Unresponsive, Dark::SecretNotFound]
-        {
-            let mut seen = seen("dark", "M/1/-");
-            let View::Dark { darkness, .. } = &mut seen.pairs[store()].primary else { panic!() };
-            darkness.cause = cause;
-            let plan = plan(&consented(&epoch, after(60)), &seen, &lost(), NOW);
+        for cause in [
+            UnavailableCause::LoginFailed,
+            UnavailableCause::TlsFailed,
+            UnavailableCause::HostNotFound,
+            UnavailableCause::Unresponsive,
+            UnavailableCause::SecretNotFound,
+        ] {
+            let mut observation = observation("dark", "M/1/-");
+            let ServerObservation::Unavailable { unavailable, .. } = &mut observation.pairs[store()].primary else {
+                panic!()
+            };
+            unavailable.cause = cause;
+            let plan = plan(&consented(&epoch, after(60)), &observation, &lost(), NOW);
             assert!(plan.steps.is_empty(), "{cause:?}");
             assert!(plan.types[&TY].verdict.message.contains("refused"), "{}", plan.types[&TY].verdict.message);
         }
@@ -306,23 +331,25 @@ mod forced {
     fn afterwards_a_person_decides_and_nothing_is_resumed() {
         let epoch = epoch_of("dark", "M/1/-");
         let desired = consented(&epoch, after(3600));
-        let fired = plan(&desired, &seen("dark", "M/1/-"), &lost(), NOW);
-        let served = plan(&desired, &seen("dark", "P/0/-/8"), &fired.memory, after(5));
+        let fired = plan(&desired, &observation("dark", "M/1/-"), &lost(), NOW);
+        let served = plan(&desired, &observation("dark", "P/0/-/8"), &fired.persisted, after(5));
         assert_eq!(served.ended.as_ref().unwrap().outcome, Outcome::Succeeded);
         assert_eq!(reason(&served), Reason::ServiceForced, "{}", served.types[&TY].verdict.message);
-        let back = plan(&desired, &seen("M/0/-/8", "P/0/-/8"), &served.memory, after(999_999));
+        let back = plan(&desired, &observation("M/0/-/8", "P/0/-/8"), &served.persisted, after(999_999));
         assert_eq!((reason(&back), back.steps.len()), (Reason::ServiceForced, 0));
         assert!(back.types[&TY].verdict.message.contains("Decide which data to keep"));
-        let healed = plan(&desired, &seen("M/4/-/8", "P/4/-/8"), &back.memory, after(999_999));
+        let healed = plan(&desired, &observation("M/4/-/8", "P/4/-/8"), &back.persisted, after(999_999));
         assert_eq!(reason(&healed), Reason::Aligned);
     }
 
     #[test]
     fn the_time_budget_is_told() {
-        let first = plan(&desired(Side::Mirror), &seen("dark", "M/1/-"), &lost(), NOW);
-        assert_eq!(first.memory.tracks[&TY].lost, Some(NOW));
-        let message =
-            &plan(&desired(Side::Mirror), &seen("dark", "M/1/-"), &first.memory, after(60)).types[&TY].verdict.message;
+        let first = plan(&desired(Seat::Mirror), &observation("dark", "M/1/-"), &lost(), NOW);
+        assert_eq!(first.persisted.tracking[&TY].principal_lost_since, Some(NOW));
+        let message = &plan(&desired(Seat::Mirror), &observation("dark", "M/1/-"), &first.persisted, after(60)).types
+            [&TY]
+            .verdict
+            .message;
         assert!(message.contains("1970-01-01T00:30:00Z"), "{message}");
         assert!(message.contains("forceService"), "{message}");
     }
@@ -330,20 +357,20 @@ mod forced {
 
 #[test]
 fn a_statement_without_its_answer_is_not_sent_again() {
-    let desired = desired(Side::Mirror);
-    let mut now_seen = seen("P/4/C", "M/4/C");
-    let begun = plan(&desired, &now_seen, &owed(Side::Mirror), NOW);
+    let desired = desired(Seat::Mirror);
+    let mut now_seen = observation("P/4/C", "M/4/C");
+    let begun = plan(&desired, &now_seen, &pending(Seat::Mirror), NOW);
     let name = DatabaseName::new("LcsLog");
     for seconds in [1, 60, 299, 301, 86_400] {
-        now_seen.flights = [(name.clone(), Flight::Sent)].into();
-        let waiting = plan(&desired, &now_seen, &begun.memory, after(seconds));
+        now_seen.statements = [(name.clone(), StatementState::Sent)].into();
+        let waiting = plan(&desired, &now_seen, &begun.persisted, after(seconds));
         assert!(waiting.steps.is_empty() && waiting.ended.is_none(), "after {seconds} s");
         assert_eq!(reason(&waiting) == Reason::SwitchOverdue, seconds > 300, "after {seconds} s");
     }
     // Refused, and the servers show that nothing happened: a second attempt, after a pause.
     let refused = Answer::Refused { number: 1404, detail: "busy".to_owned() };
-    now_seen.flights = [(name, Flight::Answered(refused))].into();
-    assert!(plan(&desired, &now_seen, &begun.memory, NOW).steps.is_empty());
-    let again = plan(&desired, &now_seen, &begun.memory, after(1));
-    assert_eq!((again.steps.len(), again.memory.operation.unwrap().attempt), (1, 2));
+    now_seen.statements = [(name, StatementState::Answered(refused))].into();
+    assert!(plan(&desired, &now_seen, &begun.persisted, NOW).steps.is_empty());
+    let again = plan(&desired, &now_seen, &begun.persisted, after(1));
+    assert_eq!((again.steps.len(), again.persisted.operation.unwrap().attempt), (1, 2));
 }

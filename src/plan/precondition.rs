@@ -3,7 +3,7 @@
 
 /// One precondition. A planner without it must be seen to do harm, or the rule is wrong or not tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::EnumIter)]
-pub enum Rule {
+pub enum Precondition {
     // What both servers show of a database (design rule 1, R3, R13, R14).
     DifferentServers,
     SameGuid,
@@ -20,19 +20,19 @@ pub enum Rule {
     EndpointStarted,
     /// The verdict waits for an obstacle, and an obstructed type has no statements: two locks on one door.
     NoObstacle,
-    AllStandPreflight,
+    AllPassPreflight,
     // Whose wish it is (R7, R8).
     NoConflict,
     AlignedStays,
-    AskedFor,
-    FirstSightIsNoRequest,
+    Requested,
+    FirstObservationIsNoRequest,
     ApprovalNamesEpoch,
     WitnessForFailBack,
     // When (R8, R9, R16).
     NotSuspended,
     CircuitClosed,
-    SteadyForFailBack,
-    SteadyInOneState,
+    StableForFailBack,
+    StableInOneState,
     Cooldown,
     MaxInterruption,
     MaintenanceWindow,
@@ -47,7 +47,7 @@ pub enum Rule {
     SettledBeforeRetry,
     SameSessionAsJournal,
     NotSwitchedSinceJournal,
-    RetrySameWish,
+    RetrySamePrincipal,
     RetryNotSuspended,
     RetryNoConflict,
     AttemptsBounded,
@@ -75,22 +75,22 @@ pub enum Rule {
 /// must find a violation (docs/decisions/0007-rules-that-can-be-taken-away.md).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Preconditions {
-    disabled: Vec<Rule>,
+    disabled: Vec<Precondition>,
 }
 
 impl Preconditions {
     /// For the model check only; a test refuses any other use.
-    pub fn without(disabled: &[Rule]) -> Self {
+    pub fn without(disabled: &[Precondition]) -> Self {
         Self { disabled: disabled.to_vec() }
     }
 
     /// Whether the planner enforces the precondition.
-    pub(crate) fn enforced(&self, rule: Rule) -> bool {
-        !self.disabled.contains(&rule)
+    pub(crate) fn enforced(&self, precondition: Precondition) -> bool {
+        !self.disabled.contains(&precondition)
     }
 
     /// Whether the precondition holds, or is not enforced.
-    pub(crate) fn satisfied(&self, rule: Rule, condition: bool) -> bool {
-        condition || !self.enforced(rule)
+    pub(crate) fn satisfied(&self, precondition: Precondition, condition: bool) -> bool {
+        condition || !self.enforced(precondition)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::{Cause, DatabaseType, Failover, Operation, OperationDatabase, Reason, later};
-use crate::plan::precondition::Rule;
+use crate::plan::precondition::Precondition;
 use crate::plan::types::{Input, Release, TypePlan, Verdict};
 
 /// One type at a time, in Lync's order, CentralMgmt last, and only when the one before is synchronized again (R17).
@@ -21,9 +21,9 @@ pub(crate) fn start_next(
                     | Reason::Verifying
                     | Reason::Synchronizing
                     | Reason::FailoverInProgress
-                    | Reason::Unsettled => input.enforced(Rule::SettledBefore),
+                    | Reason::Unsettled => input.enforced(Precondition::SettledBefore),
                     Reason::Cooldown | Reason::NotYetObserved => {
-                        input.enforced(Rule::EarlierTypeFirst) && policy.turn(*other) < policy.turn(ty)
+                        input.enforced(Precondition::EarlierTypeFirst) && policy.turn(*other) < policy.turn(ty)
                     }
                     _ => false,
                 }
@@ -31,13 +31,13 @@ pub(crate) fn start_next(
     };
     let mut begun: Option<(Operation, Vec<Failover>)> = None;
     let mut turns: Vec<(&DatabaseType, &mut TypePlan)> = types.iter_mut().collect();
-    if input.enforced(Rule::InOrder) {
+    if input.enforced(Precondition::InOrder) {
         turns.sort_by_key(|(ty, _)| policy.turn(**ty));
     }
     for (ty, plan) in turns {
         let Release::Ready(cause) = plan.verdict.release else { continue };
         let before = match (&begun, blocker(*ty).filter(|(_, reason)| *reason != Reason::Moving)) {
-            (Some((operation, _)), _) if input.enforced(Rule::OneTypeAtATime) => Some((operation.ty, "moving")),
+            (Some((operation, _)), _) if input.enforced(Precondition::OneTypeAtATime) => Some((operation.ty, "moving")),
             (None, Some((other, _))) => Some((*other, "not settled yet")),
             (Some(_), _) | (None, None) => None,
         };
@@ -46,7 +46,7 @@ pub(crate) fn start_next(
                 Reason::WaitingForTurn,
                 format!(
                     "{ty} moves to the {} after {other}, which is {state}: one type at a time",
-                    plan.wish.principal.word()
+                    plan.desired_type.principal.word()
                 ),
             );
             continue;
@@ -62,17 +62,17 @@ pub(crate) fn start_next(
 }
 
 fn new_operation(input: &Input, plan: &TypePlan, cause: Cause) -> Operation {
-    let pair = input.seen.pair(plan.wish.store);
+    let pair = input.observation.pair(plan.desired_type.store);
     Operation {
-        ty: plan.wish.ty,
-        from: plan.wish.principal.other(),
-        to: plan.wish.principal,
+        ty: plan.desired_type.ty,
+        from: plan.desired_type.principal.other(),
+        to: plan.desired_type.principal,
         cause,
         generation: input.desired.generation,
-        asked_by: match cause {
-            Cause::Intent => plan.wish.asked_by.principal.clone(),
-            Cause::Approved => plan.wish.asked_by.approve.clone(),
-            Cause::ForcedService => plan.wish.asked_by.force.clone(),
+        requested_by: match cause {
+            Cause::Intent => plan.desired_type.requested_by.principal.clone(),
+            Cause::Approved => plan.desired_type.requested_by.approve.clone(),
+            Cause::ForcedService => plan.desired_type.requested_by.force.clone(),
             Cause::FailBack => None,
         },
         started: input.now,

@@ -4,7 +4,7 @@ use crate::model::{Act, Failover};
 use crate::plan::finding::Finding;
 use crate::plan::forced_service;
 use crate::plan::obstacle::Obstacle;
-use crate::plan::precondition::Rule;
+use crate::plan::precondition::Precondition;
 use crate::plan::types::Case;
 
 /// Every statement that comes next for a type, whether a failover or a forced service.
@@ -16,12 +16,12 @@ pub(crate) fn next(case: &Case) -> Vec<Failover> {
 /// The failovers that would bring these databases to their seat. Empty unless all of them pass the preflight checks
 /// (R5: check all first).
 pub(crate) fn failovers(case: &Case, findings: &[Finding]) -> Vec<Failover> {
-    let on = case.wish.principal.other();
-    let (Some(server), Some(partner)) = (case.pair.view(on).lit(), case.pair.view(on.other()).lit()) else {
+    let on = case.desired_type.principal.other();
+    let (Some(server), Some(partner)) = (case.pair.view(on).available(), case.pair.view(on.other()).available()) else {
         return Vec::new();
     };
     let ready = findings.iter().all(|finding| finding.obstacle.is_none());
-    if !case.input.satisfied(Rule::AllStandPreflight, ready) {
+    if !case.input.satisfied(Precondition::AllPassPreflight, ready) {
         return Vec::new();
     }
     findings
@@ -46,8 +46,8 @@ pub(crate) fn failovers(case: &Case, findings: &[Finding]) -> Vec<Failover> {
 
 /// The statements that force service on the surviving mirror. Empty unless R2 allows it for every database.
 pub(crate) fn forced(case: &Case) -> Vec<Failover> {
-    let survivor = case.wish.principal;
-    let Some(server) = case.pair.view(survivor).lit() else { return Vec::new() };
+    let survivor = case.desired_type.principal;
+    let Some(server) = case.pair.view(survivor).available() else { return Vec::new() };
     if forced_service::refusal(case, survivor).is_some() {
         return Vec::new();
     }

@@ -18,13 +18,16 @@ pub const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
 /// `P/4/C`: role (P, M), mirroring_state, witness (C connected, D disconnected, - none). `NULL`: not mirrored.
 /// `dark`: not reachable.
-fn view(side: Side, text: &str) -> View {
-    let address = format!("sql-{}", side.word());
+fn view(seat: Seat, text: &str) -> ServerObservation {
+    let address = format!("sql-{}", seat.word());
     if text == "dark" {
-        let darkness = Darkness { cause: Dark::ConnectionRefused, detail: format!("{address} refuses connections") };
-        return View::Dark { address, darkness };
+        let unavailable = Unavailable {
+            cause: UnavailableCause::ConnectionRefused,
+            detail: format!("{address} refuses connections"),
+        };
+        return ServerObservation::Unavailable { address, unavailable };
     }
-    let mut server = server(side);
+    let mut server = server(seat);
     let database = Database {
         state: DatabaseState::Online,
         mirroring: None,
@@ -33,18 +36,18 @@ fn view(side: Side, text: &str) -> View {
         redone_bytes: None,
         redo_rate_kb: None,
     };
-    let mirroring = (text != "NULL").then(|| mirroring(side, text));
+    let mirroring = (text != "NULL").then(|| mirroring(seat, text));
     let state = match mirroring.as_ref().map(|row| row.role) {
         Some(Role::Mirror) => DatabaseState::Restoring,
         Some(Role::Principal) | None => DatabaseState::Online,
     };
     server.databases.insert(DatabaseName::new("LcsLog"), Database { state, mirroring, ..database });
-    View::Lit { address, server: Arc::new(server) }
+    ServerObservation::Available { address, server: Arc::new(server) }
 }
 
-fn server(side: Side) -> Server {
+fn server(seat: Seat) -> Server {
     Server {
-        name: format!("SQL-{}", side.word().to_uppercase()),
+        name: format!("SQL-{}", seat.word().to_uppercase()),
         version: "11.0.7001.0".to_owned(),
         edition: "Standard Edition".to_owned(),
         login: "lync".to_owned(),
@@ -57,7 +60,7 @@ fn server(side: Side) -> Server {
     }
 }
 
-fn mirroring(side: Side, text: &str) -> Mirroring {
+fn mirroring(seat: Seat, text: &str) -> Mirroring {
     let mut parts = text.split('/');
     let role = if parts.next() == Some("P") { Role::Principal } else { Role::Mirror };
     let state = match parts.next() {
@@ -81,31 +84,31 @@ fn mirroring(side: Side, text: &str) -> Mirroring {
         role_sequence,
         safety: Safety::Full,
         partner_name: "TCP://partner:5022".to_owned(),
-        partner_instance: format!("SQL-{}", side.other().word().to_uppercase()),
+        partner_instance: format!("SQL-{}", seat.other().word().to_uppercase()),
         witness,
     }
 }
 
 pub fn pair(a: &str, b: &str) -> Pair {
-    Pair { primary: view(Side::Primary, a), mirror: view(Side::Mirror, b), witness: None }
+    Pair { primary: view(Seat::Primary, a), mirror: view(Seat::Mirror, b), witness: None }
 }
 
-pub fn seen(a: &str, b: &str) -> Observation {
-    Observation { pairs: Stores::single(pair(a, b)).0, conflicts: BTreeMap::new(), flights: BTreeMap::new() }
+pub fn observation(a: &str, b: &str) -> Observation {
+    Observation { pairs: Stores::single(pair(a, b)).0, conflicts: BTreeMap::new(), statements: BTreeMap::new() }
 }
 
-pub fn desired(want: Side) -> Desired {
+pub fn desired(want: Seat) -> Desired {
     Desired {
         pool: "pool01".to_owned(),
         generation: 2,
-        wishes: vec![Wish {
+        types: vec![DesiredType {
             ty: DatabaseType::Archiving,
             principal: want,
             databases: vec![DatabaseName::new("LcsLog")],
             store: store(),
             approve: None,
             force: None,
-            asked_by: Askers::default(),
+            requested_by: FieldManagers::default(),
         }],
         suspend: None,
         policy: Policy::default(),
@@ -113,17 +116,17 @@ pub fn desired(want: Side) -> Desired {
 }
 
 /// The spec asked for the other seat before: the present wish is intent, and owed.
-pub fn owed(want: Side) -> Memory {
-    let request = Request { principal: want.other(), generation: 1, owed: false };
-    Memory { requests: [(DatabaseType::Archiving, request)].into(), ..Memory::default() }
+pub fn pending(want: Seat) -> PersistedState {
+    let request = Request { principal: want.other(), generation: 1, pending: false };
+    PersistedState { requests: [(DatabaseType::Archiving, request)].into(), ..PersistedState::default() }
 }
 
 pub fn attempt(outcome: Outcome) -> Attempt {
     Attempt { ended: NOW, cause: Cause::Intent, outcome, detail: None }
 }
 
-fn decide(want: Side, a: &str, b: &str, memory: &Memory) -> Plan {
-    plan(&desired(want), &seen(a, b), memory, NOW)
+fn decide(want: Seat, a: &str, b: &str, persisted: &PersistedState) -> Plan {
+    plan(&desired(want), &observation(a, b), persisted, NOW)
 }
 
 pub fn reason(plan: &Plan) -> Reason {
@@ -167,124 +170,125 @@ fn the_truth_table_when_the_spec_wants_the_mirror() {
         ("a number nobody documents",      "P/9/C",  "M/9/C",   Reason::Unsettled),
     ];
     for (name, a, b, expected) in table {
-        let plan = decide(Side::Mirror, a, b, &owed(Side::Mirror));
+        let plan = decide(Seat::Mirror, a, b, &pending(Seat::Mirror));
         assert_eq!(reason(&plan), expected, "{name}: {}", plan.types[&DatabaseType::Archiving].verdict.message);
         assert_eq!(plan.steps.is_empty(), expected != Reason::Moving, "{name}: only a healthy pair moves");
-        assert_eq!(plan.memory.operation.is_some(), expected == Reason::Moving, "{name}: no step without a journal");
+        assert_eq!(plan.persisted.operation.is_some(), expected == Reason::Moving, "{name}: no step without a journal");
     }
 }
 
 #[test]
 fn s26_split_roles_move_only_what_is_on_the_wrong_side() {
-    let mut desired = desired(Side::Mirror);
-    desired.wishes[0].ty = DatabaseType::Monitoring;
-    desired.wishes[0].databases = vec![DatabaseName::new("lcslog"), DatabaseName::new("QoEMetrics")];
-    let mut seen = seen("P/4/C", "M/4/C");
-    for (side, text) in [(Side::Primary, "M/4/C"), (Side::Mirror, "P/4/C")] {
-        let view = match side {
-            Side::Primary => &mut seen.pairs[store()].primary,
-            Side::Mirror => &mut seen.pairs[store()].mirror,
+    let mut desired = desired(Seat::Mirror);
+    desired.types[0].ty = DatabaseType::Monitoring;
+    desired.types[0].databases = vec![DatabaseName::new("lcslog"), DatabaseName::new("QoEMetrics")];
+    let mut observation = observation("P/4/C", "M/4/C");
+    for (seat, text) in [(Seat::Primary, "M/4/C"), (Seat::Mirror, "P/4/C")] {
+        let view = match seat {
+            Seat::Primary => &mut observation.pairs[store()].primary,
+            Seat::Mirror => &mut observation.pairs[store()].mirror,
         };
-        let View::Lit { server, .. } = view else { panic!() };
+        let ServerObservation::Available { server, .. } = view else { panic!() };
         let mut changed = Server::clone(server);
         let mut second = changed.databases[&DatabaseName::new("LcsLog")].clone();
-        second.mirroring = Some(mirroring(side, text));
+        second.mirroring = Some(mirroring(seat, text));
         second.state = if text.starts_with('P') { DatabaseState::Online } else { DatabaseState::Restoring };
         changed.databases.insert(DatabaseName::new("QoEMetrics"), second);
         *server = Arc::new(changed);
     }
-    let drift = plan(&desired, &seen, &Memory::default(), NOW);
+    let drift = plan(&desired, &observation, &PersistedState::default(), NOW);
     let verdict = &drift.types[&DatabaseType::Monitoring].verdict;
     assert_eq!(verdict.reason, Reason::SplitRoles, "{}", verdict.message);
     assert!(drift.steps.is_empty());
-    let request = Request { principal: Side::Primary, generation: 1, owed: false };
-    let memory = Memory { requests: [(DatabaseType::Monitoring, request)].into(), ..Memory::default() };
-    let intent = plan(&desired, &seen, &memory, NOW);
+    let request = Request { principal: Seat::Primary, generation: 1, pending: false };
+    let persisted =
+        PersistedState { requests: [(DatabaseType::Monitoring, request)].into(), ..PersistedState::default() };
+    let intent = plan(&desired, &observation, &persisted, NOW);
     let steps: Vec<String> = intent.steps.iter().map(|step| step.database.to_string()).collect();
     assert_eq!(steps, ["LcsLog"], "as the server spells it");
 }
 
 #[test]
 fn drift_is_held_until_its_very_epoch_is_approved() {
-    let first = decide(Side::Mirror, "P/4/C", "M/4/C", &Memory::default());
+    let first = decide(Seat::Mirror, "P/4/C", "M/4/C", &PersistedState::default());
     assert_eq!(reason(&first), Reason::UnexpectedPrincipal, "first seen is not asked for");
     assert!(first.steps.is_empty());
     let epoch = first.types[&DatabaseType::Archiving].epoch.clone().unwrap();
     assert!(first.types[&DatabaseType::Archiving].verdict.message.contains(epoch.as_str()));
     let approve = |epoch: &Epoch| {
-        let mut desired = desired(Side::Mirror);
-        desired.wishes[0].approve = Some(epoch.clone());
-        plan(&desired, &seen("P/4/C", "M/4/C"), &first.memory, NOW)
+        let mut desired = desired(Seat::Mirror);
+        desired.types[0].approve = Some(epoch.clone());
+        plan(&desired, &observation("P/4/C", "M/4/C"), &first.persisted, NOW)
     };
     assert!(approve(&Epoch::new("6-0000")).steps.is_empty(), "an approval for another state never fires");
     let approved = approve(&epoch);
-    assert_eq!((approved.steps.len(), approved.memory.operation.unwrap().cause), (1, Cause::Approved));
+    assert_eq!((approved.steps.len(), approved.persisted.operation.unwrap().cause), (1, Cause::Approved));
 }
 
 #[test]
 fn rules_that_stop_an_owed_move() {
-    let memory = owed(Side::Mirror);
-    let healthy = seen("P/4/C", "M/4/C");
-    let stopped = |desired: &Desired, seen: &Observation, memory: &Memory| {
-        let plan = plan(desired, seen, memory, NOW);
+    let persisted = pending(Seat::Mirror);
+    let healthy = observation("P/4/C", "M/4/C");
+    let stopped = |desired: &Desired, observation: &Observation, persisted: &PersistedState| {
+        let plan = plan(desired, observation, persisted, NOW);
         assert!(plan.steps.is_empty());
         reason(&plan)
     };
-    let mut suspended = desired(Side::Mirror);
+    let mut suspended = desired(Seat::Mirror);
     suspended.suspend =
         Some(Suspend { reason: "patching".to_owned(), until: Some(later(NOW, Duration::from_secs(60))) });
-    assert_eq!(stopped(&suspended, &healthy, &memory), Reason::Suspended);
+    assert_eq!(stopped(&suspended, &healthy, &persisted), Reason::Suspended);
     let after = later(NOW, Duration::from_secs(61));
-    assert_eq!(plan(&suspended, &healthy, &memory, after).steps.len(), 1, "a suspension ends by itself");
+    assert_eq!(plan(&suspended, &healthy, &persisted, after).steps.len(), 1, "a suspension ends by itself");
 
     let mut rival = healthy.clone();
     rival.conflicts.insert(DatabaseType::Archiving, vec!["lync/other".to_owned()]);
-    assert_eq!(stopped(&desired(Side::Mirror), &rival, &memory), Reason::Conflict);
+    assert_eq!(stopped(&desired(Seat::Mirror), &rival, &persisted), Reason::Conflict);
 
-    let mut hot = memory.clone();
+    let mut hot = persisted.clone();
     hot.last.insert(DatabaseType::Archiving, attempt(Outcome::Succeeded));
-    assert_eq!(stopped(&desired(Side::Mirror), &healthy, &hot), Reason::Cooldown);
+    assert_eq!(stopped(&desired(Seat::Mirror), &healthy, &hot), Reason::Cooldown);
     let cooled = later(NOW, Duration::from_secs(600));
-    assert_eq!(plan(&desired(Side::Mirror), &healthy, &hot, cooled).steps.len(), 1);
+    assert_eq!(plan(&desired(Seat::Mirror), &healthy, &hot, cooled).steps.len(), 1);
 
-    let change = |edit: &dyn Fn(Side, &mut Server)| {
+    let change = |edit: &dyn Fn(Seat, &mut Server)| {
         let mut changed = healthy.clone();
         let Pair { primary, mirror, .. } = &mut changed.pairs[store()];
-        for (side, view) in [(Side::Primary, primary), (Side::Mirror, mirror)] {
-            let View::Lit { server, .. } = view else { panic!() };
+        for (seat, view) in [(Seat::Primary, primary), (Seat::Mirror, mirror)] {
+            let ServerObservation::Available { server, .. } = view else { panic!() };
             let mut one = Server::clone(server);
-            edit(side, &mut one);
+            edit(seat, &mut one);
             *server = Arc::new(one);
         }
-        stopped(&desired(Side::Mirror), &changed, &memory)
+        stopped(&desired(Seat::Mirror), &changed, &persisted)
     };
     let row = |server: &mut Server, edit: &dyn Fn(&mut Mirroring)| {
         edit(server.databases.get_mut(&DatabaseName::new("LcsLog")).unwrap().mirroring.as_mut().unwrap());
     };
-    let on = |wanted: Side, side: Side| wanted == side;
+    let on = |wanted: Seat, seat: Seat| wanted == seat;
     assert_eq!(change(&|_, server| row(server, &|row| row.safety = Safety::Off)), Reason::SafetyOff);
     assert_eq!(
-        change(&|side, server| if on(Side::Mirror, side) {
+        change(&|seat, server| if on(Seat::Mirror, seat) {
             row(server, &|row| row.guid = Guid::from_bytes([9; 16]))
         }),
         Reason::SessionMismatch
     );
     assert_eq!(
-        change(&|side, server| if on(Side::Primary, side) {
+        change(&|seat, server| if on(Seat::Primary, seat) {
             row(server, &|row| row.partner_instance = "ELSE".to_owned())
         }),
         Reason::PartnerMismatch
     );
     assert_eq!(change(&|_, server| server.name = "ONE".to_owned()), Reason::SameServer);
     assert_eq!(
-        change(&|side, server| if on(Side::Mirror, side) {
+        change(&|seat, server| if on(Seat::Mirror, seat) {
             server.endpoint = None
         }),
         Reason::EndpointStopped
     );
     assert_eq!(change(&|_, server| server.databases.clear()), Reason::DatabaseMissing);
     assert_eq!(
-        change(&|side, server| if on(Side::Mirror, side) {
+        change(&|seat, server| if on(Seat::Mirror, seat) {
             server.sysadmin = false;
             server.databases.get_mut(&DatabaseName::new("LcsLog")).unwrap().mirroring = None;
         }),
@@ -292,7 +296,7 @@ fn rules_that_stop_an_owed_move() {
         "S25: NULL without sysadmin is not \"not mirrored\""
     );
     assert_eq!(
-        change(&|side, server| if on(Side::Primary, side) {
+        change(&|seat, server| if on(Seat::Primary, seat) {
             server.databases.get_mut(&DatabaseName::new("LcsLog")).unwrap().state = DatabaseState::Suspect;
         }),
         Reason::DatabaseNotOnline
@@ -301,12 +305,12 @@ fn rules_that_stop_an_owed_move() {
 
 #[test]
 fn types_take_turns_and_central_management_is_last() {
-    let mut desired = desired(Side::Mirror);
-    let other = Wish { ty: DatabaseType::CentralMgmt, ..desired.wishes[0].clone() };
-    desired.wishes.insert(0, other);
-    let mut memory = owed(Side::Mirror);
-    memory.requests.insert(DatabaseType::CentralMgmt, memory.requests[&DatabaseType::Archiving]);
-    let begun = plan(&desired, &seen("P/4/C", "M/4/C"), &memory, NOW);
-    assert_eq!(begun.memory.operation.as_ref().unwrap().ty, DatabaseType::Archiving);
+    let mut desired = desired(Seat::Mirror);
+    let other = DesiredType { ty: DatabaseType::CentralMgmt, ..desired.types[0].clone() };
+    desired.types.insert(0, other);
+    let mut persisted = pending(Seat::Mirror);
+    persisted.requests.insert(DatabaseType::CentralMgmt, persisted.requests[&DatabaseType::Archiving]);
+    let begun = plan(&desired, &observation("P/4/C", "M/4/C"), &persisted, NOW);
+    assert_eq!(begun.persisted.operation.as_ref().unwrap().ty, DatabaseType::Archiving);
     assert_eq!(begun.types[&DatabaseType::CentralMgmt].verdict.reason, Reason::WaitingForTurn);
 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::{
-    Cause, Desired, Memory, Outcome, Pair, Request, Side, Steady, Track, UnrequestedSwitch, Wish, WitnessLink, later,
+    Cause, Desired, DesiredType, Outcome, Pair, PersistedState, Request, Seat, Stable, TypeTracking, UnrequestedSwitch,
+    WitnessLink, later,
 };
 use crate::plan::finding::{Finding, epoch, seat_of};
 use crate::plan::obstacle::Obstacle;
-use crate::plan::precondition::Rule;
+use crate::plan::precondition::Precondition;
 use crate::plan::types::{Ended, Input};
 
 /// Failed moves, or unrequested switches within a day of each other, after which a type is left alone (R9).
@@ -24,17 +25,18 @@ pub(crate) enum Tripped {
     Switches(u32, Timestamp),
 }
 
-pub(crate) fn tripped(track: &Track, now: Timestamp) -> Option<Tripped> {
-    if track.failures >= TRIPS {
-        return Some(Tripped::Failures(track.failures));
+pub(crate) fn tripped(tracking: &TypeTracking, now: Timestamp) -> Option<Tripped> {
+    if tracking.consecutive_failures >= TRIPS {
+        return Some(Tripped::Failures(tracking.consecutive_failures));
     }
-    let quiet = later(track.switched?, QUIET);
-    (track.switches >= TRIPS && now < quiet).then_some(Tripped::Switches(track.switches, quiet))
+    let quiet = later(tracking.last_unrequested_switch?, QUIET);
+    (tracking.unrequested_switches >= TRIPS && now < quiet)
+        .then_some(Tripped::Switches(tracking.unrequested_switches, quiet))
 }
 
 /// How long after the end of a move the next one of the type may start: longer with every failure (R9).
-pub(crate) fn cooldown(desired: &Desired, track: &Track) -> Duration {
-    let Some(doublings) = track.failures.checked_sub(1) else { return desired.policy.cooldown };
+pub(crate) fn cooldown(desired: &Desired, tracking: &TypeTracking) -> Duration {
+    let Some(doublings) = tracking.consecutive_failures.checked_sub(1) else { return desired.policy.cooldown };
     desired.policy.cooldown.max(FIRST_PAUSE).saturating_mul(1 << doublings.min(10)).min(QUIET)
 }
 
@@ -42,99 +44,119 @@ pub(crate) fn cooldown(desired: &Desired, track: &Track) -> Duration {
 const FIRST_PAUSE: Duration = Duration::from_secs(15);
 
 /// Brings the memory of one type up to what is seen.
-pub(crate) fn update(input: &Input, memory: &mut Memory, wish: &Wish, findings: &[Finding], ended: Option<&Ended>) {
+pub(crate) fn update(
+    input: &Input,
+    persisted: &mut PersistedState,
+    desired_type: &DesiredType,
+    findings: &[Finding],
+    ended: Option<&Ended>,
+) {
     let now = input.now;
-    let mut track = memory.tracks.remove(&wish.ty).unwrap_or_default();
-    let moving = memory.operation.as_ref().is_some_and(|operation| operation.ty == wish.ty);
-    if update_request(input, memory, wish, findings, moving) {
+    let mut tracking = persisted.tracking.remove(&desired_type.ty).unwrap_or_default();
+    let moving = persisted.operation.as_ref().is_some_and(|operation| operation.ty == desired_type.ty);
+    if update_request(input, persisted, desired_type, findings, moving) {
         // The user changed the spec: reset the failure counters.
-        (track.failures, track.switches, track.switched) = (0, 0, None);
+        (tracking.consecutive_failures, tracking.unrequested_switches, tracking.last_unrequested_switch) = (0, 0, None);
     }
-    let ended = ended.filter(|ended| ended.operation.ty == wish.ty);
+    let ended = ended.filter(|ended| ended.operation.ty == desired_type.ty);
     let settled = findings.iter().all(|finding| finding.agreed).then(|| seat_of(findings)).flatten();
     match ended.map(|ended| (ended.outcome, ended.operation.to)) {
-        Some((Outcome::Succeeded, to)) => (track.failures, track.seat) = (0, Some(to)),
+        Some((Outcome::Succeeded, to)) => (tracking.consecutive_failures, tracking.last_settled_seat) = (0, Some(to)),
         Some((Outcome::Failed | Outcome::Partial, _)) => {
-            track.failures = track.failures.saturating_add(1);
-            track.seat = settled.or(track.seat);
+            tracking.consecutive_failures = tracking.consecutive_failures.saturating_add(1);
+            tracking.last_settled_seat = settled.or(tracking.last_settled_seat);
         }
-        Some((Outcome::Superseded, _)) => track.seat = settled.or(track.seat),
+        Some((Outcome::Superseded, _)) => tracking.last_settled_seat = settled.or(tracking.last_settled_seat),
         None if moving => {}
-        None => notice(&mut track, settled, now),
+        None => notice(&mut tracking, settled, now),
     }
-    track.steady = match (input.desired.policy.unrequested_switch, epoch(findings)) {
+    tracking.stable = match (input.desired.policy.unrequested_switch, epoch(findings)) {
         (UnrequestedSwitch::FailBack, Some(epoch))
-            if !moving && is_steady(input.seen.pair(wish.store), wish, findings) =>
+            if !moving && is_stable_off_seat(input.observation.pair(desired_type.store), desired_type, findings) =>
         {
-            let since = track
-                .steady
-                .filter(|steady| input.satisfied(Rule::SteadyInOneState, steady.epoch == epoch) && steady.since <= now)
-                .map_or(now, |steady| steady.since);
-            Some(Steady { epoch, since })
+            let since = tracking
+                .stable
+                .filter(|stable| {
+                    input.satisfied(Precondition::StableInOneState, stable.epoch == epoch) && stable.since <= now
+                })
+                .map_or(now, |stable| stable.since);
+            Some(Stable { epoch, since })
         }
         (UnrequestedSwitch::FailBack | UnrequestedSwitch::Hold, _) => None,
     };
     let lost = findings
         .iter()
         .any(|finding| matches!(finding.obstacle, Some(Obstacle::PrincipalLost { .. } | Obstacle::NoQuorum { .. })));
-    track.lost = lost.then(|| track.lost.unwrap_or(now));
-    memory.tracks.insert(wish.ty, track);
+    tracking.principal_lost_since = lost.then(|| tracking.principal_lost_since.unwrap_or(now));
+    persisted.tracking.insert(desired_type.ty, tracking);
 }
 
 /// A changed principal is owed until it is seen; anything else is drift. True when the wish is a new one.
-fn update_request(input: &Input, memory: &mut Memory, wish: &Wish, findings: &[Finding], moving: bool) -> bool {
-    let known = memory.requests.get(&wish.ty).copied();
+fn update_request(
+    input: &Input,
+    persisted: &mut PersistedState,
+    desired_type: &DesiredType,
+    findings: &[Finding],
+    moving: bool,
+) -> bool {
+    let known = persisted.requests.get(&desired_type.ty).copied();
     let request = match known {
-        Some(request) if request.principal == wish.principal => request,
-        Some(_) => Request { principal: wish.principal, generation: input.desired.generation, owed: true },
+        Some(request) if request.principal == desired_type.principal => request,
+        Some(_) => Request { principal: desired_type.principal, generation: input.desired.generation, pending: true },
         // First seen: what is there already was not asked for by a change.
         None => Request {
-            principal: wish.principal,
+            principal: desired_type.principal,
             generation: input.desired.generation,
-            owed: !input.enforced(Rule::FirstSightIsNoRequest),
+            pending: !input.enforced(Precondition::FirstObservationIsNoRequest),
         },
     };
-    let there =
-        findings.iter().all(|finding| finding.agreed && finding.online && finding.principal == Some(wish.principal));
-    memory.requests.insert(wish.ty, Request { owed: request.owed && (moving || !there), ..request });
-    known.is_some_and(|known| known.principal != wish.principal)
+    let there = findings
+        .iter()
+        .all(|finding| finding.agreed && finding.online && finding.principal == Some(desired_type.principal));
+    persisted.requests.insert(desired_type.ty, Request { pending: request.pending && (moving || !there), ..request });
+    known.is_some_and(|known| known.principal != desired_type.principal)
 }
 
 /// Somebody else moved the type: the witness, or a DBA.
-fn notice(track: &mut Track, settled: Option<Side>, now: Timestamp) {
+fn notice(tracking: &mut TypeTracking, settled: Option<Seat>, now: Timestamp) {
     let Some(seat) = settled else { return };
-    if track.seat.is_some_and(|before| before != seat) {
-        let fresh = track.switched.is_some_and(|switched| now < later(switched, QUIET));
-        track.switches = if fresh { track.switches.saturating_add(1) } else { 1 };
-        track.switched = Some(now);
+    if tracking.last_settled_seat.is_some_and(|before| before != seat) {
+        let fresh = tracking.last_unrequested_switch.is_some_and(|switched| now < later(switched, QUIET));
+        tracking.unrequested_switches = if fresh { tracking.unrequested_switches.saturating_add(1) } else { 1 };
+        tracking.last_unrequested_switch = Some(now);
     }
-    track.seat = Some(seat);
+    tracking.last_settled_seat = Some(seat);
 }
 
 /// Off its seat, in full health, and the witness connected on both sides (R8, R15).
-fn is_steady(pair: &Pair, wish: &Wish, findings: &[Finding]) -> bool {
+fn is_stable_off_seat(pair: &Pair, desired_type: &DesiredType, findings: &[Finding]) -> bool {
     findings.iter().all(|finding| finding.obstacle.is_none())
-        && findings.iter().any(|finding| finding.principal == Some(wish.principal.other()))
-        && witnessed(pair, wish)
+        && findings.iter().any(|finding| finding.principal == Some(desired_type.principal.other()))
+        && witnessed(pair, desired_type)
 }
 
 /// Every session of the type has a witness that both partners see.
-pub(crate) fn witnessed(pair: &Pair, wish: &Wish) -> bool {
-    wish.databases.iter().all(|name| {
-        Side::BOTH.into_iter().all(|side| {
-            let row = pair.view(side).lit().and_then(|server| server.databases.get(name)?.mirroring.as_ref());
+pub(crate) fn witnessed(pair: &Pair, desired_type: &DesiredType) -> bool {
+    desired_type.databases.iter().all(|name| {
+        Seat::BOTH.into_iter().all(|seat| {
+            let row = pair.view(seat).available().and_then(|server| server.databases.get(name)?.mirroring.as_ref());
             row.is_some_and(|row| row.witness == WitnessLink::Connected)
         })
     })
 }
 
 /// A move begins: what a person released counts as a new start, and a consent is used up.
-pub(crate) fn operation_started(memory: &mut Memory, wish: &Wish, cause: Cause) {
-    let track = memory.tracks.entry(wish.ty).or_default();
+pub(crate) fn operation_started(persisted: &mut PersistedState, desired_type: &DesiredType, cause: Cause) {
+    let tracking = persisted.tracking.entry(desired_type.ty).or_default();
     match cause {
-        Cause::Approved => (track.failures, track.switches, track.switched) = (0, 0, None),
-        Cause::ForcedService => track.consumed = wish.force.as_ref().map(|force| force.epoch.clone()),
+        Cause::Approved => {
+            (tracking.consecutive_failures, tracking.unrequested_switches, tracking.last_unrequested_switch) =
+                (0, 0, None)
+        }
+        Cause::ForcedService => {
+            tracking.consumed_consent_epoch = desired_type.force.as_ref().map(|force| force.epoch.clone())
+        }
         Cause::Intent | Cause::FailBack => {}
     }
-    track.steady = None;
+    tracking.stable = None;
 }

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::model::{
-    Cause, DatabaseType, Desired, Epoch, Failover, Memory, Observation, Operation, Outcome, Pair, Reason, Side, Track,
-    Wish,
+    Cause, DatabaseType, Desired, DesiredType, Epoch, Failover, Observation, ObservedPrincipal, Operation, Outcome,
+    Pair, PersistedState, Reason, TypeTracking,
 };
-use crate::plan::finding::{Finding, seat_of};
-use crate::plan::precondition::{Preconditions, Rule};
+use crate::plan::finding::Finding;
+use crate::plan::precondition::{Precondition, Preconditions};
 
 /// A further attempt is made only after an observation that shows that the former one moved nothing.
 pub const ATTEMPTS: u32 = 4;
@@ -19,18 +19,18 @@ pub const ATTEMPTS: u32 = 4;
 pub struct Plan {
     pub types: BTreeMap<DatabaseType, TypePlan>,
     /// What must be written down before the steps are taken.
-    pub memory: Memory,
+    pub persisted: PersistedState,
     /// The databases to fail over now, all at once; empty unless `memory.operation` has just begun or is tried again.
     pub steps: Vec<Failover>,
     /// The move that this observation showed to be over.
     pub ended: Option<Ended>,
-    pub pace: Pace,
+    pub requeue: Requeue,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct TypePlan {
-    pub wish: Wish,
-    pub observed: Observed,
+    pub desired_type: DesiredType,
+    pub observed: ObservedPrincipal,
     pub verdict: Verdict,
     pub epoch: Option<Epoch>,
     pub findings: Vec<Finding>,
@@ -47,7 +47,7 @@ pub struct Ended {
 
 /// When to reconcile again, if nothing changes on the servers before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
+pub enum Requeue {
     /// A move is under way: poll again as soon as the last poll is processed.
     Now,
     /// A move has just ended: poll until the mirror has caught up.
@@ -55,24 +55,6 @@ pub enum Pace {
     /// Nothing is under way until this time, or until something changes.
     At(Timestamp),
     Idle,
-}
-
-/// Where the principals of a type are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Observed {
-    On(Side),
-    Split,
-    Unknown,
-}
-
-impl Observed {
-    pub fn of(findings: &[Finding]) -> Self {
-        if let Some(side) = seat_of(findings) {
-            return Observed::On(side);
-        }
-        let on = |side| findings.iter().any(|finding| finding.principal == Some(side));
-        if on(Side::Primary) && on(Side::Mirror) { Observed::Split } else { Observed::Unknown }
-    }
 }
 
 /// Whether a move may start.
@@ -108,21 +90,21 @@ pub struct Progress {
 /// The input of one plan.
 #[derive(Clone, Copy)]
 pub(crate) struct Input<'a> {
-    pub rules: &'a Preconditions,
+    pub preconditions: &'a Preconditions,
     pub desired: &'a Desired,
-    pub seen: &'a Observation,
+    pub observation: &'a Observation,
     pub now: Timestamp,
 }
 
 impl Input<'_> {
     /// See [`Preconditions::enforced`].
-    pub fn enforced(&self, rule: Rule) -> bool {
-        self.rules.enforced(rule)
+    pub fn enforced(&self, precondition: Precondition) -> bool {
+        self.preconditions.enforced(precondition)
     }
 
     /// See [`Preconditions::satisfied`].
-    pub fn satisfied(&self, rule: Rule, condition: bool) -> bool {
-        self.rules.satisfied(rule, condition)
+    pub fn satisfied(&self, precondition: Precondition, condition: bool) -> bool {
+        self.preconditions.satisfied(precondition, condition)
     }
 
     pub fn is_suspended(&self) -> bool {
@@ -135,9 +117,9 @@ impl Input<'_> {
 pub(crate) struct Case<'a> {
     pub input: Input<'a>,
     pub pair: &'a Pair,
-    pub memory: &'a Memory,
-    pub wish: &'a Wish,
+    pub persisted: &'a PersistedState,
+    pub desired_type: &'a DesiredType,
     pub findings: &'a [Finding],
-    pub track: &'a Track,
+    pub tracking: &'a TypeTracking,
     pub progress: Option<&'a Progress>,
 }

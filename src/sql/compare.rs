@@ -1,11 +1,11 @@
-//! The read-only batch that asks a server what it has outside of its databases, and its rows as [`Belongings`]. What differs
+//! The read-only batch that asks a server what it has outside of its databases, and its rows as [`ServerInventory`]. What differs
 //! is told elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tiberius::Row;
 
-use crate::model::{Belongings, Darkness, DatabaseCopy, DatabaseName, Login};
+use crate::model::{DatabaseCopy, DatabaseName, Login, ServerInventory, Unavailable};
 use crate::sql::cell::{bytes, integer, present, text};
 use crate::sql::error::{self, Phase};
 use crate::sql::session::{Failure, Session};
@@ -18,7 +18,7 @@ pub const COMPARE: &str = include_str!("compare.sql");
 ///
 /// # Errors
 /// Why the server could not be asked; the login needs sysadmin, or the right to read `msdb.dbo.sysjobs`.
-pub async fn belongings(target: &Target, deadlines: &Deadlines) -> Result<Belongings, Darkness> {
+pub async fn inventory(target: &Target, deadlines: &Deadlines) -> Result<ServerInventory, Unavailable> {
     let address = target.address();
     let session = Session::open(target, deadlines).await?;
     let (_, results) = session.ask(COMPARE, deadlines.batch).await.map_err(|failure| match failure {
@@ -28,7 +28,7 @@ pub async fn belongings(target: &Target, deadlines: &Deadlines) -> Result<Belong
     read(&results).map_err(|what| error::nonsense(&address, Phase::Look, what))
 }
 
-fn read(results: &[Vec<Row>]) -> Result<Belongings, String> {
+fn read(results: &[Vec<Row>]) -> Result<ServerInventory, String> {
     let [properties, logins, jobs, linked, databases] = results else {
         return Err(format!("{} result sets instead of 5", results.len()));
     };
@@ -61,7 +61,7 @@ fn read(results: &[Vec<Row>]) -> Result<Belongings, String> {
     let jobs = jobs.collect::<Result<BTreeMap<_, _>, String>>()?;
     let linked_servers = linked.iter().map(name).collect::<Result<BTreeSet<_>, String>>()?;
     all.retain(|login, _| !is_own(login, &server));
-    Ok(Belongings {
+    Ok(ServerInventory {
         version: text(properties, "product_version")?.unwrap_or_default(),
         edition: text(properties, "edition")?.unwrap_or_default(),
         server,

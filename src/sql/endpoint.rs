@@ -7,13 +7,13 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::model::{Dark, Darkness};
+use crate::model::{Unavailable, UnavailableCause};
 use crate::sql::browser::{self, Unanswered};
 use crate::sql::error::{self, Phase};
 use crate::sql::{Deadlines, Endpoint, Target};
 
 /// Where the instance listens, in the order in which the addresses are tried. Never empty.
-pub async fn resolve(target: &Target, deadlines: &Deadlines) -> Result<Vec<SocketAddr>, Darkness> {
+pub async fn resolve(target: &Target, deadlines: &Deadlines) -> Result<Vec<SocketAddr>, Unavailable> {
     let hosts = lookup(target, deadlines.resolve).await?;
     let Endpoint::Instance(instance) = &target.endpoint else {
         let Endpoint::Port(port) = target.endpoint else { return Ok(Vec::new()) };
@@ -28,14 +28,15 @@ pub async fn resolve(target: &Target, deadlines: &Deadlines) -> Result<Vec<Socke
         }
     }
     let cause = match outcome {
-        Unanswered::Silent => Dark::BrowserSilent,
-        Unanswered::Closed | Unanswered::NoTcp | Unanswered::Unreadable => Dark::InstanceNotFound,
+        Unanswered::Silent => UnavailableCause::BrowserSilent,
+        Unanswered::Closed | Unanswered::NoTcp | Unanswered::Unreadable => UnavailableCause::InstanceNotFound,
     };
-    Err(error::dark(cause, format!("No port is known for {}: {outcome}.", target.address())))
+    Err(error::unavailable(cause, format!("No port is known for {}: {outcome}.", target.address())))
 }
 
-async fn lookup(target: &Target, deadline: Duration) -> Result<Vec<IpAddr>, Darkness> {
-    let not_found = || error::dark(Dark::HostNotFound, format!("DNS knows no address for {:?}.", target.host));
+async fn lookup(target: &Target, deadline: Duration) -> Result<Vec<IpAddr>, Unavailable> {
+    let not_found =
+        || error::unavailable(UnavailableCause::HostNotFound, format!("DNS knows no address for {:?}.", target.host));
     match timeout(deadline, tokio::net::lookup_host((target.host.as_str(), 0))).await {
         Err(_) => Err(error::timed_out(&target.address(), Phase::Resolve, deadline)),
         Ok(Err(_)) => Err(not_found()),
@@ -47,7 +48,7 @@ async fn lookup(target: &Target, deadline: Duration) -> Result<Vec<IpAddr>, Dark
 }
 
 /// Dials the addresses one after the other, each with an equal share of the deadline.
-pub async fn dial(target: &Target, addresses: &[SocketAddr], deadline: Duration) -> Result<TcpStream, Darkness> {
+pub async fn dial(target: &Target, addresses: &[SocketAddr], deadline: Duration) -> Result<TcpStream, Unavailable> {
     let share = share(deadline, addresses.len());
     let mut outcome = error::timed_out(&target.address(), Phase::Connect, deadline);
     for address in addresses {
@@ -57,7 +58,7 @@ pub async fn dial(target: &Target, addresses: &[SocketAddr], deadline: Duration)
                 return Ok(stream);
             }
             // A refusal says more than silence, and DNS may turn the order of the addresses at any look.
-            Ok(Err(e)) if outcome.cause != Dark::ConnectionRefused => {
+            Ok(Err(e)) if outcome.cause != UnavailableCause::ConnectionRefused => {
                 outcome = error::io(&target.address(), Phase::Connect, &e);
             }
             Ok(Err(_)) | Err(_) => {}
@@ -95,9 +96,9 @@ mod tests {
         let (_socket, port) = closed_port();
         let address = (Ipv4Addr::LOCALHOST, port).into();
         let target = target(port);
-        let darkness = dial(&target, &[address], Duration::from_secs(10)).await.unwrap_err();
-        assert_eq!(darkness.cause, Dark::ConnectionRefused);
-        assert!(darkness.detail.contains(&target.address()), "{}", darkness.detail);
+        let unavailable = dial(&target, &[address], Duration::from_secs(10)).await.unwrap_err();
+        assert_eq!(unavailable.cause, UnavailableCause::ConnectionRefused);
+        assert!(unavailable.detail.contains(&target.address()), "{}", unavailable.detail);
     }
 
     #[tokio::test]
@@ -113,8 +114,8 @@ mod tests {
     async fn an_unknown_host_is_not_found() {
         let mut target = target(1433);
         target.host = "sql a.invalid".into();
-        let darkness = resolve(&target, &Deadlines::default()).await.unwrap_err();
-        assert_eq!(darkness.cause, Dark::HostNotFound);
+        let unavailable = resolve(&target, &Deadlines::default()).await.unwrap_err();
+        assert_eq!(unavailable.cause, UnavailableCause::HostNotFound);
     }
 
     #[tokio::test]
@@ -122,8 +123,8 @@ mod tests {
         let mut target = target(1433);
         target.host = "127.73.14.34".into();
         target.endpoint = Endpoint::Instance("RTC".into());
-        let darkness = resolve(&target, &Deadlines::default()).await.unwrap_err();
-        assert_eq!(darkness.cause, Dark::InstanceNotFound);
-        assert!(darkness.detail.contains("127.73.14.34\\RTC"), "{}", darkness.detail);
+        let unavailable = resolve(&target, &Deadlines::default()).await.unwrap_err();
+        assert_eq!(unavailable.cause, UnavailableCause::InstanceNotFound);
+        assert!(unavailable.detail.contains("127.73.14.34\\RTC"), "{}", unavailable.detail);
     }
 }

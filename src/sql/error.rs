@@ -1,11 +1,11 @@
-//! Failures as `Darkness`: one sentence each, for a person, without secrets and without numbers that change from look
+//! Failures as `Unavailable`: one sentence each, for a person, without secrets and without numbers that change from look
 //! to look (they end up in the status). What follows from a failure is decided elsewhere.
 
 use std::time::Duration;
 
 use tiberius::error::{Error, IoErrorKind};
 
-use crate::model::{Dark, Darkness};
+use crate::model::{Unavailable, UnavailableCause};
 use crate::sql::Login;
 
 /// Where a connection stands when something goes wrong.
@@ -25,52 +25,57 @@ pub enum Phase {
     Look,
 }
 
-pub fn dark(cause: Dark, detail: String) -> Darkness {
-    Darkness { cause, detail }
+pub fn unavailable(cause: UnavailableCause, detail: String) -> Unavailable {
+    Unavailable { cause, detail }
 }
 
-pub fn timed_out(address: &str, phase: Phase, waited: Duration) -> Darkness {
-    dark(silence(phase), format!("{phase} of {address} did not finish within {waited:?}."))
+pub fn timed_out(address: &str, phase: Phase, waited: Duration) -> Unavailable {
+    unavailable(silence(phase), format!("{phase} of {address} did not finish within {waited:?}."))
 }
 
-pub fn lost(address: &str, phase: Phase) -> Darkness {
-    dark(Dark::ConnectionLost, format!("{address} closed the connection during {phase}."))
+pub fn lost(address: &str, phase: Phase) -> Unavailable {
+    unavailable(UnavailableCause::ConnectionLost, format!("{address} closed the connection during {phase}."))
 }
 
-pub fn nonsense(address: &str, phase: Phase, what: impl std::fmt::Display) -> Darkness {
-    dark(Dark::ProtocolError, format!("{address} did not answer as SQL Server does during {phase}: {what}."))
+pub fn nonsense(address: &str, phase: Phase, what: impl std::fmt::Display) -> Unavailable {
+    unavailable(
+        UnavailableCause::ProtocolError,
+        format!("{address} did not answer as SQL Server does during {phase}: {what}."),
+    )
 }
 
 /// Who accepted a connection is alive, however silent: that is not the same as a dead address.
-fn silence(phase: Phase) -> Dark {
+fn silence(phase: Phase) -> UnavailableCause {
     match phase {
-        Phase::Connect => Dark::TimedOut,
-        Phase::Resolve | Phase::Prelogin | Phase::Tls | Phase::Login | Phase::Look => Dark::Unresponsive,
+        Phase::Connect => UnavailableCause::TimedOut,
+        Phase::Resolve | Phase::Prelogin | Phase::Tls | Phase::Login | Phase::Look => UnavailableCause::Unresponsive,
     }
 }
 
 /// An error of a phase that speaks raw bytes.
-pub fn io(address: &str, phase: Phase, error: &std::io::Error) -> Darkness {
+pub fn io(address: &str, phase: Phase, error: &std::io::Error) -> Unavailable {
     io_kind(address, phase, error.kind())
 }
 
-fn io_kind(address: &str, phase: Phase, kind: IoErrorKind) -> Darkness {
+fn io_kind(address: &str, phase: Phase, kind: IoErrorKind) -> Unavailable {
     match kind {
-        IoErrorKind::ConnectionRefused => {
-            dark(Dark::ConnectionRefused, format!("{address} refused the TCP connection: nothing listens there."))
-        }
+        IoErrorKind::ConnectionRefused => unavailable(
+            UnavailableCause::ConnectionRefused,
+            format!("{address} refused the TCP connection: nothing listens there."),
+        ),
         IoErrorKind::TimedOut => {
-            dark(silence(phase), format!("{phase} of {address} timed out: the network gave the connection up."))
+            unavailable(silence(phase), format!("{phase} of {address} timed out: the network gave the connection up."))
         }
-        IoErrorKind::HostUnreachable | IoErrorKind::NetworkUnreachable => {
-            dark(Dark::TimedOut, format!("{phase} of {address} failed: there is no route to the host."))
-        }
+        IoErrorKind::HostUnreachable | IoErrorKind::NetworkUnreachable => unavailable(
+            UnavailableCause::TimedOut,
+            format!("{phase} of {address} failed: there is no route to the host."),
+        ),
         _ => lost(address, phase),
     }
 }
 
 /// An error that tiberius met in the login.
-pub fn login(address: &str, login: &Login, error: &Error, deadline: Duration) -> Darkness {
+pub fn login(address: &str, login: &Login, error: &Error, deadline: Duration) -> Unavailable {
     let Error::Server(token) = error else { return tds(address, Phase::Login, error, deadline) };
     let (number, username) = (token.code(), login.username());
     let windows = matches!(login, Login::Kerberos(_));
@@ -87,19 +92,20 @@ pub fn login(address: &str, login: &Login, error: &Error, deadline: Duration) ->
         18488 => "the password must be changed first".to_owned(),
         _ => token.message().trim().trim_end_matches('.').to_owned(),
     };
-    let cause = if matches!(number, 18470 | 18486) { Dark::LoginLocked } else { Dark::LoginFailed };
-    dark(cause, format!("{address} refused the login {username:?} with error {number}: {why}."))
+    let cause =
+        if matches!(number, 18470 | 18486) { UnavailableCause::LoginLocked } else { UnavailableCause::LoginFailed };
+    unavailable(cause, format!("{address} refused the login {username:?} with error {number}: {why}."))
 }
 
 /// An error that tiberius met after the login.
-pub fn look(address: &str, error: &Error, deadline: Duration) -> Darkness {
+pub fn look(address: &str, error: &Error, deadline: Duration) -> Unavailable {
     match error {
-        Error::Server(token) if token.class() < FATAL => dark(
-            Dark::QueryFailed,
+        Error::Server(token) if token.class() < FATAL => unavailable(
+            UnavailableCause::QueryFailed,
             format!("{address} answered the look with error {}: {}", token.code(), token.message().trim()),
         ),
-        Error::Server(token) => dark(
-            Dark::ConnectionLost,
+        Error::Server(token) => unavailable(
+            UnavailableCause::ConnectionLost,
             format!("{address} ended the connection with error {}: {}", token.code(), token.message().trim()),
         ),
         other => tds(address, Phase::Look, other, deadline),
@@ -109,7 +115,7 @@ pub fn look(address: &str, error: &Error, deadline: Duration) -> Darkness {
 /// From this severity on the server has ended the connection ("Database Engine Error Severities").
 pub const FATAL: u8 = 20;
 
-fn tds(address: &str, phase: Phase, error: &Error, deadline: Duration) -> Darkness {
+fn tds(address: &str, phase: Phase, error: &Error, deadline: Duration) -> Unavailable {
     match error {
         Error::Io { kind: IoErrorKind::TimedOut, .. } => timed_out(address, phase, deadline),
         Error::Io { kind: IoErrorKind::InvalidData, message } => nonsense(address, phase, message),
@@ -126,13 +132,13 @@ mod tests {
     #[test]
     fn details_are_sentences_that_name_phase_and_address() {
         let waited = Duration::from_secs(10);
-        let darkness = timed_out("sql-a,1433", Phase::Tls, waited);
-        assert_eq!(darkness.cause, Dark::Unresponsive);
-        assert_eq!(darkness.detail, "the TLS handshake of sql-a,1433 did not finish within 10s.");
+        let unavailable = timed_out("sql-a,1433", Phase::Tls, waited);
+        assert_eq!(unavailable.cause, UnavailableCause::Unresponsive);
+        assert_eq!(unavailable.detail, "the TLS handshake of sql-a,1433 did not finish within 10s.");
         let refused = std::io::Error::from(IoErrorKind::ConnectionRefused);
-        assert_eq!(io("sql-a,1433", Phase::Connect, &refused).cause, Dark::ConnectionRefused);
+        assert_eq!(io("sql-a,1433", Phase::Connect, &refused).cause, UnavailableCause::ConnectionRefused);
         let reset = std::io::Error::from(IoErrorKind::ConnectionReset);
-        assert_eq!(io("sql-a,1433", Phase::Look, &reset).cause, Dark::ConnectionLost);
+        assert_eq!(io("sql-a,1433", Phase::Look, &reset).cause, UnavailableCause::ConnectionLost);
     }
 
     #[test]
@@ -140,12 +146,12 @@ mod tests {
         let waited = Duration::from_secs(10);
         let lync = Login::SqlLogin { username: "lync".into(), password: "hunter2".into() };
         let eof = Error::Io { kind: IoErrorKind::UnexpectedEof, message: "No more packets in the wire".into() };
-        assert_eq!(look("a,1", &eof, waited).cause, Dark::ConnectionLost);
-        assert_eq!(login("a,1", &lync, &eof, waited).cause, Dark::ConnectionLost);
+        assert_eq!(look("a,1", &eof, waited).cause, UnavailableCause::ConnectionLost);
+        assert_eq!(login("a,1", &lync, &eof, waited).cause, UnavailableCause::ConnectionLost);
         let slow = Error::Io { kind: IoErrorKind::TimedOut, message: "slow".into() };
-        assert_eq!(look("a,1", &slow, waited).cause, Dark::Unresponsive);
+        assert_eq!(look("a,1", &slow, waited).cause, UnavailableCause::Unresponsive);
         let routing = Error::Routing { host: "b".into(), port: 1 };
-        assert_eq!(login("a,1", &lync, &routing, waited).cause, Dark::ProtocolError);
-        assert_eq!(look("a,1", &Error::Utf16, waited).cause, Dark::ProtocolError);
+        assert_eq!(login("a,1", &lync, &routing, waited).cause, UnavailableCause::ProtocolError);
+        assert_eq!(look("a,1", &Error::Utf16, waited).cause, UnavailableCause::ProtocolError);
     }
 }

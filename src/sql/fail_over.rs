@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::try_join_all;
 use tiberius::error::Error;
 
-use crate::model::{Act, Answer, Darkness, DatabaseName, Failover};
+use crate::model::{Act, Answer, DatabaseName, Failover, Unavailable};
 use crate::sql::error::FATAL;
 use crate::sql::session::Failure;
 use crate::sql::{Deadlines, Session, Target, Unquotable, endpoint, quote};
@@ -66,7 +66,11 @@ ELSE
 
 /// Opens `count` sessions at once, before anything is sent, so that all statements of a type start together.
 /// One that fails fails all.
-pub async fn connect_for_moves(target: &Target, count: usize, deadlines: &Deadlines) -> Result<Vec<Session>, Darkness> {
+pub async fn connect_for_moves(
+    target: &Target,
+    count: usize,
+    deadlines: &Deadlines,
+) -> Result<Vec<Session>, Unavailable> {
     let addresses = endpoint::resolve(target, deadlines).await?;
     try_join_all((0..count).map(|_| Session::open_at(target, &addresses, deadlines))).await
 }
@@ -109,13 +113,13 @@ mod tests {
     use tiberius::error::IoErrorKind;
 
     use super::*;
-    use crate::model::{Guid, Side};
+    use crate::model::{Guid, Seat};
 
     fn step(database: &str) -> Failover {
         Failover {
             act: Act::Failover,
             database: DatabaseName::new(database),
-            on: Side::Primary,
+            on: Seat::Primary,
             server: "SQL-A\\RTC".into(),
             partner: "SQL-B\\RTC".into(),
             guid: Guid::from_bytes([0xab; 16]),

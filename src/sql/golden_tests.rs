@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::model::{Act, DatabaseName, Failover, Guid, Side};
+use crate::model::{Act, DatabaseName, Failover, Guid, Seat};
 use crate::sql::fail_over::batch;
 
 /// The names that a statement has to survive, by what is hostile about them.
@@ -22,8 +22,8 @@ fn hostile() -> [(&'static str, String); 6] {
 
 fn step(act: Act, database: &str, server: &str, partner: &str) -> Failover {
     let on = match act {
-        Act::Failover => Side::Primary,
-        Act::ForceService => Side::Mirror,
+        Act::Failover => Seat::Primary,
+        Act::ForceService => Seat::Mirror,
     };
     let database = DatabaseName::new(database);
     Failover {

@@ -11,7 +11,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
-use crate::model::{Dark, Darkness, Server, View};
+use crate::model::{Server, ServerObservation, Unavailable, UnavailableCause};
 use crate::sql::look::look;
 use crate::sql::same::same;
 use crate::sql::{Deadlines, Session, Target, rate};
@@ -64,7 +64,7 @@ struct Instance {
 
 #[derive(Clone)]
 struct Seen {
-    view: View,
+    view: ServerObservation,
     /// The newest request that came before the look behind `view` began.
     served: u64,
 }
@@ -129,12 +129,12 @@ impl Watch {
         self.instance.id
     }
 
-    pub fn latest(&self) -> View {
+    pub fn latest(&self) -> ServerObservation {
         self.instance.seen.borrow().view.clone()
     }
 
     /// The next look whose batch starts after this call; those who ask while one is pending share it.
-    pub async fn fresh(&self) -> View {
+    pub async fn fresh(&self) -> ServerObservation {
         let mut wanted = 0;
         self.instance.requested.send_modify(|newest| {
             *newest += 1;
@@ -159,7 +159,10 @@ impl Instance {
         let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
         let (requested, requests) = watch::channel(0);
         let detail = "The first look is still under way.".into();
-        let view = View::Dark { address: target.address(), darkness: Darkness { cause: Dark::NotYetLooked, detail } };
+        let view = ServerObservation::Unavailable {
+            address: target.address(),
+            unavailable: Unavailable { cause: UnavailableCause::NotYetPolled, detail },
+        };
         let (publish, seen) = watch::channel(Seen { view, served: 0 });
         let eye =
             Eye { id, target: target.clone(), shared: shared.clone(), requests, publish, session: None, looked: None };
@@ -202,7 +205,9 @@ impl Eye {
             let begun = Instant::now();
             let served = self.look().await;
             refused = match self.publish.borrow().view {
-                View::Dark { darkness: Darkness { cause, .. }, .. } if is_refusal(cause) => refused.saturating_add(1),
+                ServerObservation::Unavailable { unavailable: Unavailable { cause, .. }, .. } if is_refusal(cause) => {
+                    refused.saturating_add(1)
+                }
                 _ => 0,
             };
             let next = begun + pause(self.shared.interval, refused);
@@ -224,15 +229,15 @@ impl Eye {
         one_more(&self.shared.looks);
         let address = self.target.address();
         let view = match outcome {
-            Ok(server) => View::Lit { address, server: Arc::new(server) },
-            Err(darkness) => {
+            Ok(server) => ServerObservation::Available { address, server: Arc::new(server) },
+            Err(unavailable) => {
                 one_more(&self.shared.dark_looks);
-                View::Dark { address, darkness }
+                ServerObservation::Unavailable { address, unavailable }
             }
         };
         let news = !same(&self.publish.borrow().view, &view);
-        if let (true, View::Dark { address, darkness }) = (news, &view) {
-            tracing::info!(%address, detail = %darkness.detail, "dark");
+        if let (true, ServerObservation::Unavailable { address, unavailable }) = (news, &view) {
+            tracing::info!(%address, detail = %unavailable.detail, "dark");
         }
         self.publish.send_replace(Seen { view, served });
         if news {
@@ -241,7 +246,7 @@ impl Eye {
         served
     }
 
-    async fn see(&mut self, served: &mut u64) -> Result<Server, Darkness> {
+    async fn see(&mut self, served: &mut u64) -> Result<Server, Unavailable> {
         let deadlines = &self.shared.deadlines;
         let session = match self.session.take() {
             Some(session) => session,
@@ -257,7 +262,9 @@ impl Eye {
         let (session, mut server) = look(session, &self.target.address(), deadlines.batch).await?;
         self.session = Some(session);
         let now = Instant::now();
-        if let (View::Lit { server: before, .. }, Some(then)) = (&self.publish.borrow().view, self.looked) {
+        if let (ServerObservation::Available { server: before, .. }, Some(then)) =
+            (&self.publish.borrow().view, self.looked)
+        {
             rate::fill(&mut server, before, now.saturating_duration_since(then));
         }
         self.looked = Some(now);
@@ -265,8 +272,11 @@ impl Eye {
     }
 }
 
-fn is_refusal(cause: Dark) -> bool {
-    matches!(cause, Dark::LoginFailed | Dark::LoginLocked | Dark::NoKerberosCredentials)
+fn is_refusal(cause: UnavailableCause) -> bool {
+    matches!(
+        cause,
+        UnavailableCause::LoginFailed | UnavailableCause::LoginLocked | UnavailableCause::NoKerberosCredentials
+    )
 }
 
 fn pause(interval: Duration, refused: u32) -> Duration {

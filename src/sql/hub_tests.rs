@@ -8,10 +8,10 @@ use crate::sql::tests::{closed_port, short, target};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn cause(view: &View) -> Dark {
+fn cause(view: &ServerObservation) -> UnavailableCause {
     match view {
-        View::Dark { darkness, .. } => darkness.cause,
-        View::Lit { .. } => panic!("lit without a server"),
+        ServerObservation::Unavailable { unavailable, .. } => unavailable.cause,
+        ServerObservation::Available { .. } => panic!("lit without a server"),
     }
 }
 
@@ -20,9 +20,9 @@ async fn before_the_first_look_it_is_dark() {
     let hub = Hub::new(HOUR, short());
     let (_socket, port) = closed_port();
     let watch = hub.watch(&target(port));
-    assert_eq!(cause(&watch.latest()), Dark::NotYetLooked);
-    assert_eq!(cause(&watch.fresh().await), Dark::ConnectionRefused);
-    assert_eq!(cause(&watch.latest()), Dark::ConnectionRefused);
+    assert_eq!(cause(&watch.latest()), UnavailableCause::NotYetPolled);
+    assert_eq!(cause(&watch.fresh().await), UnavailableCause::ConnectionRefused);
+    assert_eq!(cause(&watch.latest()), UnavailableCause::ConnectionRefused);
 }
 
 #[tokio::test]
@@ -68,8 +68,8 @@ async fn a_hung_instance_holds_up_nobody() {
     let _ = stream.read_u8().await.unwrap();
     let (_socket, port) = closed_port();
     let refused = hub.watch(&target(port));
-    assert_eq!(cause(&refused.fresh().await), Dark::ConnectionRefused);
-    assert_eq!(cause(&hung.latest()), Dark::NotYetLooked);
+    assert_eq!(cause(&refused.fresh().await), UnavailableCause::ConnectionRefused);
+    assert_eq!(cause(&hung.latest()), UnavailableCause::NotYetPolled);
 
     drop(hung);
     let mut rest = Vec::new();
@@ -99,7 +99,7 @@ async fn requests_that_wait_together_share_a_look() {
     let (second, _) = listener.accept().await.unwrap();
     drop((second, listener));
     for asked in asking {
-        assert_ne!(cause(&asked.await.unwrap()), Dark::NotYetLooked);
+        assert_ne!(cause(&asked.await.unwrap()), UnavailableCause::NotYetPolled);
     }
     assert_eq!(hub.counters().looks, 2, "the look under way, and one for all who asked meanwhile");
 }

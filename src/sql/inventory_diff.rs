@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Belongings, DatabaseCopy, DatabaseName, Side};
+use crate::model::{DatabaseCopy, DatabaseName, Seat, ServerInventory};
 use crate::sql::quote;
 
 /// Each difference in a sentence, in a stable order.
-pub fn differences(primary: &Belongings, mirror: &Belongings, databases: &[DatabaseName]) -> Vec<String> {
+pub fn differences(primary: &ServerInventory, mirror: &ServerInventory, databases: &[DatabaseName]) -> Vec<String> {
     let mut all = servers(primary, mirror);
     all.extend(logins(primary, mirror));
     all.extend(jobs(primary, mirror));
@@ -20,7 +20,7 @@ pub fn differences(primary: &Belongings, mirror: &Belongings, databases: &[Datab
     all
 }
 
-fn servers(a: &Belongings, b: &Belongings) -> Vec<String> {
+fn servers(a: &ServerInventory, b: &ServerInventory) -> Vec<String> {
     let mut all = Vec::new();
     for (what, ours, theirs) in [("version", &a.version, &b.version), ("edition", &a.edition, &b.edition)] {
         if ours != theirs {
@@ -35,22 +35,22 @@ fn missing<'a>(
     a: impl Fn(&str) -> bool,
     b: impl Fn(&str) -> bool,
     names: impl Iterator<Item = &'a String>,
-) -> Vec<(&'a String, Side)> {
+) -> Vec<(&'a String, Seat)> {
     let names: BTreeSet<&String> = names.collect();
     let lacks = |name: &&'a String| match (a(name), b(name)) {
-        (true, false) => Some(Side::Mirror),
-        (false, true) => Some(Side::Primary),
+        (true, false) => Some(Seat::Mirror),
+        (false, true) => Some(Seat::Primary),
         (true, true) | (false, false) => None,
     };
     names.into_iter().filter_map(|name| Some((name, lacks(&name)?))).collect()
 }
 
-fn logins(a: &Belongings, b: &Belongings) -> Vec<String> {
-    let has = |of: &Belongings, name: &str| of.logins.contains_key(name);
+fn logins(a: &ServerInventory, b: &ServerInventory) -> Vec<String> {
+    let has = |of: &ServerInventory, name: &str| of.logins.contains_key(name);
     let names = a.logins.keys().chain(b.logins.keys());
     let mut all: Vec<String> = missing(|name| has(a, name), |name| has(b, name), names)
         .into_iter()
-        .map(|(name, side)| {
+        .map(|(name, seat)| {
             let known = a.logins.get(name).or_else(|| b.logins.get(name));
             let how = match known {
                 Some(login) if login.is_sql => {
@@ -58,7 +58,7 @@ fn logins(a: &Belongings, b: &Belongings) -> Vec<String> {
                 }
                 _ => format!("CREATE LOGIN {} FROM WINDOWS", bracket(name)),
             };
-            format!("login {name} is missing on the {}; there: {how}", side.word())
+            format!("login {name} is missing on the {}; there: {how}", seat.word())
         })
         .collect();
     for (name, ours) in &a.logins {
@@ -70,30 +70,30 @@ fn logins(a: &Belongings, b: &Belongings) -> Vec<String> {
                 hex(&ours.sid)
             ));
         } else if ours.disabled != theirs.disabled {
-            let side = if ours.disabled { Side::Primary } else { Side::Mirror };
-            all.push(format!("login {name} is disabled on the {} only", side.word()));
+            let seat = if ours.disabled { Seat::Primary } else { Seat::Mirror };
+            all.push(format!("login {name} is disabled on the {} only", seat.word()));
         }
     }
     all
 }
 
-fn jobs(a: &Belongings, b: &Belongings) -> Vec<String> {
+fn jobs(a: &ServerInventory, b: &ServerInventory) -> Vec<String> {
     let runs = |of: &BTreeMap<String, bool>, name: &str| of.get(name) == Some(&true);
     let names = a.jobs.keys().chain(b.jobs.keys());
     missing(|name| runs(&a.jobs, name), |name| runs(&b.jobs, name), names)
         .into_iter()
-        .map(|(name, side)| {
-            let side = side.word();
-            format!("Agent job {name} is missing or disabled on the {side}; script it there, with a step that tests the role first")
+        .map(|(name, seat)| {
+            let seat = seat.word();
+            format!("Agent job {name} is missing or disabled on the {seat}; script it there, with a step that tests the role first")
         })
         .collect()
 }
 
-fn linked(a: &Belongings, b: &Belongings) -> Vec<String> {
-    let has = |of: &Belongings, name: &str| of.linked_servers.contains(name);
+fn linked(a: &ServerInventory, b: &ServerInventory) -> Vec<String> {
+    let has = |of: &ServerInventory, name: &str| of.linked_servers.contains(name);
     missing(|name| has(a, name), |name| has(b, name), a.linked_servers.iter().chain(&b.linked_servers))
         .into_iter()
-        .map(|(name, side)| format!("linked server {name} is missing on the {}; sp_addlinkedserver there", side.word()))
+        .map(|(name, seat)| format!("linked server {name} is missing on the {}; sp_addlinkedserver there", seat.word()))
         .collect()
 }
 
@@ -113,10 +113,10 @@ fn copies(name: &DatabaseName, a: &DatabaseCopy, b: &DatabaseCopy) -> Vec<String
         [("TRUSTWORTHY", a.trustworthy, b.trustworthy), ("DB_CHAINING", a.chaining, b.chaining)]
     {
         if ours != theirs {
-            let side = if ours { Side::Mirror } else { Side::Primary };
+            let seat = if ours { Seat::Mirror } else { Seat::Primary };
             all.push(format!(
                 "{name}: {option} is OFF on the {}; once that is principal: ALTER DATABASE {} SET {option} ON",
-                side.word(),
+                seat.word(),
                 bracket(name.as_str())
             ));
         }
@@ -158,26 +158,26 @@ mod tests {
         }
     }
 
-    fn both() -> Belongings {
-        Belongings {
+    fn both() -> ServerInventory {
+        ServerInventory {
             version: "11.0.7001.0".to_owned(),
             logins: [("backup".to_owned(), login(7))].into(),
             jobs: [("nightly".to_owned(), true)].into(),
             copies: [(DatabaseName::new("rtcxds"), copy())].into(),
-            ..Belongings::default()
+            ..ServerInventory::default()
         }
     }
 
     #[test]
     fn each_difference_has_its_sentence() {
         let databases = [DatabaseName::new("rtcxds")];
-        let told = |change: fn(&mut Belongings)| {
+        let told = |change: fn(&mut ServerInventory)| {
             let mut mirror = both();
             change(&mut mirror);
             differences(&both(), &mirror, &databases)
         };
         assert_eq!(told(|_| {}), Vec::<String>::new());
-        type Row = (fn(&mut Belongings), &'static [&'static str]);
+        type Row = (fn(&mut ServerInventory), &'static [&'static str]);
         let rows: [Row; 10] = [
             (
                 |of| of.logins.clear(),

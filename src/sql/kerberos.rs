@@ -10,9 +10,9 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
-use crate::model::{Dark, Darkness};
+use crate::model::{Unavailable, UnavailableCause};
 use crate::sql::Target;
-use crate::sql::error::dark;
+use crate::sql::error::unavailable;
 use crate::sql::ticket::{Order, Said, Trouble};
 
 /// Helpers that one account may have at a time: no more than its store has servers, and a handle for a move.
@@ -86,7 +86,7 @@ fn spn(target: &Target, account: &Account, port: u16) -> String {
 
 impl Handshake {
     /// The token for LOGIN7.
-    pub async fn begin(target: &Target, account: &Account, port: u16) -> Result<(Handshake, Vec<u8>), Darkness> {
+    pub async fn begin(target: &Target, account: &Account, port: u16) -> Result<(Handshake, Vec<u8>), Unavailable> {
         let broken = |what: &dyn std::fmt::Display| no_helper(target, what);
         let own = account.turns.clone().acquire_owned().await.map_err(|e| broken(&e))?;
         let turns = (own, ALL.acquire().await.map_err(|e| broken(&e))?);
@@ -119,12 +119,12 @@ impl Handshake {
     }
 
     /// Whether the server, that let us in, is the one that the SPN names.
-    pub async fn prove(mut self, target: &Target, answer: Option<Vec<u8>>) -> Result<(), Darkness> {
+    pub async fn prove(mut self, target: &Target, answer: Option<Vec<u8>>) -> Result<(), Unavailable> {
         let address = target.address();
         let impostor = |why: &str| {
             let detail =
                 format!("{address} accepted the login, but did not prove that it is the server of that name: {why}.");
-            dark(Dark::ProtocolError, detail)
+            unavailable(UnavailableCause::ProtocolError, detail)
         };
         let answer = answer.ok_or_else(|| impostor("it sent no Kerberos answer"))?;
         match self.ask(target, &answer).await? {
@@ -134,7 +134,7 @@ impl Handshake {
         }
     }
 
-    async fn ask(&mut self, target: &Target, order: &impl serde::Serialize) -> Result<Said, Darkness> {
+    async fn ask(&mut self, target: &Target, order: &impl serde::Serialize) -> Result<Said, Unavailable> {
         let mut line = serde_json::to_vec(order).map_err(|e| no_helper(target, &e))?;
         line.push(b'\n');
         // A helper that is gone says more by its exit than a broken pipe does.
@@ -150,12 +150,12 @@ impl Handshake {
     }
 }
 
-fn no_helper(target: &Target, what: &dyn std::fmt::Display) -> Darkness {
+fn no_helper(target: &Target, what: &dyn std::fmt::Display) -> Unavailable {
     let detail = format!(
         "No Kerberos ticket for {}: the operator's own helper process (lync-mirror ticket) failed: {what}.",
         target.address()
     );
-    dark(Dark::NoKerberosCredentials, detail)
+    unavailable(UnavailableCause::NoKerberosCredentials, detail)
 }
 
 /// Numbers of `krb5.h`.
@@ -180,11 +180,11 @@ mod code {
     pub const REALM_CANT_RESOLVE: i32 = -1_765_328_164;
 }
 
-fn meaning(target: &Target, account: &Account, spn: &str, trouble: &Trouble) -> Darkness {
+fn meaning(target: &Target, account: &Account, spn: &str, trouble: &Trouble) -> Unavailable {
     let (principal, realm) = (&account.principal, account.realm());
     let (cause, why) = match trouble.code {
         code::KDC_UNREACH | code::REALM_UNKNOWN | code::REALM_CANT_RESOLVE => (
-            Dark::KdcUnreachable,
+            UnavailableCause::KdcUnreachable,
             format!(
                 "no KDC of {realm} could be reached: {}",
                 if account.kdcs.is_empty() {
@@ -195,45 +195,47 @@ fn meaning(target: &Target, account: &Account, spn: &str, trouble: &Trouble) -> 
             ),
         ),
         code::S_PRINCIPAL_UNKNOWN => (
-            Dark::SpnUnknown,
+            UnavailableCause::SpnUnknown,
             format!(
                 "{realm} knows no {spn}: register it with setspn for the account that SQL Server runs as, and name the host in spec as it is registered"
             ),
         ),
         code::TKT_EXPIRED | code::TKT_NYV | code::SKEW | code::KDCREP_SKEW | code::NEVER_VALID => (
-            Dark::TicketExpired,
+            UnavailableCause::TicketExpired,
             format!("a ticket of {principal} is expired or not yet valid: compare the clocks of KDC, server and node"),
         ),
         code::NAME_EXP | code::KEY_EXP => (
-            Dark::TicketExpired,
+            UnavailableCause::TicketExpired,
             format!("the account {principal} or its password has expired: no ticket is given to it"),
         ),
-        code::CLIENT_REVOKED => (Dark::LoginLocked, format!("the account {principal} is locked or disabled")),
+        code::CLIENT_REVOKED => {
+            (UnavailableCause::LoginLocked, format!("the account {principal} is locked or disabled"))
+        }
         code::C_PRINCIPAL_UNKNOWN => (
-            Dark::NoKerberosCredentials,
+            UnavailableCause::NoKerberosCredentials,
             format!("{realm} knows no account {principal}: correct username in the Secret"),
         ),
         code::PREAUTH_FAILED | code::BAD_INTEGRITY => (
-            Dark::NoKerberosCredentials,
+            UnavailableCause::NoKerberosCredentials,
             format!("the key of {principal} in the keytab is not the present one: make the keytab anew"),
         ),
         code::KT_NOTFOUND | code::CC_NOTFOUND => (
-            Dark::NoKerberosCredentials,
+            UnavailableCause::NoKerberosCredentials,
             format!("the keytab holds no key of {principal}, or is none: make the keytab for that name"),
         ),
-        _ => (Dark::NoKerberosCredentials, trouble.text.trim_end_matches('.').to_owned()),
+        _ => (UnavailableCause::NoKerberosCredentials, trouble.text.trim_end_matches('.').to_owned()),
     };
-    dark(cause, format!("No Kerberos ticket for {}: {why}.", target.address()))
+    unavailable(cause, format!("No Kerberos ticket for {}: {why}.", target.address()))
 }
 
 /// The helper did not answer in time: it waits for a KDC.
-pub fn silent(target: &Target, account: &Account, waited: std::time::Duration) -> Darkness {
+pub fn silent(target: &Target, account: &Account, waited: std::time::Duration) -> Unavailable {
     let detail = format!(
         "No Kerberos ticket for {}: no KDC of {} answered within {waited:?}.",
         target.address(),
         account.realm()
     );
-    dark(Dark::KdcUnreachable, detail)
+    unavailable(UnavailableCause::KdcUnreachable, detail)
 }
 
 #[cfg(test)]
@@ -272,23 +274,23 @@ mod tests {
     #[rustfmt::skip]
     fn troubles_are_told_apart() {
         let table = [
-            (code::KDC_UNREACH,         Dark::KdcUnreachable,        "spec.sql.auth.kdcs"),
-            (code::REALM_CANT_RESOLVE,  Dark::KdcUnreachable,        "_kerberos._tcp"),
-            (code::S_PRINCIPAL_UNKNOWN, Dark::SpnUnknown,            "setspn"),
-            (code::SKEW,                Dark::TicketExpired,         "clocks"),
-            (code::KEY_EXP,             Dark::TicketExpired,         "password has expired"),
-            (code::CLIENT_REVOKED,      Dark::LoginLocked,           "svc-lync@CONTOSO.COM is locked"),
-            (code::C_PRINCIPAL_UNKNOWN, Dark::NoKerberosCredentials, "username"),
-            (code::PREAUTH_FAILED,      Dark::NoKerberosCredentials, "not the present one"),
-            (code::CC_NOTFOUND,         Dark::NoKerberosCredentials, "or is none"),
-            (code::KT_NOTFOUND,         Dark::NoKerberosCredentials, "holds no key"),
-            (4711,                      Dark::NoKerberosCredentials, "something new"),
+            (code::KDC_UNREACH,         UnavailableCause::KdcUnreachable,        "spec.sql.auth.kdcs"),
+            (code::REALM_CANT_RESOLVE,  UnavailableCause::KdcUnreachable,        "_kerberos._tcp"),
+            (code::S_PRINCIPAL_UNKNOWN, UnavailableCause::SpnUnknown,            "setspn"),
+            (code::SKEW,                UnavailableCause::TicketExpired,         "clocks"),
+            (code::KEY_EXP,             UnavailableCause::TicketExpired,         "password has expired"),
+            (code::CLIENT_REVOKED,      UnavailableCause::LoginLocked,           "svc-lync@CONTOSO.COM is locked"),
+            (code::C_PRINCIPAL_UNKNOWN, UnavailableCause::NoKerberosCredentials, "username"),
+            (code::PREAUTH_FAILED,      UnavailableCause::NoKerberosCredentials, "not the present one"),
+            (code::CC_NOTFOUND,         UnavailableCause::NoKerberosCredentials, "or is none"),
+            (code::KT_NOTFOUND,         UnavailableCause::NoKerberosCredentials, "holds no key"),
+            (4711,                      UnavailableCause::NoKerberosCredentials, "something new"),
         ];
         for (code, cause, word) in table {
             let trouble = Trouble { code, text: "something new".into() };
-            let darkness = meaning(&target(1433), &account(&[]), "MSSQLSvc/a:1@R", &trouble);
-            assert_eq!(darkness.cause, cause, "{code}");
-            assert!(darkness.detail.contains(word) && darkness.detail.contains("127.0.0.1,1433"), "{}", darkness.detail);
+            let unavailable = meaning(&target(1433), &account(&[]), "MSSQLSvc/a:1@R", &trouble);
+            assert_eq!(unavailable.cause, cause, "{code}");
+            assert!(unavailable.detail.contains(word) && unavailable.detail.contains("127.0.0.1,1433"), "{}", unavailable.detail);
         }
     }
 }

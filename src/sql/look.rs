@@ -6,7 +6,7 @@ use std::time::Duration;
 use tiberius::Row;
 
 use crate::model::{
-    Darkness, Database, DatabaseName, DatabaseState, Endpoint, Mirroring, MirroringState, Role, Safety, Server,
+    Database, DatabaseName, DatabaseState, Endpoint, Mirroring, MirroringState, Role, Safety, Server, Unavailable,
     WitnessLink, Witnessed,
 };
 use crate::sql::cell::{guid, integer, present, text};
@@ -18,7 +18,7 @@ use crate::sql::session::{Failure, Session};
 pub const LOOK: &str = include_str!("look.sql");
 
 /// One look over a session, which comes back if it may be used again. `address` is for the details.
-pub async fn look(session: Session, address: &str, deadline: Duration) -> Result<(Session, Server), Darkness> {
+pub async fn look(session: Session, address: &str, deadline: Duration) -> Result<(Session, Server), Unavailable> {
     let (session, results) = session.ask(LOOK, deadline).await.map_err(|failure| match failure {
         Failure::TimedOut => error::timed_out(address, Phase::Look, deadline),
         Failure::Tds(e) => error::look(address, &e, deadline),

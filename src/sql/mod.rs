@@ -25,7 +25,7 @@ pub mod ticket;
 mod tls;
 mod wrap;
 
-pub use compare::{COMPARE, belongings};
+pub use compare::{COMPARE, inventory};
 pub use fail_over::{batch, connect_for_moves, fail_over, statement};
 pub use hub::{Counters, Hub, Watch};
 pub use inventory_diff::differences;

@@ -1,11 +1,16 @@
 //! When two looks tell the same. The queues change with every transaction, so they alone are no news.
 
-use crate::model::{Database, Server, View};
+use crate::model::{Database, Server, ServerObservation};
 
-pub fn same(a: &View, b: &View) -> bool {
+pub fn same(a: &ServerObservation, b: &ServerObservation) -> bool {
     match (a, b) {
-        (View::Lit { server: a, .. }, View::Lit { server: b, .. }) => servers(a, b),
-        (View::Dark { darkness: a, .. }, View::Dark { darkness: b, .. }) => a == b,
+        (ServerObservation::Available { server: a, .. }, ServerObservation::Available { server: b, .. }) => {
+            servers(a, b)
+        }
+        (
+            ServerObservation::Unavailable { unavailable: a, .. },
+            ServerObservation::Unavailable { unavailable: b, .. },
+        ) => a == b,
         _ => false,
     }
 }
@@ -42,9 +47,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::model::{Dark, Darkness, DatabaseName, DatabaseState};
+    use crate::model::{DatabaseName, DatabaseState, Unavailable, UnavailableCause};
 
-    fn view(name: &str, state: DatabaseState, queue: Option<i64>) -> View {
+    fn view(name: &str, state: DatabaseState, queue: Option<i64>) -> ServerObservation {
         let database = Database {
             state,
             mirroring: None,
@@ -65,7 +70,7 @@ mod tests {
             databases: BTreeMap::from([(DatabaseName::new("rtcxds"), database)]),
             witnessed: Vec::new(),
         };
-        View::Lit { address: "a,1433".into(), server: Arc::new(server) }
+        ServerObservation::Available { address: "a,1433".into(), server: Arc::new(server) }
     }
 
     #[test]
@@ -79,9 +84,12 @@ mod tests {
 
     #[test]
     fn darkness_is_news_and_the_same_darkness_is_not() {
-        let dark = |cause| View::Dark { address: "a,1433".into(), darkness: Darkness { cause, detail: "d".into() } };
-        assert!(!same(&view("A", DatabaseState::Online, None), &dark(Dark::TimedOut)));
-        assert!(same(&dark(Dark::TimedOut), &dark(Dark::TimedOut)));
-        assert!(!same(&dark(Dark::TimedOut), &dark(Dark::ConnectionLost)));
+        let unavailable = |cause| ServerObservation::Unavailable {
+            address: "a,1433".into(),
+            unavailable: Unavailable { cause, detail: "d".into() },
+        };
+        assert!(!same(&view("A", DatabaseState::Online, None), &unavailable(UnavailableCause::TimedOut)));
+        assert!(same(&unavailable(UnavailableCause::TimedOut), &unavailable(UnavailableCause::TimedOut)));
+        assert!(!same(&unavailable(UnavailableCause::TimedOut), &unavailable(UnavailableCause::ConnectionLost)));
     }
 }

@@ -13,8 +13,8 @@ use tokio_openssl::SslStream;
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
 use tokio_util::either::Either;
 
-use crate::model::{Dark, Darkness};
-use crate::sql::error::{self, Phase, dark};
+use crate::model::{Unavailable, UnavailableCause};
+use crate::sql::error::{self, Phase, unavailable};
 use crate::sql::kerberos::{self, Handshake};
 use crate::sql::meter::{ENDLESS, Meter};
 use crate::sql::prelogin::{self, Encryption, HEADER, Header};
@@ -42,7 +42,7 @@ pub type Results = Vec<Vec<Row>>;
 
 impl Session {
     /// Resolves, dials, encrypts and logs in, each phase with its own deadline.
-    pub async fn open(target: &Target, deadlines: &Deadlines) -> Result<Session, Darkness> {
+    pub async fn open(target: &Target, deadlines: &Deadlines) -> Result<Session, Unavailable> {
         let addresses = endpoint::resolve(target, deadlines).await?;
         Self::open_at(target, &addresses, deadlines).await
     }
@@ -51,7 +51,7 @@ impl Session {
         target: &Target,
         addresses: &[SocketAddr],
         deadlines: &Deadlines,
-    ) -> Result<Session, Darkness> {
+    ) -> Result<Session, Unavailable> {
         let mut tcp = endpoint::dial(target, addresses, deadlines.connect).await?;
         let peer = tcp.peer_addr().map_err(|e| error::io(&target.address(), Phase::Connect, &e))?;
         within(target, Phase::Prelogin, deadlines.prelogin, negotiate(target, &mut tcp)).await?;
@@ -94,13 +94,13 @@ async fn within<T>(
     target: &Target,
     phase: Phase,
     deadline: Duration,
-    work: impl Future<Output = Result<T, Darkness>>,
-) -> Result<T, Darkness> {
+    work: impl Future<Output = Result<T, Unavailable>>,
+) -> Result<T, Unavailable> {
     timeout(deadline, work).await.unwrap_or_else(|_| Err(error::timed_out(&target.address(), phase, deadline)))
 }
 
 /// What a Kerberos login needs before its LOGIN7; None for one with a password.
-async fn ticket(target: &Target, port: u16, deadline: Duration) -> Result<Option<(Handshake, Vec<u8>)>, Darkness> {
+async fn ticket(target: &Target, port: u16, deadline: Duration) -> Result<Option<(Handshake, Vec<u8>)>, Unavailable> {
     match &target.login {
         Login::SqlLogin { .. } => Ok(None),
         Login::Kerberos(account) => timeout(deadline, Handshake::begin(target, account, port))
@@ -111,7 +111,7 @@ async fn ticket(target: &Target, port: u16, deadline: Duration) -> Result<Option
 }
 
 /// Our own PRELOGIN, before TLS: nothing but full encryption will do, or none where that was asked for.
-async fn negotiate(target: &Target, tcp: &mut TcpStream) -> Result<(), Darkness> {
+async fn negotiate(target: &Target, tcp: &mut TcpStream) -> Result<(), Unavailable> {
     let address = target.address();
     let instance = match &target.endpoint {
         Endpoint::Instance(name) => name.as_str(),
@@ -142,16 +142,16 @@ async fn negotiate(target: &Target, tcp: &mut TcpStream) -> Result<(), Darkness>
     let reply = prelogin::parse(&payload).map_err(|what| error::nonsense(&address, Phase::Prelogin, what))?;
     if !reply.instance {
         let detail = format!("The port that the SQL Browser names for {address} belongs to another instance.");
-        return Err(dark(Dark::InstanceNotFound, detail));
+        return Err(unavailable(UnavailableCause::InstanceNotFound, detail));
     }
     match (reply.encryption, encrypt) {
         (Encryption::Full, true) | (Encryption::NotSupported, false) => Ok(()),
-        (Encryption::LoginOnly | Encryption::NotSupported, true) => Err(dark(
-            Dark::TlsFailed,
+        (Encryption::LoginOnly | Encryption::NotSupported, true) => Err(unavailable(
+            UnavailableCause::TlsFailed,
             format!("{address} offers no encryption of the whole connection, and nothing is sent without it."),
         )),
-        (Encryption::LoginOnly | Encryption::Full, false) => Err(dark(
-            Dark::TlsFailed,
+        (Encryption::LoginOnly | Encryption::Full, false) => Err(unavailable(
+            UnavailableCause::TlsFailed,
             format!("{address} demands encryption: set spec.sql.tls.mode to another value than Off."),
         )),
     }
@@ -185,7 +185,7 @@ mod tests {
     use crate::sql::tests::{short, target};
 
     /// A listener that reads the prelogin, answers and then keeps the connection or closes it.
-    async fn against(answer: &[u8], stay: bool) -> Darkness {
+    async fn against(answer: &[u8], stay: bool) -> Unavailable {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = target(listener.local_addr().unwrap().port());
         let serve = async {
@@ -199,9 +199,9 @@ mod tests {
         };
         let deadlines = short();
         let (session, ()) = tokio::join!(Session::open(&target, &deadlines), serve);
-        let Err(darkness) = session else { panic!("a session with a listener that speaks no TDS") };
-        assert!(darkness.detail.contains(&target.address()), "{}", darkness.detail);
-        darkness
+        let Err(unavailable) = session else { panic!("a session with a listener that speaks no TDS") };
+        assert!(unavailable.detail.contains(&target.address()), "{}", unavailable.detail);
+        unavailable
     }
 
     fn encryption(byte: u8) -> Vec<u8> {
@@ -210,43 +210,43 @@ mod tests {
 
     #[tokio::test]
     async fn a_silent_server_times_out_in_the_prelogin() {
-        let darkness = against(&[], true).await;
-        assert_eq!(darkness.cause, Dark::Unresponsive);
-        assert!(darkness.detail.contains("the TDS prelogin"), "{}", darkness.detail);
+        let unavailable = against(&[], true).await;
+        assert_eq!(unavailable.cause, UnavailableCause::Unresponsive);
+        assert!(unavailable.detail.contains("the TDS prelogin"), "{}", unavailable.detail);
     }
 
     #[tokio::test]
     async fn a_server_that_stalls_in_tls_times_out_there() {
-        let darkness = against(&encryption(1), true).await;
-        assert_eq!(darkness.cause, Dark::Unresponsive);
-        assert!(darkness.detail.contains("the TLS handshake"), "{}", darkness.detail);
+        let unavailable = against(&encryption(1), true).await;
+        assert_eq!(unavailable.cause, UnavailableCause::Unresponsive);
+        assert!(unavailable.detail.contains("the TLS handshake"), "{}", unavailable.detail);
     }
 
     #[tokio::test]
     async fn a_server_that_closes_is_lost() {
-        assert_eq!(against(&[], false).await.cause, Dark::ConnectionLost);
-        assert_eq!(against(&encryption(1)[..9], false).await.cause, Dark::ConnectionLost);
+        assert_eq!(against(&[], false).await.cause, UnavailableCause::ConnectionLost);
+        assert_eq!(against(&encryption(1)[..9], false).await.cause, UnavailableCause::ConnectionLost);
     }
 
     #[tokio::test]
     async fn a_server_that_closes_in_tls_is_a_tls_failure() {
-        assert_eq!(against(&encryption(1), false).await.cause, Dark::TlsFailed);
+        assert_eq!(against(&encryption(1), false).await.cause, UnavailableCause::TlsFailed);
     }
 
     #[tokio::test]
     async fn garbage_is_a_protocol_error() {
-        assert_eq!(against(b"SSH-2.0-OpenSSH_9.2\r\n", true).await.cause, Dark::ProtocolError);
-        assert_eq!(against(&encryption(9), true).await.cause, Dark::ProtocolError);
+        assert_eq!(against(b"SSH-2.0-OpenSSH_9.2\r\n", true).await.cause, UnavailableCause::ProtocolError);
+        assert_eq!(against(&encryption(9), true).await.cause, UnavailableCause::ProtocolError);
         let mut garbage = encryption(1);
         garbage.extend_from_slice(b"HTTP/1.1 400 Bad Request\r\n\r\n");
-        assert_eq!(against(&garbage, true).await.cause, Dark::ProtocolError);
+        assert_eq!(against(&garbage, true).await.cause, UnavailableCause::ProtocolError);
     }
 
     #[tokio::test]
     async fn a_server_without_encryption_is_never_sent_a_login() {
         for byte in [0, 2] {
-            let darkness = against(&encryption(byte), true).await;
-            assert_eq!(darkness.cause, Dark::TlsFailed);
+            let unavailable = against(&encryption(byte), true).await;
+            assert_eq!(unavailable.cause, UnavailableCause::TlsFailed);
         }
     }
 }

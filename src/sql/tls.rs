@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
-use crate::model::{Dark, Darkness};
-use crate::sql::error::{self, Phase, dark};
+use crate::model::{Unavailable, UnavailableCause};
+use crate::sql::error::{self, Phase, unavailable};
 use crate::sql::wrap::Packed;
 use crate::sql::{Target, Tls};
 
@@ -31,7 +31,7 @@ struct Complaint {
 type Heard = Arc<Mutex<Option<Complaint>>>;
 
 /// The TLS handshake inside TDS. Ends with TLS records directly on the stream.
-pub async fn encrypt(target: &Target, tcp: TcpStream) -> Result<SslStream<Packed<TcpStream>>, Darkness> {
+pub async fn encrypt(target: &Target, tcp: TcpStream) -> Result<SslStream<Packed<TcpStream>>, Unavailable> {
     let heard = Heard::default();
     let ssl = session(target, &heard)?;
     let mut stream = SslStream::new(ssl, Packed::new(tcp)).map_err(|e| internal(target, &e))?;
@@ -51,7 +51,7 @@ pub async fn encrypt(target: &Target, tcp: TcpStream) -> Result<SslStream<Packed
     }
 }
 
-fn session(target: &Target, heard: &Heard) -> Result<Ssl, Darkness> {
+fn session(target: &Target, heard: &Heard) -> Result<Ssl, Unavailable> {
     let build = || -> Result<SslContextBuilder, ErrorStack> {
         let mut context = SslContextBuilder::new(SslMethod::tls_client())?;
         context.set_options(SslOptions::NO_COMPRESSION | SslOptions::NO_RENEGOTIATION);
@@ -79,7 +79,7 @@ fn session(target: &Target, heard: &Heard) -> Result<Ssl, Darkness> {
                 Some(pem) => {
                     let store = roots(pem).ok_or_else(|| {
                         let detail = "The CA bundle of spec.sql.tls.caBundle holds no readable PEM certificate.";
-                        dark(Dark::CaBundleInvalid, detail.into())
+                        unavailable(UnavailableCause::CaBundleInvalid, detail.into())
                     })?;
                     context.set_cert_store(store.build());
                 }
@@ -108,7 +108,7 @@ fn session(target: &Target, heard: &Heard) -> Result<Ssl, Darkness> {
 }
 
 /// Whoever signed it and whatever it says: it is the one that was pinned, or the connection ends here.
-fn check_pin(target: &Target, certificate: Option<&X509Ref>) -> Result<(), Darkness> {
+fn check_pin(target: &Target, certificate: Option<&X509Ref>) -> Result<(), Unavailable> {
     let pins = match &target.tls {
         Tls::Pin { pins } => pins,
         Tls::Legacy { pins } if !pins.is_empty() => pins,
@@ -118,7 +118,7 @@ fn check_pin(target: &Target, certificate: Option<&X509Ref>) -> Result<(), Darkn
     let Some(digest) = digest else {
         let detail =
             format!("{} showed no certificate that could be held against spec.sql.tls.pins.", target.address());
-        return Err(dark(Dark::TlsFailed, detail));
+        return Err(unavailable(UnavailableCause::TlsFailed, detail));
     };
     if pins.iter().any(|pin| pin[..] == digest[..]) {
         return Ok(());
@@ -129,7 +129,7 @@ fn check_pin(target: &Target, certificate: Option<&X509Ref>) -> Result<(), Darkn
         target.address(),
         shown.join(":")
     );
-    Err(dark(Dark::TlsFailed, detail))
+    Err(unavailable(UnavailableCause::TlsFailed, detail))
 }
 
 /// None: not a single certificate in it.
@@ -185,7 +185,7 @@ mod code {
     pub const TOO_WEAK: [i32; 3] = [66, 67, 68];
 }
 
-fn untrusted(target: &Target, complaint: &Complaint) -> Darkness {
+fn untrusted(target: &Target, complaint: &Complaint) -> Unavailable {
     let address = target.address();
     let Complaint { number, text, names } = complaint;
     let detail = match *number {
@@ -203,10 +203,10 @@ fn untrusted(target: &Target, complaint: &Complaint) -> Darkness {
         ),
         _ => format!("The certificate {names:?} of {address} was not accepted: {text}."),
     };
-    dark(Dark::TlsFailed, detail)
+    unavailable(UnavailableCause::TlsFailed, detail)
 }
 
-fn failed(target: &Target, error: &openssl::ssl::Error) -> Darkness {
+fn failed(target: &Target, error: &openssl::ssl::Error) -> Unavailable {
     let address = target.address();
     if let Some(io) = error.io_error() {
         return match io.kind() {
@@ -244,11 +244,11 @@ fn failed(target: &Target, error: &openssl::ssl::Error) -> Darkness {
         }
         _ => format!("The TLS handshake with {address} failed: {reason}."),
     };
-    dark(Dark::TlsFailed, detail)
+    unavailable(UnavailableCause::TlsFailed, detail)
 }
 
 /// Schannel resets instead of naming what it misses.
-fn closed(target: &Target) -> Darkness {
+fn closed(target: &Target) -> Unavailable {
     let address = target.address();
     let way = match target.tls {
         Tls::Legacy { .. } => "this operator offered TLS 1.0 to 1.2 and everything that OpenSSL still knows",
@@ -257,12 +257,12 @@ fn closed(target: &Target) -> Darkness {
     let detail = format!(
         "{address} closed the connection during the TLS handshake, as Windows does when no version, cipher or signature algorithm suits both sides: {way}."
     );
-    dark(Dark::TlsFailed, detail)
+    unavailable(UnavailableCause::TlsFailed, detail)
 }
 
-fn internal(target: &Target, error: &ErrorStack) -> Darkness {
+fn internal(target: &Target, error: &ErrorStack) -> Unavailable {
     let reason = error.errors().first().and_then(|e| e.reason()).unwrap_or("no reason given");
-    dark(Dark::TlsFailed, format!("TLS for {} could not be prepared: {reason}.", target.address()))
+    unavailable(UnavailableCause::TlsFailed, format!("TLS for {} could not be prepared: {reason}.", target.address()))
 }
 
 #[cfg(test)]

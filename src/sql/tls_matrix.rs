@@ -77,7 +77,7 @@ async fn every_policy_meets_every_server() {
         let mut cells = String::new();
         for (found, expected) in servers.iter().zip(expected) {
             let result = handshake(&found.context, policy(&ca, found, &stranger), "127.0.0.1").await;
-            let told = result.map_or_else(|darkness| darkness.detail, |()| OK.to_owned());
+            let told = result.map_or_else(|unavailable| unavailable.detail, |()| OK.to_owned());
             let kept = if expected == OK { told == OK } else { told != OK && told.contains(expected) };
             cells.push_str(&format!("{:<28}", if kept { expected } else { "WRONG" }));
             if !kept {

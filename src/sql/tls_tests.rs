@@ -84,7 +84,7 @@ impl Identity {
 const VALID: (u32, u32) = (0, 60);
 
 /// The handshake, and an echo over the encrypted connection once it stands.
-async fn handshake(server: &SslContext, tls: Tls, host: &str) -> Result<(), Darkness> {
+async fn handshake(server: &SslContext, tls: Tls, host: &str) -> Result<(), Unavailable> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let serve = async {
@@ -112,11 +112,11 @@ async fn handshake(server: &SslContext, tls: Tls, host: &str) -> Result<(), Dark
     tokio::join!(dial, serve).0
 }
 
-fn detail(result: Result<(), Darkness>) -> String {
-    let darkness = result.unwrap_err();
-    assert_eq!(darkness.cause, Dark::TlsFailed, "{}", darkness.detail);
-    assert!(darkness.detail.ends_with('.') && !darkness.detail.contains('\n'), "{}", darkness.detail);
-    darkness.detail
+fn detail(result: Result<(), Unavailable>) -> String {
+    let unavailable = result.unwrap_err();
+    assert_eq!(unavailable.cause, UnavailableCause::TlsFailed, "{}", unavailable.detail);
+    assert!(unavailable.detail.ends_with('.') && !unavailable.detail.contains('\n'), "{}", unavailable.detail);
+    unavailable.detail
 }
 
 fn verify(ca: &Identity) -> Tls {
@@ -186,7 +186,7 @@ fn a_bundle_without_certificate_is_invalid() {
     let mut target = target(1433);
     for pem in ["", "not PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
         target.tls = Tls::Verify { ca_pem: Some(pem.into()) };
-        let darkness = session(&target, &Heard::default()).unwrap_err();
-        assert_eq!(darkness.cause, Dark::CaBundleInvalid, "{pem:?}");
+        let unavailable = session(&target, &Heard::default()).unwrap_err();
+        assert_eq!(unavailable.cause, UnavailableCause::CaBundleInvalid, "{pem:?}");
     }
 }

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{HistoryDatabase, HistoryEntry};
-use crate::model::{Act, Answer, Cause, Flight, Observation, Operation};
+use crate::model::{Act, Answer, Cause, Observation, Operation, StatementState};
 use crate::plan::{Ended, Plan};
 use crate::sql;
 use crate::status::Input;
@@ -28,11 +28,11 @@ fn entry(ended: &Ended, input: &Input) -> HistoryEntry {
         cause: operation.cause,
         outcome: ended.outcome,
         generation: operation.generation,
-        requested_by: operation.asked_by.clone(),
+        requested_by: operation.requested_by.clone(),
         why: why(operation),
         started_at: Time(operation.started),
         ended_at: Time(input.now),
-        databases: databases(operation, input.seen, input.plan),
+        databases: databases(operation, input.observation, input.plan),
         attempts: operation.attempt,
         connect_millis: timings.connect,
         statement_millis: timings.statement,
@@ -59,8 +59,8 @@ fn why(operation: &Operation) -> String {
     }
 }
 
-fn databases(operation: &Operation, seen: &Observation, plan: &Plan) -> Vec<HistoryDatabase> {
-    let pair = plan.types.get(&operation.ty).map(|planned| seen.pair(planned.wish.store));
+fn databases(operation: &Operation, observation: &Observation, plan: &Plan) -> Vec<HistoryDatabase> {
+    let pair = plan.types.get(&operation.ty).map(|planned| observation.pair(planned.desired_type.store));
     let act = match operation.cause {
         Cause::ForcedService => Act::ForceService,
         Cause::Intent | Cause::Approved | Cause::FailBack => Act::Failover,
@@ -71,20 +71,20 @@ fn databases(operation: &Operation, seen: &Observation, plan: &Plan) -> Vec<Hist
         .map(|database| HistoryDatabase {
             name: database.name.to_string(),
             statement: sql::statement(act, &database.name),
-            answer: seen.flights.get(&database.name).map(words),
+            answer: observation.statements.get(&database.name).map(words),
             before: database.before.clone(),
             after: pair.map(|pair| pair.words(&database.name)).unwrap_or_default(),
         })
         .collect()
 }
 
-fn words(flight: &Flight) -> String {
-    match flight {
-        Flight::Sent => "no answer yet".to_owned(),
-        Flight::Answered(Answer::Accepted) => "done".to_owned(),
-        Flight::Answered(Answer::GuardRefused { detail }) => format!("refused by the guard: {detail}"),
-        Flight::Answered(Answer::Refused { number, detail }) => format!("error {number}: {detail}"),
-        Flight::Answered(Answer::NotSent { detail }) => format!("not sent: {detail}"),
-        Flight::Answered(Answer::Lost { detail }) => format!("lost: {detail}"),
+fn words(statement: &StatementState) -> String {
+    match statement {
+        StatementState::Sent => "no answer yet".to_owned(),
+        StatementState::Answered(Answer::Accepted) => "done".to_owned(),
+        StatementState::Answered(Answer::GuardRefused { detail }) => format!("refused by the guard: {detail}"),
+        StatementState::Answered(Answer::Refused { number, detail }) => format!("error {number}: {detail}"),
+        StatementState::Answered(Answer::NotSent { detail }) => format!("not sent: {detail}"),
+        StatementState::Answered(Answer::Lost { detail }) => format!("lost: {detail}"),
     }
 }

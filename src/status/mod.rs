@@ -9,13 +9,14 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{
-    Asked, DatabaseStatus, DatabaseTypeStatus, LastMoveStatus, LyncPoolMirrorStatus, ObservedPrincipal, PlannedStep,
-    RequestStatus, ServerStatus, operation_status, track_status,
+    DatabaseStatus, DatabaseTypeStatus, LastMoveStatus, LyncPoolMirrorStatus, ParsedSpec, PlannedStep, RequestStatus,
+    ServerStatus, operation_status, tracking_status,
 };
 use crate::model::{
-    Act, DatabaseName, DatabaseType, DriftReport, Failover, Observation, Pair, PhaseTimings, Reason, Side, View,
+    Act, DatabaseName, DatabaseType, DriftReport, Failover, Observation, Pair, PhaseTimings, Reason, Seat,
+    ServerObservation,
 };
-use crate::plan::{Finding, Observed, Plan, TypePlan, coarse, dark_reason, duration, next_window, predict};
+use crate::plan::{Finding, Plan, TypePlan, coarse, duration, next_window, predict, unavailable_reason};
 use crate::sql;
 
 pub use conditions::invalid;
@@ -23,8 +24,8 @@ pub use conditions::invalid;
 /// All that a status is made of.
 #[derive(Clone, Copy)]
 pub struct Input<'a> {
-    pub asked: &'a Asked,
-    pub seen: &'a Observation,
+    pub spec: &'a ParsedSpec,
+    pub observation: &'a Observation,
     pub plan: &'a Plan,
     /// Of the move that has just ended.
     pub timings: PhaseTimings,
@@ -38,19 +39,19 @@ pub struct Input<'a> {
 const DIFFERENCES: usize = 50;
 
 pub fn render(input: &Input) -> LyncPoolMirrorStatus {
-    let Input { asked, seen, plan, drift, before, now, .. } = *input;
+    let Input { spec, observation, plan, drift, before, now, .. } = *input;
     let history = history::history(input);
     LyncPoolMirrorStatus {
-        observed_generation: Some(asked.desired.generation),
+        observed_generation: Some(spec.desired.generation),
         principals: Some(principals(plan)),
         last_move_time: history.first().map(|entry| entry.ended_at.clone()),
-        redo_queue: seen.pairs.iter().filter_map(largest_redo).max().map(redo_bucket),
+        redo_queue: observation.pairs.iter().filter_map(largest_redo).max().map(redo_bucket),
         conditions: conditions::conditions(input),
-        servers: servers(asked, seen),
-        database_types: plan.types.values().map(|planned| type_status(planned, plan, seen)).collect(),
-        plan: planned_statements(plan, seen),
-        next_maintenance_window: next_maintenance_window(asked, plan, now),
-        operation: plan.memory.operation.as_ref().map(operation_status),
+        servers: servers(spec, observation),
+        database_types: plan.types.values().map(|planned| type_status(planned, plan, observation)).collect(),
+        plan: planned_statements(plan, observation),
+        next_maintenance_window: next_maintenance_window(spec, plan, now),
+        operation: plan.persisted.operation.as_ref().map(operation_status),
         post_switch_differences: match drift {
             Some(DriftReport::Drifted(all)) => all.iter().take(DIFFERENCES).cloned().collect(),
             Some(DriftReport::InSync | DriftReport::Unknown(_)) => Vec::new(),
@@ -63,32 +64,23 @@ pub fn render(input: &Input) -> LyncPoolMirrorStatus {
 /// `User=Primary CentralMgmt=Mirror!`, in the order of the turns.
 fn principals(plan: &Plan) -> String {
     let words = plan.types.iter().map(|(ty, of)| {
-        let observed = observed(of.observed);
-        let mark = if of.observed == Observed::On(of.wish.principal) { "" } else { "!" };
+        let observed = of.observed;
+        let mark = if observed == of.desired_type.principal.into() { "" } else { "!" };
         format!("{ty}={observed}{mark}")
     });
     words.collect::<Vec<_>>().join(" ")
 }
 
-fn observed(observed: Observed) -> ObservedPrincipal {
-    match observed {
-        Observed::On(Side::Primary) => ObservedPrincipal::Primary,
-        Observed::On(Side::Mirror) => ObservedPrincipal::Mirror,
-        Observed::Split => ObservedPrincipal::Split,
-        Observed::Unknown => ObservedPrincipal::Unknown,
-    }
-}
-
-fn servers(asked: &Asked, seen: &Observation) -> Vec<ServerStatus> {
+fn servers(spec: &ParsedSpec, observation: &Observation) -> Vec<ServerStatus> {
     let mut all = Vec::new();
-    for (store, pair) in asked.stores.iter().zip(seen.pairs.iter()) {
+    for (store, pair) in spec.stores.iter().zip(observation.pairs.iter()) {
         let prefix = if store.label.is_empty() { String::new() } else { format!("{} ", store.label) };
         let seats =
             [("Primary", Some(&pair.primary)), ("Mirror", Some(&pair.mirror)), ("Witness", pair.witness.as_ref())];
         for (seat, view) in seats.into_iter().filter_map(|(seat, view)| Some((seat, view?))) {
             let seat = format!("{prefix}{seat}");
             all.push(match view {
-                View::Lit { address, server } => ServerStatus {
+                ServerObservation::Available { address, server } => ServerStatus {
                     seat,
                     address: address.clone(),
                     reachable: true,
@@ -98,15 +90,15 @@ fn servers(asked: &Asked, seen: &Observation) -> Vec<ServerStatus> {
                     reason: None,
                     message: None,
                 },
-                View::Dark { address, darkness } => ServerStatus {
+                ServerObservation::Unavailable { address, unavailable } => ServerStatus {
                     seat,
                     address: address.clone(),
                     reachable: false,
                     name: None,
                     version: None,
                     edition: None,
-                    reason: Some(dark_reason(darkness.cause).name().to_owned()),
-                    message: Some(darkness.detail.clone()),
+                    reason: Some(unavailable_reason(unavailable.cause).name().to_owned()),
+                    message: Some(unavailable.detail.clone()),
                 },
             });
         }
@@ -114,28 +106,28 @@ fn servers(asked: &Asked, seen: &Observation) -> Vec<ServerStatus> {
     all
 }
 
-fn type_status(planned: &TypePlan, plan: &Plan, seen: &Observation) -> DatabaseTypeStatus {
-    let ty = planned.wish.ty;
-    let pair = seen.pair(planned.wish.store);
+fn type_status(planned: &TypePlan, plan: &Plan, observation: &Observation) -> DatabaseTypeStatus {
+    let ty = planned.desired_type.ty;
+    let pair = observation.pair(planned.desired_type.store);
     DatabaseTypeStatus {
         type_: ty,
-        desired: planned.wish.principal,
-        observed: observed(planned.observed),
+        desired: planned.desired_type.principal,
+        observed: planned.observed,
         reason: planned.verdict.reason.name().to_owned(),
         message: planned.verdict.message.clone(),
         epoch: planned.epoch.as_ref().map(ToString::to_string),
-        request: plan.memory.requests.get(&ty).map(|request| RequestStatus {
+        request: plan.persisted.requests.get(&ty).map(|request| RequestStatus {
             principal: request.principal,
             generation: request.generation,
-            owed: request.owed,
+            pending: request.pending,
         }),
-        last_move: plan.memory.last.get(&ty).map(|last| LastMoveStatus {
+        last_move: plan.persisted.last.get(&ty).map(|last| LastMoveStatus {
             ended_at: Time(last.ended),
             cause: Some(last.cause),
             outcome: last.outcome,
             detail: last.detail.clone(),
         }),
-        track: plan.memory.tracks.get(&ty).and_then(track_status),
+        tracking: plan.persisted.tracking.get(&ty).and_then(tracking_status),
         databases: planned.findings.iter().map(|finding| database_status(finding, pair)).collect(),
     }
 }
@@ -143,9 +135,9 @@ fn type_status(planned: &TypePlan, plan: &Plan, seen: &Observation) -> DatabaseT
 fn database_status(finding: &Finding, pair: &Pair) -> DatabaseStatus {
     let [(state_on_primary, mirroring_status_on_primary), (state_on_mirror, mirroring_status_on_mirror)] =
         [&pair.primary, &pair.mirror].map(|view| cmdlet_words(view, &finding.name));
-    let session = |side: Side| pair.view(side).lit()?.databases.get(&finding.name)?.mirroring.as_ref();
+    let session = |seat: Seat| pair.view(seat).available()?.databases.get(&finding.name)?.mirroring.as_ref();
     let holder =
-        finding.principal.and_then(session).or_else(|| session(Side::Primary)).or_else(|| session(Side::Mirror));
+        finding.principal.and_then(session).or_else(|| session(Seat::Primary)).or_else(|| session(Seat::Mirror));
     DatabaseStatus {
         name: finding.name.to_string(),
         state_on_primary,
@@ -160,8 +152,8 @@ fn database_status(finding: &Finding, pair: &Pair) -> DatabaseStatus {
 }
 
 /// The words of Get-CsDatabaseMirrorState.
-fn cmdlet_words(view: &View, name: &DatabaseName) -> (String, String) {
-    let mirroring = view.lit().and_then(|server| server.databases.get(name)?.mirroring.as_ref());
+fn cmdlet_words(view: &ServerObservation, name: &DatabaseName) -> (String, String) {
+    let mirroring = view.available().and_then(|server| server.databases.get(name)?.mirroring.as_ref());
     match mirroring {
         Some(mirroring) => (mirroring.role.to_string(), mirroring.state.to_string()),
         None => ("DatabaseInaccessibleOrMirroringNotEnabled".to_owned(), String::new()),
@@ -169,7 +161,7 @@ fn cmdlet_words(view: &View, name: &DatabaseName) -> (String, String) {
 }
 
 fn largest_redo(pair: &Pair) -> Option<i64> {
-    let servers = [&pair.primary, &pair.mirror].into_iter().filter_map(View::lit);
+    let servers = [&pair.primary, &pair.mirror].into_iter().filter_map(ServerObservation::available);
     let names: BTreeSet<&DatabaseName> = servers.flat_map(|server| server.databases.keys()).collect();
     names.into_iter().filter_map(|name| pair.redo_queue_kb(name)).max()
 }
@@ -186,15 +178,15 @@ fn redo_bucket(kb: i64) -> String {
     .to_owned()
 }
 
-fn planned_statements(plan: &Plan, seen: &Observation) -> Vec<PlannedStep> {
+fn planned_statements(plan: &Plan, observation: &Observation) -> Vec<PlannedStep> {
     let statements =
         plan.types.iter().flat_map(|(ty, planned)| planned.next.iter().map(move |step| (*ty, planned, step)));
-    statements.map(|(ty, planned, step)| planned_statement(ty, planned, step, seen)).collect()
+    statements.map(|(ty, planned, step)| planned_statement(ty, planned, step, observation)).collect()
 }
 
-fn planned_statement(ty: DatabaseType, planned: &TypePlan, step: &Failover, seen: &Observation) -> PlannedStep {
+fn planned_statement(ty: DatabaseType, planned: &TypePlan, step: &Failover, observation: &Observation) -> PlannedStep {
     let predicted = match step.act {
-        Act::Failover => predict(seen.pair(planned.wish.store), &step.database),
+        Act::Failover => predict(observation.pair(planned.desired_type.store), &step.database),
         Act::ForceService => None,
     };
     PlannedStep {
@@ -209,7 +201,7 @@ fn planned_statement(ty: DatabaseType, planned: &TypePlan, step: &Failover, seen
 }
 
 /// Only while a fail-back waits: otherwise it would change with every window that passes.
-fn next_maintenance_window(asked: &Asked, plan: &Plan, now: Timestamp) -> Option<Time> {
+fn next_maintenance_window(spec: &ParsedSpec, plan: &Plan, now: Timestamp) -> Option<Time> {
     plan.types.values().find(|of| of.verdict.reason == Reason::FailBackPending)?;
-    next_window(&asked.desired.policy.windows, now).map(|(at, _)| Time(at))
+    next_window(&spec.desired.policy.windows, now).map(|(at, _)| Time(at))
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::DatabaseName;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Belongings {
+pub struct ServerInventory {
     pub server: String,
     pub version: String,
     pub edition: String,

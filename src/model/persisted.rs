@@ -8,39 +8,39 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{DatabaseName, DatabaseType, Guid, Side};
+use crate::model::{DatabaseName, DatabaseType, Guid, Seat};
 
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Memory {
+pub struct PersistedState {
     pub requests: BTreeMap<DatabaseType, Request>,
     /// The move in flight: at most one per pool (R17).
     pub operation: Option<Operation>,
     /// The newest ended move of each type.
     pub last: BTreeMap<DatabaseType, Attempt>,
     /// What was noticed of each type over time.
-    pub tracks: BTreeMap<DatabaseType, Track>,
+    pub tracking: BTreeMap<DatabaseType, TypeTracking>,
 }
 
-/// What one look cannot show: how a type has behaved.
+/// What one poll cannot show: how a type has behaved.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Track {
-    /// The seat that held all principals of the type when they were last seen settled.
-    pub seat: Option<Side>,
+pub struct TypeTracking {
+    /// The seat that held all principals of the type when both servers last agreed.
+    pub last_settled_seat: Option<Seat>,
     /// Moves that failed, in a row.
-    pub failures: u32,
+    pub consecutive_failures: u32,
     /// Unrequested switches, each within a day of the one before.
-    pub switches: u32,
-    pub switched: Option<Timestamp>,
-    /// Since when the type has been off its seat, synchronized and witnessed, in one and the same state.
-    pub steady: Option<Steady>,
+    pub unrequested_switches: u32,
+    pub last_unrequested_switch: Option<Timestamp>,
+    /// Since when the type has been in the other seat, synchronized and witnessed, in one and the same state.
+    pub stable: Option<Stable>,
     /// Since when the mirror has been without its principal.
-    pub lost: Option<Timestamp>,
-    /// The state for which consent to a forced service has been used: it never fires again.
-    pub consumed: Option<Epoch>,
+    pub principal_lost_since: Option<Timestamp>,
+    /// The state for which consent to a forced service has been used: it never applies again.
+    pub consumed_consent_epoch: Option<Epoch>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct Steady {
+pub struct Stable {
     pub epoch: Epoch,
     pub since: Timestamp,
 }
@@ -48,11 +48,11 @@ pub struct Steady {
 /// What the spec last asked of a type, and whether that is still owed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request {
-    pub principal: Side,
+    pub principal: Seat,
     /// The generation of the spec that first asked for it.
     pub generation: i64,
     /// True from the change of the spec until the principal is seen there: a move that was asked for.
-    pub owed: bool,
+    pub pending: bool,
 }
 
 /// Why a move is made.
@@ -72,12 +72,12 @@ pub enum Cause {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Operation {
     pub ty: DatabaseType,
-    pub from: Side,
-    pub to: Side,
+    pub from: Seat,
+    pub to: Seat,
     pub cause: Cause,
     pub generation: i64,
     /// Who asked for it, if the API server knows.
-    pub asked_by: Option<String>,
+    pub requested_by: Option<String>,
     pub started: Timestamp,
     pub deadline: Timestamp,
     /// When the current attempt was decided.

@@ -7,7 +7,7 @@ use crate::api::{LyncPoolMirror, LyncPoolMirrorStatus};
 
 /// The readable part of a resource.
 #[derive(Debug)]
-pub struct Salvaged {
+pub struct PartialStatus {
     /// Why the resource cannot be decoded even without its status.
     pub spec_problem: Option<String>,
     pub status: LyncPoolMirrorStatus,
@@ -17,7 +17,7 @@ pub struct Salvaged {
 
 /// Takes a resource as the API server has it. A lost member counts as erased: what that may cost is a move asked for
 /// again, never a statement (the servers refuse a repeated one).
-pub fn salvage(resource: &Value) -> Salvaged {
+pub fn decode_lossy(resource: &Value) -> PartialStatus {
     let mut without_status = resource.clone();
     if let Some(object) = without_status.as_object_mut() {
         object.remove("status");
@@ -46,7 +46,7 @@ pub fn salvage(resource: &Value) -> Salvaged {
         }
     }
     let status = LyncPoolMirrorStatus::deserialize(Value::Object(kept)).unwrap_or_default();
-    Salvaged { spec_problem, status, lost }
+    PartialStatus { spec_problem, status, lost }
 }
 
 fn read(member: &str, value: &Value) -> Result<LyncPoolMirrorStatus, serde_json::Error> {
@@ -82,7 +82,7 @@ mod tests {
         });
         let mut late = entry.clone();
         late["endedAt"] = json!("9999-12-31T23:59:59Z");
-        let salvaged = salvage(&resource(&json!({
+        let salvaged = decode_lossy(&resource(&json!({
             "principals": "User=Primary", "lastMoveTime": "9999-12-31T23:59:59Z", "history": [late, entry],
         })));
         assert_eq!(salvaged.spec_problem, None);
@@ -96,7 +96,7 @@ mod tests {
     fn a_spec_that_cannot_be_read_leaves_the_status_alone() {
         let mut resource = resource(&json!({"principals": "User=Primary"}));
         resource["spec"]["databaseTypes"][0]["principal"] = json!("Elsewhere");
-        let salvaged = salvage(&resource);
+        let salvaged = decode_lossy(&resource);
         assert!(salvaged.spec_problem.is_some_and(|problem| problem.contains("Elsewhere")));
         assert_eq!(salvaged.status.principals.as_deref(), Some("User=Primary"));
         assert!(salvaged.lost.is_empty());

@@ -4,19 +4,21 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::api::{LyncPoolMirrorStatus, OperationDatabaseStatus, OperationStatus, SteadyStatus, TrackStatus};
-use crate::model::{Attempt, Cause, DatabaseName, Epoch, Memory, Operation, OperationDatabase, Request, Steady, Track};
+use crate::api::{LyncPoolMirrorStatus, OperationDatabaseStatus, OperationStatus, StableStatus, TypeTrackingStatus};
+use crate::model::{
+    Attempt, Cause, DatabaseName, Epoch, Operation, OperationDatabase, PersistedState, Request, Stable, TypeTracking,
+};
 
-pub fn remember(status: Option<&LyncPoolMirrorStatus>) -> Memory {
-    let Some(status) = status else { return Memory::default() };
+pub fn restore_state(status: Option<&LyncPoolMirrorStatus>) -> PersistedState {
+    let Some(status) = status else { return PersistedState::default() };
     let mut requests = BTreeMap::new();
     let mut last = BTreeMap::new();
-    let mut tracks = BTreeMap::new();
+    let mut tracking = BTreeMap::new();
     for ty in &status.database_types {
         if let Some(request) = &ty.request {
             requests.insert(
                 ty.type_,
-                Request { principal: request.principal, generation: request.generation, owed: request.owed },
+                Request { principal: request.principal, generation: request.generation, pending: request.pending },
             );
         }
         if let Some(moved) = &ty.last_move {
@@ -30,41 +32,41 @@ pub fn remember(status: Option<&LyncPoolMirrorStatus>) -> Memory {
                 },
             );
         }
-        if let Some(track) = &ty.track {
-            tracks.insert(ty.type_, self::track(track));
+        if let Some(status) = &ty.tracking {
+            tracking.insert(ty.type_, tracking_of(status));
         }
     }
-    Memory { requests, operation: status.operation.as_ref().and_then(operation), last, tracks }
+    PersistedState { requests, operation: status.operation.as_ref().and_then(operation), last, tracking }
 }
 
-fn track(status: &TrackStatus) -> Track {
-    Track {
-        seat: status.seat,
-        failures: status.failures,
-        switches: status.switches,
-        switched: status.last_switch_seen.as_ref().map(|at| at.0),
-        steady: status
-            .steady
+fn tracking_of(status: &TypeTrackingStatus) -> TypeTracking {
+    TypeTracking {
+        last_settled_seat: status.last_settled_seat,
+        consecutive_failures: status.consecutive_failures,
+        unrequested_switches: status.unrequested_switches,
+        last_unrequested_switch: status.last_unrequested_switch_time.as_ref().map(|at| at.0),
+        stable: status
+            .stable
             .as_ref()
-            .map(|steady| Steady { epoch: Epoch::new(steady.epoch.clone()), since: steady.since.0 }),
-        lost: status.principal_lost_since.as_ref().map(|at| at.0),
-        consumed: status.consumed_consent.clone().map(Epoch::new),
+            .map(|stable| Stable { epoch: Epoch::new(stable.epoch.clone()), since: stable.since.0 }),
+        principal_lost_since: status.principal_lost_since.as_ref().map(|at| at.0),
+        consumed_consent_epoch: status.consumed_consent_epoch.clone().map(Epoch::new),
     }
 }
 
 /// Memory -> status: what was noticed of a type over time. None when there is nothing to remember.
-pub fn track_status(track: &Track) -> Option<TrackStatus> {
-    (*track != Track::default()).then(|| TrackStatus {
-        seat: track.seat,
-        failures: track.failures,
-        switches: track.switches,
-        last_switch_seen: track.switched.map(Time),
-        steady: track
-            .steady
+pub fn tracking_status(tracking: &TypeTracking) -> Option<TypeTrackingStatus> {
+    (*tracking != TypeTracking::default()).then(|| TypeTrackingStatus {
+        last_settled_seat: tracking.last_settled_seat,
+        consecutive_failures: tracking.consecutive_failures,
+        unrequested_switches: tracking.unrequested_switches,
+        last_unrequested_switch_time: tracking.last_unrequested_switch.map(Time),
+        stable: tracking
+            .stable
             .as_ref()
-            .map(|steady| SteadyStatus { epoch: steady.epoch.to_string(), since: Time(steady.since) }),
-        principal_lost_since: track.lost.map(Time),
-        consumed_consent: track.consumed.as_ref().map(ToString::to_string),
+            .map(|stable| StableStatus { epoch: stable.epoch.to_string(), since: Time(stable.since) }),
+        principal_lost_since: tracking.principal_lost_since.map(Time),
+        consumed_consent_epoch: tracking.consumed_consent_epoch.as_ref().map(ToString::to_string),
     })
 }
 
@@ -87,7 +89,7 @@ fn operation(status: &OperationStatus) -> Option<Operation> {
         to: status.to,
         cause: status.cause,
         generation: status.generation,
-        asked_by: status.requested_by.clone(),
+        requested_by: status.requested_by.clone(),
         started: status.started_at.0,
         attempted: status.attempted_at.0,
         deadline: status.deadline.0,
@@ -104,7 +106,7 @@ pub fn operation_status(operation: &Operation) -> OperationStatus {
         to: operation.to,
         cause: operation.cause,
         generation: operation.generation,
-        requested_by: operation.asked_by.clone(),
+        requested_by: operation.requested_by.clone(),
         started_at: Time(operation.started),
         attempted_at: Time(operation.attempted),
         deadline: Time(operation.deadline),
@@ -125,8 +127,8 @@ pub fn operation_status(operation: &Operation) -> OperationStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{DatabaseTypeStatus, LastMoveStatus, ObservedPrincipal, RequestStatus};
-    use crate::model::{DatabaseType, Guid, Outcome, Side};
+    use crate::api::{DatabaseTypeStatus, LastMoveStatus, RequestStatus};
+    use crate::model::{DatabaseType, Guid, ObservedPrincipal, Outcome, Seat};
 
     /// Through the API server and back: what was written is what is remembered, to the second.
     #[test]
@@ -134,11 +136,11 @@ mod tests {
         let at = |second| jiff::Timestamp::from_second(second).unwrap();
         let operation = Operation {
             ty: DatabaseType::User,
-            from: Side::Primary,
-            to: Side::Mirror,
+            from: Seat::Primary,
+            to: Seat::Mirror,
             cause: Cause::ForcedService,
             generation: 3,
-            asked_by: Some("argocd".to_owned()),
+            requested_by: Some("argocd".to_owned()),
             started: at(1_795_000_000),
             attempted: at(1_795_000_007),
             deadline: at(1_795_000_300),
@@ -150,14 +152,14 @@ mod tests {
                 before: "primary not seen".to_owned(),
             }],
         };
-        let track = Track {
-            seat: Some(Side::Mirror),
-            failures: 2,
-            switches: 1,
-            switched: Some(at(1_794_000_000)),
-            steady: Some(Steady { epoch: Epoch::new("5-abcd"), since: at(1_794_000_001) }),
-            lost: Some(at(1_794_000_002)),
-            consumed: Some(Epoch::new("4-abcd")),
+        let tracking = TypeTracking {
+            last_settled_seat: Some(Seat::Mirror),
+            consecutive_failures: 2,
+            unrequested_switches: 1,
+            last_unrequested_switch: Some(at(1_794_000_000)),
+            stable: Some(Stable { epoch: Epoch::new("5-abcd"), since: at(1_794_000_001) }),
+            principal_lost_since: Some(at(1_794_000_002)),
+            consumed_consent_epoch: Some(Epoch::new("4-abcd")),
         };
         let last = Attempt {
             ended: at(1_793_000_000),
@@ -165,19 +167,19 @@ mod tests {
             outcome: Outcome::Partial,
             detail: Some("why".to_owned()),
         };
-        let request = Request { principal: Side::Mirror, generation: 3, owed: true };
+        let request = Request { principal: Seat::Mirror, generation: 3, pending: true };
         let ty = operation.ty;
-        let memory = Memory {
+        let memory = PersistedState {
             requests: [(ty, request)].into(),
             operation: Some(operation.clone()),
             last: [(ty, last.clone())].into(),
-            tracks: [(ty, track.clone())].into(),
+            tracking: [(ty, tracking.clone())].into(),
         };
         let status = LyncPoolMirrorStatus {
             operation: Some(operation_status(&operation)),
             database_types: vec![DatabaseTypeStatus {
                 type_: ty,
-                desired: Side::Mirror,
+                desired: Seat::Mirror,
                 observed: ObservedPrincipal::Unknown,
                 reason: String::new(),
                 message: String::new(),
@@ -185,7 +187,7 @@ mod tests {
                 request: Some(RequestStatus {
                     principal: request.principal,
                     generation: request.generation,
-                    owed: request.owed,
+                    pending: request.pending,
                 }),
                 last_move: Some(LastMoveStatus {
                     ended_at: Time(last.ended),
@@ -193,12 +195,12 @@ mod tests {
                     outcome: last.outcome,
                     detail: last.detail,
                 }),
-                track: track_status(&track),
+                tracking: tracking_status(&tracking),
                 databases: Vec::new(),
             }],
             ..LyncPoolMirrorStatus::default()
         };
         let written = serde_json::to_string(&status).unwrap();
-        assert_eq!(remember(Some(&serde_json::from_str(&written).unwrap())), memory);
+        assert_eq!(restore_state(Some(&serde_json::from_str(&written).unwrap())), memory);
     }
 }

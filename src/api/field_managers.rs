@@ -3,10 +3,10 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use serde_json::Value;
 
-use crate::model::{Askers, DatabaseType};
+use crate::model::{DatabaseType, FieldManagers};
 
 /// The managers of a type's `principal`, `approve` and `forceService`; the newest where several share a field.
-pub fn askers(managed: &[ManagedFieldsEntry], ty: DatabaseType) -> Askers {
+pub fn field_managers(managed: &[ManagedFieldsEntry], ty: DatabaseType) -> FieldManagers {
     let key = format!("k:{{\"type\":\"{ty}\"}}");
     let owner = |field: &str| {
         let owns = |entry: &&ManagedFieldsEntry| {
@@ -17,11 +17,11 @@ pub fn askers(managed: &[ManagedFieldsEntry], ty: DatabaseType) -> Askers {
         let newest = managed.iter().filter(owns).max_by_key(|entry| entry.time.as_ref().map(|time| time.0));
         newest.and_then(|entry| entry.manager.clone())
     };
-    Askers { principal: owner("f:principal"), approve: owner("f:approve"), force: owner("f:forceService") }
+    FieldManagers { principal: owner("f:principal"), approve: owner("f:approve"), force: owner("f:forceService") }
 }
 
 /// Throws away what `askers` does not read: the managed fields are most of what a cached resource weighs.
-pub fn keep_askers(managed: &mut Vec<ManagedFieldsEntry>) {
+pub fn retain_field_managers(managed: &mut Vec<ManagedFieldsEntry>) {
     managed.retain_mut(|entry| {
         let Some(fields) = &mut entry.fields_v1 else { return false };
         let types = fields.0.pointer_mut("/f:spec/f:databaseTypes").and_then(Value::as_object_mut);
@@ -62,16 +62,16 @@ mod tests {
             entry("kubectl-edit", "2026-11-24T02:00:00Z", json!({"f:principal": {}})),
             entry("kubectl-patch", "2026-11-24T03:00:00Z", json!({"f:approve": {"f:epoch": {}}})),
         ];
-        let found = askers(&managed, DatabaseType::User);
+        let found = field_managers(&managed, DatabaseType::User);
         assert_eq!(found.principal.as_deref(), Some("kubectl-edit"));
         assert_eq!(found.approve.as_deref(), Some("kubectl-patch"));
         assert_eq!(found.force, None);
-        assert_eq!(askers(&managed, DatabaseType::CentralMgmt), Askers::default());
+        assert_eq!(field_managers(&managed, DatabaseType::CentralMgmt), FieldManagers::default());
 
         let status = json!({"manager": "lync-mirror", "fieldsV1": {"f:status": {"f:conditions": {}}}});
         managed.push(serde_json::from_value(status).unwrap());
-        keep_askers(&mut managed);
+        retain_field_managers(&mut managed);
         assert_eq!(managed.len(), 3);
-        assert_eq!(askers(&managed, DatabaseType::User), found);
+        assert_eq!(field_managers(&managed, DatabaseType::User), found);
     }
 }
