@@ -1,53 +1,62 @@
-# Verbs for people. `make test` is what CI runs.
-.PHONY: test demo bench prove prove-deep soak fuzz test-clients test-grammar generate lint doc
+# Developer targets. `make` alone lists them. CI runs `make test`.
+.DEFAULT_GOAL := help
+.PHONY: help check test demo bench prove prove-deep soak fuzz test-clients test-grammar generate lint doc
 
-# Everything, ring by ring; installs or builds what it needs, or stops with one clear line.
-test:
-	@tests/run
+help: ## Lists the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# The whole story on this machine; ONCE=1 plays it without a person.
-demo:
-	@tests/demo
+# Needs neither root nor network after the first build. CONTRIBUTING.md describes this inner loop.
+check: lint ## Runs the inner loop: lint, unit tests, dependency rules, model check; no root, no network
+	cargo test --locked --lib
+	cargo test --locked --test contract architecture::
+	cargo test --locked --test model_check
 
-# Figures of the release build: memory, latencies, ratios. See docs/benchmarks.md.
-bench:
-	cargo build --release --locked --bin lync-mirror
-	LYNC_MIRROR_BINARY=$(CURDIR)/target/release/lync-mirror cargo test --locked --test bench
-
-# The planner in every reachable interleaving, within bounds, and the operator killed at points of its life; the deep one
-# searches further and kills it at every point (about 20 minutes).
-prove:
-	cargo test --locked --test prove --test points -- --nocapture
-
-prove-deep:
-	LYNC_MIRROR_PROVE=2000000 cargo test --release --locked --test prove -- --nocapture
-	LYNC_MIRROR_POINTS=all cargo test --locked --test points -- --nocapture
-
-# Ten pairs, a hundred resources, minutes of faults by the dice (LYNC_MIRROR_SEED tells a run again), then all must be Ready.
-soak:
-	LYNC_MIRROR_SOAK=$${LYNC_MIRROR_SOAK:-90} cargo test --locked --test soak -- --nocapture
-
-# Answers and requests that are nearly right, tens of thousands, through the client and the simulated server.
-fuzz:
-	LYNC_MIRROR_FUZZ=$${LYNC_MIRROR_FUZZ:-60000} cargo test --locked --test hostile -- --nocapture
-
-# FreeTDS, Microsoft's ODBC driver, pymssql and python-tds use the simulated pair; prints client x check x mode.
-test-clients:
-	tests/clients/run
-
-# Microsoft's parsers of SQL Server 2008 R2, 2012 and 2014 read every statement that can be sent.
-test-grammar:
-	cargo test --locked --test grammar -- --show-output
-
-lint:
+lint: ## Checks formatting and clippy
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-doc:
+doc: ## Builds the API documentation; warnings are errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
-# Writes the files that are printed by the binary: the CRD, its copy in the chart, and the reference.
-generate:
-	cargo run --quiet --locked -- crd > crds/lyncpoolmirrors.yaml
-	cp crds/lyncpoolmirrors.yaml charts/lync-mirror/files/lyncpoolmirrors.yaml
-	cargo run --quiet --locked -- reference > docs/reference/lyncpoolmirror.md
+# UPDATE_EXPECT rewrites the snapshots of expect-test, LYNC_MIRROR_GOLDEN statements and transcripts.
+update := UPDATE_EXPECT=1 LYNC_MIRROR_GOLDEN=write
+
+# The order matters: the chart contains the CRD, install.yaml is rendered from the chart, and the
+# transcripts need a running operator.
+generate: ## Regenerates every generated file: CRD, reference, install.yaml, SQL statements, transcripts, snapshots
+	cargo run --quiet --locked --package xtask -- generate
+	PATH="$$(tests/control-plane/binaries):$$PATH" deploy/render
+	$(update) cargo test --locked --lib
+	$(update) cargo test --locked --test e2e scenarios:: -- --nocapture
+
+demo: ## Runs the demo on this machine and waits for Ctrl-C; ONCE=1 ends without waiting
+	@tests/demo
+
+test: ## Runs every test suite; installs or builds what is missing on Debian as root
+	@tests/run
+
+test-clients: ## Runs third-party SQL clients against the simulated pair and prints the results as a table
+	tests/clients/run
+
+test-grammar: ## Parses every SQL statement with Microsoft's parsers of SQL Server 2008 R2, 2012 and 2014
+	cargo test --locked --test contract grammar:: -- --show-output
+
+prove: ## Runs the model check of the planner, and kills the operator at random crash points
+	cargo test --locked --test model_check --test crash_points -- --nocapture
+
+# About 20 minutes.
+prove-deep: ## Like prove, with a larger search and every crash point
+	LYNC_MIRROR_PROVE=2000000 cargo test --release --locked --test model_check -- --nocapture
+	LYNC_MIRROR_POINTS=all cargo test --locked --test crash_points -- --nocapture
+
+# LYNC_MIRROR_SOAK sets the seconds of a round. LYNC_MIRROR_SEED repeats a run.
+soak: ## Runs random faults against ten pairs and a hundred resources; all must be Ready at the end
+	LYNC_MIRROR_SOAK=$${LYNC_MIRROR_SOAK:-90} cargo test --locked --test e2e soak:: -- --nocapture
+
+# LYNC_MIRROR_FUZZ sets the number of messages. LYNC_MIRROR_SEED repeats a run.
+fuzz: ## Sends tens of thousands of randomly mutated messages through the client and the simulated server
+	LYNC_MIRROR_FUZZ=$${LYNC_MIRROR_FUZZ:-60000} cargo test --locked --test wire protocol_fuzz:: -- --nocapture
+
+bench: ## Measures memory, latency and ratios of the release build; see docs/benchmarks.md
+	cargo build --release --locked --bin lync-mirror
+	LYNC_MIRROR_BINARY=$(CURDIR)/target/release/lync-mirror cargo test --locked --test bench
