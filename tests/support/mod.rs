@@ -3,15 +3,15 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "scenery of tests may fail its test")]
 
-pub mod dice;
-pub mod eyes;
-pub mod feed;
-pub mod gate;
+pub mod breakpoint;
+pub mod client;
+pub mod kdc;
 pub mod node;
 mod operator;
 pub mod proxy;
-pub mod realm;
-mod stage;
+pub mod rng;
+mod test_pool;
+pub mod watch_fault;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 pub use operator::{Operator, log_path, until_logged};
-pub use stage::{Stage, own_ip};
+pub use test_pool::{DATABASES, Stage, own_ip};
 
 /// How long a condition may take to come true before a test gives up: generous, machines are noisy.
 pub const PATIENCE: Duration = Duration::from_secs(90);
@@ -63,7 +63,7 @@ pub fn cannot(output: &Output) -> Option<String> {
     matches!(output.status.code(), Some(2 | 3)).then(|| said.trim().lines().last().unwrap_or_default().to_owned())
 }
 
-/// A running etcd and kube-apiserver with the chart installed, shared by the tests of one binary.
+/// A running etcd and kube-apiserver with the chart installed.
 pub struct Cluster {
     pub dir: PathBuf,
     kubectl: PathBuf,
@@ -78,9 +78,15 @@ pub(crate) fn run(command: &mut Command) -> String {
 }
 
 impl Cluster {
+    /// The control plane that the tests of one process share.
     pub fn get() -> &'static Cluster {
         static CLUSTER: OnceLock<Cluster> = OnceLock::new();
         CLUSTER.get_or_init(Cluster::boot)
+    }
+
+    /// A control plane for one test alone, which may stop it. It ends with this process.
+    pub fn private() -> &'static Cluster {
+        Box::leak(Box::new(Cluster::boot()))
     }
 
     fn boot() -> Cluster {

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::feed::{self, Feed};
+use super::watch_fault::{self, Feed};
 
 /// A request, as its steerer sees it.
 pub struct Ask {
@@ -191,7 +191,7 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         shared.watches.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = tokio::sync::mpsc::channel(1);
         let (feed, joined) = (shared.feed.subscribe(), shared.joined.subscribe());
-        tokio::spawn(feed::pass(Body::new(body).into_data_stream(), sender, feed, joined));
+        tokio::spawn(watch_fault::pass(Body::new(body).into_data_stream(), sender, feed, joined));
         Body::from_stream(ReceiverStream::new(receiver))
     } else {
         let Ok(bytes) = body.collect_bytes().await else { return bad("half an answer") };

@@ -1,0 +1,9 @@
+//! Rules about files of this repository, and judgements of parsers and clients by other vendors: one module per test suite.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod architecture;
+mod clients;
+mod grammar;

@@ -1,0 +1,300 @@
+//! What the API server itself refuses, rule by rule, with the words that a user reads. A rule of the CRD without a row
+//! here fails the test.
+
+use std::collections::BTreeSet;
+
+use crate::support::Cluster;
+use serde_json::{Value, json};
+
+const NAMESPACE: &str = "cel";
+
+fn valid() -> Value {
+    json!({
+        "apiVersion": "lyncmirror.io/v1alpha1", "kind": "LyncPoolMirror",
+        "metadata": {"name": "pool01", "namespace": NAMESPACE},
+        "spec": {
+            "poolFqdn": "pool01.contoso.com",
+            "sql": store(),
+            "databaseTypes": [{"type": "User", "principal": "Primary"}],
+        },
+    })
+}
+
+fn store() -> Value {
+    json!({
+        "primary": {"host": "sql-a.contoso.com", "instance": "RTC"},
+        "mirror": {"host": "sql-b.contoso.com", "instance": "RTC"},
+        "auth": {"method": "SqlLogin", "secretRef": {"name": "sql"}},
+    })
+}
+
+fn with(pointer: &str, value: Value) -> Value {
+    let mut object = valid();
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    let parent = object.pointer_mut(parent).unwrap();
+    match parent {
+        Value::Array(items) => items[key.parse::<usize>().unwrap()] = value,
+        _ => parent[key] = value,
+    }
+    object
+}
+
+fn first_type(value: Value) -> Value {
+    let mut item = json!({"type": "User", "principal": "Primary"});
+    item.as_object_mut().unwrap().extend(value.as_object().unwrap().clone());
+    with("/spec/databaseTypes/0", item)
+}
+
+fn policy(value: Value) -> Value {
+    with("/spec/policy", value)
+}
+
+fn until(time: &str) -> Value {
+    first_type(json!({"forceService": {"epoch": "1-abcd", "acceptDataLoss": true, "until": time}}))
+}
+
+/// A spec with one thing wrong, and words of the answer: the field, and the way out.
+fn refused() -> Vec<(&'static str, Value, Vec<&'static str>)> {
+    let window = |schedule: &str, duration: &str, zone: &str| {
+        let window = json!({"schedule": schedule, "duration": duration, "timeZone": zone});
+        policy(json!({"unrequestedSwitch": "FailBack", "maintenanceWindows": [window]}))
+    };
+    let mut ownerless = valid();
+    ownerless["spec"].as_object_mut().unwrap().remove("sql");
+    let mut long_name = valid();
+    long_name["metadata"]["name"] = json!("p".repeat(201));
+    vec![
+        ("a long name", long_name, vec!["metadata.name must not be longer than 200 characters"]),
+        ("no store at all", ownerless, vec!["every database type needs a store: set spec.sql"]),
+        ("an empty pool", with("/spec/poolFqdn", json!("")), vec!["spec.poolFqdn", "should be at least 1 chars long"]),
+        ("a pool with a slash", with("/spec/poolFqdn", json!("a/b")), vec!["spec.poolFqdn", "should match"]),
+        (
+            "no types",
+            with("/spec/databaseTypes", json!([])),
+            vec!["spec.databaseTypes", "should have at least 1 items"],
+        ),
+        (
+            "a type twice",
+            with(
+                "/spec/databaseTypes",
+                json!([{"type": "User", "principal": "Primary"}, {"type": "User", "principal": "Mirror"}]),
+            ),
+            vec!["spec.databaseTypes[1]", "Duplicate value"],
+        ),
+        (
+            "an unknown type",
+            first_type(json!({"type": "Users"})),
+            vec!["databaseTypes[0].type", "Users", "\"CentralMgmt\""],
+        ),
+        ("an unknown seat", first_type(json!({"principal": "mirror"})), vec!["principal", "\"Primary\", \"Mirror\""]),
+        (
+            "a typo",
+            first_type(json!({"principle": "Mirror"})),
+            vec!["unknown field", "spec.databaseTypes[0].principle"],
+        ),
+        (
+            "a database twice",
+            first_type(json!({"databases": ["rtcxds", "RTCXDS"]})),
+            vec!["a database is listed twice: SQL Server compares names without case"],
+        ),
+        ("no databases", first_type(json!({"databases": []})), vec!["databases", "should have at least 1 items"]),
+        (
+            "an empty name",
+            first_type(json!({"databases": [""]})),
+            vec!["databases[0]", "should be at least 1 chars long"],
+        ),
+        (
+            "a long database",
+            first_type(json!({"databases": ["x".repeat(129)]})),
+            vec!["databases[0]", "may not be more than 128"],
+        ),
+        ("an empty epoch", first_type(json!({"approve": {"epoch": ""}})), vec!["approve.epoch", "at least 1 chars"]),
+        ("an approval of nothing", first_type(json!({"approve": {}})), vec!["approve.epoch", "Required value"]),
+        (
+            "data loss not accepted",
+            first_type(
+                json!({"forceService": {"epoch": "1-a", "acceptDataLoss": false, "until": "2100-01-01T00:00:00Z"}}),
+            ),
+            vec!["acceptDataLoss must be true: forced service loses what the lost principal had not sent"],
+        ),
+        (
+            "a consent for ever",
+            first_type(json!({"forceService": {"epoch": "1-a", "acceptDataLoss": true}})),
+            vec!["forceService.until", "Required value"],
+        ),
+        ("a consent until some time", until("tomorrow"), vec!["forceService.until", "tomorrow"]),
+        (
+            "a server that mirrors itself",
+            with("/spec/sql/mirror", json!({"host": "SQL-A.contoso.com", "instance": "rtc"})),
+            vec!["primary and mirror are the same SQL Server: a server cannot mirror itself"],
+        ),
+        (
+            "port and instance",
+            with("/spec/sql/primary", json!({"host": "sql-a", "instance": "RTC", "port": 1433})),
+            vec!["set port or instance, not both"],
+        ),
+        (
+            "port 0",
+            with("/spec/sql/primary", json!({"host": "sql-a", "port": 0})),
+            vec!["primary.port", "greater than or equal to 1"],
+        ),
+        (
+            "a host with an instance",
+            with("/spec/sql/primary/host", json!("sql-a\\RTC")),
+            vec!["primary.host", "should match"],
+        ),
+        (
+            "an instance with a space",
+            with("/spec/sql/primary/instance", json!("R TC")),
+            vec!["primary.instance", "should match"],
+        ),
+        ("no login", with("/spec/sql/auth", json!({"method": "SqlLogin"})), vec!["auth.secretRef", "Required value"]),
+        ("an unknown login", with("/spec/sql/auth/method", json!("Magic")), vec!["auth.method", "Magic", "SqlLogin"]),
+        (
+            "a CA for nothing",
+            with(
+                "/spec/sql/tls",
+                json!({"mode": "TrustServerCertificate", "caBundle": {"configMapRef": {"name": "ca"}}}),
+            ),
+            vec!["caBundle is only used with mode Verify"],
+        ),
+        (
+            "a password in the clear",
+            with("/spec/sql/tls", json!({"mode": "Off"})),
+            vec!["tls.mode Off needs auth.method Kerberos"],
+        ),
+        (
+            "KDCs for a password",
+            with("/spec/sql/auth", json!({"method": "SqlLogin", "secretRef": {"name": "sql"}, "kdcs": ["dc1"]})),
+            vec!["kdcs are only used with method Kerberos"],
+        ),
+        (
+            "a KDC with a line more",
+            with(
+                "/spec/sql/auth",
+                json!({"method": "Kerberos", "secretRef": {"name": "sql"}, "kdcs": ["dc1\n[plugins]"]}),
+            ),
+            vec!["auth.kdcs", "should match"],
+        ),
+        ("a pin mode without pins", with("/spec/sql/tls", json!({"mode": "Pin"})), vec!["mode Pin needs pins"]),
+        (
+            "pins that nobody reads",
+            with("/spec/sql/tls", json!({"mode": "Verify", "pins": ["ab".repeat(32)]})),
+            vec!["pins are only used with mode Pin or Legacy"],
+        ),
+        (
+            "a short pin",
+            with("/spec/sql/tls", json!({"mode": "Pin", "pins": ["ab".repeat(31)]})),
+            vec!["tls.pins", "should match"],
+        ),
+        ("suspended without a reason", with("/spec/suspend", json!({})), vec!["suspend.reason", "Required value"]),
+        (
+            "suspended until some time",
+            with("/spec/suspend", json!({"reason": "x", "until": "soon"})),
+            vec!["suspend.until", "soon"],
+        ),
+        ("a short deadline", policy(json!({"switchDeadline": "9s"})), vec!["switchDeadline must be at least 10s"]),
+        ("a deadline in days", policy(json!({"switchDeadline": "1d"})), vec!["policy.switchDeadline", "should match"]),
+        ("a short interruption", policy(json!({"maxInterruption": "2s"})), vec!["maxInterruption must be at least 3s"]),
+        (
+            "an unknown policy",
+            policy(json!({"unrequestedSwitch": "Fight"})),
+            vec!["unrequestedSwitch", "Fight", "Hold"],
+        ),
+        (
+            "a type twice in the order",
+            policy(json!({"order": ["User", "User"]})),
+            vec!["policy.order lists a type twice"],
+        ),
+        (
+            "windows for nothing",
+            policy(json!({"maintenanceWindows": [{"schedule": "0 2 * * SAT", "duration": "4h"}]})),
+            vec!["maintenanceWindows are only used with unrequestedSwitch FailBack"],
+        ),
+        ("a schedule of four fields", window("0 2 * *", "4h", "UTC"), vec!["schedule needs the five fields of cron"]),
+        ("a window of seconds", window("0 2 * * SAT", "59s", "UTC"), vec!["duration must be at least 1m"]),
+        ("a zone with spaces", window("0 2 * * SAT", "4h", "Central Europe"), vec!["timeZone", "should match"]),
+    ]
+}
+
+/// Every message of a CEL rule in the CRD.
+fn messages(schema: &Value, found: &mut BTreeSet<String>) {
+    match schema {
+        Value::Object(map) => {
+            for rule in map.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten() {
+                found.insert(rule["message"].as_str().unwrap().to_owned());
+            }
+            map.values().for_each(|value| messages(value, found));
+        }
+        Value::Array(items) => items.iter().for_each(|value| messages(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_rule_refuses_with_the_field_and_the_way_out() {
+    let cluster = Cluster::get();
+    cluster.kubectl(&["create", "namespace", NAMESPACE]);
+    cluster.apply(&valid());
+    let mut said = Vec::new();
+    for (name, object, words) in refused() {
+        let answer = cluster.try_apply(&object).expect_err(name);
+        for word in words {
+            assert!(answer.contains(word), "{name}: {word:?} is not in: {answer}");
+        }
+        said.push(answer);
+    }
+    let answer = cluster.try_apply(&with("/spec/poolFqdn", json!("pool02.contoso.com"))).expect_err("immutable");
+    assert!(answer.contains("poolFqdn cannot change: a resource belongs to one pool"), "{answer}");
+    said.push(answer);
+
+    let mut rules = BTreeSet::new();
+    messages(&cluster.get_json(&["crd", "lyncpoolmirrors.lyncmirror.io"]).unwrap(), &mut rules);
+    let silent: Vec<&String> = rules.iter().filter(|rule| !said.iter().any(|answer| answer.contains(*rule))).collect();
+    assert!(silent.is_empty(), "rules that no row broke: {silent:#?}");
+    println!("{} specs refused, {} CEL rules, all of them broken", said.len(), rules.len());
+}
+
+#[test]
+fn what_is_right_is_accepted() {
+    let cluster = Cluster::get();
+    cluster.try_apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "right"}})).unwrap();
+    let full = policy(json!({
+        "unrequestedSwitch": "FailBack", "failBackAfter": "1h", "maxInterruption": "30s", "cooldown": "0s",
+        "switchDeadline": "10s", "order": ["CentralMgmt", "User"],
+        "maintenanceWindows": [{"schedule": "0 2 * * SAT", "duration": "4h", "timeZone": "Europe/Paris"}],
+    }));
+    for (name, mut object) in [
+        ("everything", full),
+        (
+            "pins as openssl prints them",
+            with("/spec/sql/tls", json!({"mode": "Pin", "pins": [vec!["AB"; 32].join(":"), "ab".repeat(32)]})),
+        ),
+        (
+            "a keytab, in the clear",
+            with("/spec/sql", {
+                let mut store = store();
+                store["auth"] =
+                    json!({"method": "Kerberos", "secretRef": {"name": "sql"}, "kdcs": ["dc1", "[::1]:88"]});
+                store["tls"] = json!({"mode": "Off"});
+                store
+            }),
+        ),
+        ("legacy", with("/spec/sql/tls", json!({"mode": "Legacy"}))),
+        ("ports", with("/spec/sql/primary", json!({"host": "10.0.0.1", "port": 49172}))),
+        (
+            "two instances of one host",
+            with("/spec/sql/mirror", json!({"host": "sql-a.contoso.com", "instance": "RTC2"})),
+        ),
+        ("names of people", first_type(json!({"databases": ["rtc'xds]", "Übersicht"]}))),
+        ("a consent", until("2100-01-01T00:00:00Z")),
+    ] {
+        object["metadata"]["namespace"] = json!("right");
+        cluster.try_apply(&object).unwrap_or_else(|answer| panic!("{name}: {answer}"));
+    }
+    cluster.kubectl(&["create", "namespace", "lync"]);
+    for sample in std::fs::read_dir(crate::support::root().join("deploy/samples")).unwrap() {
+        let path = sample.unwrap().path();
+        cluster.kubectl(&["apply", "--dry-run=server", "-f", &path.to_string_lossy()]);
+    }
+}

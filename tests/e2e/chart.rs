@@ -1,0 +1,235 @@
+//! The chart with real helm on a real API server: what it installs, refuses, upgrades and leaves behind, and what the
+//! operator may do under it.
+
+use std::process::Command;
+
+use crate::support::{Cluster, Operator, SYSTEM, Stage, condition, root, types, until};
+use serde_json::{Value, json};
+use tokio::sync::RwLock;
+
+const CHART: &str = "charts/lync-mirror";
+
+/// The release of the whole cluster. Exclusive while it is removed and installed; shared while a test reads it.
+static RELEASE: RwLock<()> = RwLock::const_new(());
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_is_upgraded_and_uninstalled_and_the_resources_stay() {
+    let stage = Stage::set("release", true).await;
+    let cluster = stage.cluster;
+    let name = "lync-mirror-release";
+    let operator = Operator::start(cluster, "release", "1s");
+    stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
+    stage.until_ready("pool01", "True", "Aligned");
+
+    let notes = cluster.helm(&["get", "notes", name, "-n", "release"]);
+    assert!(notes.contains("kubectl -n release get lpm"), "{notes}");
+    cluster.helm(&[
+        "upgrade",
+        name,
+        CHART,
+        "-n",
+        "release",
+        "--reuse-values",
+        "--set",
+        "lookInterval=20s",
+        "--set",
+        "replicas=3",
+    ]);
+    let deployment = cluster.get_json(&["deployment", name, "-n", "release"]).unwrap();
+    assert_eq!(deployment["spec"]["replicas"], 3);
+    assert!(deployment.to_string().contains("20s"), "the value arrives in the pod");
+    // The rights are the same, and the operator goes on.
+    stage.cluster.apply(&stage.pool("pool01", types("Mirror", "Primary")));
+    stage.until_ready("pool01", "True", "Aligned");
+    assert_eq!(operator.stop(), Some(0));
+
+    cluster.helm(&["uninstall", name, "-n", "release"]);
+    let left = cluster.kubectl(&[
+        "get",
+        "deployment,service,serviceaccount,role,rolebinding,poddisruptionbudget",
+        "-n",
+        "release",
+        "-o",
+        "name",
+    ]);
+    assert!(!left.contains("lync-mirror"), "{left}");
+    assert_eq!(stage.status("pool01").unwrap()["principals"], "User=Mirror CentralMgmt=Primary");
+
+    let _exclusive = RELEASE.write().await;
+    // The release that brought the CustomResourceDefinition goes, the definition and the resources stay.
+    cluster.helm(&["uninstall", "lync-mirror", "-n", SYSTEM]);
+    assert!(cluster.try_kubectl(&["get", "clusterrole", "lync-mirror"]).is_err());
+    assert_eq!(stage.status("pool01").unwrap()["principals"], "User=Mirror CentralMgmt=Primary");
+    cluster.helm(&["install", "lync-mirror", CHART, "-n", SYSTEM]);
+    assert_eq!(stage.status("pool01").unwrap()["principals"], "User=Mirror CentralMgmt=Primary");
+}
+
+#[test]
+fn typos_in_values_are_refused_by_name() {
+    let cluster = Cluster::get();
+    for (value, word) in [
+        ("replicaz=3", "replicaz"),
+        ("image.repo=x", "repo"),
+        ("log.format=xml", "/log/format"),
+        ("replicas=-1", "/replicas"),
+        ("lookInterval=often", "/lookInterval"),
+        ("terminationGracePeriodSeconds=5", "/terminationGracePeriodSeconds"),
+        ("crds.enable=true", "enable"),
+    ] {
+        let error = cluster.try_helm(&["template", CHART, "--set", value]).expect_err(value);
+        assert!(error.contains(word), "{value}: {error}");
+    }
+    cluster.helm(&["lint", "--strict", CHART]);
+}
+
+#[test]
+fn the_rendered_manifest_is_the_chart() {
+    let render = |argument: &str| {
+        let path = format!("{}:{}", Cluster::get().bin().display(), std::env::var("PATH").unwrap());
+        let output = Command::new(root().join("deploy/render")).arg(argument).env("PATH", path).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let kept = std::fs::read_to_string(root().join("deploy/install.yaml")).unwrap();
+    assert!(render("-") == kept, "deploy/install.yaml is stale: run deploy/render");
+}
+
+#[test]
+fn the_operator_may_do_what_it_needs_and_nothing_more() {
+    let _shared = RELEASE.blocking_read();
+    let cluster = Cluster::get();
+    let may = |verb: &str, resource: &str, namespace: &str| {
+        let (kind, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        let mut question = vec!["auth", "can-i", verb, kind, "-n", namespace];
+        let subresource = format!("--subresource={subresource}");
+        let whom = format!("--as=system:serviceaccount:{SYSTEM}:lync-mirror");
+        question.extend([subresource.as_str(), whom.as_str()]);
+        cluster.try_kubectl(&question).is_ok_and(|answer| answer.trim() == "yes")
+    };
+    for (verb, resource, namespace) in [
+        ("list", "lyncpoolmirrors.lyncmirror.io", "any"),
+        ("watch", "lyncpoolmirrors.lyncmirror.io", "any"),
+        ("update", "lyncpoolmirrors.lyncmirror.io/status", "any"),
+        ("get", "secrets", "any"),
+        ("get", "configmaps", "any"),
+        ("create", "events.events.k8s.io", "any"),
+        ("create", "leases.coordination.k8s.io", SYSTEM),
+        ("update", "leases.coordination.k8s.io/lync-mirror", SYSTEM),
+    ] {
+        let (resource, name) = if resource.starts_with("leases") && verb == "update" {
+            ("leases.coordination.k8s.io", Some("lync-mirror"))
+        } else {
+            (resource, None)
+        };
+        let asked = match name {
+            Some(name) => {
+                let whom = format!("--as=system:serviceaccount:{SYSTEM}:lync-mirror");
+                let named = format!("{resource}/{name}");
+                cluster.try_kubectl(&["auth", "can-i", verb, &named, "-n", namespace, &whom]).is_ok()
+            }
+            None => may(verb, resource, namespace),
+        };
+        assert!(asked, "may not {verb} {resource} in {namespace}");
+    }
+    for (verb, resource, namespace) in [
+        ("list", "secrets", "any"),
+        ("watch", "secrets", "any"),
+        ("update", "secrets", "any"),
+        ("list", "configmaps", "any"),
+        ("create", "lyncpoolmirrors.lyncmirror.io", "any"),
+        ("update", "lyncpoolmirrors.lyncmirror.io", "any"),
+        ("patch", "lyncpoolmirrors.lyncmirror.io", "any"),
+        ("delete", "lyncpoolmirrors.lyncmirror.io", "any"),
+        ("update", "leases.coordination.k8s.io", SYSTEM),
+        ("delete", "leases.coordination.k8s.io", SYSTEM),
+        ("create", "leases.coordination.k8s.io", "any"),
+        ("get", "pods", SYSTEM),
+        ("create", "pods/exec", SYSTEM),
+        ("update", "customresourcedefinitions.apiextensions.k8s.io", "any"),
+        ("create", "clusterrolebindings.rbac.authorization.k8s.io", "any"),
+        ("impersonate", "users", "any"),
+    ] {
+        assert!(!may(verb, resource, namespace), "may {verb} {resource} in {namespace}");
+    }
+}
+
+#[test]
+fn the_pods_stand_the_restricted_standard() {
+    let _shared = RELEASE.blocking_read();
+    let cluster = Cluster::get();
+    cluster.apply(&json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": "restricted", "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
+    }));
+    cluster.apply(&json!({
+        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "lync-mirror", "namespace": "restricted"},
+    }));
+    let deployment = cluster.get_json(&["deployment", "lync-mirror", "-n", SYSTEM]).unwrap();
+    let pod = |spec: Value| json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe", "namespace": "restricted"}, "spec": spec});
+    let spec = deployment["spec"]["template"]["spec"].clone();
+    cluster.try_dry_run(&pod(spec.clone())).unwrap();
+    let mut loose = spec;
+    loose["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = json!(true);
+    let refusal = cluster.try_dry_run(&pod(loose)).unwrap_err();
+    assert!(refusal.contains("violates PodSecurity"), "{refusal}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_takes_an_old_condition_for_the_new_spec() {
+    let stage = Stage::set("stale", true).await;
+    let wait = |timeout: &str| {
+        let arguments = ["wait", "--for=condition=Ready", "lpm/pool01", "-n", "stale", timeout];
+        stage.cluster.try_kubectl(&arguments)
+    };
+    let mut operator = Operator::start(stage.cluster, "stale", "1s");
+    stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
+    wait("--timeout=90s").unwrap();
+    operator.kill();
+    stage.cluster.apply(&stage.pool("pool01", types("Mirror", "Primary")));
+    assert_eq!(condition(&stage.status("pool01").unwrap(), "Ready").unwrap()["status"], "True", "nobody answered yet");
+    let refused = wait("--timeout=2s").expect_err("Ready of the generation before");
+    assert!(refused.contains("timed out"), "{refused}");
+    let _operator = Operator::start(stage.cluster, "stale", "1s");
+    wait("--timeout=90s").unwrap();
+    assert_eq!(stage.status("pool01").unwrap()["principals"], "User=Mirror CentralMgmt=Primary");
+    // And at once after each further change, with the operator at work.
+    for seat in ["Primary", "Mirror", "Primary"] {
+        stage.cluster.apply(&stage.pool("pool01", types(seat, "Primary")));
+        wait("--timeout=90s").unwrap();
+        let status = stage.status("pool01").unwrap();
+        assert_eq!(status["principals"], format!("User={seat} CentralMgmt=Primary"));
+    }
+}
+
+#[test]
+fn people_find_their_way() {
+    let cluster = Cluster::get();
+    let explained = cluster.kubectl(&["explain", "lpm.spec.databaseTypes.principal"]);
+    assert!(explained.contains("Which seat shall hold the principal role"), "{explained}");
+    let crd = cluster.get_json(&["crd", "lyncpoolmirrors.lyncmirror.io"]).unwrap();
+    let version = &crd["spec"]["versions"][0];
+    let mut silent = Vec::new();
+    undocumented(&version["schema"]["openAPIV3Schema"]["properties"]["spec"], "spec", &mut silent);
+    assert!(silent.is_empty(), "fields without a word: {silent:?}");
+    let columns = |priority: u64| -> Vec<String> {
+        let all = version["additionalPrinterColumns"].as_array().unwrap().iter();
+        let shown = all.filter(|column| column["priority"].as_u64().unwrap_or(0) <= priority);
+        shown.map(|column| column["name"].as_str().unwrap().to_uppercase()).collect()
+    };
+    assert_eq!(columns(0), ["READY", "REASON", "PRINCIPALS", "SUSPENDED", "AGE"]);
+    assert_eq!(columns(1), ["READY", "REASON", "PRINCIPALS", "SUSPENDED", "LAST MOVE", "REDO QUEUE", "AGE"]);
+    until("the category is served", || cluster.try_kubectl(&["get", "lync", "-A"]));
+}
+
+fn undocumented(schema: &Value, path: &str, silent: &mut Vec<String>) {
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        if property["description"].as_str().is_none_or(str::is_empty) {
+            silent.push(path.clone());
+        }
+        undocumented(property, &path, silent);
+    }
+    if schema["items"].is_object() {
+        undocumented(&schema["items"], path, silent);
+    }
+}

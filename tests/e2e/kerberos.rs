@@ -1,0 +1,254 @@
+//! Windows logins by keytab: MIT's own KDC, simulated servers that open its tickets, and every way in which it fails.
+
+use std::net::{SocketAddr, TcpListener};
+use std::process::Command;
+
+use crate::support::kdc::{REALM, Realm, Servers, spn};
+use crate::support::{Operator, Stage, cannot, condition, own_ip, root, skip, types, until};
+use serde_json::{Value, json};
+
+const LOGIN: &str = "CONTOSO\\svc-lync";
+
+/// a and b are a pool as it should be; c and d take no encryption; e and f are not registered; g and h let everybody in; i and
+/// j are registered for another account than the one they run as.
+fn servers(realm: &Realm) -> Servers {
+    let server = |id: &str| {
+        let tls = if matches!(id, "c" | "d") { "off" } else { "required" };
+        json!({
+            "id": id, "name": format!("SQL-{}\\RTC", id.to_uppercase()), "listen": format!("{}:0", own_ip()),
+            "instance": "RTC", "tls": {"mode": tls}, "logins": [{"name": LOGIN}],
+            "letsInAs": if matches!(id, "g" | "h") { json!(LOGIN) } else { Value::Null },
+        })
+    };
+    let pair = |name: &str, a: &str, b: &str| {
+        json!({
+            "name": name, "primary": a, "mirror": b, "databases": ["rtcxds", "rtcshared", "rtcab", "xds", "lis"],
+            "switchMillis": 100, "timeoutSeconds": 1.0, "resyncMillis": 100,
+        })
+    };
+    let all = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"].map(server);
+    let config = json!({
+        "servers": all,
+        "pairs": [pair("one", "a", "b"), pair("two", "c", "d"), pair("three", "e", "f"), pair("four", "g", "h"), pair("five", "i", "j")],
+    });
+    let servers = realm.servers(&config);
+    for id in ["a", "b", "c", "d", "g", "h", "i", "j"] {
+        realm.register(servers.address(id));
+    }
+    for id in ["i", "j"] {
+        realm.admin(&format!("cpw -randkey {}", spn(servers.address(id))));
+    }
+    servers
+}
+
+/// A pool of two of the servers, with the Secret of its own name.
+fn pool(stage: &Stage, servers: &Servers, name: &str, (a, b): (&str, &str), kdc: SocketAddr) -> Value {
+    let server = |id: &str| {
+        let address = servers.address(id);
+        json!({"host": address.ip().to_string(), "port": address.port()})
+    };
+    let mut pool = stage.pool(name, types("Primary", "Primary"));
+    pool["spec"]["poolFqdn"] = json!(format!("{name}.example.com"));
+    pool["spec"]["sql"] = json!({
+        "primary": server(a), "mirror": server(b),
+        "auth": {"method": "Kerberos", "secretRef": {"name": name}, "kdcs": [kdc.to_string()]},
+        "tls": {"mode": "TrustServerCertificate"},
+    });
+    pool
+}
+
+fn secret(stage: &Stage, name: &str, account: &str, keytab: &[u8]) {
+    let bytes = |bytes: &[u8]| k8s_openapi::ByteString(bytes.to_vec());
+    stage.cluster.apply(&json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": stage.namespace},
+        "data": {"username": bytes(format!("{account}@{REALM}").as_bytes()), "keytab": bytes(keytab)},
+    }));
+}
+
+fn message(status: &Value) -> String {
+    condition(status, "Ready").unwrap()["message"].as_str().unwrap().to_owned()
+}
+
+/// A realm and its servers; or this machine has no KDC, and the ring has said so.
+fn scenery() -> Option<(Realm, Servers)> {
+    match Realm::start(SocketAddr::new(own_ip().into(), 10088)) {
+        Ok(realm) => {
+            let servers = servers(&realm);
+            Some((realm, servers))
+        }
+        Err(why) => {
+            skip("kerberos", &why);
+            None
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keytab_is_enough_to_look_and_to_move() {
+    let Some((mut realm, servers)) = scenery() else { return };
+    let stage = Stage::set("kerberos", true).await;
+    let pool = |name, pair| pool(&stage, &servers, name, pair, realm.address);
+    let keys = realm.account("svc-lync");
+    for name in ["encrypted", "plain"] {
+        secret(&stage, name, "svc-lync", &keys);
+    }
+    stage.cluster.apply(&pool("encrypted", ("a", "b")));
+    let mut plain = pool("plain", ("c", "d"));
+    plain["spec"]["sql"]["tls"] = json!({"mode": "Off"});
+    stage.cluster.apply(&plain);
+    let _operator = Operator::start(stage.cluster, "kerberos", "1s");
+
+    stage.until_ready("encrypted", "True", "Aligned");
+    let status = stage.until_ready("plain", "True", "Aligned");
+    let weak = condition(&status, "WeakEncryption").unwrap();
+    assert_eq!((&weak["status"], &weak["reason"]), (&json!("True"), &json!("TlsOff")), "{weak}");
+    for (name, by) in [("encrypted", "b"), ("plain", "d")] {
+        stage.patch(name, &json!({"spec": {"databaseTypes": types("Mirror", "Primary")}}));
+        stage.until_ready(name, "True", "Aligned");
+        let moved = servers.ask("/failovers").await;
+        let to = moved.as_array().unwrap().iter().filter(|failover| failover["to"] == by).count();
+        assert_eq!(to, 3, "{moved}");
+    }
+    let logins = servers.ask("/logins").await;
+    for login in logins.as_array().unwrap() {
+        assert_eq!((&login["login"], &login["outcome"]), (&json!(LOGIN), &json!("done")), "{login}");
+    }
+
+    // Who is logged in needs no KDC; who has to log in again says that it is gone, and goes on when it is back.
+    realm.close();
+    servers.command(json!({"do": "kill", "server": "a"})).await;
+    servers.command(json!({"do": "start", "server": "a"})).await;
+    let said = message(&stage.until_ready("encrypted", "False", "KdcUnreachable"));
+    assert!(said.contains("spec.sql.auth.kdcs") && said.contains(&realm.address.to_string()), "{said}");
+    stage.until_ready("plain", "True", "Aligned");
+    realm.open();
+    stage.until_ready("encrypted", "True", "Aligned");
+
+    // New keys are used with the next login: no restart.
+    secret(&stage, "encrypted", "svc-lync", &realm.keytab("svc-lync"));
+    servers.command(json!({"do": "kill", "server": "b"})).await;
+    servers.command(json!({"do": "start", "server": "b"})).await;
+    until("b is logged on to with the new keys", || {
+        let status = stage.status("encrypted")?;
+        let ready = condition(&status, "Ready").unwrap();
+        if ready["status"] == "True" { Ok(()) } else { Err(ready.to_string()) }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_trouble_has_its_reason_and_is_nobody_elses() {
+    let Some((realm, servers)) = scenery() else { return };
+    let stage = Stage::set("troubles", true).await;
+    let keys = realm.account("svc-lync");
+    let stale = realm.account("svc-stale");
+    realm.keytab("svc-stale");
+    let gone = realm.account("svc-gone");
+    realm.admin("delprinc -force svc-gone");
+    let locked = realm.account("svc-locked");
+    realm.admin("modprinc -allow_tix svc-locked");
+    let expired = realm.account("svc-expired");
+    realm.admin("modprinc -expire 2001-01-01 svc-expired");
+    let stranger = realm.account("svc-stranger");
+    // Accepts, and never answers: the backlog takes the connection.
+    let silent = TcpListener::bind(SocketAddr::new(own_ip().into(), 0)).unwrap();
+    let closed = SocketAddr::new(own_ip().into(), 10088);
+
+    let kdc = realm.address;
+    let one = ("a", "b");
+    let pool = |name: &str, pair, kdc| {
+        let mut pool = pool(&stage, &servers, name, pair, kdc);
+        // Of its own: two resources for one database are another trouble.
+        pool["spec"]["databaseTypes"] = json!([{"type": "Archiving", "principal": "Primary", "databases": [name]}]);
+        pool
+    };
+    #[rustfmt::skip]
+    let table = [
+        // name         account         keytab      servers     KDC                             reason                   words
+        ("silent",      "svc-lync",     &keys,      one,        silent.local_addr().unwrap(),   "KdcUnreachable",        vec!["no KDC of CONTOSO.TEST answered"]),
+        ("closed",      "svc-lync",     &keys,      one,        closed,                         "KdcUnreachable",        vec!["not one of spec.sql.auth.kdcs answers"]),
+        ("unknown-spn", "svc-lync",     &keys,      ("e", "f"), kdc,                            "SpnUnknown",            vec!["setspn", "MSSQLSvc/"]),
+        ("expired",     "svc-expired",  &expired,   one,        kdc,                            "TicketExpired",         vec!["svc-expired", "has expired"]),
+        ("locked",      "svc-locked",   &locked,    one,        kdc,                            "LoginLocked",           vec!["svc-locked", "locked or disabled"]),
+        ("stale",       "svc-stale",    &stale,     one,        kdc,                            "NoKerberosCredentials", vec!["not the present one"]),
+        ("gone",        "svc-gone",     &gone,      one,        kdc,                            "NoKerberosCredentials", vec!["knows no account svc-gone"]),
+        ("other-keys",  "svc-lync",     &stale,     one,        kdc,                            "NoKerberosCredentials", vec!["holds no key of svc-lync"]),
+        ("no-keytab",   "svc-lync",     &b"PK\x03\x04".to_vec(), one, kdc,                          "NoKerberosCredentials", vec!["or is none"]),
+        ("no-login",    "svc-stranger", &stranger,  one,        kdc,                            "LoginFailed",           vec!["18456", "svc-stranger", "no login"]),
+        ("other-owner", "svc-lync",     &keys,      ("i", "j"), kdc,                            "LoginFailed",           vec!["18452", "SPN"]),
+        ("impostor",    "svc-lync",     &keys,      ("g", "h"), kdc,                            "ProtocolError",         vec!["did not prove"]),
+    ];
+    stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
+    for (name, account, keytab, pair, kdc, ..) in &table {
+        secret(&stage, name, account, keytab);
+        stage.cluster.apply(&pool(name, *pair, *kdc));
+    }
+    secret(&stage, "unnamed", "", &keys);
+    stage.cluster.apply(&pool("unnamed", one, kdc));
+    let mut demanding = pool("demanding", one, kdc);
+    demanding["spec"]["sql"]["tls"] = json!({"mode": "Off"});
+    secret(&stage, "demanding", "svc-lync", &keys);
+    stage.cluster.apply(&demanding);
+    let _operator = Operator::start(stage.cluster, "troubles", "1s");
+
+    stage.until_ready("pool01", "True", "Aligned");
+    stage.cluster.apply(&stage.pool("pool01", types("Mirror", "Primary")));
+    stage.until_ready("pool01", "True", "Aligned");
+    assert_eq!(stage.failovers().len(), 3);
+    for (name, .., reason, words) in &table {
+        let said = message(&stage.until_ready(name, "False", reason));
+        for word in words {
+            assert!(said.contains(word), "{name}: {said:?} lacks {word:?}");
+        }
+        println!("{name:<12} {reason:<22} {said}");
+    }
+    let said = message(&stage.until_ready("unnamed", "False", "NoKerberosCredentials"));
+    assert!(said.contains("ACCOUNT@REALM"), "{said}");
+    let said = message(&stage.until_ready("demanding", "False", "TlsFailed"));
+    assert!(said.contains("demands encryption") && said.contains("spec.sql.tls.mode"), "{said}");
+    assert_eq!(servers.ask("/failovers").await, json!([]));
+    drop(silent);
+}
+
+/// FreeTDS, and Microsoft's own driver for Linux.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_others_wrote_are_let_in_with_the_same_keytab() {
+    let Some((realm, servers)) = scenery() else { return };
+    let prepared = Command::new(root().join("tests/clients/run")).arg("--prepare").output().unwrap();
+    if let Some(why) = cannot(&prepared) {
+        return skip("kerberos", &why);
+    }
+    assert!(prepared.status.success(), "{}", String::from_utf8_lossy(&prepared.stderr));
+    let python = String::from_utf8(prepared.stdout).unwrap().trim().to_owned();
+    std::fs::write(realm.path("client.keytab"), realm.account("svc-lync")).unwrap();
+    let run = |command: &mut Command| {
+        let output = command
+            .env("KRB5_CONFIG", realm.path("krb5.conf"))
+            .env("KRB5_CLIENT_KTNAME", realm.path("client.keytab"))
+            .env("KRB5CCNAME", "MEMORY:")
+            .env("FREETDSCONF", realm.path("freetds.conf"))
+            .output()
+            .unwrap();
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat()
+    };
+    let address = servers.address("a");
+    let tsql = |spn: &str| {
+        let (ip, port) = (address.ip(), address.port());
+        let section =
+            format!("[it]\nhost = {ip}\nport = {port}\ntds version = 7.4\nencryption = require\nspn = {spn}@{REALM}\n");
+        std::fs::write(realm.path("freetds.conf"), section).unwrap();
+        std::fs::write(realm.path("question"), "SELECT SUSER_SNAME()\ngo\n").unwrap();
+        let question = std::fs::File::open(realm.path("question")).unwrap();
+        run(Command::new("tsql").args(["-S", "it", "-o", "q"]).stdin(question))
+    };
+    let odbc = |spn: &str| {
+        let script = root().join("tests/clients/windows_login.py");
+        let server = format!("{},{}", address.ip(), address.port());
+        run(Command::new(&python).arg("-B").arg(script).args([server, spn.to_owned()]))
+    };
+    let (known, unknown) = (spn(address), spn(servers.address("e")));
+    let all = [("tsql", tsql(&known), tsql(&unknown)), ("msodbcsql", odbc(&known), odbc(&unknown))];
+    for (name, by_its_name, by_another) in all {
+        assert!(by_its_name.contains(LOGIN), "{name}: {by_its_name}");
+        assert!(!by_another.contains(LOGIN), "{name}, by a name that the KDC does not know: {by_another}");
+    }
+}

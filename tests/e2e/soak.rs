@@ -1,0 +1,225 @@
+//! Ten pairs, a hundred resources, and faults by the dice; then everything heals, and a person follows what the resources say until
+//! all are Ready. Short here; `make soak` goes on for minutes. LYNC_MIRROR_SEED tells a run again, LYNC_MIRROR_SOAK is the seconds
+//! of faults in each of its rounds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use crate::support::rng::{self, Dice};
+use crate::support::{Cluster, Operator, condition, log_path, own_ip};
+use mirror_sim::sim::Sim;
+use mirror_sim::world::FailoverKind;
+use serde_json::{Value, json};
+
+const NAMESPACE: &str = "soak";
+const PAIRS: usize = 10;
+const DATABASES: usize = 10;
+const ROUNDS: usize = 3;
+const TICK: Duration = Duration::from_millis(150);
+/// How long a person waits for a hundred resources to become Ready, on a machine that may be busy.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+fn server_ids() -> Vec<String> {
+    let partners = (0..PAIRS).flat_map(|pair| [format!("a{pair}"), format!("b{pair}")]);
+    partners.chain(["w".to_owned()]).collect()
+}
+
+async fn simulate() -> Sim {
+    let servers: Vec<Value> = server_ids()
+        .iter()
+        .map(|server| {
+            json!({
+                "id": server,
+                "name": format!("SQL-{}\\RTC", server.to_uppercase()),
+                "listen": format!("{}:0", own_ip()),
+                "tls": {"mode": "required", "certificateNames": ["sql"]},
+                "logins": [{"name": "lync-mirror", "password": "Passw0rd"}],
+            })
+        })
+        .collect();
+    let pair = |at: usize| {
+        json!({
+            "name": format!("pool{at}"), "primary": format!("a{at}"), "mirror": format!("b{at}"),
+            // Every third pair has nobody who fails over by itself.
+            "witness": if at.is_multiple_of(3) { Value::Null } else { json!("w") },
+            "databases": (0..DATABASES).map(|database| format!("db{database}")).collect::<Vec<_>>(),
+            "switchMillis": 100, "timeoutSeconds": 0.5, "resyncMillis": 100,
+        })
+    };
+    let config = json!({"servers": servers, "pairs": (0..PAIRS).map(pair).collect::<Vec<_>>()});
+    Sim::start(serde_json::from_value(config).unwrap()).await.unwrap()
+}
+
+fn resource(sim: &Sim, pair: usize, database: usize, principal: &str) -> Value {
+    let at = |id: String| json!({"host": sim.address(&id).ip().to_string(), "port": sim.address(&id).port()});
+    let mut sql = json!({
+        "primary": at(format!("a{pair}")), "mirror": at(format!("b{pair}")),
+        "auth": {"method": "SqlLogin", "secretRef": {"name": "sql"}},
+        "tls": {"mode": "Verify", "caBundle": {"configMapRef": {"name": "sql-ca"}}},
+    });
+    if !pair.is_multiple_of(3) {
+        sql["witness"] = at("w".to_owned());
+    }
+    json!({
+        "apiVersion": "lyncmirror.io/v1alpha1", "kind": "LyncPoolMirror",
+        "metadata": {"name": format!("pool{pair}-db{database}"), "namespace": NAMESPACE},
+        "spec": {
+            "poolFqdn": format!("pool{pair}.contoso.com"), "sql": sql,
+            "databaseTypes": [{"type": "User", "principal": principal, "databases": [format!("db{database}")]}],
+            "policy": {"cooldown": "0s", "switchDeadline": "10s"},
+        },
+    })
+}
+
+/// One fault, or the end of one, by the dice.
+fn fault(dice: &mut Dice) -> Value {
+    let servers = server_ids();
+    let server = dice.of(&servers).clone();
+    let pair = dice.below(PAIRS);
+    let (a, b) = (format!("a{pair}"), format!("b{pair}"));
+    let (one, other) = dice.of(&[(a.clone(), b.clone()), (a, "w".to_owned()), (b, "w".to_owned())]).clone();
+    let pool = format!("pool{pair}");
+    match dice.below(14) {
+        0 => json!({"do": "kill", "server": server}),
+        1..=3 => json!({"do": "start", "server": server}),
+        4 => json!({"do": "pause", "server": server}),
+        5 => json!({"do": "cut", "a": one, "b": other}),
+        6 => json!({"do": "mend", "a": one, "b": other}),
+        7 => json!({"do": "loseAnswer", "server": server, "matching": "PARTNER FAILOVER"}),
+        8 => json!({"do": "cutBefore", "server": server, "matching": "PARTNER FAILOVER"}),
+        9 => json!({"do": "garbage", "server": server, "phase": dice.of(&["prelogin", "tls", "login", "batch"])}),
+        10 => {
+            json!({"do": "stall", "server": server, "phase": dice.of(&["connect", "prelogin", "login", "batch"]), "millis": 3000})
+        }
+        11 => json!({"do": "failStatement", "server": server, "number": dice.of(&[1404, 1456, 1428])}),
+        12 => json!({"do": "desync", "pair": pool, "millis": 2000}),
+        _ => json!({"do": "suspend", "pair": pool, "database": format!("db{}", dice.below(DATABASES))}),
+    }
+}
+
+fn heal(sim: &Sim) {
+    let mut all: Vec<Value> = server_ids().iter().map(|server| json!({"do": "start", "server": server})).collect();
+    all.push(json!({"do": "mendAll"}));
+    all.extend((0..PAIRS).map(|pair| json!({"do": "resume", "pair": format!("pool{pair}")})));
+    sim.do_json(json!(all)).unwrap();
+}
+
+fn resources() -> Vec<Value> {
+    let list = Cluster::get().get_json(&["lpm", "-n", NAMESPACE]).unwrap();
+    list["items"].as_array().unwrap().clone()
+}
+
+/// What a person does who reads the resources: approves what is held, once it may move, and otherwise waits.
+async fn until_all_are_ready(approvals: &mut usize) {
+    let started = Instant::now();
+    let mut approved = BTreeSet::new();
+    loop {
+        let mut waiting = BTreeMap::new();
+        for object in resources() {
+            let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+            let status = &object["status"];
+            let Some(ready) = condition(status, "Ready") else { continue };
+            if ready["status"] == "True" && ready["observedGeneration"] == object["metadata"]["generation"] {
+                continue;
+            }
+            let reason = ready["reason"].as_str().unwrap_or_default().to_owned();
+            let held = matches!(reason.as_str(), "UnexpectedPrincipal" | "SplitRoles" | "CircuitOpen" | "MoveFailed");
+            let epoch = status["databaseTypes"][0]["epoch"].as_str().unwrap_or_default().to_owned();
+            if held && status["plan"].is_array() && approved.insert((name.clone(), epoch.clone())) {
+                let mut types = object["spec"]["databaseTypes"].clone();
+                types[0]["approve"] = json!({"epoch": epoch});
+                let patch = json!({"spec": {"databaseTypes": types}}).to_string();
+                Cluster::get().kubectl(&["patch", "lpm", &name, "-n", NAMESPACE, "--type=merge", "-p", &patch]);
+                *approvals += 1;
+            }
+            waiting.insert(name, format!("{reason}: {}", ready["message"].as_str().unwrap_or_default()));
+        }
+        if waiting.is_empty() {
+            return;
+        }
+        assert!(started.elapsed() < PATIENCE, "not Ready after everything healed: {waiting:#?}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+fn resident_kib(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_by_the_dice_lose_nothing_and_end_ready() {
+    let seconds =
+        std::env::var("LYNC_MIRROR_SOAK").map_or(15, |text| text.parse().expect("seconds, in LYNC_MIRROR_SOAK"));
+    let seed = rng::seed();
+    println!("soak: seed {seed}, {ROUNDS} rounds of {seconds} s");
+    let mut dice = Dice::new(seed);
+    let sim = simulate().await;
+    let cluster = Cluster::get();
+    cluster.install(NAMESPACE);
+    std::fs::write(log_path(NAMESPACE), "").unwrap();
+    let mut objects = vec![
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "sql", "namespace": NAMESPACE},
+            "stringData": {"username": "lync-mirror", "password": "Passw0rd"},
+        }),
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "sql-ca", "namespace": NAMESPACE},
+            "data": {"ca.crt": sim.ca_pem()},
+        }),
+    ];
+    for pair in 0..PAIRS {
+        objects.extend((0..DATABASES).map(|database| resource(&sim, pair, database, "Primary")));
+    }
+    cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects}));
+    let operator = Operator::start(cluster, NAMESPACE, "1s");
+    let (mut approvals, mut faults, mut intents) = (0, 0, 0);
+    until_all_are_ready(&mut approvals).await;
+    let mut memory = vec![resident_kib(operator.pid())];
+    for _ in 0..ROUNDS {
+        let end = Instant::now() + Duration::from_secs(seconds);
+        while Instant::now() < end {
+            sim.do_json(fault(&mut dice)).unwrap();
+            faults += 1;
+            if dice.below(4) == 0 {
+                let principal = *dice.of(&["Primary", "Mirror"]);
+                cluster.apply(&resource(&sim, dice.below(PAIRS), dice.below(DATABASES), principal));
+                intents += 1;
+            }
+            tokio::time::sleep(TICK).await;
+        }
+        heal(&sim);
+        until_all_are_ready(&mut approvals).await;
+        memory.push(resident_kib(operator.pid()));
+    }
+
+    assert_eq!(sim.failures(), Vec::<String>::new());
+    let journal = sim.journal(0);
+    assert!(journal.iter().all(|entry| !entry.text.contains("FORCE_SERVICE")), "a data-loss statement was sent");
+    let failovers = sim.failovers();
+    let kinds = |kind: FailoverKind| failovers.iter().filter(|failover| failover.kind == kind).count();
+    assert_eq!(kinds(FailoverKind::Forced), 0);
+    let mut outcomes = BTreeMap::new();
+    for entry in journal.iter().filter(|entry| entry.text.contains("SET PARTNER FAILOVER")) {
+        *outcomes.entry(entry.outcome.clone().unwrap_or_else(|| "running".into())).or_insert(0) += 1;
+    }
+    let count = |outcome: &str| outcomes.get(outcome).copied().unwrap_or(0);
+    let (manual, automatic) = (kinds(FailoverKind::Manual), kinds(FailoverKind::Automatic));
+    println!(
+        "soak: {faults} faults, {intents} changes of a principal, {approvals} approvals; statements {outcomes:?}; failovers: {manual} asked for, {automatic} by the witness"
+    );
+    println!("soak: resident KiB at the start and after each round: {memory:?}");
+    // What is remembered of each resource grows with its moves, up to ten of them.
+    let all = resources();
+    let moves = all.iter().map(|it| it["status"]["history"].as_array().map_or(0, Vec::len)).sum::<usize>();
+    let bytes = all.iter().map(|it| it["status"].to_string().len()).sum::<usize>();
+    println!("soak: {moves} moves in {} KiB of status", bytes / 1024);
+    // Every role change that SQL Server was asked for is a statement of the journal, and each statement made one at most.
+    let open = count("lost") + count("cut") + count("cancelled");
+    assert!((count("done")..=count("done") + open).contains(&manual), "{manual} failovers, statements {outcomes:?}");
+    assert!(manual + automatic > 0, "nothing ever moved: the faults are too mild");
+    let (first, last) = (memory[1], memory[ROUNDS]);
+    assert!(last < first + first / 4, "memory grew from round to round: {memory:?}");
+    assert_eq!(all.len(), PAIRS * DATABASES);
+}

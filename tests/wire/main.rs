@@ -1,0 +1,11 @@
+//! The SQL client in the test's own process against simulated servers, without a control plane: one module per test suite.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod endpoints;
+mod network;
+mod protocol_fuzz;
+mod sql_client;
+mod sql_errors;

@@ -1,0 +1,289 @@
+//! Phase x fault: a bad network between the operator's SQL room and a server, at each phase of a connection. Every cell ends in a
+//! named cause; a move that was sent is never sent again; and the next look after healing sees everything.
+
+use std::fmt::Write;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::support::client::{deadlines, target, verify};
+use futures::future::join_all;
+use lync_mirror::model::{Answer, Dark, DatabaseName, Side, View};
+use lync_mirror::plan::{Act, Failover};
+use lync_mirror::sql::{Deadlines, Hub, connect_for_moves, fail_over};
+use mirror_sim::config::{Config, TlsMode};
+use mirror_sim::sim::Sim;
+use serde_json::json;
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::net::{TcpListener, TcpStream};
+
+const NEVER: Duration = Duration::from_secs(3600);
+/// Enough for a healthy server on a busy machine; each silent cell waits for it once.
+const DEADLINE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What a client may swallow of an endless answer before it gives the server up: a TDS packet claims 64 KiB at most.
+const GULP: u64 = 8 << 20;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Connect,
+    Prelogin,
+    Tls,
+    Login,
+    Look,
+    Move,
+}
+
+const PHASES: [Phase; 6] = [Phase::Connect, Phase::Prelogin, Phase::Tls, Phase::Login, Phase::Look, Phase::Move];
+
+/// What becomes of the server's answer in that phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// It never comes.
+    Stall,
+    Close,
+    Reset,
+    /// Its first half, then silence: a stall inside a packet.
+    HalfThenStall,
+    HalfThenClose,
+    /// Another protocol's answer in its place.
+    Garbage,
+    /// Every byte of it changed.
+    Corrupt,
+    /// Bytes without end in its place.
+    Flood,
+}
+
+const FAULTS: [Fault; 8] = [
+    Fault::Stall,
+    Fault::Close,
+    Fault::Reset,
+    Fault::HalfThenStall,
+    Fault::HalfThenClose,
+    Fault::Garbage,
+    Fault::Corrupt,
+    Fault::Flood,
+];
+
+/// A network of one server. The fault strikes while it is armed.
+struct Network {
+    phase: Phase,
+    fault: Fault,
+    armed: AtomicBool,
+    struck: AtomicU64,
+    flooded: AtomicU64,
+}
+
+impl Network {
+    async fn start(phase: Phase, fault: Fault, server: std::net::SocketAddr) -> (Arc<Network>, u16) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (armed, struck, flooded) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+        let network = Arc::new(Network { phase, fault, armed, struck, flooded });
+        let accepting = network.clone();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(accepting.clone().carry(client, server));
+            }
+        });
+        (network, port)
+    }
+
+    fn strikes(&self, phase: Phase) -> bool {
+        // A move has the same place on the wire as a look, on a connection of its own.
+        let here = phase == self.phase || (phase == Phase::Look && self.phase == Phase::Move);
+        let strikes = here && self.armed.load(Ordering::SeqCst);
+        self.struck.fetch_add(strikes.into(), Ordering::SeqCst);
+        strikes
+    }
+
+    async fn carry(self: Arc<Self>, client: TcpStream, server: std::net::SocketAddr) {
+        let (from_client, mut to_client) = client.into_split();
+        if self.strikes(Phase::Connect) {
+            // There is no answer yet that could be spoiled: these bytes are as good as any.
+            self.strike(&[4, 1, 0, 43, 0, 0, 1, 0], to_client).await;
+            drop(from_client);
+            return;
+        }
+        let Ok(server) = TcpStream::connect(server).await else { return };
+        let (mut from_server, mut to_server) = server.into_split();
+        let turns = Arc::new(AtomicU64::new(0));
+        let counted = turns.clone();
+        let upstream = tokio::spawn(async move {
+            let mut from_client = from_client;
+            let mut bytes = vec![0; 65536];
+            while let Ok(read @ 1..) = from_client.read(&mut bytes).await {
+                // Records of TLS that carry data: the login first, then one batch after the other.
+                counted.fetch_add((bytes[0] == 0x17).into(), Ordering::SeqCst);
+                if to_server.write_all(&bytes[..read]).await.is_err() {
+                    break;
+                }
+            }
+        });
+        let mut bytes = vec![0; 65536];
+        while let Ok(read @ 1..) = from_server.read(&mut bytes).await {
+            let phase = match (bytes[0], turns.load(Ordering::SeqCst)) {
+                (_, 2..) => Phase::Look,
+                (_, 1) => Phase::Login,
+                (0x04, _) => Phase::Prelogin,
+                _ => Phase::Tls,
+            };
+            if self.strikes(phase) {
+                self.strike(&bytes[..read], to_client).await;
+                break;
+            }
+            if to_client.write_all(&bytes[..read]).await.is_err() {
+                break;
+            }
+        }
+        upstream.abort();
+    }
+
+    async fn strike(&self, answer: &[u8], mut to_client: OwnedWriteHalf) {
+        let half = &answer[..answer.len() / 2];
+        match self.fault {
+            Fault::Stall => std::future::pending().await,
+            Fault::Close => {}
+            Fault::Reset => {
+                let _ = SockRef::from(to_client.as_ref()).set_linger(Some(Duration::ZERO));
+            }
+            Fault::HalfThenStall => {
+                let _ = to_client.write_all(half).await;
+                std::future::pending().await
+            }
+            Fault::HalfThenClose => {
+                let _ = to_client.write_all(half).await;
+            }
+            Fault::Garbage => {
+                let _ = to_client.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
+            }
+            Fault::Corrupt => {
+                let corrupt: Vec<u8> = answer.iter().map(|byte| byte ^ 0x5A).collect();
+                let _ = to_client.write_all(&corrupt).await;
+            }
+            Fault::Flood => {
+                // Packets that are always followed by another one, so that a reader that believes them never ends.
+                let packet: Vec<u8> = [4, 0, 0x10, 0, 0, 0, 1, 0].into_iter().chain([0x5A; 4088]).collect();
+                while to_client.write_all(&packet).await.is_ok() {
+                    self.flooded.fetch_add(packet.len() as u64, Ordering::SeqCst);
+                }
+            }
+        }
+    }
+}
+
+/// The causes that a person may be told, in that phase after that fault.
+fn named(phase: Phase, fault: Fault) -> &'static [Dark] {
+    match (phase, fault) {
+        (_, Fault::Stall | Fault::HalfThenStall) => &[Dark::Unresponsive],
+        // A server that closes in the handshake refuses it, for all that a client can tell.
+        (Phase::Tls, _) => &[Dark::TlsFailed, Dark::ProtocolError, Dark::ConnectionLost],
+        (_, Fault::Close | Fault::Reset | Fault::HalfThenClose) => &[Dark::ConnectionLost],
+        (_, Fault::Garbage | Fault::Corrupt | Fault::Flood) => &[Dark::ProtocolError, Dark::ConnectionLost],
+    }
+}
+
+/// What was told in this cell. Panics where the cell is not as it should be.
+async fn cell(phase: Phase, fault: Fault) -> String {
+    let at = format!("{phase:?} x {fault:?}");
+    let mut config = Config::sample();
+    config.servers.iter_mut().for_each(|server| {
+        server.tls.mode = TlsMode::Required;
+        server.tls.certificate_names = vec!["127.0.0.1".into()];
+    });
+    let sim = Sim::start(config).await.unwrap();
+    let (network, port) = Network::start(phase, fault, sim.address("a")).await;
+    let target = target((Ipv4Addr::LOCALHOST, port).into(), verify(&sim));
+    // One hub for all looks, as in the operator: what a broken one leaves behind must not spoil the next.
+    let hub = Hub::new(NEVER, deadlines(DEADLINE));
+    let watch = hub.watch(&target);
+    let database = DatabaseName::new("rtcxds");
+    let statements = || sim.journal(0).iter().filter(|entry| entry.text.contains("PARTNER FAILOVER")).count();
+
+    let told = if phase == Phase::Move {
+        let View::Lit { server, .. } = watch.fresh().await else { panic!("{at}: dark before the fault") };
+        let mirroring = server.databases[&database].mirroring.clone().unwrap();
+        let step = Failover {
+            act: Act::Failover,
+            database: database.clone(),
+            on: Side::Primary,
+            server: server.name.clone(),
+            partner: mirroring.partner_instance,
+            guid: mirroring.guid,
+            role_sequence: mirroring.role_sequence,
+        };
+        let mut sessions = connect_for_moves(&target, 1, &deadlines(DEADLINE)).await.unwrap();
+        network.armed.store(true, Ordering::SeqCst);
+        let answer = fail_over(sessions.remove(0), &step, DEADLINE).await;
+        let Answer::Lost { detail } = answer else { panic!("{at}: {answer:?}") };
+        assert!(detail.len() > 20, "{at}: {detail}");
+        // The server did it, and nobody asks it a second time.
+        sim.until(|world| !world.failovers().is_empty()).await;
+        format!("Lost ({})", if detail.contains("within") { "no answer in time" } else { "broken" })
+    } else {
+        network.armed.store(true, Ordering::SeqCst);
+        let view = watch.fresh().await;
+        let View::Dark { darkness, .. } = view else { panic!("{at}: the fault was not noticed") };
+        assert!(named(phase, fault).contains(&darkness.cause), "{at}: {darkness:?}");
+        assert!(darkness.detail.contains(&target.address()), "{at}: {}", darkness.detail);
+        format!("{:?}", darkness.cause)
+    };
+    assert!(network.struck.load(Ordering::SeqCst) > 0, "{at}: the fault never struck");
+    let flooded = network.flooded.load(Ordering::SeqCst);
+    assert!(flooded < GULP, "{at}: {flooded} bytes went out");
+
+    network.armed.store(false, Ordering::SeqCst);
+    let view = watch.fresh().await;
+    let View::Lit { server, .. } = view else { panic!("{at}: still dark after healing: {view:?}") };
+    assert!(server.databases[&database].mirroring.is_some(), "{at}");
+    let moves = usize::from(phase == Phase::Move);
+    assert_eq!((statements(), sim.failovers().len()), (moves, moves), "{at}: statements, failovers");
+    assert_eq!(sim.failures(), Vec::<String>::new(), "{at}");
+    told
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_fault_in_every_phase_is_named_and_heals() {
+    let mut table = format!("{:16}", "");
+    for phase in PHASES {
+        write!(table, "{:>26}", format!("{phase:?}")).unwrap();
+    }
+    let mut rows = FAULTS.map(|fault| format!("\n{:16}", format!("{fault:?}")));
+    for phase in PHASES {
+        let cells = join_all(FAULTS.map(|fault| tokio::spawn(cell(phase, fault)))).await;
+        for (row, told) in rows.iter_mut().zip(cells) {
+            write!(row, "{:>26}", told.unwrap()).unwrap();
+        }
+    }
+    println!("{table}{}", rows.concat());
+    println!(
+        "network: {} cells, each named, healed at the next look, no second statement",
+        PHASES.len() * FAULTS.len()
+    );
+}
+
+/// A server that answers without end, in good TDS and good TLS, costs its own look and a bounded number of bytes.
+#[tokio::test]
+async fn an_answer_without_end_is_given_up_and_the_next_look_starts_clean() {
+    let mut config = Config::sample();
+    config.servers.iter_mut().for_each(|server| {
+        server.tls.mode = TlsMode::Required;
+        server.tls.certificate_names = vec!["127.0.0.1".into()];
+    });
+    let sim = Sim::start(config).await.unwrap();
+    // Long deadlines: what ends the look is the number of bytes.
+    let hub = Hub::new(NEVER, Deadlines { batch: PATIENCE, ..deadlines(DEADLINE) });
+    let watch = |server: &str| hub.watch(&target(sim.address(server), verify(&sim)));
+    let (flooding, other) = (watch("a"), watch("b"));
+    sim.do_json(json!({ "do": "flood", "server": "a", "phase": "batch" })).unwrap();
+    let View::Dark { darkness, .. } = flooding.fresh().await else { panic!("a look that does not end is lit") };
+    assert_eq!(darkness.cause, Dark::ProtocolError, "{darkness:?}");
+    assert!(darkness.detail.contains("more than 8 MiB"), "{darkness:?}");
+    for watch in [&other, &flooding] {
+        let view = watch.fresh().await;
+        assert!(matches!(view, View::Lit { .. }), "{view:?}");
+    }
+}
