@@ -141,8 +141,8 @@ fn check(sql: &SqlStore, field: &str) -> Result<(), SpecError> {
         ));
     }
     let kerberos = sql.auth.method == AuthMethod::Kerberos;
-    if sql.tls.mode == TlsMode::Off && !kerberos {
-        let problem = "mode Off needs auth.method Kerberos: a password must not cross the network unencrypted";
+    if sql.tls.mode == TlsMode::Disabled && !kerberos {
+        let problem = "mode Disabled needs auth.method Kerberos: a password must not cross the network unencrypted";
         return Err(wrong(format!("{field}.tls.mode"), problem));
     }
     if sql.auth.kdcs.is_some() && !kerberos {
@@ -188,8 +188,8 @@ mod tests {
             |kdcs: Value| json!({"auth": {"method": "Kerberos", "secretRef": {"name": "sql"}, "kdcs": kdcs}});
         assert_eq!(refusal(json!({})), None);
         assert_eq!(refusal(kerberos(json!(["dc1", "dc2.contoso.com:88", "[::1]:88"]))), None);
-        let said = refusal(json!({"tls": {"mode": "Off"}})).unwrap();
-        assert!(said.starts_with("spec.sql.tls.mode: mode Off needs auth.method Kerberos"), "{said}");
+        let said = refusal(json!({"tls": {"mode": "Disabled"}})).unwrap();
+        assert!(said.starts_with("spec.sql.tls.mode: mode Disabled needs auth.method Kerberos"), "{said}");
         let with_kdcs = json!({"auth": {"method": "SqlLogin", "secretRef": {"name": "sql"}, "kdcs": ["dc1"]}});
         assert!(refusal(with_kdcs).unwrap().starts_with("spec.sql.auth.kdcs"));
         for wrong in ["", "dc1\n[plugins]", "dc1 }", "dc1#"] {

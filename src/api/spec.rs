@@ -69,7 +69,7 @@ pub struct LyncPoolMirrorSpec {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.primary.host.lowerAscii() != self.mirror.host.lowerAscii() || (has(self.primary.port) ? self.primary.port : (has(self.primary.instance) ? 0 : 1433)) != (has(self.mirror.port) ? self.mirror.port : (has(self.mirror.instance) ? 0 : 1433)) || (has(self.primary.instance) ? self.primary.instance.lowerAscii() : '') != (has(self.mirror.instance) ? self.mirror.instance.lowerAscii() : '')")
     .message("primary and mirror are the same SQL Server: a server cannot mirror itself"))]
-#[x_kube(validation = Rule::new("!has(self.tls) || !has(self.tls.mode) || self.tls.mode != 'Off' || self.auth.method == 'Kerberos'").message("tls.mode Off needs auth.method Kerberos: a password must not cross the network unencrypted"))]
+#[x_kube(validation = Rule::new("!has(self.tls) || !has(self.tls.mode) || self.tls.mode != 'Disabled' || self.auth.method == 'Kerberos'").message("tls.mode Disabled needs auth.method Kerberos: a password must not cross the network unencrypted"))]
 pub struct SqlStore {
     /// The SQL Server at the primary position of the topology (a seat, not a role: it never changes at a failover).
     pub primary: SqlServer,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[x_kube(validation = Rule::new("!has(self.caBundle) || self.mode == 'Verify'").message("caBundle is only used with mode Verify: remove caBundle or set mode to Verify"))]
 #[x_kube(validation = Rule::new("has(self.pins) ? (self.mode in ['Pin', 'Legacy']) : (self.mode != 'Pin')").message("mode Pin needs pins, and pins are only used with mode Pin or Legacy"))]
 pub struct TlsSpec {
-    /// Verify: the certificate must be valid for the host name and signed by a CA of caBundle (without caBundle: by a CA that the operator's image trusts). Pin: the certificate must be one of pins, whoever signed it. TrustServerCertificate: encrypted, but any certificate is accepted. Legacy: for servers without TLS 1.2 or with a certificate of less than 2048 bits or SHA-1; TLS 1.0 and weak algorithms are accepted, which can be broken by somebody in the path; condition WeakEncryption shows it. Off: nothing is encrypted, for servers whose TLS cannot be used at all; only with auth.method Kerberos, as no password must cross the network so; condition WeakEncryption shows it.
+    /// Verify: the certificate must be valid for the host name and signed by a CA of caBundle (without caBundle: by a CA that the operator's image trusts). Pin: the certificate must be one of pins, whoever signed it. TrustServerCertificate: encrypted, but any certificate is accepted. Legacy: for servers without TLS 1.2 or with a certificate of less than 2048 bits or SHA-1; TLS 1.0 and weak algorithms are accepted, which an on-path attacker can break; condition WeakEncryption shows it. Disabled: nothing is encrypted, for servers whose TLS cannot be used at all; only with auth.method Kerberos, as a password must not cross the network unencrypted; condition WeakEncryption shows it.
     #[serde(default)]
     pub mode: TlsMode,
     /// The CA certificates (PEM) that may sign the servers' certificates.
@@ -45,7 +45,7 @@ pub enum TlsMode {
     Pin,
     TrustServerCertificate,
     Legacy,
-    Off,
+    Disabled,
 }
 
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]

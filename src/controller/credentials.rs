@@ -54,7 +54,7 @@ impl Credentials {
     /// The policy of the connection's encryption.
     pub async fn tls(&self, namespace: &str, spec: &TlsSpec) -> Result<Reading<Tls>, Error> {
         match (spec.mode, &spec.ca_bundle) {
-            (TlsMode::Off, _) => Ok(Ok(Tls::Off)),
+            (TlsMode::Disabled, _) => Ok(Ok(Tls::Off)),
             (TlsMode::TrustServerCertificate, _) => Ok(Ok(Tls::TrustServerCertificate)),
             (mode @ (TlsMode::Pin | TlsMode::Legacy), _) => {
                 // A spec with a wrong pin does not come this far (api::parse): without it nobody would be believed.

@@ -50,7 +50,7 @@ impl Pair {
     }
 
     /// What both partners show of a database, in one line: `primary Principal Synchronized, mirror Mirror Synchronized`.
-    pub fn words(&self, name: &DatabaseName) -> String {
+    pub fn describe(&self, name: &DatabaseName) -> String {
         let words = Seat::BOTH.map(|seat| {
             let row = self
                 .view(seat)

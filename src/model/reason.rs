@@ -108,7 +108,7 @@ reasons! {
     PostSwitchDrift: Stalled,
     NoPostSwitchDrift: Ready,
     LegacyTls: Stalled,
-    TlsOff: Stalled,
+    TlsDisabled: Stalled,
     QuorumHealthy: Ready,
     NoWitness: Ready,
     RunningExposed: Stalled,

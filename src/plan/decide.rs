@@ -15,7 +15,7 @@ pub(crate) fn verdict(case: &Case) -> Verdict {
         input.observation.conflicts.get(&desired_type.ty).filter(|_| input.enforced(Precondition::NoConflict))
     {
         let message = format!(
-            "{} is also claimed by {}: all resources that claim the same database of the same pair stop. Remove the type from all but one of them",
+            "{} is also named by {}: resources that name the same database of the same pair all stop. To fix: remove the type from all but one of them.",
             desired_type.ty,
             others.join(", ")
         );
@@ -33,7 +33,7 @@ pub(crate) fn verdict(case: &Case) -> Verdict {
             }
             None => Verdict::waiting(
                 Reason::Aligned,
-                format!("{} has its principal on the {}", desired_type.ty, desired_type.principal.word()),
+                format!("The principal of {} is on the {}.", desired_type.ty, desired_type.principal.word()),
             ),
         };
     }
@@ -65,10 +65,10 @@ fn released(case: &Case, obstacle: Option<(&Obstacle, String)>) -> Verdict {
     };
     if let Some((obstacle, of)) = obstacle.filter(|_| input.enforced(Precondition::NoObstacle)) {
         let message = format!(
-            "{} moves to the {} when this is over: {}",
+            "{} will fail over to the {} once the obstacle is gone. {}",
             desired_type.ty,
             desired_type.principal.word(),
-            obstacle.words(&of)
+            obstacle.message(&of)
         );
         return Verdict::waiting(obstacle.reason(), message);
     }
@@ -87,12 +87,12 @@ fn released(case: &Case, obstacle: Option<(&Obstacle, String)>) -> Verdict {
     );
     Verdict {
         reason: Reason::Moving,
-        message: format!("moving {} to the {}: {names}", desired_type.ty, desired_type.principal.word()),
+        message: format!("Failing over {} to the {}: {names}.", desired_type.ty, desired_type.principal.word()),
         release: Release::Ready(cause),
         until: None,
     }
 }
 
 fn obstructed(obstacle: &Obstacle, of: &str) -> Verdict {
-    Verdict::waiting(obstacle.reason(), obstacle.words(of))
+    Verdict::waiting(obstacle.reason(), obstacle.message(of))
 }

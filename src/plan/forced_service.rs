@@ -24,20 +24,19 @@ pub(crate) fn verdict(case: &Case) -> Option<Verdict> {
     let names = list(lost.iter().map(|finding| &finding.name));
     let survivor = seat.other();
     let mut message = format!(
-        "{names}: the mirror lost its principal on the {}, nobody serves ({})",
+        "{names}: the mirror lost its principal on the {} and does not serve the database. {}",
         seat.word(),
-        unavailable.detail.trim_end_matches('.')
+        unavailable.detail
     );
-    match tracking.principal_lost_since {
-        Some(since) => message.push_str(&format!(
-            ", noticed at {}. Lync users fall back to limited functionality about 30 minutes after the loss ({}).",
+    if let Some(since) = tracking.principal_lost_since {
+        message.push_str(&format!(
+            " First observed at {}. Lync users fall back to limited functionality about 30 minutes after the loss ({}).",
             second(since),
             second(later(since, RESILIENCY))
-        )),
-        None => message.push('.'),
+        ));
     }
     if let Some(refusal) = refusal(case, survivor) {
-        message.push_str(&format!(" Bring the principal back. Forced service is refused: {refusal}."));
+        message.push_str(&format!(" Forced service is refused: {refusal}. To fix: bring the principal back."));
         return Some(Verdict::waiting(Reason::PrincipalLost, message));
     }
     Some(match consent(case, survivor, &names) {
@@ -65,26 +64,26 @@ fn consent(case: &Case, survivor: Seat, names: &str) -> Consent {
     let used = input.enforced(Precondition::ConsentUnused)
         && live.is_some_and(|force| tracking.consumed_consent_epoch.as_ref() == Some(&force.epoch));
     let price = format!(
-        "Forced service on the {} would serve {names} again from its copy; what the lost principal had committed and not sent is lost for good once mirroring is resumed",
+        "Forced service on the {} serves {names} again from its copy. What the lost principal had committed and not sent is lost once mirroring is resumed",
         survivor.word()
     );
     let state = state.map(|epoch| epoch.to_string()).unwrap_or_default();
     Consent::Missing(match (live, &desired_type.force) {
         (Some(_), _) if used => format!(
-            " The consent for epoch {state} has been used and does nothing any more (status.history tells what came of it); look at the {}.",
+            " The consent for epoch {state} has been used and does not apply again. To fix: read the outcome in status.history and check the {}.",
             survivor.word()
         ),
         (Some(force), _) if !input.satisfied(Precondition::ConsentNotExpired, input.now < force.until) => {
-            format!(" The consent to forced service ended at {} and does nothing. {price}.", second(force.until))
+            format!(" The consent to forced service ended at {} and does not apply. {price}.", second(force.until))
         }
         (Some(_), _) if !input.satisfied(Precondition::ForceNotSuspended, !input.is_suspended()) => {
-            " There is consent to forced service; spec.suspend holds it.".to_owned()
+            " The spec consents to forced service, and spec.suspend holds it back.".to_owned()
         }
         (Some(force), _) => {
             return Consent::Given(Verdict {
                 reason: Reason::Moving,
                 message: format!(
-                    "forcing service of {names} on the {} by consent for epoch {state} until {}: data may be lost",
+                    "Forcing service of {names} on the {} by consent for epoch {state} until {}: data may be lost.",
                     survivor.word(),
                     second(force.until)
                 ),
@@ -93,10 +92,10 @@ fn consent(case: &Case, survivor: Seat, names: &str) -> Consent {
             });
         }
         (None, Some(stale)) => {
-            format!(" The consent names epoch {}, the present epoch is {state}: it does nothing. {price}.", stale.epoch)
+            format!(" The consent for epoch {} does not apply, as the current epoch is {state}. {price}.", stale.epoch)
         }
         (None, None) => format!(
-            " Bring the principal back. If it is lost for good: {price}. To consent, once: on type {} set forceService: {{epoch: \"{state}\", acceptDataLoss: true, until: <time>}}.",
+            " To fix: bring the principal back. {price}. To consent once if the principal is lost for good: set forceService: {{epoch: \"{state}\", acceptDataLoss: true, until: <time>}} on type {}.",
             desired_type.ty
         ),
     })
@@ -107,13 +106,13 @@ pub(crate) fn refusal(case: &Case, survivor: Seat) -> Option<String> {
     let Case { input, desired_type, tracking, .. } = *case;
     if desired_type.principal != survivor {
         return Some(format!(
-            "the spec wants the principal on the lost {}; set principal: {survivor} first",
+            "the spec wants the principal on the lost {}, so that principal: {survivor} must be set first",
             survivor.other().word()
         ));
     }
     if !input.satisfied(Precondition::ForceSeenTogether, tracking.last_settled_seat.is_some()) {
         // A wrong port in the spec looks like a dead server.
-        return Some("both servers of the pair were never seen together under this spec".to_owned());
+        return Some("the operator never saw both servers of the pair together under this spec".to_owned());
     }
     case.findings.iter().find_map(|finding| refusal_of(case, finding, survivor))
 }
@@ -125,16 +124,14 @@ fn refusal_of(case: &Case, finding: &Finding, survivor: Seat) -> Option<String> 
             if !input.satisfied(Precondition::ForceNoWitness, *witness == WitnessLink::None) =>
         {
             return Some(format!(
-                "{} has a witness (seen as {witness}): with a witness SQL Server decides, and only a DBA may overrule it",
+                "{} has a witness ({witness}), and with a witness SQL Server decides, which only a DBA may overrule",
                 finding.name
             ));
         }
         Some(Obstacle::PrincipalLost { unavailable, .. })
             if !input.satisfied(Precondition::ForceServerGone, is_gone(unavailable.cause)) =>
         {
-            return Some(
-                "the lost server answers, or nothing tells that it does not: it may still be serving".to_owned(),
-            );
+            return Some("the lost server may still serve, as nothing proves that it does not answer".to_owned());
         }
         Some(Obstacle::PrincipalLost { .. }) => {}
         // Already serving here: forced before, or never lost.
@@ -180,23 +177,21 @@ pub(crate) fn aftermath(case: &Case, obstacle: &Obstacle, of: &str) -> Option<Ve
     let last = case.persisted.last.get(&case.desired_type.ty)?;
     let left = match obstacle {
         Obstacle::Suspended { .. } => {
-            "Both servers answer, mirroring is SUSPENDED. Decide which data to keep: RESUME on the principal (ALTER DATABASE ... SET PARTNER RESUME) throws away for good what the old principal had not sent; SET PARTNER OFF keeps both copies for salvage and ends mirroring"
+            "Both servers answer and mirroring is SUSPENDED; the operator does not resume it. To fix: decide which data to keep. ALTER DATABASE ... SET PARTNER RESUME on the principal destroys what the old principal had not sent; SET PARTNER OFF keeps both copies and ends mirroring.".to_owned()
         }
-        Obstacle::Unavailable { .. } | Obstacle::Disconnected => {
-            "It serves alone, without a mirror. When the old principal comes back it becomes a suspended mirror; nothing is lost before somebody resumes mirroring"
-        }
+        Obstacle::Unavailable { .. } | Obstacle::Disconnected => format!(
+            "It serves without a mirror. When the old principal comes back it becomes a suspended mirror, and nothing is lost before mirroring is resumed; the operator does not resume it. {}",
+            obstacle.message(of)
+        ),
         _ => return None,
     };
     let forced = last.cause == Cause::ForcedService && matches!(last.outcome, Outcome::Succeeded | Outcome::Partial);
     forced.then(|| {
-        Verdict::waiting(
-            Reason::ServiceForced,
-            format!(
-                "{of}: service was forced on the {} at {}. {left}. The operator resumes nothing. Now: {}",
-                case.desired_type.principal.word(),
-                second(last.ended),
-                obstacle.words(of)
-            ),
-        )
+        let message = format!(
+            "{of}: service was forced on the {} at {}. {left}",
+            case.desired_type.principal.word(),
+            second(last.ended)
+        );
+        Verdict::waiting(Reason::ServiceForced, message)
     })
 }

@@ -23,43 +23,39 @@ pub(crate) fn closed(case: &Case, cause: Cause, approved: bool) -> Option<Verdic
         .or_else(|| if cause == Cause::FailBack { window(case) } else { None })
 }
 
-fn to(case: &Case) -> String {
-    format!("{} moves to the {}", case.desired_type.ty, case.desired_type.principal.word())
+/// `Failover of User to the mirror`.
+fn failover(case: &Case) -> String {
+    format!("Failover of {} to the {}", case.desired_type.ty, case.desired_type.principal.word())
 }
 
-fn back(case: &Case) -> String {
-    format!("{} moves back to the {}", case.desired_type.ty, case.desired_type.principal.word())
+/// `Fail-back of User to the primary`.
+fn fail_back(case: &Case) -> String {
+    format!("Fail-back of {} to the {}", case.desired_type.ty, case.desired_type.principal.word())
 }
 
 fn suspension(case: &Case) -> Option<Verdict> {
     let suspend = case.input.desired.suspend.as_ref();
     let suspend = suspend.filter(|_| case.input.is_suspended() && case.input.enforced(Precondition::NotSuspended))?;
     let until = suspend.until.map_or("spec.suspend is removed".to_owned(), |until| until.to_string());
-    let message = format!(
-        "{} is to move to the {}; suspended until {until} ({})",
-        case.desired_type.ty,
-        case.desired_type.principal.word(),
-        suspend.reason
-    );
+    let message = format!("{} is suspended until {until}: {}.", failover(case), suspend.reason.trim_end_matches('.'));
     Some(Verdict { until: suspend.until, ..Verdict::waiting(Reason::Suspended, message) })
 }
 
 fn breaker(case: &Case) -> Option<Verdict> {
-    let (why, until) = match tripped(case.tracking, case.input.now)
-        .filter(|_| case.input.enforced(Precondition::CircuitClosed))?
-    {
-        Tripped::Failures(count) => {
-            let detail = case.persisted.last.get(&case.desired_type.ty).and_then(|last| last.detail.as_deref());
-            (format!("{count} moves in a row failed (the last one: {})", detail.unwrap_or("no detail")), None)
-        }
-        Tripped::Switches(count, until) => (
-            format!("{count} switches that nobody asked for followed each other; it closes again at {}", second(until)),
-            Some(until),
-        ),
-    };
+    let (why, until) =
+        match tripped(case.tracking, case.input.now).filter(|_| case.input.enforced(Precondition::CircuitClosed))? {
+            Tripped::Failures(count) => {
+                let detail = case.persisted.last.get(&case.desired_type.ty).and_then(|last| last.detail.as_deref());
+                (format!("{count} consecutive moves failed, the last with: {}", detail.unwrap_or("no detail")), None)
+            }
+            Tripped::Switches(count, until) => (
+                format!("{count} unrequested switches followed each other; the circuit closes at {}", second(until)),
+                Some(until),
+            ),
+        };
     let state = epoch(case.findings).map(|epoch| epoch.to_string()).unwrap_or_default();
     let message = format!(
-        "{} is left alone: {why}. Find the cause; then set approve: {{epoch: \"{state}\"}} on the type to move it now, or change principal",
+        "Automatic moves of {} are disabled (circuit open): {why}. To fix: find the cause, then set approve: {{epoch: \"{state}\"}} on the type to move it now, or change principal.",
         case.desired_type.ty
     );
     Some(Verdict { until, ..Verdict::waiting(Reason::CircuitOpen, message) })
@@ -73,7 +69,10 @@ fn steadiness(case: &Case) -> Option<Verdict> {
         pending(
             case,
             due,
-            &format!("it has been synchronized and witnessed since {} (policy.failBackAfter)", second(since)),
+            &format!(
+                "it has been synchronized with a connected witness since {} (policy.failBackAfter)",
+                second(since)
+            ),
         )
     })
 }
@@ -93,8 +92,8 @@ fn pause(case: &Case) -> Option<Verdict> {
         Outcome::Failed | Outcome::Partial => (
             Reason::MoveFailed,
             format!(
-                "{} at {}: the last move failed ({}), and every failure lengthens the pause",
-                to(case),
+                "{} waits until {}, and every failure lengthens the pause. The last move failed: {}.",
+                failover(case),
                 second(end),
                 last.detail.as_deref().unwrap_or("no detail")
             ),
@@ -102,8 +101,8 @@ fn pause(case: &Case) -> Option<Verdict> {
         Outcome::Succeeded | Outcome::Superseded => (
             Reason::Cooldown,
             format!(
-                "{} at {}: the last move ended at {} and policy.cooldown holds; set policy.cooldown to 0s to move at once",
-                to(case),
+                "{} waits until {} (policy.cooldown): the last move ended at {}. To move at once: set policy.cooldown to 0s.",
+                failover(case),
                 second(end),
                 second(last.ended)
             ),
@@ -125,15 +124,15 @@ fn length(case: &Case) -> Option<Verdict> {
             return None;
         }
         format!(
-            "{} when it is predicted to interrupt for no more than policy.maxInterruption ({}): the redo queue of {name} makes it {}",
-            to(case),
-            duration(most),
-            duration(coarse(longest))
+            "{} waits: the predicted interruption ({}, from the redo queue of {name}) exceeds policy.maxInterruption ({}).",
+            failover(case),
+            duration(coarse(longest)),
+            duration(most)
         )
     } else {
         format!(
-            "{} when its interruption can be predicted (policy.maxInterruption): the redo queue of {unknown} is not seen. Grant VIEW SERVER STATE to the login, or remove policy.maxInterruption",
-            to(case)
+            "{} waits until its interruption can be predicted (policy.maxInterruption): the redo queue of {unknown} is not visible. To fix: grant VIEW SERVER STATE to the login, or remove policy.maxInterruption.",
+            failover(case)
         )
     };
     Some(Verdict::waiting(Reason::InterruptionTooLong, message))
@@ -147,8 +146,8 @@ fn window(case: &Case) -> Option<Verdict> {
     }
     let Some((at, window)) = next(windows, case.input.now) else {
         let message = format!(
-            "{} in a maintenance window, and none of policy.maintenanceWindows ever opens: correct their schedule",
-            back(case)
+            "{} waits for a maintenance window: none of policy.maintenanceWindows ever opens. To fix: correct their schedule.",
+            fail_back(case)
         );
         return Some(Verdict::waiting(Reason::FailBackPending, message));
     };
@@ -156,7 +155,7 @@ fn window(case: &Case) -> Option<Verdict> {
 }
 
 fn pending(case: &Case, at: Timestamp, why: &str) -> Verdict {
-    let message = format!("{} at {} at the earliest: {why}", back(case), second(at));
+    let message = format!("{} waits until {} or later: {why}.", fail_back(case), second(at));
     Verdict { until: Some(at), ..Verdict::waiting(Reason::FailBackPending, message) }
 }
 

@@ -7,7 +7,7 @@ use crate::plan::text::list;
 use crate::plan::types::{Case, Verdict};
 
 /// What the databases show, why they are held, and the two ways out.
-pub(crate) fn held(case: &Case, obstacle: Option<&(&Obstacle, String)>, state: Option<&Epoch>) -> Verdict {
+pub(crate) fn held(case: &Case, obstacle: Option<&(&Obstacle, String)>, epoch: Option<&Epoch>) -> Verdict {
     let Case { desired_type, findings, .. } = *case;
     let split = observed_principal(findings) == ObservedPrincipal::Split;
     let wrong = list(
@@ -18,26 +18,24 @@ pub(crate) fn held(case: &Case, obstacle: Option<&(&Obstacle, String)>, state: O
     );
     let where_ = desired_type.principal.other().word();
     let address = case.pair.view(desired_type.principal.other()).address();
+    let why = match case.input.desired.policy.unrequested_switch {
+        UnrequestedSwitch::Hold => "policy.unrequestedSwitch: Hold",
+        UnrequestedSwitch::FailBack => "policy.unrequestedSwitch: FailBack waits for a witness that both partners see",
+    };
     let mut message = format!(
-        "{wrong} {} the principal on the {where_} ({address}), the spec says {}, and no change of the spec asked for a move: held ({}).",
-        if wrong.contains(',') { "have" } else { "has" },
-        desired_type.principal,
-        match case.input.desired.policy.unrequested_switch {
-            UnrequestedSwitch::Hold => "policy.unrequestedSwitch: Hold",
-            UnrequestedSwitch::FailBack =>
-                "policy.unrequestedSwitch: FailBack waits for a witness that both partners see",
-        }
+        "The principal of {wrong} is on the {where_} ({address}) but the spec wants the {}. The spec did not change, so the move is on hold ({why}).",
+        desired_type.principal.word(),
     );
     if let Some((obstacle, of)) = obstacle {
-        message.push_str(&format!(" A move back is not possible now: {}.", obstacle.words(of).trim_end_matches('.')));
+        message.push_str(&format!(" A move back is not possible now. {}", obstacle.message(of)));
     }
-    match (state, &desired_type.approve) {
-        (Some(state), Some(approve)) => message.push_str(&format!(
-            " spec.databaseTypes[{}].approve.epoch {approve} is not the present epoch {state} and does nothing.",
+    match (epoch, &desired_type.approve) {
+        (Some(epoch), Some(approve)) => message.push_str(&format!(
+            " approve.epoch {approve} of type {} does not apply, as the current epoch is {epoch}.",
             desired_type.ty
         )),
-        (Some(state), None) => message.push_str(&format!(
-            " To move it back: set approve: {{epoch: \"{state}\"}} on type {}. To keep it: set principal: {}.",
+        (Some(epoch), None) => message.push_str(&format!(
+            " To move it back: set approve: {{epoch: \"{epoch}\"}} on type {}. To keep it: set principal: {}.",
             desired_type.ty,
             desired_type.principal.other()
         )),

@@ -1,4 +1,4 @@
-//! Every way in which a database is not ready to be moved, with the words for a person.
+//! Every way in which a database is not ready to be moved, and the message of each.
 
 use crate::model::{DatabaseState, Endpoint, Guid, Reason, Seat, Unavailable, UnavailableCause, WitnessLink};
 
@@ -149,105 +149,129 @@ impl Obstacle {
         }
     }
 
-    /// What is the matter and the way out, in a sentence or two. `of`: the databases concerned.
-    #[allow(clippy::too_many_lines, reason = "one arm for each obstacle")]
-    pub fn words(&self, of: &str) -> String {
-        match self {
-            Obstacle::TwoPrincipals => format!(
-                "{of}: both servers claim the principal role (split brain). Nothing is moved. Decide which copy is right; see docs/reasons/TwoPrincipals.md"
-            ),
+    /// What happened and its cause, then how to fix it: two sentences. `of`: the databases concerned.
+    pub fn message(&self, of: &str) -> String {
+        match (self, self.fix()) {
+            // The detail of an unavailable server ends with its own fix.
+            (Obstacle::Unavailable { unavailable, .. }, _) => format!("{}. {}", self.problem(of), unavailable.detail),
+            (_, Some(fix)) => format!("{}. To fix: {fix}.", self.problem(of)),
+            (_, None) => format!("{}.", self.problem(of)),
+        }
+    }
+
+    /// What happened and its cause, without a period.
+    fn problem(&self, of: &str) -> String {
+        let what = match self {
+            Obstacle::TwoPrincipals => "both servers hold the principal role (split brain)".to_owned(),
             Obstacle::NoPrincipal => {
-                format!("{of}: both servers hold the mirror role, nobody serves. Nothing is moved; a DBA has to look")
+                "both servers hold the mirror role, so that no server serves the database".to_owned()
             }
-            Obstacle::SameServer { name } => {
-                format!(
-                    "primary and mirror reach the same SQL Server {name}: correct host, instance or port in spec.sql"
-                )
-            }
+            Obstacle::SameServer { name } => return format!("Primary and mirror are the same SQL Server {name}"),
             Obstacle::GuidDiffers { primary, mirror } => format!(
-                "{of}: the two servers belong to different mirroring sessions (mirroring_guid {primary} on the primary, {mirror} on the mirror): spec.sql names servers of two different pairs, or mirroring was set up anew"
+                "the servers belong to different mirroring sessions (mirroring_guid {primary} on the primary, {mirror} on the mirror)"
             ),
             Obstacle::PartnerOutside { seat, names, expected } => format!(
-                "{of}: the server in the {} seat mirrors with {names}, but the other seat of spec.sql is {expected}: name the two partners of one session in spec.sql",
+                "the server in the {} seat mirrors with {names}, but the other seat of spec.sql is {expected}",
                 seat.word()
             ),
-            Obstacle::Hidden { seat, login } => format!(
-                "{of}: login {login} does not see the mirroring state on the {}: SQL Server shows a mirror database only to sysadmin. Grant sysadmin to the login on both servers",
-                seat.word()
-            ),
-            Obstacle::Missing { seat } => {
-                format!(
-                    "{of}: no such database on the {}: correct the name in spec.databaseTypes[].databases, or remove the type",
-                    seat.word()
-                )
+            Obstacle::Hidden { seat, login } => {
+                format!("login {login} cannot see the mirroring state on the {}", seat.word())
             }
+            Obstacle::Missing { seat } => format!("the database does not exist on the {}", seat.word()),
             Obstacle::NotMirrored { seat, other_has_session: true } => {
-                format!(
-                    "{of}: mirroring was removed on the {} while the other side still has its session: set mirroring up again",
-                    seat.word()
-                )
+                format!("the {} shows no mirroring session, the other server does", seat.word())
             }
-            Obstacle::NotMirrored { seat, other_has_session: false } => {
-                format!(
-                    "{of}: not mirrored on the {}: set mirroring up (Install-CsMirrorDatabase), or remove the database from the spec",
-                    seat.word()
-                )
+            Obstacle::NotMirrored { seat, other_has_session: false } => format!("not mirrored on the {}", seat.word()),
+            Obstacle::SafetyOff => {
+                "transaction safety is not FULL, and Lync supports synchronous mirroring only".to_owned()
             }
-            Obstacle::SafetyOff => format!(
-                "{of}: transaction safety is not FULL. Lync supports synchronous mirroring only: ALTER DATABASE ... SET PARTNER SAFETY FULL"
-            ),
             Obstacle::NoQuorum { seat } => format!(
-                "{of}: the {} sees neither its partner nor the witness, so SQL Server does not serve the database. Bring back the partner or the witness",
+                "the {} sees neither its partner nor the witness, so that SQL Server does not serve the database",
                 seat.word()
             ),
-            Obstacle::PrincipalLost { seat, unavailable, witness } => {
-                let help = match witness {
-                    WitnessLink::None => {
-                        "Without a witness nobody fails over by itself: bring the principal back, or force service by hand if it is lost for good (data may be lost)"
-                    }
-                    WitnessLink::Connected => {
-                        "The witness did not fail over because the copies were not synchronized: bring the principal back, or force service by hand if it is lost for good (data may be lost)"
-                    }
-                    WitnessLink::Disconnected | WitnessLink::Unknown => "Bring the principal or the witness back",
-                };
-                format!(
-                    "{of}: the mirror lost its principal on the {}, nobody serves ({}). {help}",
-                    seat.word(),
-                    unavailable.detail
-                )
+            Obstacle::PrincipalLost { seat, .. } => {
+                format!("the mirror lost its principal on the {} and does not serve the database", seat.word())
             }
-            Obstacle::Unavailable { seat, unavailable, exposed } => {
-                let exposed = if *exposed { "; the principal runs exposed, without a mirror" } else { "" };
-                format!("{of}: the {} is not seen{exposed}: {}", seat.word(), unavailable.detail)
+            Obstacle::Unavailable { seat, exposed: true, .. } => {
+                format!("the {} is not available and the principal runs without a mirror", seat.word())
             }
-            Obstacle::Suspended { versions: Some((principal, mirror)) } => format!(
-                "{of}: mirroring is SUSPENDED and the versions differ (principal {principal}, mirror {mirror}): upgrade the older server, then resume (ALTER DATABASE ... SET PARTNER RESUME)"
-            ),
-            Obstacle::Suspended { versions: None } => format!(
-                "{of}: mirroring is SUSPENDED. Find out why first: after a forced service, RESUME destroys what the old principal had not sent. Then ALTER DATABASE ... SET PARTNER RESUME on the principal"
-            ),
-            Obstacle::Disconnected => format!(
-                "{of}: the partners do not see each other (both alive, mirroring link down): mend the network or the endpoints"
-            ),
+            Obstacle::Unavailable { seat, exposed: false, .. } => format!("the {} is not available", seat.word()),
+            Obstacle::Suspended { versions: Some((principal, mirror)) } => {
+                format!("mirroring is SUSPENDED and the versions differ (principal {principal}, mirror {mirror})")
+            }
+            Obstacle::Suspended { versions: None } => "mirroring is SUSPENDED".to_owned(),
+            Obstacle::Disconnected => "the partners are both alive and do not reach each other".to_owned(),
             Obstacle::NotOnline { seat, state } => {
-                format!("{of}: the database is {state} on the {}, not ONLINE", seat.word())
+                format!("the database is {state} on the {}, not ONLINE", seat.word())
             }
             Obstacle::EndpointStopped { seat, endpoint: Some(endpoint) } => format!(
-                "{of}: the mirroring endpoint {} on the {} is not STARTED with role PARTNER or ALL",
+                "the mirroring endpoint {} on the {} is not STARTED with role PARTNER or ALL",
                 endpoint.name,
                 seat.word()
             ),
             Obstacle::EndpointStopped { seat, endpoint: None } => {
-                format!("{of}: there is no mirroring endpoint on the {}", seat.word())
+                format!("the {} has no mirroring endpoint", seat.word())
             }
-            Obstacle::FailoverInProgress => format!("{of}: a failover is under way on the servers"),
-            Obstacle::Unsettled => format!("{of}: the servers are in a transition; they are looked at again"),
-            Obstacle::Synchronizing => format!("{of}: SYNCHRONIZING, the mirror is catching up"),
-        }
+            Obstacle::FailoverInProgress => "a failover is in progress on the servers".to_owned(),
+            Obstacle::Unsettled => "the servers are in a transition, and the operator polls them again".to_owned(),
+            Obstacle::Synchronizing => "SYNCHRONIZING, the mirror is catching up".to_owned(),
+        };
+        format!("{of}: {what}")
+    }
+
+    /// An imperative without a period. None: the obstacle ends by itself, or another message says how to fix it.
+    fn fix(&self) -> Option<String> {
+        Some(match self {
+            Obstacle::TwoPrincipals => {
+                "decide which copy to keep, see docs/reasons/TwoPrincipals.md; the operator moves nothing".to_owned()
+            }
+            Obstacle::NoPrincipal => {
+                "find out why on both servers, see docs/reasons/NoPrincipal.md; the operator moves nothing".to_owned()
+            }
+            Obstacle::SameServer { .. } => "correct host, instance or port in spec.sql".to_owned(),
+            Obstacle::GuidDiffers { .. } => {
+                "name the two partners of one session in spec.sql, or set mirroring up again".to_owned()
+            }
+            Obstacle::PartnerOutside { .. } => "name the two partners of one session in spec.sql".to_owned(),
+            Obstacle::Hidden { .. } => {
+                "grant sysadmin to the login on both servers, as SQL Server hides a mirror database from every other login".to_owned()
+            }
+            Obstacle::Missing { .. } => {
+                "correct the name in spec.databaseTypes[].databases, or remove the type".to_owned()
+            }
+            Obstacle::NotMirrored { other_has_session: true, .. } => "set mirroring up again".to_owned(),
+            Obstacle::NotMirrored { other_has_session: false, .. } => {
+                "set mirroring up (Install-CsMirrorDatabase), or remove the database from the spec".to_owned()
+            }
+            Obstacle::SafetyOff => "run ALTER DATABASE ... SET PARTNER SAFETY FULL on the principal".to_owned(),
+            Obstacle::NoQuorum { .. } => "bring back the partner or the witness".to_owned(),
+            Obstacle::PrincipalLost { witness, .. } => match witness {
+                WitnessLink::None | WitnessLink::Connected => {
+                    "bring the principal back, or force service by hand if it is lost for good (data may be lost)".to_owned()
+                }
+                WitnessLink::Disconnected | WitnessLink::Unknown => "bring the principal or the witness back".to_owned(),
+            },
+            Obstacle::Suspended { versions: Some(_) } => {
+                "upgrade the older server, then run ALTER DATABASE ... SET PARTNER RESUME on the principal".to_owned()
+            }
+            Obstacle::Suspended { versions: None } => {
+                "find out why first, as RESUME after a forced service destroys what the old principal had not sent; then run ALTER DATABASE ... SET PARTNER RESUME on the principal".to_owned()
+            }
+            Obstacle::Disconnected => "repair the network between the mirroring endpoints, or the endpoints".to_owned(),
+            Obstacle::NotOnline { .. } => "bring the database ONLINE on that server".to_owned(),
+            Obstacle::EndpointStopped { endpoint: Some(_), .. } => {
+                "start the endpoint (ALTER ENDPOINT ... STATE = STARTED) with role PARTNER or ALL".to_owned()
+            }
+            Obstacle::EndpointStopped { endpoint: None, .. } => "create a mirroring endpoint".to_owned(),
+            Obstacle::Unavailable { .. }
+            | Obstacle::FailoverInProgress
+            | Obstacle::Unsettled
+            | Obstacle::Synchronizing => return None,
+        })
     }
 }
 
-/// Why a server is dark, as a reason.
+/// The reason of an unavailable server.
 pub fn unavailable_reason(cause: UnavailableCause) -> Reason {
     match cause {
         UnavailableCause::NotYetPolled => Reason::NotYetObserved,

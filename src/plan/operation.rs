@@ -152,7 +152,7 @@ impl<'a> Check<'a> {
         if !input.satisfied(Precondition::RetryNotSuspended, !input.is_suspended())
             || !input.satisfied(Precondition::RetryNoConflict, free)
         {
-            let what = "not tried again: suspended, or in conflict with another resource".to_owned();
+            let what = "not retried: suspended, or in conflict with another resource".to_owned();
             return self.ended(self.partial_or(Outcome::Failed), Some(what));
         }
         self.retry()
@@ -162,8 +162,8 @@ impl<'a> Check<'a> {
     fn in_progress(&self) -> Progress {
         let open = match (self.named(|outcome| outcome == Pending), self.unanswered) {
             (names, false) => format!("not settled yet: {names}"),
-            (names, true) if names.is_empty() => "the answer is still to come".to_owned(),
-            (names, true) => format!("under way: {names}"),
+            (names, true) if names.is_empty() => "no answer yet".to_owned(),
+            (names, true) => format!("in progress: {names}"),
         };
         let moved = match self.named(|outcome| outcome == Moved) {
             names if names.is_empty() => String::new(),
@@ -175,12 +175,12 @@ impl<'a> Check<'a> {
             return Progress {
                 reason: Reason::SwitchOverdue,
                 message: format!(
-                    "the move of {way} has not been seen to end within policy.switchDeadline ({open}{moved}{errors}). It is not sent again; look at both servers, the operator goes on watching"
+                    "Failover of {way} did not complete within policy.switchDeadline: {open}{moved}{errors}. It will not be retried, and the operator keeps monitoring it. To fix: check both servers."
                 ),
             };
         }
         let reason = if self.unanswered { Reason::Moving } else { Reason::Verifying };
-        Progress { reason, message: format!("moving {way} ({open}{moved})") }
+        Progress { reason, message: format!("Failing over {way}: {open}{moved}.") }
     }
 
     /// Some databases are unchanged: a further attempt, or the end.
@@ -197,7 +197,7 @@ impl<'a> Check<'a> {
         }
         if !input.satisfied(Precondition::PauseBeforeRetry, !self.is_paused()) {
             let message =
-                format!("moving {way}: {unchanged} not moved by attempt {attempt} ({why}); it is tried again");
+                format!("Failing over {way}: attempt {attempt} did not move {unchanged} and is retried ({why}).");
             return OperationState::InProgress(Progress { reason: Reason::Verifying, message });
         }
         let findings: Vec<Finding> = self
@@ -209,7 +209,7 @@ impl<'a> Check<'a> {
         let tracking = TypeTracking::default();
         let steps = statements::failovers(&self.case(&findings, &tracking), &findings);
         let again = self.next_attempt();
-        let message = format!("moving {way}: attempt {} for {unchanged} ({why})", again.attempt);
+        let message = format!("Failing over {way}: attempt {} for {unchanged} ({why}).", again.attempt);
         OperationState::Retry(again, steps, Progress { reason: Reason::Moving, message })
     }
 
@@ -261,8 +261,9 @@ impl<'a> Check<'a> {
         let open = self.named(|outcome| outcome != Moved);
         let again = self.resend_forced();
         if !again.is_empty() && !self.is_paused() {
-            let message =
-                format!("forcing service of {open} on the {seat}: the operator was restarted before it was done");
+            let message = format!(
+                "Forcing service of {open} on the {seat}: the operator was restarted before the statement was sent."
+            );
             let progress = Progress { reason: Reason::Moving, message };
             return OperationState::Retry(self.next_attempt(), again, progress);
         }
@@ -273,7 +274,7 @@ impl<'a> Check<'a> {
             return self.ended(self.partial_or(Outcome::Failed), Some(what));
         }
         let reason = if self.unanswered { Reason::Moving } else { Reason::Verifying };
-        let message = format!("forcing service of {} on the {seat} ({open})", self.operation.ty);
+        let message = format!("Forcing service of {} on the {seat}: {open}.", self.operation.ty);
         OperationState::InProgress(Progress { reason, message })
     }
 }

@@ -337,7 +337,7 @@ mod forced {
         assert_eq!(reason(&served), Reason::ServiceForced, "{}", served.types[&TY].verdict.message);
         let back = plan(&desired, &observation("M/0/-/8", "P/0/-/8"), &served.persisted, after(999_999));
         assert_eq!((reason(&back), back.steps.len()), (Reason::ServiceForced, 0));
-        assert!(back.types[&TY].verdict.message.contains("Decide which data to keep"));
+        assert!(back.types[&TY].verdict.message.contains("decide which data to keep"));
         let healed = plan(&desired, &observation("M/4/-/8", "P/4/-/8"), &back.persisted, after(999_999));
         assert_eq!(reason(&healed), Reason::Aligned);
     }

@@ -45,14 +45,14 @@ pub(crate) fn start_next(
             plan.verdict = Verdict::waiting(
                 Reason::WaitingForTurn,
                 format!(
-                    "{ty} moves to the {} after {other}, which is {state}: one type at a time",
+                    "Failover of {ty} to the {} waits for {other}, which is {state}: one type moves at a time.",
                     plan.desired_type.principal.word()
                 ),
             );
             continue;
         }
         if plan.next.is_empty() {
-            let message = format!("{ty}: the servers changed while they were looked at; they are looked at again");
+            let message = format!("{ty}: the servers changed during this pass, and the operator polls them again.");
             plan.verdict = Verdict::waiting(Reason::Unsettled, message);
             continue;
         }
@@ -86,7 +86,7 @@ fn new_operation(input: &Input, plan: &TypePlan, cause: Cause) -> Operation {
                 name: step.database.clone(),
                 guid: step.guid,
                 role_sequence: step.role_sequence,
-                before: pair.words(&step.database),
+                before: pair.describe(&step.database),
             })
             .collect(),
     }

@@ -39,12 +39,12 @@ fn post_switch_drift(report: &DriftReport) -> ConditionDraft {
         DriftReport::InSync => ConditionDraft::no(
             kind,
             Reason::NoPostSwitchDrift,
-            "logins, Agent jobs, linked servers and the options of the databases agree on both partners",
+            "Logins, Agent jobs, linked servers and the options of the databases agree on both partners.",
         ),
         DriftReport::Drifted(all) => {
-            let mut words = all.iter().take(SENTENCES).cloned().collect::<Vec<_>>().join(". ");
+            let mut words = all.iter().take(SENTENCES).cloned().collect::<Vec<_>>().join(" ");
             if let Some(more) = all.len().checked_sub(SENTENCES).filter(|more| *more > 0) {
-                words.push_str(&format!(". And {more} more in status.postSwitchDifferences"));
+                words.push_str(&format!(" {more} more in status.postSwitchDifferences."));
             }
             ConditionDraft::yes(kind, Reason::PostSwitchDrift, words)
         }
@@ -96,10 +96,10 @@ fn summary(plan: &Plan) -> Vec<ConditionDraft> {
     let reason = speaker.verdict.reason;
     let weight = reason.effect();
     let message = match weight {
-        Effect::Ready => "every database type has its principal where the spec wants it, synchronized".to_owned(),
+        Effect::Ready => "Every database type has its principal where the spec wants it, synchronized.".to_owned(),
         Effect::Reconciling | Effect::Stalled => {
             let others = plan.types.values().filter(|of| of.verdict.reason.effect() != Effect::Ready).count() - 1;
-            let more = if others == 0 { String::new() } else { format!(" ({others} more in status.databaseTypes)") };
+            let more = if others == 0 { String::new() } else { format!(" {others} more in status.databaseTypes.") };
             format!("{}{more}", speaker.verdict.message)
         }
     };
@@ -126,13 +126,17 @@ fn aligned(plan: &Plan) -> ConditionDraft {
     let name = |of: &&TypePlan| of.desired_type.ty.to_string();
     let names = off.iter().map(name).collect::<Vec<_>>().join(", ");
     match off.first() {
-        None => ConditionDraft::yes(kind, Reason::Aligned, "every principal is where the spec wants it"),
-        Some(first) if off.iter().any(|of| of.observed != ObservedPrincipal::Unknown) => {
-            ConditionDraft::no(kind, first.verdict.reason, format!("not where the spec wants it: {names}"))
-        }
-        Some(first) => {
-            ConditionDraft::unknown(kind, first.verdict.reason, format!("the principal is not seen: {names}"))
-        }
+        None => ConditionDraft::yes(kind, Reason::Aligned, "Every principal is where the spec wants it."),
+        Some(first) if off.iter().any(|of| of.observed != ObservedPrincipal::Unknown) => ConditionDraft::no(
+            kind,
+            first.verdict.reason,
+            format!("The principal is not where the spec wants it: {names}."),
+        ),
+        Some(first) => ConditionDraft::unknown(
+            kind,
+            first.verdict.reason,
+            format!("The operator does not see the principal: {names}."),
+        ),
     }
 }
 
@@ -147,12 +151,12 @@ fn synchronized(plan: &Plan, observation: &Observation) -> ConditionDraft {
     };
     let reason = |finding: &Finding| finding.obstacle.as_ref().map_or(Reason::Unsettled, |obstacle| obstacle.reason());
     match bad().next() {
-        None => ConditionDraft::yes(kind, Reason::AllSynchronized, "every database is SYNCHRONIZED on both servers"),
+        None => ConditionDraft::yes(kind, Reason::AllSynchronized, "Every database is SYNCHRONIZED on both servers."),
         Some((_, finding)) => {
             let alike = bad().filter(|(_, other)| reason(other) == reason(finding));
             let names = alike.map(|(_, finding)| finding.name.as_str()).collect::<Vec<_>>().join(", ");
             let reason = reason(finding);
-            let text = finding.obstacle.as_ref().map(|obstacle| obstacle.words(&names)).unwrap_or_default();
+            let text = finding.obstacle.as_ref().map(|obstacle| obstacle.message(&names)).unwrap_or_default();
             if finding.agreed {
                 ConditionDraft::no(kind, reason, text)
             } else {
@@ -175,7 +179,7 @@ fn reachable(observation: &Observation) -> ConditionDraft {
             ServerObservation::Unavailable { unavailable, .. } => Some(unavailable),
         });
     match unavailable {
-        None => ConditionDraft::yes(kind, Reason::PartnersReachable, "both partners answer"),
+        None => ConditionDraft::yes(kind, Reason::PartnersReachable, "Both partners answer."),
         Some(unavailable) => {
             let reason = unavailable_reason(unavailable.cause);
             if reason == Reason::NotYetObserved {
@@ -213,37 +217,39 @@ fn quorum(observation: &Observation, plan: &Plan) -> ConditionDraft {
             ServerObservation::Unavailable { unavailable, .. } => Some(unavailable),
         });
     match (sessions.is_empty(), lost, exposed.or_else(|| names(&sessions, apart)), unavailable_witness) {
-        (true, ..) => ConditionDraft::unknown(kind, Reason::NotYetObserved, "no mirroring session is seen"),
+        (true, ..) => ConditionDraft::unknown(kind, Reason::NotYetObserved, "The operator sees no mirroring session."),
         (_, Some(names), ..) => ConditionDraft::yes(
             kind,
             Reason::WitnessDisconnected,
             format!(
-                "{names}: a witness is set and not connected: if a partner is lost too, the database stops even if its principal lives"
+                "{names}: the witness is not connected. If a partner is lost too, the database stops even if its principal is alive."
             ),
         ),
         (_, None, Some(names), _) => {
             // Without a principal in sight nothing runs; what is left to lose is the way out (error 1431).
             let what = match nobody_serves {
                 true => {
-                    "the mirror is without its principal: if the witness is lost too, not even forced service is possible"
+                    "the mirror is without its principal. If the witness is lost too, not even forced service is possible."
                 }
-                false => "runs without its partner: if the witness is lost too, the database stops",
+                false => "the principal runs without its partner. If the witness is lost too, the database stops.",
             };
             ConditionDraft::yes(kind, Reason::RunningExposed, format!("{names}: {what}"))
         }
         (_, None, None, Some(unavailable)) => ConditionDraft::no(
             kind,
             Reason::WitnessUnreachable,
-            format!("the partners see the witness, the operator does not: {}", unavailable.detail),
+            format!("The partners see the witness, the operator does not. {}", unavailable.detail),
         ),
         (_, None, None, None) if sessions.iter().all(|(_, row)| row.witness == WitnessLink::None) => {
             ConditionDraft::no(
                 kind,
                 Reason::NoWitness,
-                "no witness is set: nobody fails over by itself, and no quorum is needed",
+                "No witness is configured: there is no automatic failover and no quorum requirement.",
             )
         }
-        (_, None, None, None) => ConditionDraft::no(kind, Reason::QuorumHealthy, "partners and witness see each other"),
+        (_, None, None, None) => {
+            ConditionDraft::no(kind, Reason::QuorumHealthy, "Partners and witness see each other.")
+        }
     }
 }
 
@@ -259,15 +265,15 @@ fn weak_encryption(spec: &ParsedSpec) -> Option<ConditionDraft> {
         let store = spec.stores.iter().find(|store| store.sql.tls.mode == mode)?;
         Some(if store.label.is_empty() { String::new() } else { format!(" of {}", store.label) })
     };
-    if let Some(of) = with(TlsMode::Off) {
+    if let Some(of) = with(TlsMode::Disabled) {
         let words = format!(
-            "sql.tls.mode{of} is Off: nothing is encrypted, and somebody in the path can read and change what is said. Set mode to Verify, Pin or Legacy"
+            "sql.tls.mode{of} is Disabled: an on-path attacker can read and change the traffic. To fix: set mode to Verify, Pin or Legacy."
         );
-        return Some(ConditionDraft::yes(ConditionType::WeakEncryption, Reason::TlsOff, words));
+        return Some(ConditionDraft::yes(ConditionType::WeakEncryption, Reason::TlsDisabled, words));
     }
     let of = with(TlsMode::Legacy)?;
     let words = format!(
-        "sql.tls.mode{of} is Legacy: the connection may use TLS 1.0, SHA-1 and small keys, which somebody in the path can break. Install the TLS 1.2 update of SQL Server (KB3135244) and a certificate of 2048 bits and SHA-256, then set mode to Verify or Pin"
+        "sql.tls.mode{of} is Legacy: the connection may use TLS 1.0, SHA-1 and small keys, which an on-path attacker can break. To fix: install the TLS 1.2 update of SQL Server (KB3135244) and a certificate of 2048 bits and SHA-256, then set mode to Verify or Pin."
     );
     Some(ConditionDraft::yes(ConditionType::WeakEncryption, Reason::LegacyTls, words))
 }
@@ -275,10 +281,14 @@ fn weak_encryption(spec: &ParsedSpec) -> Option<ConditionDraft> {
 fn suspended(spec: &ParsedSpec, now: Timestamp) -> ConditionDraft {
     let kind = ConditionType::Suspended;
     match spec.desired.suspend.as_ref().filter(|suspend| suspend.holds(now)) {
-        None => ConditionDraft::no(kind, Reason::NotSuspended, "moves are allowed"),
+        None => ConditionDraft::no(kind, Reason::NotSuspended, "Moves are allowed."),
         Some(suspend) => {
             let until = suspend.until.map_or("spec.suspend is removed".to_owned(), |until| until.to_string());
-            ConditionDraft::yes(kind, Reason::Suspended, format!("nothing is moved until {until}: {}", suspend.reason))
+            ConditionDraft::yes(
+                kind,
+                Reason::Suspended,
+                format!("No move starts until {until}: {}.", suspend.reason.trim_end_matches('.')),
+            )
         }
     }
 }

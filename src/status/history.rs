@@ -44,16 +44,18 @@ fn entry(ended: &Ended, input: &Input) -> HistoryEntry {
 fn why(operation: &Operation) -> String {
     let Operation { ty, to, generation, .. } = operation;
     match operation.cause {
-        Cause::Intent => format!("generation {generation} of the spec wants {ty} on the {}", to.word()),
+        Cause::Intent => {
+            format!("Generation {generation} of the spec wants the principal of {ty} on the {}.", to.word())
+        }
         Cause::Approved => {
-            format!("the held move of {ty} to the {} was approved in generation {generation}", to.word())
+            format!("Generation {generation} of the spec approved the held move of {ty} to the {}.", to.word())
         }
         Cause::FailBack => format!(
-            "policy.unrequestedSwitch: FailBack: {ty} had left the {} without being asked, and every condition held",
+            "{ty} had left the {} without a change of the spec, and every condition of policy.unrequestedSwitch: FailBack held.",
             to.word()
         ),
         Cause::ForcedService => format!(
-            "generation {generation} consents to forced service of {ty} on the {}: the principal was lost",
+            "Generation {generation} of the spec consents to forced service of {ty} on the {}, as the principal was lost.",
             to.word()
         ),
     }
@@ -71,14 +73,14 @@ fn databases(operation: &Operation, observation: &Observation, plan: &Plan) -> V
         .map(|database| HistoryDatabase {
             name: database.name.to_string(),
             statement: sql::statement(act, &database.name),
-            answer: observation.statements.get(&database.name).map(words),
+            answer: observation.statements.get(&database.name).map(answer_text),
             before: database.before.clone(),
-            after: pair.map(|pair| pair.words(&database.name)).unwrap_or_default(),
+            after: pair.map(|pair| pair.describe(&database.name)).unwrap_or_default(),
         })
         .collect()
 }
 
-fn words(statement: &StatementState) -> String {
+fn answer_text(statement: &StatementState) -> String {
     match statement {
         StatementState::Sent => "no answer yet".to_owned(),
         StatementState::Answered(Answer::Accepted) => "done".to_owned(),
