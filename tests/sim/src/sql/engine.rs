@@ -47,5 +47,5 @@ pub trait Engine {
     fn now_millis(&self) -> i64;
     fn set_timer_millis(&mut self, at: i64);
     /// Records SQL that this interpreter does not know: a test that leaves any has failed.
-    fn fail(&mut self, what: String);
+    fn record_failure(&mut self, what: String);
 }

@@ -57,7 +57,7 @@ impl Batch {
             match parse(&self.text) {
                 Ok(statements) => self.queue.extend(statements),
                 Err(near) => {
-                    engine.fail(format!("near {near:?} in {:?}", self.text));
+                    engine.record_failure(format!("near {near:?} in {:?}", self.text));
                     let message = match near.strip_prefix("procedure ") {
                         Some(name) => error(2812, 16, format!("Could not find stored procedure '{name}'.")),
                         None => error(102, 15, format!("Incorrect syntax near '{near}'.")),
@@ -99,7 +99,7 @@ impl Batch {
                         return Step::Disconnect(events);
                     }
                     if messages.iter().any(|message| matches!(message.number, 102 | 137 | 195 | 207 | 208 | 4145)) {
-                        engine.fail(format!("{} in {:?}", messages[0].text, self.text));
+                        engine.record_failure(format!("{} in {:?}", messages[0].text, self.text));
                         self.queue.clear();
                     }
                     self.complain(&mut events, messages);
