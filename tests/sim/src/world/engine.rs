@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::set_partner::message;
 use super::{SessionId, World};
-use crate::sql::engine::{Altered, Engine, PartnerAction, Table};
+use crate::sql::engine::{AlterOutcome, Engine, PartnerAction, Table};
 use crate::value::{Message, Value};
 
 impl Engine for World {
@@ -75,7 +75,7 @@ impl Engine for World {
         session: SessionId,
         database: &str,
         action: PartnerAction,
-    ) -> Result<Altered, Vec<Message>> {
+    ) -> Result<AlterOutcome, Vec<Message>> {
         let Some(session) = self.sessions.get(&session).cloned() else {
             return Err(vec![message(
                 596,
@@ -96,7 +96,7 @@ impl Engine for World {
         Ok(altered)
     }
 
-    fn outcome(&self, id: u64) -> Option<Result<(), Vec<Message>>> {
+    fn alter_outcome(&self, id: u64) -> Option<Result<(), Vec<Message>>> {
         self.failover_outcomes.get(&id)?.clone()
     }
 

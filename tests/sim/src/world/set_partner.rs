@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{FailoverId, FailoverKind, Role, Seat, Session, Sync, World, other};
 use crate::config::Safety;
-use crate::sql::engine::{Altered, PartnerAction};
+use crate::sql::engine::{AlterOutcome, PartnerAction};
 use crate::value::Message;
 
 pub(crate) fn message(number: u32, class: u8, text: impl Into<String>) -> Message {
@@ -28,7 +28,7 @@ impl World {
         session: &Session,
         database: &str,
         action: PartnerAction,
-    ) -> Result<Altered, Vec<Message>> {
+    ) -> Result<AlterOutcome, Vec<Message>> {
         let server = session.server;
         if let Some(injected) = self.servers[server].injected_error.as_mut().filter(|injected| injected.left > 0) {
             injected.left -= 1;
@@ -58,16 +58,16 @@ impl World {
             PartnerAction::Failover if !session.database.eq_ignore_ascii_case("master") => {
                 refuse(5001, "User must be in the master database.")
             }
-            PartnerAction::Failover => self.request_failover(index, seat).map(Altered::Pending),
-            PartnerAction::ForceService => self.force_service(index, seat).map(|()| Altered::Done),
-            PartnerAction::Resume => self.resume(index, seat).map(|()| Altered::Done),
+            PartnerAction::Failover => self.request_failover(index, seat).map(AlterOutcome::Pending),
+            PartnerAction::ForceService => self.force_service(index, seat).map(|()| AlterOutcome::Done),
+            PartnerAction::Resume => self.resume(index, seat).map(|()| AlterOutcome::Done),
             PartnerAction::Suspend => {
                 self.mirrorings[index].suspended = true;
-                Ok(Altered::Done)
+                Ok(AlterOutcome::Done)
             }
             PartnerAction::Off => {
                 self.remove_mirroring(index, seat);
-                Ok(Altered::Done)
+                Ok(AlterOutcome::Done)
             }
             PartnerAction::SafetyFull | PartnerAction::SafetyOff if self.mirrorings[index].copies[seat].role == Role::Mirror => {
                 refuse(1470, format!("The alter database for this partner config values may only be initiated on the current principal server for database \"{database}\"."))
@@ -76,7 +76,7 @@ impl World {
             PartnerAction::SafetyOff => self.set_safety(index, Safety::Off),
             PartnerAction::WitnessOff => {
                 self.mirrorings[index].witness = None;
-                Ok(Altered::Done)
+                Ok(AlterOutcome::Done)
             }
         }
         .inspect(|_| {
@@ -85,11 +85,11 @@ impl World {
         })
     }
 
-    fn set_safety(&mut self, index: usize, safety: Safety) -> Result<Altered, Vec<Message>> {
+    fn set_safety(&mut self, index: usize, safety: Safety) -> Result<AlterOutcome, Vec<Message>> {
         let mirroring = &mut self.mirrorings[index];
         mirroring.safety = safety;
         mirroring.safety_sequence += 1;
-        Ok(Altered::Done)
+        Ok(AlterOutcome::Done)
     }
 
     /// Checks the preconditions of a manual failover and starts it.
