@@ -1,4 +1,4 @@
-"""The clients: how each connects, asks and reports an error. What is asked lives in checks."""
+"""The clients: connection, query and error translation. Module checks contains the checks."""
 
 import importlib.metadata
 import os
@@ -7,12 +7,12 @@ import re
 import subprocess
 import tempfile
 
-# FreeTDS: without a word of it, the login is encrypted if the server can.
+# The option `encryption` of FreeTDS by mode. The default encrypts the login if the server supports TLS.
 ENCRYPTION = {"off": "off", "login": None, "full": "require"}
 
 
 class SqlError(Exception):
-    """An error that the server named."""
+    """An error of the server, with its number."""
 
     def __init__(self, number, text):
         super().__init__(f"{number}: {text}")
@@ -20,24 +20,28 @@ class SqlError(Exception):
 
 
 class Broken(Exception):
-    """The connection ended, or could not be made."""
+    """The connection ended or could not be opened."""
 
 
 def results(cursor):
-    """All that a DB-API cursor has to give, a list a result set."""
-    all_of_them = []
+    """All result sets of a DB-API cursor: a list of rows per result set."""
+    result_sets = []
     while True:
         if cursor.description:
-            all_of_them.append([tuple(row) for row in cursor.fetchall()])
+            result_sets.append([tuple(row) for row in cursor.fetchall()])
         if not cursor.nextset():
-            return all_of_them
+            return result_sets
 
 
 class Driver:
-    """What the clients with a DB-API have in common; their exceptions are read by `read`."""
+    """Base class of the clients with a DB-API. Method `read` translates their exceptions.
+
+    `keeps` is the error that the client reports out of several: the first, the last or the severest. `parameters`,
+    `cancels` and `partner` state whether the client has the feature.
+    """
 
     def errors(self):
-        return translated(self.kinds, self.read)
+        return Translated(self.kinds, self.read)
 
     def close(self):
         self.connection.close()
@@ -75,11 +79,11 @@ class Odbc(Driver):
     @staticmethod
     def read(error):
         text = str(error.args[-1])
-        # The first message of the server ends in its number and the function's name.
+        # The first message of the server ends with the error number and the function name.
         numbers = [int(number) for number in re.findall(r"\[SQL Server\].*?\((\d+)\) \(SQL\w+\)", text, re.S)]
         return SqlError(numbers[0], text) if numbers and error.args[0] != "08S01" else Broken(text)
 
-    def ask(self, text, *values, timeout=0):
+    def query(self, text, *values, timeout=0):
         with self.errors():
             self.connection.timeout = timeout
             cursor = self.connection.cursor()
@@ -88,10 +92,10 @@ class Odbc(Driver):
 
 
 class Pymssql(Driver):
-    """pymssql, with the FreeTDS that it carries."""
+    """pymssql, with its bundled FreeTDS."""
 
     name = "pymssql"
-    # Its parameters are put into the text by the client, so there is no statement to try.
+    # The client inserts parameters into the text and sends none to the server.
     parameters = cancels = partner = False
     keeps = "severest"
 
@@ -114,13 +118,13 @@ class Pymssql(Driver):
         parts = error.args[0] if error.args and isinstance(error.args[0], tuple) else error.args
         number, text = (parts + ("", ""))[:2] if isinstance(parts, tuple) else (getattr(error, "number", 0), parts)
         text = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
-        # DB-Library's own numbers are 20000 and more; a refused login ends with one, after the server's.
+        # DB-Library numbers start at 20000. A rejected login ends with such a number after the one of the server.
         named = re.search(r"\b(18456|4060|954|955)\b", text)
         if isinstance(number, int) and (number < 20000 or number == 50000) and number:
             return SqlError(number, text)
         return SqlError(int(named[1]), text) if named else Broken(f"{number} {text}")
 
-    def ask(self, text, *values, timeout=0):
+    def query(self, text, *values, timeout=0):
         with self.errors():
             cursor = self.connection.cursor()
             cursor.execute(text)
@@ -128,7 +132,7 @@ class Pymssql(Driver):
 
 
 class Pytds(Driver):
-    """python-tds, a client in Python alone."""
+    """python-tds, a client in pure Python."""
 
     name = "python-tds"
     parameters = True
@@ -154,7 +158,7 @@ class Pytds(Driver):
         number = getattr(error, "msg_no", 0) or getattr(error, "number", 0)
         return SqlError(number, str(error)) if number else Broken(f"{type(error).__name__}: {error}")
 
-    def ask(self, text, *values, timeout=0):
+    def query(self, text, *values, timeout=0):
         with self.errors():
             cursor = self.connection.cursor()
             cursor.execute(text, values) if values else cursor.execute(text)
@@ -162,15 +166,15 @@ class Pytds(Driver):
 
 
 class Tsql:
-    """FreeTDS' tsql: each `ask` is a session of its own, read as text."""
+    """tsql of FreeTDS. Each query opens its own session; the output is parsed as text."""
 
     name = "freetds"
     parameters = cancels = partner = False
     keeps = "first"
 
     def __init__(self):
-        said = subprocess.run(["tsql", "-C"], capture_output=True, text=True, check=True).stdout
-        self.version = re.search(r"freetds v([\d.]+)", said)[1]
+        settings = subprocess.run(["tsql", "-C"], capture_output=True, text=True, check=True).stdout
+        self.version = re.search(r"freetds v([\d.]+)", settings)[1]
 
     def connect(self, pair, server, mode, login, password, database="master", timeout=20, partner=None):
         host, port = pair.address(server)
@@ -182,27 +186,27 @@ class Tsql:
                         f" database = {database}\n {secure}")
         self.environment = {**os.environ, "FREETDSCONF": str(conf), "LC_ALL": "C.UTF-8"}
         self.arguments = ["tsql", "-S", "pair", "-U", login, "-P", password, "-D", database, "-o", "q", "-t", "\x1f"]
-        self.ask("SELECT 1")
+        self.query("SELECT 1")
         return self
 
-    def ask(self, text, *values, timeout=0):
-        # `go` on a line of its own would end the batch: no text that is asked here has one.
-        said = subprocess.run(self.arguments, input=f"{text}\ngo\n", capture_output=True, text=True, env=self.environment,
+    def query(self, text, *values, timeout=0):
+        # A line `go` would end the batch; no query of the checks has one.
+        process = subprocess.run(self.arguments, input=f"{text}\ngo\n", capture_output=True, text=True, env=self.environment,
                               timeout=60)
-        errors = re.findall(r"Msg (\d+) \(severity (\d+), state \d+\) from [^\n]*\n\s*\"?([^\n]*)", said.stderr + said.stdout)
-        named = [(int(number), words) for number, severity, words in errors if int(severity) > 10]
+        errors = re.findall(r"Msg (\d+) \(severity (\d+), state \d+\) from [^\n]*\n\s*\"?([^\n]*)", process.stderr + process.stdout)
+        named = [(int(number), message) for number, severity, message in errors if int(severity) > 10]
         if named:
             raise SqlError(*named[0])
-        if said.returncode or re.search(r"Error 200\d\d", said.stderr + said.stdout):
-            raise Broken((said.stderr + said.stdout).strip()[-300:])
-        # It ends in silence when the connection does: every SELECT that is asked here has columns to name.
-        if text.startswith("SELECT") and not said.stdout.strip():
-            raise Broken("the answer is missing")
-        return self.rows(said.stdout)
+        if process.returncode or re.search(r"Error 200\d\d", process.stderr + process.stdout):
+            raise Broken((process.stderr + process.stdout).strip()[-300:])
+        # tsql exits without output when the connection ends. Every SELECT of the checks has named columns.
+        if text.startswith("SELECT") and not process.stdout.strip():
+            raise Broken("no response")
+        return self.rows(process.stdout)
 
     @staticmethod
     def rows(text):
-        """Every line of fields is a row. A row of one field is known only where nothing else has a line of its own."""
+        """Groups the rows by their number of fields. A line of one field counts as a row, unless it is a known message."""
         lines = [re.sub(r"^(\d+> )+", "", line) for line in text.splitlines()]
         groups, last = [], 0
         for line in lines:
@@ -219,8 +223,8 @@ class Tsql:
         self.folder.cleanup()
 
 
-class translated:
-    """Turns a client's own exceptions into ours."""
+class Translated:
+    """Context manager that translates the exceptions of a client into SqlError or Broken."""
 
     def __init__(self, kinds, read):
         self.kinds, self.read = kinds, read

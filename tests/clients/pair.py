@@ -1,4 +1,4 @@
-"""One simulated pair as a process, and what its control says of it. Nothing about any client lives here."""
+"""A simulated pair as a process, and its HTTP control."""
 
 import json
 import os
@@ -12,19 +12,22 @@ import urllib.request
 LOGIN, PASSWORD = "lync-mirror", "Demo-Passw0rd"
 WEAK, WEAK_PASSWORD = "reader", "Reader-Passw0rd"
 DATABASES = ["rtcab", "rtcshared", "rtcxds"]
-# Enough of them, and of a length, that their list takes many packets.
+# The number and length of the names make their list span many packets.
 PLAIN = ["plain"] + [f"plain {i:02} {'Ω' * (i * 2)}" for i in range(60)]
-# What LOGINACK may say: 2008 R2 speaks TDS 7.3B, the later ones 7.4.
+# The product version by the TDS version that the server speaks.
 VERSIONS = {"7.3B": "10.50.6000.34", "7.4": "12.0.6024.0"}
-# The mode of the server's encryption by the column of the table, and what the sim then calls it.
+# By mode of the table: the TLS mode of the server, and the encryption that the simulator must record for a login.
 MODES = {"off": ("off", "nothing"), "login": ("loginOnly", "login"), "full": ("required", "everything")}
 
 
 class Pair:
-    """`network` is the address without its last number: each server has an address, a name and a browser of its own."""
+    """A running simulator with servers a and b and witness w.
+
+    `network` is the IPv4 network without the last number. Each server has its own address, name and SQL Browser.
+    """
 
     def __init__(self, binary, mode, version, network):
-        # A client that is told its partner's name has to find it: the names are addresses.
+        # A client connects to the partner by name, so that the names must resolve: they are addresses.
         self.names = {server: rf"{network}.{at}\RTC" for at, server in enumerate("abw", start=1)}
         self.folder = tempfile.TemporaryDirectory(prefix="lync-mirror-clients-")
         folder = pathlib.Path(self.folder.name)
@@ -39,8 +42,8 @@ class Pair:
                 self.log.seek(0)
                 raise RuntimeError(f"mirror-sim ended: {self.log.read()}")
             time.sleep(0.01)
-        said = json.loads(ready.read_text())
-        self.control, self.servers = said["control"], said["servers"]
+        endpoints = json.loads(ready.read_text())
+        self.control, self.servers = endpoints["control"], endpoints["servers"]
         self.ca = folder / "ca.pem"
         self.ca.write_bytes(self.read("/ca.pem"))
 
@@ -51,7 +54,7 @@ class Pair:
             return {"id": key, "name": self.names[key], "version": VERSIONS[version], "listen": f"{address}:0", "instance": "RTC",
                     "tls": {"mode": MODES[mode][0], "certificateNames": [address]}, "logins": logins,
                     "plainDatabases": PLAIN if key == "a" else [],
-                    "belongings": {"logins": {"contoso_lync": "0102030405060708090A0B0C0D0E0F10"}, "jobs": ["backup of rtcxds"],
+                    "inventory": {"logins": {"contoso_lync": "0102030405060708090A0B0C0D0E0F10"}, "jobs": ["backup of rtcxds"],
                                    "linkedServers": ["REPORTS"]}}
 
         return {"servers": [server(key) for key in self.names],
@@ -66,6 +69,7 @@ class Pair:
         return json.loads(self.read(path))
 
     def do(self, **verb):
+        """Executes one command; raises RuntimeError with the response if the simulator rejects it."""
         request = urllib.request.Request(f"http://{self.control}/do", data=json.dumps(verb).encode(), method="POST")
         try:
             urllib.request.urlopen(request, timeout=30).read()
@@ -75,24 +79,25 @@ class Pair:
     def address(self, server):
         return self.servers[server]["ip"], self.servers[server]["port"]
 
-    def last(self, what):
-        """The number of the newest entry of /journal or /logins."""
-        return max((entry["seq"] for entry in self.get(what)), default=0)
+    def last(self, path):
+        """The number of the newest entry of /journal or /logins; 0 without entries."""
+        return max((entry["seq"] for entry in self.get(path)), default=0)
 
     def states(self):
-        """Of each database: role on a, role on b, mirroring state there."""
+        """By database: role on a, role on b, mirroring state on a, mirroring state on b."""
         return {each["database"]: (each["primary"]["role"], each["mirror"]["role"], each["primary"]["state"], each["mirror"]["state"])
                 for each in self.get("/state")["databases"]}
 
     def until(self, what, wanted):
-        """Waits on a condition; a pair that never comes there is a failure that says where it stayed."""
+        """Waits up to 30 s until `wanted()` is true. `what` names the condition in the error."""
         end = time.monotonic() + 30
         while not wanted():
             if time.monotonic() > end:
-                raise AssertionError(f"{what() if callable(what) else what} did not come; the pair stays at {self.states()}")
+                raise AssertionError(f"timeout: {what() if callable(what) else what}; state of the pair: {self.states()}")
             time.sleep(0.02)
 
     def synchronized(self):
+        """Whether every database is SYNCHRONIZED on both partners."""
         return all(state[2:] == ("SYNCHRONIZED", "SYNCHRONIZED") for state in self.states().values())
 
     def stop(self):

@@ -1,4 +1,4 @@
-"""Microsoft's ODBC driver logs on with Kerberos: windows_login.py ADDRESS,PORT SPN. Prints the login as the server knows it."""
+"""Logs in with Kerberos through Microsoft's ODBC driver: windows_login.py ADDRESS,PORT SPN. Prints the login name on the server."""
 
 import sys
 

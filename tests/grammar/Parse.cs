@@ -1,11 +1,11 @@
-// Reads T-SQL files with Microsoft's own parsers of SQL Server 2008 R2, 2012 and 2014. For each file and parser a line between
-// tabs: FILE PARSER ok WHAT-IT-IS, or FILE PARSER error WHAT-IS-WRONG. It judges nothing.
+// Parses T-SQL files with Microsoft's parsers for SQL Server 2008 R2, 2012 and 2014. Prints one line of tab-separated fields
+// for each file and parser: FILE PARSER ok BATCHES KINDS ALTERATIONS, or FILE PARSER error MESSAGE. The test checks the output.
 using System;
 using System.Collections.Generic;
 using System.IO;
 using Microsoft.SqlServer.TransactSql.ScriptDom;
 
-// Every ALTER DATABASE ... SET PARTNER, as the parser understood it: names the way the server would.
+// Every ALTER DATABASE statement: kind, option and database name as the parser read them.
 class Moves : TSqlFragmentVisitor
 {
     public readonly List<string> Found = new List<string>();
@@ -30,7 +30,7 @@ class Moves : TSqlFragmentVisitor
     }
 }
 
-// Every kind of statement, the nested ones too.
+// The kinds of all statements, including nested ones.
 class Kinds : TSqlFragmentVisitor
 {
     public readonly SortedSet<string> Found = new SortedSet<string>(StringComparer.Ordinal);

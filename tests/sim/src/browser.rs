@@ -1,7 +1,7 @@
-//! SQL Browser: which port an instance listens on, by UDP. It knows names and ports, and whether they are up.
+//! SQL Browser: returns the port of an instance over UDP, for the servers that are up (MC-SQLR).
 
 use crate::server::Server;
-use crate::server::stage::Stage;
+use crate::server::shared::SharedState;
 use crate::world::Reach;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -17,6 +17,7 @@ pub struct Browser {
 }
 
 impl Browser {
+    /// Binds UDP port 1434 of an address; `None` if no server there has a named instance.
     pub async fn bind(ip: IpAddr, servers: &[Arc<Server>]) -> io::Result<Option<Self>> {
         let named = |server: &&Arc<Server>| server.address.ip() == ip && server.instance.is_some();
         let servers: Vec<_> = servers.iter().filter(named).cloned().collect();
@@ -26,27 +27,28 @@ impl Browser {
         Ok(Some(Self { socket: UdpSocket::bind(SocketAddr::new(ip, PORT)).await?, servers }))
     }
 
-    pub async fn serve(self, stage: Arc<Stage>) {
-        let mut question = [0; 1024];
+    pub async fn serve(self, shared: Arc<SharedState>) {
+        let mut request = [0; 1024];
         loop {
-            let Ok((length, from)) = self.socket.recv_from(&mut question).await else { continue };
-            let up = self.servers.iter().filter(|server| stage.reach(&server.id) == Reach::Up);
-            let up = up.map(|server| (server.as_ref(), stage.version(&server.id)));
-            if let Some(reply) = answer(question.get(..length).unwrap_or_default(), up) {
+            let Ok((length, from)) = self.socket.recv_from(&mut request).await else { continue };
+            let up = self.servers.iter().filter(|server| shared.reach(&server.id) == Reach::Up);
+            let up = up.map(|server| (server.as_ref(), shared.version(&server.id)));
+            if let Some(reply) = answer(request.get(..length).unwrap_or_default(), up) {
                 let _ = self.socket.send_to(&reply, from).await;
             }
         }
     }
 }
 
-/// Opcodes 2 and 3 list all; 4 asks for one by name, with or without a closing NUL. Silence is the answer to the rest.
-fn answer<'a>(question: &[u8], servers: impl Iterator<Item = (&'a Server, String)>) -> Option<Vec<u8>> {
-    let text: String = match question {
+/// Opcodes 2 and 3 list all instances; 4 requests one by name, with or without a closing NUL. Other requests get no
+/// response.
+fn answer<'a>(request: &[u8], servers: impl Iterator<Item = (&'a Server, String)>) -> Option<Vec<u8>> {
+    let text: String = match request {
         [2, ..] | [3, ..] => servers.map(line).collect(),
         [4, name @ ..] => {
             let name = String::from_utf8_lossy(name.split(|byte| *byte == 0).next().unwrap_or_default());
-            let is_it = |own: &str| own.eq_ignore_ascii_case(&name);
-            let named = |(server, _): &(&Server, String)| server.instance.as_deref().is_some_and(is_it);
+            let matches = |own: &str| own.eq_ignore_ascii_case(&name);
+            let named = |(server, _): &(&Server, String)| server.instance.as_deref().is_some_and(matches);
             servers.filter(named).map(line).next()?
         }
         _ => return None,

@@ -1,10 +1,11 @@
-//! How a world looks when it begins: servers, their logins, and the pairs of mirrored databases.
-//! Only shapes and their defaults live here; nothing here changes afterwards.
+//! The configuration of a simulation: servers, logins and pairs of mirrored databases.
+//! In JSON, field names are in camel case and unknown fields are errors.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+/// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
@@ -13,70 +14,76 @@ pub struct Config {
     pub pairs: Vec<PairConfig>,
 }
 
+/// One server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServerConfig {
-    /// The key in control commands, such as `a`.
+    /// The id of the server in commands, such as `a`.
     pub id: String,
     /// `SERVERPROPERTY('ServerName')`, such as `SQL-A\RTC`.
     pub name: String,
+    /// `SERVERPROPERTY('ProductVersion')`.
     #[serde(default = "default_version")]
     pub version: String,
     #[serde(default = "default_edition")]
     pub edition: String,
     #[serde(default)]
     pub logins: Vec<LoginConfig>,
-    /// The Windows login of whoever brings any ticket at all, and nothing is proven to him: an impostor.
+    /// Makes the server an impostor: every Kerberos ticket logs in as this Windows login, and the server does not
+    /// prove its own identity.
     #[serde(default)]
     pub lets_in_as: Option<String>,
-    /// Where the TDS side listens, `ip:port`.
+    /// The TDS listen address, `ip:port`. Port 0 selects a free port.
     #[serde(default)]
     pub listen: Option<String>,
-    /// The instance name that the browser answers with.
+    /// The instance name that SQL Browser returns.
     #[serde(default)]
     pub instance: Option<String>,
     #[serde(default)]
     pub tls: TlsConfig,
-    /// Databases without mirroring, besides the system ones.
+    /// Databases without mirroring, in addition to the system databases.
     #[serde(default)]
     pub plain_databases: Vec<String>,
     #[serde(default)]
     pub endpoint: EndpointConfig,
     #[serde(default)]
-    pub belongings: Belongings,
+    #[serde(alias = "belongings")]
+    pub inventory: ServerInventory,
 }
 
-/// What a server has outside of its databases: mirroring carries none of it to the partner.
+/// Server-level objects. Mirroring does not copy them to the partner.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Belongings {
-    /// SQL logins besides those that can log in here, with their SID in hexadecimal digits.
+pub struct ServerInventory {
+    /// SQL logins that only appear in `sys.server_principals`, with the SID in hexadecimal digits.
     #[serde(default)]
     pub logins: BTreeMap<String, String>,
-    /// Enabled Agent jobs.
+    /// Names of the enabled Agent jobs.
     #[serde(default)]
     pub jobs: Vec<String>,
     #[serde(default)]
     pub linked_servers: Vec<String>,
-    /// Nobody may read the jobs: error 229.
+    /// Reading the jobs fails with error 229 for every login.
     #[serde(default)]
     pub jobs_forbidden: bool,
-    /// Databases whose copy here is TRUSTWORTHY.
+    /// Databases whose copy on this server is TRUSTWORTHY.
     #[serde(default)]
     pub trustworthy: Vec<String>,
-    /// Owners of the copies here, by database; the others belong to sa. An empty name is an owner without a login here.
+    /// Owners of the copies on this server, by database; the default is `sa`. An empty name means an owner SID that has
+    /// no login on this server.
     #[serde(default)]
     pub owners: BTreeMap<String, String>,
 }
 
+/// A login and its server-level permissions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LoginConfig {
     pub name: String,
-    /// None: a Windows login, `DOMAIN\\account`.
+    /// `None` for a Windows login, `DOMAIN\\account`.
     #[serde(default)]
     pub password: Option<String>,
-    #[serde(default = "yes")]
+    #[serde(default = "default_sysadmin")]
     pub sysadmin: bool,
     #[serde(default)]
     pub view_server_state: bool,
@@ -90,12 +97,16 @@ pub struct LoginConfig {
     pub locked: bool,
 }
 
+/// What the server requires of clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum TlsMode {
+    /// The server does not support TLS.
     #[default]
     Off,
+    /// TLS covers the login; the client can request it for the whole connection.
     LoginOnly,
+    /// TLS covers the whole connection.
     Required,
 }
 
@@ -104,7 +115,7 @@ pub enum TlsMode {
 pub struct TlsConfig {
     #[serde(default)]
     pub mode: TlsMode,
-    /// The names that the certificate of this server carries.
+    /// The subject alternative names of the certificate, in addition to the IP address and `localhost`.
     #[serde(default)]
     pub certificate_names: Vec<String>,
 }
@@ -114,12 +125,12 @@ pub struct TlsConfig {
 pub struct EndpointConfig {
     #[serde(default = "default_endpoint_name")]
     pub name: String,
-    /// Defaults to 5022, and to 7022 on a witness.
+    /// Default: 5022, on a witness 7022.
     #[serde(default)]
     pub port: Option<u16>,
     #[serde(default)]
     pub state: EndpointState,
-    /// The host in `TCP://host:port`; defaults to the machine name of the server.
+    /// The host in `TCP://host:port`. Default: the machine name of the server in lower case.
     #[serde(default)]
     pub host: Option<String>,
 }
@@ -139,6 +150,7 @@ pub enum EndpointState {
     Disabled,
 }
 
+/// Transaction safety: FULL is synchronous, OFF asynchronous.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Safety {
@@ -147,11 +159,12 @@ pub enum Safety {
     Off,
 }
 
+/// Two partners, an optional witness and the databases that are mirrored. The server fields are server ids.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PairConfig {
     pub name: String,
-    /// The server that is principal when the world begins.
+    /// The server that is the principal at the start.
     pub primary: String,
     pub mirror: String,
     #[serde(default)]
@@ -159,34 +172,36 @@ pub struct PairConfig {
     pub databases: Vec<String>,
     #[serde(default)]
     pub safety: Safety,
-    /// How long one database takes to fail over, besides its redo.
-    #[serde(default = "fifty")]
+    /// Duration of the failover of one database after its redo, in milliseconds.
+    #[serde(default = "default_millis")]
     pub switch_millis: u64,
+    /// Redo queue of the mirror, in KB.
     #[serde(default)]
     pub redo_queue_kb: u64,
+    /// Redo rate of the mirror, in KB per second.
     #[serde(default = "default_redo_rate", rename = "redoRateKbPerS")]
     pub redo_rate_kb_per_s: u64,
-    /// How long it takes until the loss of a partner or of the witness is noticed.
-    #[serde(default = "ten")]
+    /// The partner timeout: how long the loss of a partner or of the witness stays undetected, in seconds.
+    #[serde(default = "default_timeout_seconds")]
     pub timeout_seconds: f64,
-    /// How long partners are SYNCHRONIZING when they meet again.
-    #[serde(default = "fifty")]
+    /// How long partners are SYNCHRONIZING after they reconnect, in milliseconds.
+    #[serde(default = "default_millis")]
     pub resync_millis: u64,
-    #[serde(default = "one")]
+    #[serde(default = "default_role_sequence")]
     pub role_sequence: i32,
-    /// Real instances also show "no witness" as an empty name with state 0.
+    /// Reports a missing witness as an empty name with state 0, as some instances do, and not as NULL.
     #[serde(default)]
     pub empty_witness_name: bool,
 }
 
-/// Why a world cannot begin.
+/// An invalid configuration. The message contains the field and its value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(pub String);
 
 impl Config {
-    /// Two servers `a` and `b` and a witness `w`, with the databases of type User mirrored from `a` to `b`.
-    /// The login is `operator`, its password `secret`.
+    /// Servers `a` and `b` and witness `w`, with the databases of type User mirrored from `a` to `b`.
+    /// The login is `operator` with the password `secret`.
     pub fn sample() -> Config {
         Config {
             servers: vec![
@@ -201,11 +216,11 @@ impl Config {
                 witness: Some("w".to_owned()),
                 databases: ["rtcab", "rtcshared", "rtcxds"].map(str::to_owned).to_vec(),
                 safety: Safety::Full,
-                switch_millis: fifty(),
+                switch_millis: default_millis(),
                 redo_queue_kb: 0,
                 redo_rate_kb_per_s: default_redo_rate(),
-                timeout_seconds: ten(),
-                resync_millis: fifty(),
+                timeout_seconds: default_timeout_seconds(),
+                resync_millis: default_millis(),
                 role_sequence: 1,
                 empty_witness_name: false,
             }],
@@ -214,6 +229,7 @@ impl Config {
 }
 
 impl ServerConfig {
+    /// A server with the sysadmin login `operator` and the password `secret`.
     pub fn sample(id: &str, name: &str) -> ServerConfig {
         ServerConfig {
             id: id.to_owned(),
@@ -236,7 +252,7 @@ impl ServerConfig {
             tls: TlsConfig::default(),
             plain_databases: Vec::new(),
             endpoint: EndpointConfig::default(),
-            belongings: Belongings::default(),
+            inventory: ServerInventory::default(),
         }
     }
 }
@@ -253,11 +269,11 @@ fn default_endpoint_name() -> String {
     "mirroring_endpoint".to_owned()
 }
 
-fn yes() -> bool {
+fn default_sysadmin() -> bool {
     true
 }
 
-fn fifty() -> u64 {
+fn default_millis() -> u64 {
     50
 }
 
@@ -265,10 +281,10 @@ fn default_redo_rate() -> u64 {
     10_000
 }
 
-fn ten() -> f64 {
+fn default_timeout_seconds() -> f64 {
     10.0
 }
 
-fn one() -> i32 {
+fn default_role_sequence() -> i32 {
     1
 }

@@ -1,4 +1,4 @@
-//! The HTTP face of a simulation, for processes that do not share its memory.
+//! HTTP control of a simulation, for other processes.
 
 use crate::sim::Core;
 use axum::extract::{Query, State};
@@ -11,8 +11,9 @@ use serde_json::json;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
-type Shared = State<Arc<Core>>;
+type CoreState = State<Arc<Core>>;
 
+/// Serves HTTP until the task is dropped.
 pub async fn serve(core: Arc<Core>, listener: TcpListener) {
     if let Err(error) = axum::serve(listener, router(core)).await {
         tracing::error!(%error, "control ended");
@@ -22,15 +23,18 @@ pub async fn serve(core: Arc<Core>, listener: TcpListener) {
 fn router(core: Arc<Core>) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok" }))
-        .route("/state", get(async |State(core): Shared| Json(core.stage.with(|world, _| world.state()))))
+        .route("/state", get(async |State(core): CoreState| Json(core.shared.with(|world, _| world.state()))))
         .route(
             "/failovers",
-            get(async |State(core): Shared| Json(core.stage.with(|world, _| json!(world.failovers())))),
+            get(async |State(core): CoreState| Json(core.shared.with(|world, _| json!(world.failovers())))),
         )
-        .route("/failures", get(async |State(core): Shared| Json(core.stage.with(|world, _| world.failures.clone()))))
-        .route("/stats", get(async |State(core): Shared| Json(core.stage.journal.counts())))
-        .route("/endpoints", get(async |State(core): Shared| Json(core.endpoints())))
-        .route("/ca.pem", get(async |State(core): Shared| core.ca_pem.clone()))
+        .route(
+            "/failures",
+            get(async |State(core): CoreState| Json(core.shared.with(|world, _| world.failures.clone()))),
+        )
+        .route("/stats", get(async |State(core): CoreState| Json(core.shared.journal.counts())))
+        .route("/endpoints", get(async |State(core): CoreState| Json(core.endpoints())))
+        .route("/ca.pem", get(async |State(core): CoreState| core.ca_pem.clone()))
         .route("/journal", get(journal))
         .route("/logins", get(logins))
         .route("/do", post(act))
@@ -46,25 +50,25 @@ struct Since {
 }
 
 impl Since {
-    fn wants(&self, server: &str) -> bool {
+    fn matches(&self, server: &str) -> bool {
         self.server.as_deref().is_none_or(|wanted| wanted == server)
     }
 }
 
-async fn journal(State(core): Shared, Query(query): Query<Since>) -> impl IntoResponse {
-    let mut entries = core.stage.journal.since(query.since);
-    entries.retain(|entry| query.wants(&entry.server));
+async fn journal(State(core): CoreState, Query(query): Query<Since>) -> impl IntoResponse {
+    let mut entries = core.shared.journal.since(query.since);
+    entries.retain(|entry| query.matches(&entry.server));
     Json(entries)
 }
 
-async fn logins(State(core): Shared, Query(query): Query<Since>) -> impl IntoResponse {
-    let mut entries = core.stage.journal.logins_since(query.since);
-    entries.retain(|entry| query.wants(&entry.server));
+async fn logins(State(core): CoreState, Query(query): Query<Since>) -> impl IntoResponse {
+    let mut entries = core.shared.journal.logins_since(query.since);
+    entries.retain(|entry| query.matches(&entry.server));
     Json(entries)
 }
 
-/// Answers once the listeners have followed, so that a script may dial at once.
-async fn act(State(core): Shared, body: String) -> (StatusCode, String) {
+/// Executes commands. Responds after the listeners have changed, so that a script can connect at once.
+async fn act(State(core): CoreState, body: String) -> (StatusCode, String) {
     let done = serde_json::from_str(&body).map_err(|error| format!("body: {error}")).and_then(|json| core.act(json));
     match done {
         Ok(()) => {

@@ -1,4 +1,4 @@
-//! The ready-made simulations of the binary: names, addresses and one login. Only configuration.
+//! The built-in configurations of `--demo` and `--pools`.
 
 use crate::config::Config;
 use anyhow::Context;
@@ -9,12 +9,15 @@ pub const LOGIN: &str = "lync-mirror";
 pub const PASSWORD: &str = "Demo-Passw0rd";
 const DATABASES: [&str; 5] = ["rtcxds", "rtcshared", "rtcab", "xds", "lis"];
 
-/// `pools` pairs and one witness, on addresses that follow each other from `base`.
+/// The configuration of `pools` pairs and one witness, on consecutive addresses from `base`.
 ///
-/// One pool has the servers `a`, `b`, `w` and the pair `pool01`, and beside it the pair `pool02` of `c` and `d` that has
-/// no witness; of more, the servers are `a01`, `b01`, `a02` and so on.
+/// One pool: servers `a`, `b`, `w` with pair `pool01`, and servers `c`, `d` with pair `pool02` without a witness.
+/// More pools: servers `a01`, `b01`, `a02` and so on.
+///
+/// # Errors
+/// A number of pools outside 1 to 99, or an address range that is too short.
 pub fn config(base: Ipv4Addr, pools: u8) -> anyhow::Result<Config> {
-    anyhow::ensure!((1..=99).contains(&pools), "--pools: from 1 to 99");
+    anyhow::ensure!((1..=99).contains(&pools), "--pools: expected 1 to 99");
     let mut ips = (u32::from(base)..).map(Ipv4Addr::from);
     let mut ip = || ips.next().context("--listen-base: no address left");
     let (mut servers, mut pairs) = (Vec::new(), Vec::new());

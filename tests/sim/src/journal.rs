@@ -1,4 +1,4 @@
-//! What was asked of the servers, and how it ended. Nothing here influences an answer.
+//! A record of all logins and statements and of their outcomes.
 
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -10,21 +10,25 @@ use tokio::sync::watch;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
+    /// Number of the entry, from 1.
     pub seq: u64,
+    /// The server id.
     pub server: String,
     pub session: u64,
     pub login: String,
     pub app: String,
     pub text: String,
+    /// Milliseconds since the start of the simulation.
     pub started_millis: u64,
     /// `None` while the statement runs.
     pub ended_millis: Option<u64>,
-    /// `done`, `error NNNN`, `cut` (the connection ended first), `lost` (executed, the answer withheld by a fault),
-    /// `cancelled` (the client's ATTENTION); `None` while the statement runs.
+    /// `done`, `error NNNN`, `cut` (the connection ended first), `lost` (executed, but a fault withheld the response) or
+    /// `cancelled` (by an ATTENTION of the client); `None` while the statement runs.
     pub outcome: Option<String>,
     pub rows: Option<u64>,
 }
 
+/// One LOGIN7 request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LoginEntry {
@@ -34,12 +38,13 @@ pub struct LoginEntry {
     pub app: String,
     pub database: String,
     pub at_millis: u64,
-    /// What TLS covered: `nothing`, `login` or `everything`.
+    /// The part that TLS covered: `nothing`, `login` or `everything`.
     pub encryption: &'static str,
     /// `done` or `error NNNN`.
     pub outcome: String,
 }
 
+/// Counters of one server: connections accepted and open, logins, statements.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Counts {
@@ -51,21 +56,22 @@ pub struct Counts {
 }
 
 #[derive(Default)]
-struct Book {
+struct Records {
     entries: Vec<Entry>,
     logins: Vec<LoginEntry>,
     counts: BTreeMap<String, Counts>,
 }
 
+/// The journal of a simulation; clones share the records.
 #[derive(Clone)]
 pub struct Journal {
-    book: Arc<Mutex<Book>>,
+    records: Arc<Mutex<Records>>,
     changed: Arc<watch::Sender<u64>>,
 }
 
-/// Who asks: the part of an entry that is the same for a whole session.
+/// The part of an entry that is the same for the whole session.
 #[derive(Debug, Clone)]
-pub struct Who {
+pub struct SessionInfo {
     pub server: String,
     pub session: u64,
     pub login: String,
@@ -74,41 +80,45 @@ pub struct Who {
 
 impl Journal {
     pub fn new() -> Self {
-        Self { book: Arc::default(), changed: Arc::new(watch::Sender::new(0)) }
+        Self { records: Arc::default(), changed: Arc::new(watch::Sender::new(0)) }
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    fn records(&self) -> MutexGuard<'_, Records> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write<T>(&self, change: impl FnOnce(&mut Book) -> T) -> T {
-        let result = change(&mut self.book());
+    fn write<T>(&self, change: impl FnOnce(&mut Records) -> T) -> T {
+        let result = change(&mut self.records());
         self.changed.send_modify(|count| *count += 1);
         result
     }
 
+    /// A receiver that changes with every new or changed record.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 
-    /// Entries with a sequence number above `seq`; the first one is 1.
+    /// Statements with a number above `seq`; 0 returns all.
     pub fn since(&self, seq: u64) -> Vec<Entry> {
-        self.book().entries.iter().filter(|entry| entry.seq > seq).cloned().collect()
+        self.records().entries.iter().filter(|entry| entry.seq > seq).cloned().collect()
     }
 
+    /// Logins with a number above `seq`; 0 returns all.
     pub fn logins_since(&self, seq: u64) -> Vec<LoginEntry> {
-        self.book().logins.iter().filter(|entry| entry.seq > seq).cloned().collect()
+        self.records().logins.iter().filter(|entry| entry.seq > seq).cloned().collect()
     }
 
+    /// Counters by server id.
     pub fn counts(&self) -> BTreeMap<String, Counts> {
-        self.book().counts.clone()
+        self.records().counts.clone()
     }
 
+    /// Changes the counters of a server.
     pub fn count(&self, server: &str, change: impl FnOnce(&mut Counts)) {
-        self.write(|book| change(book.counts.entry(server.to_owned()).or_default()));
+        self.write(|records| change(records.counts.entry(server.to_owned()).or_default()));
     }
 
-    /// Notes a connection; the returned guard notes its end.
+    /// Counts a connection; dropping the returned guard counts its end.
     pub fn connection(&self, server: &str) -> Connection {
         self.count(server, |counts| {
             counts.accepted += 1;
@@ -117,35 +127,36 @@ impl Journal {
         Connection { journal: self.clone(), server: server.to_owned() }
     }
 
+    /// Records a login and sets its number.
     pub fn login(&self, mut entry: LoginEntry) {
-        self.write(|book| {
-            entry.seq = book.logins.len() as u64 + 1;
-            let counts = book.counts.entry(entry.server.clone()).or_default();
+        self.write(|records| {
+            entry.seq = records.logins.len() as u64 + 1;
+            let counts = records.counts.entry(entry.server.clone()).or_default();
             match entry.outcome.as_str() {
                 "done" => counts.logins_ok += 1,
                 _ => counts.logins_failed += 1,
             }
-            book.logins.push(entry);
+            records.logins.push(entry);
         });
     }
 
-    /// Opens an entry; it ends as `cut` unless `Ticket::end` says otherwise.
+    /// Adds a running statement. Without a call of `OpenStatement::end` its outcome becomes `cut`.
     pub fn statement(
         &self,
-        who: &Who,
+        session_info: &SessionInfo,
         text: &str,
         now: Duration,
         clock: impl Fn() -> Duration + Send + 'static,
-    ) -> Ticket {
-        let seq = self.write(|book| {
-            let seq = book.entries.len() as u64 + 1;
-            book.counts.entry(who.server.clone()).or_default().statements += 1;
-            book.entries.push(Entry {
+    ) -> OpenStatement {
+        let seq = self.write(|records| {
+            let seq = records.entries.len() as u64 + 1;
+            records.counts.entry(session_info.server.clone()).or_default().statements += 1;
+            records.entries.push(Entry {
                 seq,
-                server: who.server.clone(),
-                session: who.session,
-                login: who.login.clone(),
-                app: who.app.clone(),
+                server: session_info.server.clone(),
+                session: session_info.session,
+                login: session_info.login.clone(),
+                app: session_info.app.clone(),
                 text: text.to_owned(),
                 started_millis: now.as_millis() as u64,
                 ended_millis: None,
@@ -154,7 +165,7 @@ impl Journal {
             });
             seq
         });
-        Ticket { journal: self.clone(), seq, clock: Box::new(clock), ended: false }
+        OpenStatement { journal: self.clone(), seq, clock: Box::new(clock), ended: false }
     }
 }
 
@@ -164,6 +175,7 @@ impl Default for Journal {
     }
 }
 
+/// An open connection.
 pub struct Connection {
     journal: Journal,
     server: String,
@@ -175,14 +187,15 @@ impl Drop for Connection {
     }
 }
 
-pub struct Ticket {
+/// A statement without an outcome.
+pub struct OpenStatement {
     journal: Journal,
     seq: u64,
     clock: Box<dyn Fn() -> Duration + Send>,
     ended: bool,
 }
 
-impl Ticket {
+impl OpenStatement {
     pub fn end(mut self, outcome: String, rows: Option<u64>) {
         self.close(outcome, rows);
     }
@@ -190,8 +203,8 @@ impl Ticket {
     fn close(&mut self, outcome: String, rows: Option<u64>) {
         self.ended = true;
         let now = (self.clock)().as_millis() as u64;
-        self.journal.write(|book| {
-            if let Some(entry) = book.entries.get_mut(self.seq as usize - 1) {
+        self.journal.write(|records| {
+            if let Some(entry) = records.entries.get_mut(self.seq as usize - 1) {
                 entry.ended_millis = Some(now);
                 entry.outcome = Some(outcome);
                 entry.rows = rows;
@@ -200,7 +213,7 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl Drop for OpenStatement {
     fn drop(&mut self) {
         if !self.ended {
             self.close("cut".to_owned(), None);

@@ -1,12 +1,12 @@
-//! `mirror-sim`: a mirrored pair of SQL Servers and their witness, as a pure world behind a real TDS server.
+//! `mirror-sim`: a mirrored pair of SQL Servers and their witness, as a pure model behind a real TDS server.
 //!
-//! | Room | What lives there |
+//! | Module | Contents |
 //! |---|---|
-//! | `world` | servers, sessions, quorum, role changes; pure, time as an argument |
-//! | `sql` | a closed subset of T-SQL, run against the world |
-//! | `wire` | TDS: packets, logins, requests, answers |
-//! | `server` | sockets and sessions, and their faults |
-//! | `sim` | all of it in one value, for tests |
+//! | `world` | servers, sessions, quorum, role changes; pure, with the time as an argument |
+//! | `sql` | an interpreter for a subset of T-SQL |
+//! | `wire` | TDS: packets, logins, requests, responses |
+//! | `server` | sockets, sessions and connection faults |
+//! | `sim` | the complete simulation, for tests |
 
 mod browser;
 pub mod config;

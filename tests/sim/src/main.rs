@@ -1,4 +1,4 @@
-//! `mirror-sim`: the simulated pair as a process, steered by HTTP.
+//! `mirror-sim`: the simulated pair as a process, controlled over HTTP.
 
 use anyhow::{Context, bail};
 use clap::Parser;
@@ -18,17 +18,19 @@ struct Arguments {
     /// One pool: SQL-A, SQL-B and a witness
     #[arg(long, conflicts_with_all = ["config", "pools"])]
     demo: bool,
-    /// That many pools, each with its own pair, and one witness for all
+    /// Number of pools, each with its own pair; one witness for all
     #[arg(long, value_name = "N")]
     pools: Option<u8>,
-    /// The address of the first server of --demo and --pools; the others follow it
+    /// Address of the first server of --demo and --pools; the next servers get the next addresses
     #[arg(long, value_name = "IP", default_value = "127.0.10.1")]
     listen_base: Ipv4Addr,
+    /// Address of HTTP control; port 0 selects a free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     control: SocketAddr,
-    /// Also write the line about the endpoints here, in one piece
+    /// Also write the line with the endpoints to this file, atomically
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
+    /// Log filter, in the syntax of tracing-subscriber's EnvFilter
     #[arg(long, value_name = "FILTER", default_value = "info")]
     log: String,
 }
@@ -43,7 +45,7 @@ async fn main() -> anyhow::Result<()> {
     let sim = Sim::start_with_control(config(&arguments)?, arguments.control).await?;
     let ready = serde_json::json!({ "control": sim.control().to_string(), "servers": sim.endpoints() }).to_string();
     if let Some(file) = &arguments.ready_file {
-        // Renamed into place, so that a reader never sees half a line.
+        // Renamed into place, so that a reader never sees a partial line.
         let partial = file.with_extension("partial");
         std::fs::write(&partial, format!("{ready}\n")).with_context(|| format!("write {}", partial.display()))?;
         std::fs::rename(&partial, file).with_context(|| format!("write {}", file.display()))?;
@@ -56,7 +58,7 @@ async fn main() -> anyhow::Result<()> {
         _ = terminate.recv() => {}
     }
     for failure in sim.failures() {
-        tracing::warn!("asked for something no server knows: {failure}");
+        tracing::warn!("unsupported request: {failure}");
     }
     Ok(())
 }

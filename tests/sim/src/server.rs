@@ -1,5 +1,5 @@
-//! One listener per server: bound while the server is up, gone while it is down, always on the same address.
-//! What happens on an accepted connection lives in `connection`.
+//! One listener per server: bound while the server is up, closed while it is down, always on the same address.
+//! Module `connection` serves an accepted connection.
 
 pub mod connection;
 pub mod faults;
@@ -9,15 +9,15 @@ pub mod login;
 pub mod probe;
 pub mod procedures;
 pub mod session;
-pub mod stage;
+pub mod shared;
 
 use crate::config::{ServerConfig, TlsMode};
 use crate::wire::tls::Authority;
 use crate::world::Reach;
 use anyhow::Context;
 use openssl::ssl::SslContext;
+use shared::SharedState;
 use socket2::{Domain, Socket, Type};
-use stage::Stage;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// What a connection needs to know about the server it reached.
+/// The fixed properties of a server.
 pub struct Server {
     pub id: String,
     pub name: String,
@@ -38,11 +38,14 @@ pub struct Server {
 }
 
 const BACKLOG: i32 = 128;
-/// How long to wait before trying again to take back an address that somebody else holds.
+/// Delay before the next attempt to bind an address that is in use.
 const REBIND: Duration = Duration::from_millis(20);
 
 impl Server {
-    /// Binds the address for good: port 0 is settled here.
+    /// Binds the listen address; port 0 becomes a free port.
+    ///
+    /// # Errors
+    /// An invalid or used address, an invalid version, or a failure to create the certificate.
     pub fn bind(config: &ServerConfig, authority: &Authority) -> anyhow::Result<(Self, TcpListener)> {
         let listen = config.listen.as_deref().unwrap_or("127.0.0.1:0");
         let wanted: SocketAddr = listen.parse().with_context(|| format!("server {}: listen {listen:?}", config.id))?;
@@ -65,7 +68,7 @@ impl Server {
         Ok((server, listener))
     }
 
-    /// The instance that PRELOGIN's INSTOPT has to name.
+    /// Whether the INSTOPT option of PRELOGIN selects this instance. An empty name selects every instance.
     pub fn answers_to(&self, instance: &str) -> bool {
         let own = self.instance.as_deref().or(self.name.split_once('\\').map(|(_, instance)| instance));
         instance.is_empty() || instance.eq_ignore_ascii_case(own.unwrap_or("MSSQLServer"))
@@ -90,19 +93,19 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Runs a server's listener until the task is dropped; `listening` tells who waits what the socket does.
-pub async fn serve(stage: Arc<Stage>, server: Arc<Server>, first: TcpListener, listening: watch::Sender<bool>) {
+/// Runs the listener of a server until the task is dropped. `listening` shows whether the socket is bound.
+pub async fn serve(shared: Arc<SharedState>, server: Arc<Server>, first: TcpListener, listening: watch::Sender<bool>) {
     let mut listener = Some(first);
     loop {
         match listener.take() {
-            Some(bound) if stage.reach(&server.id) != Reach::Down => {
+            Some(bound) if shared.reach(&server.id) != Reach::Down => {
                 listening.send_replace(true);
-                up(&stage, &server, bound).await;
+                up(&shared, &server, bound).await;
             }
             _ => {}
         }
         listening.send_replace(false);
-        stage.until(|world| (world.reach(&server.id) != Reach::Down).then_some(())).await;
+        shared.until(|world| (world.reach(&server.id) != Reach::Down).then_some(())).await;
         match listen_on(server.address) {
             Ok(bound) => listener = Some(bound),
             Err(error) => {
@@ -113,21 +116,21 @@ pub async fn serve(stage: Arc<Stage>, server: Arc<Server>, first: TcpListener, l
     }
 }
 
-/// Serves until the server is down, and returns when every connection is reset.
-async fn up(stage: &Arc<Stage>, server: &Arc<Server>, listener: TcpListener) {
+/// Accepts connections until the server is down. Returns after all connections are reset.
+async fn up(shared: &Arc<SharedState>, server: &Arc<Server>, listener: TcpListener) {
     let mut connections = JoinSet::new();
     let (alive, until_dropped) = watch::channel(());
     tokio::select! {
         biased;
-        () = stage.down(&server.id) => {}
-        () = accept(stage, server, &listener, &until_dropped, &mut connections) => {}
+        () = shared.wait_until_down(&server.id) => {}
+        () = accept(shared, server, &listener, &until_dropped, &mut connections) => {}
     }
     drop((listener, alive));
     while connections.join_next().await.is_some() {}
 }
 
 async fn accept(
-    stage: &Arc<Stage>,
+    shared: &Arc<SharedState>,
     server: &Arc<Server>,
     listener: &TcpListener,
     alive: &watch::Receiver<()>,
@@ -138,7 +141,7 @@ async fn accept(
         match listener.accept().await {
             Ok((tcp, _)) => {
                 let _ = tcp.set_nodelay(true);
-                connections.spawn(connection::serve(stage.clone(), server.clone(), tcp, alive.clone()));
+                connections.spawn(connection::serve(shared.clone(), server.clone(), tcp, alive.clone()));
             }
             Err(error) => {
                 tracing::warn!(server = server.id, %error, "accept failed");
@@ -148,7 +151,7 @@ async fn accept(
     }
 }
 
-/// Makes the coming close of a socket a reset.
+/// Makes the close of a socket send a reset.
 fn reset_on_close(socket: &Socket) {
     let _ = socket.set_linger(Some(Duration::ZERO));
 }

@@ -1,5 +1,4 @@
-//! The words that the T-SQL room and the TDS room share: values, columns, and the events of an answer.
-//! No bytes and no clock live here.
+//! The types that modules `sql` and `wire` share: values, columns and the events of a response.
 
 /// A value of a cell or of a parameter.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,7 +19,7 @@ pub enum Value {
     /// Milliseconds since 1900-01-01 00:00.
     DateTime(i64),
     Binary(Vec<u8>),
-    /// What `SERVERPROPERTY` returns before a CAST.
+    /// SQL_VARIANT, the type of `SERVERPROPERTY`.
     Variant(Box<Value>),
 }
 
@@ -44,6 +43,7 @@ pub enum SqlType {
     Variant,
 }
 
+/// A column of a result set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
     pub name: String,
@@ -51,7 +51,7 @@ pub struct Column {
     pub nullable: bool,
 }
 
-/// An ERROR or INFO token. Class 10 and below is INFO; 20 and above ends the connection.
+/// An ERROR or INFO token. Up to class 10 the message is INFO; from class 20 on the connection ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     pub number: u32,
@@ -61,17 +61,17 @@ pub struct Message {
     pub line: u32,
 }
 
-/// One piece of the answer to a batch, in the order in which it goes out.
+/// One part of the response to a batch, in the order of the stream.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     Columns(Vec<Column>),
     Row(Vec<Value>),
-    /// The end of one statement; `rows` is None when the statement counts nothing (or NOCOUNT is on).
+    /// The end of one statement. `rows` is `None` if the statement has no row count or NOCOUNT is on.
     Done {
         rows: Option<u64>,
     },
     Message(Message),
-    /// ENVCHANGE 1: the session moved to another database.
+    /// ENVCHANGE 1: the current database has changed.
     Database {
         old: String,
         new: String,
@@ -80,15 +80,15 @@ pub enum Event {
     ReturnStatus(i32),
 }
 
-/// What a batch answers when it is asked to go on.
+/// The result of one step of a batch.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
-    /// Send these and ask again at once.
+    /// Send these events and call `step` again.
     Emit(Vec<Event>),
-    /// Ask again when the world changed, or when the clock passes its `wake_at`.
+    /// Call `step` again after a change of the world, or at its `wake_at`.
     Wait,
-    /// The batch is over: send these, then the final DONE.
+    /// The batch has ended: send these events, then the final DONE.
     Finished(Vec<Event>),
-    /// Send these (a class 20+ error, if any), then drop the connection.
+    /// Send these events, then close the connection.
     Disconnect(Vec<Event>),
 }

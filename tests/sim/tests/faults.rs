@@ -1,4 +1,4 @@
-//! What goes wrong between a client and a server, on command.
+//! Connection faults, stopped and paused servers, and HTTP control.
 #![allow(clippy::unwrap_used, reason = "a helper of tests may fail its test")]
 
 mod common;
@@ -21,7 +21,7 @@ fn act(sim: &Sim, request: Json) {
 const PRELOGIN: [u8; 20] = [0x12, 1, 0, 20, 0, 0, 1, 0, 1, 0, 11, 0, 1, 2, 0, 12, 0, 0, 0xFF, 2];
 
 #[tokio::test]
-async fn a_lost_answer_leaves_its_statement_done() {
+async fn lose_answer_executes_statement_and_resets_connection() {
     let sim = start("off").await;
     act(&sim, json!({ "do": "loseAnswer", "server": "a", "matching": "partner failover" }));
     let mut client = connect(&sim, "a").await.unwrap();
@@ -33,7 +33,7 @@ async fn a_lost_answer_leaves_its_statement_done() {
 }
 
 #[tokio::test]
-async fn a_cut_before_leaves_its_statement_undone() {
+async fn cut_before_does_not_execute_statement() {
     let sim = start("off").await;
     act(&sim, json!({ "do": "cutBefore", "server": "a", "matching": "FAILOVER", "times": 2 }));
     for _ in 0..2 {
@@ -48,7 +48,7 @@ async fn a_cut_before_leaves_its_statement_undone() {
 }
 
 #[tokio::test]
-async fn a_delayed_statement_is_still_done() {
+async fn delay_before_still_executes_statement() {
     let sim = start("off").await;
     act(&sim, json!({ "do": "delayBefore", "server": "a", "matching": "sys.databases", "millis": 20 }));
     let mut client = connect(&sim, "a").await.unwrap();
@@ -56,19 +56,19 @@ async fn a_delayed_statement_is_still_done() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_during_a_stall_is_noted() {
+async fn stall_client_disconnects_records_cut() {
     let sim = start("off").await;
     act(&sim, json!({ "do": "stall", "server": "a", "phase": "batch" }));
     let mut client = connect(&sim, "a").await.unwrap();
-    let question = tokio::spawn(async move { run(&mut client, MIRRORING).await });
+    let query = tokio::spawn(async move { run(&mut client, MIRRORING).await });
     sim.until_journal(|journal| !journal.since(0).is_empty()).await;
     assert_eq!(outcomes(&sim), ["running"]);
-    question.abort();
+    query.abort();
     sim.until_journal(|journal| journal.since(0)[0].outcome.as_deref() == Some("cut")).await;
 }
 
 #[tokio::test]
-async fn garbage_is_told_from_an_answer_at_every_phase() {
+async fn garbage_in_any_phase_is_an_error_of_the_client() {
     let sim = start("off").await;
     for phase in ["connect", "prelogin", "login"] {
         act(&sim, json!({ "do": "garbage", "server": "a", "phase": phase }));
@@ -80,7 +80,7 @@ async fn garbage_is_told_from_an_answer_at_every_phase() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_down_refuses_and_comes_back_at_its_address() {
+async fn server_down_refuses_connections_and_restarts_at_same_address() {
     let sim = start("off").await;
     let address = sim.address("a");
     let mut client = connect(&sim, "a").await.unwrap();
@@ -96,7 +96,7 @@ async fn a_server_that_is_down_refuses_and_comes_back_at_its_address() {
 }
 
 #[tokio::test]
-async fn the_mirror_takes_over_without_anyone_asking() {
+async fn principal_down_mirror_fails_over_automatically() {
     let sim = start("off").await;
     act(&sim, json!({ "do": DOWN, "server": "a" }));
     sim.until(|world| !world.failovers().is_empty()).await;
@@ -105,7 +105,7 @@ async fn the_mirror_takes_over_without_anyone_asking() {
 }
 
 #[tokio::test]
-async fn a_connection_is_reset_when_its_server_goes_down() {
+async fn server_down_resets_open_connection() {
     let sim = start("off").await;
     let mut raw = TcpStream::connect(sim.address("a")).await.unwrap();
     sim.until_journal(|journal| journal.counts().get("a").is_some_and(|counts| counts.open == 1)).await;
@@ -115,25 +115,25 @@ async fn a_connection_is_reset_when_its_server_goes_down() {
 }
 
 #[tokio::test]
-async fn a_frozen_server_accepts_and_says_nothing_until_it_thaws() {
+async fn server_paused_accepts_connections_and_responds_after_unpause() {
     let sim = start("off").await;
     let mut old = connect(&sim, "a").await.unwrap();
     act(&sim, json!({ "do": FREEZE, "server": "a" }));
     let mut fresh = TcpStream::connect(sim.address("a")).await.unwrap();
     fresh.write_all(&PRELOGIN).await.unwrap();
-    let question = tokio::spawn(async move { run(&mut old, MIRRORING).await });
+    let query = tokio::spawn(async move { run(&mut old, MIRRORING).await });
     sim.until_journal(|journal| journal.counts()["a"].accepted == 2 && !journal.since(0).is_empty()).await;
     let silent = fresh.try_read(&mut [0; 1]).unwrap_err();
     assert_eq!(silent.kind(), std::io::ErrorKind::WouldBlock);
-    assert!(!question.is_finished());
+    assert!(!query.is_finished());
     assert_eq!(outcomes(&sim), ["running"]);
     act(&sim, json!({ "do": UNFREEZE, "server": "a" }));
-    question.await.unwrap().unwrap();
+    query.await.unwrap().unwrap();
     assert_eq!(fresh.read_u8().await.unwrap(), 0x04);
 }
 
 #[tokio::test]
-async fn hostile_bytes_close_one_connection_and_no_more() {
+async fn malformed_bytes_close_only_their_connection() {
     let sim = start("off").await;
     for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0x12, 1, 0, 3, 0, 0, 0, 0], &[0x10, 1, 0, 9, 0, 0, 0, 0, 7]] {
         let mut raw = TcpStream::connect(sim.address("a")).await.unwrap();
@@ -146,7 +146,7 @@ async fn hostile_bytes_close_one_connection_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_wrong_request_names_the_field_and_the_verbs() {
+async fn command_invalid_returns_error_with_field_and_verbs() {
     let sim = start("off").await;
     let refused = |request: Json| sim.do_json(request).unwrap_err();
     let unknown = refused(json!({ "do": "explode" }));
@@ -159,7 +159,7 @@ async fn a_wrong_request_names_the_field_and_the_verbs() {
     assert!(missing.contains("`matching`"), "{missing}");
 }
 
-/// The status line and the body of an answer of the control.
+/// The status line and the body of a response of HTTP control.
 async fn http(sim: &Sim, method: &str, path: &str, body: &str) -> (String, String) {
     let mut tcp = TcpStream::connect(sim.control()).await.unwrap();
     let head =
@@ -172,7 +172,7 @@ async fn http(sim: &Sim, method: &str, path: &str, body: &str) -> (String, Strin
 }
 
 #[tokio::test]
-async fn the_control_speaks_http() {
+async fn control_http_serves_all_paths() {
     let sim = start("off").await;
     let mut client = connect(&sim, "a").await.unwrap();
     roles(&mut client).await;

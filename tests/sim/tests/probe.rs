@@ -1,4 +1,4 @@
-//! A probe sees every request three times, and keeps what it holds from going further.
+//! A probe receives every request at three moments and can hold the request.
 #![allow(clippy::unwrap_used, reason = "a helper of tests may fail its test")]
 
 mod common;
@@ -8,13 +8,13 @@ use mirror_sim::probe::{Moment, Probe, Request, Then};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Writes down what it sees, and holds a failover at one moment.
-struct Notes {
+/// Records all calls, and holds a failover at one moment.
+struct Recorder {
     hold: Option<Moment>,
     seen: Mutex<Vec<(String, u64, String, Moment)>>,
 }
 
-impl Probe for Notes {
+impl Probe for Recorder {
     fn at(&self, server: &str, number: u64, request: Request, moment: Moment) -> Then {
         let what = match request {
             Request::Login => "login",
@@ -26,38 +26,38 @@ impl Probe for Notes {
     }
 }
 
-fn notes(hold: Option<Moment>) -> Arc<Notes> {
-    Arc::new(Notes { hold, seen: Mutex::default() })
+fn recorder(hold: Option<Moment>) -> Arc<Recorder> {
+    Arc::new(Recorder { hold, seen: Mutex::default() })
 }
 
 #[tokio::test]
-async fn every_moment_of_every_request_is_shown() {
-    let (sim, notes) = (start("off").await, notes(None));
-    sim.probe(notes.clone());
+async fn probe_receives_every_moment_of_every_request() {
+    let (sim, recorder) = (start("off").await, recorder(None));
+    sim.probe(recorder.clone());
     let mut client = connect(&sim, "a").await.unwrap();
     run(&mut client, FAILOVER).await.unwrap();
-    // Both the login and the statement are three moments of one number each; a second answer proves that the first left.
+    // Login and statement have three moments each, under one number. The second response shows that the first was sent.
     run(&mut client, MIRRORING).await.unwrap();
-    let seen = notes.seen.lock().unwrap().clone();
-    let words: Vec<_> = seen.iter().map(|(_, _, what, moment)| (what.as_str(), *moment)).collect();
+    let seen = recorder.seen.lock().unwrap().clone();
+    let moments: Vec<_> = seen.iter().map(|(_, _, what, moment)| (what.as_str(), *moment)).collect();
     let all = [Moment::Received, Moment::Executed, Moment::Answered];
     let expected: Vec<_> = ["login", "failover"].iter().flat_map(|what| all.map(|moment| (*what, moment))).collect();
-    assert_eq!(words[..6], expected[..]);
+    assert_eq!(moments[..6], expected[..]);
     assert!(seen[..3].iter().all(|(server, number, ..)| server == "a" && *number == seen[0].1));
     assert_ne!(seen[3].1, seen[0].1);
 }
 
 #[tokio::test]
-async fn a_request_that_is_held_goes_no_further() {
+async fn probe_holding_request_stops_only_that_request() {
     for (hold, failovers) in [(Moment::Received, 0), (Moment::Executed, 1)] {
-        let (sim, notes) = (start("off").await, notes(Some(hold)));
-        sim.probe(notes.clone());
+        let (sim, recorder) = (start("off").await, recorder(Some(hold)));
+        sim.probe(recorder.clone());
         let mut client = connect(&sim, "a").await.unwrap();
         let mut other = connect(&sim, "b").await.unwrap();
         {
             let waiting = run(&mut client, FAILOVER);
             let seen = async {
-                while !notes
+                while !recorder
                     .seen
                     .lock()
                     .unwrap()
@@ -66,11 +66,11 @@ async fn a_request_that_is_held_goes_no_further() {
                 {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
-                // Another connection is served as ever, and what is held stays where it is.
+                // Other connections are served while the request is held.
                 run(&mut other, MIRRORING).await.unwrap();
             };
             tokio::select! {
-                answer = waiting => panic!("{hold:?}: an answer: {answer:?}"),
+                answer = waiting => panic!("{hold:?}: unexpected response: {answer:?}"),
                 () = seen => {}
             }
         }

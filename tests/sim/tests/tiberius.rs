@@ -1,4 +1,4 @@
-//! tiberius, the client of the operator itself, against the pair without TLS.
+//! tiberius, the SQL client of the operator, against the pair without TLS.
 #![allow(clippy::unwrap_used, reason = "a helper of tests may fail its test")]
 
 mod common;
@@ -6,7 +6,7 @@ mod common;
 use common::*;
 
 #[tokio::test]
-async fn reads_the_mirroring_rows() {
+async fn tiberius_mirroring_query_returns_rows() {
     let sim = start("off").await;
     let mut client = connect(&sim, "a").await.unwrap();
     let rows = client.simple_query(MIRRORING).await.unwrap().into_first_result().await.unwrap();
@@ -22,7 +22,7 @@ async fn reads_the_mirroring_rows() {
 }
 
 #[tokio::test]
-async fn both_partners_tell_the_same_guid() {
+async fn mirroring_guid_on_both_partners_is_equal() {
     let sim = start("off").await;
     let mut guids = Vec::new();
     for server in ["a", "b"] {
@@ -35,7 +35,7 @@ async fn both_partners_tell_the_same_guid() {
 }
 
 #[tokio::test]
-async fn passes_parameters() {
+async fn tiberius_query_with_parameters_returns_row() {
     let sim = start("off").await;
     let mut client = connect(&sim, "a").await.unwrap();
     let text = "SELECT name, state FROM sys.databases WHERE name = @P1";
@@ -46,7 +46,7 @@ async fn passes_parameters() {
 }
 
 #[tokio::test]
-async fn an_error_leaves_the_session_usable() {
+async fn session_after_error_stays_usable() {
     let sim = start("off").await;
     let mut client = connect(&sim, "a").await.unwrap();
     assert_eq!(number(run(&mut client, FAILOVER_OF_PLAIN).await), Some(1416));
@@ -55,7 +55,7 @@ async fn an_error_leaves_the_session_usable() {
 }
 
 #[tokio::test]
-async fn follows_a_failover() {
+async fn failover_by_client_makes_mirror_principal() {
     let sim = start("off").await;
     let mut client = connect(&sim, "a").await.unwrap();
     run(&mut client, FAILOVER).await.unwrap();
@@ -65,7 +65,7 @@ async fn follows_a_failover() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_18456() {
+async fn login_wrong_password_returns_18456() {
     let sim = start("off").await;
     assert_eq!(number(log_in(&sim, "a", "wrong", "master").await), Some(18456));
     let stats = sim.stats();
@@ -74,7 +74,7 @@ async fn a_wrong_password_is_18456() {
 }
 
 #[tokio::test]
-async fn a_text_of_many_packets_arrives_whole() {
+async fn batch_of_many_packets_arrives_complete() {
     let sim = start("off").await;
     let mut client = connect(&sim, "a").await.unwrap();
     let text = format!("{MIRRORING} /* {} */", "x".repeat(100_000));
@@ -83,7 +83,7 @@ async fn a_text_of_many_packets_arrives_whole() {
 }
 
 #[tokio::test]
-async fn what_no_server_knows_is_an_error_and_a_failure() {
+async fn batch_unsupported_returns_error_and_records_failure() {
     let sim = start("off").await;
     let mut client = connect(&sim, "a").await.unwrap();
     assert!(number(run(&mut client, "FROBNICATE THE MIRROR").await).is_some());
@@ -91,7 +91,7 @@ async fn what_no_server_knows_is_an_error_and_a_failure() {
 }
 
 #[tokio::test]
-async fn an_old_server_speaks_its_old_version() {
+async fn server_2008_r2_agrees_on_older_tds_version() {
     let sim = start("off").await;
     sim.do_json(serde_json::json!({ "do": "setVersion", "server": "a", "version": "10.50.6000.34" })).unwrap();
     let mut client = connect(&sim, "a").await.unwrap();
@@ -102,7 +102,7 @@ async fn an_old_server_speaks_its_old_version() {
 }
 
 #[tokio::test]
-async fn a_session_in_a_database_that_moves_is_cut() {
+async fn session_in_database_that_fails_over_is_disconnected() {
     let sim = start("off").await;
     let mut inside = log_in(&sim, "a", PASSWORD, "rtcxds").await.unwrap();
     let mut outside = connect(&sim, "a").await.unwrap();
@@ -113,7 +113,7 @@ async fn a_session_in_a_database_that_moves_is_cut() {
 }
 
 #[tokio::test]
-async fn an_attention_ends_a_running_statement_and_not_the_session() {
+async fn attention_ends_running_statement_and_keeps_session() {
     let sim = start("off").await;
     let mut client = connect(&sim, "a").await.unwrap();
     tokio::select! {

@@ -1,4 +1,4 @@
-//! The certificates of the servers, as a client that verifies them sees them.
+//! The certificates of the servers, tested with a client that verifies them.
 #![allow(clippy::unwrap_used, reason = "a helper of tests may fail its test")]
 
 use mirror_sim::wire::tls::Authority;
@@ -31,7 +31,7 @@ async fn accepted(authority: &Authority, ca: &str, name: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_certificate_carries_its_names_and_addresses_and_no_others() {
+async fn certificate_matches_only_its_names_and_addresses() {
     let authority = Authority::new().unwrap();
     let ca = authority.pem().unwrap();
     for name in ["sql-a.contoso.test", "localhost", "127.0.10.1"] {
@@ -43,7 +43,7 @@ async fn a_certificate_carries_its_names_and_addresses_and_no_others() {
 }
 
 #[tokio::test]
-async fn each_simulation_has_an_authority_of_its_own() {
+async fn authority_of_other_simulation_is_not_trusted() {
     let other = Authority::new().unwrap().pem().unwrap();
     assert!(!accepted(&Authority::new().unwrap(), &other, "localhost").await);
 }

@@ -1,4 +1,4 @@
-//! The worked examples of MS-TDS section 4, and the tokens whose shape clients depend on, byte by byte.
+//! Examples of MS-TDS section 4, and the tokens on whose exact bytes clients depend.
 #![allow(clippy::unwrap_used, reason = "a helper of tests may fail its test")]
 
 use bytes::BytesMut;
@@ -7,7 +7,7 @@ use mirror_sim::value::{Column, Event, Message, SqlType, Value};
 use mirror_sim::wire::answer::Answer;
 use mirror_sim::wire::login7::Login7;
 use mirror_sim::wire::packet::{kind, read_message, split};
-use mirror_sim::wire::prelogin::{Cover, Encrypt, Prelogin, agree, answer};
+use mirror_sim::wire::prelogin::{Encrypt, EncryptionScope, Prelogin, agree, answer};
 use mirror_sim::wire::request::{Transaction, batch, transaction};
 use mirror_sim::wire::rpc::{Call, Parameter, declared_names, named, parse};
 use mirror_sim::wire::tokens::{self, Change, DoneKind, TransactionChange};
@@ -39,7 +39,7 @@ const PRELOGIN: &str = "12 01 00 2F 00 00 01 00 00 00 1A 00 06 01 00 20 00 01 02
     01 FF 09 00 00 00 00 00 01 00 B8 0D 00 00 01";
 
 #[tokio::test]
-async fn prelogin_of_4_1() {
+async fn prelogin_parse_example_4_1_returns_options() {
     let (kind, payload) = message(PRELOGIN).await;
     assert_eq!(kind, kind::PRELOGIN);
     let parsed = Prelogin::parse(&payload).unwrap();
@@ -47,28 +47,28 @@ async fn prelogin_of_4_1() {
 }
 
 #[test]
-fn prelogin_answer_has_the_layout_of_a_2012_server() {
+fn prelogin_answer_matches_layout_of_sql_server_2012() {
     let expected = "00 00 1A 00 06 01 00 20 00 01 02 00 21 00 01 03 00 22 00 00 04 00 22 00 01 FF
         0B 00 0B B8 00 00 01 00 00";
     assert_eq!(answer([11, 0, 0x0B, 0xB8], Encrypt::On, true).to_vec(), hex(expected));
 }
 
 #[test]
-fn encryption_is_agreed_by_the_table() {
+fn prelogin_agree_follows_encryption_table() {
     use Encrypt::{NotSupported, Off, On, Required};
     let table = [
-        (Off, TlsMode::Off, NotSupported, Cover::Nothing),
-        (NotSupported, TlsMode::Off, NotSupported, Cover::Nothing),
-        (On, TlsMode::Off, NotSupported, Cover::Refused),
-        (Required, TlsMode::Off, NotSupported, Cover::Refused),
-        (Off, TlsMode::LoginOnly, Off, Cover::Login),
-        (NotSupported, TlsMode::LoginOnly, NotSupported, Cover::Nothing),
-        (On, TlsMode::LoginOnly, On, Cover::Everything),
-        (Required, TlsMode::LoginOnly, On, Cover::Everything),
-        (Off, TlsMode::Required, Required, Cover::Everything),
-        (NotSupported, TlsMode::Required, Required, Cover::Refused),
-        (On, TlsMode::Required, On, Cover::Everything),
-        (Required, TlsMode::Required, On, Cover::Everything),
+        (Off, TlsMode::Off, NotSupported, EncryptionScope::Nothing),
+        (NotSupported, TlsMode::Off, NotSupported, EncryptionScope::Nothing),
+        (On, TlsMode::Off, NotSupported, EncryptionScope::Refused),
+        (Required, TlsMode::Off, NotSupported, EncryptionScope::Refused),
+        (Off, TlsMode::LoginOnly, Off, EncryptionScope::Login),
+        (NotSupported, TlsMode::LoginOnly, NotSupported, EncryptionScope::Nothing),
+        (On, TlsMode::LoginOnly, On, EncryptionScope::Everything),
+        (Required, TlsMode::LoginOnly, On, EncryptionScope::Everything),
+        (Off, TlsMode::Required, Required, EncryptionScope::Everything),
+        (NotSupported, TlsMode::Required, Required, EncryptionScope::Refused),
+        (On, TlsMode::Required, On, EncryptionScope::Everything),
+        (Required, TlsMode::Required, On, EncryptionScope::Everything),
     ];
     for (client, server, byte, cover) in table {
         assert_eq!(agree(client, server), (byte, cover), "client {client:?}, server {server:?}");
@@ -82,7 +82,7 @@ const LOGIN: &str = "10 01 00 90 00 00 01 00 88 00 00 00 02 00 09 72 00 10 00 00
     4C 00 2D 00 33 00 32 00 4F 00 44 00 42 00 43 00";
 
 #[tokio::test]
-async fn login_of_4_2() {
+async fn login7_parse_example_4_2_returns_fields() {
     let (kind, payload) = message(LOGIN).await;
     assert_eq!(kind, kind::LOGIN7);
     let login = Login7::parse(&payload).unwrap();
@@ -92,7 +92,7 @@ async fn login_of_4_2() {
 }
 
 #[tokio::test]
-async fn login_with_features_of_4_16() {
+async fn login7_parse_example_4_16_returns_features() {
     let packets = "10 01 01 0D 00 00 01 00 05 01 00 00 04 00 00 74 00 10 00 00 00 00 00 07 00 01 00 00 00 00 00 00
         E0 03 00 10 00 00 00 00 09 04 00 00 5E 00 00 00 5E 00 02 00 62 00 08 00 72 00 07 00 80 00 00 00
         80 00 04 00 84 00 04 00 8C 00 00 00 8C 00 06 00 00 50 8B E2 B7 8F 98 00 00 00 98 00 00 00 98 00
@@ -109,7 +109,7 @@ async fn login_with_features_of_4_16() {
 }
 
 #[test]
-fn the_version_is_the_older_of_the_two() {
+fn tds_version_agree_returns_older_version() {
     assert_eq!(TdsVersion::agree(10, 0x7400_0004).unwrap(), TdsVersion::V7_3B);
     assert_eq!(TdsVersion::agree(12, 0x730A_0003).unwrap(), TdsVersion::V7_3A);
     assert_eq!(TdsVersion::agree(12, 0x7209_0002).unwrap(), TdsVersion::V7_2);
@@ -117,7 +117,7 @@ fn the_version_is_the_older_of_the_two() {
 }
 
 #[test]
-fn the_tokens_of_the_login_answer_of_4_4() {
+fn tokens_login_response_matches_example_4_4() {
     let info = |number, state, text: &str| Message { number, state, class: 0, text: text.to_owned(), line: 0 };
     let bytes = put(|out| {
         tokens::put_change(out, Change::Database, "master", "master");
@@ -153,13 +153,13 @@ fn the_tokens_of_the_login_answer_of_4_4() {
 }
 
 #[test]
-fn the_partner_is_told_by_change_13() {
+fn env_change_13_contains_partner_name() {
     let bytes = put(|out| tokens::put_change(out, Change::Partner, "B", ""));
     assert_eq!(bytes, hex("E3 05 00 0D 01 42 00 00"));
 }
 
 #[tokio::test]
-async fn batch_of_4_6() {
+async fn batch_example_4_6_returns_text() {
     let packets = "01 01 00 5C 00 00 01 00 16 00 00 00 12 00 00 00 02 00 00 00 00 00 00 00 00 01 00 00 00 00 0A 00
         73 00 65 00 6C 00 65 00 63 00 74 00 20 00 27 00 66 00 6F 00 6F 00 27 00 20 00 61 00 73 00 20 00
         27 00 62 00 61 00 72 00 27 00 0A 00 20 00 20 00 20 00 20 00 20 00 20 00 20 00 20 00";
@@ -169,7 +169,7 @@ async fn batch_of_4_6() {
 }
 
 #[tokio::test]
-async fn rpc_of_4_8() {
+async fn rpc_parse_example_4_8_returns_call() {
     let packets = "03 01 00 2F 00 00 01 00 16 00 00 00 12 00 00 00 02 00 00 00 00 00 00 00 00 01 00 00 00 00 04 00
         66 00 6F 00 6F 00 33 00 00 00 00 02 26 02 00";
     let parameters = vec![Parameter { name: String::new(), value: Value::Null }];
@@ -178,7 +178,7 @@ async fn rpc_of_4_8() {
 }
 
 #[test]
-fn one_message_holds_several_calls() {
+fn rpc_parse_several_calls_returns_all() {
     let prepared = |handle: &str| hex(&format!("FF FF 0F 00 00 00 00 00 26 04 04 {handle} 00 00 00"));
     let payload = [hex("04 00 00 00"), prepared("01"), hex("FF"), prepared("02")].concat();
     let calls = parse(&payload).unwrap();
@@ -187,7 +187,7 @@ fn one_message_holds_several_calls() {
 }
 
 #[test]
-fn unnamed_values_take_their_names_from_the_declaration() {
+fn rpc_unnamed_parameters_get_declared_names() {
     let declared = declared_names("@P1 nvarchar(4000),@P2 numeric(25,0), @P3 int");
     assert_eq!(declared, ["@P1", "@P2", "@P3"]);
     let given = [(String::new(), 1), ("@other".to_owned(), 2)];
@@ -197,7 +197,7 @@ fn unnamed_values_take_their_names_from_the_declaration() {
 }
 
 #[tokio::test]
-async fn transaction_requests() {
+async fn transaction_requests_are_parsed_and_answered() {
     let promote = "0E 01 00 20 00 00 01 00 16 00 00 00 12 00 00 00 02 00 00 00 00 00 00 00 00 01 00 00 00 00 16 00";
     assert!(transaction(&message(promote).await.1).is_err(), "4.13 asks to promote, which needs a coordinator");
     let headers = hex("04 00 00 00");
@@ -212,7 +212,7 @@ async fn transaction_requests() {
 }
 
 #[tokio::test]
-async fn messages_survive_any_packet_size() {
+async fn split_any_packet_size_is_read_back_unchanged() {
     let payload: Vec<u8> = (0..10_000u32).map(|index| index as u8).collect();
     for size in [512, 4096, 32767] {
         let bytes = split(kind::BATCH, 51, size, &payload);
@@ -236,7 +236,7 @@ fn cell(ty: SqlType, nullable: bool, value: Value) -> (Vec<u8>, Vec<u8>) {
 }
 
 #[test]
-fn values_have_their_documented_bytes() {
+fn put_value_writes_documented_bytes() {
     let check = |ty, nullable, value, info: &str, bytes: &str| {
         assert_eq!(cell(ty, nullable, value), (hex(info), hex(bytes)), "{ty:?}, nullable {nullable}");
     };
@@ -273,7 +273,7 @@ fn values_have_their_documented_bytes() {
 }
 
 #[test]
-fn a_value_that_does_not_fit_is_an_error_and_not_a_lie() {
+fn put_row_value_that_does_not_fit_returns_error() {
     let refused = |ty, nullable, value| {
         let columns = [column("c", ty, nullable)];
         assert!(tokens::put_row(&mut BytesMut::new(), TdsVersion::V7_4, &columns, &[value]).is_err());
@@ -286,7 +286,7 @@ fn a_value_that_does_not_fit_is_an_error_and_not_a_lie() {
 }
 
 #[test]
-fn mostly_null_rows_are_compressed_from_7_3b_on() {
+fn put_row_mostly_null_uses_nbcrow_from_7_3b() {
     let columns = [
         column("a", SqlType::Int, false),
         column("b", SqlType::Int, true),
@@ -305,7 +305,7 @@ fn dones(answer: Answer) -> Vec<(u8, u8)> {
 }
 
 #[test]
-fn only_the_last_done_lacks_more() {
+fn answer_only_last_done_has_no_more_flag() {
     let mut answer = Answer::new(TdsVersion::V7_4, "S");
     answer.event(&Event::Done { rows: Some(1) }).unwrap();
     answer.event(&Event::Done { rows: None }).unwrap();
@@ -314,7 +314,7 @@ fn only_the_last_done_lacks_more() {
 }
 
 #[test]
-fn a_procedure_ends_with_status_and_doneproc() {
+fn answer_procedure_ends_with_status_and_doneproc() {
     let mut answer = Answer::new(TdsVersion::V7_4, "S");
     answer.begin_procedure();
     answer.event(&Event::Done { rows: Some(1) }).unwrap();
@@ -324,7 +324,7 @@ fn a_procedure_ends_with_status_and_doneproc() {
 }
 
 #[test]
-fn an_error_marks_the_done_of_its_statement() {
+fn answer_error_sets_error_flag_of_done() {
     let mut answer = Answer::new(TdsVersion::V7_4, "");
     let error = Message { number: 1416, state: 31, class: 16, text: String::new(), line: 1 };
     answer.event(&Event::Message(error)).unwrap();
@@ -336,7 +336,7 @@ fn an_error_marks_the_done_of_its_statement() {
 }
 
 #[test]
-fn an_attention_is_acknowledged_in_the_last_done() {
+fn answer_attention_is_acknowledged_in_last_done() {
     let bytes = Answer::new(TdsVersion::V7_4, "").acknowledge_attention().to_vec();
     assert_eq!(bytes, hex("FD 20 00 00 00 00 00 00 00 00 00 00 00"));
 }

@@ -1,15 +1,15 @@
-//! Faults of the wire: which of them are armed, and which one a connection meets next.
-//! Faults of the servers themselves are the world's commands.
+//! Faults of connections: the armed faults and their selection. Faults of servers are commands of the world.
 
 use crate::value::Message;
 use serde::Deserialize;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+/// The phase of a connection in which a fault applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Phase {
-    /// Right after the accept, before anything is read.
+    /// After the accept, before the first read.
     Connect,
     /// After the client's PRELOGIN, in place of the answer.
     Prelogin,
@@ -21,73 +21,74 @@ pub enum Phase {
     Batch,
 }
 
+/// A fault. `server` is a server id, `matching` a part of the statement text without case, `times` the number of uses.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(tag = "do", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Fault {
-    /// Execute to the end, then reset the connection instead of answering.
+    /// Executes the statement, then resets the connection instead of sending the response.
     LoseAnswer {
         server: String,
         matching: String,
-        #[serde(default = "once")]
+        #[serde(default = "default_times")]
         times: u64,
     },
-    /// Reset the connection on receipt; nothing is executed.
+    /// Resets the connection on receipt; the statement is not executed.
     CutBefore {
         server: String,
         matching: String,
-        #[serde(default = "once")]
+        #[serde(default = "default_times")]
         times: u64,
     },
-    /// Answer with this error; nothing is executed. From class 20 on the connection ends too.
+    /// Returns this error; the statement is not executed. From class 20 on the connection also ends.
     Refuse {
         server: String,
         matching: String,
         number: u32,
         class: u8,
-        #[serde(default = "once")]
+        #[serde(default = "default_times")]
         times: u64,
     },
-    /// Wait before executing.
+    /// Executes the statement after this delay, in milliseconds.
     DelayBefore {
         server: String,
         matching: String,
         millis: u64,
-        #[serde(default = "once")]
+        #[serde(default = "default_times")]
         times: u64,
     },
-    /// Answer nothing for `millis`, or for as long as the connection lives.
+    /// Sends nothing for `millis`, or, without `millis`, until the connection ends.
     Stall {
         server: String,
         phase: Phase,
         millis: Option<u64>,
-        #[serde(default = "once")]
+        #[serde(default = "default_times")]
         times: u64,
     },
-    /// Answer with bytes that are not TDS, then close.
+    /// Sends bytes that are not TDS, then closes the connection.
     Garbage {
         server: String,
         phase: Phase,
-        #[serde(default = "once")]
+        #[serde(default = "default_times")]
         times: u64,
     },
-    /// These bytes at the beginning of an answer that is right otherwise, after a login or a batch.
+    /// Sends these bytes before an otherwise correct response to a login or a batch.
     Surprise {
         server: String,
         phase: Phase,
         bytes: Vec<u8>,
-        #[serde(default = "once")]
+        #[serde(default = "default_times")]
         times: u64,
     },
-    /// Rows without end, until the client leaves.
+    /// Sends rows until the client disconnects.
     Flood {
         server: String,
         phase: Phase,
-        #[serde(default = "once")]
+        #[serde(default = "default_times")]
         times: u64,
     },
 }
 
-fn once() -> u64 {
+fn default_times() -> u64 {
     1
 }
 
@@ -122,7 +123,7 @@ impl Fault {
     }
 }
 
-/// What a connection does at a phase of its life.
+/// The fault of a phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AtPhase {
     Go,
@@ -147,7 +148,7 @@ impl Faults {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(fault);
     }
 
-    /// The oldest armed fault that `pick` recognises, once used.
+    /// Uses the oldest armed fault of the server that `pick` accepts.
     fn spend<T>(&self, server: &str, pick: impl Fn(&Fault) -> Option<T>) -> Option<T> {
         let mut armed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         armed.retain_mut(|fault| *fault.times() > 0);
@@ -173,7 +174,7 @@ impl Faults {
         let picked = self.spend(server, |fault| match fault {
             Fault::CutBefore { matching, .. } if matches(text, matching) => Some(BeforeStatement::Cut),
             Fault::Refuse { matching, number, class, .. } if matches(text, matching) => {
-                let text = "The statement was refused on command.".to_owned();
+                let text = "The statement was rejected by an injected error.".to_owned();
                 Some(BeforeStatement::Refuse(Message { number: *number, state: 1, class: *class, text, line: 1 }))
             }
             Fault::DelayBefore { matching, millis, .. } if matches(text, matching) => {
@@ -184,7 +185,7 @@ impl Faults {
         picked.unwrap_or(BeforeStatement::Go)
     }
 
-    /// What stands before an answer.
+    /// The bytes to send before the response.
     pub fn surprise(&self, server: &str, now: Phase) -> Vec<u8> {
         let armed = |fault: &Fault| match fault {
             Fault::Surprise { phase, bytes, .. } if *phase == now => Some(bytes.clone()),
@@ -193,7 +194,7 @@ impl Faults {
         self.spend(server, armed).unwrap_or_default()
     }
 
-    /// Whether the answer to this statement is to be lost.
+    /// Whether the response to this statement is withheld.
     pub fn loses(&self, server: &str, text: &str) -> bool {
         let lost = |fault: &Fault| match fault {
             Fault::LoseAnswer { matching, .. } if matches(text, matching) => Some(()),

@@ -1,4 +1,4 @@
-//! An answer that does not end: well-formed rows, packet after packet, until the client leaves.
+//! A response without end: well-formed rows until the client disconnects.
 
 use crate::value::{Column, SqlType, Value};
 use crate::wire::packet::{DEFAULT_SIZE, HEADER, kind, split};
@@ -19,7 +19,7 @@ pub async fn flood(to: &mut (impl AsyncWrite + Unpin)) -> Result<(), WireError> 
             tokens::put_row(&mut rows, TdsVersion::V7_2, &columns, &row)?;
         }
         let mut packet = split(kind::ANSWER, 0, DEFAULT_SIZE, &rows.split_to(body));
-        // Another one follows, always.
+        // Never the last packet of the message.
         packet[1] = 0;
         to.write_all(&packet).await?;
     }

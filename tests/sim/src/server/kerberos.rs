@@ -1,19 +1,23 @@
-//! The server's half of Kerberos: a ticket is opened with the keytab that `KRB5_KTNAME` names. Nobody is let in here.
+//! The server side of Kerberos. Environment variable `KRB5_KTNAME` selects the keytab. Module `login` decides about the
+//! login.
 
 use libgssapi::context::{SecurityContext, ServerCtx};
 use libgssapi::credential::{Cred, CredUsage};
 use libgssapi::error::Error;
 use libgssapi::oid::{GSS_MECH_KRB5, OidSet};
 
+/// A verified ticket.
 pub struct Accepted {
-    /// `CONTOSO\\svc-lync` for svc-lync@CONTOSO.COM, as SQL Server knows Windows accounts.
+    /// The Windows account, such as `CONTOSO\\svc-lync` for svc-lync@CONTOSO.COM.
     pub login: String,
-    /// Proves to the client that this server knows the key of its name.
+    /// The reply that proves the identity of the server to the client.
     pub token: Vec<u8>,
 }
 
+/// Verifies a ticket.
+///
 /// # Errors
-/// No keytab, a ticket for another server, a ticket past its time.
+/// No keytab, a ticket for another server, or an expired ticket.
 pub fn accept(token: &[u8]) -> Result<Accepted, Error> {
     let mechanisms = OidSet::singleton(GSS_MECH_KRB5)?;
     let mut context = ServerCtx::new(Some(Cred::acquire(None, None, CredUsage::Accept, Some(&mechanisms))?));

@@ -1,107 +1,131 @@
-//! The answer to LOGIN7: who may enter is the world's word, how it is said is here.
+//! The response to LOGIN7. The world decides about the login; this module authenticates and encodes the result.
 
 use super::Server;
 use super::faults::Phase;
 use super::kerberos::{self, Accepted};
 use super::probe::{Moment, Request};
 use super::session::Session;
-use super::stage::Stage;
-use crate::journal::{LoginEntry, Who};
+use super::shared::SharedState;
+use crate::journal::{LoginEntry, SessionInfo};
 use crate::value::Message;
 use crate::wire::login7::Login7;
 use crate::wire::packet::{DEFAULT_SIZE, kind, write_message};
-use crate::wire::prelogin::Cover;
+use crate::wire::prelogin::EncryptionScope;
 use crate::wire::tokens::{self, Change, DoneKind, done};
 use crate::wire::{TdsVersion, WireError};
+use crate::world::Login;
 use bytes::BytesMut;
 use std::sync::Arc;
 use tokio::io::AsyncWrite;
 
-/// The session, or None when the login was refused and the client told so.
+/// Handles a LOGIN7 message. Returns the session, or `None` after the response to a rejected login.
+///
+/// # Errors
+/// A malformed message, a TDS version before 7.2, or a failed write.
 pub async fn login(
-    stage: &Arc<Stage>,
+    shared: &Arc<SharedState>,
     server: &Arc<Server>,
     payload: &[u8],
-    cover: Cover,
+    scope: EncryptionScope,
     number: u64,
     to: &mut (impl AsyncWrite + Unpin),
 ) -> Result<Option<Session>, WireError> {
-    let asked = Login7::parse(payload)?;
-    let build = stage.build(&server.id);
-    let version = TdsVersion::agree(build[0], asked.tds_version)?;
-    let vouched = asked.sspi.as_deref().map(|ticket| accept(server, ticket)).transpose();
-    let user = match &vouched {
+    let request = Login7::parse(payload)?;
+    let build = shared.build(&server.id);
+    let version = TdsVersion::agree(build[0], request.tds_version)?;
+    let ticket = request.sspi.as_deref().map(|ticket| accept(server, ticket)).transpose();
+    let user = match &ticket {
         Ok(Some(Accepted { login, .. })) => login.clone(),
-        Ok(None) | Err(_) => asked.user.clone(),
+        Ok(None) | Err(_) => request.user.clone(),
     };
-    let password = asked.sspi.is_none().then_some(asked.password.as_str());
-    let answer = match &vouched {
-        Ok(_) => stage.with(|world, now| world.login(now, &server.id, &user, password, &asked.database)),
+    let password = request.sspi.is_none().then_some(request.password.as_str());
+    let result = match &ticket {
+        Ok(_) => shared.with(|world, now| world.login(now, &server.id, &user, password, &request.database)),
         Err(error) => {
             tracing::info!(server = server.id, %error, "Kerberos");
             Err(untrusted())
         }
     };
-    stage.journal.login(LoginEntry {
+    shared.journal.login(LoginEntry {
         seq: 0,
         server: server.id.clone(),
         login: user.clone(),
-        app: asked.app.clone(),
-        database: asked.database.clone(),
-        at_millis: stage.now().as_millis() as u64,
-        encryption: cover.name(),
-        outcome: answer.as_ref().map_or_else(|error| format!("error {}", error.number), |_| "done".to_owned()),
+        app: request.app.clone(),
+        database: request.database.clone(),
+        at_millis: shared.now().as_millis() as u64,
+        encryption: scope.name(),
+        outcome: result.as_ref().map_or_else(|error| format!("error {}", error.number), |_| "done".to_owned()),
     });
-    stage.probed(&server.id, number, Request::Login, Moment::Executed).await;
-    let mut out = BytesMut::new();
-    let login = match answer {
+    shared.call_probe(&server.id, number, Request::Login, Moment::Executed).await;
+    let login = match result {
         Ok(login) => login,
         Err(message) => {
-            tokens::put_message(&mut out, &message, &server.name);
-            if message.number == 4060 {
-                let failed = format!("Login failed for user '{user}'.");
-                let failed = Message { number: 18456, state: 1, class: 14, text: failed, line: 1 };
-                tokens::put_message(&mut out, &failed, &server.name);
-            }
-            tokens::put_done(&mut out, DoneKind::Done, done::ERROR, None);
-            write_message(to, kind::ANSWER, 0, DEFAULT_SIZE, &out).await?;
+            let response = rejection(server, &user, &message);
+            write_message(to, kind::ANSWER, 0, DEFAULT_SIZE, &response).await?;
             return Ok(None);
         }
     };
-    let who = Who { server: server.id.clone(), session: login.session, login: user, app: asked.app.clone() };
-    let packet_size = asked.agreed_packet_size();
-    let session = Session::new(stage.clone(), server.clone(), who, version, packet_size);
-
-    if let Ok(Some(Accepted { token, .. })) = &vouched
+    let session_info =
+        SessionInfo { server: server.id.clone(), session: login.session, login: user, app: request.app.clone() };
+    let packet_size = request.agreed_packet_size();
+    let session = Session::new(shared.clone(), server.clone(), session_info, version, packet_size);
+    if let Ok(Some(Accepted { token, .. })) = &ticket
         && !token.is_empty()
     {
-        // A message of its own: Microsoft's driver looks for nothing else in it, and has nothing more to say itself.
-        tokens::put_sspi(&mut out, token);
-        write_message(to, kind::ANSWER, 0, DEFAULT_SIZE, &out.split()).await?;
+        // A separate message: the ODBC driver of Microsoft expects no other token in the message.
+        let mut proof = BytesMut::new();
+        tokens::put_sspi(&mut proof, token);
+        write_message(to, kind::ANSWER, 0, DEFAULT_SIZE, &proof).await?;
     }
-    out.extend_from_slice(&stage.faults.surprise(&server.id, Phase::Login));
-    let info = |number, text: String| Message { number, state: 1, class: 0, text, line: 1 };
-    tokens::put_change(&mut out, Change::Database, &login.database, "master");
-    let text = format!("Changed database context to '{}'.", login.database);
-    tokens::put_message(&mut out, &info(5701, text), &server.name);
-    tokens::put_collation_change(&mut out);
-    tokens::put_change(&mut out, Change::Language, "us_english", "");
-    let text = "Changed language setting to us_english.".to_owned();
-    tokens::put_message(&mut out, &info(5703, text), &server.name);
-    tokens::put_login_ack(&mut out, version, build);
-    tokens::put_change(&mut out, Change::PacketSize, &packet_size.to_string(), &DEFAULT_SIZE.to_string());
-    if let Some(partner) = &login.failover_partner {
-        tokens::put_change(&mut out, Change::Partner, partner, "");
-    }
-    if version >= TdsVersion::V7_4 && asked.features.is_some() {
-        tokens::put_feature_ack(&mut out);
-    }
-    tokens::put_done(&mut out, DoneKind::Done, 0, None);
-    // The new packet size counts from the message after this one.
-    write_message(to, kind::ANSWER, session.spid(), DEFAULT_SIZE, &out).await?;
+    let mut response = BytesMut::from(shared.faults.surprise(&server.id, Phase::Login).as_slice());
+    put_acceptance(&mut response, server, &login, &request, (version, build));
+    // The new packet size applies from the next message on.
+    write_message(to, kind::ANSWER, session.spid(), DEFAULT_SIZE, &response).await?;
     Ok(Some(session))
 }
 
+/// The error of a rejected login. Error 18456 follows 4060, as SQL Server sends them.
+fn rejection(server: &Server, user: &str, message: &Message) -> BytesMut {
+    let mut out = BytesMut::new();
+    tokens::put_message(&mut out, message, &server.name);
+    if message.number == 4060 {
+        let text = format!("Login failed for user '{user}'.");
+        let failed = Message { number: 18456, state: 1, class: 14, text, line: 1 };
+        tokens::put_message(&mut out, &failed, &server.name);
+    }
+    tokens::put_done(&mut out, DoneKind::Done, done::ERROR, None);
+    out
+}
+
+/// The tokens of an accepted login, in the order of a SQL Server.
+fn put_acceptance(
+    out: &mut BytesMut,
+    server: &Server,
+    login: &Login,
+    request: &Login7,
+    (version, build): (TdsVersion, [u8; 4]),
+) {
+    let info = |number, text: String| Message { number, state: 1, class: 0, text, line: 1 };
+    tokens::put_change(out, Change::Database, &login.database, "master");
+    let text = format!("Changed database context to '{}'.", login.database);
+    tokens::put_message(out, &info(5701, text), &server.name);
+    tokens::put_collation_change(out);
+    tokens::put_change(out, Change::Language, "us_english", "");
+    let text = "Changed language setting to us_english.".to_owned();
+    tokens::put_message(out, &info(5703, text), &server.name);
+    tokens::put_login_ack(out, version, build);
+    let packet_size = request.agreed_packet_size();
+    tokens::put_change(out, Change::PacketSize, &packet_size.to_string(), &DEFAULT_SIZE.to_string());
+    if let Some(partner) = &login.failover_partner {
+        tokens::put_change(out, Change::Partner, partner, "");
+    }
+    if version >= TdsVersion::V7_4 && request.features.is_some() {
+        tokens::put_feature_ack(out);
+    }
+    tokens::put_done(out, DoneKind::Done, 0, None);
+}
+
+/// Verifies a Kerberos ticket, unless the server is an impostor.
 fn accept(server: &Server, ticket: &[u8]) -> Result<Accepted, libgssapi::error::Error> {
     match &server.lets_in_as {
         Some(login) => Ok(Accepted { login: login.clone(), token: Vec::new() }),

@@ -1,46 +1,50 @@
-//! A look over the servers' shoulders at every request, for tests that end a client at a point that they name.
-//! What the requests mean lives elsewhere; a probe changes no answer, it only lets one wait.
+//! Observation of every request, for tests that stop a client at a defined point. A probe can delay or hold a request
+//! but never changes a response.
 
-use super::stage::Stage;
+use super::shared::SharedState;
 use std::sync::atomic::Ordering;
 use tokio::sync::watch;
 
+/// The kind of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request<'a> {
     Login,
     Statement(&'a str),
 }
 
+/// The progress of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Moment {
-    /// It is here, and nothing has come of it.
+    /// Received and not executed.
     Received,
-    /// It has been executed, and the client has not heard.
+    /// Executed; the response has not been sent.
     Executed,
-    /// The answer has been handed to the network.
+    /// The response has been passed to the network.
     Answered,
 }
 
+/// The decision of a probe.
 #[derive(Debug, Clone)]
 pub enum Then {
     Go,
-    /// This request gets no further. Its connection ends when the client does.
+    /// Hold the request until the client disconnects.
     Stay,
-    /// Not before this is true: as on a slow way.
+    /// Hold the request until the value is true.
     Until(watch::Receiver<bool>),
 }
 
-/// Asked at each moment of each request; `number` is the same for all moments of one request.
+/// Receives every moment of every request.
 pub trait Probe: Send + Sync {
+    /// `server` is the server id; `number` is the same for all moments of a request.
     fn at(&self, server: &str, number: u64, request: Request, moment: Moment) -> Then;
 }
 
-impl Stage {
-    pub fn next_request(&self) -> u64 {
+impl SharedState {
+    pub fn next_request_number(&self) -> u64 {
         self.requests.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub async fn probed(&self, server: &str, number: u64, request: Request<'_>, moment: Moment) {
+    pub async fn call_probe(&self, server: &str, number: u64, request: Request<'_>, moment: Moment) {
         let then = self.probe.get().map_or(Then::Go, |probe| probe.at(server, number, request, moment));
         match then {
             Then::Go => {}

@@ -1,21 +1,28 @@
-//! The procedures that clients call by RPC to run a text. Any other is error 2812 and a failure of the test.
+//! The stored procedures that clients call by RPC to run a statement. Other procedures are error 2812 and a recorded
+//! failure.
 
-use super::session::{Halt, Session, Wire};
+use super::session::{Interruption, Session, Wire};
 use crate::value::{Column, Event, Message, SqlType, Value};
 use crate::wire::WireError;
 use crate::wire::answer::Answer;
 use crate::wire::rpc::{self, Call, Parameter};
 
+/// A prepared statement and the names of its parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prepared {
     text: String,
     names: Vec<String>,
 }
 
-type Ran = Result<(), Halt>;
+type RunResult = Result<(), Interruption>;
 
 impl Session {
-    pub(super) async fn call(&mut self, call: Call, answer: &mut Answer, wire: &mut Wire) -> Result<Ran, WireError> {
+    pub(super) async fn call(
+        &mut self,
+        call: Call,
+        answer: &mut Answer,
+        wire: &mut Wire,
+    ) -> Result<RunResult, WireError> {
         answer.begin_procedure();
         let name = call.procedure.to_lowercase();
         let name = name.trim_start_matches("sys.").trim_start_matches("[sys].").trim_matches(['[', ']']);
@@ -66,32 +73,32 @@ impl Session {
         values: &[Parameter],
         answer: &mut Answer,
         wire: &mut Wire,
-    ) -> Result<Ran, WireError> {
+    ) -> Result<RunResult, WireError> {
         let Some(prepared) = self.prepared.get(&handle).cloned() else { return Ok(no_handle(handle, answer)) };
         let values = rpc::named(values, &prepared.names);
         self.statement(&prepared.text, values, answer, wire).await
     }
 
-    fn unknown(&mut self, procedure: &str, answer: &mut Answer) -> Ran {
-        self.stage.with(|world, _| world.failures.push(format!("RPC to unknown procedure {procedure:?}")));
+    fn unknown(&mut self, procedure: &str, answer: &mut Answer) -> RunResult {
+        self.shared.with(|world, _| world.failures.push(format!("RPC to unknown procedure {procedure:?}")));
         error(answer, 2812, 62, format!("Could not find stored procedure '{procedure}'."))
     }
 
-    pub(super) fn refuse_parameter(&mut self, ty: u8, answer: &mut Answer) -> Ran {
-        self.stage.with(|world, _| world.failures.push(format!("RPC with a parameter of type {ty:#04x}")));
+    pub(super) fn refuse_parameter(&mut self, ty: u8, answer: &mut Answer) -> RunResult {
+        self.shared.with(|world, _| world.failures.push(format!("RPC with a parameter of type {ty:#04x}")));
         answer.begin_procedure();
-        let text = format!("The simulated server reads no RPC parameter of type 0x{ty:02X}.");
+        let text = format!("The simulated server does not support RPC parameters of type 0x{ty:02X}.");
         let ran = error(answer, 8009, 1, text);
-        answer.end_procedure(None).map_or(Err(Halt::Disconnect), |()| ran)
+        answer.end_procedure(None).map_or(Err(Interruption::Disconnect), |()| ran)
     }
 }
 
-fn error(answer: &mut Answer, number: u32, state: u8, text: String) -> Ran {
+fn error(answer: &mut Answer, number: u32, state: u8, text: String) -> RunResult {
     answer.message(&Message { number, state, class: 16, text, line: 1 });
     Ok(())
 }
 
-fn no_handle(handle: i32, answer: &mut Answer) -> Ran {
+fn no_handle(handle: i32, answer: &mut Answer) -> RunResult {
     error(answer, 8179, 2, format!("Could not find prepared statement with handle {handle}."))
 }
 
@@ -102,8 +109,8 @@ fn text_of(parameter: &Parameter) -> String {
     }
 }
 
-/// An empty list of types: ODBC drivers ask for it and live without.
-fn no_types(answer: &mut Answer) -> Result<Ran, WireError> {
+/// An empty list of types. ODBC drivers request the list and do not need its rows.
+fn no_types(answer: &mut Answer) -> Result<RunResult, WireError> {
     let column = |name: &str, ty, nullable| Column { name: name.to_owned(), ty, nullable };
     let columns = vec![
         column("TYPE_NAME", SqlType::NVarChar(128), false),

@@ -1,12 +1,12 @@
-//! A session after its login: reads requests, runs statements against the world, sends answers.
-//! What each stored procedure of the RPC kind means lives in `procedures`.
+//! A session after its login: reads requests, runs statements against the world, sends responses.
+//! Module `procedures` implements the stored procedures.
 
 use super::Server;
-use super::connection::{End, Met, phase};
+use super::connection::{End, PhaseOutcome, apply_faults};
 use super::faults::{BeforeStatement, Phase};
 use super::probe::{Moment, Request};
-use super::stage::Stage;
-use crate::journal::Who;
+use super::shared::SharedState;
+use crate::journal::SessionInfo;
 use crate::sql::Batch;
 use crate::value::{Event, Step, Value};
 use crate::wire::answer::Answer;
@@ -20,58 +20,60 @@ use std::sync::Arc;
 use tokio::io::{ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 
+/// One client session.
 pub struct Session {
-    pub(super) stage: Arc<Stage>,
+    pub(super) shared: Arc<SharedState>,
     server: Arc<Server>,
-    who: Who,
+    session_info: SessionInfo,
     version: TdsVersion,
     packet_size: u16,
     pub(super) prepared: HashMap<i32, super::procedures::Prepared>,
     pub(super) last_handle: i32,
     transaction: Option<u64>,
     last_transaction: u64,
-    /// The statement whose answer is yet to leave.
+    /// The request number and text of the statement whose response has not been sent.
     answering: Option<(u64, String)>,
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.stage.with(|world, _| world.close(self.who.session));
+        self.shared.with(|world, _| world.close(self.session_info.session));
     }
 }
 
-/// Why a request's answer is not simply sent.
+/// Why the response to a request is not sent normally.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Halt {
-    /// The client's ATTENTION arrived while the statement ran.
+pub enum Interruption {
+    /// The client's ATTENTION arrived while the statement result.
     Cancelled,
-    /// Send what there is, then close.
+    /// Send the response so far, then close.
     Disconnect,
-    /// Send nothing, reset.
+    /// Send nothing and reset the connection.
     Cut,
-    /// Something that is not TDS was sent already.
+    /// A fault has already sent its own response.
     Garbage,
 }
 
-type Ran = Result<(), Halt>;
+type RunResult = Result<(), Interruption>;
 
-/// Requests that wait behind a running one: an ATTENTION and, from a hostile client, a few more.
+/// Capacity of the queue behind a running request: an ATTENTION, and some requests of a misbehaving client.
 const INBOX: usize = 4;
 
+/// Serves the session until the client disconnects, the session is killed or an error occurs.
 pub async fn run(mut session: Session, stream: Stream) -> Result<End, WireError> {
     let (mut reader, writer) = tokio::io::split(stream);
     let (sender, inbox) = mpsc::channel(INBOX);
-    let (stage, id) = (session.stage.clone(), session.who.session);
+    let (shared, id) = (session.shared.clone(), session.session_info.session);
     tokio::select! {
         biased;
         end = session.serve(Wire { inbox, writer }) => end,
-        () = stage.killed(id) => Ok(End::Close),
-        end = pump(&mut reader, sender) => end,
+        () = shared.wait_until_killed(id) => Ok(End::Close),
+        end = forward_messages(&mut reader, sender) => end,
     }
 }
 
-/// Reads on while a statement runs, or an ATTENTION and a lost client would go unseen.
-async fn pump(reader: &mut ReadHalf<Stream>, sender: mpsc::Sender<Message>) -> Result<End, WireError> {
+/// Reads messages while a statement runs, so that an ATTENTION or the end of the connection is detected.
+async fn forward_messages(reader: &mut ReadHalf<Stream>, sender: mpsc::Sender<Message>) -> Result<End, WireError> {
     while let Some(message) = read_message(reader).await? {
         if sender.send(message).await.is_err() {
             break;
@@ -86,12 +88,18 @@ pub(super) struct Wire {
 }
 
 impl Session {
-    pub fn new(stage: Arc<Stage>, server: Arc<Server>, who: Who, version: TdsVersion, packet_size: u16) -> Self {
+    pub fn new(
+        shared: Arc<SharedState>,
+        server: Arc<Server>,
+        session_info: SessionInfo,
+        version: TdsVersion,
+        packet_size: u16,
+    ) -> Self {
         let (prepared, last_handle) = (HashMap::new(), 0);
         Self {
-            stage,
+            shared,
             server,
-            who,
+            session_info,
             version,
             packet_size,
             prepared,
@@ -102,8 +110,9 @@ impl Session {
         }
     }
 
+    /// The server process id in packet headers.
     pub fn spid(&self) -> u16 {
-        self.who.session as u16
+        self.session_info.session as u16
     }
 
     async fn serve(&mut self, mut wire: Wire) -> Result<End, WireError> {
@@ -113,27 +122,32 @@ impl Session {
                 self.prepared.clear();
                 answer.raw(tokens::put_reset_change);
             }
-            let ran = self.request(&message, &mut answer, &mut wire).await?;
-            let bytes = match ran {
+            let result = self.request(&message, &mut answer, &mut wire).await?;
+            let bytes = match result {
                 Ok(()) if message.kind == kind::ATTENTION => answer.acknowledge_attention(),
-                Err(Halt::Cancelled) => answer.acknowledge_attention(),
-                Ok(()) | Err(Halt::Disconnect) => answer.finish(),
-                Err(Halt::Cut) => return Ok(End::Reset),
-                Err(Halt::Garbage) => return Ok(End::Close),
+                Err(Interruption::Cancelled) => answer.acknowledge_attention(),
+                Ok(()) | Err(Interruption::Disconnect) => answer.finish(),
+                Err(Interruption::Cut) => return Ok(End::Reset),
+                Err(Interruption::Garbage) => return Ok(End::Close),
             };
-            self.stage.gate(&self.server.id).await;
+            self.shared.wait_while_paused(&self.server.id).await;
             write_message(&mut wire.writer, kind::ANSWER, self.spid(), self.packet_size, &bytes).await?;
             if let Some((number, text)) = self.answering.take() {
-                self.stage.probed(&self.server.id, number, Request::Statement(&text), Moment::Answered).await;
+                self.shared.call_probe(&self.server.id, number, Request::Statement(&text), Moment::Answered).await;
             }
-            if ran == Err(Halt::Disconnect) {
+            if result == Err(Interruption::Disconnect) {
                 return Ok(End::Close);
             }
         }
         Ok(End::Close)
     }
 
-    async fn request(&mut self, message: &Message, answer: &mut Answer, wire: &mut Wire) -> Result<Ran, WireError> {
+    async fn request(
+        &mut self,
+        message: &Message,
+        answer: &mut Answer,
+        wire: &mut Wire,
+    ) -> Result<RunResult, WireError> {
         match message.kind {
             kind::BATCH => {
                 let text = request::batch(&message.payload)?;
@@ -145,8 +159,8 @@ impl Session {
                     calls => calls?,
                 };
                 for call in calls {
-                    if let Err(halt) = self.call(call, answer, wire).await? {
-                        return Ok(Err(halt));
+                    if let Err(interruption) = self.call(call, answer, wire).await? {
+                        return Ok(Err(interruption));
                     }
                 }
                 Ok(Ok(()))
@@ -155,24 +169,24 @@ impl Session {
                 self.transaction(request::transaction(&message.payload)?, answer);
                 Ok(Ok(()))
             }
-            // Its answer has left already; the acknowledgement is a message of its own.
+            // The response has already been sent; the acknowledgement is a separate message.
             kind::ATTENTION => Ok(Ok(())),
             other => Err(WireError::Unexpected(other)),
         }
     }
 
-    fn transaction(&mut self, asked: Transaction, answer: &mut Answer) {
+    fn transaction(&mut self, request: Transaction, answer: &mut Answer) {
         let ended = self.transaction;
-        let then_begin = match asked {
+        let then_begin = match request {
             Transaction::Begin => true,
             Transaction::Save => false,
             Transaction::Commit { then_begin } | Transaction::Rollback { then_begin } => then_begin,
         };
-        if let (Some(id), Transaction::Commit { .. }) = (ended, asked) {
+        if let (Some(id), Transaction::Commit { .. }) = (ended, request) {
             answer.raw(|out| tokens::put_transaction_change(out, TransactionChange::Committed(id)));
             self.transaction = None;
         }
-        if let (Some(id), Transaction::Rollback { .. }) = (ended, asked) {
+        if let (Some(id), Transaction::Rollback { .. }) = (ended, request) {
             answer.raw(|out| tokens::put_transaction_change(out, TransactionChange::RolledBack(id)));
             self.transaction = None;
         }
@@ -184,77 +198,82 @@ impl Session {
         }
     }
 
-    /// Runs one text to its end, with the faults that wait for it, and notes it in the journal.
+    /// Runs one batch with its faults and records it in the journal.
     pub(super) async fn statement(
         &mut self,
         text: &str,
         parameters: Vec<(String, Value)>,
         answer: &mut Answer,
         wire: &mut Wire,
-    ) -> Result<Ran, WireError> {
-        let (server, stage) = (self.server.id.clone(), self.stage.clone());
+    ) -> Result<RunResult, WireError> {
+        let (server, shared) = (self.server.id.clone(), self.shared.clone());
         let clock = {
-            let stage = stage.clone();
-            move || stage.now()
+            let shared = shared.clone();
+            move || shared.now()
         };
-        let number = stage.next_request();
-        let ticket = stage.journal.statement(&self.who, text, stage.now(), clock);
-        stage.probed(&server, number, Request::Statement(text), Moment::Received).await;
-        if phase(&stage, &self.server, Phase::Batch, &mut wire.writer).await? == Met::Garbage {
-            return Ok(Err(Halt::Garbage));
+        let number = shared.next_request_number();
+        let statement = shared.journal.statement(&self.session_info, text, shared.now(), clock);
+        shared.call_probe(&server, number, Request::Statement(text), Moment::Received).await;
+        if apply_faults(&shared, &self.server, Phase::Batch, &mut wire.writer).await? == PhaseOutcome::Answered {
+            return Ok(Err(Interruption::Garbage));
         }
         let mut refusal = None;
-        match stage.faults.before(&server, text) {
+        match shared.faults.before(&server, text) {
             BeforeStatement::Go => {}
             BeforeStatement::Delay(time) => tokio::time::sleep(time).await,
-            BeforeStatement::Cut => return Ok(Err(Halt::Cut)),
+            BeforeStatement::Cut => return Ok(Err(Interruption::Cut)),
             BeforeStatement::Refuse(message) => refusal = Some(message),
         }
-        let lost = stage.faults.loses(&server, text);
+        let lost = shared.faults.loses(&server, text);
         answer.next_statement();
-        answer.raw(|out| out.extend_from_slice(&stage.faults.surprise(&server, Phase::Batch)));
-        let ran = match refusal {
-            None => self.steps(Batch::new(text, parameters), answer, wire).await?,
+        answer.raw(|out| out.extend_from_slice(&shared.faults.surprise(&server, Phase::Batch)));
+        let result = match refusal {
+            None => self.run_batch(Batch::new(text, parameters), answer, wire).await?,
             Some(message) => {
                 let fatal = message.class >= 20;
                 answer.event(&Event::Message(message))?;
                 answer.event(&Event::Done { rows: None })?;
-                if fatal { Err(Halt::Disconnect) } else { Ok(()) }
+                if fatal { Err(Interruption::Disconnect) } else { Ok(()) }
             }
         };
         let (error, rows) = answer.summary();
-        let outcome = match (ran, error) {
-            (Ok(()) | Err(Halt::Disconnect), _) if lost => "lost".to_owned(),
-            (Err(Halt::Cancelled), _) => "cancelled".to_owned(),
+        let outcome = match (result, error) {
+            (Ok(()) | Err(Interruption::Disconnect), _) if lost => "lost".to_owned(),
+            (Err(Interruption::Cancelled), _) => "cancelled".to_owned(),
             (_, Some(number)) => format!("error {number}"),
             (Ok(()), None) => "done".to_owned(),
             (Err(_), None) => "cut".to_owned(),
         };
-        ticket.end(outcome, rows);
-        stage.probed(&server, number, Request::Statement(text), Moment::Executed).await;
+        statement.end(outcome, rows);
+        shared.call_probe(&server, number, Request::Statement(text), Moment::Executed).await;
         self.answering = Some((number, text.to_owned()));
-        Ok(if lost { Err(Halt::Cut) } else { ran })
+        Ok(if lost { Err(Interruption::Cut) } else { result })
     }
 
-    async fn steps(&mut self, mut batch: Batch, answer: &mut Answer, wire: &mut Wire) -> Result<Ran, WireError> {
-        let (stage, id) = (self.stage.clone(), self.who.session);
-        let mut changed = stage.subscribe();
+    async fn run_batch(
+        &mut self,
+        mut batch: Batch,
+        answer: &mut Answer,
+        wire: &mut Wire,
+    ) -> Result<RunResult, WireError> {
+        let (shared, id) = (self.shared.clone(), self.session_info.session);
+        let mut changed = shared.subscribe();
         loop {
-            stage.gate(&self.server.id).await;
+            shared.wait_while_paused(&self.server.id).await;
             changed.borrow_and_update();
-            let (events, ran) = match stage.with(|world, _| batch.step(world, id)) {
+            let (events, result) = match shared.with(|world, _| batch.step(world, id)) {
                 Step::Emit(events) => (events, None),
                 Step::Finished(events) => (events, Some(Ok(()))),
-                Step::Disconnect(events) if events.is_empty() => (events, Some(Err(Halt::Cut))),
-                Step::Disconnect(events) => (events, Some(Err(Halt::Disconnect))),
+                Step::Disconnect(events) if events.is_empty() => (events, Some(Err(Interruption::Cut))),
+                Step::Disconnect(events) => (events, Some(Err(Interruption::Disconnect))),
                 Step::Wait => {
                     tokio::select! {
                         _ = changed.changed() => {}
-                        () = stage.appointment() => {}
+                        () = shared.sleep_until_next_event() => {}
                         message = wire.inbox.recv() => match message {
-                            Some(message) if message.kind == kind::ATTENTION => return Ok(Err(Halt::Cancelled)),
+                            Some(message) if message.kind == kind::ATTENTION => return Ok(Err(Interruption::Cancelled)),
                             Some(message) => return Err(WireError::Unexpected(message.kind)),
-                            None => return Ok(Err(Halt::Cut)),
+                            None => return Ok(Err(Interruption::Cut)),
                         },
                     }
                     continue;
@@ -262,12 +281,12 @@ impl Session {
             };
             for event in &events {
                 if let Err(error) = answer.event(event) {
-                    stage.with(|world, _| world.failures.push(format!("an answer that TDS cannot carry: {error}")));
+                    shared.with(|world, _| world.failures.push(format!("response cannot be encoded in TDS: {error}")));
                     return Err(error);
                 }
             }
-            if let Some(ran) = ran {
-                return Ok(ran);
+            if let Some(result) = result {
+                return Ok(result);
             }
         }
     }

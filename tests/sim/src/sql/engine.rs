@@ -1,4 +1,4 @@
-//! What the interpreter asks of the world behind it, and nothing else: catalog views, rights, and role changes.
+//! The interface between the interpreter and the simulated servers: catalog views, permissions and role changes.
 
 use crate::value::{Column, Message, Value};
 
@@ -9,6 +9,7 @@ pub struct Table {
     pub rows: Vec<Vec<Value>>,
 }
 
+/// The action of `ALTER DATABASE ... SET PARTNER` or `SET WITNESS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PartnerAction {
     Failover,
@@ -21,31 +22,49 @@ pub enum PartnerAction {
     WitnessOff,
 }
 
+/// Whether an ALTER DATABASE has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Altered {
+pub enum AlterOutcome {
     Done,
-    /// Ask `outcome` with this id until it is known.
+    /// The statement still runs. `alter_outcome` returns its result for this id.
     Pending(u64),
 }
 
+/// The servers as the interpreter sees them. `session` is the id of a client session.
 pub trait Engine {
-    /// None: no such object (error 208). Err: no right to it.
+    /// A system view; `None` if there is no such object (error 208), `Err` without permission.
     fn table(&self, session: u64, name: &str) -> Option<Result<Table, Message>>;
+    /// The name of the current database.
     fn database(&self, session: u64) -> String;
+    /// Changes the current database.
+    ///
     /// # Errors
-    /// 911, 954, 955 and their relatives.
+    /// 911, 954, 955 or another error for a database that cannot be opened.
     fn use_database(&mut self, session: u64, name: &str) -> Result<(), Message>;
     fn login(&self, session: u64) -> String;
+    /// `SERVERPROPERTY(name)`; NULL for an unknown property.
     fn server_property(&self, session: u64, name: &str) -> Value;
+    /// Whether the login has a server role; `None` for an unknown role.
     fn is_server_role(&self, session: u64, role: &str) -> Option<bool>;
+    /// Whether the login has a server permission; `None` for an unknown permission.
     fn has_permission(&self, session: u64, permission: &str) -> Option<bool>;
     fn version_text(&self, session: u64) -> String;
+    /// Executes ALTER DATABASE.
+    ///
     /// # Errors
-    /// The messages in the order in which a server sends them, 5069 last.
-    fn alter_partner(&mut self, session: u64, database: &str, action: PartnerAction) -> Result<Altered, Vec<Message>>;
-    fn outcome(&self, id: u64) -> Option<Result<(), Vec<Message>>>;
+    /// The messages in the order in which a server sends them; 5069 is the last.
+    fn alter_partner(
+        &mut self,
+        session: u64,
+        database: &str,
+        action: PartnerAction,
+    ) -> Result<AlterOutcome, Vec<Message>>;
+    /// The result of a pending ALTER DATABASE; `None` while it runs.
+    fn alter_outcome(&self, id: u64) -> Option<Result<(), Vec<Message>>>;
+    /// Milliseconds since the start of the simulation.
     fn now_millis(&self) -> i64;
+    /// Requests that the waiting batch is resumed at this time, in milliseconds since the start.
     fn set_timer_millis(&mut self, at: i64);
-    /// Records SQL that this interpreter does not know: a test that leaves any has failed.
-    fn fail(&mut self, what: String);
+    /// Records unsupported SQL. A test must end without such records.
+    fn record_failure(&mut self, what: String);
 }

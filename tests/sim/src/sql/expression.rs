@@ -1,4 +1,4 @@
-//! Tokens -> expressions, by precedence: OR, AND, NOT, comparison, sum, product.
+//! Parses expressions. Precedence, lowest first: OR, AND, NOT, comparison, sum, product.
 
 use super::parse::Parser;
 use super::syntax::{Expr, Op};
@@ -13,7 +13,7 @@ fn binary(op: Op, left: Expr, right: Expr) -> Expr {
 impl Parser {
     pub(super) fn expr(&mut self) -> Parsed {
         let mut left = self.conjunction()?;
-        while self.word("or") {
+        while self.eat_keyword("or") {
             left = binary(Op::Or, left, self.conjunction()?);
         }
         Ok(left)
@@ -21,14 +21,14 @@ impl Parser {
 
     fn conjunction(&mut self) -> Parsed {
         let mut left = self.negation()?;
-        while self.word("and") {
+        while self.eat_keyword("and") {
             left = binary(Op::And, left, self.negation()?);
         }
         Ok(left)
     }
 
     fn negation(&mut self) -> Parsed {
-        if self.word("not") { Ok(Expr::Not(Box::new(self.negation()?))) } else { self.comparison() }
+        if self.eat_keyword("not") { Ok(Expr::Not(Box::new(self.negation()?))) } else { self.comparison() }
     }
 
     fn comparison(&mut self) -> Parsed {
@@ -46,27 +46,27 @@ impl Parser {
                 return Ok(binary(op, left, self.sum()?));
             }
         }
-        if self.word("is") {
-            let not = self.word("not");
-            self.need_word("null")?;
+        if self.eat_keyword("is") {
+            let not = self.eat_keyword("not");
+            self.expect_keyword("null")?;
             let test = Expr::IsNull(Box::new(left));
             return Ok(if not { Expr::Not(Box::new(test)) } else { test });
         }
-        let not = self.word("not");
-        let test = if self.word("in") {
-            self.need("(")?;
+        let not = self.eat_keyword("not");
+        let test = if self.eat_keyword("in") {
+            self.expect("(")?;
             Expr::In(Box::new(left), self.list()?)
-        } else if self.word("like") {
+        } else if self.eat_keyword("like") {
             Expr::Like(Box::new(left), Box::new(self.sum()?))
         } else if not {
-            return self.near();
+            return self.syntax_error();
         } else {
             left
         };
         Ok(if not { Expr::Not(Box::new(test)) } else { test })
     }
 
-    /// Up to and with the closing bracket.
+    /// Parses a list of expressions and the closing parenthesis.
     fn list(&mut self) -> Result<Vec<Expr>, String> {
         let mut all = Vec::new();
         if self.eat(")") {
@@ -78,7 +78,7 @@ impl Parser {
                 break;
             }
         }
-        self.need(")")?;
+        self.expect(")")?;
         Ok(all)
     }
 
@@ -116,10 +116,10 @@ impl Parser {
         }
         if self.eat("(") {
             let inside = self.expr()?;
-            self.need(")")?;
+            self.expect(")")?;
             return Ok(inside);
         }
-        match self.take() {
+        match self.next_token() {
             Token::Int(number) => Ok(Expr::Int(number)),
             Token::Text(text) => Ok(Expr::Text(text)),
             Token::Var(name) => Ok(match name.strip_prefix('@') {
@@ -127,28 +127,28 @@ impl Parser {
                 None => Expr::Var(name),
             }),
             Token::Name(name) => self.column(name),
-            Token::Word(word) => self.worded(word),
-            other => Err(other.words()),
+            Token::Word(word) => self.word_expression(word),
+            other => Err(other.source_text()),
         }
     }
 
     fn column(&mut self, first: String) -> Parsed {
         if self.eat(".") {
-            return Ok(Expr::Column { of: Some(first.to_lowercase()), name: self.name()?.to_lowercase() });
+            return Ok(Expr::Column { source: Some(first.to_lowercase()), name: self.name()?.to_lowercase() });
         }
-        Ok(Expr::Column { of: None, name: first.to_lowercase() })
+        Ok(Expr::Column { source: None, name: first.to_lowercase() })
     }
 
-    fn worded(&mut self, word: String) -> Parsed {
+    fn word_expression(&mut self, word: String) -> Parsed {
         let name = word.to_lowercase();
         match name.as_str() {
             "null" => return Ok(Expr::Null),
             "system_user" => return Ok(Expr::Call("suser_sname".to_owned(), Vec::new())),
             "case" => return self.case(),
             "exists" => {
-                self.need("(")?;
+                self.expect("(")?;
                 let select = self.select()?;
-                self.need(")")?;
+                self.expect(")")?;
                 return Ok(Expr::Exists(Box::new(select)));
             }
             _ => {}
@@ -159,23 +159,23 @@ impl Parser {
         match name.as_str() {
             "cast" => {
                 let value = self.expr()?;
-                self.need_word("as")?;
+                self.expect_keyword("as")?;
                 let ty = self.sql_type()?;
-                self.need(")")?;
+                self.expect(")")?;
                 Ok(Expr::Cast(Box::new(value), ty))
             }
             "convert" => {
                 let ty = self.sql_type()?;
-                self.need(",")?;
+                self.expect(",")?;
                 let value = self.expr()?;
                 if self.eat(",") {
                     self.expr()?;
                 }
-                self.need(")")?;
+                self.expect(")")?;
                 Ok(Expr::Cast(Box::new(value), ty))
             }
             "count" if self.eat("*") => {
-                self.need(")")?;
+                self.expect(")")?;
                 Ok(Expr::CountAll)
             }
             _ => Ok(Expr::Call(name, self.list()?)),
@@ -183,19 +183,19 @@ impl Parser {
     }
 
     fn case(&mut self) -> Parsed {
-        let subject = if self.is_word("when") { None } else { Some(self.expr()?) };
+        let subject = if self.is_keyword("when") { None } else { Some(self.expr()?) };
         let mut arms = Vec::new();
-        while self.word("when") {
+        while self.eat_keyword("when") {
             let test = self.expr()?;
             let test = match &subject {
                 Some(subject) => binary(Op::Equal, subject.clone(), test),
                 None => test,
             };
-            self.need_word("then")?;
+            self.expect_keyword("then")?;
             arms.push((test, self.expr()?));
         }
-        let otherwise = if self.word("else") { Some(Box::new(self.expr()?)) } else { None };
-        self.need_word("end")?;
+        let otherwise = if self.eat_keyword("else") { Some(Box::new(self.expr()?)) } else { None };
+        self.expect_keyword("end")?;
         Ok(Expr::Case(arms, otherwise))
     }
 }

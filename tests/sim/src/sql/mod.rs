@@ -1,16 +1,16 @@
-//! A closed subset of T-SQL, run against an `Engine`. What it does not know is an error and a recorded failure, never
-//! an empty success. Pure: no sockets, no clock.
+//! An interpreter for a subset of T-SQL, which runs against an `Engine`. Unsupported SQL is an error and a recorded
+//! failure, never an empty result. Pure: no sockets, no clock.
 
+mod batch;
 pub mod engine;
-mod eval;
+mod evaluate;
 mod expression;
 mod functions;
 mod parse;
 mod query;
-mod run;
 mod select;
 mod syntax;
 mod token;
 mod values;
 
-pub use run::Batch;
+pub use batch::Batch;

@@ -1,20 +1,22 @@
-//! Tokens -> statements. Expressions are parsed in `expression`.
+//! Parses statements. Module `expression` parses expressions, module `select` parses SELECT.
 
 use super::engine::PartnerAction;
 use super::syntax::Statement;
 use super::token::{Token, tokens};
 use crate::value::SqlType;
 
+/// The statements of a batch.
+///
 /// # Errors
-/// What is near the mistake.
+/// The token at which parsing failed, or `procedure NAME` for an unknown procedure.
 pub fn parse(text: &str) -> Result<Vec<Statement>, String> {
     let mut parser = Parser { tokens: tokens(text)?, at: 0 };
-    let mut all = Vec::new();
+    let mut statements = Vec::new();
     while !parser.done() {
-        all.push(parser.statement()?);
+        statements.push(parser.statement()?);
         while parser.eat(";") {}
     }
-    Ok(all)
+    Ok(statements)
 }
 
 pub(super) struct Parser {
@@ -24,7 +26,7 @@ pub(super) struct Parser {
 
 pub(super) type Parsed<T> = Result<T, String>;
 
-/// Options of SET that drivers send and that change nothing here.
+/// SET options that drivers send and that have no effect in the simulation.
 const OPTIONS: [&str; 19] = [
     "ansi_nulls",
     "ansi_padding",
@@ -57,28 +59,28 @@ impl Parser {
         *self.peek() == Token::End
     }
 
-    pub(super) fn take(&mut self) -> Token {
+    pub(super) fn next_token(&mut self) -> Token {
         let token = self.peek().clone();
         self.at += 1;
         token
     }
 
-    pub(super) fn near<T>(&self) -> Parsed<T> {
-        Err(self.peek().words())
+    pub(super) fn syntax_error<T>(&self) -> Parsed<T> {
+        Err(self.peek().source_text())
     }
 
-    pub(super) fn is_word(&self, word: &str) -> bool {
+    pub(super) fn is_keyword(&self, word: &str) -> bool {
         matches!(self.peek(), Token::Word(text) if text.eq_ignore_ascii_case(word))
     }
 
-    pub(super) fn word(&mut self, word: &str) -> bool {
-        let found = self.is_word(word);
+    pub(super) fn eat_keyword(&mut self, word: &str) -> bool {
+        let found = self.is_keyword(word);
         self.at += usize::from(found);
         found
     }
 
-    pub(super) fn need_word(&mut self, word: &str) -> Parsed<()> {
-        if self.word(word) { Ok(()) } else { self.near() }
+    pub(super) fn expect_keyword(&mut self, word: &str) -> Parsed<()> {
+        if self.eat_keyword(word) { Ok(()) } else { self.syntax_error() }
     }
 
     pub(super) fn eat(&mut self, symbol: &str) -> bool {
@@ -87,8 +89,8 @@ impl Parser {
         found
     }
 
-    pub(super) fn need(&mut self, symbol: &str) -> Parsed<()> {
-        if self.eat(symbol) { Ok(()) } else { self.near() }
+    pub(super) fn expect(&mut self, symbol: &str) -> Parsed<()> {
+        if self.eat(symbol) { Ok(()) } else { self.syntax_error() }
     }
 
     pub(super) fn name(&mut self) -> Parsed<String> {
@@ -97,36 +99,36 @@ impl Parser {
                 self.at += 1;
                 Ok(name)
             }
-            _ => self.near(),
+            _ => self.syntax_error(),
         }
     }
 
     fn statement(&mut self) -> Parsed<Statement> {
-        let Token::Word(word) = self.peek().clone() else { return self.near() };
-        let from = self.at;
+        let Token::Word(word) = self.peek().clone() else { return self.syntax_error() };
+        let start = self.at;
         self.at += 1;
         match word.to_lowercase().as_str() {
             "set" => self.set(),
             "declare" => self.declare(),
             "use" => Ok(Statement::Use(self.name()?)),
             "select" => {
-                self.at = from;
+                self.at = start;
                 Ok(Statement::Select(self.select()?))
             }
             "if" => {
                 let condition = self.expr()?;
                 let then = self.body()?;
-                let otherwise = if self.word("else") { Some(Box::new(self.body()?)) } else { None };
+                let otherwise = if self.eat_keyword("else") { Some(Box::new(self.body()?)) } else { None };
                 Ok(Statement::If(condition, Box::new(then), otherwise))
             }
-            "begin" if self.word("tran") || self.word("transaction") => Ok(Statement::Transaction(1)),
+            "begin" if self.eat_keyword("tran") || self.eat_keyword("transaction") => Ok(Statement::Transaction(1)),
             "begin" => {
                 let mut all = Vec::new();
-                while !self.word("end") {
+                while !self.eat_keyword("end") {
                     if self.done() {
-                        return self.near();
+                        return self.syntax_error();
                     }
-                    if self.is_word("end") {
+                    if self.is_keyword("end") {
                         continue;
                     }
                     all.push(self.statement()?);
@@ -134,14 +136,14 @@ impl Parser {
                 Ok(Statement::Block(all))
             }
             "commit" | "rollback" => {
-                let _ = self.word("tran") || self.word("transaction") || self.word("work");
+                let _ = self.eat_keyword("tran") || self.eat_keyword("transaction") || self.eat_keyword("work");
                 Ok(Statement::Transaction(if word.eq_ignore_ascii_case("commit") { -1 } else { 0 }))
             }
             "print" => Ok(Statement::Print(self.expr()?)),
             "raiserror" => self.raise(),
             "return" => Ok(Statement::Return),
             "waitfor" => {
-                self.need_word("delay")?;
+                self.expect_keyword("delay")?;
                 Ok(Statement::Delay(self.expr()?))
             }
             "exec" | "execute" => {
@@ -153,19 +155,19 @@ impl Parser {
             }
             "alter" => self.alter(),
             _ => {
-                self.at = from;
-                self.near()
+                self.at = start;
+                self.syntax_error()
             }
         }
     }
 
-    /// The statement of an IF; a semicolon may follow it before ELSE.
+    /// The statement of an IF. A semicolon can separate the statement from ELSE.
     fn body(&mut self) -> Parsed<Statement> {
         let statement = self.statement()?;
-        let mark = self.at;
+        let end = self.at;
         while self.eat(";") {}
-        if !self.is_word("else") {
-            self.at = mark;
+        if !self.is_keyword("else") {
+            self.at = end;
         }
         Ok(statement)
     }
@@ -173,14 +175,14 @@ impl Parser {
     fn set(&mut self) -> Parsed<Statement> {
         if let Token::Var(name) = self.peek().clone() {
             self.at += 1;
-            self.need("=")?;
+            self.expect("=")?;
             return Ok(Statement::Assign(name, self.expr()?));
         }
-        if self.word("transaction") {
-            self.need_word("isolation")?;
-            self.need_word("level")?;
+        if self.eat_keyword("transaction") {
+            self.expect_keyword("isolation")?;
+            self.expect_keyword("level")?;
             let _ = self.name()?;
-            let _ = self.word("committed") || self.word("uncommitted") || self.word("read");
+            let _ = self.eat_keyword("committed") || self.eat_keyword("uncommitted") || self.eat_keyword("read");
             return Ok(Statement::Option);
         }
         let mut no_count = false;
@@ -196,10 +198,10 @@ impl Parser {
             }
         }
         let _ = self.eat("-");
-        let on = self.is_word("on");
-        match self.take() {
+        let on = self.is_keyword("on");
+        match self.next_token() {
             Token::Word(_) | Token::Int(_) | Token::Var(_) => {}
-            other => return Err(other.words()),
+            other => return Err(other.source_text()),
         }
         Ok(if no_count { Statement::NoCount(on) } else { Statement::Option })
     }
@@ -207,8 +209,8 @@ impl Parser {
     fn declare(&mut self) -> Parsed<Statement> {
         let mut all = Vec::new();
         loop {
-            let Token::Var(name) = self.take() else { return self.near() };
-            let _ = self.word("as");
+            let Token::Var(name) = self.next_token() else { return self.syntax_error() };
+            let _ = self.eat_keyword("as");
             let ty = self.sql_type()?;
             let value = if self.eat("=") { Some(self.expr()?) } else { None };
             all.push((name, ty, value));
@@ -223,16 +225,16 @@ impl Parser {
         let mut sizes = Vec::new();
         if self.eat("(") {
             loop {
-                match self.take() {
+                match self.next_token() {
                     Token::Int(size) => sizes.push(u16::try_from(size).map_err(|_| size.to_string())?),
                     Token::Word(max) if max.eq_ignore_ascii_case("max") => sizes.push(0),
-                    other => return Err(other.words()),
+                    other => return Err(other.source_text()),
                 }
                 if !self.eat(",") {
                     break;
                 }
             }
-            self.need(")")?;
+            self.expect(")")?;
         }
         let size = sizes.first().copied();
         Ok(match name.as_str() {
@@ -257,40 +259,40 @@ impl Parser {
     }
 
     fn raise(&mut self) -> Parsed<Statement> {
-        self.need("(")?;
+        self.expect("(")?;
         let text = self.expr()?;
-        self.need(",")?;
+        self.expect(",")?;
         let severity = self.expr()?;
-        self.need(",")?;
+        self.expect(",")?;
         let state = self.expr()?;
         let mut arguments = Vec::new();
         while self.eat(",") {
             arguments.push(self.expr()?);
         }
-        self.need(")")?;
-        if self.word("with") {
-            self.need_word("nowait")?;
+        self.expect(")")?;
+        if self.eat_keyword("with") {
+            self.expect_keyword("nowait")?;
         }
         Ok(Statement::Raise { text, severity, state, arguments })
     }
 
     fn alter(&mut self) -> Parsed<Statement> {
-        self.need_word("database")?;
+        self.expect_keyword("database")?;
         let database = self.name()?;
-        self.need_word("set")?;
-        let action = if self.word("witness") {
-            self.need_word("off")?;
+        self.expect_keyword("set")?;
+        let action = if self.eat_keyword("witness") {
+            self.expect_keyword("off")?;
             PartnerAction::WitnessOff
         } else {
-            self.need_word("partner")?;
+            self.expect_keyword("partner")?;
             match self.name()?.to_lowercase().as_str() {
                 "failover" => PartnerAction::Failover,
                 "force_service_allow_data_loss" => PartnerAction::ForceService,
                 "suspend" => PartnerAction::Suspend,
                 "resume" => PartnerAction::Resume,
                 "off" => PartnerAction::Off,
-                "safety" if self.word("full") => PartnerAction::SafetyFull,
-                "safety" if self.word("off") => PartnerAction::SafetyOff,
+                "safety" if self.eat_keyword("full") => PartnerAction::SafetyFull,
+                "safety" if self.eat_keyword("off") => PartnerAction::SafetyOff,
                 other => return Err(other.to_owned()),
             }
         };

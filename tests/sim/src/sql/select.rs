@@ -1,10 +1,10 @@
-//! Tokens -> SELECT.
+//! Parses SELECT.
 
 use super::parse::{Parsed, Parser};
 use super::syntax::{Item, Join, Select, Source};
 use super::token::Token;
 
-/// Words that cannot be an alias.
+/// Keywords that cannot be an alias without AS.
 const RESERVED: [&str; 34] = [
     "from",
     "where",
@@ -44,14 +44,14 @@ const RESERVED: [&str; 34] = [
 
 impl Parser {
     pub(super) fn select(&mut self) -> Parsed<Select> {
-        self.need_word("select")?;
+        self.expect_keyword("select")?;
         let mut select = Select { top: None, items: Vec::new(), from: None, filter: None, order: Vec::new() };
-        if self.word("top") {
+        if self.eat_keyword("top") {
             let paren = self.eat("(");
-            let Token::Int(top) = self.take() else { return self.near() };
+            let Token::Int(top) = self.next_token() else { return self.syntax_error() };
             select.top = Some(top);
             if paren {
-                self.need(")")?;
+                self.expect(")")?;
             }
         }
         loop {
@@ -60,36 +60,36 @@ impl Parser {
                 break;
             }
         }
-        if self.word("from") {
+        if self.eat_keyword("from") {
             let first = self.source()?;
             let mut joins = Vec::new();
             loop {
-                let left = self.word("left");
+                let left = self.eat_keyword("left");
                 if left {
-                    let _ = self.word("outer");
+                    let _ = self.eat_keyword("outer");
                 }
                 if !left {
-                    let _ = self.word("inner");
+                    let _ = self.eat_keyword("inner");
                 }
-                if !self.word("join") {
+                if !self.eat_keyword("join") {
                     break;
                 }
                 let source = self.source()?;
-                self.need_word("on")?;
+                self.expect_keyword("on")?;
                 joins.push(Join { left, source, on: self.expr()? });
             }
             select.from = Some((first, joins));
         }
-        if self.word("where") {
+        if self.eat_keyword("where") {
             select.filter = Some(self.expr()?);
         }
-        if self.word("order") {
-            self.need_word("by")?;
+        if self.eat_keyword("order") {
+            self.expect_keyword("by")?;
             loop {
                 let key = self.expr()?;
-                let down = self.word("desc");
-                let _ = self.word("asc");
-                select.order.push((key, down));
+                let descending = self.eat_keyword("desc");
+                let _ = self.eat_keyword("asc");
+                select.order.push((key, descending));
                 if !self.eat(",") {
                     break;
                 }
@@ -107,14 +107,14 @@ impl Parser {
             return Ok(Item::Assign(name, self.expr()?));
         }
         let expr = self.expr()?;
-        let name = if self.word("as") { Some(self.alias()?) } else { self.bare_alias() };
+        let name = if self.eat_keyword("as") { Some(self.alias()?) } else { self.bare_alias() };
         Ok(Item::Value { expr, name })
     }
 
     fn alias(&mut self) -> Parsed<String> {
-        match self.take() {
+        match self.next_token() {
             Token::Word(name) | Token::Name(name) | Token::Text(name) => Ok(name),
-            other => Err(other.words()),
+            other => Err(other.source_text()),
         }
     }
 
@@ -136,7 +136,7 @@ impl Parser {
             }
         }
         let view = view.strip_prefix("master.").unwrap_or(&view).to_owned();
-        let alias = if self.word("as") { Some(self.alias()?) } else { self.bare_alias() };
+        let alias = if self.eat_keyword("as") { Some(self.alias()?) } else { self.bare_alias() };
         let last = view.rsplit('.').next().unwrap_or(&view).to_owned();
         Ok(Source { alias: alias.unwrap_or(last).to_lowercase(), view })
     }

@@ -1,4 +1,4 @@
-//! The shapes of the T-SQL subset. No text and no values of a run live here.
+//! The syntax tree of the T-SQL subset.
 
 use super::engine::PartnerAction;
 use crate::value::SqlType;
@@ -8,12 +8,12 @@ pub enum Expr {
     Null,
     Text(String),
     Int(i64),
-    /// `@name`, lower case.
+    /// `@name`, in lower case without the sign.
     Var(String),
-    /// `@@NAME`, lower case without the signs.
+    /// `@@NAME`, in lower case without the signs.
     Global(String),
     Column {
-        of: Option<String>,
+        source: Option<String>,
         name: String,
     },
     Negative(Box<Expr>),
@@ -71,13 +71,13 @@ pub struct Select {
     pub items: Vec<Item>,
     pub from: Option<(Source, Vec<Join>)>,
     pub filter: Option<Expr>,
-    /// Ascending, or descending when true.
+    /// Sort keys; `true` is descending.
     pub order: Vec<(Expr, bool)>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Statement {
-    /// A SET option that changes nothing here.
+    /// A SET option without effect.
     Option,
     NoCount(bool),
     Declare(Vec<(String, SqlType, Option<Expr>)>),

@@ -1,4 +1,4 @@
-//! Text -> tokens.
+//! Splits T-SQL text into tokens.
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Token {
@@ -14,8 +14,8 @@ pub enum Token {
 }
 
 impl Token {
-    /// As an error message quotes it.
-    pub fn words(&self) -> String {
+    /// The text of the token in an error message.
+    pub fn source_text(&self) -> String {
         match self {
             Token::Word(text) | Token::Name(text) | Token::Text(text) => text.clone(),
             Token::Var(name) => format!("@{name}"),
@@ -29,8 +29,10 @@ impl Token {
 /// Two-character symbols first.
 const SYMBOLS: [&str; 17] = ["<>", "!=", "<=", ">=", "=", "<", ">", "(", ")", ",", ".", ";", "+", "-", "*", "/", "%"];
 
+/// The tokens of a text, ending with `End`.
+///
 /// # Errors
-/// The character at which the text stops being SQL.
+/// The character or literal that is not T-SQL.
 pub fn tokens(text: &str) -> Result<Vec<Token>, String> {
     let chars: Vec<char> = text.chars().collect();
     let mut found = Vec::new();
@@ -79,7 +81,7 @@ pub fn tokens(text: &str) -> Result<Vec<Token>, String> {
     Ok(found)
 }
 
-/// The text up to the closing mark, which is doubled inside; and where to go on.
+/// The quoted text, in which a doubled closing mark is one mark, and the position after the closing mark.
 fn quoted(chars: &[char], from: usize, close: char) -> Result<(String, usize), String> {
     let mut text = String::new();
     let mut at = from;

@@ -1,11 +1,11 @@
-//! Turns the events of a batch into tokens and knows which DONE is the last one.
-//! It sends nothing.
+//! Encodes the events of a batch as tokens and marks the last DONE.
 
 use super::tokens::{self, Change, DoneKind, done};
 use super::{TdsVersion, WireError};
 use crate::value::{Column, Event, Message};
 use bytes::BytesMut;
 
+/// The response to one message.
 pub struct Answer {
     out: BytesMut,
     version: TdsVersion,
@@ -13,7 +13,7 @@ pub struct Answer {
     columns: Vec<Column>,
     in_procedure: bool,
     failed: bool,
-    /// The DONE that waits to learn whether anything follows it.
+    /// The last DONE. The bit MORE depends on whether another token follows.
     held: Option<(DoneKind, u16, Option<u64>)>,
     first_error: Option<u32>,
     rows: Option<u64>,
@@ -41,17 +41,22 @@ impl Answer {
         (self.first_error, self.rows)
     }
 
-    /// The next statement reports its own error and row count.
+    /// Resets the error and the row count for the next statement.
     pub fn next_statement(&mut self) {
         self.first_error = None;
         self.rows = None;
     }
 
+    /// Starts the response to an RPC.
     pub fn begin_procedure(&mut self) {
         self.in_procedure = true;
         self.status = 0;
     }
 
+    /// Encodes one event.
+    ///
+    /// # Errors
+    /// A value that does not fit its column.
     pub fn event(&mut self, event: &Event) -> Result<(), WireError> {
         if let Event::ReturnStatus(status) = event
             && self.in_procedure
@@ -79,6 +84,7 @@ impl Answer {
         Ok(())
     }
 
+    /// Encodes an ERROR or INFO token.
     pub fn message(&mut self, message: &Message) {
         self.release();
         if message.class > 10 {
@@ -88,6 +94,10 @@ impl Answer {
         tokens::put_message(&mut self.out, message, &self.server);
     }
 
+    /// Ends the response to an RPC, with the handle of a prepared statement as output parameter.
+    ///
+    /// # Errors
+    /// A value that does not fit its column.
     pub fn end_procedure(&mut self, handle: Option<(&str, i32)>) -> Result<(), WireError> {
         self.release();
         tokens::put_return_status(&mut self.out, self.status);
@@ -100,7 +110,7 @@ impl Answer {
         Ok(())
     }
 
-    /// Room for a token that belongs to the session and not to a statement.
+    /// Adds a token that belongs to the session and not to a statement.
     pub fn raw(&mut self, put: impl FnOnce(&mut BytesMut)) {
         self.release();
         put(&mut self.out);
@@ -112,7 +122,7 @@ impl Answer {
         }
     }
 
-    /// Ends the answer: the held DONE loses its MORE, or a bare one is added.
+    /// Ends the response with the last DONE, or with an empty one.
     pub fn finish(mut self) -> BytesMut {
         let failed = if self.failed { done::ERROR } else { 0 };
         let (kind, status, rows) = self.held.take().unwrap_or((DoneKind::Done, failed, None));
@@ -120,7 +130,7 @@ impl Answer {
         self.out
     }
 
-    /// Ends the answer as the client's ATTENTION wants it.
+    /// Ends the response with the acknowledgement of an ATTENTION.
     pub fn acknowledge_attention(mut self) -> BytesMut {
         self.release();
         tokens::put_done(&mut self.out, DoneKind::Done, done::ATTENTION, None);

@@ -1,5 +1,4 @@
-//! A cursor that never reads past its end, and the string shapes of TDS.
-//! No message layout lives here.
+//! A bounds-checked reader, and the string formats of TDS.
 
 use super::WireError;
 use bytes::{BufMut, BytesMut};
@@ -11,7 +10,7 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// `what` names the message in the error of a short read.
+    /// `what` is the name of the message in errors.
     pub fn new(what: &'static str, data: &'a [u8]) -> Self {
         Self { data, what }
     }
@@ -80,7 +79,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// UTF-16LE; a lone surrogate becomes U+FFFD, an odd length is refused.
+/// Decodes UTF-16LE. A lone surrogate becomes U+FFFD; an odd length is an error.
 pub fn utf16(bytes: &[u8]) -> Option<String> {
     if !bytes.len().is_multiple_of(2) {
         return None;
@@ -89,7 +88,7 @@ pub fn utf16(bytes: &[u8]) -> Option<String> {
     Some(String::from_utf16_lossy(&units))
 }
 
-/// At most `limit` code units of `text`, so that a length field never disagrees with its string.
+/// At most `limit` code units of `text`, so that the length field always matches the string.
 pub fn units(text: &str, limit: usize) -> Vec<u16> {
     text.encode_utf16().take(limit).collect()
 }

@@ -1,4 +1,4 @@
-//! LOGIN7: who, with what password, to which database. Whether it may enter is the world's business.
+//! The LOGIN7 message (MS-TDS 2.2.6.4).
 
 use super::WireError;
 use super::bytes::{Reader, utf16};
@@ -18,9 +18,9 @@ pub struct Login7 {
     pub app: String,
     pub server: String,
     pub database: String,
-    /// What the client brings in place of a password.
+    /// The SSPI token that replaces the password.
     pub sspi: Option<Vec<u8>>,
-    /// The ids of the FeatureExt block; `None` when the client sent no block.
+    /// The ids of the FeatureExt block; `None` without a block.
     pub features: Option<Vec<u8>>,
 }
 
@@ -39,7 +39,7 @@ impl Login7 {
         head.take(8)?;
         let host = text(&mut head, payload)?;
         let user = text(&mut head, payload)?;
-        let password = reveal(field(&mut head, payload)?)?;
+        let password = decode_password(field(&mut head, payload)?)?;
         let app = text(&mut head, payload)?;
         let server = text(&mut head, payload)?;
         let (extension, extension_length) = (head.u16()?, head.u16()?);
@@ -50,7 +50,7 @@ impl Login7 {
         let (sspi, short_length) = (head.u16()?, usize::from(head.u16()?));
         head.take(8)?;
         let long_length = head.u32()? as usize;
-        // Only a token that does not fit is measured by the long length.
+        // The long length is valid only if the short length is 0xFFFF.
         let length = if short_length == 0xFFFF && long_length > 0 { long_length } else { short_length };
         let sspi = match flags2 & INTEGRATED {
             0 => None,
@@ -63,7 +63,7 @@ impl Login7 {
         Ok(Self { tds_version, packet_size, host, user, password, app, server, database, sspi, features })
     }
 
-    /// The packet size of the session: 0 asks for the default.
+    /// The packet size of the session; a requested size of 0 means the default.
     pub fn agreed_packet_size(&self) -> u16 {
         match self.packet_size {
             0 => super::packet::DEFAULT_SIZE,
@@ -83,14 +83,14 @@ fn text(head: &mut Reader, payload: &[u8]) -> Result<String, WireError> {
 
 fn slice(payload: &[u8], offset: usize, length: usize) -> Result<&[u8], WireError> {
     match length {
-        // Clients leave any offset beside a zero length.
+        // The offset of an empty field is undefined.
         0 => Ok(&[]),
         _ => payload.get(offset..offset + length).ok_or(WireError::Malformed(WHAT)),
     }
 }
 
-/// Undoes the obfuscation: XOR with A5, then swap the halves of each byte.
-fn reveal(hidden: &[u8]) -> Result<String, WireError> {
+/// Decodes a password: XOR with 0xA5, then swap the nibbles of each byte.
+fn decode_password(hidden: &[u8]) -> Result<String, WireError> {
     let plain: Vec<u8> = hidden.iter().map(|byte| (byte ^ 0xA5).rotate_left(4)).collect();
     utf16(&plain).ok_or(WireError::Malformed(WHAT))
 }

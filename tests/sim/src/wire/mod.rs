@@ -1,5 +1,4 @@
-//! TDS as bytes: packets, messages in, tokens out, TLS inside packets.
-//! Nothing here knows a statement, a database or a fault.
+//! The TDS protocol: packets, request messages, response tokens, TLS inside packets.
 
 pub mod answer;
 pub mod bytes;
@@ -16,7 +15,7 @@ pub mod types;
 
 use thiserror::Error;
 
-/// Why a peer's bytes end its connection.
+/// A protocol error, which ends the connection.
 #[derive(Debug, Error)]
 pub enum WireError {
     #[error("malformed {0}")]
@@ -37,7 +36,7 @@ pub enum WireError {
     Io(#[from] std::io::Error),
 }
 
-/// The TDS version that a LOGINACK names; it decides NBCROW and FEATUREEXTACK.
+/// The TDS version of a session. It decides about NBCROW and FEATUREEXTACK.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TdsVersion {
     V7_2,
@@ -47,7 +46,10 @@ pub enum TdsVersion {
 }
 
 impl TdsVersion {
-    /// What a server of this major version agrees on with a client that asks for `wanted`.
+    /// The version of a session between a server of this major version and a client that requests `wanted`.
+    ///
+    /// # Errors
+    /// A client version before 7.2.
     pub fn agree(server_major: u8, wanted: u32) -> Result<Self, WireError> {
         let client = match wanted {
             0x7400_0000.. => Self::V7_4,
@@ -64,6 +66,7 @@ impl TdsVersion {
         Ok(client.min(server))
     }
 
+    /// The version number in LOGINACK.
     pub fn code(self) -> u32 {
         match self {
             Self::V7_2 => 0x7209_0002,

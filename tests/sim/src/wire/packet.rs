@@ -1,4 +1,4 @@
-//! Packets and their reassembly into messages. What a message means lives elsewhere.
+//! Packets, and their reassembly into messages (MS-TDS 2.2.3).
 
 use super::WireError;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -24,12 +24,12 @@ const RESET: u8 = 0x08 | 0x10;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     pub kind: u8,
-    /// The client asks that the session be reset before the message is run.
+    /// The session must be reset before the message is executed.
     pub reset: bool,
     pub payload: Vec<u8>,
 }
 
-/// The largest message of each kind that is kept in memory.
+/// The maximum size of a message, in bytes.
 fn limit(kind: u8) -> Result<usize, WireError> {
     match kind {
         kind::PRELOGIN => Ok(8 << 10),
@@ -61,7 +61,10 @@ impl Header {
     }
 }
 
-/// The next whole message; `None` when the peer closed between two messages.
+/// The next complete message; `None` if the peer closes the connection between two messages.
+///
+/// # Errors
+/// An unexpected kind, a message above its size limit, a malformed packet, or a read error.
 pub async fn read_message(from: &mut (impl AsyncRead + Unpin)) -> Result<Option<Message>, WireError> {
     let mut message: Option<Message> = None;
     loop {
@@ -69,7 +72,7 @@ pub async fn read_message(from: &mut (impl AsyncRead + Unpin)) -> Result<Option<
         let limit = limit(header.kind)?;
         let mut current = match message.take() {
             Some(partial) if partial.kind == header.kind => partial,
-            // A client that gives up in the middle of a request sends its ATTENTION there.
+            // An ATTENTION may interrupt an incomplete request.
             None => Message { kind: header.kind, reset: false, payload: Vec::new() },
             Some(_) if header.kind == kind::ATTENTION => {
                 Message { kind: header.kind, reset: false, payload: Vec::new() }
@@ -104,7 +107,7 @@ async fn read_header(from: &mut (impl AsyncRead + Unpin), first: bool) -> Result
     Header::parse(bytes).map(Some)
 }
 
-/// Cuts a payload into packets of at most `size` bytes; an empty payload is one empty packet.
+/// Splits a payload into packets of at most `size` bytes. An empty payload becomes one empty packet.
 pub fn split(kind: u8, spid: u16, size: u16, payload: &[u8]) -> Vec<u8> {
     let body = usize::from(size).max(HEADER + 1) - HEADER;
     let count = payload.len().div_ceil(body).max(1);
@@ -121,6 +124,7 @@ pub fn split(kind: u8, spid: u16, size: u16, payload: &[u8]) -> Vec<u8> {
     out
 }
 
+/// Writes a message in packets of at most `size` bytes and flushes.
 pub async fn write_message(
     to: &mut (impl AsyncWrite + Unpin),
     kind: u8,

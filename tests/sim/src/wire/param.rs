@@ -1,10 +1,14 @@
-//! Values as they come in: TYPE_INFO and data of an RPC parameter.
+//! Decodes RPC parameters: TYPE_INFO and value (MS-TDS 2.2.5.4 and 2.2.5.5).
 
 use super::WireError;
 use super::bytes::{Reader, utf16};
 use super::types::guid_bytes;
 use crate::value::Value;
 
+/// The next parameter value.
+///
+/// # Errors
+/// An unsupported type or a malformed value.
 pub fn read_value(reader: &mut Reader) -> Result<Value, WireError> {
     let ty = reader.u8()?;
     match ty {
@@ -28,11 +32,11 @@ pub fn read_value(reader: &mut Reader) -> Result<Value, WireError> {
         0xA7 | 0xAF | 0xE7 | 0xEF => {
             let length = reader.u16()?;
             reader.take(5)?;
-            text(ty, large(reader, length)?)
+            text(ty, read_long_value(reader, length)?)
         }
         0xA5 | 0xAD => {
             let length = reader.u16()?;
-            Ok(large(reader, length)?.map_or(Value::Null, Value::Binary))
+            Ok(read_long_value(reader, length)?.map_or(Value::Null, Value::Binary))
         }
         0x23 | 0x63 => {
             reader.take(4 + 5)?;
@@ -47,8 +51,8 @@ pub fn read_value(reader: &mut Reader) -> Result<Value, WireError> {
     }
 }
 
-/// The data of a type with a two-byte length; a declared length of FFFF means chunks.
-fn large(reader: &mut Reader, declared: u16) -> Result<Option<Vec<u8>>, WireError> {
+/// The data of a type with a two-byte length. A declared length of 0xFFFF means chunks.
+fn read_long_value(reader: &mut Reader, declared: u16) -> Result<Option<Vec<u8>>, WireError> {
     if declared != 0xFFFF {
         let length = reader.u16()?;
         return match length {
@@ -68,7 +72,7 @@ fn large(reader: &mut Reader, declared: u16) -> Result<Option<Vec<u8>>, WireErro
     }
 }
 
-/// Unicode types are UTF-16; the others are read as Latin-1, which is what the names and texts here need.
+/// Decodes text: UTF-16 for Unicode types, Latin-1 for the others.
 fn text(ty: u8, bytes: Option<Vec<u8>>) -> Result<Value, WireError> {
     let Some(bytes) = bytes else { return Ok(Value::Null) };
     match ty {

@@ -1,4 +1,4 @@
-//! PRELOGIN: its options, and the table that says who encrypts what.
+//! The PRELOGIN message and the negotiation of encryption.
 
 use super::WireError;
 use super::bytes::Reader;
@@ -33,17 +33,17 @@ impl Encrypt {
     }
 }
 
-/// How much of the connection TLS covers.
+/// The part of the connection that TLS covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cover {
+pub enum EncryptionScope {
     Nothing,
     Login,
     Everything,
-    /// The two sides cannot agree: the client is expected to leave, and is cut if it does not.
+    /// The negotiation failed. The client must disconnect, or the server disconnects it.
     Refused,
 }
 
-impl Cover {
+impl EncryptionScope {
     pub fn name(self) -> &'static str {
         match self {
             Self::Nothing | Self::Refused => "nothing",
@@ -53,20 +53,21 @@ impl Cover {
     }
 }
 
-/// The table of MS-TDS 2.2.6.5: the byte of the answer, and what follows from it.
-pub fn agree(client: Encrypt, server: TlsMode) -> (Encrypt, Cover) {
+/// The table of MS-TDS 2.2.6.5: the encryption byte of the response, and the resulting scope.
+pub fn agree(client: Encrypt, server: TlsMode) -> (Encrypt, EncryptionScope) {
     use Encrypt::{NotSupported, Off, On, Required};
     match (client, server) {
-        (Off | NotSupported, TlsMode::Off) => (NotSupported, Cover::Nothing),
-        (On | Required, TlsMode::Off) => (NotSupported, Cover::Refused),
-        (Off, TlsMode::LoginOnly) => (Off, Cover::Login),
-        (NotSupported, TlsMode::LoginOnly) => (NotSupported, Cover::Nothing),
-        (On | Required, TlsMode::LoginOnly | TlsMode::Required) => (On, Cover::Everything),
-        (Off, TlsMode::Required) => (Required, Cover::Everything),
-        (NotSupported, TlsMode::Required) => (Required, Cover::Refused),
+        (Off | NotSupported, TlsMode::Off) => (NotSupported, EncryptionScope::Nothing),
+        (On | Required, TlsMode::Off) => (NotSupported, EncryptionScope::Refused),
+        (Off, TlsMode::LoginOnly) => (Off, EncryptionScope::Login),
+        (NotSupported, TlsMode::LoginOnly) => (NotSupported, EncryptionScope::Nothing),
+        (On | Required, TlsMode::LoginOnly | TlsMode::Required) => (On, EncryptionScope::Everything),
+        (Off, TlsMode::Required) => (Required, EncryptionScope::Everything),
+        (NotSupported, TlsMode::Required) => (Required, EncryptionScope::Refused),
     }
 }
 
+/// The options of a client that the server uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prelogin {
     pub encrypt: Encrypt,
@@ -99,7 +100,7 @@ impl Prelogin {
     }
 }
 
-/// The server's PRELOGIN. THREADID stays empty: clients assert on anything but empty or 0.
+/// The PRELOGIN response. THREADID is empty: some clients reject a value other than 0.
 pub fn answer(version: [u8; 4], encrypt: Encrypt, instance_matches: bool) -> BytesMut {
     let mut build = [0; 6];
     build[..4].copy_from_slice(&version);

@@ -1,9 +1,9 @@
-//! What comes in after the login: SQL batches and transaction manager requests. RPC has its own file.
+//! Requests after the login: SQL batches and transaction manager requests. Module `rpc` decodes RPC.
 
 use super::WireError;
 use super::bytes::{Reader, utf16};
 
-/// ALL_HEADERS: its own length, then headers nobody here needs.
+/// Skips ALL_HEADERS: a length, then headers that the server does not use.
 pub fn skip_headers(reader: &mut Reader) -> Result<(), WireError> {
     let total = reader.u32()? as usize;
     reader.take(total.checked_sub(4).ok_or(reader.malformed())?)?;

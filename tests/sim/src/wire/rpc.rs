@@ -1,4 +1,4 @@
-//! RPC requests: which procedure, with which parameters. Running them is the session's business.
+//! Decodes RPC requests (MS-TDS 2.2.6.6).
 
 use super::WireError;
 use super::bytes::Reader;
@@ -14,7 +14,7 @@ pub struct Call {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parameter {
-    /// Empty when the client passes by position.
+    /// Empty for a parameter by position.
     pub name: String,
     pub value: Value,
 }
@@ -37,14 +37,17 @@ const PROCEDURES: [&str; 15] = [
     "sp_unprepare",
 ];
 
-/// One message may hold several calls, divided by a flag byte.
+/// The calls of a message. A flag byte separates them.
+///
+/// # Errors
+/// A malformed message or an unsupported parameter type.
 pub fn parse(payload: &[u8]) -> Result<Vec<Call>, WireError> {
     let mut reader = Reader::new("RPC", payload);
     skip_headers(&mut reader)?;
     let mut calls = vec![call(&mut reader)?];
     while !reader.is_empty() {
         reader.u8()?;
-        // Some clients end the last call with the flag too.
+        // Some clients also send the flag after the last call.
         if !reader.is_empty() {
             calls.push(call(&mut reader)?);
         }
@@ -63,7 +66,7 @@ fn call(reader: &mut Reader) -> Result<Call, WireError> {
     };
     reader.u16()?;
     let mut parameters = Vec::new();
-    // 0x80, 0xFE and 0xFF divide calls; no parameter name is that long.
+    // 0x80, 0xFE and 0xFF separate calls; no parameter name has this length.
     while reader.peek().is_some_and(|byte| byte < 0x80) {
         let name = reader.b_varchar()?;
         reader.u8()?;
@@ -72,7 +75,7 @@ fn call(reader: &mut Reader) -> Result<Call, WireError> {
     Ok(Call { procedure, parameters })
 }
 
-/// The names that `@P1 nvarchar(4000),@P2 int` declares, in order.
+/// The parameter names of a declaration such as `@P1 nvarchar(4000),@P2 int`, in order.
 pub fn declared_names(declaration: &str) -> Vec<String> {
     let mut depth = 0usize;
     let mut names = vec![String::new()];
@@ -91,7 +94,7 @@ pub fn declared_names(declaration: &str) -> Vec<String> {
     names.iter().filter_map(first_word).collect()
 }
 
-/// Gives every parameter a name: its own, or the one declared at its place.
+/// Assigns a name to every parameter: its own, or the declared name at its position.
 pub fn named(parameters: &[Parameter], declared: &[String]) -> Vec<(String, Value)> {
     let name = |index: usize, parameter: &Parameter| match parameter.name.is_empty() {
         true => declared.get(index).cloned().unwrap_or_default(),

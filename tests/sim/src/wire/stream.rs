@@ -1,4 +1,4 @@
-//! The byte stream under the packets: a socket, or TLS whose handshake travels inside packets.
+//! The byte stream below the packets: a socket, or TLS with a handshake inside PRELOGIN packets.
 
 use super::WireError;
 use super::packet::{DEFAULT_SIZE, HEADER, Header, kind, split};
@@ -12,25 +12,28 @@ use tokio_openssl::SslStream;
 
 pub enum Stream {
     Plain(TcpStream),
-    Tls(Box<SslStream<Wrapped>>),
-    /// Only between two states; reading it is an end of file.
+    Tls(Box<SslStream<PreloginShim>>),
+    /// Without a socket, after a failed change of state. Reads return end of file.
     Gone,
 }
 
 impl Stream {
-    /// Runs the server's side of the handshake in packets of type 0x12.
+    /// Runs the server side of the TLS handshake in packets of type 0x12.
+    ///
+    /// # Errors
+    /// A failed handshake, or a stream that is already encrypted.
     pub async fn encrypt(self, context: &SslContext) -> Result<Self, WireError> {
         let Self::Plain(tcp) = self else { return Err(WireError::Malformed("second handshake")) };
         let tls = |error: &dyn std::fmt::Display| WireError::Tls(error.to_string());
         let ssl = Ssl::new(context).map_err(|error| tls(&error))?;
-        let mut stream = SslStream::new(ssl, Wrapped::new(tcp)).map_err(|error| tls(&error))?;
+        let mut stream = SslStream::new(ssl, PreloginShim::new(tcp)).map_err(|error| tls(&error))?;
         Pin::new(&mut stream).accept().await.map_err(|error| tls(&error))?;
         stream.get_mut().flush().await?;
         stream.get_mut().wrapping = false;
         Ok(Self::Tls(Box::new(stream)))
     }
 
-    /// Ends the encryption after the login, for clients that asked for no more.
+    /// Ends TLS after the login, for encryption of the login only.
     pub fn decrypt(self) -> Self {
         match self {
             Self::Tls(mut tls) => tls.get_mut().tcp.take().map_or(Self::Gone, Self::Plain),
@@ -39,8 +42,8 @@ impl Stream {
     }
 }
 
-/// A socket that puts packet headers around everything while `wrapping`, and does nothing after.
-pub struct Wrapped {
+/// A socket that adds and removes PRELOGIN packet headers while `wrapping` is set. Afterwards bytes pass unchanged.
+pub struct PreloginShim {
     tcp: Option<TcpStream>,
     wrapping: bool,
     header: [u8; HEADER],
@@ -50,10 +53,10 @@ pub struct Wrapped {
     framed: Vec<u8>,
 }
 
-/// More than this unsent is no handshake.
+/// The maximum of unsent handshake bytes; a handshake is far smaller.
 const UNSENT_LIMIT: usize = 256 << 10;
 
-impl Wrapped {
+impl PreloginShim {
     fn new(tcp: TcpStream) -> Self {
         Self {
             tcp: Some(tcp),
@@ -87,7 +90,7 @@ impl Wrapped {
         self.tcp()?.poll_flush(cx)
     }
 
-    /// Reads headers until a packet with a body is open; false at the end of the stream.
+    /// Reads headers up to a packet with a body; false at the end of the stream.
     fn poll_header(&mut self, cx: &mut Context) -> Poll<io::Result<bool>> {
         while self.body_left == 0 {
             let mut header = self.header;
@@ -112,7 +115,7 @@ impl Wrapped {
     }
 }
 
-impl AsyncRead for Wrapped {
+impl AsyncRead for PreloginShim {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context, buf: &mut ReadBuf) -> Poll<io::Result<()>> {
         if !self.wrapping {
             return self.tcp()?.poll_read(cx, buf);
@@ -131,7 +134,7 @@ impl AsyncRead for Wrapped {
     }
 }
 
-impl AsyncWrite for Wrapped {
+impl AsyncWrite for PreloginShim {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if !self.wrapping {
             return self.tcp()?.poll_write(cx, bytes);

@@ -1,4 +1,4 @@
-//! The certificate authority of one simulation, and what each server shows. No socket here.
+//! The certificate authority of a simulation and the certificates of its servers.
 
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
@@ -14,13 +14,14 @@ use openssl::x509::{X509, X509Builder, X509Name, X509NameBuilder};
 use std::net::IpAddr;
 use std::sync::OnceLock;
 
+/// A certificate authority that exists as long as the simulation.
 pub struct Authority {
     key: PKey<Private>,
     certificate: X509,
     server_key: PKey<Private>,
 }
 
-/// All servers of a process share a key: making RSA keys is what takes the time.
+/// The RSA key that all servers of a process share, because the generation of a key is slow.
 fn server_key() -> Result<PKey<Private>, ErrorStack> {
     static KEY: OnceLock<PKey<Private>> = OnceLock::new();
     match KEY.get() {
@@ -43,11 +44,12 @@ impl Authority {
         Ok(Self { key, certificate: builder.build(), server_key: server_key()? })
     }
 
+    /// The certificate of the authority as PEM.
     pub fn pem(&self) -> Result<String, ErrorStack> {
         Ok(String::from_utf8_lossy(&self.certificate.to_pem()?).into_owned())
     }
 
-    /// A server context whose certificate carries these names, its address and `localhost`.
+    /// A TLS context with a certificate for these names, the address and `localhost`.
     pub fn server(&self, names: &[String], ip: IpAddr) -> Result<SslContext, ErrorStack> {
         let subject = name(names.first().map_or("localhost", String::as_str))?;
         let mut builder = builder(&subject, self.certificate.subject_name(), &self.server_key)?;
@@ -65,7 +67,7 @@ impl Authority {
         builder.sign(&self.key, MessageDigest::sha256())?;
 
         let mut context = SslContext::builder(SslMethod::tls_server())?;
-        // The servers of this age know no TLS 1.3, whose session tickets would also arrive outside the packets.
+        // SQL Server 2008 R2 to 2014 do not support TLS 1.3, whose session tickets would also arrive outside the packets.
         context.set_max_proto_version(Some(SslVersion::TLS1_2))?;
         context.set_certificate(builder.build().as_ref())?;
         context.set_private_key(&self.server_key)?;
@@ -76,7 +78,7 @@ impl Authority {
 
 fn name(common: &str) -> Result<X509Name, ErrorStack> {
     let mut name = X509NameBuilder::new()?;
-    // A common name holds 64 characters at most.
+    // The maximum length of a common name is 64 characters.
     name.append_entry_by_nid(Nid::COMMONNAME, &common.chars().take(64).collect::<String>())?;
     Ok(name.build())
 }

@@ -1,4 +1,4 @@
-//! The tokens of an answer, one function each. Their order is the business of `answer` and of the login.
+//! Encodes the tokens of a response, one function per token (MS-TDS 2.2.7). The callers decide about the order.
 
 use super::bytes::PutTds;
 use super::types::{COLLATION, put_type_info, put_value};
@@ -99,7 +99,7 @@ pub fn put_transaction_change(out: &mut BytesMut, change: TransactionChange) {
     put_sized(out, 0xE3, &body);
 }
 
-/// ENVCHANGE 18: the session was reset, as the packet header asked.
+/// ENVCHANGE 18: the session was reset on request of a packet header.
 pub fn put_reset_change(out: &mut BytesMut) {
     put_sized(out, 0xE3, &[18, 0, 0]);
 }
@@ -108,13 +108,13 @@ pub fn put_login_ack(out: &mut BytesMut, version: TdsVersion, build: [u8; 4]) {
     let mut body = BytesMut::new();
     body.put_u8(1);
     body.put_u32(version.code());
-    // The product sends its name with two trailing NULs, counted.
+    // SQL Server sends the product name with two trailing NULs, which the length includes.
     body.put_b_varchar("Microsoft SQL Server\0\0");
     body.put_slice(&build);
     put_sized(out, 0xAD, &body);
 }
 
-/// The last word of SSPI (MS-TDS 2.2.7.22).
+/// SSPI: the reply of the server to the client's token (MS-TDS 2.2.7.22).
 pub fn put_sspi(out: &mut BytesMut, token: &[u8]) {
     put_sized(out, 0xED, token);
 }
@@ -135,7 +135,10 @@ pub fn put_columns(out: &mut BytesMut, columns: &[Column]) {
     }
 }
 
-/// ROW, or NBCROW when more than half of the cells that may be NULL are.
+/// ROW, or NBCROW if more than half of the nullable cells are NULL.
+///
+/// # Errors
+/// A value that does not fit its column.
 pub fn put_row(out: &mut BytesMut, version: TdsVersion, columns: &[Column], row: &[Value]) -> Result<(), WireError> {
     if row.len() != columns.len() {
         return Err(WireError::Misfit { value: format!("{row:?}"), column: format!("{} columns", columns.len()) });

@@ -1,4 +1,4 @@
-//! TYPE_INFO and values as they go out. What comes in as parameters lives in `param`.
+//! Encodes TYPE_INFO and values of result sets. Module `param` decodes parameters.
 
 use super::WireError;
 use super::bytes::{PutTds, units};
@@ -28,7 +28,7 @@ mod code {
     pub const NVARCHAR: u8 = 0xE7;
 }
 
-/// Bytes of a NUMERIC value, sign included.
+/// The size of a NUMERIC value with its sign, in bytes.
 fn numeric_length(precision: u8) -> u8 {
     match precision {
         ..=9 => 5,
@@ -77,7 +77,10 @@ pub fn put_type_info(out: &mut BytesMut, ty: SqlType, nullable: bool) {
     }
 }
 
-/// One cell of a row, in the shape that `put_type_info` announced.
+/// Encodes one cell, in the format that `put_type_info` has announced.
+///
+/// # Errors
+/// A value that does not fit the column.
 pub fn put_value(out: &mut BytesMut, column: &Column, value: &Value) -> Result<(), WireError> {
     let misfit = || WireError::Misfit { value: format!("{value:?}"), column: format!("{column:?}") };
     let integer = |value: &Value| integer(value).ok_or_else(misfit);
@@ -135,7 +138,7 @@ pub fn put_value(out: &mut BytesMut, column: &Column, value: &Value) -> Result<(
     Ok(())
 }
 
-/// A NULL cell of a plain ROW; None for a fixed type, which has no place for it.
+/// Encodes a NULL cell of a ROW; `None` for a column that is not nullable.
 fn put_null(out: &mut BytesMut, column: &Column) -> Option<()> {
     if !column.nullable {
         return None;
@@ -164,7 +167,7 @@ fn put_numeric(out: &mut BytesMut, value: i128, precision: u8) {
     out.put_slice(&magnitude[..usize::from(numeric_length(precision)) - 1]);
 }
 
-/// A SQL_VARIANT cell: length, base type, its properties, its bytes.
+/// Encodes a SQL_VARIANT cell: length, base type, type properties, value.
 fn put_variant(out: &mut BytesMut, value: &Value) -> Option<()> {
     let mut body = BytesMut::new();
     match value {
@@ -225,7 +228,7 @@ fn integer(value: &Value) -> Option<i64> {
     }
 }
 
-/// Days since 1900-01-01 and ticks of 1/300 s, rounded to the nearest tick as the server does.
+/// Days since 1900-01-01 and ticks of 1/300 s, rounded to the nearest tick.
 fn datetime(millis: i64) -> [u8; 8] {
     let ticks = (millis.rem_euclid(DAY_MILLIS) * TICKS_PER_SECOND + 500) / 1000;
     let days = millis.div_euclid(DAY_MILLIS) + ticks / (DAY_MILLIS / 1000 * TICKS_PER_SECOND);
@@ -236,7 +239,7 @@ fn datetime(millis: i64) -> [u8; 8] {
     out
 }
 
-/// A GUID is kept in the order of its text; the first three groups travel little-endian.
+/// Converts a GUID between text order and TDS order, in which the first three groups are little-endian.
 pub fn guid_bytes(guid: &[u8; 16]) -> [u8; 16] {
     let mut out = *guid;
     out[..4].reverse();

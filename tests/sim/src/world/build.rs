@@ -1,23 +1,30 @@
-//! How a world comes into being from its configuration, and everything that is wrong with one.
-//! Nothing here runs after the beginning.
+//! Builds a world from its configuration and validates the configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::mirroring::{Half, Link};
+use super::mirroring::{DatabaseCopy, Link};
 use super::server::SYSTEM_DATABASES;
 use super::{Mirroring, Reach, Role, Server, Sync, World, same_name};
 use crate::config::{Config, ConfigError, PairConfig, ServerConfig};
 
 impl World {
+    /// Builds the servers and the mirroring sessions, all up, connected and synchronized at time 0.
+    ///
+    /// # Errors
+    /// A duplicate or empty server id or name, an unknown server in a pair, a pair that uses a server twice, a database
+    /// that a partner already has, or a timeout that is not a valid duration.
     pub fn new(config: &Config) -> Result<World, ConfigError> {
         let mut servers: Vec<Server> = Vec::new();
         for server in &config.servers {
-            if server.id.is_empty() || servers.iter().any(|known| same_name(&known.id, &server.id)) {
-                return Err(ConfigError(format!("servers[].id {:?}: give every server its own id", server.id)));
+            if server.id.is_empty() || servers.iter().any(|other| same_name(&other.id, &server.id)) {
+                return Err(ConfigError(format!("servers[].id {:?}: the id must be unique and not empty", server.id)));
             }
-            if server.name.is_empty() || servers.iter().any(|known| same_name(&known.name, &server.name)) {
-                return Err(ConfigError(format!("servers[].name {:?}: give every server its own name", server.name)));
+            if server.name.is_empty() || servers.iter().any(|other| same_name(&other.name, &server.name)) {
+                return Err(ConfigError(format!(
+                    "servers[].name {:?}: the name must be unique and not empty",
+                    server.name
+                )));
             }
             let is_witness =
                 config.pairs.iter().any(|pair| pair.witness.as_deref().is_some_and(|id| same_name(id, &server.id)));
@@ -36,12 +43,12 @@ impl World {
             cuts: BTreeSet::new(),
             sessions: BTreeMap::new(),
             next_session: 51,
-            moves: BTreeMap::new(),
-            next_move: 1,
+            failover_outcomes: BTreeMap::new(),
+            next_failover_id: 1,
             failovers: Vec::new(),
             timers: BTreeSet::new(),
         };
-        world.settle();
+        world.apply_transitions();
         Ok(world)
     }
 }
@@ -64,11 +71,11 @@ fn build_server(config: &ServerConfig, is_witness: bool) -> Server {
         reach: Reach::Up,
         databases: system.into_iter().chain(config.plain_databases.iter().cloned()).collect(),
         states: BTreeMap::new(),
-        lies: BTreeMap::new(),
-        belongings: config.belongings.clone(),
+        catalog_overrides: BTreeMap::new(),
+        inventory: config.inventory.clone(),
         slow_millis: 0,
-        fail: None,
-        fail_after: None,
+        injected_error: None,
+        injected_error_after: None,
     }
 }
 
@@ -94,31 +101,39 @@ fn build_pair(pair: &PairConfig, servers: &mut [Server], mirrorings: &mut Vec<Mi
         for partner in partners {
             if servers[partner].database_id(database).is_some() {
                 let name = &servers[partner].name;
-                return Err(ConfigError(format!("pairs[{}].databases {database:?}: {name} has it already", pair.name)));
+                return Err(ConfigError(format!(
+                    "pairs[{}].databases {database:?}: {name} already has this database",
+                    pair.name
+                )));
             }
             servers[partner].databases.push(database.clone());
         }
-        let half =
-            |role| Half { mirrored: true, role, role_sequence: pair.role_sequence, forced: false, serving: false };
-        let link = Link { believes: [true; 2], lost_at: None };
+        let copy = |role| DatabaseCopy {
+            mirrored: true,
+            role,
+            role_sequence: pair.role_sequence,
+            forced: false,
+            serving: false,
+        };
+        let link = Link { end_connected: [true; 2], lost_at: None };
         mirrorings.push(Mirroring {
             pair: pair.name.clone(),
             database: database.clone(),
-            guid: guid(&format!("{}/{}", pair.name, database)),
+            guid: guid_from_name(&format!("{}/{}", pair.name, database)),
             partners,
             witness,
             empty_witness_name: pair.empty_witness_name,
-            halves: [half(Role::Principal), half(Role::Mirror)],
+            copies: [copy(Role::Principal), copy(Role::Mirror)],
             witness_sequence: pair.role_sequence,
             witness_principal: 0,
             links: [link.clone(), link.clone(), link],
             safety: pair.safety,
             safety_sequence: 1,
-            sync: Sync::Done,
+            sync: Sync::Synchronized,
             suspended: false,
-            armed: false,
-            blink_until: Duration::ZERO,
-            running: None,
+            automatic_failover_ready: false,
+            disconnected_until: Duration::ZERO,
+            running_failover: None,
             redo_queue_kb: pair.redo_queue_kb,
             redo_rate_kb_per_s: pair.redo_rate_kb_per_s,
             switch: Duration::from_millis(pair.switch_millis),
@@ -129,8 +144,9 @@ fn build_pair(pair: &PairConfig, servers: &mut [Server], mirrorings: &mut Vec<Mi
     Ok(())
 }
 
-/// The same name gives the same guid in every run. The two hashes are FNV-1a with different seeds.
-fn guid(name: &str) -> [u8; 16] {
+/// A version 4 GUID derived from the name, so that every run has the same GUIDs. Each half is an FNV-1a hash with its
+/// own seed.
+fn guid_from_name(name: &str) -> [u8; 16] {
     let hash =
         |seed: u64| name.bytes().fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     let mut bytes = [0; 16];

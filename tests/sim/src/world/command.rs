@@ -1,49 +1,50 @@
-//! What a test or a person may do to a world, by name. How it is done lives in `control`.
+//! The commands of a test or of `POST /do`. Module `control` executes them.
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Belongings, EndpointState, Safety};
+use crate::config::{EndpointState, Safety, ServerInventory};
 
+/// One command. In JSON, field `do` holds the verb and the fields are in camel case. `server`, `a` and `b` are server
+/// ids, `pair` is a pair name; a command without `database` applies to every database of the pair.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Command {
-    Kill {
-        server: String,
-    },
-    Start {
-        server: String,
-    },
-    Pause {
-        server: String,
-    },
-    Unpause {
-        server: String,
-    },
-    Cut {
-        a: String,
-        b: String,
-    },
-    Mend {
-        a: String,
-        b: String,
-    },
-    MendAll,
+    /// Stops the server process: its port refuses connections.
+    Kill { server: String },
+    /// Starts a server that was killed.
+    Start { server: String },
+    /// Freezes the server: it accepts TCP connections and answers nothing.
+    Pause { server: String },
+    /// Ends a freeze.
+    Unpause { server: String },
+    /// Cuts the mirroring connection between two servers. Client connections are not affected.
+    Cut { a: String, b: String },
+    /// Restores the mirroring connection between two servers.
+    #[serde(alias = "mend")]
+    Reconnect { a: String, b: String },
+    /// Restores all mirroring connections.
+    #[serde(alias = "mendAll")]
+    ReconnectAll,
+    /// Suspends mirroring, as `SET PARTNER SUSPEND` does.
     Suspend {
         pair: String,
         #[serde(default)]
         database: Option<String>,
     },
+    /// Resumes mirroring, as `SET PARTNER RESUME` does.
     Resume {
         pair: String,
         #[serde(default)]
         database: Option<String>,
     },
+    /// Sets the transaction safety, as `SET PARTNER SAFETY` does.
     SetSafety {
         pair: String,
         #[serde(default)]
         database: Option<String>,
         safety: Safety,
     },
+    /// Sets the redo queue of the mirror, in KB, and the redo rate, in KB per second. Without a rate the old one stays.
     SetRedo {
         pair: String,
         #[serde(default)]
@@ -52,107 +53,93 @@ pub enum Command {
         #[serde(default, rename = "rateKbPerS")]
         rate_kb_per_s: Option<u64>,
     },
-    SetBelongings {
+    /// Replaces the server-level objects of a server.
+    #[serde(alias = "setBelongings")]
+    SetInventory {
         server: String,
-        belongings: Belongings,
+        #[serde(alias = "belongings")]
+        inventory: ServerInventory,
     },
-    SetSwitchMillis {
-        pair: String,
-        millis: u64,
-    },
-    SetEndpoint {
-        server: String,
-        state: EndpointState,
-    },
-    SetPassword {
-        server: String,
-        login: String,
-        password: String,
-    },
-    SetSysadmin {
-        server: String,
-        login: String,
-        sysadmin: bool,
-    },
-    /// On this side only while the partner is away, else on both.
-    RemoveMirroring {
-        pair: String,
-        database: String,
-        server: String,
-    },
-    SetDatabaseState {
-        server: String,
-        database: String,
-        state: u8,
-    },
+    /// Sets how long a failover takes after the redo, in milliseconds.
+    SetSwitchMillis { pair: String, millis: u64 },
+    /// Sets the state of the mirroring endpoint.
+    SetEndpoint { server: String, state: EndpointState },
+    /// Sets the password of a SQL login.
+    SetPassword { server: String, login: String, password: String },
+    /// Grants or revokes the `sysadmin` role.
+    SetSysadmin { server: String, login: String, sysadmin: bool },
+    /// Removes mirroring on both partners, or only on `server` while the partners are disconnected.
+    RemoveMirroring { pair: String, database: String, server: String },
+    /// Overrides `sys.databases.state` of a database on one server.
+    SetDatabaseState { server: String, database: String, state: u8 },
+    /// Sets `mirroring_role_sequence` on both partners and the witness.
     SetRoleSequence {
         pair: String,
         #[serde(default)]
         database: Option<String>,
         role_sequence: i32,
     },
-    /// A DBA's manual failover.
+    /// A manual failover by an administrator.
     Failover {
         pair: String,
         #[serde(default)]
         database: Option<String>,
     },
+    /// Forces service on the mirror (`FORCE_SERVICE_ALLOW_DATA_LOSS`).
     Force {
         pair: String,
         #[serde(default)]
         database: Option<String>,
     },
-    SlowStatements {
-        server: String,
-        millis: u64,
-    },
-    /// The next ALTER DATABASE statements answer this error and do nothing.
+    /// Adds this time, in milliseconds, to every failover that starts on the server.
+    SlowStatements { server: String, millis: u64 },
+    /// The next `times` ALTER DATABASE statements return this error and change nothing.
     FailStatement {
         server: String,
         number: u32,
-        #[serde(default = "sixteen")]
+        #[serde(default = "default_class")]
         class: u8,
-        #[serde(default = "once")]
+        #[serde(default = "default_times")]
         times: u32,
     },
-    /// The next ALTER DATABASE statements act, and answer this error all the same.
+    /// The next `times` ALTER DATABASE statements are executed and still return this error.
     FailAfter {
         server: String,
         number: u32,
-        #[serde(default = "sixteen")]
+        #[serde(default = "default_class")]
         class: u8,
-        #[serde(default = "once")]
+        #[serde(default = "default_times")]
         times: u32,
     },
-    /// SYNCHRONIZING for so long.
+    /// Sets the databases to SYNCHRONIZING for this time, in milliseconds.
     Desync {
         pair: String,
         #[serde(default)]
         database: Option<String>,
         millis: u64,
     },
-    SetVersion {
-        server: String,
-        version: String,
-    },
-    /// What this server claims in its catalog from now on.
+    /// Sets the product version, such as `12.0.6024.0`.
+    SetVersion { server: String, version: String },
+    /// Overrides what the catalog views of one server show for a database.
     Lie {
         server: String,
         database: String,
         #[serde(flatten)]
-        lie: Lie,
+        values: CatalogOverride,
     },
+    /// Removes all overrides of catalog views.
     ClearLies,
 }
 
+/// Values that replace columns of `sys.database_mirroring`. `None` keeps the real value.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Lie {
+pub struct CatalogOverride {
     #[serde(default)]
     pub role: Option<u8>,
     #[serde(default)]
     pub state: Option<u8>,
-    /// Another session's guid, as 32 hex digits.
+    /// `mirroring_guid` as 32 hexadecimal digits; hyphens are ignored.
     #[serde(default)]
     pub guid: Option<String>,
     #[serde(default)]
@@ -161,10 +148,10 @@ pub struct Lie {
     pub partner_instance: Option<String>,
 }
 
-fn sixteen() -> u8 {
+fn default_class() -> u8 {
     16
 }
 
-fn once() -> u32 {
+fn default_times() -> u32 {
     1
 }

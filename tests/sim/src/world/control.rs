@@ -1,150 +1,190 @@
-//! How a command changes the world. A wrong name is answered with the field, the value and what there is.
+//! Executes the commands of `command`.
 
 use std::time::Duration;
 
 use super::mirroring::WITNESS;
-use super::server::Counter;
+use super::server::InjectedError;
 use super::{Command, Mirroring, Reach, Server, Sync, World, other, same_name};
 use crate::config::LoginConfig;
 
 impl World {
-    /// Does what the command says, at `now`.
+    /// Executes the command at `now`, a time since the start of the simulation.
     ///
     /// # Errors
-    /// A sentence that names the field, the value and the way out; nothing has changed then.
+    /// A message with the field and the wrong value. For an unknown server, the message lists the known ids.
     pub fn apply(&mut self, now: Duration, command: &Command) -> Result<(), String> {
         self.advance(now);
-        self.obey(command)?;
-        self.touch();
-        self.settle();
+        self.execute(command)?;
+        self.mark_changed();
+        self.apply_transitions();
         Ok(())
     }
 
-    fn obey(&mut self, command: &Command) -> Result<(), String> {
+    fn execute(&mut self, command: &Command) -> Result<(), String> {
         match command {
-            Command::Kill { server } => {
-                let index = self.need_server("server", server)?;
-                self.servers[index].reach = Reach::Down;
-                self.kill_sessions(|session| session.server == index);
-            }
-            Command::Start { server } | Command::Unpause { server } => self.at("server", server)?.reach = Reach::Up,
-            Command::Pause { server } => self.at("server", server)?.reach = Reach::Paused,
-            Command::Cut { a, b } => {
-                let link = self.need_link(a, b)?;
-                self.cuts.insert(link);
-            }
-            Command::Mend { a, b } => {
-                let link = self.need_link(a, b)?;
-                self.cuts.remove(&link);
-            }
-            Command::MendAll => self.cuts.clear(),
-            Command::Suspend { pair, database } => self.each(pair, database, |mirroring| mirroring.suspended = true)?,
-            Command::Resume { pair, database } => {
-                let due = self.now;
-                self.each(pair, database, |mirroring| {
-                    mirroring.suspended = false;
-                    mirroring.sync = Sync::Until(due + mirroring.resync);
-                })?;
-            }
+            Command::Kill { server } => self.kill(server)?,
+            Command::Start { server } | Command::Unpause { server } => self.server_mut(server)?.reach = Reach::Up,
+            Command::Pause { server } => self.server_mut(server)?.reach = Reach::Paused,
+            Command::Cut { a, b } => self.set_link(a, b, false)?,
+            Command::Reconnect { a, b } => self.set_link(a, b, true)?,
+            Command::ReconnectAll => self.cuts.clear(),
+            Command::Suspend { pair, database } => self.for_each(pair, database, |session| session.suspended = true)?,
+            Command::Resume { pair, database } => self.resume_pair(pair, database)?,
             Command::SetSafety { pair, database, safety } => {
-                self.each(pair, database, |mirroring| mirroring.safety = *safety)?
+                self.for_each(pair, database, |session| session.safety = *safety)?;
             }
-            Command::SetRedo { pair, database, queue_kb, rate_kb_per_s } => self.each(pair, database, |mirroring| {
-                mirroring.redo_queue_kb = *queue_kb;
-                mirroring.redo_rate_kb_per_s = rate_kb_per_s.unwrap_or(mirroring.redo_rate_kb_per_s);
-            })?,
+            Command::SetRedo { pair, database, queue_kb, rate_kb_per_s } => {
+                self.set_redo(pair, database, *queue_kb, *rate_kb_per_s)?;
+            }
             Command::SetSwitchMillis { pair, millis } => {
-                self.each(pair, &None, |mirroring| mirroring.switch = Duration::from_millis(*millis))?;
+                self.for_each(pair, &None, |session| session.switch = Duration::from_millis(*millis))?;
             }
-            Command::SetBelongings { server, belongings } => {
-                self.at("server", server)?.belongings.clone_from(belongings);
-            }
-            Command::SetEndpoint { server, state } => self.at("server", server)?.endpoint_state = *state,
+            Command::SetInventory { server, inventory } => self.server_mut(server)?.inventory.clone_from(inventory),
+            Command::SetEndpoint { server, state } => self.server_mut(server)?.endpoint_state = *state,
             Command::SetPassword { server, login, password } => {
-                self.login_of(server, login)?.password = Some(password.clone())
+                self.login_mut(server, login)?.password = Some(password.clone());
             }
-            Command::SetSysadmin { server, login, sysadmin } => self.login_of(server, login)?.sysadmin = *sysadmin,
-            Command::RemoveMirroring { pair, database, server } => {
-                let server = self.need_server("server", server)?;
-                let index = self.need_pair(pair, &Some(database.clone()))?[0];
-                let seat = self.mirrorings[index]
-                    .seat_of(server)
-                    .filter(|seat| *seat < WITNESS)
-                    .ok_or("server: not a partner of this pair")?;
-                self.remove_mirroring(index, seat);
-            }
+            Command::SetSysadmin { server, login, sysadmin } => self.login_mut(server, login)?.sysadmin = *sysadmin,
+            Command::RemoveMirroring { pair, database, server } => self.remove_on(pair, database, server)?,
             Command::SetDatabaseState { server, database, state } => {
-                let server = self.at("server", server)?;
-                let name = server
-                    .database_name(database)
-                    .ok_or_else(|| format!("database {database:?}: {} has no such database", server.id))?;
-                let name = name.to_lowercase();
-                server.states.insert(name, *state);
+                self.set_database_state(server, database, *state)?;
             }
-            Command::SetRoleSequence { pair, database, role_sequence } => self.each(pair, database, |mirroring| {
-                mirroring.halves.iter_mut().for_each(|half| half.role_sequence = *role_sequence);
-                mirroring.witness_sequence = *role_sequence;
-            })?,
-            Command::Failover { pair, database } => {
-                for index in self.need_pair(pair, database)? {
-                    let seat = self.mirrorings[index].principal();
-                    self.begin_failover(index, seat).map_err(|messages| messages[0].text.clone())?;
-                }
+            Command::SetRoleSequence { pair, database, role_sequence } => {
+                self.set_role_sequence(pair, database, *role_sequence)?;
             }
-            Command::Force { pair, database } => {
-                for index in self.need_pair(pair, database)? {
-                    let seat = other(self.mirrorings[index].principal());
-                    self.force(index, seat).map_err(|messages| messages[0].text.clone())?;
-                }
-            }
-            Command::SlowStatements { server, millis } => self.at("server", server)?.slow_millis = *millis,
+            Command::Failover { pair, database } => self.fail_over_pair(pair, database)?,
+            Command::Force { pair, database } => self.force_service_on_pair(pair, database)?,
+            Command::SlowStatements { server, millis } => self.server_mut(server)?.slow_millis = *millis,
             Command::FailStatement { server, number, class, times } => {
-                self.at("server", server)?.fail = Some(Counter { number: *number, class: *class, left: *times });
+                let error = InjectedError { number: *number, class: *class, left: *times };
+                self.server_mut(server)?.injected_error = Some(error);
             }
             Command::FailAfter { server, number, class, times } => {
-                self.at("server", server)?.fail_after = Some(Counter { number: *number, class: *class, left: *times });
+                let error = InjectedError { number: *number, class: *class, left: *times };
+                self.server_mut(server)?.injected_error_after = Some(error);
             }
-            Command::Desync { pair, database, millis } => {
-                let until = self.now + Duration::from_millis(*millis);
-                self.each(pair, database, |mirroring| mirroring.sync = Sync::Until(until))?;
+            Command::Desync { pair, database, millis } => self.desynchronize(pair, database, *millis)?,
+            Command::SetVersion { server, version } => self.server_mut(server)?.version.clone_from(version),
+            Command::Lie { server, database, values } => {
+                self.server_mut(server)?.catalog_overrides.insert(database.to_lowercase(), values.clone());
             }
-            Command::SetVersion { server, version } => self.at("server", server)?.version.clone_from(version),
-            Command::Lie { server, database, lie } => {
-                self.at("server", server)?.lies.insert(database.to_lowercase(), lie.clone());
-            }
-            Command::ClearLies => self.servers.iter_mut().for_each(|server| server.lies.clear()),
+            Command::ClearLies => self.servers.iter_mut().for_each(|server| server.catalog_overrides.clear()),
         }
         Ok(())
     }
 
-    fn need_server(&self, field: &str, id: &str) -> Result<usize, String> {
+    fn kill(&mut self, server: &str) -> Result<(), String> {
+        let index = self.require_server("server", server)?;
+        self.servers[index].reach = Reach::Down;
+        self.kill_sessions(|session| session.server == index);
+        Ok(())
+    }
+
+    fn set_link(&mut self, a: &str, b: &str, connected: bool) -> Result<(), String> {
+        let (a, b) = (self.require_server("a", a)?, self.require_server("b", b)?);
+        let link = (a.min(b), a.max(b));
+        if connected {
+            self.cuts.remove(&link);
+        } else {
+            self.cuts.insert(link);
+        }
+        Ok(())
+    }
+
+    fn resume_pair(&mut self, pair: &str, database: &Option<String>) -> Result<(), String> {
+        let now = self.now;
+        self.for_each(pair, database, |session| {
+            session.suspended = false;
+            session.sync = Sync::SynchronizingUntil(now + session.resync);
+        })
+    }
+
+    fn desynchronize(&mut self, pair: &str, database: &Option<String>, millis: u64) -> Result<(), String> {
+        let until = self.now + Duration::from_millis(millis);
+        self.for_each(pair, database, |session| session.sync = Sync::SynchronizingUntil(until))
+    }
+
+    fn set_redo(
+        &mut self,
+        pair: &str,
+        database: &Option<String>,
+        queue_kb: u64,
+        rate_kb_per_s: Option<u64>,
+    ) -> Result<(), String> {
+        self.for_each(pair, database, |session| {
+            session.redo_queue_kb = queue_kb;
+            session.redo_rate_kb_per_s = rate_kb_per_s.unwrap_or(session.redo_rate_kb_per_s);
+        })
+    }
+
+    fn set_role_sequence(&mut self, pair: &str, database: &Option<String>, sequence: i32) -> Result<(), String> {
+        self.for_each(pair, database, |session| {
+            session.copies.iter_mut().for_each(|copy| copy.role_sequence = sequence);
+            session.witness_sequence = sequence;
+        })
+    }
+
+    fn set_database_state(&mut self, server: &str, database: &str, state: u8) -> Result<(), String> {
+        let server = self.server_mut(server)?;
+        let name = server
+            .database_name(database)
+            .ok_or_else(|| format!("database {database:?}: {} has no such database", server.id))?;
+        let name = name.to_lowercase();
+        server.states.insert(name, state);
+        Ok(())
+    }
+
+    fn remove_on(&mut self, pair: &str, database: &str, server: &str) -> Result<(), String> {
+        let server = self.require_server("server", server)?;
+        let index = self.require_mirrorings(pair, &Some(database.to_owned()))?[0];
+        let seat = self.mirrorings[index]
+            .seat_of(server)
+            .filter(|seat| *seat < WITNESS)
+            .ok_or("server: not a partner of this pair")?;
+        self.remove_mirroring(index, seat);
+        Ok(())
+    }
+
+    fn fail_over_pair(&mut self, pair: &str, database: &Option<String>) -> Result<(), String> {
+        for index in self.require_mirrorings(pair, database)? {
+            let seat = self.mirrorings[index].principal();
+            self.request_failover(index, seat).map_err(|messages| messages[0].text.clone())?;
+        }
+        Ok(())
+    }
+
+    fn force_service_on_pair(&mut self, pair: &str, database: &Option<String>) -> Result<(), String> {
+        for index in self.require_mirrorings(pair, database)? {
+            let seat = other(self.mirrorings[index].principal());
+            self.force_service(index, seat).map_err(|messages| messages[0].text.clone())?;
+        }
+        Ok(())
+    }
+
+    fn require_server(&self, field: &str, id: &str) -> Result<usize, String> {
         self.find_server(id).ok_or_else(|| {
             let known: Vec<&str> = self.servers.iter().map(|server| server.id.as_str()).collect();
             format!("{field} {id:?}: no such server; there are {}", known.join(", "))
         })
     }
 
-    fn at(&mut self, field: &str, id: &str) -> Result<&mut Server, String> {
-        let index = self.need_server(field, id)?;
+    fn server_mut(&mut self, id: &str) -> Result<&mut Server, String> {
+        let index = self.require_server("server", id)?;
         Ok(&mut self.servers[index])
     }
 
-    fn need_link(&self, a: &str, b: &str) -> Result<(usize, usize), String> {
-        let (a, b) = (self.need_server("a", a)?, self.need_server("b", b)?);
-        Ok((a.min(b), a.max(b)))
-    }
-
-    fn login_of(&mut self, server: &str, login: &str) -> Result<&mut LoginConfig, String> {
-        let server = self.at("server", server)?;
+    fn login_mut(&mut self, server: &str, login: &str) -> Result<&mut LoginConfig, String> {
+        let server = self.server_mut(server)?;
         let id = server.id.clone();
         server
             .logins
             .iter_mut()
-            .find(|known| same_name(&known.name, login))
+            .find(|candidate| same_name(&candidate.name, login))
             .ok_or_else(|| format!("login {login:?}: {id} has no such login"))
     }
 
-    fn need_pair(&self, pair: &str, database: &Option<String>) -> Result<Vec<usize>, String> {
+    /// Indices of the mirroring sessions of a pair, or of one of its databases.
+    fn require_mirrorings(&self, pair: &str, database: &Option<String>) -> Result<Vec<usize>, String> {
         let found: Vec<usize> = (0..self.mirrorings.len())
             .filter(|index| {
                 let mirroring = &self.mirrorings[*index];
@@ -153,19 +193,20 @@ impl World {
             })
             .collect();
         if found.is_empty() {
-            Err(format!("pair {pair:?}, database {database:?}: nothing of that name is mirrored"))
+            Err(format!("pair {pair:?}, database {database:?}: no mirrored database of this name"))
         } else {
             Ok(found)
         }
     }
 
-    fn each(
+    /// Changes every mirroring session of a pair, or that of one of its databases.
+    fn for_each(
         &mut self,
         pair: &str,
         database: &Option<String>,
         mut change: impl FnMut(&mut Mirroring),
     ) -> Result<(), String> {
-        for index in self.need_pair(pair, database)? {
+        for index in self.require_mirrorings(pair, database)? {
             change(&mut self.mirrorings[index]);
         }
         Ok(())

@@ -1,10 +1,10 @@
-//! What the T-SQL room may ask of the world.
+//! The interface of the world to the T-SQL interpreter.
 
 use std::time::Duration;
 
-use super::partner::message;
+use super::set_partner::message;
 use super::{SessionId, World};
-use crate::sql::engine::{Altered, Engine, PartnerAction, Table};
+use crate::sql::engine::{AlterOutcome, Engine, PartnerAction, Table};
 use crate::value::{Message, Value};
 
 impl Engine for World {
@@ -44,7 +44,7 @@ impl Engine for World {
     }
 
     fn is_server_role(&self, session: SessionId, role: &str) -> Option<bool> {
-        let login = self.rights(session)?;
+        let login = self.login_rights(session)?;
         match role.to_lowercase().as_str() {
             "sysadmin" => Some(login.sysadmin),
             "public" => Some(true),
@@ -55,7 +55,7 @@ impl Engine for World {
     }
 
     fn has_permission(&self, session: SessionId, permission: &str) -> Option<bool> {
-        let login = self.rights(session)?;
+        let login = self.login_rights(session)?;
         match permission.to_uppercase().as_str() {
             "VIEW SERVER STATE" => Some(login.sysadmin || login.view_server_state),
             "VIEW ANY DATABASE" => Some(login.sysadmin || login.view_any_database),
@@ -75,29 +75,29 @@ impl Engine for World {
         session: SessionId,
         database: &str,
         action: PartnerAction,
-    ) -> Result<Altered, Vec<Message>> {
-        let Some(who) = self.sessions.get(&session).cloned() else {
+    ) -> Result<AlterOutcome, Vec<Message>> {
+        let Some(session) = self.sessions.get(&session).cloned() else {
             return Err(vec![message(
                 596,
                 21,
                 "Cannot continue the execution because the session is in the kill state.",
             )]);
         };
-        let altered = self.alter(&who, database, action)?;
-        let server = &mut self.servers[who.server];
-        if let Some(counter) = server.fail_after.as_mut().filter(|counter| counter.left > 0) {
-            counter.left -= 1;
+        let altered = self.alter(&session, database, action)?;
+        let server = &mut self.servers[session.server];
+        if let Some(injected) = server.injected_error_after.as_mut().filter(|injected| injected.left > 0) {
+            injected.left -= 1;
             return Err(vec![message(
-                counter.number,
-                counter.class,
-                "The statement was done, and answers an error on command.",
+                injected.number,
+                injected.class,
+                "The statement was executed and returns an injected error.",
             )]);
         }
         Ok(altered)
     }
 
-    fn outcome(&self, id: u64) -> Option<Result<(), Vec<Message>>> {
-        self.moves.get(&id)?.clone()
+    fn alter_outcome(&self, id: u64) -> Option<Result<(), Vec<Message>>> {
+        self.failover_outcomes.get(&id)?.clone()
     }
 
     fn now_millis(&self) -> i64 {
@@ -108,7 +108,7 @@ impl Engine for World {
         self.set_timer(Duration::from_millis(u64::try_from(at).unwrap_or(0)));
     }
 
-    fn fail(&mut self, what: String) {
-        World::fail(self, what);
+    fn record_failure(&mut self, what: String) {
+        World::record_failure(self, what);
     }
 }

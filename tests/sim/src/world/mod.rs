@@ -1,21 +1,21 @@
-//! The world behind the wire: servers, mirrored databases, witness, links, sessions, and time as an argument.
-//! Pure: no clock, no sockets, no randomness. What a client may ask of it in words lives in `sql`.
+//! The simulated servers: mirrored databases, witness, mirroring connections and client sessions.
+//! Pure: no clock, no sockets, no randomness; the time is an argument. Module `sql` runs T-SQL against this module.
 
-mod belongings;
 mod build;
 mod command;
 mod control;
 mod engine;
+mod failover;
+mod inventory;
 mod mirroring;
-mod moves;
-mod partner;
 mod row;
 mod server;
 mod session;
-mod settle;
-mod show;
+mod set_partner;
+mod state;
 #[cfg(test)]
 mod tests;
+mod transitions;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,24 +23,25 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-pub use command::{Command, Lie};
+pub use command::{CatalogOverride, Command};
+pub(crate) use failover::{FailoverId, Outcome};
 pub(crate) use mirroring::{Mirroring, Role, Seat, Sync, other};
-pub(crate) use moves::{MoveId, Outcome};
 pub use row::MirrorRow;
 pub use server::Reach;
-pub(crate) use server::{Closed, Server};
+pub(crate) use server::{OpenError, Server};
 pub use session::{Login, Session};
 
 pub type SessionId = u64;
 
-/// A role change that came to its end.
+/// A completed role change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Failover {
+    /// Time since the start of the simulation.
     pub at: Duration,
     pub pair: String,
     pub database: String,
-    /// The servers' ids.
+    /// Server ids of the old and the new principal.
     pub from: String,
     pub to: String,
     pub kind: FailoverKind,
@@ -55,37 +56,38 @@ pub enum FailoverKind {
     Forced,
 }
 
+/// All servers and mirroring sessions of a simulation.
 #[derive(Debug)]
 pub struct World {
-    /// What a client sent and this world does not know. A test that leaves something here has failed.
+    /// Requests of clients that the simulation does not support. A test must end with an empty list.
     pub failures: Vec<String>,
     now: Duration,
     version: u64,
     servers: Vec<Server>,
     mirrorings: Vec<Mirroring>,
-    /// Pairs of server indices without a link, the lower index first.
+    /// Pairs of server indices whose mirroring connection is cut, the lower index first.
     cuts: BTreeSet<(usize, usize)>,
     sessions: BTreeMap<SessionId, Session>,
     next_session: SessionId,
-    moves: BTreeMap<MoveId, Outcome>,
-    next_move: MoveId,
+    failover_outcomes: BTreeMap<FailoverId, Outcome>,
+    next_failover_id: FailoverId,
     failovers: Vec<Failover>,
-    /// When a waiting batch wants to be asked again.
+    /// The times at which a waiting batch must be resumed.
     timers: BTreeSet<Duration>,
 }
 
 impl World {
-    /// Grows at every change, so that watchers can wait for one.
+    /// A counter that grows with every change, so that a task can wait for a change.
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// Every completed role change, the oldest first.
+    /// All completed role changes, oldest first.
     pub fn failovers(&self) -> &[Failover] {
         &self.failovers
     }
 
-    pub(crate) fn touch(&mut self) {
+    pub(crate) fn mark_changed(&mut self) {
         self.version += 1;
     }
 
@@ -95,9 +97,9 @@ impl World {
         }
     }
 
-    pub(crate) fn fail(&mut self, what: String) {
+    pub(crate) fn record_failure(&mut self, what: String) {
         self.failures.push(what);
-        self.touch();
+        self.mark_changed();
     }
 
     pub(crate) fn server(&self, index: usize) -> &Server {
@@ -108,7 +110,7 @@ impl World {
         self.servers.iter().position(|server| server.id.eq_ignore_ascii_case(id))
     }
 
-    /// The mirroring of this database on this server, and the seat that the server has in it.
+    /// The index of the mirroring session of a database, and the seat of the server in the session.
     pub(crate) fn find_mirroring(&self, server: usize, database: &str) -> Option<(usize, Seat)> {
         self.mirrorings.iter().enumerate().find_map(|(index, mirroring)| {
             let seat = mirroring.partners.iter().position(|partner| *partner == server)?;
@@ -117,7 +119,7 @@ impl World {
     }
 }
 
-/// Names compare as the default collation of a server does.
+/// Compares names without case, as the default collation of SQL Server does.
 pub(crate) fn same_name(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b) || a.to_lowercase() == b.to_lowercase()
 }

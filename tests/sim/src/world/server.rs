@@ -1,22 +1,21 @@
-//! One server of the world, and which of its databases can be entered.
-//! What the mirroring of a database does lives in `mirroring`.
+//! One server, and which of its databases a session can open.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Lie, Seat, World, same_name};
-use crate::config::{Belongings, EndpointState, LoginConfig};
+use super::{CatalogOverride, Seat, World, same_name};
+use crate::config::{EndpointState, LoginConfig, ServerInventory};
 
 pub(crate) const SYSTEM_DATABASES: [&str; 4] = ["master", "tempdb", "model", "msdb"];
 
-/// What a client finds at the address of a server.
+/// Whether a server answers at its address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Reach {
     Up,
     Down,
-    /// Accepts TCP and answers nothing.
+    /// Accepts TCP connections and answers nothing.
     Paused,
 }
 
@@ -32,29 +31,31 @@ pub(crate) struct Server {
     pub endpoint_port: u16,
     pub endpoint_state: EndpointState,
     pub reach: Reach,
-    /// In the order of their `database_id`, which begins at 1.
+    /// In the order of `database_id`, which starts at 1.
     pub databases: Vec<String>,
-    /// `sys.databases.state` by lower-case name, where a test has set one.
+    /// Overridden values of `sys.databases.state`, by lower-case name.
     pub states: BTreeMap<String, u8>,
-    pub lies: BTreeMap<String, Lie>,
-    pub belongings: Belongings,
+    /// By lower-case database name.
+    pub catalog_overrides: BTreeMap<String, CatalogOverride>,
+    pub inventory: ServerInventory,
     pub slow_millis: u64,
-    /// Errors that the next ALTER DATABASE statements answer instead of acting.
-    pub fail: Option<Counter>,
-    /// Errors that the next ALTER DATABASE statements answer although they have acted.
-    pub fail_after: Option<Counter>,
+    /// Returned by the next ALTER DATABASE statements, which change nothing.
+    pub injected_error: Option<InjectedError>,
+    /// Returned by the next ALTER DATABASE statements after their execution.
+    pub injected_error_after: Option<InjectedError>,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Counter {
+pub(crate) struct InjectedError {
     pub number: u32,
     pub class: u8,
+    /// How many statements still get the error.
     pub left: u32,
 }
 
-/// Why a database cannot be entered.
+/// Why a session cannot open a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Closed {
+pub(crate) enum OpenError {
     Missing,
     Mirror,
     NoQuorum,
@@ -89,18 +90,19 @@ impl Server {
         i32::try_from(at + 1).ok()
     }
 
-    /// The name as the server spells it.
+    /// The name in the spelling of the server.
     pub fn database_name(&self, name: &str) -> Option<&str> {
         self.databases.iter().find(|database| same_name(database, name)).map(String::as_str)
     }
 }
 
 impl World {
+    /// The reach of the server with this id; `Down` if there is none.
     pub fn reach(&self, server: &str) -> Reach {
         self.find_server(server).map_or(Reach::Down, |index| self.servers[index].reach)
     }
 
-    /// `sys.databases.state` without lies.
+    /// `sys.databases.state`: the override of `setDatabaseState`, or the state that follows from the role.
     pub(crate) fn database_state(&self, server: usize, database: &str) -> u8 {
         if let Some(state) = self.servers[server].states.get(&database.to_lowercase()) {
             return *state;
@@ -109,39 +111,39 @@ impl World {
             .map_or(0, |(index, seat)| u8::from(self.mirrorings[index].is_restoring(seat)))
     }
 
-    /// Whether a session may make this its current database; the name as the server spells it.
-    pub(crate) fn open(&self, server: usize, database: &str, login: &str) -> Result<String, Closed> {
+    /// Checks whether a login can use a database. Returns the name in the spelling of the server.
+    pub(crate) fn open_database(&self, server: usize, database: &str, login: &str) -> Result<String, OpenError> {
         let at = &self.servers[server];
-        let name = at.database_name(database).ok_or(Closed::Missing)?.to_owned();
-        let rights = at.find_login(login).ok_or(Closed::Forbidden)?;
+        let name = at.database_name(database).ok_or(OpenError::Missing)?.to_owned();
+        let rights = at.find_login(login).ok_or(OpenError::Forbidden)?;
         if !rights.sysadmin && !SYSTEM_DATABASES.iter().any(|system| same_name(system, &name)) {
-            return Err(Closed::Forbidden);
+            return Err(OpenError::Forbidden);
         }
         if let Some((index, seat)) = self.find_mirroring(server, &name) {
-            self.mirrored_open(index, seat)?;
+            self.check_mirrored_database(index, seat)?;
         }
         match self.database_state(server, &name) {
             0 | 5 => Ok(name),
-            1 => Err(Closed::Restoring),
-            2 => Err(Closed::Recovering),
-            3 => Err(Closed::Inaccessible),
-            4 => Err(Closed::Suspect),
-            _ => Err(Closed::Offline),
+            1 => Err(OpenError::Restoring),
+            2 => Err(OpenError::Recovering),
+            3 => Err(OpenError::Inaccessible),
+            4 => Err(OpenError::Suspect),
+            _ => Err(OpenError::Offline),
         }
     }
 
-    fn mirrored_open(&self, index: usize, seat: Seat) -> Result<(), Closed> {
+    fn check_mirrored_database(&self, index: usize, seat: Seat) -> Result<(), OpenError> {
         let mirroring = &self.mirrorings[index];
-        if !mirroring.halves[seat].mirrored {
+        if !mirroring.copies[seat].mirrored {
             Ok(())
-        } else if mirroring.halves[seat].role == super::Role::Mirror {
-            Err(Closed::Mirror)
+        } else if mirroring.copies[seat].role == super::Role::Mirror {
+            Err(OpenError::Mirror)
         } else if self.serves(index, seat) {
             Ok(())
-        } else if mirroring.running.is_some() {
-            Err(Closed::Transition)
+        } else if mirroring.running_failover.is_some() {
+            Err(OpenError::Transition)
         } else {
-            Err(Closed::NoQuorum)
+            Err(OpenError::NoQuorum)
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The truth table of the domain facts (2.8), row by row: what happened, and what each partner then reports.
+//! The states of tests/scenarios (S1 to S27) in the world alone: commands, then the row that each partner reports.
 
 use std::time::Duration;
 
@@ -7,12 +7,13 @@ use serde_json::{Value, json};
 use super::*;
 use crate::config::Config;
 
-struct Night {
+/// A world, and the time up to which it has run.
+struct Scenario {
     world: World,
     now: Duration,
 }
 
-impl Night {
+impl Scenario {
     fn new(witness: bool) -> Self {
         let mut config = Config::sample();
         if !witness {
@@ -21,7 +22,7 @@ impl Night {
         Self { world: World::new(&config).unwrap(), now: Duration::ZERO }
     }
 
-    fn when(mut self, commands: &[Value]) -> Self {
+    fn apply(mut self, commands: &[Value]) -> Self {
         for command in commands {
             let command: Command = serde_json::from_value(command.clone()).unwrap();
             self.world.apply(self.now, &command).unwrap();
@@ -35,7 +36,7 @@ impl Night {
         self
     }
 
-    /// `role/state/witness/database state` of rtcxds.
+    /// Role (P or M), mirroring state, witness state (C, D or -) and database state of rtcxds, between slashes.
     fn row(&self, server: &str) -> String {
         let Some(row) = self.world.row(server, "rtcxds") else { return "NULL".to_owned() };
         let role = if row.role == 1 { "P" } else { "M" };
@@ -43,16 +44,17 @@ impl Night {
         format!("{role}/{}/{witness}/{}", row.state, row.database_state)
     }
 
-    fn served(&self, server: &str) -> bool {
+    fn can_open(&self, server: &str) -> bool {
         let server = self.world.find_server(server).unwrap();
-        self.world.open(server, "rtcxds", "operator").is_ok()
+        self.world.open_database(server, "rtcxds", "operator").is_ok()
     }
 
+    /// Asserts the rows on `a` and `b`, and the servers on which clients can use the database.
     #[track_caller]
-    fn shows(self, name: &str, a: &str, b: &str, served: &str) -> Self {
+    fn assert_rows(self, name: &str, a: &str, b: &str, served: &str) -> Self {
         assert_eq!((self.row("a").as_str(), self.row("b").as_str()), (a, b), "{name}");
-        let by: String = ["a", "b"].into_iter().filter(|server| self.served(server)).collect();
-        assert_eq!(by, served, "{name}: served by");
+        let open: String = ["a", "b"].into_iter().filter(|server| self.can_open(server)).collect();
+        assert_eq!(open, served, "{name}: servers with an open database");
         self
     }
 }
@@ -70,25 +72,26 @@ fn cut(a: &str, b: &str) -> Value {
 }
 
 #[test]
-fn healthy_and_catching_up() {
-    Night::new(true).shows("S1", "P/4/C/0", "M/4/C/1", "a");
-    Night::new(false).shows("S2", "P/4/-/0", "M/4/-/1", "a");
+fn world_healthy_or_synchronizing_reports_states_s1_to_s3() {
+    Scenario::new(true).assert_rows("S1", "P/4/C/0", "M/4/C/1", "a");
+    Scenario::new(false).assert_rows("S2", "P/4/-/0", "M/4/-/1", "a");
     let desync = json!({"do": "desync", "pair": "user", "millis": 500});
-    Night::new(true)
-        .when(&[desync])
-        .shows("S3", "P/2/C/0", "M/2/C/1", "a")
+    Scenario::new(true)
+        .apply(&[desync])
+        .assert_rows("S3", "P/2/C/0", "M/2/C/1", "a")
         .after(1.0)
-        .shows("S1", "P/4/C/0", "M/4/C/1", "a");
+        .assert_rows("S1", "P/4/C/0", "M/4/C/1", "a");
 }
 
 #[test]
-fn manual_failover() {
-    let night = Night::new(true).when(&[json!({"do": "failover", "pair": "user"})]);
-    let night = night.shows("S4", "P/3/C/0", "M/4/C/1", "").after(0.06).shows("S5", "M/2/C/1", "P/1/C/0", "b");
-    let night = night.after(1.0).shows("S5, settled", "M/4/C/1", "P/4/C/0", "b");
-    assert_eq!(night.world.failovers().len(), 3);
+fn failover_manual_reports_states_s4_and_s5() {
+    let scenario = Scenario::new(true).apply(&[json!({"do": "failover", "pair": "user"})]);
+    let scenario =
+        scenario.assert_rows("S4", "P/3/C/0", "M/4/C/1", "").after(0.06).assert_rows("S5", "M/2/C/1", "P/1/C/0", "b");
+    let scenario = scenario.after(1.0).assert_rows("S5, synchronized", "M/4/C/1", "P/4/C/0", "b");
+    assert_eq!(scenario.world.failovers().len(), 3);
     assert!(
-        night
+        scenario
             .world
             .failovers()
             .iter()
@@ -97,24 +100,29 @@ fn manual_failover() {
 }
 
 #[test]
-fn losses() {
-    Night::new(true).when(&[kill("b")]).after(11.0).shows("S6", "P/1/C/0", "M/1/D/1", "a");
-    Night::new(false).when(&[kill("b")]).after(11.0).shows("S7", "P/1/-/0", "M/1/-/1", "a");
-    Night::new(true).when(&[kill("b"), kill("w")]).after(11.0).shows("S8", "P/1/D/0", "M/1/D/1", "");
-    Night::new(false).when(&[kill("a")]).after(11.0).shows("S11", "P/1/-/0", "M/1/-/1", "");
-    Night::new(true).when(&[kill("w"), kill("a")]).after(11.0).shows("S12", "P/1/D/0", "M/1/D/1", "");
+fn world_servers_lost_reports_states_s6_to_s8_s11_to_s13_and_s19() {
+    Scenario::new(true).apply(&[kill("b")]).after(11.0).assert_rows("S6", "P/1/C/0", "M/1/D/1", "a");
+    Scenario::new(false).apply(&[kill("b")]).after(11.0).assert_rows("S7", "P/1/-/0", "M/1/-/1", "a");
+    Scenario::new(true).apply(&[kill("b"), kill("w")]).after(11.0).assert_rows("S8", "P/1/D/0", "M/1/D/1", "");
+    Scenario::new(false).apply(&[kill("a")]).after(11.0).assert_rows("S11", "P/1/-/0", "M/1/-/1", "");
+    Scenario::new(true).apply(&[kill("w"), kill("a")]).after(11.0).assert_rows("S12", "P/1/D/0", "M/1/D/1", "");
     let late = json!({"do": "desync", "pair": "user", "millis": 60_000});
-    Night::new(true).when(&[late, kill("a")]).after(11.0).shows("S13", "P/1/D/0", "M/1/C/1", "");
-    Night::new(true).when(&[kill("w")]).after(11.0).shows("S19", "P/4/D/0", "M/4/D/1", "a");
+    Scenario::new(true).apply(&[late, kill("a")]).after(11.0).assert_rows("S13", "P/1/D/0", "M/1/C/1", "");
+    Scenario::new(true).apply(&[kill("w")]).after(11.0).assert_rows("S19", "P/4/D/0", "M/4/D/1", "a");
 }
 
 #[test]
-fn automatic_failover_and_return() {
-    let night = Night::new(true).when(&[kill("a")]).after(9.0).shows("not noticed yet", "P/1/D/0", "M/4/C/1", "");
-    let night = night.after(2.0).shows("S9", "P/1/D/0", "P/1/C/0", "b");
-    assert!(night.world.failovers().iter().all(|failover| failover.kind == FailoverKind::Automatic));
-    night.when(&[start("a")]).shows("S10", "M/2/C/1", "P/2/C/0", "b").after(1.0).shows(
-        "S10, settled",
+fn failover_automatic_reports_states_s9_and_s10() {
+    let scenario = Scenario::new(true).apply(&[kill("a")]).after(9.0).assert_rows(
+        "loss not detected yet",
+        "P/1/D/0",
+        "M/4/C/1",
+        "",
+    );
+    let scenario = scenario.after(2.0).assert_rows("S9", "P/1/D/0", "P/1/C/0", "b");
+    assert!(scenario.world.failovers().iter().all(|failover| failover.kind == FailoverKind::Automatic));
+    scenario.apply(&[start("a")]).assert_rows("S10", "M/2/C/1", "P/2/C/0", "b").after(1.0).assert_rows(
+        "S10, synchronized",
         "M/4/C/1",
         "P/4/C/0",
         "b",
@@ -122,27 +130,33 @@ fn automatic_failover_and_return() {
 }
 
 #[test]
-fn an_isolated_principal_stops_serving_before_the_mirror_begins() {
-    let night = Night::new(true).when(&[cut("a", "b"), cut("a", "w")]).after(11.0);
-    night.shows("S9, isolated", "P/1/D/0", "P/1/C/0", "b");
+fn principal_isolated_stops_serving_before_mirror_starts() {
+    let scenario = Scenario::new(true).apply(&[cut("a", "b"), cut("a", "w")]).after(11.0);
+    scenario.assert_rows("S9, isolated", "P/1/D/0", "P/1/C/0", "b");
 }
 
 #[test]
-fn forced_service() {
-    let night = Night::new(false).when(&[kill("a")]).after(11.0).when(&[json!({"do": "force", "pair": "user"})]);
-    let night =
-        night.shows("S14", "P/1/-/0", "P/0/-/0", "b").when(&[start("a")]).shows("S15", "M/0/-/1", "P/0/-/0", "b");
-    let night = night.when(&[json!({"do": "resume", "pair": "user"})]).shows("S16", "M/2/-/1", "P/2/-/0", "b");
-    night.after(1.0).shows("S16, settled", "M/4/-/1", "P/4/-/0", "b");
+fn forced_service_reports_states_s14_to_s16() {
+    let scenario =
+        Scenario::new(false).apply(&[kill("a")]).after(11.0).apply(&[json!({"do": "force", "pair": "user"})]);
+    let scenario = scenario
+        .assert_rows("S14", "P/1/-/0", "P/0/-/0", "b")
+        .apply(&[start("a")])
+        .assert_rows("S15", "M/0/-/1", "P/0/-/0", "b");
+    let scenario =
+        scenario.apply(&[json!({"do": "resume", "pair": "user"})]).assert_rows("S16", "M/2/-/1", "P/2/-/0", "b");
+    scenario.after(1.0).assert_rows("S16, synchronized", "M/4/-/1", "P/4/-/0", "b");
 }
 
 #[test]
-fn pauses() {
-    Night::new(true).when(&[json!({"do": "suspend", "pair": "user"})]).shows("S17, S18", "P/0/C/0", "M/0/C/1", "a");
+fn mirroring_suspended_reports_states_s17_s18_and_s27() {
+    Scenario::new(true)
+        .apply(&[json!({"do": "suspend", "pair": "user"})])
+        .assert_rows("S17, S18", "P/0/C/0", "M/0/C/1", "a");
     let newer = json!({"do": "setVersion", "server": "b", "version": "12.0.5000.0"});
-    let night = Night::new(true).when(&[newer, json!({"do": "failover", "pair": "user"})]).after(1.0);
-    let night = night.shows("S27", "M/0/C/1", "P/0/C/0", "b");
-    night.when(&[json!({"do": "resume", "pair": "user"})]).after(1.0).shows(
+    let scenario = Scenario::new(true).apply(&[newer, json!({"do": "failover", "pair": "user"})]).after(1.0);
+    let scenario = scenario.assert_rows("S27", "M/0/C/1", "P/0/C/0", "b");
+    scenario.apply(&[json!({"do": "resume", "pair": "user"})]).after(1.0).assert_rows(
         "S27, resumed in vain",
         "M/0/C/1",
         "P/0/C/0",
@@ -151,49 +165,59 @@ fn pauses() {
 }
 
 #[test]
-fn cut_links() {
-    Night::new(true).when(&[cut("a", "b")]).after(11.0).shows("S20", "P/1/C/0", "M/1/C/1", "a");
-    let night = Night::new(false).when(&[cut("a", "b")]).after(11.0).shows("S21", "P/1/-/0", "M/1/-/1", "a");
-    let night = night.when(&[json!({"do": "force", "pair": "user"})]).shows("S22", "P/1/-/0", "P/0/-/0", "ab");
-    night.when(&[json!({"do": "mendAll"})]).shows("S22, mended", "M/0/-/1", "P/0/-/0", "b");
-    let night = Night::new(true).when(&[cut("a", "b"), cut("a", "w"), cut("b", "w")]).after(11.0);
-    let night =
-        night.shows("S23", "P/1/D/0", "M/1/D/1", "").when(&[json!({"do": "mend", "a": "b", "b": "w"})]).after(60.0);
-    night
-        .shows("S23, B-W", "P/1/D/0", "M/1/C/1", "")
-        .when(&[json!({"do": "mendAll"})])
+fn links_cut_report_states_s20_to_s23() {
+    Scenario::new(true).apply(&[cut("a", "b")]).after(11.0).assert_rows("S20", "P/1/C/0", "M/1/C/1", "a");
+    let scenario =
+        Scenario::new(false).apply(&[cut("a", "b")]).after(11.0).assert_rows("S21", "P/1/-/0", "M/1/-/1", "a");
+    let scenario =
+        scenario.apply(&[json!({"do": "force", "pair": "user"})]).assert_rows("S22", "P/1/-/0", "P/0/-/0", "ab");
+    scenario.apply(&[json!({"do": "reconnectAll"})]).assert_rows("S22, reconnected", "M/0/-/1", "P/0/-/0", "b");
+    let scenario = Scenario::new(true).apply(&[cut("a", "b"), cut("a", "w"), cut("b", "w")]).after(11.0);
+    let scenario = scenario
+        .assert_rows("S23", "P/1/D/0", "M/1/D/1", "")
+        .apply(&[json!({"do": "reconnect", "a": "b", "b": "w"})])
+        .after(60.0);
+    scenario
+        .assert_rows("S23, B-W", "P/1/D/0", "M/1/C/1", "")
+        .apply(&[json!({"do": "reconnectAll"})])
         .after(1.0)
-        .shows("S1", "P/4/C/0", "M/4/C/1", "a");
+        .assert_rows("S1", "P/4/C/0", "M/4/C/1", "a");
 }
 
 #[test]
-fn removed_and_split() {
+fn mirroring_removed_or_split_reports_states_s24_to_s26() {
     let remove = json!({"do": "removeMirroring", "pair": "user", "database": "rtcxds", "server": "a"});
-    let night = Night::new(true).when(&[cut("a", "b")]).after(11.0).when(std::slice::from_ref(&remove));
-    night.shows("S24", "NULL", "M/1/C/1", "a").when(&[json!({"do": "mendAll"})]).shows("S24, met", "NULL", "NULL", "a");
-    Night::new(true).when(&[remove]).shows("S25", "NULL", "NULL", "a");
-    let night = Night::new(true).when(&[json!({"do": "failover", "pair": "user", "database": "rtcab"})]).after(1.0);
-    let night = night.shows("S26", "P/4/C/0", "M/4/C/1", "a");
-    assert_eq!(night.world.row("b", "rtcab").unwrap().role, 1);
+    let scenario = Scenario::new(true).apply(&[cut("a", "b")]).after(11.0).apply(std::slice::from_ref(&remove));
+    scenario.assert_rows("S24", "NULL", "M/1/C/1", "a").apply(&[json!({"do": "reconnectAll"})]).assert_rows(
+        "S24, reconnected",
+        "NULL",
+        "NULL",
+        "a",
+    );
+    Scenario::new(true).apply(&[remove]).assert_rows("S25", "NULL", "NULL", "a");
+    let scenario =
+        Scenario::new(true).apply(&[json!({"do": "failover", "pair": "user", "database": "rtcab"})]).after(1.0);
+    let scenario = scenario.assert_rows("S26", "P/4/C/0", "M/4/C/1", "a");
+    assert_eq!(scenario.world.row("b", "rtcab").unwrap().role, 1);
 }
 
 #[test]
-fn a_partner_lost_in_the_middle_means_that_nothing_happened() {
+fn failover_partner_lost_midway_keeps_roles() {
     let slow = json!({"do": "setSwitchMillis", "pair": "user", "millis": 5_000});
-    let night = Night::new(false).when(&[slow, json!({"do": "failover", "pair": "user"})]).after(1.0);
-    let night = night.when(&[kill("b")]).after(11.0).when(&[start("b")]).after(1.0).shows(
-        "as before",
+    let scenario = Scenario::new(false).apply(&[slow, json!({"do": "failover", "pair": "user"})]).after(1.0);
+    let scenario = scenario.apply(&[kill("b")]).after(11.0).apply(&[start("b")]).after(1.0).assert_rows(
+        "unchanged",
         "P/4/-/0",
         "M/4/-/1",
         "a",
     );
-    assert!(night.world.failovers().is_empty());
+    assert!(scenario.world.failovers().is_empty());
 }
 
 #[test]
-fn wrong_names_are_answered_with_the_way_out() {
-    let mut night = Night::new(true);
+fn apply_unknown_server_returns_error_with_known_ids() {
+    let mut scenario = Scenario::new(true);
     let command: Command = serde_json::from_value(kill("x")).unwrap();
-    let error = night.world.apply(Duration::ZERO, &command).unwrap_err();
+    let error = scenario.world.apply(Duration::ZERO, &command).unwrap_err();
     assert_eq!(error, "server \"x\": no such server; there are a, b, w");
 }

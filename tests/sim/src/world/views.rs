@@ -1,9 +1,10 @@
-//! The catalog views, as one session sees them: rights decide which rows and which columns are NULL.
+//! The catalog views as one session sees them: its permissions decide which rows and columns are visible.
+//! Sources: the pages of the views under <https://learn.microsoft.com/sql/relational-databases/system-catalog-views/>.
 
-use super::belongings;
-use super::partner::message;
+use super::inventory;
 use super::server::SYSTEM_DATABASES;
-use super::show::word;
+use super::set_partner::message;
+use super::state::state_desc;
 use super::{MirrorRow, Server, Session, SessionId, World, same_name};
 use crate::config::{EndpointState, LoginConfig};
 use crate::sql::engine::Table;
@@ -12,18 +13,18 @@ use crate::value::{Column, Message, SqlType, Value};
 pub(super) const NAME: SqlType = SqlType::NVarChar(128);
 const LSN: SqlType = SqlType::Numeric { precision: 25, scale: 0 };
 
-pub(super) fn table(columns: &[(&str, SqlType, bool)], rows: Vec<Vec<Value>>) -> Table {
+pub(super) fn build_table(columns: &[(&str, SqlType, bool)], rows: Vec<Vec<Value>>) -> Table {
     let columns =
         columns.iter().map(|(name, ty, nullable)| Column { name: (*name).to_owned(), ty: *ty, nullable: *nullable });
     Table { columns: columns.collect(), rows }
 }
 
-pub(super) fn text(text: impl Into<String>) -> Value {
+pub(super) fn nvarchar(text: impl Into<String>) -> Value {
     Value::NVarChar(text.into())
 }
 
 impl World {
-    pub(super) fn rights(&self, session: SessionId) -> Option<&LoginConfig> {
+    pub(super) fn login_rights(&self, session: SessionId) -> Option<&LoginConfig> {
         let session = self.sessions.get(&session)?;
         self.servers[session.server].find_login(&session.login)
     }
@@ -36,7 +37,7 @@ impl World {
             "sys.database_mirroring" => self.mirroring_view(session.server, login),
             "sys.database_mirroring_witnesses" => self.witnesses_view(session.server),
             "sys.database_mirroring_endpoints" => endpoints_view(server),
-            "sys.tcp_endpoints" | "sys.endpoints" => table(
+            "sys.tcp_endpoints" | "sys.endpoints" => build_table(
                 &[
                     ("name", NAME, false),
                     ("endpoint_id", SqlType::Int, false),
@@ -45,11 +46,11 @@ impl World {
                     ("state_desc", NAME, true),
                 ],
                 vec![vec![
-                    text(&server.endpoint_name),
+                    nvarchar(&server.endpoint_name),
                     Value::Int(65537),
                     Value::Int(i32::from(server.endpoint_port)),
                     Value::TinyInt(endpoint_state(server).0),
-                    text(endpoint_state(server).1),
+                    nvarchar(endpoint_state(server).1),
                 ]],
             ),
             "sys.dm_os_performance_counters" if !(login.sysadmin || login.view_server_state) => {
@@ -60,48 +61,48 @@ impl World {
                 )));
             }
             "sys.dm_os_performance_counters" => self.counters_view(session.server),
-            "sys.server_principals" => belongings::principals(server),
-            "sys.servers" => belongings::servers(server),
-            "msdb.dbo.sysjobs" if server.belongings.jobs_forbidden || !login.sysadmin => {
-                let words = "The SELECT permission was denied on the object 'sysjobs', database 'msdb', schema 'dbo'.";
-                return Some(Err(message(229, 14, words)));
+            "sys.server_principals" => inventory::principals(server),
+            "sys.servers" => inventory::servers(server),
+            "msdb.dbo.sysjobs" if server.inventory.jobs_forbidden || !login.sysadmin => {
+                let denied = "The SELECT permission was denied on the object 'sysjobs', database 'msdb', schema 'dbo'.";
+                return Some(Err(message(229, 14, denied)));
             }
-            "msdb.dbo.sysjobs" => belongings::jobs(server),
+            "msdb.dbo.sysjobs" => inventory::jobs(server),
             _ => return None,
         }))
     }
 
-    fn visible(&self, server: usize, login: &LoginConfig) -> Vec<(i32, String)> {
-        let all = login.sysadmin || login.view_any_database || login.alter_any_database;
+    fn visible_databases(&self, server: usize, login: &LoginConfig) -> Vec<(i32, String)> {
+        let sees_all = login.sysadmin || login.view_any_database || login.alter_any_database;
         let names = self.servers[server].databases.iter().zip(1..);
         names
-            .filter(|(name, _)| all || SYSTEM_DATABASES[..2].iter().any(|system| same_name(system, name)))
+            .filter(|(name, _)| sees_all || SYSTEM_DATABASES[..2].iter().any(|system| same_name(system, name)))
             .map(|(name, id)| (id, name.clone()))
             .collect()
     }
 
     fn databases_view(&self, server: usize, login: &LoginConfig) -> Table {
         let states = ["ONLINE", "RESTORING", "RECOVERING", "RECOVERY_PENDING", "SUSPECT", "EMERGENCY", "OFFLINE"];
-        let rows = self.visible(server, login).into_iter().map(|(id, name)| {
+        let rows = self.visible_databases(server, login).into_iter().map(|(id, name)| {
             let state = self.database_state(server, &name);
-            let waits = self.row_at(server, &name).is_some_and(|row| row.state != 4);
+            let log_waits = self.row_at(server, &name).is_some_and(|row| row.state != 4);
             vec![
-                text(&name),
+                nvarchar(&name),
                 Value::Int(id),
                 Value::TinyInt(state),
-                states.get(usize::from(state)).map_or(Value::Null, |word| text(*word)),
+                states.get(usize::from(state)).map_or(Value::Null, |state| nvarchar(*state)),
                 Value::TinyInt(1),
-                text("FULL"),
-                Value::TinyInt(if waits { 5 } else { 0 }),
-                text(if waits { "DATABASE_MIRRORING" } else { "NOTHING" }),
-                Value::Binary(belongings::owner_sid(&self.servers[server], &name)),
-                Value::Bit(belongings::is_trustworthy(&self.servers[server], &name)),
+                nvarchar("FULL"),
+                Value::TinyInt(if log_waits { 5 } else { 0 }),
+                nvarchar(if log_waits { "DATABASE_MIRRORING" } else { "NOTHING" }),
+                Value::Binary(inventory::owner_sid(&self.servers[server], &name)),
+                Value::Bit(inventory::is_trustworthy(&self.servers[server], &name)),
                 Value::Bit(false),
                 Value::Bit(false),
                 Value::TinyInt(100),
             ]
         });
-        table(
+        build_table(
             &[
                 ("name", NAME, false),
                 ("database_id", SqlType::Int, false),
@@ -122,14 +123,14 @@ impl World {
     }
 
     fn mirroring_view(&self, server: usize, login: &LoginConfig) -> Table {
-        let rows = self.visible(server, login).into_iter().map(|(id, name)| {
-            // Only sysadmin sees the row of a mirror, which is not ONLINE (sys.database_mirroring, Remarks).
+        let rows = self.visible_databases(server, login).into_iter().map(|(id, name)| {
+            // Only a sysadmin sees the row of a mirror, which is not ONLINE (sys.database_mirroring, Remarks).
             let row = self.row_at(server, &name).filter(|row| login.sysadmin || row.database_state == 0);
             let mut cells = vec![Value::Int(id)];
-            cells.extend(row.map_or_else(|| vec![Value::Null; MIRRORING.len() - 1], cells_of));
+            cells.extend(row.map_or_else(|| vec![Value::Null; MIRRORING.len() - 1], mirroring_cells));
             cells
         });
-        table(&MIRRORING, rows.collect())
+        build_table(&MIRRORING, rows.collect())
     }
 
     fn witnesses_view(&self, server: usize) -> Table {
@@ -138,11 +139,11 @@ impl World {
             .iter()
             .filter(|mirroring| mirroring.witness == Some(server) && mirroring.is_mirrored())
             .map(|mirroring| {
-                let name = |seat: usize| text(&self.servers[mirroring.partners[seat]].name);
+                let name = |seat: usize| nvarchar(&self.servers[mirroring.partners[seat]].name);
                 let principal = mirroring.witness_principal;
-                let synchronized = mirroring.sync == super::Sync::Done && !mirroring.suspended;
+                let synchronized = mirroring.sync == super::Sync::Synchronized && !mirroring.suspended;
                 vec![
-                    text(&mirroring.database),
+                    nvarchar(&mirroring.database),
                     name(principal),
                     name(super::other(principal)),
                     Value::TinyInt(if mirroring.safety == crate::config::Safety::Full { 2 } else { 1 }),
@@ -151,10 +152,10 @@ impl World {
                     Value::Guid(mirroring.guid),
                     Value::Bit(mirroring.suspended),
                     Value::TinyInt(if synchronized { 5 } else { 6 }),
-                    text(if synchronized { "SYNCHRONIZED" } else { "UNSYNCHRONIZED" }),
+                    nvarchar(if synchronized { "SYNCHRONIZED" } else { "UNSYNCHRONIZED" }),
                 ]
             });
-        table(
+        build_table(
             &[
                 ("database_name", NAME, false),
                 ("principal_server_name", NAME, true),
@@ -180,7 +181,8 @@ impl World {
         for name in &self.servers[server].databases {
             let Some((index, _)) = self.find_mirroring(server, name) else { continue };
             let redo = self.redo_kb(server, name).unwrap_or(0);
-            // A counter "per second" is a running sum in this view (PERF_COUNTER_BULK_COUNT): who wants the rate looks twice.
+            // This view shows a "per second" counter as a running total (PERF_COUNTER_BULK_COUNT). A client computes
+            // the rate from two samples.
             let rate = self.mirrorings[index].redo_rate_kb_per_s as f64 * 1024.0;
             let redone = (rate * self.now.as_secs_f64()) as u64;
             for (counter, value, kind) in [
@@ -188,7 +190,7 @@ impl World {
                 ("Log Send Queue KB", 0, 65_792),
                 ("Redo Bytes/sec", redone, 272_696_576),
             ] {
-                let padded = |word: &str| text(format!("{word:<128}"));
+                let padded = |cell: &str| nvarchar(format!("{cell:<128}"));
                 rows.push(vec![
                     padded(&object),
                     padded(counter),
@@ -198,7 +200,7 @@ impl World {
                 ]);
             }
         }
-        table(
+        build_table(
             &[
                 ("object_name", NAME, false),
                 ("counter_name", NAME, false),
@@ -232,7 +234,7 @@ const MIRRORING: [(&str, SqlType, bool); 18] = [
     ("mirroring_redo_queue", SqlType::Int, true),
 ];
 
-fn cells_of(row: MirrorRow) -> Vec<Value> {
+fn mirroring_cells(row: MirrorRow) -> Vec<Value> {
     let witness = row.witness_state.map(|state| match state {
         1 => "CONNECTED",
         2 => "DISCONNECTED",
@@ -241,18 +243,18 @@ fn cells_of(row: MirrorRow) -> Vec<Value> {
     vec![
         Value::Guid(row.guid),
         Value::TinyInt(row.state),
-        text(word(row.state)),
+        nvarchar(state_desc(row.state)),
         Value::TinyInt(row.role),
-        text(if row.role == 1 { "PRINCIPAL" } else { "MIRROR" }),
+        nvarchar(if row.role == 1 { "PRINCIPAL" } else { "MIRROR" }),
         Value::Int(row.role_sequence),
         Value::TinyInt(row.safety),
-        text(if row.safety == 2 { "FULL" } else { "OFF" }),
+        nvarchar(if row.safety == 2 { "FULL" } else { "OFF" }),
         Value::Int(row.safety_sequence),
-        text(row.partner_name),
-        text(row.partner_instance),
-        row.witness_name.map_or(Value::Null, text),
+        nvarchar(row.partner_name),
+        nvarchar(row.partner_instance),
+        row.witness_name.map_or(Value::Null, nvarchar),
         row.witness_state.map_or(Value::Null, Value::TinyInt),
-        witness.map_or(Value::Null, text),
+        witness.map_or(Value::Null, nvarchar),
         Value::Numeric { value: 1000 + i128::from(row.role_sequence), precision: 25, scale: 0 },
         Value::Int(10),
         Value::Null,
@@ -268,8 +270,8 @@ fn endpoint_state(server: &Server) -> (u8, &'static str) {
 }
 
 fn endpoints_view(server: &Server) -> Table {
-    let (state, word) = endpoint_state(server);
-    table(
+    let (state, description) = endpoint_state(server);
+    build_table(
         &[
             ("name", NAME, false),
             ("endpoint_id", SqlType::Int, false),
@@ -280,13 +282,13 @@ fn endpoints_view(server: &Server) -> Table {
             ("role_desc", SqlType::NVarChar(60), true),
         ],
         vec![vec![
-            text(&server.endpoint_name),
+            nvarchar(&server.endpoint_name),
             Value::Int(65537),
             Value::Int(1),
             Value::TinyInt(state),
-            text(word),
+            nvarchar(description),
             Value::TinyInt(3),
-            text("ALL"),
+            nvarchar("ALL"),
         ]],
     )
 }

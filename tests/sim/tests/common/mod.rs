@@ -1,4 +1,4 @@
-//! A pair and its witness for one test, and the clients that talk to them.
+//! A pair and a witness for one test, and a client for them.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a helper of tests may fail its test")]
 
@@ -21,20 +21,20 @@ pub const FAILOVER: &str = "ALTER DATABASE [rtcxds] SET PARTNER FAILOVER";
 /// A database that exists and is not mirrored: error 1416.
 pub const FAILOVER_OF_PLAIN: &str = "ALTER DATABASE [plain] SET PARTNER FAILOVER";
 
-/// The verbs of the world that these tests use.
+/// The commands that these tests use.
 pub const DOWN: &str = "kill";
 pub const UP: &str = "start";
 pub const FREEZE: &str = "pause";
 pub const UNFREEZE: &str = "unpause";
 
-/// A loopback address of this test alone, even while another run of the tests is on the machine.
+/// A loopback address for one test, unique also among parallel test runs.
 pub fn own_ip() -> Ipv4Addr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let [.., high, low] = std::process::id().to_be_bytes();
     Ipv4Addr::new(127, high | 0x80, low, NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Servers `a`, `b` and witness `w`, with `rtcxds` mirrored from `a` to `b` and `plain` on `a` mirrored nowhere.
+/// Servers `a`, `b` and witness `w`, with `rtcxds` mirrored from `a` to `b`, and `plain` on `a` without mirroring.
 pub fn config(tls: &str) -> Config {
     let ip = own_ip();
     let server = |id: &str, name: &str| {
@@ -78,7 +78,7 @@ pub async fn log_in(sim: &Sim, server: &str, password: &str, database: &str) -> 
     Client::connect(config, tcp.compat_write()).await
 }
 
-/// The roles of `rtcxds` and the other databases, as a server tells them.
+/// The mirroring roles of all databases, as a server reports them.
 pub async fn roles(client: &mut TestClient) -> Vec<(String, Option<u8>)> {
     let rows = client.simple_query(MIRRORING).await.unwrap().into_first_result().await.unwrap();
     rows.iter()
@@ -93,7 +93,7 @@ pub fn role(roles: &[(String, Option<u8>)], database: &str) -> Option<u8> {
     roles.iter().find(|(name, _)| name == database).and_then(|(_, role)| *role)
 }
 
-/// The number of the error that a server answered.
+/// The error number of a server error.
 pub fn number<T>(result: tiberius::Result<T>) -> Option<u32> {
     match result {
         Err(tiberius::error::Error::Server(error)) => Some(error.code()),

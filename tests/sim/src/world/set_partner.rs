@@ -1,24 +1,25 @@
-//! `ALTER DATABASE ... SET PARTNER`: who may, when, and with which error it is refused (domain facts 2.5 and 2.7).
+//! `ALTER DATABASE ... SET PARTNER` and `SET WITNESS OFF`: permissions, preconditions and error numbers.
+//! Source: <https://learn.microsoft.com/sql/t-sql/statements/alter-database-transact-sql-database-mirroring>.
 
 use std::time::Duration;
 
-use super::{FailoverKind, MoveId, Role, Seat, Session, Sync, World, other};
+use super::{FailoverId, FailoverKind, Role, Seat, Session, Sync, World, other};
 use crate::config::Safety;
-use crate::sql::engine::{Altered, PartnerAction};
+use crate::sql::engine::{AlterOutcome, PartnerAction};
 use crate::value::Message;
 
 pub(crate) fn message(number: u32, class: u8, text: impl Into<String>) -> Message {
     Message { number, state: 1, class, text: text.into(), line: 1 }
 }
 
-/// The error and its trailer.
-pub(crate) fn failed(cause: Message) -> Vec<Message> {
+/// The error, followed by error 5069, which ends every failed ALTER DATABASE.
+pub(crate) fn with_trailer(cause: Message) -> Vec<Message> {
     vec![cause, message(5069, 16, "ALTER DATABASE statement failed.")]
 }
 
 fn refuse<T>(number: u32, text: impl Into<String>) -> Result<T, Vec<Message>> {
     let class = if number == 5011 { 14 } else { 16 };
-    Err(failed(message(number, class, text)))
+    Err(with_trailer(message(number, class, text)))
 }
 
 impl World {
@@ -27,15 +28,19 @@ impl World {
         session: &Session,
         database: &str,
         action: PartnerAction,
-    ) -> Result<Altered, Vec<Message>> {
+    ) -> Result<AlterOutcome, Vec<Message>> {
         let server = session.server;
-        if let Some(counter) = self.servers[server].fail.as_mut().filter(|counter| counter.left > 0) {
-            counter.left -= 1;
-            return Err(failed(message(counter.number, counter.class, "The statement was refused on command.")));
+        if let Some(injected) = self.servers[server].injected_error.as_mut().filter(|injected| injected.left > 0) {
+            injected.left -= 1;
+            return Err(with_trailer(message(
+                injected.number,
+                injected.class,
+                "The statement was rejected by an injected error.",
+            )));
         }
         let login = self.servers[server].find_login(&session.login);
-        let may = login.is_some_and(|login| login.sysadmin || login.alter_any_database);
-        if !may || self.servers[server].database_id(database).is_none() {
+        let permitted = login.is_some_and(|login| login.sysadmin || login.alter_any_database);
+        if !permitted || self.servers[server].database_id(database).is_none() {
             return refuse(
                 5011,
                 format!(
@@ -45,7 +50,7 @@ impl World {
         }
         let Some((index, seat)) = self
             .find_mirroring(server, database)
-            .filter(|(index, seat)| self.mirrorings[*index].halves[*seat].mirrored)
+            .filter(|(index, seat)| self.mirrorings[*index].copies[*seat].mirrored)
         else {
             return refuse(1416, format!("Database \"{database}\" is not configured for database mirroring."));
         };
@@ -53,44 +58,48 @@ impl World {
             PartnerAction::Failover if !session.database.eq_ignore_ascii_case("master") => {
                 refuse(5001, "User must be in the master database.")
             }
-            PartnerAction::Failover => self.begin_failover(index, seat).map(Altered::Pending),
-            PartnerAction::ForceService => self.force(index, seat).map(|()| Altered::Done),
-            PartnerAction::Resume => self.resume(index, seat).map(|()| Altered::Done),
+            PartnerAction::Failover => self.request_failover(index, seat).map(AlterOutcome::Pending),
+            PartnerAction::ForceService => self.force_service(index, seat).map(|()| AlterOutcome::Done),
+            PartnerAction::Resume => self.resume(index, seat).map(|()| AlterOutcome::Done),
             PartnerAction::Suspend => {
                 self.mirrorings[index].suspended = true;
-                Ok(Altered::Done)
+                Ok(AlterOutcome::Done)
             }
             PartnerAction::Off => {
                 self.remove_mirroring(index, seat);
-                Ok(Altered::Done)
+                Ok(AlterOutcome::Done)
             }
-            PartnerAction::SafetyFull | PartnerAction::SafetyOff if self.mirrorings[index].halves[seat].role == Role::Mirror => {
+            PartnerAction::SafetyFull | PartnerAction::SafetyOff if self.mirrorings[index].copies[seat].role == Role::Mirror => {
                 refuse(1470, format!("The alter database for this partner config values may only be initiated on the current principal server for database \"{database}\"."))
             }
             PartnerAction::SafetyFull => self.set_safety(index, Safety::Full),
             PartnerAction::SafetyOff => self.set_safety(index, Safety::Off),
             PartnerAction::WitnessOff => {
                 self.mirrorings[index].witness = None;
-                Ok(Altered::Done)
+                Ok(AlterOutcome::Done)
             }
         }
         .inspect(|_| {
-            self.touch();
-            self.settle();
+            self.mark_changed();
+            self.apply_transitions();
         })
     }
 
-    fn set_safety(&mut self, index: usize, safety: Safety) -> Result<Altered, Vec<Message>> {
+    fn set_safety(&mut self, index: usize, safety: Safety) -> Result<AlterOutcome, Vec<Message>> {
         let mirroring = &mut self.mirrorings[index];
         mirroring.safety = safety;
         mirroring.safety_sequence += 1;
-        Ok(Altered::Done)
+        Ok(AlterOutcome::Done)
     }
 
-    pub(crate) fn begin_failover(&mut self, index: usize, seat: Seat) -> Result<MoveId, Vec<Message>> {
+    /// Checks the preconditions of a manual failover and starts it.
+    ///
+    /// # Errors
+    /// 1470, 1404, 1477, 1447 or 1422, each followed by 5069.
+    pub(crate) fn request_failover(&mut self, index: usize, seat: Seat) -> Result<FailoverId, Vec<Message>> {
         let mirroring = &self.mirrorings[index];
         let name = &mirroring.database;
-        if mirroring.halves[seat].role == Role::Mirror {
+        if mirroring.copies[seat].role == Role::Mirror {
             return refuse(
                 1470,
                 format!(
@@ -98,7 +107,7 @@ impl World {
                 ),
             );
         }
-        if mirroring.running.is_some() {
+        if mirroring.running_failover.is_some() {
             return refuse(
                 1404,
                 format!(
@@ -114,7 +123,7 @@ impl World {
                 ),
             );
         }
-        if !mirroring.linked(seat, other(seat)) || !self.connected(index, 0, 1) {
+        if !mirroring.both_connected(seat, other(seat)) || !self.can_communicate(index, 0, 1) {
             return refuse(
                 1447,
                 format!(
@@ -131,13 +140,17 @@ impl World {
             );
         }
         let slow = Duration::from_millis(self.servers[mirroring.partners[seat]].slow_millis);
-        Ok(self.start_move(index, seat, slow))
+        Ok(self.start_failover(index, seat, slow))
     }
 
-    pub(crate) fn force(&mut self, index: usize, seat: Seat) -> Result<(), Vec<Message>> {
+    /// Forces service in this seat.
+    ///
+    /// # Errors
+    /// 1455 or 1431, each followed by 5069.
+    pub(crate) fn force_service(&mut self, index: usize, seat: Seat) -> Result<(), Vec<Message>> {
         let mirroring = &self.mirrorings[index];
         let name = &mirroring.database;
-        if mirroring.halves[seat].role == Role::Principal || mirroring.sees(seat, other(seat)) {
+        if mirroring.copies[seat].role == Role::Principal || mirroring.reports_connected(seat, other(seat)) {
             return refuse(
                 1455,
                 format!(
@@ -153,14 +166,14 @@ impl World {
                 ),
             );
         }
-        self.take_over(index, seat, FailoverKind::Forced);
+        self.promote_mirror(index, seat, FailoverKind::Forced);
         Ok(())
     }
 
     fn resume(&mut self, index: usize, seat: Seat) -> Result<(), Vec<Message>> {
         let now = self.now;
         let mirroring = &mut self.mirrorings[index];
-        if !mirroring.sees(seat, other(seat)) {
+        if !mirroring.reports_connected(seat, other(seat)) {
             let name = &mirroring.database;
             return refuse(
                 1447,
@@ -170,17 +183,17 @@ impl World {
             );
         }
         mirroring.suspended = false;
-        mirroring.sync = Sync::Until(now + mirroring.resync);
-        self.suspend_if_newer(index);
+        mirroring.sync = Sync::SynchronizingUntil(now + mirroring.resync);
+        self.suspend_if_principal_is_newer(index);
         Ok(())
     }
 
-    /// Drops the mirroring: on both sides, or on this one while the other is away.
+    /// Removes mirroring on both partners, or only in this seat while the partners are disconnected.
     pub(crate) fn remove_mirroring(&mut self, index: usize, seat: Seat) {
         let mirroring = &mut self.mirrorings[index];
-        mirroring.halves[seat].mirrored = false;
-        if mirroring.linked(0, 1) {
-            mirroring.halves[other(seat)].mirrored = false;
+        mirroring.copies[seat].mirrored = false;
+        if mirroring.both_connected(0, 1) {
+            mirroring.copies[other(seat)].mirrored = false;
         }
     }
 }

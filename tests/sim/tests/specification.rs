@@ -1,5 +1,5 @@
-//! The worked examples of "[MS-TDS]: Tabular Data Stream Protocol", section 4: what the client sends there is read as it is meant
-//! and packed again to the same bytes; what the server sends there is written byte for byte.
+//! The worked examples of "[MS-TDS]: Tabular Data Stream Protocol", section 4: client messages are decoded and encoded again to the
+//! same bytes; server messages are encoded to the documented bytes.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use bytes::BytesMut;
@@ -14,7 +14,7 @@ fn bytes(hex: &str) -> Vec<u8> {
     hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
 }
 
-/// The message of these packets, which are the same again when it is split.
+/// The message of these packets. Splitting the message again gives the same bytes.
 async fn message(hex: &str) -> Packed {
     let wire = bytes(hex);
     let message = read_message(&mut wire.as_slice()).await.unwrap().unwrap();
@@ -23,7 +23,7 @@ async fn message(hex: &str) -> Packed {
 }
 
 #[tokio::test]
-async fn pre_login_request() {
+async fn prelogin_request_example_round_trips() {
     let message = message(
         "12 01 00 2F 00 00 01 00 00 00 1A 00 06 01 00 20 00 01 02 00 21 00 01 03 00 22 00 04 04 00 26 00 01 FF 09 00 00 00 00 00 01 \
          00 B8 0D 00 00 01",
@@ -35,7 +35,7 @@ async fn pre_login_request() {
 }
 
 #[tokio::test]
-async fn login_request() {
+async fn login_request_example_round_trips() {
     let message = message(
         "10 01 00 90 00 00 01 00 88 00 00 00 02 00 09 72 00 10 00 00 00 00 00 07 00 01 00 00 00 00 00 00 E0 03 00 00 00 00 00 00 \
          09 04 00 00 5E 00 08 00 6E 00 02 00 72 00 00 00 72 00 07 00 80 00 00 00 80 00 00 00 80 00 04 00 88 00 00 00 88 00 00 00 \
@@ -53,7 +53,7 @@ async fn login_request() {
 }
 
 #[test]
-fn login_response() {
+fn login_response_example_matches_bytes() {
     let info = |number, state, text: &str| Message { number, state, class: 0, text: text.to_owned(), line: 0 };
     let mut out = BytesMut::new();
     tokens::put_change(&mut out, Change::Database, "master", "master");
@@ -79,7 +79,7 @@ fn login_response() {
 }
 
 #[tokio::test]
-async fn sql_batch_client_request() {
+async fn sql_batch_request_example_round_trips() {
     let message = message(
         "01 01 00 5C 00 00 01 00 16 00 00 00 12 00 00 00 02 00 00 00 00 00 00 00 00 01 00 00 00 00 0A 00 73 00 65 00 6C 00 65 00 \
          63 00 74 00 20 00 27 00 66 00 6F 00 6F 00 27 00 20 00 61 00 73 00 20 00 27 00 62 00 61 00 72 00 27 00 0A 00 20 00 20 00 \
@@ -92,14 +92,14 @@ async fn sql_batch_client_request() {
 
 /// Its column is a varchar, which no answer of the pair holds: the end of it is ours.
 #[test]
-fn sql_batch_server_response_ends_with_its_count() {
+fn sql_batch_response_example_ends_with_row_count() {
     let mut out = BytesMut::new();
     tokens::put_done(&mut out, DoneKind::Done, 0, Some(1));
     assert_eq!(out, bytes("FD 10 00 C1 00 01 00 00 00 00 00 00 00"));
 }
 
 #[tokio::test]
-async fn rpc_client_request() {
+async fn rpc_request_example_round_trips() {
     let message = message(
         "03 01 00 2F 00 00 01 00 16 00 00 00 12 00 00 00 02 00 00 00 00 00 00 00 00 01 00 00 00 00 04 00 66 00 6F 00 6F 00 33 00 \
          00 00 00 02 26 02 00",
@@ -112,14 +112,14 @@ async fn rpc_client_request() {
 }
 
 #[tokio::test]
-async fn attention_request() {
+async fn attention_request_example_round_trips() {
     let message = message("06 01 00 08 00 00 01 00").await;
     assert_eq!((message.kind, message.payload.len()), (kind::ATTENTION, 0));
 }
 
-/// TM_PROMOTE_XACT, which belongs to distributed transactions: read to its end, and refused by name.
+/// TM_PROMOTE_XACT belongs to distributed transactions, which the server rejects.
 #[tokio::test]
-async fn transaction_manager_request() {
+async fn transaction_manager_request_example_is_rejected() {
     let message =
         message("0E 01 00 20 00 00 01 00 16 00 00 00 12 00 00 00 02 00 00 00 00 00 00 00 00 01 00 00 00 00 16 00")
             .await;

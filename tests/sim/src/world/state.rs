@@ -1,10 +1,11 @@
-//! The whole world as JSON, for people and tests.
+//! The state of the world as JSON, for `GET /state` and error messages of tests.
 
 use serde_json::{Value, json};
 
 use super::World;
 
 impl World {
+    /// `millis` since the start, `servers`, `databases` (one entry per mirrored database) and `failures`.
     pub fn state(&self) -> Value {
         let servers: Vec<Value> = self
             .servers
@@ -17,25 +18,26 @@ impl World {
             .mirrorings
             .iter()
             .map(|mirroring| {
-                let half = |seat: usize| {
+                let copy = |seat: usize| {
                     let server = mirroring.partners[seat];
                     let row = self.row_at(server, &mirroring.database);
                     json!({
                         "server": self.servers[server].id,
                         "role": row.as_ref().map(|row| if row.role == 1 { "PRINCIPAL" } else { "MIRROR" }),
-                        "state": row.as_ref().map(|row| word(row.state)),
+                        "state": row.as_ref().map(|row| state_desc(row.state)),
                         "roleSequence": row.as_ref().map(|row| row.role_sequence),
-                        "serving": mirroring.halves[seat].serving,
+                        "serving": mirroring.copies[seat].serving,
                     })
                 };
-                json!({"pair": mirroring.pair, "database": mirroring.database, "primary": half(0), "mirror": half(1), "moving": mirroring.running.is_some()})
+                json!({"pair": mirroring.pair, "database": mirroring.database, "primary": copy(0), "mirror": copy(1), "moving": mirroring.running_failover.is_some()})
             })
             .collect();
         json!({"millis": self.now.as_millis() as u64, "servers": servers, "databases": databases, "failures": self.failures})
     }
 }
 
-pub(super) fn word(state: u8) -> &'static str {
+/// `mirroring_state_desc` for a `mirroring_state`.
+pub(super) fn state_desc(state: u8) -> &'static str {
     match state {
         0 => "SUSPENDED",
         1 => "DISCONNECTED",

@@ -1,5 +1,4 @@
-//! What every task of a simulation shares: the world behind its lock, the clock, the journal, the armed faults.
-//! Holds no socket.
+//! The state that all tasks of a simulation share: the world behind a lock, the clock, the journal and the faults.
 
 use super::faults::Faults;
 use super::probe::Probe;
@@ -11,7 +10,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-pub struct Stage {
+/// The shared state of one simulation.
+pub struct SharedState {
     world: Mutex<World>,
     changed: watch::Sender<u64>,
     started: Instant,
@@ -21,10 +21,10 @@ pub struct Stage {
     pub(super) requests: AtomicU64,
 }
 
-/// A world may ask to be woken in the past; a task must not spin on that.
+/// The minimum sleep, so that a task does not spin if the next event of the world is in the past.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
 
-impl Stage {
+impl SharedState {
     pub fn new(world: World) -> Self {
         let changed = watch::Sender::new(world.version());
         let (journal, faults) = (Journal::new(), Faults::default());
@@ -32,11 +32,12 @@ impl Stage {
         Self { world: Mutex::new(world), changed, started: Instant::now(), journal, faults, probe, requests }
     }
 
+    /// Time since the start of the simulation.
     pub fn now(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// Brings the world to the present, then reads or changes it, then wakes whoever waits for a change.
+    /// Advances the world to the current time, calls `act`, and notifies the waiting tasks of a change.
     pub fn with<T>(&self, act: impl FnOnce(&mut World, Duration) -> T) -> T {
         let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.now();
@@ -44,7 +45,7 @@ impl Stage {
         let result = act(&mut world, now);
         // Sent under the lock, so that a later version never overtakes an earlier one.
         let version = world.version();
-        self.changed.send_if_modified(|known| std::mem::replace(known, version) != version);
+        self.changed.send_if_modified(|current| std::mem::replace(current, version) != version);
         result
     }
 
@@ -56,7 +57,7 @@ impl Stage {
         self.with(|world, _| world.reach(server))
     }
 
-    /// The version that a server has by now: an upgrade is a command of the world.
+    /// The current product version of a server. Command `setVersion` changes it.
     pub fn version(&self, server: &str) -> String {
         self.with(|world, _| world.find_server(server).map(|index| world.server(index).version.clone()))
             .unwrap_or_default()
@@ -66,47 +67,47 @@ impl Stage {
         super::build(&self.version(server)).unwrap_or_default()
     }
 
-    /// Returns once `ready` gives something; looks again at every change of the world.
+    /// Waits until `ready` returns a value; calls `ready` after every change of the world.
     pub async fn until<T>(&self, mut ready: impl FnMut(&World) -> Option<T>) -> T {
         let mut changed = self.subscribe();
         loop {
             changed.borrow_and_update();
-            if let Some(found) = self.with(|world, _| ready(world)) {
-                return found;
+            if let Some(value) = self.with(|world, _| ready(world)) {
+                return value;
             }
-            // The sender lives in self: it cannot have gone.
+            // The sender is a field of self, so that the channel is never closed.
             let _ = changed.changed().await;
         }
     }
 
-    /// A frozen server: everything that would answer waits here.
-    pub async fn gate(&self, server: &str) {
+    /// Waits while the server is paused. Every task that sends a response calls this first.
+    pub async fn wait_while_paused(&self, server: &str) {
         self.until(|world| (world.reach(server) != Reach::Paused).then_some(())).await;
     }
 
-    pub async fn down(&self, server: &str) {
+    pub async fn wait_until_down(&self, server: &str) {
         self.until(|world| (world.reach(server) == Reach::Down).then_some(())).await;
     }
 
-    pub async fn killed(&self, session: SessionId) {
+    pub async fn wait_until_killed(&self, session: SessionId) {
         self.until(|world| world.killed(session).then_some(())).await;
     }
 
-    /// Sleeps to the world's next appointment; for ever when it has none.
-    pub async fn appointment(&self) {
+    /// Sleeps until the next event of the world; forever if nothing is scheduled.
+    pub async fn sleep_until_next_event(&self) {
         match self.with(|world, _| world.wake_at()) {
             Some(wake) => sleep_until((self.started + wake).max(Instant::now() + SHORTEST_SLEEP)).await,
             None => std::future::pending().await,
         }
     }
 
-    /// Keeps the world's own appointments, for as long as the simulation lives.
-    pub async fn keep_time(&self) {
+    /// Advances the world at its events, until the simulation ends.
+    pub async fn run_timers(&self) {
         let mut changed = self.subscribe();
         loop {
             changed.borrow_and_update();
             tokio::select! {
-                () = self.appointment() => {}
+                () = self.sleep_until_next_event() => {}
                 _ = changed.changed() => {}
             }
         }

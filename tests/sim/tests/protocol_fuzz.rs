@@ -1,4 +1,4 @@
-//! Bytes that no honest client sends: cut short, bent, or random. Every parser answers with an error, none panics.
+//! Malformed messages: truncated, changed or random. Every parser returns an error and none panics.
 #![allow(clippy::unwrap_used, reason = "a helper of tests may fail its test")]
 
 use mirror_sim::wire::login7::Login7;
@@ -6,19 +6,19 @@ use mirror_sim::wire::packet::{kind, read_message, split};
 use mirror_sim::wire::prelogin::Prelogin;
 use mirror_sim::wire::{WireError, request, rpc};
 
-/// A small generator with a fixed start, so that a failure comes back.
-struct Dice(u64);
+/// An xorshift generator with a fixed seed, so that a failure is reproducible.
+struct Random(u64);
 
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        (self.0 % sides as u64) as usize
+        (self.0 % limit as u64) as usize
     }
 
     fn bytes(&mut self, length: usize) -> Vec<u8> {
-        (0..length).map(|_| self.roll(256) as u8).collect()
+        (0..length).map(|_| self.below(256) as u8).collect()
     }
 }
 
@@ -31,7 +31,7 @@ async fn every_parser(bytes: &[u8]) {
     let _ = read_message(&mut &bytes[..]).await;
 }
 
-/// A LOGIN7 whose strings and features lie where they should.
+/// A valid LOGIN7 message with strings and features.
 fn login() -> Vec<u8> {
     let mut bytes = vec![0; 94];
     let place = |bytes: &mut Vec<u8>, at: usize, text: &str| {
@@ -55,7 +55,7 @@ fn login() -> Vec<u8> {
     bytes
 }
 
-/// sp_executesql with a text in chunks, a number and a uniqueidentifier.
+/// A call of sp_executesql with a text in chunks, a number and a uniqueidentifier.
 fn call() -> Vec<u8> {
     let mut bytes = vec![4, 0, 0, 0, 0xFF, 0xFF, 10, 0, 0, 0];
     bytes.extend([0, 0, 0xE7, 0xFF, 0xFF, 9, 4, 0xD0, 0, 0x34]);
@@ -69,67 +69,67 @@ fn call() -> Vec<u8> {
 
 const PRELOGIN: [u8; 12] = [1, 0, 11, 0, 1, 2, 0, 11, 0, 1, 0xFF, 0];
 
-fn honest() -> [Vec<u8>; 4] {
+fn valid_messages() -> [Vec<u8>; 4] {
     [PRELOGIN.to_vec(), login(), call(), split(kind::BATCH, 0, 512, &[0; 2000])]
 }
 
 #[tokio::test]
-async fn the_honest_ones_parse() {
+async fn parsers_valid_messages_return_fields() {
     assert!(Prelogin::parse(&PRELOGIN).is_ok());
     assert_eq!(Login7::parse(&login()).unwrap().features, Some(vec![1]));
     assert_eq!(rpc::parse(&call()).unwrap()[0].parameters.len(), 3);
 }
 
 #[tokio::test]
-async fn cut_short_at_every_byte() {
-    for bytes in honest() {
+async fn parsers_truncated_messages_do_not_panic() {
+    for bytes in valid_messages() {
         for end in 0..bytes.len() {
             every_parser(&bytes[..end]).await;
         }
     }
     let login = login();
     for end in 0..login.len() {
-        assert!(Login7::parse(&login[..end]).is_err(), "cut at {end}");
+        assert!(Login7::parse(&login[..end]).is_err(), "truncated at {end}");
     }
 }
 
 #[tokio::test]
-async fn every_byte_bent() {
-    for bytes in honest() {
+async fn parsers_changed_bytes_do_not_panic() {
+    for bytes in valid_messages() {
         for at in 0..bytes.len() {
             for value in [0, 1, 0x7F, 0x80, 0xFE, 0xFF] {
-                let mut bent = bytes.clone();
-                bent[at] = value;
-                every_parser(&bent).await;
+                let mut changed = bytes.clone();
+                changed[at] = value;
+                every_parser(&changed).await;
             }
         }
     }
 }
 
 #[tokio::test]
-async fn random_bytes() {
-    let mut dice = Dice(0x5EED);
+async fn parsers_random_bytes_do_not_panic() {
+    let mut random = Random(0x5EED);
     for _ in 0..20_000 {
-        let length = dice.roll(300);
-        every_parser(&dice.bytes(length)).await;
+        let length = random.below(300);
+        every_parser(&random.bytes(length)).await;
     }
 }
 
 #[tokio::test]
-async fn random_bytes_behind_an_honest_start() {
-    let mut dice = Dice(0xBEEF);
+async fn parsers_random_bytes_after_valid_start_do_not_panic() {
+    let mut random = Random(0xBEEF);
     for _ in 0..5_000 {
-        for mut bytes in honest() {
-            let (at, length) = (dice.roll(bytes.len()), dice.roll(64));
+        for mut bytes in valid_messages() {
+            let (at, length) = (random.below(bytes.len()), random.below(64));
             bytes.truncate(at);
-            bytes.extend(dice.bytes(length));
+            bytes.extend(random.bytes(length));
             every_parser(&bytes).await;
         }
     }
 }
 
 #[tokio::test]
-async fn a_message_is_refused_before_it_fills_the_memory() {
+async fn read_message_above_size_limit_returns_error() {
     let long = split(kind::LOGIN7, 0, 32767, &vec![0; 129 << 10]);
     let refused = read_message(&mut long.as_slice()).await;
     assert!(matches!(refused, Err(WireError::TooLarge { kind: kind::LOGIN7, .. })), "{refused:?}");
@@ -138,7 +138,7 @@ async fn a_message_is_refused_before_it_fills_the_memory() {
 }
 
 #[tokio::test]
-async fn an_attention_inside_a_message_ends_it() {
+async fn read_message_attention_inside_message_returns_attention() {
     let mut bytes = split(kind::BATCH, 0, 512, &[0; 2000]);
     bytes.truncate(512);
     bytes.extend([kind::ATTENTION, 1, 0, 8, 0, 0, 1, 0]);

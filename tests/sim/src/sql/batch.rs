@@ -1,0 +1,314 @@
+//! A running batch: executes statements in order, with waits between them.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::engine::{AlterOutcome, Engine};
+use super::evaluate::{Scope, error, evaluate, evaluate_condition};
+use super::parse::parse;
+use super::query;
+use super::syntax::{Expr, Item, Select, Statement};
+use super::values::{as_integer, as_text, cast};
+use crate::value::{Event, Message, SqlType, Step, Value};
+
+/// A batch of one session. The caller calls `step` until the batch has ended.
+#[derive(Debug)]
+pub struct Batch {
+    text: String,
+    unparsed: bool,
+    queue: VecDeque<Statement>,
+    variables: BTreeMap<String, (SqlType, Value)>,
+    globals: BTreeMap<&'static str, i64>,
+    no_count: bool,
+    waiting: Option<Waiting>,
+}
+
+/// What the batch waits for.
+#[derive(Debug, Clone, Copy)]
+enum Waiting {
+    /// The failover with this id ends.
+    Failover(u64),
+    /// The clock reaches this time, in milliseconds.
+    Until(i64),
+}
+
+/// The result of one statement.
+enum StatementResult {
+    Events(Vec<Event>),
+    Wait(Waiting),
+    /// RETURN: the batch ends here.
+    Return,
+}
+
+impl Batch {
+    /// `parameters` are those of `sp_executesql`, with or without `@`. The first step reports a syntax error.
+    pub fn new(text: &str, parameters: Vec<(String, Value)>) -> Batch {
+        let variables = parameters
+            .into_iter()
+            .map(|(name, value)| (name.trim_start_matches('@').to_lowercase(), (SqlType::Variant, value)))
+            .collect();
+        Batch {
+            text: text.to_owned(),
+            unparsed: true,
+            queue: VecDeque::new(),
+            variables,
+            globals: BTreeMap::from([("rowcount", 0), ("trancount", 0), ("error", 0)]),
+            no_count: false,
+            waiting: None,
+        }
+    }
+
+    /// Executes statements until one has to wait, or to the end of the batch.
+    pub fn step(&mut self, engine: &mut impl Engine, session: u64) -> Step {
+        if std::mem::take(&mut self.unparsed) {
+            match parse(&self.text) {
+                Ok(statements) => self.queue.extend(statements),
+                Err(near) => {
+                    engine.record_failure(format!("near {near:?} in {:?}", self.text));
+                    let message = match near.strip_prefix("procedure ") {
+                        Some(name) => error(2812, 16, format!("Could not find stored procedure '{name}'.")),
+                        None => error(102, 15, format!("Incorrect syntax near '{near}'.")),
+                    };
+                    return Step::Finished(vec![Event::Message(message)]);
+                }
+            }
+        }
+        let mut events = Vec::new();
+        if let Some(waiting) = self.waiting.take() {
+            let result = match waiting {
+                Waiting::Until(at) if engine.now_millis() >= at => Some(Ok(())),
+                Waiting::Until(at) => {
+                    engine.set_timer_millis(at);
+                    None
+                }
+                Waiting::Failover(id) => engine.alter_outcome(id),
+            };
+            match result {
+                None => {
+                    self.waiting = Some(waiting);
+                    return Step::Wait;
+                }
+                Some(Ok(())) => events.push(Event::Done { rows: None }),
+                Some(Err(messages)) => self.push_errors(&mut events, messages),
+            }
+        }
+        while let Some(statement) = self.queue.pop_front() {
+            match self.execute(engine, session, statement) {
+                Ok(StatementResult::Events(more)) => events.extend(more),
+                Ok(StatementResult::Return) => self.queue.clear(),
+                Ok(StatementResult::Wait(waiting)) => {
+                    self.waiting = Some(waiting);
+                    return Step::Emit(events);
+                }
+                Err(messages) => {
+                    if messages.iter().any(|message| message.class >= 20) {
+                        events.extend(messages.into_iter().map(Event::Message));
+                        return Step::Disconnect(events);
+                    }
+                    if messages.iter().any(|message| matches!(message.number, 102 | 137 | 195 | 207 | 208 | 4145)) {
+                        engine.record_failure(format!("{} in {:?}", messages[0].text, self.text));
+                        self.queue.clear();
+                    }
+                    self.push_errors(&mut events, messages);
+                }
+            }
+        }
+        Step::Finished(events)
+    }
+
+    fn push_errors(&mut self, events: &mut Vec<Event>, messages: Vec<Message>) {
+        if let Some(last) = messages.last() {
+            self.globals.insert("error", i64::from(last.number));
+        }
+        events.extend(messages.into_iter().map(Event::Message));
+        events.push(Event::Done { rows: None });
+    }
+
+    fn scope<'a, E>(&'a self, engine: &'a E, session: u64) -> Scope<'a, E> {
+        Scope { engine, session, variables: &self.variables, globals: &self.globals, row: &[] }
+    }
+
+    fn evaluate<E: Engine>(&self, engine: &E, session: u64, expr: &Expr) -> Result<Value, Message> {
+        evaluate(&self.scope(engine, session), expr)
+    }
+
+    /// The value of an expression as text; NULL is an empty text.
+    fn evaluate_text<E: Engine>(&self, engine: &E, session: u64, expr: &Expr) -> Result<String, Message> {
+        Ok(as_text(&self.evaluate(engine, session, expr)?).unwrap_or_default())
+    }
+
+    fn execute<E: Engine>(
+        &mut self,
+        engine: &mut E,
+        session: u64,
+        statement: Statement,
+    ) -> Result<StatementResult, Vec<Message>> {
+        let mut events = Vec::new();
+        match statement {
+            Statement::Option => {}
+            Statement::NoCount(on) => self.no_count = on,
+            Statement::Declare(variables) => self.declare(engine, session, variables).map_err(single)?,
+            Statement::Assign(name, expr) => {
+                let value = self.evaluate(engine, session, &expr).map_err(single)?;
+                self.assign(&name, value).map_err(single)?;
+            }
+            Statement::Use(name) => events = use_database(engine, session, &name).map_err(single)?,
+            Statement::Select(select) => events = self.select(engine, session, &select).map_err(single)?,
+            Statement::If(condition, then, otherwise) => {
+                let condition = evaluate_condition(&self.scope(engine, session), &condition).map_err(single)?;
+                let branch = if condition == Some(true) { Some(then) } else { otherwise };
+                self.push_front(branch.map(|statement| *statement));
+            }
+            Statement::Block(statements) => self.push_front(statements),
+            Statement::Print(expr) => {
+                let text = self.evaluate_text(engine, session, &expr).map_err(single)?;
+                let info = Message { number: 0, state: 1, class: 0, text, line: 1 };
+                events = vec![Event::Message(info), Event::Done { rows: None }];
+            }
+            Statement::Raise { text, severity, state, arguments } => {
+                return Err(self.raise(engine, session, [&text, &severity, &state], &arguments));
+            }
+            Statement::Return => return Ok(StatementResult::Return),
+            Statement::Delay(expr) => return self.delay(engine, session, &expr).map_err(single),
+            Statement::Transaction(change) => {
+                let count = self.globals.entry("trancount").or_insert(0);
+                *count = if change == 0 { 0 } else { (*count + i64::from(change)).max(0) };
+                events.push(Event::Done { rows: None });
+            }
+            Statement::Execute(expr) => {
+                let text = self.evaluate_text(engine, session, &expr).map_err(single)?;
+                let statements =
+                    parse(&text).map_err(|near| single(error(102, 15, format!("Incorrect syntax near '{near}'."))))?;
+                self.push_front(statements);
+            }
+            Statement::Alter { database, action } => match engine.alter_partner(session, &database, action)? {
+                AlterOutcome::Done => events.push(Event::Done { rows: None }),
+                AlterOutcome::Pending(id) => return Ok(StatementResult::Wait(Waiting::Failover(id))),
+            },
+        }
+        Ok(StatementResult::Events(events))
+    }
+
+    /// Queues statements so that they run next, in their order.
+    fn push_front(&mut self, statements: impl IntoIterator<Item = Statement>) {
+        let statements: Vec<Statement> = statements.into_iter().collect();
+        statements.into_iter().rev().for_each(|statement| self.queue.push_front(statement));
+    }
+
+    fn declare<E: Engine>(
+        &mut self,
+        engine: &E,
+        session: u64,
+        variables: Vec<(String, SqlType, Option<Expr>)>,
+    ) -> Result<(), Message> {
+        for (name, ty, initial) in variables {
+            let value = match initial {
+                Some(expr) => self.evaluate(engine, session, &expr)?,
+                None => Value::Null,
+            };
+            self.variables.insert(name, (ty, cast(value, ty).map_err(|text| error(245, 16, text))?));
+        }
+        Ok(())
+    }
+
+    /// RAISERROR with its text, severity and state: always an error, 50000 unless an argument cannot be evaluated.
+    fn raise<E: Engine>(
+        &self,
+        engine: &E,
+        session: u64,
+        [text, severity, state]: [&Expr; 3],
+        arguments: &[Expr],
+    ) -> Vec<Message> {
+        let small = |expr: &Expr, default: u8| {
+            let number = as_integer(&self.evaluate(engine, session, expr)?);
+            Ok(number.and_then(|number| u8::try_from(number).ok()).unwrap_or(default))
+        };
+        let message = || -> Result<Message, Message> {
+            let format = self.evaluate_text(engine, session, text)?;
+            let (class, state) = (small(severity, 16)?, small(state, 1)?);
+            let values: Result<Vec<Value>, Message> =
+                arguments.iter().map(|argument| self.evaluate(engine, session, argument)).collect();
+            Ok(Message { number: 50000, state, class, text: substitute(&format, &values?), line: 1 })
+        };
+        single(message().unwrap_or_else(|error| error))
+    }
+
+    fn delay<E: Engine>(&self, engine: &mut E, session: u64, expr: &Expr) -> Result<StatementResult, Message> {
+        let delay = as_text(&self.evaluate(engine, session, expr)?).and_then(|text| parse_millis(&text));
+        let delay = delay.ok_or_else(|| error(148, 15, "Incorrect time syntax in time string used with WAITFOR."))?;
+        let at = engine.now_millis().saturating_add(delay);
+        engine.set_timer_millis(at);
+        Ok(StatementResult::Wait(Waiting::Until(at)))
+    }
+
+    fn select<E: Engine>(&mut self, engine: &E, session: u64, select: &Select) -> Result<Vec<Event>, Message> {
+        let table = query::execute(&self.scope(engine, session), select)?;
+        let count = u64::try_from(table.rows.len()).unwrap_or(u64::MAX);
+        self.globals.insert("rowcount", i64::try_from(table.rows.len()).unwrap_or(i64::MAX));
+        self.globals.insert("error", 0);
+        if select.items.iter().any(|item| matches!(item, Item::Assign(..))) {
+            // The last row decides. Without a row the variables keep their values.
+            if let Some(row) = table.rows.into_iter().next_back() {
+                for (item, value) in select.items.iter().zip(row) {
+                    if let Item::Assign(name, _) = item {
+                        self.assign(name, value)?;
+                    }
+                }
+            }
+            return Ok(Vec::new());
+        }
+        let mut events = vec![Event::Columns(table.columns)];
+        events.extend(table.rows.into_iter().map(Event::Row));
+        events.push(Event::Done { rows: (!self.no_count).then_some(count) });
+        Ok(events)
+    }
+
+    fn assign(&mut self, name: &str, value: Value) -> Result<(), Message> {
+        let Some((ty, slot)) = self.variables.get_mut(name) else {
+            return Err(error(137, 15, format!("Must declare the scalar variable \"@{name}\".")));
+        };
+        *slot = cast(value, *ty).map_err(|text| error(245, 16, text))?;
+        Ok(())
+    }
+}
+
+fn single(message: Message) -> Vec<Message> {
+    vec![message]
+}
+
+fn use_database<E: Engine>(engine: &mut E, session: u64, name: &str) -> Result<Vec<Event>, Message> {
+    let old = engine.database(session);
+    engine.use_database(session, name)?;
+    let new = engine.database(session);
+    let text = format!("Changed database context to '{new}'.");
+    let info = Message { number: 5701, state: 2, class: 0, text, line: 1 };
+    Ok(vec![Event::Database { old, new }, Event::Message(info), Event::Done { rows: None }])
+}
+
+/// Replaces the placeholders of RAISERROR (`%s`, `%d`, `%i`, `%u`) by the values.
+fn substitute(format: &str, values: &[Value]) -> String {
+    let mut out = String::new();
+    let mut values = values.iter();
+    let mut chars = format.chars();
+    while let Some(c) = chars.next() {
+        if c != '%' {
+            out.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some('d' | 'i' | 'u' | 's') => {
+                out.push_str(&values.next().and_then(as_text).unwrap_or_else(|| "(null)".to_owned()))
+            }
+            Some(other) => out.push(other),
+            None => {}
+        }
+    }
+    out
+}
+
+/// The milliseconds of `hh:mm:ss[.mmm]`.
+fn parse_millis(text: &str) -> Option<i64> {
+    let mut parts = text.split(':');
+    let (hours, minutes): (i64, i64) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    let seconds: f64 = parts.next().unwrap_or("0").parse().ok()?;
+    Some((hours * 60 + minutes) * 60_000 + (seconds * 1000.0) as i64)
+}
