@@ -1,5 +1,5 @@
-//! Every combination of a journal in flight, of what the servers show meanwhile and of what was answered: a statement is
-//! sent once more exactly when the rules, written down a second time, let it. And the turns of two types.
+//! Every combination of a journal in flight, the observations meanwhile and the answers: a statement is sent again exactly when
+//! the rules, written down a second time, allow it. And the turns of two types.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::model::*;
+use crate::observations::{Sight, dark, first, healthy, mirror, pick, principal, scattered, sight, with};
 use crate::plan::{ATTEMPTS, Act, Plan, plan};
 use crate::policies::{ago, noon};
 use crate::product::{Counts, HEALTHY, Odd, TY};
-use crate::sights::{Sight, dark, first, healthy, mirror, pick, principal, scattered, sight, with};
 
-/// What the journal says it was: the session of [`HEALTHY`], the principal on the primary.
+/// The state in the journal: the session of [`HEALTHY`], the principal on the primary.
 fn meanwhile() -> Vec<Sight> {
     use MirroringState::*;
     let (later, other) = (Odd { sequence: 9, ..HEALTHY }, Odd { guid: 2, ..HEALTHY });
@@ -235,7 +235,7 @@ pub fn turns() -> Result<Counts, String> {
 }
 
 #[test]
-fn a_statement_is_sent_again_exactly_when_the_rules_let_it() {
+fn statement_in_flight_is_sent_again_exactly_when_the_rules_allow() {
     let begun = Instant::now();
     let counts = journals().unwrap_or_else(|broken| panic!("{broken}"));
     println!("journals: {counts:?}, {:.1} s", begun.elapsed().as_secs_f64());
@@ -243,7 +243,7 @@ fn a_statement_is_sent_again_exactly_when_the_rules_let_it() {
 }
 
 #[test]
-fn one_type_at_a_time_in_order() {
+fn types_with_pending_moves_move_one_at_a_time_in_order() {
     let counts = turns().unwrap_or_else(|broken| panic!("{broken}"));
     println!("turns: {counts:?}");
     assert!(counts.moves > 0);

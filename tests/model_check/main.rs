@@ -12,10 +12,10 @@ mod plan;
 
 mod journal;
 mod mutate;
+mod observations;
 mod operator;
 mod policies;
 mod product;
-mod sights;
 mod state;
 mod world;
 
@@ -157,7 +157,7 @@ fn bound() -> usize {
 }
 
 #[test]
-fn no_interleaving_does_harm_and_every_one_settles() {
+fn interleaving_within_the_bounds_settles_without_violation() {
     for setting in &SETTINGS {
         let begun = Instant::now();
         let found = search(setting, ALL, bound());
@@ -181,7 +181,7 @@ fn no_interleaving_does_harm_and_every_one_settles() {
 }
 
 #[test]
-fn the_search_finds_the_harm_when_a_rule_is_taken_away() {
+fn search_with_a_disabled_rule_finds_the_violation() {
     let mutations = [
         ("the guard", Rules { guard: false, ..ALL }),
         ("the journal", Rules { journal: false, ..ALL }),

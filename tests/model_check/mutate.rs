@@ -1,5 +1,5 @@
-//! Each precondition of the planner is taken away in turn; one of the products has to find the harm. A rule whose absence
-//! harms nobody is wrong, or not tested.
+//! Disables each precondition of the planner in turn; one of the searches must find a violation. A precondition whose absence
+//! causes no violation is wrong, or not tested.
 
 use std::sync::Mutex;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use crate::plan::rule::{Rule, without};
 use crate::policies::policies;
 use crate::product::{Counts, combinations, quick};
 
-/// Two locks on one door: either alone is enough, and only without both there is harm.
+/// Redundant preconditions: only with both disabled there is a violation.
 const DOUBLE: [[Rule; 2]; 1] = [[Rule::NoObstacle, Rule::AllStandPreflight]];
 
 type Search = (&'static str, fn() -> Result<Counts, String>);
@@ -30,7 +30,7 @@ fn harm(rules: &[Rule]) -> Option<(&'static str, String)> {
 }
 
 #[test]
-fn every_rule_is_missed_when_it_is_taken_away() {
+fn precondition_that_is_disabled_leads_to_a_violation() {
     let begun = Instant::now();
     let paired: Vec<Rule> = DOUBLE.concat();
     let mut mutations: Vec<Vec<Rule>> = DOUBLE.map(|both| both.to_vec()).to_vec();

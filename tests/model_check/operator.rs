@@ -1,5 +1,5 @@
-//! The operator as the search drives it: looks, the real `plan`, the journal by compare-and-swap, statements on their way,
-//! answers that come or do not, and a crash that forgets everything but the journal.
+//! The operator as the search drives it: polls, the real `plan`, the journal by compare-and-swap, statements in flight, answers
+//! that arrive or not, and a crash that loses everything but the journal.
 
 use std::collections::BTreeMap;
 
@@ -54,7 +54,7 @@ pub struct Process {
     pub views: [Option<View>; 2],
     pub unsent: Vec<Failover>,
     pub flights: BTreeMap<DatabaseName, Flight>,
-    /// Which life of the operator this is: answers to an earlier one reach nobody.
+    /// The number of restarts: answers to an earlier process are lost.
     pub life: u8,
 }
 
@@ -66,7 +66,7 @@ impl Process {
         self.views[seat] = Some(world.look(seat));
     }
 
-    /// Plan, and write the journal if the resource is still the one that was read. None: a conflict, look again.
+    /// Plan, and write the journal if the resource is still the one that was read. None: a conflict, poll again.
     pub fn decide(&mut self, resource: &mut Resource, now: jiff::Timestamp) -> Option<Plan> {
         let read = self.read.take()?;
         let views = std::mem::take(&mut self.views);

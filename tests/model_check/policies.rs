@@ -1,5 +1,5 @@
-//! Every combination of policy, request, consent, clock and memory for a handful of sights: a move begins exactly when the
-//! rules, written down a second time, let it.
+//! Every combination of policy, request, consent, clock and memory for a few observations: a move begins exactly when the rules,
+//! written down a second time, allow it.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::model::*;
+use crate::observations::{Sight, begins, pick, scattered};
 use crate::plan::{Act, TRIPS, plan};
 use crate::product::{Counts, TY};
-use crate::sights::{Sight, begins, pick, scattered};
 
 const COOLDOWN: Duration = Duration::from_secs(300);
 const BACK_AFTER: Duration = Duration::from_secs(600);
@@ -244,7 +244,7 @@ fn compare(sight: &Sight, mind: &Mind, counts: &mut Counts) -> Result<(), String
 }
 
 #[test]
-fn a_move_begins_exactly_when_the_rules_let_it() {
+fn move_under_every_policy_begins_exactly_when_the_rules_allow() {
     let begun = Instant::now();
     let counts = policies().unwrap_or_else(|broken| panic!("{broken}"));
     println!("policies: {counts:?}, {:.1} s", begun.elapsed().as_secs_f64());

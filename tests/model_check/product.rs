@@ -1,5 +1,5 @@
-//! Every combination of what two servers may show, what the spec may say and what may be remembered, through `plan`: no
-//! panic, and no step unless all that design rule 1 asks for was seen.
+//! Every combination of observations of two servers, specs and memories, through `plan`: no panic, and no step unless design
+//! rule 1 is fulfilled.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -310,7 +310,7 @@ pub fn words(view: &View) -> String {
 }
 
 #[test]
-fn every_combination_keeps_the_rules() {
+fn plan_of_every_combination_keeps_the_rules() {
     let begun = Instant::now();
     let counts = combinations().unwrap_or_else(|broken| panic!("{broken}"));
     println!("views x minds: {counts:?}, {:.1} s", begun.elapsed().as_secs_f64());

@@ -1,4 +1,4 @@
-//! A state of the search, the events that may follow it, and what each of them does. Harm is found here.
+//! A state of the search, the events that may follow it, and the effect of each. Violations are found here.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -254,12 +254,12 @@ impl State {
         if done.is_ok() {
             let seat = index(step.on);
             if step.guid != Guid([session.guid; 16]) || step.role_sequence != i32::from(session.sequence[seat]) {
-                return Err(format!("{} was switched in a state that nobody decided on", step.database));
+                return Err(format!("{} was switched in a state that no decision was based on", step.database));
             }
             if self.world.losses > before {
                 let consent = self.resource.force.as_ref().is_some_and(|force| now(self) < force.until);
                 if !consent {
-                    return Err("data may be lost, and nobody consented".to_owned());
+                    return Err("data may be lost without a consent".to_owned());
                 }
             }
         }
@@ -277,7 +277,7 @@ impl State {
         Ok(())
     }
 
-    /// Once faults stop: the world settles to the spec, or to a verdict that asks for a person.
+    /// Once faults stop: the world settles to the spec, or to a verdict that requires an administrator.
     pub fn settle(mut self, rules: Rules) -> Result<(), String> {
         let quiet = |state: &mut State, event| state.step(event, rules);
         for event in [Event::SafetyOn(0), Event::SafetyOn(1), Event::Start(0), Event::Start(1), Event::Mend] {

@@ -1,5 +1,5 @@
-//! A small world that can be searched: two servers, perhaps a witness, two databases of one type. It knows mirroring, not
-//! the operator. What a server shows and what a statement does follow the truth table S1-S27.
+//! A small world that can be searched: two servers, perhaps a witness, two databases of one type. It models
+//! mirroring, not the operator, after the truth table S1-S27.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ pub enum Copies {
     Suspended,
 }
 
-/// One session: what each server's own catalog says, and how far the copies are.
+/// One session: the catalog of each server, and how far the copies are.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Session {
-    /// By seat: holds this side the principal role, in its own eyes.
+    /// By seat: whether the server itself reports the principal role.
     pub principal: [bool; 2],
     pub sequence: [u8; 2],
     pub guid: u8,
@@ -66,7 +66,7 @@ impl World {
         self.up[0] && self.up[1] && self.link
     }
 
-    /// What a look at the server in this seat gives.
+    /// The result of a poll of the server in this seat.
     pub fn look(&self, seat: usize) -> View {
         let address = format!("sql-{seat}");
         if !self.up[seat] {
@@ -167,7 +167,7 @@ impl World {
         session.copies = Copies::CatchingUp;
     }
 
-    /// A person with a management shell.
+    /// An administrator with a management shell.
     pub fn dba(&mut self, number: usize) -> bool {
         let session = &self.sessions[number];
         if !self.connected() || session.copies != Copies::Synchronized || !session.full {

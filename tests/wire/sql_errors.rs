@@ -1,5 +1,5 @@
-//! Each error number that SQL Server has for mirroring and its neighbourhood, as the answer to a look and to a failover: named,
-//! with nothing done and nothing left behind.
+//! Each error number that SQL Server has for mirroring and its neighbourhood, as the answer to a poll and to a failover: named,
+//! with nothing changed and nothing left behind.
 
 use std::time::Duration;
 
@@ -51,10 +51,10 @@ fn numbers() -> impl Iterator<Item = (u32, u8)> {
 }
 
 #[tokio::test]
-async fn a_look_that_is_refused_names_the_number_and_the_next_one_sees() {
+async fn poll_that_is_refused_names_the_number_and_the_next_one_succeeds() {
     let (sim, target) = start().await;
-    let hub = Hub::new(Duration::from_secs(3600), Deadlines::default());
-    let watch = hub.watch(&target);
+    let monitors = Hub::new(Duration::from_secs(3600), Deadlines::default());
+    let watch = monitors.watch(&target);
     assert!(matches!(watch.fresh().await, View::Lit { .. }));
     let mut tried = 0;
     for (number, class) in numbers() {
@@ -72,7 +72,7 @@ async fn a_look_that_is_refused_names_the_number_and_the_next_one_sees() {
         assert!(matches!(watch.fresh().await, View::Lit { .. }), "after {number}");
         tried += 1;
     }
-    println!("{tried} numbers as the answer to a look");
+    println!("{tried} numbers as the answer to a poll");
 }
 
 /// ENVCHANGE of this type (MS-TDS 2.2.7.8).
@@ -91,7 +91,7 @@ fn text(new: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_change_of_environment_that_nobody_expects_costs_one_look_at_most() {
+async fn environment_change_without_request_costs_one_poll_at_most() {
     let (sim, target) = start().await;
     let routing: Vec<u8> = [&[15, 0, 0, 0x99, 5, 5, 0][..], b"s\0q\0l\0-\0b\0", &[0, 0]].concat();
     #[rustfmt::skip]
@@ -108,19 +108,19 @@ async fn a_change_of_environment_that_nobody_expects_costs_one_look_at_most() {
         ("packets of 99999999", environment(4, &text("99999999")),          false),
         ("packets of -1",       environment(4, &text("-1")),                false),
         ("nothing in it",       vec![0xe3, 0, 0],                           false),
-        ("longer than it says", environment(1, &[200, 0, 0]),               false),
+        ("longer than stated", environment(1, &[200, 0, 0]),               false),
     ];
     let mut table = Vec::new();
     for (what, bytes, harmless) in &changes {
         for phase in ["login", "batch"] {
-            let hub = Hub::new(Duration::from_secs(3600), deadlines(Duration::from_secs(2)));
+            let monitors = Hub::new(Duration::from_secs(3600), deadlines(Duration::from_secs(2)));
             sim.do_json(json!({"do": "surprise", "server": "a", "phase": phase, "bytes": bytes})).unwrap();
-            let watch = hub.watch(&target);
+            let watch = monitors.watch(&target);
             match watch.fresh().await {
                 View::Lit { .. } => table.push(format!("{what:<22} {phase:<6} Lit")),
                 View::Dark { darkness, .. } => {
                     assert!(!harmless, "{what} in the {phase}: {}", darkness.detail);
-                    assert_ne!(darkness.cause, Dark::NotYetLooked, "{what} in the {phase} ended the eye");
+                    assert_ne!(darkness.cause, Dark::NotYetLooked, "{what} in the {phase} ended the poll task");
                     table.push(format!("{what:<22} {phase:<6} {:?}: {}", darkness.cause, darkness.detail));
                 }
             }
@@ -131,7 +131,7 @@ async fn a_change_of_environment_that_nobody_expects_costs_one_look_at_most() {
 }
 
 #[tokio::test]
-async fn a_failover_that_is_refused_names_the_number_and_nothing_is_done() {
+async fn failover_that_is_refused_names_the_number_and_changes_nothing() {
     let (sim, target) = start().await;
     let view = Hub::new(Duration::from_secs(3600), Deadlines::default()).watch(&target).fresh().await;
     let View::Lit { server, .. } = view else { panic!("{view:?}") };

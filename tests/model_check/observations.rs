@@ -1,4 +1,4 @@
-//! What two servers may show, in a handful of cases, and what design rules 1 and R2 allow in each: written down a second time.
+//! A few observations of two servers, and what design rules 1 and R2 allow in each: written down a second time.
 
 use crate::model::*;
 use crate::product::{HEALTHY, Odd, TY, lit, may_fail_over, may_force};
