@@ -6,14 +6,14 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use lync_mirror::model::View;
+use lync_mirror::model::ServerObservation;
 use lync_mirror::sql::{Account, Deadlines, Endpoint, Hub, Login, Target, Tls};
 use serde_json::{Value, json};
-use support::{Operator, Stage, condition, types, until};
+use support::{Operator, TestPool, condition, types, until};
 
 const MOVES: usize = 60;
 const RESOURCES: usize = 100;
-const LOOKS: usize = 300;
+const POLLS: usize = 300;
 /// How long the simulated servers take to switch in the bench of the overhead.
 const SWITCH: i64 = 400;
 
@@ -25,7 +25,7 @@ struct Line {
 }
 
 fn main() {
-    // The eyes call their own program when they need a Kerberos ticket.
+    // The SQL client starts its own program to get a Kerberos ticket.
     if std::env::args().nth(1).as_deref() == Some("ticket") {
         return lync_mirror::cli::dispatch().unwrap();
     }
@@ -39,7 +39,7 @@ async fn measure() {
     let wanted = |part: &str| only.as_deref().is_none_or(|only| only == part);
     let mut lines = vec![size()];
     if wanted("memory") {
-        lines.extend(memory().await);
+        lines.extend(persisted().await);
     }
     if wanted("start") {
         lines.extend(start().await);
@@ -69,7 +69,7 @@ fn size() -> Line {
     Line { what: "binary", figure: format!("{:.1} MB", bytes as f64 / 1e6), goal: "-", within: true }
 }
 
-/// Resident, of it anonymous (what the process itself allocated), and the peak, in MB, as the kernel tells them.
+/// Resident memory, its anonymous part, and the peak, in MB, from /proc.
 fn resident(operator: &Operator) -> (f64, f64, f64) {
     let status = std::fs::read_to_string(format!("/proc/{}/status", operator.pid())).unwrap();
     let field = |name: &str| {
@@ -79,33 +79,33 @@ fn resident(operator: &Operator) -> (f64, f64, f64) {
     (field("VmRSS:"), field("RssAnon:"), field("VmHWM:"))
 }
 
-fn until_all_ready(stage: &Stage, wanted: usize) {
+fn until_all_ready(fixture: &TestPool, wanted: usize) {
     until("all are Ready", || {
-        let all = stage.cluster.get_json(&["lpm", "-n", &stage.namespace])?;
+        let all = fixture.cluster.get_json(&["lpm", "-n", &fixture.namespace])?;
         let ready = |item: &&Value| condition(&item["status"], "Ready").is_some_and(|ready| ready["status"] == "True");
         let count = all["items"].as_array().map_or(0, |items| items.iter().filter(ready).count());
         if count == wanted { Ok(()) } else { Err(format!("{count} of {wanted}")) }
     });
 }
 
-async fn memory() -> Vec<Line> {
+async fn persisted() -> Vec<Line> {
     let names: Vec<String> = (0..RESOURCES).map(|index| format!("db{index:03}")).collect();
     let databases: Vec<&str> = names.iter().map(String::as_str).collect();
-    let stage = Stage::with_databases("memory", true, &databases).await;
-    let operator = Operator::start(stage.cluster, "memory", "1s");
+    let fixture = TestPool::with_databases("memory", true, &databases).await;
+    let operator = Operator::start(fixture.cluster, "memory", "1s");
     let pool =
-        |name: &String| stage.pool(name, json!([{"type": "Archiving", "principal": "Primary", "databases": [name]}]));
+        |name: &String| fixture.pool(name, json!([{"type": "Archiving", "principal": "Primary", "databases": [name]}]));
     let mut lines = Vec::new();
     for (count, what) in [
         (1, "resident with 1 resource (anonymous, peak)"),
         (RESOURCES, "resident with 100 resources (anonymous, peak)"),
     ] {
         let pools: Vec<Value> = names[..count].iter().map(pool).collect();
-        stage.cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": pools}));
-        until_all_ready(&stage, count);
-        // Some more looks, so that what is allocated per look has been.
-        let seen = stage.sim.journal(0).len();
-        stage.sim.until_journal(|journal| journal.since(0).len() > seen + 20).await;
+        fixture.cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": pools}));
+        until_all_ready(&fixture, count);
+        // Some more polls, so that the allocations of a poll are counted.
+        let seen = fixture.sim.journal(0).len();
+        fixture.sim.until_journal(|journal| journal.since(0).len() > seen + 20).await;
         let (now, own, peak) = resident(&operator);
         lines.push(Line {
             what,
@@ -118,10 +118,10 @@ async fn memory() -> Vec<Line> {
 }
 
 async fn start() -> Vec<Line> {
-    let stage = Stage::set("cold", true).await;
-    stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
+    let fixture = TestPool::start("cold", true).await;
+    fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
     let begun = Instant::now();
-    let operator = Operator::start(stage.cluster, "cold", "1s");
+    let operator = Operator::start(fixture.cluster, "cold", "1s");
     let url = format!("http://{}/readyz", operator.address());
     loop {
         if let Ok(answer) = reqwest::get(&url).await
@@ -132,7 +132,7 @@ async fn start() -> Vec<Line> {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let probe = begun.elapsed();
-    stage.until_ready("pool01", "True", "Aligned");
+    fixture.until_ready("pool01", "True", "Aligned");
     let ready = begun.elapsed();
     let line =
         |what, took: Duration, goal, within| Line { what, figure: format!("{} ms", took.as_millis()), goal, within };
@@ -145,16 +145,16 @@ async fn start() -> Vec<Line> {
 /// From the answer of the API server to the patch until the first failover statement on the wire; and what the
 /// operator adds to the servers' own time.
 async fn moves() -> Vec<Line> {
-    let stage = Stage::set("moves", true).await;
-    stage.command(json!({"do": "setSwitchMillis", "pair": "pool01", "millis": SWITCH}));
-    let _operator = Operator::start(stage.cluster, "moves", "1s");
-    stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
-    stage.until_ready("pool01", "True", "Aligned");
-    let api = client(&stage).await;
+    let fixture = TestPool::start("moves", true).await;
+    fixture.command(json!({"do": "setSwitchMillis", "pair": "pool01", "millis": SWITCH}));
+    let _operator = Operator::start(fixture.cluster, "moves", "1s");
+    fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
+    fixture.until_ready("pool01", "True", "Aligned");
+    let api = client(&fixture).await;
     let (mut delays, mut overheads) = (Vec::new(), Vec::new());
     for round in 0..MOVES {
         let seat = if round % 2 == 0 { "Mirror" } else { "Primary" };
-        let since = stage.sim.journal(0).last().map_or(0, |entry| entry.seq);
+        let since = fixture.sim.journal(0).last().map_or(0, |entry| entry.seq);
         let patch = json!([{"op": "replace", "path": "/spec/databaseTypes/0/principal", "value": seat}]);
         let patch = kube::api::Patch::<()>::Json(serde_json::from_value(patch).unwrap());
         let asked = Instant::now();
@@ -162,9 +162,9 @@ async fn moves() -> Vec<Line> {
         let ddl = |journal: &mirror_sim::journal::Journal| {
             journal.since(since).iter().any(|entry| entry.text.contains("SET PARTNER FAILOVER"))
         };
-        stage.sim.until_journal(ddl).await;
+        fixture.sim.until_journal(ddl).await;
         delays.push(asked.elapsed());
-        let status = stage.until_ready("pool01", "True", "Aligned");
+        let status = fixture.until_ready("pool01", "True", "Aligned");
         let entry = &status["history"][0];
         let phases = ["connectMillis", "statementMillis", "verifyMillis"];
         overheads.push(phases.iter().map(|phase| entry[phase].as_i64().unwrap()).sum::<i64>() - SWITCH);
@@ -189,30 +189,31 @@ async fn moves() -> Vec<Line> {
     ]
 }
 
-async fn client(stage: &Stage) -> kube::Api<lync_mirror::api::LyncPoolMirror> {
-    let kubeconfig = kube::config::Kubeconfig::read_from(stage.cluster.dir.join("kubeconfig")).unwrap();
+async fn client(fixture: &TestPool) -> kube::Api<lync_mirror::api::LyncPoolMirror> {
+    let kubeconfig = kube::config::Kubeconfig::read_from(fixture.cluster.dir.join("kubeconfig")).unwrap();
     let options = kube::config::KubeConfigOptions::default();
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
-    kube::Api::namespaced(kube::Client::try_from(config).unwrap(), &stage.namespace)
+    kube::Api::namespaced(kube::Client::try_from(config).unwrap(), &fixture.namespace)
 }
 
-/// Three databases of 2 s each against one: they move at once.
+/// Three databases of 2 s each, relative to one: they move in parallel.
 async fn ratio() -> Line {
-    let stage = Stage::set("ratio", true).await;
-    stage.command(json!({"do": "setSwitchMillis", "pair": "pool01", "millis": 2_000}));
-    let _operator = Operator::start(stage.cluster, "ratio", "1s");
+    let fixture = TestPool::start("ratio", true).await;
+    fixture.command(json!({"do": "setSwitchMillis", "pair": "pool01", "millis": 2_000}));
+    let _operator = Operator::start(fixture.cluster, "ratio", "1s");
     let all = ["rtcxds", "rtcshared", "rtcab"];
     let mut took = Vec::new();
     for (name, databases) in [("one", &all[..1]), ("three", &all[..])] {
-        let pool = |seat: &str| stage.pool(name, json!([{"type": "User", "principal": seat, "databases": databases}]));
-        stage.cluster.apply(&pool("Primary"));
-        stage.until_ready(name, "True", "Aligned");
-        stage.cluster.apply(&pool("Mirror"));
-        let status = stage.until_ready(name, "True", "Aligned");
+        let pool =
+            |seat: &str| fixture.pool(name, json!([{"type": "User", "principal": seat, "databases": databases}]));
+        fixture.cluster.apply(&pool("Primary"));
+        fixture.until_ready(name, "True", "Aligned");
+        fixture.cluster.apply(&pool("Mirror"));
+        let status = fixture.until_ready(name, "True", "Aligned");
         took.push(status["history"][0]["statementMillis"].as_i64().unwrap());
-        stage.cluster.apply(&pool("Primary"));
-        stage.until_ready(name, "True", "Aligned");
-        stage.cluster.kubectl(&["delete", "lpm", name, "-n", &stage.namespace]);
+        fixture.cluster.apply(&pool("Primary"));
+        fixture.until_ready(name, "True", "Aligned");
+        fixture.cluster.kubectl(&["delete", "lpm", name, "-n", &fixture.namespace]);
     }
     let ratio = took[1] as f64 / took[0] as f64;
     assert!(ratio <= 1.1, "three databases took {ratio:.2} times as long as one: {took:?} ms");
@@ -224,15 +225,15 @@ async fn ratio() -> Line {
     }
 }
 
-/// What accepts connections and never answers.
+/// The part that accepts connections and never answers.
 enum Silence {
     Server,
     Kdc,
 }
 
-/// A look at a healthy server, while twenty others end in silence, against one while nobody is silent.
+/// The time of a poll of a healthy server while twenty others never answer, relative to a poll without them.
 async fn silent(silence: &Silence) -> Line {
-    let sim = Stage::simulate(true, &["rtcxds"]).await;
+    let sim = TestPool::simulate(true, &["rtcxds"]).await;
     let kdc = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let sql = |username: &str| Login::SqlLogin { username: username.into(), password: "Passw0rd".into() };
     let target = |server: &str, login: Login| Target {
@@ -241,36 +242,36 @@ async fn silent(silence: &Silence) -> Line {
         login,
         tls: Tls::TrustServerCertificate,
     };
-    let hub = || Hub::new(Duration::from_secs(1), Deadlines::default());
-    let (quiet, busy) = (hub(), hub());
+    let monitors = || Hub::new(Duration::from_secs(1), Deadlines::default());
+    let (quiet, busy) = (monitors(), monitors());
     let healthy = ["c", "d"].map(|server| target(server, sql("lync-mirror")));
     let healthy = [quiet.watch(&healthy[0]), busy.watch(&healthy[1])];
     let (what, login): (_, Box<dyn Fn(usize) -> Login>) = match silence {
         Silence::Server => {
             sim.do_json(json!({"do": "pause", "server": "a"})).unwrap();
-            ("a look beside 20 silent instances / alone", Box::new(|at| sql(&format!("login{at}"))))
+            ("a poll beside 20 silent instances / alone", Box::new(|at| sql(&format!("login{at}"))))
         }
         Silence::Kdc => {
             let kdcs = vec![kdc.local_addr().unwrap().to_string()];
             let account = move |at| Account::new(&format!("svc{at}@CONTOSO.TEST"), keytab(at), kdcs.clone()).unwrap();
-            ("a look beside 20 logins at a silent KDC / alone", Box::new(move |at| Login::Kerberos(account(at).into())))
+            ("a poll beside 20 logins at a silent KDC / alone", Box::new(move |at| Login::Kerberos(account(at).into())))
         }
     };
-    let dark: Vec<_> = (0..20).map(|at| busy.watch(&target("a", login(at)))).collect();
+    let unavailable: Vec<_> = (0..20).map(|at| busy.watch(&target("a", login(at)))).collect();
     // In turns, so that whatever else the machine does slows both.
     let mut took = [Vec::new(), Vec::new()];
-    for turn in 0..2 * LOOKS {
+    for turn in 0..2 * POLLS {
         let started = Instant::now();
-        assert!(matches!(healthy[turn % 2].fresh().await, View::Lit { .. }));
+        assert!(matches!(healthy[turn % 2].fresh().await, ServerObservation::Available { .. }));
         took[turn % 2].push(started.elapsed());
     }
     let [alone, beside] = took.map(|mut took| {
         took.sort();
-        took[LOOKS / 2]
+        took[POLLS / 2]
     });
-    assert!(dark.iter().all(|watch| matches!(watch.latest(), View::Dark { .. })));
+    assert!(unavailable.iter().all(|watch| matches!(watch.latest(), ServerObservation::Unavailable { .. })));
     let ratio = beside.as_secs_f64() / alone.as_secs_f64();
-    assert!(ratio <= 1.5, "a look took {beside:?} beside the silent, {alone:?} without");
+    assert!(ratio <= 1.5, "a poll took {beside:?} beside silent instances, {alone:?} alone");
     Line { what, figure: format!("{ratio:.2} ({beside:.1?} / {alone:.1?})"), goal: "<= 1.5", within: true }
 }
 
@@ -295,12 +296,12 @@ fn keytab(account: usize) -> Vec<u8> {
 
 /// From SIGTERM of the leader until the other replica leads.
 async fn hand_over() -> Line {
-    let stage = Stage::set("handover", true).await;
-    let first = Operator::start_as(stage.cluster, "handover", "1s", "first");
-    stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
-    stage.until_ready("pool01", "True", "Aligned");
-    let _second = Operator::start_as(stage.cluster, "handover", "1s", "second");
-    let lease = || stage.cluster.get_json(&["lease", "lync-mirror-handover", "-n", "handover"]);
+    let fixture = TestPool::start("handover", true).await;
+    let first = Operator::start_as(fixture.cluster, "handover", "1s", "first");
+    fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
+    fixture.until_ready("pool01", "True", "Aligned");
+    let _second = Operator::start_as(fixture.cluster, "handover", "1s", "second");
+    let lease = || fixture.cluster.get_json(&["lease", "lync-mirror-handover", "-n", "handover"]);
     let holder = |lease: &Value| lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
     assert!(holder(&lease().unwrap()).starts_with("first"));
     let asked = Instant::now();

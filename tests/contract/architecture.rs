@@ -1,4 +1,4 @@
-//! The house rules: who may know whom, what a pure room may not say, how long a file may be, one page per reason.
+//! Rules of the code layout: dependencies of modules, pure modules, length of files, one page per reason.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use lync_mirror::model::{Reason, Weight};
 use strum::IntoEnumIterator;
 
-/// A room, and the rooms it may name.
-const MAY_KNOW: &[(&str, &[&str])] = &[
+/// A module, and the modules it may import.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("plan", &["model"]),
     ("api", &["model"]),
@@ -20,9 +20,9 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("cli", &["api", "controller", "health", "leader", "metrics", "model", "sql", "telemetry"]),
 ];
 
-/// Rooms without I/O or a clock, and the words that would let the world in.
+/// Modules without I/O or a clock, and the words of I/O and clocks.
 const PURE: &[&str] = &["model", "plan"];
-const WORLDLY: &[&str] = &["kube::", "tiberius::", "tokio::", "async fn", "::now()", "SystemTime"];
+const IMPURE: &[&str] = &["kube::", "tiberius::", "tokio::", "async fn", "::now()", "SystemTime"];
 
 /// Lines of a file without its tests.
 const LIMIT: usize = 400;
@@ -57,50 +57,50 @@ fn is_test(path: &Path) -> bool {
     name == "tests" || name.ends_with("_tests")
 }
 
-fn room(path: &Path) -> String {
+fn module(path: &Path) -> String {
     let inside = path.strip_prefix(root().join("src")).unwrap();
     let first = inside.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
     first.trim_end_matches(".rs").to_owned()
 }
 
 #[test]
-fn rooms_know_only_the_rooms_below_them() {
+fn module_that_imports_another_follows_the_dependency_rules() {
     let mut faults = Vec::new();
     for path in rust_files(&root().join("src")).iter().filter(|path| !is_test(path)) {
-        let room = room(path);
-        if room == "lib" || room == "main" {
+        let module = module(path);
+        if module == "lib" || module == "main" {
             continue;
         }
-        let Some((_, allowed)) = MAY_KNOW.iter().find(|(name, _)| *name == room) else {
-            faults.push(format!("{}: room {room} is not in the table", path.display()));
+        let Some((_, allowed)) = MAY_IMPORT.iter().find(|(name, _)| *name == module) else {
+            faults.push(format!("{}: module {module} is not in the table", path.display()));
             continue;
         };
         let code = code(path);
         for named in code.split("crate::").skip(1) {
             let named: String = named.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
             match named.as_str() {
-                "" => faults.push(format!("{}: name one room per `use`", path.display())),
-                named if named == room || allowed.contains(&named) => {}
-                named => faults.push(format!("{}: `{room}` may not know `{named}`", path.display())),
+                "" => faults.push(format!("{}: name one module per `use`", path.display())),
+                named if named == module || allowed.contains(&named) => {}
+                named => faults.push(format!("{}: `{module}` may not import `{named}`", path.display())),
             }
         }
-        if PURE.contains(&room.as_str()) {
-            let worldly = WORLDLY.iter().filter(|word| code.contains(**word));
-            faults.extend(worldly.map(|word| format!("{}: `{room}` is pure, yet says `{word}`", path.display())));
+        if PURE.contains(&module.as_str()) {
+            let impure = IMPURE.iter().filter(|word| code.contains(**word));
+            faults.extend(impure.map(|word| format!("{}: `{module}` is pure, yet contains `{word}`", path.display())));
         }
     }
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
 
 #[test]
-fn sql_is_written_in_the_sql_room_only() {
+fn sql_text_outside_the_sql_module_is_refused() {
     let mut faults = Vec::new();
-    for path in rust_files(&root().join("src")).iter().filter(|path| room(path) != "sql" && !is_test(path)) {
+    for path in rust_files(&root().join("src")).iter().filter(|path| module(path) != "sql" && !is_test(path)) {
         let code = code(path);
         for word in ["sys.", "SELECT ", "tiberius::"] {
-            let said = code.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(word));
-            if said {
-                faults.push(format!("{}: says {word:?}", path.display()));
+            let found = code.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(word));
+            if found {
+                faults.push(format!("{}: contains {word:?}", path.display()));
             }
         }
     }
@@ -108,7 +108,7 @@ fn sql_is_written_in_the_sql_room_only() {
 }
 
 #[test]
-fn nothing_that_harms_is_ever_rendered() {
+fn statement_that_is_destructive_is_never_rendered() {
     let mut text = String::new();
     for path in rust_files(&root().join("src/sql")).iter().filter(|path| !is_test(path)) {
         text.extend(
@@ -126,7 +126,7 @@ fn nothing_that_harms_is_ever_rendered() {
         "SET TRUSTWORTHY",
         "ALTER ENDPOINT",
     ] {
-        assert!(!text.to_uppercase().contains(word), "src/sql says {word}");
+        assert!(!text.to_uppercase().contains(word), "src/sql contains {word}");
     }
     // Data may be lost by one statement, which one file of the planner may ask for.
     assert_eq!(text.matches("ALLOW_DATA_LOSS").count(), 1);
@@ -139,18 +139,18 @@ fn nothing_that_harms_is_ever_rendered() {
 }
 
 #[test]
-fn files_stay_short() {
+fn source_file_above_the_line_limit_is_refused() {
     let files = rust_files(&root().join("src")).into_iter().chain(rust_files(&root().join("tests")));
     let long: Vec<String> = files
         .map(|path| (code(&path).lines().count(), path))
         .filter(|(lines, _)| *lines > LIMIT)
         .map(|(lines, path)| format!("{}: {lines} lines", path.display()))
         .collect();
-    assert!(long.is_empty(), "split by what they know: {long:#?}");
+    assert!(long.is_empty(), "split these files: {long:#?}");
 }
 
 #[test]
-fn every_module_says_what_lives_there() {
+fn source_file_without_a_module_comment_is_refused() {
     let silent: Vec<_> = rust_files(&root().join("src"))
         .into_iter()
         .filter(|path| !std::fs::read_to_string(path).unwrap().starts_with("//!"))
@@ -159,7 +159,7 @@ fn every_module_says_what_lives_there() {
 }
 
 #[test]
-fn every_reason_has_a_page_and_every_page_a_reason() {
+fn reason_without_a_page_or_page_without_a_reason_is_refused() {
     let reasons: BTreeSet<String> = Reason::iter().map(|reason| reason.name().to_owned()).collect();
     let pages: BTreeSet<String> = std::fs::read_dir(root().join("docs/reasons"))
         .unwrap()
@@ -182,7 +182,7 @@ fn every_reason_has_a_page_and_every_page_a_reason() {
 }
 
 #[test]
-fn generated_files_are_fresh() {
+fn generated_file_that_is_stale_is_refused() {
     let fresh = lync_mirror::cli::crd().unwrap();
     for path in ["crds/lyncpoolmirrors.yaml", "charts/lync-mirror/files/lyncpoolmirrors.yaml"] {
         let written = std::fs::read_to_string(root().join(path)).unwrap_or_default();

@@ -23,8 +23,8 @@ const NAMES: [(&str, &str); 6] = [
     ),
 ];
 
-/// What a parser said of a file: Ok has the number of batches and the moves that it saw.
-type Said = BTreeMap<(String, String), Result<(String, String), String>>;
+/// The result of a parser for a file: Ok has the number of batches and the failovers in it.
+type Answers = BTreeMap<(String, String), Result<(String, String), String>>;
 
 fn parser() -> Option<PathBuf> {
     let built = Command::new(root().join("tests/grammar/parser")).output().unwrap();
@@ -36,7 +36,7 @@ fn parser() -> Option<PathBuf> {
     Some(String::from_utf8(built.stdout).unwrap().trim().into())
 }
 
-fn read(parser: &Path, files: &[PathBuf]) -> Said {
+fn read(parser: &Path, files: &[PathBuf]) -> Answers {
     let output = Command::new(parser)
         .args(files)
         .env("DOTNET_SYSTEM_GLOBALIZATION_INVARIANT", "1")
@@ -65,13 +65,13 @@ fn texts() -> Vec<PathBuf> {
 }
 
 #[test]
-fn microsofts_parsers_read_every_statement_as_it_is_meant() {
+fn microsoft_parsers_on_every_statement_read_the_intended_names() {
     let Some(parser) = parser() else { return };
     let files = texts();
-    let said = read(&parser, &files);
-    assert_eq!(said.len(), files.len() * VERSIONS.len());
+    let answers = read(&parser, &files);
+    assert_eq!(answers.len(), files.len() * VERSIONS.len());
     let mut moves = 0;
-    for ((file, version), verdict) in &said {
+    for ((file, version), verdict) in &answers {
         let (batches, found) = verdict.as_ref().unwrap_or_else(|why| panic!("{file} on {version}: {why}"));
         assert_eq!(batches, "1", "{file} on {version} is not one batch");
         let (what, name) = file.trim_end_matches(".sql").split_once('.').unwrap_or((file.trim_end_matches(".sql"), ""));
@@ -80,7 +80,7 @@ fn microsofts_parsers_read_every_statement_as_it_is_meant() {
             "look" | "compare" => String::new(),
             "fail_over" => format!("AlterDatabaseSetStatement Failover {name}"),
             "force_service" => format!("AlterDatabaseSetStatement ForceServiceAllowDataLoss {name}"),
-            other => panic!("{file}: nobody said what {other} is to be"),
+            other => panic!("{file}: no expectation for {other}"),
         };
         assert_eq!(*found, expected, "{file} on {version}");
         moves += usize::from(!found.is_empty());
@@ -88,9 +88,9 @@ fn microsofts_parsers_read_every_statement_as_it_is_meant() {
     println!("grammar: {} texts x {} parsers read, {moves} moves named as meant", files.len(), VERSIONS.len());
 }
 
-/// The ring can fail: what these servers refuse, their parsers refuse here.
+/// Shows that this suite can fail: what these servers refuse, their parsers refuse too.
 #[test]
-fn microsofts_parsers_refuse_what_the_servers_would() {
+fn microsoft_parsers_on_invalid_statements_refuse_as_the_servers_do() {
     let Some(parser) = parser() else { return };
     let fail_over = fs::read_to_string(root().join("src/sql/golden/fail_over.sql")).unwrap();
     let all = VERSIONS.as_slice();
@@ -109,11 +109,11 @@ fn microsofts_parsers_refuse_what_the_servers_would() {
     for (file, (_, text, _)) in files.iter().zip(&rows) {
         fs::write(file, text).unwrap();
     }
-    let said = read(&parser, &files);
+    let answers = read(&parser, &files);
     fs::remove_dir_all(&folder).unwrap();
     for (name, _, refusing) in &rows {
         for version in VERSIONS {
-            let verdict = &said[&(format!("{name}.sql"), version.to_owned())];
+            let verdict = &answers[&(format!("{name}.sql"), version.to_owned())];
             assert_eq!(verdict.is_err(), refusing.contains(&version), "{name} on {version}: {verdict:?}");
         }
     }

@@ -1,12 +1,12 @@
-//! No crash point loses or doubles a move: every API write and every TDS request of each scenario gets a number in a life
-//! without a fault; then the operator is killed there, before, after it was executed, and after the answer. Each life must
-//! end as the undisturbed one did, with the same failovers.
+//! Kills the operator at numbered points. A run without a fault numbers every API write and every TDS request of a scenario.
+//! Then the operator is killed at such a request: before it, after its execution, or after its answer. Each run must end like
+//! the undisturbed one, with the same failovers.
 //!
-//! `LYNC_MIRROR_POINTS` says how many lives are run: a number, or `all`. They are chosen by a seed that changes each day.
+//! `LYNC_MIRROR_POINTS` is the number of runs, or `all`. A seed that changes each day chooses them.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
-mod play;
 mod recorder;
+mod run;
 mod scenarios;
 #[path = "../support/mod.rs"]
 mod support;
@@ -16,85 +16,90 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use fastrand::Rng;
 use mirror_sim::probe::Moment;
-use play::{End, Lane, Play};
-use recorder::Mark;
+use recorder::Checkpoint;
+use run::{End, Lane, Run};
 use scenarios::{ALL, Scenario};
-use support::rng::{Dice, seed};
+use support::rng::seed;
 
-/// As many as keep two cores busy: a life mostly waits.
+/// Enough to keep two cores busy: a run mostly waits.
 const LANES: usize = 4;
-/// Without `LYNC_MIRROR_POINTS`: as many as a run of all tests can afford.
+/// The number of runs without `LYNC_MIRROR_POINTS`.
 const FEW: usize = 32;
 
-/// One life: of which scenario, and where it is cut.
-type Task = (usize, Option<Mark>);
+/// One run: of which scenario, and where it is cut.
+type Task = (usize, Option<Checkpoint>);
 
-struct Life {
+struct RunResult {
     task: Task,
-    /// The end, the marks that were met, and whether the operator was killed; or what went wrong.
-    outcome: Result<(End, Vec<Mark>, bool), String>,
+    /// The end, the checkpoints that were met, and whether the operator was killed; or what went wrong.
+    outcome: Result<(End, Vec<Checkpoint>, bool), String>,
 }
 
-/// How often a mark is waited for: a look may come too late to show what lasts a moment only, and the write of it with that.
+/// How often a run is repeated until its checkpoint occurs: a poll can miss a short state, and then its write is missing too.
 const TRIES: usize = 3;
 
-async fn live(lane: &Lane, scenario: &Scenario, mark: Option<Mark>) -> Result<(End, Vec<Mark>, bool), String> {
-    let play = Play::open(lane, scenario.witness).await?;
-    play.command(serde_json::json!({"do": "setSwitchMillis", "pair": play::POOL, "millis": 200}))?;
+async fn execute(
+    lane: &Lane,
+    scenario: &Scenario,
+    checkpoint: Option<Checkpoint>,
+) -> Result<(End, Vec<Checkpoint>, bool), String> {
+    let run = Run::open(lane, scenario.witness).await?;
+    run.command(serde_json::json!({"do": "setSwitchMillis", "pair": run::POOL, "millis": 200}))?;
     if scenario.beginning.is_none() {
-        play.recorder.start(mark.clone());
+        run.recorder.start(checkpoint.clone());
     }
-    play.employ();
+    run.employ();
     if let Some(beginning) = scenario.beginning {
-        beginning(&play).await.map_err(|error| format!("the beginning: {error}"))?;
-        // What the beginning left to say is said now.
-        play.looked_again().await?;
-        play.recorder.start(mark);
+        beginning(&run).await.map_err(|error| format!("the beginning: {error}"))?;
+        // Let the pending writes of the beginning happen first.
+        run.polled_again().await?;
+        run.recorder.start(checkpoint);
     }
     let ended = tokio::select! {
-        failed = play.supervise() => failed.map(|()| unreachable!("it goes on for ever")),
-        ended = async { (scenario.act)(&play).await?; play.end().await } => ended,
+        failed = run.supervise() => failed.map(|()| unreachable!("it never returns")),
+        ended = async { (scenario.act)(&run).await?; run.end().await } => ended,
     };
-    let fired = *play.recorder.fired().borrow();
-    play.close().await?;
+    let fired = *run.recorder.fired().borrow();
+    run.close().await?;
     ended.map(|(end, met)| (end, met, fired))
 }
 
-/// Lives the tasks out, on all lanes at once.
-async fn live_all(lanes: &[Arc<Lane>], tasks: Vec<Task>) -> Vec<Life> {
+/// Executes the tasks on all lanes in parallel.
+async fn execute_all(lanes: &[Arc<Lane>], tasks: Vec<Task>) -> Vec<RunResult> {
     let queue = Arc::new(Mutex::new(VecDeque::from(tasks)));
-    let lives = Arc::new(Mutex::new(Vec::new()));
+    let runs = Arc::new(Mutex::new(Vec::new()));
     let mut running = tokio::task::JoinSet::new();
     for lane in lanes {
-        let (lane, queue, lives) = (lane.clone(), queue.clone(), lives.clone());
+        let (lane, queue, runs) = (lane.clone(), queue.clone(), runs.clone());
         running.spawn(async move {
             loop {
                 let Some(task) = queue.lock().unwrap().pop_front() else { return };
-                let mut outcome = live(&lane, &ALL[task.0], task.1.clone()).await;
+                let mut outcome = execute(&lane, &ALL[task.0], task.1.clone()).await;
                 for _ in 1..TRIES {
                     if !(task.1.is_some() && matches!(outcome, Ok((_, _, false)))) {
                         break;
                     }
-                    outcome = live(&lane, &ALL[task.0], task.1.clone()).await;
+                    outcome = execute(&lane, &ALL[task.0], task.1.clone()).await;
                 }
                 if outcome.is_err() {
-                    let kept = lane.log().with_file_name(format!("points-failed-{}.log", lives.lock().unwrap().len()));
+                    let kept = lane.log().with_file_name(format!("points-failed-{}.log", runs.lock().unwrap().len()));
                     let _ = std::fs::copy(lane.log(), &kept);
                     println!("{}: {:?}: {outcome:?}; its log: {}", ALL[task.0].name, task.1, kept.display());
                 }
-                lives.lock().unwrap().push(Life { task, outcome });
+                runs.lock().unwrap().push(RunResult { task, outcome });
             }
         });
     }
     while let Some(ended) = running.join_next().await {
         ended.unwrap();
     }
-    Arc::into_inner(lives).unwrap().into_inner().unwrap()
+    Arc::into_inner(runs).unwrap().into_inner().unwrap()
 }
 
-/// How many lives are asked for; None: all.
-fn asked() -> Option<usize> {
+/// How many runs are wanted; None: all.
+fn wanted() -> Option<usize> {
     match std::env::var("LYNC_MIRROR_POINTS").as_deref() {
         Ok("all") => None,
         Ok(text) => Some(text.parse().expect("LYNC_MIRROR_POINTS is a number, or all")),
@@ -102,14 +107,17 @@ fn asked() -> Option<usize> {
     }
 }
 
-/// The same number of each scenario, as far as it goes; which ones, chance decides.
-fn choose(marks: &[Vec<Mark>], count: Option<usize>, dice: &mut Dice) -> Vec<Task> {
-    let mut left: Vec<Vec<Mark>> = marks.to_vec();
-    left.iter_mut().for_each(|marks| dice.shuffle(marks));
+/// Chooses at random, about the same number for each scenario.
+fn choose(checkpoints: &[Vec<Checkpoint>], count: Option<usize>, rng: &mut Rng) -> Vec<Task> {
+    let mut left: Vec<Vec<Checkpoint>> = checkpoints.to_vec();
+    left.iter_mut().for_each(|checkpoints| rng.shuffle(checkpoints));
     let mut chosen = Vec::new();
     let total = left.iter().map(Vec::len).sum();
     while chosen.len() < count.unwrap_or(total).min(total) {
-        let next = left.iter_mut().enumerate().filter_map(|(scenario, marks)| Some((scenario, Some(marks.pop()?))));
+        let next = left
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(scenario, checkpoints)| Some((scenario, Some(checkpoints.pop()?))));
         chosen.extend(next);
     }
     chosen.truncate(count.unwrap_or(total));
@@ -125,49 +133,49 @@ fn word(moment: Moment) -> &'static str {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
-async fn no_crash_point_loses_or_doubles_a_move() {
+async fn crash_at_a_numbered_point_loses_and_doubles_no_move() {
     let (seed, begun) = (seed(), Instant::now());
-    println!("seed {seed} (LYNC_MIRROR_SEED={seed} tells it again)");
+    println!("seed {seed} (replay: LYNC_MIRROR_SEED={seed})");
     let mut lanes = Vec::new();
     for number in 0..LANES {
-        lanes.push(Arc::new(Lane::set(number).await));
+        lanes.push(Arc::new(Lane::start(number).await));
     }
 
-    let undisturbed = live_all(&lanes, (0..ALL.len()).map(|scenario| (scenario, None)).collect()).await;
-    let mut expected: Vec<(End, Vec<Mark>)> = Vec::new();
+    let undisturbed = execute_all(&lanes, (0..ALL.len()).map(|scenario| (scenario, None)).collect()).await;
+    let mut expected: Vec<(End, Vec<Checkpoint>)> = Vec::new();
     for (scenario, of) in ALL.iter().enumerate() {
-        let life = undisturbed.iter().find(|life| life.task.0 == scenario).unwrap();
-        let (end, met, _) = life.outcome.clone().expect(of.name);
+        let run = undisturbed.iter().find(|run| run.task.0 == scenario).unwrap();
+        let (end, met, _) = run.outcome.clone().expect(of.name);
         expected.push((end, met));
     }
-    let marks: Vec<Vec<Mark>> = expected.iter().map(|(_, met)| met.clone()).collect();
-    let all: usize = marks.iter().map(Vec::len).sum();
+    let checkpoints: Vec<Vec<Checkpoint>> = expected.iter().map(|(_, met)| met.clone()).collect();
+    let all: usize = checkpoints.iter().map(Vec::len).sum();
     if std::env::var_os("LYNC_MIRROR_POINTS_LIST").is_some() {
-        for (scenario, marks) in ALL.iter().zip(&marks) {
-            let points: BTreeSet<&String> = marks.iter().map(|(point, _)| point).collect();
+        for (scenario, checkpoints) in ALL.iter().zip(&checkpoints) {
+            let points: BTreeSet<&String> = checkpoints.iter().map(|(point, _)| point).collect();
             println!("{}:\n  {}", scenario.name, points.into_iter().cloned().collect::<Vec<_>>().join("\n  "));
         }
     }
 
-    let tasks = choose(&marks, asked(), &mut Dice::new(seed));
-    let lives = live_all(&lanes, tasks).await;
+    let tasks = choose(&checkpoints, wanted(), &mut Rng::with_seed(seed));
+    let runs = execute_all(&lanes, tasks).await;
 
     let mut table = format!(
         "{:36} {:>6} {:>6} {:>6} {:>11} {:>6}   end\n",
-        "scenario", "points", "marks", "killed", "not reached", "failed"
+        "scenario", "points", "checkpoints", "killed", "not reached", "failed"
     );
     let mut failures = Vec::new();
     let (mut killed_in_all, mut missed_in_all) = (0, 0);
     for (scenario, (end, met)) in expected.iter().enumerate() {
         let name = ALL[scenario].name;
         let (mut killed, mut missed, mut failed) = (0, 0, 0);
-        for life in lives.iter().filter(|life| life.task.0 == scenario) {
-            let (point, moment) = life.task.1.clone().unwrap();
-            let wrong = match &life.outcome {
+        for run in runs.iter().filter(|run| run.task.0 == scenario) {
+            let (point, moment) = run.task.1.clone().unwrap();
+            let wrong = match &run.outcome {
                 Ok((_, _, fired)) if !fired => {
                     missed += 1;
                     println!("did not come up: {name}: {point}, {moment:?}");
-                    // Nobody was killed: then nothing may be different either.
+                    // Without a kill the end must not differ.
                     None
                 }
                 Ok(_) => {
@@ -179,7 +187,7 @@ async fn no_crash_point_loses_or_doubles_a_move() {
                     Some(error.clone())
                 }
             };
-            let differs = life.outcome.as_ref().ok().filter(|(got, ..)| got != end).map(|(got, ..)| format!("{got:?}"));
+            let differs = run.outcome.as_ref().ok().filter(|(got, ..)| got != end).map(|(got, ..)| format!("{got:?}"));
             if let Some(wrong) = wrong.or(differs) {
                 failed += 1;
                 failures.push(format!("{name}, {point}, {}: {wrong}\n    undisturbed: {end:?}", word(moment)));
@@ -199,16 +207,16 @@ async fn no_crash_point_loses_or_doubles_a_move() {
     }
     println!("{table}");
     println!(
-        "{} of {all} marks chosen: {killed_in_all} lives killed there, {missed_in_all} in which the mark did not come up, {} failed; {} s",
-        lives.len(),
+        "{} of {all} checkpoints chosen: {killed_in_all} runs killed there, {missed_in_all} in which the checkpoint did not come up, {} failed; {} s",
+        runs.len(),
         failures.len(),
         begun.elapsed().as_secs(),
     );
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
-    assert!(all >= 300, "only {all} marks are numbered: the proof has become thin");
-    // About one in twelve lasts a moment only and is not seen in each life; of 32 that can be a few more.
+    assert!(all >= 300, "only {all} checkpoints are numbered: the proof has become thin");
+    // About one in twelve lasts a moment only and is not seen in each run; of 32 that can be a few more.
     assert!(
-        killed_in_all * 4 >= lives.len() * 3,
-        "more than a quarter of the marks did not come up: they are not numbered alike"
+        killed_in_all * 4 >= runs.len() * 3,
+        "more than a quarter of the checkpoints did not come up: they are not numbered alike"
     );
 }

@@ -1,5 +1,5 @@
-//! The points of a life: every API write and every TDS request gets a name that is the same in the next life, and the
-//! operator is killed at the one that is armed. What a life is about is not known here.
+//! The points of a run: every API write and every TDS request gets a name that is the same in the next run. The operator is
+//! killed at the armed one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,16 +11,16 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::support::Operator;
-use crate::support::proxy::{Ask, Steer, Way};
+use crate::support::proxy::{ApiRequest, Decision, Hook};
 
-/// A point and a moment of it: where a life may end.
-pub type Mark = (String, Moment);
+/// A point and a moment of it: where a run may end.
+pub type Checkpoint = (String, Moment);
 
 /// How long an answer takes to reach the process behind a socket of this machine, with a good margin.
 const ARRIVAL: Duration = Duration::from_millis(5);
 
-/// Of the looks during a move, as many per server and attempt are numbered; at rest one per server.
-const LOOKS_OF_A_MOVE: usize = 2;
+/// How many polls of a server are numbered per attempt of a move; without a move it is one.
+const POLLS_OF_A_MOVE: usize = 2;
 
 #[derive(Default)]
 pub struct Recorder {
@@ -31,16 +31,16 @@ pub struct Recorder {
 #[derive(Default)]
 struct Inner {
     on: bool,
-    /// The move that the journal in the status tells of, if any.
+    /// The move in the journal of the status, if any.
     phase: String,
     counts: HashMap<String, usize>,
-    /// The requests that are under way, with the names that they got when they were received.
+    /// The requests that are under decision, with the names that they got when they were received.
     names: HashMap<(Source, u64), String>,
-    met: Vec<Mark>,
-    armed: Option<Mark>,
+    met: Vec<Checkpoint>,
+    armed: Option<Checkpoint>,
     victim: Option<Operator>,
-    /// The last write of a status: what it would be called, and what it says of the comparison after a switch.
-    told: (String, Value),
+    /// The last write of a status: its label, and its condition PostSwitchDrift.
+    last_status: (String, Value),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,7 +60,7 @@ impl Label {
         Label { text, most: usize::MAX }
     }
 
-    /// For what comes when it comes: no number would be the same in the next life.
+    /// For what comes when it comes: no number would be the same in the next run.
     fn never() -> Label {
         Label { text: String::new(), most: 0 }
     }
@@ -71,21 +71,21 @@ impl Recorder {
         self.inner.lock().unwrap()
     }
 
-    /// Numbers what comes from now on, and kills the operator at `mark`.
-    pub fn start(&self, mark: Option<Mark>) {
+    /// Numbers what comes from now on, and kills the operator at `checkpoint`.
+    pub fn start(&self, checkpoint: Option<Checkpoint>) {
         let mut inner = self.lock();
-        inner.armed = mark;
+        inner.armed = checkpoint;
         inner.on = true;
     }
 
-    /// The marks that were met, in order. From now on nothing is numbered.
-    pub fn stop(&self) -> Vec<Mark> {
+    /// The checkpoints that were met, in order. From now on nothing is numbered.
+    pub fn stop(&self) -> Vec<Checkpoint> {
         let mut inner = self.lock();
         inner.on = false;
         std::mem::take(&mut inner.met)
     }
 
-    /// The process that dies at the armed mark.
+    /// The process that dies at the armed checkpoint.
     pub fn employ(&self, operator: Operator) {
         self.lock().victim = Some(operator);
     }
@@ -98,32 +98,38 @@ impl Recorder {
         self.fired.subscribe()
     }
 
-    fn received(self: &Arc<Self>, source: Source, number: u64, label: Option<Label>) -> Way {
+    fn received(self: &Arc<Self>, source: Source, number: u64, label: Option<Label>) -> Decision {
         let mut inner = self.lock();
-        let Some(label) = label.filter(|label| inner.on && label.most > 0) else { return Way::Go };
+        let Some(label) = label.filter(|label| inner.on && label.most > 0) else { return Decision::Go };
         let count = inner.counts.entry(label.text.clone()).or_default();
         *count += 1;
         if *count > label.most {
-            return Way::Go;
+            return Decision::Go;
         }
         let name = format!("{} #{count}", label.text);
         inner.names.insert((source, number), name);
         self.meet(inner, source, number, Moment::Received)
     }
 
-    fn later(self: &Arc<Self>, source: Source, number: u64, moment: Moment) -> Way {
+    fn later(self: &Arc<Self>, source: Source, number: u64, moment: Moment) -> Decision {
         self.meet(self.lock(), source, number, moment)
     }
 
-    fn meet(self: &Arc<Self>, mut inner: MutexGuard<'_, Inner>, source: Source, number: u64, moment: Moment) -> Way {
-        let Some(name) = inner.names.get(&(source, number)).cloned() else { return Way::Go };
+    fn meet(
+        self: &Arc<Self>,
+        mut inner: MutexGuard<'_, Inner>,
+        source: Source,
+        number: u64,
+        moment: Moment,
+    ) -> Decision {
+        let Some(name) = inner.names.get(&(source, number)).cloned() else { return Decision::Go };
         if !inner.on {
-            return Way::Go;
+            return Decision::Go;
         }
-        let mark = (name, moment);
-        inner.met.push(mark.clone());
-        if inner.armed.as_ref() != Some(&mark) {
-            return Way::Go;
+        let checkpoint = (name, moment);
+        inner.met.push(checkpoint.clone());
+        if inner.armed.as_ref() != Some(&checkpoint) {
+            return Decision::Go;
         }
         inner.armed = None;
         if moment == Moment::Answered {
@@ -132,10 +138,10 @@ impl Recorder {
                 tokio::time::sleep(ARRIVAL).await;
                 recorder.kill(recorder.lock());
             });
-            return Way::Go;
+            return Decision::Go;
         }
         self.kill(inner);
-        Way::Stay
+        Decision::Hold
     }
 
     fn kill(&self, mut inner: MutexGuard<'_, Inner>) {
@@ -150,41 +156,41 @@ impl Recorder {
 /// The recorder on the side of the API server, and on the side of the SQL Servers.
 pub struct Tap(pub Arc<Recorder>);
 
-impl Steer for Tap {
-    fn received(&self, ask: &Ask) -> Way {
-        let mut label = write(ask);
-        if let Some(put) = label.as_mut().filter(|_| ask.path.ends_with("/status")) {
-            let drift = drift(&body(ask));
-            let told = std::mem::replace(&mut self.0.lock().told, (put.text.clone(), drift.clone()));
-            // Nothing but the comparison, which runs beside everything else.
-            if told.0 == put.text && told.1 != drift {
+impl Hook for Tap {
+    fn received(&self, request: &ApiRequest) -> Decision {
+        let mut label = write(request);
+        if let Some(put) = label.as_mut().filter(|_| request.path.ends_with("/status")) {
+            let drift = drift(&body(request));
+            let last_status = std::mem::replace(&mut self.0.lock().last_status, (put.text.clone(), drift.clone()));
+            // Only the drift check changed: it runs in the background at any time.
+            if last_status.0 == put.text && last_status.1 != drift {
                 *put = Label::never();
             }
         }
-        self.0.received(Source::Api, ask.number, label)
+        self.0.received(Source::Api, request.number, label)
     }
 
-    fn executed(&self, ask: &Ask, status: StatusCode) -> Way {
-        if status.is_success() && ask.path.ends_with("/status") && ask.method == Method::PUT {
-            self.0.lock().phase = phase(&body(ask)["status"]["operation"]);
+    fn executed(&self, request: &ApiRequest, status: StatusCode) -> Decision {
+        if status.is_success() && request.path.ends_with("/status") && request.method == Method::PUT {
+            self.0.lock().phase = phase(&body(request)["status"]["operation"]);
         }
-        self.0.later(Source::Api, ask.number, Moment::Executed)
+        self.0.later(Source::Api, request.number, Moment::Executed)
     }
 
-    fn answered(&self, ask: &Ask) {
-        self.0.later(Source::Api, ask.number, Moment::Answered);
+    fn answered(&self, request: &ApiRequest) {
+        self.0.later(Source::Api, request.number, Moment::Answered);
     }
 }
 
 impl Probe for Tap {
     fn at(&self, server: &str, number: u64, request: Request, moment: Moment) -> Then {
-        let way = if moment == Moment::Received {
+        let decision = if moment == Moment::Received {
             let label = asked(server, request, &self.0.lock().phase);
             self.0.received(Source::Tds, number, Some(label))
         } else {
             self.0.later(Source::Tds, number, moment)
         };
-        if way == Way::Go { Then::Go } else { Then::Stay }
+        if decision == Decision::Go { Then::Go } else { Then::Stay }
     }
 }
 
@@ -194,8 +200,8 @@ fn drift(resource: &Value) -> Value {
     found.cloned().unwrap_or_default()
 }
 
-fn body(ask: &Ask) -> Value {
-    serde_json::from_slice(&ask.body).unwrap_or_default()
+fn body(request: &ApiRequest) -> Value {
+    serde_json::from_slice(&request.body).unwrap_or_default()
 }
 
 /// `User to Mirror, attempt 1`; empty while nothing moves.
@@ -207,17 +213,17 @@ fn phase(operation: &Value) -> String {
     format!("{} to {}, attempt {}", word("type"), word("to"), operation["attempt"])
 }
 
-fn write(ask: &Ask) -> Option<Label> {
-    if !ask.writes() {
+fn write(request: &ApiRequest) -> Option<Label> {
+    if !request.writes() {
         return None;
     }
-    let (verb, body) = (ask.method.as_str(), body(ask));
-    let kind = ask.path.split('/').rev().find(|part| ["leases", "events", "lyncpoolmirrors"].contains(part));
+    let (verb, body) = (request.method.as_str(), body(request));
+    let kind = request.path.split('/').rev().find(|part| ["leases", "events", "lyncpoolmirrors"].contains(part));
     Some(match kind {
         // By the clock, whatever happens: the first one stands for all.
         Some("leases") => Label { text: format!("{verb} lease"), most: 1 },
         Some("events") => {
-            // A repetition only counts up what was said before.
+            // The count of a repeated event is not part of its name.
             let word = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
             // The action names the moment at which the move began.
             let action = word("action").split('-').next().unwrap_or_default().to_owned();
@@ -233,7 +239,7 @@ fn write(ask: &Ask) -> Option<Label> {
             let ended = status["history"].as_array().map_or(0, Vec::len);
             Label::each(format!("{verb} status {reason} ({journal}; {ended} ended)"))
         }
-        _ => Label::each(format!("{verb} {}", ask.path)),
+        _ => Label::each(format!("{verb} {}", request.path)),
     })
 }
 
@@ -245,8 +251,8 @@ fn asked(server: &str, request: Request, phase: &str) -> Label {
             Some((database, _)) => Label::each(format!("forced service of {database} on {server} ({at})")),
             None if text.contains("sys.server_principals") => Label::never(),
             None => {
-                let most = if phase.is_empty() { 1 } else { LOOKS_OF_A_MOVE };
-                Label { text: format!("look at {server} ({at})"), most }
+                let most = if phase.is_empty() { 1 } else { POLLS_OF_A_MOVE };
+                Label { text: format!("poll of {server} ({at})"), most }
             }
         },
         // A comparison logs in at rest, when it comes.

@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use crate::support::{Cluster, Operator, SYSTEM, Stage, condition, root, types, until};
+use crate::support::{Cluster, Operator, SYSTEM, TestPool, condition, root, types, until};
 use serde_json::{Value, json};
 use tokio::sync::RwLock;
 
@@ -13,13 +13,13 @@ const CHART: &str = "charts/lync-mirror";
 static RELEASE: RwLock<()> = RwLock::const_new(());
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_release_is_upgraded_and_uninstalled_and_the_resources_stay() {
-    let stage = Stage::set("release", true).await;
-    let cluster = stage.cluster;
+async fn release_upgraded_and_uninstalled_keeps_the_resources() {
+    let fixture = TestPool::start("release", true).await;
+    let cluster = fixture.cluster;
     let name = "lync-mirror-release";
     let operator = Operator::start(cluster, "release", "1s");
-    stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
-    stage.until_ready("pool01", "True", "Aligned");
+    fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
+    fixture.until_ready("pool01", "True", "Aligned");
 
     let notes = cluster.helm(&["get", "notes", name, "-n", "release"]);
     assert!(notes.contains("kubectl -n release get lpm"), "{notes}");
@@ -39,8 +39,8 @@ async fn a_release_is_upgraded_and_uninstalled_and_the_resources_stay() {
     assert_eq!(deployment["spec"]["replicas"], 3);
     assert!(deployment.to_string().contains("20s"), "the value arrives in the pod");
     // The rights are the same, and the operator goes on.
-    stage.cluster.apply(&stage.pool("pool01", types("Mirror", "Primary")));
-    stage.until_ready("pool01", "True", "Aligned");
+    fixture.cluster.apply(&fixture.pool("pool01", types("Mirror", "Primary")));
+    fixture.until_ready("pool01", "True", "Aligned");
     assert_eq!(operator.stop(), Some(0));
 
     cluster.helm(&["uninstall", name, "-n", "release"]);
@@ -53,19 +53,19 @@ async fn a_release_is_upgraded_and_uninstalled_and_the_resources_stay() {
         "name",
     ]);
     assert!(!left.contains("lync-mirror"), "{left}");
-    assert_eq!(stage.status("pool01").unwrap()["principals"], "User=Mirror CentralMgmt=Primary");
+    assert_eq!(fixture.status("pool01").unwrap()["principals"], "User=Mirror CentralMgmt=Primary");
 
     let _exclusive = RELEASE.write().await;
     // The release that brought the CustomResourceDefinition goes, the definition and the resources stay.
     cluster.helm(&["uninstall", "lync-mirror", "-n", SYSTEM]);
     assert!(cluster.try_kubectl(&["get", "clusterrole", "lync-mirror"]).is_err());
-    assert_eq!(stage.status("pool01").unwrap()["principals"], "User=Mirror CentralMgmt=Primary");
+    assert_eq!(fixture.status("pool01").unwrap()["principals"], "User=Mirror CentralMgmt=Primary");
     cluster.helm(&["install", "lync-mirror", CHART, "-n", SYSTEM]);
-    assert_eq!(stage.status("pool01").unwrap()["principals"], "User=Mirror CentralMgmt=Primary");
+    assert_eq!(fixture.status("pool01").unwrap()["principals"], "User=Mirror CentralMgmt=Primary");
 }
 
 #[test]
-fn typos_in_values_are_refused_by_name() {
+fn values_with_a_typo_are_refused_by_name() {
     let cluster = Cluster::get();
     for (value, word) in [
         ("replicaz=3", "replicaz"),
@@ -83,7 +83,7 @@ fn typos_in_values_are_refused_by_name() {
 }
 
 #[test]
-fn the_rendered_manifest_is_the_chart() {
+fn manifest_rendered_from_the_chart_equals_the_kept_one() {
     let render = |argument: &str| {
         let path = format!("{}:{}", Cluster::get().bin().display(), std::env::var("PATH").unwrap());
         let output = Command::new(root().join("deploy/render")).arg(argument).env("PATH", path).output().unwrap();
@@ -95,15 +95,15 @@ fn the_rendered_manifest_is_the_chart() {
 }
 
 #[test]
-fn the_operator_may_do_what_it_needs_and_nothing_more() {
+fn service_account_of_the_operator_has_only_the_needed_rights() {
     let _shared = RELEASE.blocking_read();
     let cluster = Cluster::get();
     let may = |verb: &str, resource: &str, namespace: &str| {
         let (kind, subresource) = resource.split_once('/').unwrap_or((resource, ""));
         let mut question = vec!["auth", "can-i", verb, kind, "-n", namespace];
         let subresource = format!("--subresource={subresource}");
-        let whom = format!("--as=system:serviceaccount:{SYSTEM}:lync-mirror");
-        question.extend([subresource.as_str(), whom.as_str()]);
+        let account = format!("--as=system:serviceaccount:{SYSTEM}:lync-mirror");
+        question.extend([subresource.as_str(), account.as_str()]);
         cluster.try_kubectl(&question).is_ok_and(|answer| answer.trim() == "yes")
     };
     for (verb, resource, namespace) in [
@@ -123,9 +123,9 @@ fn the_operator_may_do_what_it_needs_and_nothing_more() {
         };
         let asked = match name {
             Some(name) => {
-                let whom = format!("--as=system:serviceaccount:{SYSTEM}:lync-mirror");
+                let account = format!("--as=system:serviceaccount:{SYSTEM}:lync-mirror");
                 let named = format!("{resource}/{name}");
-                cluster.try_kubectl(&["auth", "can-i", verb, &named, "-n", namespace, &whom]).is_ok()
+                cluster.try_kubectl(&["auth", "can-i", verb, &named, "-n", namespace, &account]).is_ok()
             }
             None => may(verb, resource, namespace),
         };
@@ -154,7 +154,7 @@ fn the_operator_may_do_what_it_needs_and_nothing_more() {
 }
 
 #[test]
-fn the_pods_stand_the_restricted_standard() {
+fn pods_under_the_restricted_standard_are_admitted() {
     let _shared = RELEASE.blocking_read();
     let cluster = Cluster::get();
     cluster.apply(&json!({
@@ -175,34 +175,34 @@ fn the_pods_stand_the_restricted_standard() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_takes_an_old_condition_for_the_new_spec() {
-    let stage = Stage::set("stale", true).await;
+async fn ready_condition_of_an_older_generation_is_not_taken_for_the_new_spec() {
+    let fixture = TestPool::start("stale", true).await;
     let wait = |timeout: &str| {
         let arguments = ["wait", "--for=condition=Ready", "lpm/pool01", "-n", "stale", timeout];
-        stage.cluster.try_kubectl(&arguments)
+        fixture.cluster.try_kubectl(&arguments)
     };
-    let mut operator = Operator::start(stage.cluster, "stale", "1s");
-    stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
+    let mut operator = Operator::start(fixture.cluster, "stale", "1s");
+    fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
     wait("--timeout=90s").unwrap();
     operator.kill();
-    stage.cluster.apply(&stage.pool("pool01", types("Mirror", "Primary")));
-    assert_eq!(condition(&stage.status("pool01").unwrap(), "Ready").unwrap()["status"], "True", "nobody answered yet");
+    fixture.cluster.apply(&fixture.pool("pool01", types("Mirror", "Primary")));
+    assert_eq!(condition(&fixture.status("pool01").unwrap(), "Ready").unwrap()["status"], "True", "no new status yet");
     let refused = wait("--timeout=2s").expect_err("Ready of the generation before");
     assert!(refused.contains("timed out"), "{refused}");
-    let _operator = Operator::start(stage.cluster, "stale", "1s");
+    let _operator = Operator::start(fixture.cluster, "stale", "1s");
     wait("--timeout=90s").unwrap();
-    assert_eq!(stage.status("pool01").unwrap()["principals"], "User=Mirror CentralMgmt=Primary");
+    assert_eq!(fixture.status("pool01").unwrap()["principals"], "User=Mirror CentralMgmt=Primary");
     // And at once after each further change, with the operator at work.
     for seat in ["Primary", "Mirror", "Primary"] {
-        stage.cluster.apply(&stage.pool("pool01", types(seat, "Primary")));
+        fixture.cluster.apply(&fixture.pool("pool01", types(seat, "Primary")));
         wait("--timeout=90s").unwrap();
-        let status = stage.status("pool01").unwrap();
+        let status = fixture.status("pool01").unwrap();
         assert_eq!(status["principals"], format!("User={seat} CentralMgmt=Primary"));
     }
 }
 
 #[test]
-fn people_find_their_way() {
+fn crd_shown_by_kubectl_documents_each_field_and_column() {
     let cluster = Cluster::get();
     let explained = cluster.kubectl(&["explain", "lpm.spec.databaseTypes.principal"]);
     assert!(explained.contains("Which seat shall hold the principal role"), "{explained}");

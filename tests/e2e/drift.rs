@@ -1,12 +1,12 @@
-//! What a role switch leaves behind: found after a move on both servers, told with the way out, and gone once it is mended.
+//! Differences of metadata after a role switch: found on both servers, reported with the remedy, and gone after the repair.
 
-use crate::support::{Operator, Stage, condition, types, until};
+use crate::support::{Operator, TestPool, condition, types, until};
 use serde_json::{Value, json};
 
 #[track_caller]
-fn until_drift(stage: &Stage, status: &str, part: &str) -> Value {
+fn until_drift(fixture: &TestPool, status: &str, part: &str) -> Value {
     until(&format!("PostSwitchDrift is {status}: {part}"), || {
-        let all = stage.status("pool01")?;
+        let all = fixture.status("pool01")?;
         let found = condition(&all, "PostSwitchDrift").ok_or("no PostSwitchDrift")?;
         let there = found["status"] == status && found["message"].as_str().is_some_and(|text| text.contains(part));
         if there { Ok(all.clone()) } else { Err(found.to_string()) }
@@ -14,20 +14,20 @@ fn until_drift(stage: &Stage, status: &str, part: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_switch_leaves_behind_is_told_until_it_is_mended() {
-    let stage = Stage::set("drift", true).await;
-    let operator = Operator::start(stage.cluster, "drift", "1s");
-    let belongings = json!({
+async fn metadata_drift_after_a_move_is_reported_until_repaired() {
+    let fixture = TestPool::start("drift", true).await;
+    let operator = Operator::start(fixture.cluster, "drift", "1s");
+    let inventory = json!({
         "logins": {"backup": "07010203"}, "jobs": ["nightly"], "linkedServers": ["DW"], "trustworthy": ["rtcxds"],
         "owners": {"rtcab": "backup"},
     });
-    stage.command(json!({"do": "setBelongings", "server": "a", "belongings": belongings}));
-    stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
-    let status = stage.until_ready("pool01", "True", "Aligned");
+    fixture.command(json!({"do": "setBelongings", "server": "a", "belongings": inventory}));
+    fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
+    let status = fixture.until_ready("pool01", "True", "Aligned");
     assert!(condition(&status, "PostSwitchDrift").is_none(), "nothing was switched yet: {status}");
 
-    stage.cluster.apply(&stage.pool("pool01", types("Mirror", "Primary")));
-    let status = until_drift(&stage, "True", "login backup is missing on the mirror");
+    fixture.cluster.apply(&fixture.pool("pool01", types("Mirror", "Primary")));
+    let status = until_drift(&fixture, "True", "login backup is missing on the mirror");
     let all: Vec<&str> = status["postSwitchDifferences"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     let starts = ["login backup", "Agent job nightly", "linked server DW", "rtcab: the owner", "rtcxds: TRUSTWORTHY"];
     assert_eq!(all.len(), starts.len(), "{all:?}");
@@ -36,26 +36,26 @@ async fn what_a_switch_leaves_behind_is_told_until_it_is_mended() {
     }
     assert!(all[0].contains("SID = 0x07010203"), "{}", all[0]);
     assert_eq!(condition(&status, "PostSwitchDrift").unwrap()["reason"], "PostSwitchDrift");
-    stage.until_ready("pool01", "True", "Aligned");
-    until("an event tells it", || {
-        let events = stage.cluster.get_json(&["events.events.k8s.io", "-n", "drift"])?;
+    fixture.until_ready("pool01", "True", "Aligned");
+    until("an event reports it", || {
+        let events = fixture.cluster.get_json(&["events.events.k8s.io", "-n", "drift"])?;
         let mut all = events["items"].as_array().into_iter().flatten();
         all.find(|event| event["reason"] == "PostSwitchDrift").cloned().ok_or_else(|| events.to_string())
     });
 
-    // The next leader asks again what was not settled; then everything has been mended.
+    // The next leader repeats an unfinished check; then everything is repaired.
     operator.stop();
-    stage.command(json!({"do": "setBelongings", "server": "b", "belongings": belongings}));
-    let _operator = Operator::start(stage.cluster, "drift", "1s");
-    let status = until_drift(&stage, "False", "agree on both partners");
+    fixture.command(json!({"do": "setBelongings", "server": "b", "belongings": inventory}));
+    let _operator = Operator::start(fixture.cluster, "drift", "1s");
+    let status = until_drift(&fixture, "False", "agree on both partners");
     assert!(status["postSwitchDifferences"].is_null());
 
-    // A comparison that fails is told, and stops nothing.
-    stage.command(json!({"do": "setBelongings", "server": "b", "belongings": {"jobsForbidden": true}}));
-    stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
-    let status = until_drift(&stage, "Unknown", "229");
+    // A check that fails is reported and stops nothing.
+    fixture.command(json!({"do": "setBelongings", "server": "b", "belongings": {"jobsForbidden": true}}));
+    fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
+    let status = until_drift(&fixture, "Unknown", "229");
     assert_eq!(condition(&status, "PostSwitchDrift").unwrap()["reason"], "QueryFailed");
-    stage.until_ready("pool01", "True", "Aligned");
-    assert_eq!(stage.failovers().len(), 6);
-    assert_eq!(stage.sim.failures(), Vec::<String>::new());
+    fixture.until_ready("pool01", "True", "Aligned");
+    assert_eq!(fixture.failovers().len(), 6);
+    assert_eq!(fixture.sim.failures(), Vec::<String>::new());
 }

@@ -1,17 +1,18 @@
 //! Bad input and faults, as a user meets them: each names its cause, moves nothing twice, and heals by itself.
 
-use crate::support::{Operator, Stage, condition, types, until};
+use crate::support::{Operator, TestPool, condition, types, until};
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_reached_or_read_is_named_and_the_others_go_on() {
-    let stage = Stage::set("reach", true).await;
-    let _operator = Operator::start(stage.cluster, "reach", "1s");
-    stage.cluster.apply(&stage.pool("good", types("Primary", "Primary")));
+async fn server_that_cannot_be_reached_or_read_is_named_and_others_continue() {
+    let fixture = TestPool::start("reach", true).await;
+    let _operator = Operator::start(fixture.cluster, "reach", "1s");
+    fixture.cluster.apply(&fixture.pool("good", types("Primary", "Primary")));
     let single = |name: &str, databases: Value, edit: &dyn Fn(&mut Value)| {
-        let mut pool = stage.pool(name, json!([{"type": "Archiving", "principal": "Primary", "databases": databases}]));
+        let mut pool =
+            fixture.pool(name, json!([{"type": "Archiving", "principal": "Primary", "databases": databases}]));
         edit(&mut pool["spec"]);
-        stage.cluster.apply(&pool);
+        fixture.cluster.apply(&pool);
     };
     // What the other partner shows of the database is no complaint: it is there, mirrored and in good health.
     single("no-host", json!(["rtcxds"]), &|spec| spec["sql"]["primary"] = json!({"host": "nowhere.invalid"}));
@@ -24,9 +25,9 @@ async fn what_cannot_be_reached_or_read_is_named_and_the_others_go_on() {
     single("no-trust", json!(["x6"]), &|spec| spec["sql"]["tls"] = json!({"mode": "Verify"}));
     single("no-database", json!(["x7"]), &|_| {});
     single("not-mirrored", json!(["model"]), &|_| {});
-    single("two-pairs", json!(["rtcxds"]), &|spec| spec["sql"]["mirror"] = stage.server("d"));
+    single("two-pairs", json!(["rtcxds"]), &|spec| spec["sql"]["mirror"] = fixture.server("d"));
     single("one-server", json!(["rtcxds"]), &|spec| {
-        // Another spelling of the same server, so that only the server itself can tell.
+        // Another spelling of the same server, so that only the server itself shows the identity.
         spec["sql"]["mirror"] = json!({"host": spec["sql"]["primary"]["host"], "instance": "RTC"});
     });
     for (name, reason) in [
@@ -41,121 +42,122 @@ async fn what_cannot_be_reached_or_read_is_named_and_the_others_go_on() {
         ("two-pairs", "SessionMismatch"),
         ("one-server", "SameServer"),
     ] {
-        let status = stage.until_ready(name, "False", reason);
+        let status = fixture.until_ready(name, "False", reason);
         let stalled = condition(&status, "Stalled").unwrap();
         assert_eq!((&stalled["status"], &stalled["reason"]), (&json!("True"), &json!(reason)), "{name}");
-        let described = stage.cluster.kubectl(&["describe", "lpm", name, "-n", "reach"]);
+        let described = fixture.cluster.kubectl(&["describe", "lpm", name, "-n", "reach"]);
         assert!(described.contains(reason), "{described}");
     }
-    stage.until_ready("good", "True", "Aligned");
-    assert_eq!(stage.failovers(), Vec::<String>::new());
+    fixture.until_ready("good", "True", "Aligned");
+    assert_eq!(fixture.failovers(), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_without_its_key_is_named_until_it_is_there() {
-    let stage = Stage::set("key", false).await;
-    let _operator = Operator::start(stage.cluster, "key", "1s");
+async fn secret_without_its_key_is_named_until_present() {
+    let fixture = TestPool::start("key", false).await;
+    let _operator = Operator::start(fixture.cluster, "key", "1s");
     let remove = r#"[{"op": "remove", "path": "/data/password"}]"#;
-    stage.cluster.kubectl(&["patch", "secret", "sql", "-n", "key", "--type=json", "-p", remove]);
-    stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
-    stage.until_ready("pool01", "False", "SecretKeyMissing");
-    stage.secret("Passw0rd");
-    stage.until_ready("pool01", "True", "Aligned");
+    fixture.cluster.kubectl(&["patch", "secret", "sql", "-n", "key", "--type=json", "-p", remove]);
+    fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
+    fixture.until_ready("pool01", "False", "SecretKeyMissing");
+    fixture.secret("Passw0rd");
+    fixture.until_ready("pool01", "True", "Aligned");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_may_not_move_is_explained_and_moves_when_it_may() {
-    let stage = Stage::set("blocked", true).await;
-    let _operator = Operator::start(stage.cluster, "blocked", "1s");
-    stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
-    stage.until_ready("pool01", "True", "Aligned");
+async fn session_that_may_not_move_is_explained_and_moves_later() {
+    let fixture = TestPool::start("blocked", true).await;
+    let _operator = Operator::start(fixture.cluster, "blocked", "1s");
+    fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
+    fixture.until_ready("pool01", "True", "Aligned");
 
-    stage.command(json!({"do": "setSysadmin", "server": "b", "login": "lync-mirror", "sysadmin": false}));
-    stage.until_ready("pool01", "False", "PermissionMissing");
-    stage.command(json!({"do": "setSysadmin", "server": "b", "login": "lync-mirror", "sysadmin": true}));
-    stage.until_ready("pool01", "True", "Aligned");
+    fixture.command(json!({"do": "setSysadmin", "server": "b", "login": "lync-mirror", "sysadmin": false}));
+    fixture.until_ready("pool01", "False", "PermissionMissing");
+    fixture.command(json!({"do": "setSysadmin", "server": "b", "login": "lync-mirror", "sysadmin": true}));
+    fixture.until_ready("pool01", "True", "Aligned");
 
-    stage.command(json!({"do": "setSafety", "pair": "pool01", "safety": "off"}));
-    stage.until_ready("pool01", "False", "SafetyOff");
-    stage.command(json!({"do": "setSafety", "pair": "pool01", "safety": "full"}));
-    stage.until_ready("pool01", "True", "Aligned");
+    fixture.command(json!({"do": "setSafety", "pair": "pool01", "safety": "off"}));
+    fixture.until_ready("pool01", "False", "SafetyOff");
+    fixture.command(json!({"do": "setSafety", "pair": "pool01", "safety": "full"}));
+    fixture.until_ready("pool01", "True", "Aligned");
 
-    stage.command(json!({"do": "desync", "pair": "pool01", "millis": 3_000}));
-    stage.cluster.apply(&stage.pool("pool01", types("Mirror", "Primary")));
-    stage.until_ready("pool01", "False", "Synchronizing");
-    let status = stage.until_ready("pool01", "True", "Aligned");
+    fixture.command(json!({"do": "desync", "pair": "pool01", "millis": 3_000}));
+    fixture.cluster.apply(&fixture.pool("pool01", types("Mirror", "Primary")));
+    fixture.until_ready("pool01", "False", "Synchronizing");
+    let status = fixture.until_ready("pool01", "True", "Aligned");
     assert_eq!(status["principals"], "User=Mirror CentralMgmt=Primary");
-    assert_eq!(stage.failovers().len(), 3);
+    assert_eq!(fixture.failovers().len(), 3);
 
-    let mut suspended = stage.pool("pool01", types("Primary", "Primary"));
+    let mut suspended = fixture.pool("pool01", types("Primary", "Primary"));
     suspended["spec"]["suspend"] = json!({"reason": "SQL patching"});
-    stage.cluster.apply(&suspended);
-    stage.until_ready("pool01", "False", "Suspended");
-    assert_eq!(stage.failovers().len(), 3);
-    stage.patch("pool01", &json!({"spec": {"suspend": null}}));
-    stage.until_ready("pool01", "True", "Aligned");
-    assert_eq!(stage.failovers().len(), 6);
+    fixture.cluster.apply(&suspended);
+    fixture.until_ready("pool01", "False", "Suspended");
+    assert_eq!(fixture.failovers().len(), 3);
+    fixture.patch("pool01", &json!({"spec": {"suspend": null}}));
+    fixture.until_ready("pool01", "True", "Aligned");
+    assert_eq!(fixture.failovers().len(), 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_never_answers_holds_up_nobody_else() {
-    let stage = Stage::set("silent", true).await;
-    let _operator = Operator::start(stage.cluster, "silent", "1s");
+async fn server_that_never_answers_delays_no_other_resource() {
+    let fixture = TestPool::start("silent", true).await;
+    let _operator = Operator::start(fixture.cluster, "silent", "1s");
     let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut pool = stage.pool("deaf", json!([{"type": "Archiving", "principal": "Primary", "databases": ["rtcxds"]}]));
+    let mut pool =
+        fixture.pool("deaf", json!([{"type": "Archiving", "principal": "Primary", "databases": ["rtcxds"]}]));
     pool["spec"]["sql"]["primary"] = json!({"host": "127.0.0.1", "port": deaf.local_addr().unwrap().port()});
-    stage.cluster.apply(&pool);
-    stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
-    stage.until_ready("pool01", "True", "Aligned");
-    stage.until_ready("deaf", "False", "ConnectionTimedOut");
+    fixture.cluster.apply(&pool);
+    fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
+    fixture.until_ready("pool01", "True", "Aligned");
+    fixture.until_ready("deaf", "False", "ConnectionTimedOut");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_answer_and_a_refusal_move_nothing_twice() {
-    let stage = Stage::set("answers", true).await;
-    let _operator = Operator::start(stage.cluster, "answers", "1s");
-    stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
-    stage.until_ready("pool01", "True", "Aligned");
+async fn move_with_a_lost_answer_or_refusal_is_not_done_twice() {
+    let fixture = TestPool::start("answers", true).await;
+    let _operator = Operator::start(fixture.cluster, "answers", "1s");
+    fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
+    fixture.until_ready("pool01", "True", "Aligned");
 
-    stage.command(json!({"do": "loseAnswer", "server": "a", "matching": "PARTNER FAILOVER", "times": 3}));
-    stage.cluster.apply(&stage.pool("pool01", types("Mirror", "Primary")));
-    stage.until_ready("pool01", "True", "Aligned");
-    assert_eq!(stage.failovers().len(), 3, "{:?}", stage.failovers());
+    fixture.command(json!({"do": "loseAnswer", "server": "a", "matching": "PARTNER FAILOVER", "times": 3}));
+    fixture.cluster.apply(&fixture.pool("pool01", types("Mirror", "Primary")));
+    fixture.until_ready("pool01", "True", "Aligned");
+    assert_eq!(fixture.failovers().len(), 3, "{:?}", fixture.failovers());
 
     // Statements that wait for their turn on a slow server are not sent a second time.
-    stage.command(json!({"do": "stall", "server": "b", "phase": "login", "times": 3, "millis": 3_000}));
-    stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
-    let status = stage.until_ready("pool01", "True", "Aligned");
-    assert_eq!(stage.failovers().len(), 6, "{:?}", stage.failovers());
+    fixture.command(json!({"do": "stall", "server": "b", "phase": "login", "times": 3, "millis": 3_000}));
+    fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
+    let status = fixture.until_ready("pool01", "True", "Aligned");
+    assert_eq!(fixture.failovers().len(), 6, "{:?}", fixture.failovers());
     assert_eq!(status["history"][0]["attempts"], 1, "{status}");
-    stage.cluster.apply(&stage.pool("pool01", types("Mirror", "Primary")));
-    stage.until_ready("pool01", "True", "Aligned");
+    fixture.cluster.apply(&fixture.pool("pool01", types("Mirror", "Primary")));
+    fixture.until_ready("pool01", "True", "Aligned");
 
     // One database is refused: the move is rolled forward.
-    stage.command(json!({"do": "failStatement", "server": "b", "number": 1404, "times": 1}));
-    stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
-    let status = stage.until_ready("pool01", "True", "Aligned");
-    assert_eq!(stage.failovers().len(), 12, "{:?}", stage.failovers());
+    fixture.command(json!({"do": "failStatement", "server": "b", "number": 1404, "times": 1}));
+    fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
+    let status = fixture.until_ready("pool01", "True", "Aligned");
+    assert_eq!(fixture.failovers().len(), 12, "{:?}", fixture.failovers());
     assert_eq!((&status["history"][0]["attempts"], &status["history"][0]["outcome"]), (&json!(2), &json!("Succeeded")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_resource_deleted_during_its_move_leaves_no_process_stuck() {
-    let stage = Stage::set("deleted", true).await;
-    let operator = Operator::start(stage.cluster, "deleted", "1s");
-    stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
-    stage.until_ready("pool01", "True", "Aligned");
-    stage.command(json!({"do": "setSwitchMillis", "pair": "pool01", "millis": 1500}));
-    stage.cluster.apply(&stage.pool("pool01", types("Mirror", "Primary")));
+async fn resource_deleted_during_its_move_leaves_no_process_stuck() {
+    let fixture = TestPool::start("deleted", true).await;
+    let operator = Operator::start(fixture.cluster, "deleted", "1s");
+    fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
+    fixture.until_ready("pool01", "True", "Aligned");
+    fixture.command(json!({"do": "setSwitchMillis", "pair": "pool01", "millis": 1500}));
+    fixture.cluster.apply(&fixture.pool("pool01", types("Mirror", "Primary")));
     let moving =
         |state: &Value| state["databases"].as_array().is_some_and(|all| all.iter().any(|one| one["moving"] == true));
-    stage.sim.until(|world| moving(&world.state())).await;
-    stage.cluster.kubectl(&["delete", "lpm", "pool01", "-n", "deleted"]);
+    fixture.sim.until(|world| moving(&world.state())).await;
+    fixture.cluster.kubectl(&["delete", "lpm", "pool01", "-n", "deleted"]);
     until("the move ends on the servers", || {
-        if stage.failovers().len() == 3 { Ok(()) } else { Err(format!("{:?}", stage.failovers())) }
+        if fixture.failovers().len() == 3 { Ok(()) } else { Err(format!("{:?}", fixture.failovers())) }
     });
-    stage.cluster.apply(&stage.pool("pool01", types("Mirror", "Primary")));
-    stage.until_ready("pool01", "True", "Aligned");
+    fixture.cluster.apply(&fixture.pool("pool01", types("Mirror", "Primary")));
+    fixture.until_ready("pool01", "True", "Aligned");
     assert_eq!(operator.stop(), Some(0), "a clean exit");
-    assert_eq!(stage.failovers().len(), 3);
+    assert_eq!(fixture.failovers().len(), 3);
 }

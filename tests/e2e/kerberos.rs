@@ -3,15 +3,15 @@
 use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 
-use crate::support::kdc::{REALM, Realm, Servers, spn};
-use crate::support::{Operator, Stage, cannot, condition, own_ip, root, skip, types, until};
+use crate::support::kdc::{KdcFixture, REALM, Servers, spn};
+use crate::support::{Operator, TestPool, cannot, condition, own_ip, root, skip, types, until};
 use serde_json::{Value, json};
 
 const LOGIN: &str = "CONTOSO\\svc-lync";
 
-/// a and b are a pool as it should be; c and d take no encryption; e and f are not registered; g and h let everybody in; i and
+/// a and b are a pool as it should be; c and d take no encryption; e and f are not registered; g and h accept every login; i and
 /// j are registered for another account than the one they run as.
-fn servers(realm: &Realm) -> Servers {
+fn servers(realm: &KdcFixture) -> Servers {
     let server = |id: &str| {
         let tls = if matches!(id, "c" | "d") { "off" } else { "required" };
         json!({
@@ -42,12 +42,12 @@ fn servers(realm: &Realm) -> Servers {
 }
 
 /// A pool of two of the servers, with the Secret of its own name.
-fn pool(stage: &Stage, servers: &Servers, name: &str, (a, b): (&str, &str), kdc: SocketAddr) -> Value {
+fn pool(fixture: &TestPool, servers: &Servers, name: &str, (a, b): (&str, &str), kdc: SocketAddr) -> Value {
     let server = |id: &str| {
         let address = servers.address(id);
         json!({"host": address.ip().to_string(), "port": address.port()})
     };
-    let mut pool = stage.pool(name, types("Primary", "Primary"));
+    let mut pool = fixture.pool(name, types("Primary", "Primary"));
     pool["spec"]["poolFqdn"] = json!(format!("{name}.example.com"));
     pool["spec"]["sql"] = json!({
         "primary": server(a), "mirror": server(b),
@@ -57,10 +57,10 @@ fn pool(stage: &Stage, servers: &Servers, name: &str, (a, b): (&str, &str), kdc:
     pool
 }
 
-fn secret(stage: &Stage, name: &str, account: &str, keytab: &[u8]) {
+fn secret(fixture: &TestPool, name: &str, account: &str, keytab: &[u8]) {
     let bytes = |bytes: &[u8]| k8s_openapi::ByteString(bytes.to_vec());
-    stage.cluster.apply(&json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": stage.namespace},
+    fixture.cluster.apply(&json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": fixture.namespace},
         "data": {"username": bytes(format!("{account}@{REALM}").as_bytes()), "keytab": bytes(keytab)},
     }));
 }
@@ -69,9 +69,9 @@ fn message(status: &Value) -> String {
     condition(status, "Ready").unwrap()["message"].as_str().unwrap().to_owned()
 }
 
-/// A realm and its servers; or this machine has no KDC, and the ring has said so.
-fn scenery() -> Option<(Realm, Servers)> {
-    match Realm::start(SocketAddr::new(own_ip().into(), 10088)) {
+/// A KDC and its servers. None: this machine has no KDC, and the suite is reported as skipped.
+fn start() -> Option<(KdcFixture, Servers)> {
+    match KdcFixture::start(SocketAddr::new(own_ip().into(), 10088)) {
         Ok(realm) => {
             let servers = servers(&realm);
             Some((realm, servers))
@@ -84,27 +84,27 @@ fn scenery() -> Option<(Realm, Servers)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_keytab_is_enough_to_look_and_to_move() {
-    let Some((mut realm, servers)) = scenery() else { return };
-    let stage = Stage::set("kerberos", true).await;
-    let pool = |name, pair| pool(&stage, &servers, name, pair, realm.address);
+async fn keytab_as_only_credential_allows_polls_and_moves() {
+    let Some((mut realm, servers)) = start() else { return };
+    let fixture = TestPool::start("kerberos", true).await;
+    let pool = |name, pair| pool(&fixture, &servers, name, pair, realm.address);
     let keys = realm.account("svc-lync");
     for name in ["encrypted", "plain"] {
-        secret(&stage, name, "svc-lync", &keys);
+        secret(&fixture, name, "svc-lync", &keys);
     }
-    stage.cluster.apply(&pool("encrypted", ("a", "b")));
+    fixture.cluster.apply(&pool("encrypted", ("a", "b")));
     let mut plain = pool("plain", ("c", "d"));
     plain["spec"]["sql"]["tls"] = json!({"mode": "Off"});
-    stage.cluster.apply(&plain);
-    let _operator = Operator::start(stage.cluster, "kerberos", "1s");
+    fixture.cluster.apply(&plain);
+    let _operator = Operator::start(fixture.cluster, "kerberos", "1s");
 
-    stage.until_ready("encrypted", "True", "Aligned");
-    let status = stage.until_ready("plain", "True", "Aligned");
+    fixture.until_ready("encrypted", "True", "Aligned");
+    let status = fixture.until_ready("plain", "True", "Aligned");
     let weak = condition(&status, "WeakEncryption").unwrap();
     assert_eq!((&weak["status"], &weak["reason"]), (&json!("True"), &json!("TlsOff")), "{weak}");
     for (name, by) in [("encrypted", "b"), ("plain", "d")] {
-        stage.patch(name, &json!({"spec": {"databaseTypes": types("Mirror", "Primary")}}));
-        stage.until_ready(name, "True", "Aligned");
+        fixture.patch(name, &json!({"spec": {"databaseTypes": types("Mirror", "Primary")}}));
+        fixture.until_ready(name, "True", "Aligned");
         let moved = servers.ask("/failovers").await;
         let to = moved.as_array().unwrap().iter().filter(|failover| failover["to"] == by).count();
         assert_eq!(to, 3, "{moved}");
@@ -114,31 +114,31 @@ async fn a_keytab_is_enough_to_look_and_to_move() {
         assert_eq!((&login["login"], &login["outcome"]), (&json!(LOGIN), &json!("done")), "{login}");
     }
 
-    // Who is logged in needs no KDC; who has to log in again says that it is gone, and goes on when it is back.
+    // An open connection needs no KDC. A new login reports that the KDC is unreachable, and succeeds when it is back.
     realm.close();
     servers.command(json!({"do": "kill", "server": "a"})).await;
     servers.command(json!({"do": "start", "server": "a"})).await;
-    let said = message(&stage.until_ready("encrypted", "False", "KdcUnreachable"));
-    assert!(said.contains("spec.sql.auth.kdcs") && said.contains(&realm.address.to_string()), "{said}");
-    stage.until_ready("plain", "True", "Aligned");
+    let text = message(&fixture.until_ready("encrypted", "False", "KdcUnreachable"));
+    assert!(text.contains("spec.sql.auth.kdcs") && text.contains(&realm.address.to_string()), "{text}");
+    fixture.until_ready("plain", "True", "Aligned");
     realm.open();
-    stage.until_ready("encrypted", "True", "Aligned");
+    fixture.until_ready("encrypted", "True", "Aligned");
 
     // New keys are used with the next login: no restart.
-    secret(&stage, "encrypted", "svc-lync", &realm.keytab("svc-lync"));
+    secret(&fixture, "encrypted", "svc-lync", &realm.keytab("svc-lync"));
     servers.command(json!({"do": "kill", "server": "b"})).await;
     servers.command(json!({"do": "start", "server": "b"})).await;
     until("b is logged on to with the new keys", || {
-        let status = stage.status("encrypted")?;
+        let status = fixture.status("encrypted")?;
         let ready = condition(&status, "Ready").unwrap();
         if ready["status"] == "True" { Ok(()) } else { Err(ready.to_string()) }
     });
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_trouble_has_its_reason_and_is_nobody_elses() {
-    let Some((realm, servers)) = scenery() else { return };
-    let stage = Stage::set("troubles", true).await;
+async fn kerberos_fault_of_one_resource_has_its_reason_and_affects_no_other() {
+    let Some((realm, servers)) = start() else { return };
+    let fixture = TestPool::start("troubles", true).await;
     let keys = realm.account("svc-lync");
     let stale = realm.account("svc-stale");
     realm.keytab("svc-stale");
@@ -156,7 +156,7 @@ async fn each_trouble_has_its_reason_and_is_nobody_elses() {
     let kdc = realm.address;
     let one = ("a", "b");
     let pool = |name: &str, pair, kdc| {
-        let mut pool = pool(&stage, &servers, name, pair, kdc);
+        let mut pool = pool(&fixture, &servers, name, pair, kdc);
         // Of its own: two resources for one database are another trouble.
         pool["spec"]["databaseTypes"] = json!([{"type": "Archiving", "principal": "Primary", "databases": [name]}]);
         pool
@@ -177,42 +177,42 @@ async fn each_trouble_has_its_reason_and_is_nobody_elses() {
         ("other-owner", "svc-lync",     &keys,      ("i", "j"), kdc,                            "LoginFailed",           vec!["18452", "SPN"]),
         ("impostor",    "svc-lync",     &keys,      ("g", "h"), kdc,                            "ProtocolError",         vec!["did not prove"]),
     ];
-    stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
+    fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
     for (name, account, keytab, pair, kdc, ..) in &table {
-        secret(&stage, name, account, keytab);
-        stage.cluster.apply(&pool(name, *pair, *kdc));
+        secret(&fixture, name, account, keytab);
+        fixture.cluster.apply(&pool(name, *pair, *kdc));
     }
-    secret(&stage, "unnamed", "", &keys);
-    stage.cluster.apply(&pool("unnamed", one, kdc));
+    secret(&fixture, "unnamed", "", &keys);
+    fixture.cluster.apply(&pool("unnamed", one, kdc));
     let mut demanding = pool("demanding", one, kdc);
     demanding["spec"]["sql"]["tls"] = json!({"mode": "Off"});
-    secret(&stage, "demanding", "svc-lync", &keys);
-    stage.cluster.apply(&demanding);
-    let _operator = Operator::start(stage.cluster, "troubles", "1s");
+    secret(&fixture, "demanding", "svc-lync", &keys);
+    fixture.cluster.apply(&demanding);
+    let _operator = Operator::start(fixture.cluster, "troubles", "1s");
 
-    stage.until_ready("pool01", "True", "Aligned");
-    stage.cluster.apply(&stage.pool("pool01", types("Mirror", "Primary")));
-    stage.until_ready("pool01", "True", "Aligned");
-    assert_eq!(stage.failovers().len(), 3);
+    fixture.until_ready("pool01", "True", "Aligned");
+    fixture.cluster.apply(&fixture.pool("pool01", types("Mirror", "Primary")));
+    fixture.until_ready("pool01", "True", "Aligned");
+    assert_eq!(fixture.failovers().len(), 3);
     for (name, .., reason, words) in &table {
-        let said = message(&stage.until_ready(name, "False", reason));
+        let text = message(&fixture.until_ready(name, "False", reason));
         for word in words {
-            assert!(said.contains(word), "{name}: {said:?} lacks {word:?}");
+            assert!(text.contains(word), "{name}: {text:?} lacks {word:?}");
         }
-        println!("{name:<12} {reason:<22} {said}");
+        println!("{name:<12} {reason:<22} {text}");
     }
-    let said = message(&stage.until_ready("unnamed", "False", "NoKerberosCredentials"));
-    assert!(said.contains("ACCOUNT@REALM"), "{said}");
-    let said = message(&stage.until_ready("demanding", "False", "TlsFailed"));
-    assert!(said.contains("demands encryption") && said.contains("spec.sql.tls.mode"), "{said}");
+    let text = message(&fixture.until_ready("unnamed", "False", "NoKerberosCredentials"));
+    assert!(text.contains("ACCOUNT@REALM"), "{text}");
+    let text = message(&fixture.until_ready("demanding", "False", "TlsFailed"));
+    assert!(text.contains("demands encryption") && text.contains("spec.sql.tls.mode"), "{text}");
     assert_eq!(servers.ask("/failovers").await, json!([]));
     drop(silent);
 }
 
 /// FreeTDS, and Microsoft's own driver for Linux.
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_that_others_wrote_are_let_in_with_the_same_keytab() {
-    let Some((realm, servers)) = scenery() else { return };
+async fn third_party_clients_with_the_same_keytab_log_in() {
+    let Some((realm, servers)) = start() else { return };
     let prepared = Command::new(root().join("tests/clients/run")).arg("--prepare").output().unwrap();
     if let Some(why) = cannot(&prepared) {
         return skip("kerberos", &why);

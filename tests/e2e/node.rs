@@ -8,7 +8,7 @@ const RELEASE: &str = "lync-mirror";
 const LIMIT: u64 = 40_000_000;
 
 #[test]
-fn two_pods_run_confined_and_one_takes_over_when_the_other_is_killed() {
+fn chart_pods_with_the_leader_killed_stay_confined_and_take_over() {
     let node = match Node::boot() {
         Ok(node) => node,
         Err(why) => return skip("node", &why),
@@ -116,7 +116,7 @@ fn files_of(process: &str) -> String {
     ["/proc", process, "root"].join("/")
 }
 
-/// Its first process still runs; if not, how that one ended and what it said last.
+/// Its first process still runs; if not, how that one ended and its last log lines.
 #[track_caller]
 fn has_lived_on(node: &Node, pod: &Value) {
     let container = &pod["status"]["containerStatuses"][0];
@@ -130,8 +130,8 @@ fn has_lived_on(node: &Node, pod: &Value) {
 fn is_small(node: &Node, pod: &Value) {
     let process = node.process_of(pod);
     // -x: the image alone, without what is mounted into it.
-    let said = node.run("du", &["-sxb", &format!("{}/.", files_of(&process))]);
-    let unpacked: u64 = said.split_whitespace().next().unwrap().parse().unwrap();
+    let printed = node.run("du", &["-sxb", &format!("{}/.", files_of(&process))]);
+    let unpacked: u64 = printed.split_whitespace().next().unwrap().parse().unwrap();
     println!("image: {:.1} MB, unpacked {:.1} MB", node.archive_bytes as f64 / 1e6, unpacked as f64 / 1e6);
     assert!(node.archive_bytes < LIMIT && unpacked < LIMIT, "{} and {unpacked} bytes", node.archive_bytes);
 }
@@ -167,7 +167,7 @@ fn pool(name: &str, sql: &Value) -> Value {
     })
 }
 
-/// Kerberos in the image: the helper runs in the confined Pod and finds no KDC. Its library would say more if it were broken.
+/// Kerberos in the image: the helper runs in the confined Pod and finds no KDC. A broken library would report another error.
 fn gets_no_ticket(node: &Node, pair: &Pair) {
     node.apply(&json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keytab", "namespace": "lync"},
@@ -180,12 +180,13 @@ fn gets_no_ticket(node: &Node, pair: &Pair) {
         "tls": {"mode": "TrustServerCertificate"},
     });
     node.apply(&pool("pool02", &sql));
-    until("the helper has looked into the keytab", || {
+    until("the helper has read the keytab", || {
         let object = node.get(&["lpm", "pool02", "-n", "lync"])?;
         let ready = condition(&object["status"], "Ready").ok_or("no Ready condition")?;
-        let said = ready["message"].as_str().unwrap_or_default();
-        let told = ready["reason"] == "NoKerberosCredentials" && said.contains("holds no key of svc-lync@CONTOSO.TEST");
-        if told { Ok(()) } else { Err(ready.to_string()) }
+        let message = ready["message"].as_str().unwrap_or_default();
+        let reported =
+            ready["reason"] == "NoKerberosCredentials" && message.contains("holds no key of svc-lync@CONTOSO.TEST");
+        if reported { Ok(()) } else { Err(ready.to_string()) }
     });
 }
 

@@ -1,13 +1,14 @@
-//! A walk through specs, good, bad and refused, in a random order that a seed tells again: whenever the spec is good again, the
-//! resource comes back to Ready, and nothing was done that no spec asked for.
+//! Valid, invalid and refused specs in a random order, replayed by a seed. Whenever the spec is valid again, the resource becomes
+//! Ready, and no failover happened that no spec requested.
 
-use crate::support::rng::{Dice, seed};
-use crate::support::{Operator, Stage, condition, log_path, types, until};
+use crate::support::rng::seed;
+use crate::support::{Operator, TestPool, condition, log_path, types, until};
+use fastrand::Rng;
 use serde_json::{Value, json};
 
 const ROUNDS: usize = 20;
 
-type Edit = (&'static str, fn(&Stage, &mut Value));
+type Edit = (&'static str, fn(&TestPool, &mut Value));
 
 fn policy(pool: &mut Value, field: &str, value: Value) {
     pool["spec"]["policy"][field] = value;
@@ -18,11 +19,11 @@ const ACCEPTED: [Edit; 20] = [
     ("User on the mirror", |_, pool| pool["spec"]["databaseTypes"][0]["principal"] = json!("Mirror")),
     ("User on the primary", |_, pool| pool["spec"]["databaseTypes"][0]["principal"] = json!("Primary")),
     ("CentralMgmt on the mirror", |_, pool| pool["spec"]["databaseTypes"][1]["principal"] = json!("Mirror")),
-    ("suspended", |_, pool| pool["spec"]["suspend"] = json!({"reason": "walk"})),
+    ("suspended", |_, pool| pool["spec"]["suspend"] = json!({"reason": "random-specs"})),
     ("suspended until yesterday", |_, pool| {
-        pool["spec"]["suspend"] = json!({"reason": "walk", "until": "2020-01-01T00:00:00Z"});
+        pool["spec"]["suspend"] = json!({"reason": "random-specs", "until": "2020-01-01T00:00:00Z"});
     }),
-    ("a fail-back by night", |_, pool| {
+    ("a fail-back in a window", |_, pool| {
         policy(pool, "unrequestedSwitch", json!("FailBack"));
         policy(pool, "failBackAfter", json!("0s"));
         let window = json!({"schedule": "0 3 * * *", "duration": "1h", "timeZone": "Europe/Paris"});
@@ -48,11 +49,11 @@ const ACCEPTED: [Edit; 20] = [
         let types = pool["spec"]["databaseTypes"].as_array_mut().unwrap();
         types.push(json!({"type": "Archiving", "principal": "Primary"}));
     }),
-    ("a port where nobody listens", |_, pool| pool["spec"]["sql"]["primary"]["port"] = json!(1)),
-    ("a server of another pool", |stage, pool| pool["spec"]["sql"]["mirror"] = stage.server("d")),
-    ("the servers swapped", |stage, pool| {
-        pool["spec"]["sql"]["primary"] = stage.server("b");
-        pool["spec"]["sql"]["mirror"] = stage.server("a");
+    ("a port without a listener", |_, pool| pool["spec"]["sql"]["primary"]["port"] = json!(1)),
+    ("a server of another pool", |fixture, pool| pool["spec"]["sql"]["mirror"] = fixture.server("d")),
+    ("the servers swapped", |fixture, pool| {
+        pool["spec"]["sql"]["primary"] = fixture.server("b");
+        pool["spec"]["sql"]["mirror"] = fixture.server("a");
     }),
     ("a Secret that is not there", |_, pool| {
         pool["spec"]["sql"]["auth"]["secretRef"]["name"] = json!("elsewhere");
@@ -70,7 +71,7 @@ const REFUSED: [Edit; 6] = [
         types.push(json!({"type": "User", "principal": "Primary"}));
     }),
     ("another pool", |_, pool| pool["spec"]["poolFqdn"] = json!("pool02.contoso.com")),
-    ("a server that mirrors itself", |stage, pool| pool["spec"]["sql"]["mirror"] = stage.server("a")),
+    ("a server that mirrors itself", |fixture, pool| pool["spec"]["sql"]["mirror"] = fixture.server("a")),
     ("a seat that is none", |_, pool| pool["spec"]["databaseTypes"][0]["principal"] = json!("Secondary")),
     ("a database without a name", |_, pool| pool["spec"]["databaseTypes"][0]["databases"] = json!([""])),
     ("windows without a fail-back", |_, pool| {
@@ -80,15 +81,15 @@ const REFUSED: [Edit; 6] = [
     }),
 ];
 
-fn seat(dice: &mut Dice) -> &'static str {
-    if dice.below(2) == 0 { "Primary" } else { "Mirror" }
+fn seat(rng: &mut Rng) -> &'static str {
+    if rng.usize(..2) == 0 { "Primary" } else { "Mirror" }
 }
 
-/// Waits until the good spec is fulfilled. What was not asked for by a change is held: then as the message says.
+/// Waits until the valid spec is fulfilled. A held move is approved, as its message advises.
 #[track_caller]
-fn until_aligned(stage: &Stage, user: &str, central: &str, told: &str) {
-    until(&format!("Ready after {told}"), || {
-        let object = stage.cluster.get_json(&["lpm", "pool01", "-n", "walk"])?;
+fn until_aligned(fixture: &TestPool, user: &str, central: &str, edits: &str) {
+    until(&format!("Ready after {edits}"), || {
+        let object = fixture.cluster.get_json(&["lpm", "pool01", "-n", "random-specs"])?;
         let status = &object["status"];
         let ready = condition(status, "Ready").ok_or("no Ready condition")?;
         if ready["observedGeneration"] != object["metadata"]["generation"] {
@@ -103,7 +104,7 @@ fn until_aligned(stage: &Stage, user: &str, central: &str, told: &str) {
                     item["approve"] = json!({"epoch": of["epoch"]});
                 }
             }
-            stage.patch("pool01", &json!({"spec": {"databaseTypes": types}}));
+            fixture.patch("pool01", &json!({"spec": {"databaseTypes": types}}));
         }
         let there = status["principals"] == format!("User={user} CentralMgmt={central}");
         if there && reason == "Aligned" { Ok(()) } else { Err(format!("{ready}")) }
@@ -111,61 +112,62 @@ fn until_aligned(stage: &Stage, user: &str, central: &str, told: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_good_spec_is_fulfilled_whatever_was_there_before() {
+async fn valid_spec_after_random_specs_is_fulfilled() {
     let seed = seed();
-    let mut dice = Dice::new(seed);
-    let stage = Stage::set("walk", true).await;
-    let mut operator = Operator::start(stage.cluster, "walk", "1s");
-    stage.command(json!({"do": "setSwitchMillis", "pair": "pool01", "millis": 50}));
-    let good = |user: &str, central: &str| stage.pool("pool01", types(user, central));
-    stage.cluster.apply(&good("Primary", "Primary"));
-    until_aligned(&stage, "Primary", "Primary", "the first spec");
+    let mut rng = Rng::with_seed(seed);
+    let fixture = TestPool::start("random-specs", true).await;
+    let mut operator = Operator::start(fixture.cluster, "random-specs", "1s");
+    fixture.command(json!({"do": "setSwitchMillis", "pair": "pool01", "millis": 50}));
+    let good = |user: &str, central: &str| fixture.pool("pool01", types(user, central));
+    fixture.cluster.apply(&good("Primary", "Primary"));
+    until_aligned(&fixture, "Primary", "Primary", "the first spec");
 
-    let (mut applied, mut told) = (0, String::new());
+    let (mut applied, mut edits) = (0, String::new());
     for round in 0..ROUNDS {
-        for _ in 0..1 + dice.below(4) {
-            let mut pool = good(seat(&mut dice), "Primary");
-            let names: Vec<&str> = (0..1 + dice.below(2))
+        for _ in 0..1 + rng.usize(..4) {
+            let mut pool = good(seat(&mut rng), "Primary");
+            let names: Vec<&str> = (0..1 + rng.usize(..2))
                 .map(|_| {
-                    let (name, edit) = dice.of(&ACCEPTED);
-                    edit(&stage, &mut pool);
+                    let (name, edit) = rng.choice(&ACCEPTED).unwrap();
+                    edit(&fixture, &mut pool);
                     *name
                 })
                 .collect();
-            if dice.below(4) == 0 {
+            if rng.usize(..4) == 0 {
                 // Alone: beside another edit it may be right.
-                let (name, edit) = dice.of(&REFUSED);
+                let (name, edit) = rng.choice(&REFUSED).unwrap();
                 let mut pool = good("Primary", "Primary");
-                edit(&stage, &mut pool);
-                let before = stage.cluster.get_json(&["lpm", "pool01", "-n", "walk"]).unwrap()["spec"].clone();
-                let refused = stage.cluster.try_apply(&pool).expect_err(name);
+                edit(&fixture, &mut pool);
+                let before =
+                    fixture.cluster.get_json(&["lpm", "pool01", "-n", "random-specs"]).unwrap()["spec"].clone();
+                let refused = fixture.cluster.try_apply(&pool).expect_err(name);
                 assert!(refused.contains("spec"), "seed {seed}, {name}: {refused}");
-                let after = stage.cluster.get_json(&["lpm", "pool01", "-n", "walk"]).unwrap()["spec"].clone();
+                let after = fixture.cluster.get_json(&["lpm", "pool01", "-n", "random-specs"]).unwrap()["spec"].clone();
                 assert_eq!(before, after, "seed {seed}, {name}");
                 continue;
             }
             // Two edits may contradict each other: then the spec is refused, and that is an answer too.
-            applied += usize::from(stage.cluster.try_apply(&pool).is_ok());
-            told = names.join(" + ");
+            applied += usize::from(fixture.cluster.try_apply(&pool).is_ok());
+            edits = names.join(" + ");
             // Sometimes it is answered before the next one comes.
-            if dice.below(2) == 0 {
-                until(&format!("seed {seed}: {told} is answered"), || {
-                    let object = stage.cluster.get_json(&["lpm", "pool01", "-n", "walk"])?;
+            if rng.usize(..2) == 0 {
+                until(&format!("seed {seed}: {edits} is answered"), || {
+                    let object = fixture.cluster.get_json(&["lpm", "pool01", "-n", "random-specs"])?;
                     let seen = &object["status"]["observedGeneration"];
                     if *seen == object["metadata"]["generation"] { Ok(()) } else { Err(seen.to_string()) }
                 });
             }
         }
-        let (user, central) = (seat(&mut dice), seat(&mut dice));
-        stage.cluster.apply(&good(user, central));
+        let (user, central) = (seat(&mut rng), seat(&mut rng));
+        fixture.cluster.apply(&good(user, central));
         applied += 1;
-        until_aligned(&stage, user, central, &format!("seed {seed}, round {round}: {told}"));
+        until_aligned(&fixture, user, central, &format!("seed {seed}, round {round}: {edits}"));
     }
-    let failovers = stage.failovers();
+    let failovers = fixture.failovers();
     assert!(!failovers.is_empty() && failovers.len() <= 5 * applied, "seed {seed}: {} failovers", failovers.len());
-    assert_eq!(stage.sim.failures(), Vec::<String>::new(), "seed {seed}");
-    assert!(operator.lives(), "seed {seed}: the operator ended by itself");
-    let log = std::fs::read_to_string(log_path("walk")).unwrap();
-    assert!(!log.contains("panicked"), "seed {seed}: {}", log_path("walk").display());
+    assert_eq!(fixture.sim.failures(), Vec::<String>::new(), "seed {seed}");
+    assert!(operator.is_running(), "seed {seed}: the operator ended by itself");
+    let log = std::fs::read_to_string(log_path("random-specs")).unwrap();
+    assert!(!log.contains("panicked"), "seed {seed}: {}", log_path("random-specs").display());
     println!("seed {seed}: {applied} specs, {} failovers", failovers.len());
 }

@@ -1,4 +1,4 @@
-//! The pages of the reasons against the real API server: each kubectl command in them does what the page says it does, and each
+//! The pages of the reasons against the real API server: each kubectl command in them does what the page describes, and each
 //! field that they name exists.
 
 use std::collections::BTreeSet;
@@ -53,7 +53,7 @@ fn full() -> Value {
 }
 
 #[test]
-fn each_command_is_one_that_the_api_server_takes() {
+fn reason_page_with_a_command_is_accepted_by_the_api_server() {
     let cluster = Cluster::get();
     cluster.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "pages"}}));
     cluster.apply(&full());
@@ -64,7 +64,7 @@ fn each_command_is_one_that_the_api_server_takes() {
     for (name, page) in pages() {
         for command in commands(&page) {
             if command.starts_with("kubectl edit") {
-                continue; // asks a person
+                continue; // interactive
             }
             let tried = command
                 .replace("NAMESPACE", "pages")
@@ -104,7 +104,7 @@ fn paths(schema: &Value, at: &str, all: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn each_field_that_a_page_names_exists() {
+fn reason_page_with_a_field_names_one_of_the_crd() {
     let crd: Value = serde_json::from_str(&lync_mirror_crd()).unwrap();
     let mut all = BTreeSet::new();
     paths(&crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"], "", &mut all);

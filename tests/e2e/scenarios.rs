@@ -1,27 +1,29 @@
-//! The nights of the truth table (S1 to S27): one file each in tests/scenarios, with what happens to the pair above the line and
-//! what people then read below it. `LYNC_MIRROR_GOLDEN=write` writes the lower half anew, for a person to review.
+//! The scenarios of the truth table (S1 to S27): one file each in tests/scenarios, with the script of the pair above the line and
+//! the transcript of kubectl below it. `UPDATE_EXPECT=1` rewrites the transcripts, for review.
+//! `LYNC_MIRROR_SCENARIO=s22` runs only the files with this in their path.
 //!
 //! Lines of the upper half: `# TITLE`, `no witness`, `pair {...}` (of the simulation's configuration), `do {...}` (a verb of its
 //! control) and `until SERVER ROLE [STATE]`, which waits for all databases, or for no server that is down.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::{Cluster, Operator, own_ip, root};
+use expect_test::expect_file;
 use mirror_sim::sim::Sim;
 use mirror_sim::world::Reach;
 use serde_json::{Value, json};
 
-const NAMESPACE: &str = "nights";
+const NAMESPACE: &str = "scenarios";
 const DATABASES: [&str; 3] = ["rtcxds", "rtcshared", "rtcab"];
 const SERVERS: [&str; 3] = ["a", "b", "w"];
-/// How long the truth may take to show: the losses are noticed within seconds, on a machine that may be busy.
+/// How long a state may take to appear. Generous: the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// While writing, what stood still for so long is taken as the end.
-const STILL: Duration = Duration::from_secs(10);
+/// While transcripts are rewritten, one that does not change for this long is final.
+const STABLE: Duration = Duration::from_secs(10);
 
-struct Night {
+struct Scenario {
     file: PathBuf,
     name: String,
     script: String,
@@ -29,19 +31,19 @@ struct Night {
     sim: Sim,
 }
 
-fn nights() -> Vec<PathBuf> {
+fn files() -> Vec<PathBuf> {
     let folder = root().join("tests/scenarios");
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
 }
 
-impl Night {
-    async fn set(file: &Path) -> Night {
+impl Scenario {
+    async fn start(file: &Path) -> Scenario {
         let text = std::fs::read_to_string(file).unwrap();
         let (script, expected) = text.split_once("---\n").unwrap();
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
-        // Names of its own: the operator looks at all nights at once, and knows servers by what they call themselves.
+        // Unique names: one operator polls the servers of all scenarios, and identifies them by the names that they report.
         let server = |id_of: &str| {
             json!({
                 "id": id_of,
@@ -65,7 +67,7 @@ impl Night {
         }
         let config = json!({"servers": servers, "pairs": [pair]});
         let sim = Sim::start(serde_json::from_value(config).unwrap()).await.unwrap();
-        Night { file: file.to_owned(), name, script: script.to_owned(), expected: expected.to_owned(), sim }
+        Scenario { file: file.to_owned(), name, script: script.to_owned(), expected: expected.to_owned(), sim }
     }
 
     fn resource(&self) -> Vec<Value> {
@@ -94,8 +96,8 @@ impl Night {
         vec![bundle, pool]
     }
 
-    /// What happens, line by line.
-    async fn play(&self) {
+    /// Executes the script, line by line.
+    async fn run(&self) {
         for line in self.script.lines() {
             if let Some(verb) = line.strip_prefix("do ") {
                 self.sim.do_json(serde_json::from_str(verb).unwrap()).unwrap_or_else(|e| panic!("{}: {e}", self.name));
@@ -118,7 +120,7 @@ impl Night {
         })
     }
 
-    /// What the two servers have in their catalogs, and what a person reads of the operator.
+    /// The catalogs of the two servers, and the output of kubectl for the resource.
     fn transcript(&self) -> Result<String, String> {
         let cluster = Cluster::get();
         let object = cluster.get_json(&["lpm", &self.name, "-n", NAMESPACE])?;
@@ -210,34 +212,38 @@ fn mirroring(state: u8) -> &'static str {
     ["SUSPENDED", "DISCONNECTED", "SYNCHRONIZING", "PENDING_FAILOVER", "SYNCHRONIZED"][usize::from(state)]
 }
 
-/// Waits until the night reads as it is written; gives what it reads where it does not come there.
-async fn judged(night: &Night, writes: bool) -> Result<(), String> {
-    let (mut last, mut since) = (String::new(), std::time::Instant::now());
+/// Waits for the expected transcript; returns the last one.
+async fn settled(scenario: &Scenario, updates: bool) -> String {
+    let (mut last, mut since) = (String::new(), Instant::now());
     let started = since;
     loop {
-        let now = night.transcript().unwrap_or_else(|error| error);
-        if !writes && now == night.expected {
-            return Ok(());
+        let now = scenario.transcript().unwrap_or_else(|error| error);
+        if !updates && now == scenario.expected {
+            return now;
         }
         if now != last {
-            (last, since) = (now, std::time::Instant::now());
+            (last, since) = (now, Instant::now());
         }
-        if writes && since.elapsed() > STILL {
-            std::fs::write(&night.file, format!("{}---\n{last}", night.script)).unwrap();
-            return Ok(());
-        }
-        if started.elapsed() > PATIENCE {
-            return Err(format!("{} reads\n{last}\nand is written\n{}", night.name, night.expected));
+        if (updates && since.elapsed() > STABLE) || started.elapsed() > PATIENCE {
+            return last;
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
 
+/// Compares with the file, or rewrites it; prints the difference. False: they differ.
+fn matches(scenario: &Scenario, transcript: &str) -> bool {
+    let text = format!("{}---\n{transcript}", scenario.script);
+    let file = expect_file![&scenario.file];
+    // It panics at a difference, and the other scenarios are to be compared as well.
+    std::panic::catch_unwind(|| file.assert_eq(&text)).is_ok()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn every_night_reads_as_it_is_written() {
-    let writes = std::env::var("LYNC_MIRROR_GOLDEN").is_ok_and(|what| what == "write");
-    let only = std::env::var("LYNC_MIRROR_NIGHT").unwrap_or_default();
-    let files: Vec<PathBuf> = nights();
+async fn scenario_run_to_its_end_matches_its_transcript() {
+    let updates = std::env::var_os("UPDATE_EXPECT").is_some();
+    let only = std::env::var("LYNC_MIRROR_SCENARIO").unwrap_or_default();
+    let files: Vec<PathBuf> = files();
     let numbers: Vec<String> =
         files.iter().map(|file| file.file_name().unwrap().to_string_lossy()[..3].to_owned()).collect();
     assert_eq!(numbers, (1..=27).map(|number| format!("s{number:02}")).collect::<Vec<_>>(), "a file for each row");
@@ -251,22 +257,25 @@ async fn every_night_reads_as_it_is_written() {
     let mut all = Vec::new();
     for file in &files {
         if file.to_string_lossy().contains(&only) {
-            all.push(Night::set(file).await);
+            all.push(Scenario::start(file).await);
         }
     }
-    let objects: Vec<Value> = all.iter().flat_map(Night::resource).collect();
+    let objects: Vec<Value> = all.iter().flat_map(Scenario::resource).collect();
     cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects}));
     let _operator = Operator::start(cluster, NAMESPACE, "1s");
-    // Each night begins in health.
+    // Each scenario begins in health.
     cluster.kubectl(&["wait", "lpm", "--all", "-n", NAMESPACE, "--for=condition=Ready", "--timeout=120s"]);
+    for scenario in &all {
+        scenario.run().await;
+    }
     let mut wrong = Vec::new();
-    for night in &all {
-        night.play().await;
+    for scenario in &all {
+        let transcript = settled(scenario, updates).await;
+        if !matches(scenario, &transcript) {
+            wrong.push(&scenario.name);
+        }
+        assert!(scenario.sim.failures().is_empty(), "{}: {:?}", scenario.name, scenario.sim.failures());
     }
-    for night in &all {
-        wrong.extend(judged(night, writes).await.err());
-        assert!(night.sim.failures().is_empty(), "{}: {:?}", night.name, night.sim.failures());
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
-    println!("scenarios: {} nights read as they are written", all.len());
+    assert!(wrong.is_empty(), "transcripts differ: {wrong:?}");
+    println!("scenarios: {} transcripts match", all.len());
 }

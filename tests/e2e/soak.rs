@@ -1,12 +1,13 @@
-//! Ten pairs, a hundred resources, and faults by the dice; then everything heals, and a person follows what the resources say until
-//! all are Ready. Short here; `make soak` goes on for minutes. LYNC_MIRROR_SEED tells a run again, LYNC_MIRROR_SOAK is the seconds
-//! of faults in each of its rounds.
+//! Ten pairs, a hundred resources, and random faults; then everything heals, and an administrator follows the statuses until all
+//! are Ready. Short by default; `make soak` takes minutes. LYNC_MIRROR_SEED replays a run, LYNC_MIRROR_SOAK sets the seconds of
+//! faults in each round.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crate::support::rng::{self, Dice};
+use crate::support::rng;
 use crate::support::{Cluster, Operator, condition, log_path, own_ip};
+use fastrand::Rng;
 use mirror_sim::sim::Sim;
 use mirror_sim::world::FailoverKind;
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ const PAIRS: usize = 10;
 const DATABASES: usize = 10;
 const ROUNDS: usize = 3;
 const TICK: Duration = Duration::from_millis(150);
-/// How long a person waits for a hundred resources to become Ready, on a machine that may be busy.
+/// How long a hundred resources may take to become Ready. Generous: the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 fn server_ids() -> Vec<String> {
@@ -40,7 +41,7 @@ async fn simulate() -> Sim {
     let pair = |at: usize| {
         json!({
             "name": format!("pool{at}"), "primary": format!("a{at}"), "mirror": format!("b{at}"),
-            // Every third pair has nobody who fails over by itself.
+            // Every third pair has no automatic failover.
             "witness": if at.is_multiple_of(3) { Value::Null } else { json!("w") },
             "databases": (0..DATABASES).map(|database| format!("db{database}")).collect::<Vec<_>>(),
             "switchMillis": 100, "timeoutSeconds": 0.5, "resyncMillis": 100,
@@ -71,15 +72,15 @@ fn resource(sim: &Sim, pair: usize, database: usize, principal: &str) -> Value {
     })
 }
 
-/// One fault, or the end of one, by the dice.
-fn fault(dice: &mut Dice) -> Value {
+/// One random fault, or the end of one.
+fn fault(rng: &mut Rng) -> Value {
     let servers = server_ids();
-    let server = dice.of(&servers).clone();
-    let pair = dice.below(PAIRS);
+    let server = rng.choice(&servers).unwrap().clone();
+    let pair = rng.usize(..PAIRS);
     let (a, b) = (format!("a{pair}"), format!("b{pair}"));
-    let (one, other) = dice.of(&[(a.clone(), b.clone()), (a, "w".to_owned()), (b, "w".to_owned())]).clone();
+    let (one, other) = rng.choice(&[(a.clone(), b.clone()), (a, "w".to_owned()), (b, "w".to_owned())]).unwrap().clone();
     let pool = format!("pool{pair}");
-    match dice.below(14) {
+    match rng.usize(..14) {
         0 => json!({"do": "kill", "server": server}),
         1..=3 => json!({"do": "start", "server": server}),
         4 => json!({"do": "pause", "server": server}),
@@ -87,13 +88,15 @@ fn fault(dice: &mut Dice) -> Value {
         6 => json!({"do": "mend", "a": one, "b": other}),
         7 => json!({"do": "loseAnswer", "server": server, "matching": "PARTNER FAILOVER"}),
         8 => json!({"do": "cutBefore", "server": server, "matching": "PARTNER FAILOVER"}),
-        9 => json!({"do": "garbage", "server": server, "phase": dice.of(&["prelogin", "tls", "login", "batch"])}),
-        10 => {
-            json!({"do": "stall", "server": server, "phase": dice.of(&["connect", "prelogin", "login", "batch"]), "millis": 3000})
+        9 => {
+            json!({"do": "garbage", "server": server, "phase": rng.choice(&["prelogin", "tls", "login", "batch"]).unwrap()})
         }
-        11 => json!({"do": "failStatement", "server": server, "number": dice.of(&[1404, 1456, 1428])}),
+        10 => {
+            json!({"do": "stall", "server": server, "phase": rng.choice(&["connect", "prelogin", "login", "batch"]).unwrap(), "millis": 3000})
+        }
+        11 => json!({"do": "failStatement", "server": server, "number": rng.choice(&[1404, 1456, 1428]).unwrap()}),
         12 => json!({"do": "desync", "pair": pool, "millis": 2000}),
-        _ => json!({"do": "suspend", "pair": pool, "database": format!("db{}", dice.below(DATABASES))}),
+        _ => json!({"do": "suspend", "pair": pool, "database": format!("db{}", rng.usize(..DATABASES))}),
     }
 }
 
@@ -109,7 +112,7 @@ fn resources() -> Vec<Value> {
     list["items"].as_array().unwrap().clone()
 }
 
-/// What a person does who reads the resources: approves what is held, once it may move, and otherwise waits.
+/// Acts like an administrator: approves held moves once they are possible, and otherwise waits.
 async fn until_all_are_ready(approvals: &mut usize) {
     let started = Instant::now();
     let mut approved = BTreeSet::new();
@@ -149,12 +152,12 @@ fn resident_kib(pid: u32) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn faults_by_the_dice_lose_nothing_and_end_ready() {
+async fn random_faults_after_healing_lose_nothing_and_end_ready() {
     let seconds =
         std::env::var("LYNC_MIRROR_SOAK").map_or(15, |text| text.parse().expect("seconds, in LYNC_MIRROR_SOAK"));
     let seed = rng::seed();
     println!("soak: seed {seed}, {ROUNDS} rounds of {seconds} s");
-    let mut dice = Dice::new(seed);
+    let mut rng = Rng::with_seed(seed);
     let sim = simulate().await;
     let cluster = Cluster::get();
     cluster.install(NAMESPACE);
@@ -176,22 +179,22 @@ async fn faults_by_the_dice_lose_nothing_and_end_ready() {
     let operator = Operator::start(cluster, NAMESPACE, "1s");
     let (mut approvals, mut faults, mut intents) = (0, 0, 0);
     until_all_are_ready(&mut approvals).await;
-    let mut memory = vec![resident_kib(operator.pid())];
+    let mut persisted = vec![resident_kib(operator.pid())];
     for _ in 0..ROUNDS {
         let end = Instant::now() + Duration::from_secs(seconds);
         while Instant::now() < end {
-            sim.do_json(fault(&mut dice)).unwrap();
+            sim.do_json(fault(&mut rng)).unwrap();
             faults += 1;
-            if dice.below(4) == 0 {
-                let principal = *dice.of(&["Primary", "Mirror"]);
-                cluster.apply(&resource(&sim, dice.below(PAIRS), dice.below(DATABASES), principal));
+            if rng.usize(..4) == 0 {
+                let principal = *rng.choice(&["Primary", "Mirror"]).unwrap();
+                cluster.apply(&resource(&sim, rng.usize(..PAIRS), rng.usize(..DATABASES), principal));
                 intents += 1;
             }
             tokio::time::sleep(TICK).await;
         }
         heal(&sim);
         until_all_are_ready(&mut approvals).await;
-        memory.push(resident_kib(operator.pid()));
+        persisted.push(resident_kib(operator.pid()));
     }
 
     assert_eq!(sim.failures(), Vec::<String>::new());
@@ -209,8 +212,8 @@ async fn faults_by_the_dice_lose_nothing_and_end_ready() {
     println!(
         "soak: {faults} faults, {intents} changes of a principal, {approvals} approvals; statements {outcomes:?}; failovers: {manual} asked for, {automatic} by the witness"
     );
-    println!("soak: resident KiB at the start and after each round: {memory:?}");
-    // What is remembered of each resource grows with its moves, up to ten of them.
+    println!("soak: resident KiB at the start and after each round: {persisted:?}");
+    // The history of a resource grows to ten moves.
     let all = resources();
     let moves = all.iter().map(|it| it["status"]["history"].as_array().map_or(0, Vec::len)).sum::<usize>();
     let bytes = all.iter().map(|it| it["status"].to_string().len()).sum::<usize>();
@@ -219,7 +222,7 @@ async fn faults_by_the_dice_lose_nothing_and_end_ready() {
     let open = count("lost") + count("cut") + count("cancelled");
     assert!((count("done")..=count("done") + open).contains(&manual), "{manual} failovers, statements {outcomes:?}");
     assert!(manual + automatic > 0, "nothing ever moved: the faults are too mild");
-    let (first, last) = (memory[1], memory[ROUNDS]);
-    assert!(last < first + first / 4, "memory grew from round to round: {memory:?}");
+    let (first, last) = (persisted[1], persisted[ROUNDS]);
+    assert!(last < first + first / 4, "memory grew from round to round: {persisted:?}");
     assert_eq!(all.len(), PAIRS * DATABASES);
 }

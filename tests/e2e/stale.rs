@@ -1,22 +1,22 @@
-//! Stale and missed input: a status that somebody erased or edited, a resource that is another one of the same name, watch
-//! events that come late, merged or not at all. Always: no second failover, no panic, and back to Ready.
+//! Stale and missed input: a status that was erased or edited, a resource that was recreated under its name, watch events that
+//! are late, merged or missing. Always: no second failover, no panic, and back to Ready.
 
-use crate::support::breakpoint::{Gate, is_failover};
-use crate::support::watch_fault::Feed;
-use crate::support::{Operator, Stage, condition, log_path, types, until};
+use crate::support::breakpoint::{Breakpoint, is_failover};
+use crate::support::watch_fault::WatchFault;
+use crate::support::{Operator, TestPool, condition, log_path, types, until, until_logged};
 use serde_json::{Value, json};
 
-fn edit_status(stage: &Stage, patch: &Value) -> Result<String, String> {
-    let (namespace, patch) = (stage.namespace.as_str(), patch.to_string());
+fn edit_status(fixture: &TestPool, patch: &Value) -> Result<String, String> {
+    let (namespace, patch) = (fixture.namespace.as_str(), patch.to_string());
     let how = ["patch", "lpm", "pool01", "-n", namespace, "--subresource=status", "--type=merge", "-p", &patch];
-    stage.cluster.try_kubectl(&how)
+    fixture.cluster.try_kubectl(&how)
 }
 
 #[track_caller]
-fn no_harm(stage: &Stage, operators: &mut [&mut Operator], logs: &[&str], failovers: usize) {
-    assert_eq!(stage.failovers().len(), failovers, "{:?}", stage.failovers());
-    assert_eq!(stage.sim.failures(), Vec::<String>::new());
-    assert!(operators.iter_mut().all(|operator| operator.lives()), "the operator ended by itself");
+fn assert_no_violation(fixture: &TestPool, operators: &mut [&mut Operator], logs: &[&str], failovers: usize) {
+    assert_eq!(fixture.failovers().len(), failovers, "{:?}", fixture.failovers());
+    assert_eq!(fixture.sim.failures(), Vec::<String>::new());
+    assert!(operators.iter_mut().all(|operator| operator.is_running()), "the operator ended by itself");
     for log in logs {
         let text = std::fs::read_to_string(log_path(log)).unwrap();
         assert!(!text.contains("panicked"), "{}", log_path(log).display());
@@ -24,16 +24,16 @@ fn no_harm(stage: &Stage, operators: &mut [&mut Operator], logs: &[&str], failov
 }
 
 #[track_caller]
-fn until_journaled(stage: &Stage) {
+fn until_journaled(fixture: &TestPool) {
     until("the journal is written", || {
-        let operation = stage.status("pool01")?["operation"].clone();
+        let operation = fixture.status("pool01")?["operation"].clone();
         if operation.is_null() { Err("no operation".to_owned()) } else { Ok(()) }
     });
 }
 
 /// Waits until the principals of User are on this side, by the servers' own word.
-async fn user_is_on(stage: &Stage, seat: &'static str) {
-    stage
+async fn user_is_on(fixture: &TestPool, seat: &'static str) {
+    fixture
         .sim
         .until(|world| {
             let state = world.state();
@@ -48,63 +48,63 @@ async fn user_is_on(stage: &Stage, seat: &'static str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_erased_status_is_written_anew() {
-    let stage = Stage::set("erased", true).await;
-    let mut operator = Operator::start(stage.cluster, "erased", "1s");
-    stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
-    stage.until_ready("pool01", "True", "Aligned");
-    edit_status(&stage, &json!({"status": null})).unwrap();
-    stage.until_ready("pool01", "True", "Aligned");
+async fn status_erased_during_a_move_is_rewritten() {
+    let fixture = TestPool::start("erased", true).await;
+    let mut operator = Operator::start(fixture.cluster, "erased", "1s");
+    fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
+    fixture.until_ready("pool01", "True", "Aligned");
+    edit_status(&fixture, &json!({"status": null})).unwrap();
+    fixture.until_ready("pool01", "True", "Aligned");
 
     // During a move whose statements are on their way: the journal is gone, and the servers alone know.
-    let gate = Gate::new("a", 3, is_failover);
-    stage.sim.probe(gate.clone());
-    gate.arm();
-    stage.cluster.apply(&stage.pool("pool01", types("Mirror", "Primary")));
-    gate.until_full();
-    until_journaled(&stage);
-    edit_status(&stage, &json!({"status": null})).unwrap();
-    // What nobody remembers to have asked for is drift, and nothing more is sent.
-    stage.until_ready("pool01", "False", "UnexpectedPrincipal");
-    gate.open();
-    user_is_on(&stage, "mirror").await;
-    stage.until_ready("pool01", "True", "Aligned");
-    assert_eq!(stage.outcomes(), ["done", "done", "done"]);
-    no_harm(&stage, &mut [&mut operator], &["erased"], 3);
+    let breakpoint = Breakpoint::new("a", 3, is_failover);
+    fixture.sim.probe(breakpoint.clone());
+    breakpoint.arm();
+    fixture.cluster.apply(&fixture.pool("pool01", types("Mirror", "Primary")));
+    breakpoint.until_full();
+    until_journaled(&fixture);
+    edit_status(&fixture, &json!({"status": null})).unwrap();
+    // A move without a recorded request is drift, and nothing more is sent.
+    fixture.until_ready("pool01", "False", "UnexpectedPrincipal");
+    breakpoint.open();
+    user_is_on(&fixture, "mirror").await;
+    fixture.until_ready("pool01", "True", "Aligned");
+    assert_eq!(fixture.outcomes(), ["done", "done", "done"]);
+    assert_no_violation(&fixture, &mut [&mut operator], &["erased"], 3);
 }
 
 /// With FailBack the forgetful operator has a reason of its own to move: it sends the same move again, and the servers
 /// let one of the two through.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_forgotten_move_that_is_made_again_is_refused_by_the_servers() {
-    let stage = Stage::set("forgotten", true).await;
-    let gate = Gate::new("a", 3, is_failover);
-    stage.sim.probe(gate.clone());
-    let mut operator = Operator::start(stage.cluster, "forgotten", "1s");
+async fn move_forgotten_and_sent_again_is_refused_by_the_servers() {
+    let fixture = TestPool::start("forgotten", true).await;
+    let breakpoint = Breakpoint::new("a", 3, is_failover);
+    fixture.sim.probe(breakpoint.clone());
+    let mut operator = Operator::start(fixture.cluster, "forgotten", "1s");
     let pool = |user: &str| {
-        let mut pool = stage.pool("pool01", types(user, "Primary"));
+        let mut pool = fixture.pool("pool01", types(user, "Primary"));
         pool["spec"]["policy"] = json!({"cooldown": "0s", "unrequestedSwitch": "FailBack", "failBackAfter": "0s"});
         pool
     };
-    stage.cluster.apply(&pool("Primary"));
-    stage.until_ready("pool01", "True", "Aligned");
-    gate.arm();
-    stage.cluster.apply(&pool("Mirror"));
-    gate.until_full();
-    until_journaled(&stage);
-    edit_status(&stage, &json!({"status": null})).unwrap();
-    user_is_on(&stage, "mirror").await;
-    gate.open();
+    fixture.cluster.apply(&pool("Primary"));
+    fixture.until_ready("pool01", "True", "Aligned");
+    breakpoint.arm();
+    fixture.cluster.apply(&pool("Mirror"));
+    breakpoint.until_full();
+    until_journaled(&fixture);
+    edit_status(&fixture, &json!({"status": null})).unwrap();
+    user_is_on(&fixture, "mirror").await;
+    breakpoint.open();
     until("the late statements have found their end", || {
-        let outcomes = stage.outcomes();
+        let outcomes = fixture.outcomes();
         let ended = outcomes.len() == 6 && outcomes.iter().all(|outcome| outcome != "running");
         if ended { Ok(()) } else { Err(format!("{outcomes:?}")) }
     });
-    stage.until_ready("pool01", "True", "Aligned");
-    let mut outcomes = stage.outcomes();
+    fixture.until_ready("pool01", "True", "Aligned");
+    let mut outcomes = fixture.outcomes();
     outcomes.sort();
     assert_eq!(outcomes, ["done", "done", "done", "error 50000", "error 50000", "error 50000"]);
-    no_harm(&stage, &mut [&mut operator], &["forgotten"], 3);
+    assert_no_violation(&fixture, &mut [&mut operator], &["forgotten"], 3);
 }
 
 /// What the schema lets through and no operator ever wrote.
@@ -167,27 +167,27 @@ fn nonsense() -> Vec<(&'static str, Value)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_status_of_valid_nonsense_does_no_harm() {
-    let stage = Stage::set("nonsense", true).await;
-    let mut operator = Operator::start(stage.cluster, "nonsense", "1s");
-    stage.command(json!({"do": "setSwitchMillis", "pair": "pool01", "millis": 50}));
-    stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
-    stage.until_ready("pool01", "True", "Aligned");
+async fn status_with_wrong_values_of_the_right_type_causes_no_failover() {
+    let fixture = TestPool::start("nonsense", true).await;
+    let mut operator = Operator::start(fixture.cluster, "nonsense", "1s");
+    fixture.command(json!({"do": "setSwitchMillis", "pair": "pool01", "millis": 50}));
+    fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
+    fixture.until_ready("pool01", "True", "Aligned");
     for wrong in [json!({"operation": 7}), json!({"history": "long"}), json!({"databaseTypes": [{"type": "Nothing"}]})]
     {
-        let refused = edit_status(&stage, &json!({"status": wrong})).unwrap_err();
+        let refused = edit_status(&fixture, &json!({"status": wrong})).unwrap_err();
         assert!(refused.contains("invalid") || refused.contains("Invalid"), "{wrong}: {refused}");
     }
 
     let (mut failovers, mut seats) = (0, ["Mirror", "Primary"].into_iter().cycle());
     for (what, status) in nonsense() {
-        if let Err(refused) = edit_status(&stage, &json!({"status": status})) {
+        if let Err(refused) = edit_status(&fixture, &json!({"status": status})) {
             println!("{what}: refused by the schema");
             assert!(refused.contains("status."), "{what}: {refused}");
             continue;
         }
         until(&format!("{what}: it is written over"), || {
-            let object = stage.cluster.get_json(&["lpm", "pool01", "-n", "nonsense"])?;
+            let object = fixture.cluster.get_json(&["lpm", "pool01", "-n", "nonsense"])?;
             let status = &object["status"];
             let sane = status["operation"].is_null()
                 && status["observedGeneration"] == object["metadata"]["generation"]
@@ -198,110 +198,110 @@ async fn a_status_of_valid_nonsense_does_no_harm() {
                 && status["principals"] != "?";
             if sane { Ok(()) } else { Err(status.to_string()) }
         });
-        assert_eq!(stage.failovers().len(), failovers, "{what}");
+        assert_eq!(fixture.failovers().len(), failovers, "{what}");
         // And it does not stand in the way of what is asked for next.
         let seat = seats.next().unwrap();
-        stage.cluster.apply(&stage.pool("pool01", types(seat, "Primary")));
-        let status = stage.until_ready("pool01", "True", "Aligned");
+        fixture.cluster.apply(&fixture.pool("pool01", types(seat, "Primary")));
+        let status = fixture.until_ready("pool01", "True", "Aligned");
         assert_eq!(status["principals"], format!("User={seat} CentralMgmt=Primary"), "{what}");
         failovers += 3;
-        assert_eq!(stage.failovers().len(), failovers, "{what}");
+        assert_eq!(fixture.failovers().len(), failovers, "{what}");
     }
-    no_harm(&stage, &mut [&mut operator], &["nonsense"], failovers);
+    assert_no_violation(&fixture, &mut [&mut operator], &["nonsense"], failovers);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_that_come_late_and_merged_move_nothing_twice() {
-    let stage = Stage::set("late", true).await;
-    let gate = Gate::new("a", 3, is_failover);
-    stage.sim.probe(gate.clone());
-    let (mut operator, proxy) = stage.proxied("late").await;
-    stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
-    stage.until_ready("pool01", "True", "Aligned");
+async fn watch_with_late_and_merged_events_moves_nothing_twice() {
+    let fixture = TestPool::start("late", true).await;
+    let breakpoint = Breakpoint::new("a", 3, is_failover);
+    fixture.sim.probe(breakpoint.clone());
+    let (mut operator, proxy) = fixture.proxied("late").await;
+    fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
+    fixture.until_ready("pool01", "True", "Aligned");
 
-    // Asked for and taken back before anybody was told.
-    proxy.feed(Feed::Merged);
-    stage.cluster.apply(&stage.pool("pool01", types("Mirror", "Primary")));
-    stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
-    proxy.feed(Feed::Straight);
-    stage.until_ready("pool01", "True", "Aligned");
-    no_harm(&stage, &mut [&mut operator], &["late"], 0);
+    // Requested and withdrawn before the operator sees either change.
+    proxy.set_watch_fault(WatchFault::Merged);
+    fixture.cluster.apply(&fixture.pool("pool01", types("Mirror", "Primary")));
+    fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
+    proxy.set_watch_fault(WatchFault::None);
+    fixture.until_ready("pool01", "True", "Aligned");
+    assert_no_violation(&fixture, &mut [&mut operator], &["late"], 0);
 
     // The operator does not see its own journal: it may not write the move down once more, so it may not send it again.
-    gate.arm();
-    stage.cluster.apply(&stage.pool("pool01", types("Mirror", "Primary")));
-    gate.until_full();
-    proxy.feed(Feed::Merged);
-    gate.open();
-    user_is_on(&stage, "mirror").await;
-    stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
-    crate::support::until_logged("late", "the resource changed while it was looked at");
-    assert_eq!(stage.failovers().len(), 3);
-    proxy.feed(Feed::Straight);
-    let status = stage.until_ready("pool01", "True", "Aligned");
+    breakpoint.arm();
+    fixture.cluster.apply(&fixture.pool("pool01", types("Mirror", "Primary")));
+    breakpoint.until_full();
+    proxy.set_watch_fault(WatchFault::Merged);
+    breakpoint.open();
+    user_is_on(&fixture, "mirror").await;
+    fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
+    until_logged("late", "the resource changed while it was looked at");
+    assert_eq!(fixture.failovers().len(), 3);
+    proxy.set_watch_fault(WatchFault::None);
+    let status = fixture.until_ready("pool01", "True", "Aligned");
     assert_eq!(status["principals"], "User=Primary CentralMgmt=Primary");
-    assert_eq!(stage.outcomes(), ["done"; 6]);
-    no_harm(&stage, &mut [&mut operator], &["late"], 6);
+    assert_eq!(fixture.outcomes(), ["done"; 6]);
+    assert_no_violation(&fixture, &mut [&mut operator], &["late"], 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watch_that_is_too_old_begins_again() {
-    let stage = Stage::set("gone", true).await;
-    let gate = Gate::new("a", 3, is_failover);
-    stage.sim.probe(gate.clone());
-    let (mut operator, proxy) = stage.proxied("gone").await;
-    stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
-    stage.until_ready("pool01", "True", "Aligned");
-    gate.arm();
-    stage.cluster.apply(&stage.pool("pool01", types("Mirror", "Primary")));
-    gate.until_full();
+async fn watch_that_expires_is_restarted() {
+    let fixture = TestPool::start("gone", true).await;
+    let breakpoint = Breakpoint::new("a", 3, is_failover);
+    fixture.sim.probe(breakpoint.clone());
+    let (mut operator, proxy) = fixture.proxied("gone").await;
+    fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
+    fixture.until_ready("pool01", "True", "Aligned");
+    breakpoint.arm();
+    fixture.cluster.apply(&fixture.pool("pool01", types("Mirror", "Primary")));
+    breakpoint.until_full();
     // 410 during the move, and the list that follows it is all that the operator gets to see.
     let before = proxy.watches();
-    proxy.feed(Feed::Gone);
+    proxy.set_watch_fault(WatchFault::Gone);
     until("the watch has begun again", || match proxy.watches() {
         now if now > before + 1 => Ok(()),
         now => Err(format!("{now} watches, {before} before")),
     });
-    gate.open();
-    user_is_on(&stage, "mirror").await;
-    stage.until_ready("pool01", "True", "Aligned");
-    no_harm(&stage, &mut [&mut operator], &["gone"], 3);
+    breakpoint.open();
+    user_is_on(&fixture, "mirror").await;
+    fixture.until_ready("pool01", "True", "Aligned");
+    assert_no_violation(&fixture, &mut [&mut operator], &["gone"], 3);
     // At rest as well.
-    stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
-    stage.until_ready("pool01", "True", "Aligned");
-    proxy.feed(Feed::Straight);
-    stage.cluster.apply(&stage.pool("pool01", types("Mirror", "Primary")));
-    let status = stage.until_ready("pool01", "True", "Aligned");
+    fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
+    fixture.until_ready("pool01", "True", "Aligned");
+    proxy.set_watch_fault(WatchFault::None);
+    fixture.cluster.apply(&fixture.pool("pool01", types("Mirror", "Primary")));
+    let status = fixture.until_ready("pool01", "True", "Aligned");
     assert_eq!(status["principals"], "User=Mirror CentralMgmt=Primary");
-    no_harm(&stage, &mut [&mut operator], &["gone"], 9);
+    assert_no_violation(&fixture, &mut [&mut operator], &["gone"], 9);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_resource_of_the_same_name_inherits_nothing() {
-    let stage = Stage::set("renamed", true).await;
-    let gate = Gate::new("a", 3, is_failover);
-    stage.sim.probe(gate.clone());
-    let (mut operator, proxy) = stage.proxied("renamed").await;
-    stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
-    stage.until_ready("pool01", "True", "Aligned");
-    gate.arm();
-    stage.cluster.apply(&stage.pool("pool01", types("Mirror", "Primary")));
-    gate.until_full();
-    until_journaled(&stage);
-    // The operator is not told that its resource is gone, and another one there: it writes to the one that it knows.
-    proxy.feed(Feed::Merged);
-    stage.cluster.kubectl(&["delete", "lpm", "pool01", "-n", "renamed"]);
-    stage.cluster.apply(&stage.pool("pool01", types("Primary", "Primary")));
-    gate.open();
-    user_is_on(&stage, "mirror").await;
-    crate::support::until_logged("renamed", "the resource changed while it was looked at");
-    assert_eq!(stage.status("pool01").unwrap(), Value::Null, "nobody has written the status of the new one");
-    proxy.feed(Feed::Straight);
+async fn resource_recreated_under_the_same_name_inherits_nothing() {
+    let fixture = TestPool::start("renamed", true).await;
+    let breakpoint = Breakpoint::new("a", 3, is_failover);
+    fixture.sim.probe(breakpoint.clone());
+    let (mut operator, proxy) = fixture.proxied("renamed").await;
+    fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
+    fixture.until_ready("pool01", "True", "Aligned");
+    breakpoint.arm();
+    fixture.cluster.apply(&fixture.pool("pool01", types("Mirror", "Primary")));
+    breakpoint.until_full();
+    until_journaled(&fixture);
+    // The operator does not see that its resource was recreated: it still writes to the old one.
+    proxy.set_watch_fault(WatchFault::Merged);
+    fixture.cluster.kubectl(&["delete", "lpm", "pool01", "-n", "renamed"]);
+    fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
+    breakpoint.open();
+    user_is_on(&fixture, "mirror").await;
+    until_logged("renamed", "the resource changed while it was looked at");
+    assert_eq!(fixture.status("pool01").unwrap(), Value::Null, "the status of the new resource is not written yet");
+    proxy.set_watch_fault(WatchFault::None);
     // The new one never asked for a move: what it finds is drift.
-    let status = stage.until_ready("pool01", "False", "UnexpectedPrincipal");
+    let status = fixture.until_ready("pool01", "False", "UnexpectedPrincipal");
     assert_eq!((&status["operation"], &status["history"]), (&Value::Null, &Value::Null));
-    no_harm(&stage, &mut [&mut operator], &["renamed"], 3);
-    stage.cluster.apply(&stage.pool("pool01", types("Mirror", "Primary")));
-    stage.until_ready("pool01", "True", "Aligned");
-    no_harm(&stage, &mut [&mut operator], &["renamed"], 3);
+    assert_no_violation(&fixture, &mut [&mut operator], &["renamed"], 3);
+    fixture.cluster.apply(&fixture.pool("pool01", types("Mirror", "Primary")));
+    fixture.until_ready("pool01", "True", "Aligned");
+    assert_no_violation(&fixture, &mut [&mut operator], &["renamed"], 3);
 }

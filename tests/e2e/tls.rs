@@ -1,23 +1,23 @@
-//! The TLS policies of a resource, end to end: a pin that is wrong is answered with the right one, and Legacy is seen by everybody.
+//! The TLS policies of a resource, end to end: a wrong pin is reported with the right one, and Legacy is visible in the status.
 
-use crate::support::{Operator, Stage, condition, types, until};
+use crate::support::{Operator, TestPool, condition, types, until};
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pin_is_corrected_by_what_the_status_says() {
-    let stage = Stage::set("pins", true).await;
-    let operator = Operator::start(stage.cluster, "pins", "1s");
+async fn pin_that_is_wrong_is_corrected_from_the_status() {
+    let fixture = TestPool::start("pins", true).await;
+    let operator = Operator::start(fixture.cluster, "pins", "1s");
     let mut pins = vec!["00".repeat(32)];
     let pool = |tls: Value| {
-        let mut pool = stage.pool("pool01", types("Primary", "Primary"));
+        let mut pool = fixture.pool("pool01", types("Primary", "Primary"));
         pool["spec"]["sql"]["tls"] = tls;
         pool
     };
-    stage.cluster.apply(&pool(json!({"mode": "Pin", "pins": pins})));
-    stage.until_ready("pool01", "False", "TlsFailed");
+    fixture.cluster.apply(&pool(json!({"mode": "Pin", "pins": pins})));
+    fixture.until_ready("pool01", "False", "TlsFailed");
     // Every server that is refused shows its own fingerprint.
     let shown = until("all fingerprints are shown", || {
-        let status = stage.status("pool01")?;
+        let status = fixture.status("pool01")?;
         let servers = status["servers"].as_array().cloned().unwrap_or_default();
         let words = servers.iter().filter_map(|server| server["message"].as_str());
         let found: Vec<String> = words
@@ -26,21 +26,21 @@ async fn a_pin_is_corrected_by_what_the_status_says() {
         if found.len() == 3 { Ok(found) } else { Err(status["servers"].to_string()) }
     });
     pins.extend(shown);
-    stage.cluster.apply(&pool(json!({"mode": "Pin", "pins": pins})));
-    let status = stage.until_ready("pool01", "True", "Aligned");
+    fixture.cluster.apply(&pool(json!({"mode": "Pin", "pins": pins})));
+    let status = fixture.until_ready("pool01", "True", "Aligned");
     assert!(condition(&status, "WeakEncryption").is_none());
 
-    stage.cluster.apply(&pool(json!({"mode": "Legacy"})));
-    let status = stage.until_ready("pool01", "True", "Aligned");
+    fixture.cluster.apply(&pool(json!({"mode": "Legacy"})));
+    let status = fixture.until_ready("pool01", "True", "Aligned");
     let weak = condition(&status, "WeakEncryption").unwrap();
     assert_eq!((&weak["status"], &weak["reason"]), (&json!("True"), &json!("LegacyTls")));
     let page = fetch(&operator.address(), "/metrics");
     assert!(page.contains("lync_mirror_weak_encryption{namespace=\"pins\",name=\"pool01\"} 1"), "{page}");
 
-    stage.cluster.apply(&pool(json!({"mode": "TrustServerCertificate"})));
-    let status = stage.until_ready("pool01", "True", "Aligned");
+    fixture.cluster.apply(&pool(json!({"mode": "TrustServerCertificate"})));
+    let status = fixture.until_ready("pool01", "True", "Aligned");
     assert!(condition(&status, "WeakEncryption").is_none(), "{status}");
-    assert_eq!(stage.sim.failures(), Vec::<String>::new());
+    assert_eq!(fixture.sim.failures(), Vec::<String>::new());
 }
 
 fn fetch(address: &str, path: &str) -> String {

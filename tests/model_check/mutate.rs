@@ -1,5 +1,5 @@
-//! Each precondition of the planner is taken away in turn; one of the products has to find the harm. A rule whose absence
-//! harms nobody is wrong, or not tested.
+//! Disables each precondition of the planner in turn; one of the searches must find a violation. A precondition whose absence
+//! causes no violation is wrong, or not tested.
 
 use std::sync::Mutex;
 use std::time::Instant;
@@ -7,12 +7,14 @@ use std::time::Instant;
 use strum::IntoEnumIterator;
 
 use crate::journal::{journals, turns};
-use crate::plan::rule::{Rule, without};
+use lync_mirror::plan::Precondition;
+
+use crate::disabled::without;
 use crate::policies::policies;
 use crate::product::{Counts, combinations, quick};
 
-/// Two locks on one door: either alone is enough, and only without both there is harm.
-const DOUBLE: [[Rule; 2]; 1] = [[Rule::NoObstacle, Rule::AllStandPreflight]];
+/// Redundant preconditions: only with both disabled there is a violation.
+const DOUBLE: [[Precondition; 2]; 1] = [[Precondition::NoObstacle, Precondition::AllPassPreflight]];
 
 type Search = (&'static str, fn() -> Result<Counts, String>);
 
@@ -25,16 +27,16 @@ const SEARCHES: [Search; 5] = [
     ("views x minds", combinations),
 ];
 
-fn harm(rules: &[Rule]) -> Option<(&'static str, String)> {
+fn harm(rules: &[Precondition]) -> Option<(&'static str, String)> {
     without(rules, || SEARCHES.iter().find_map(|(name, search)| Some((*name, search().err()?))))
 }
 
 #[test]
-fn every_rule_is_missed_when_it_is_taken_away() {
+fn precondition_that_is_disabled_leads_to_a_violation() {
     let begun = Instant::now();
-    let paired: Vec<Rule> = DOUBLE.concat();
-    let mut mutations: Vec<Vec<Rule>> = DOUBLE.map(|both| both.to_vec()).to_vec();
-    mutations.extend(Rule::iter().filter(|rule| !paired.contains(rule)).map(|rule| vec![rule]));
+    let paired: Vec<Precondition> = DOUBLE.concat();
+    let mut mutations: Vec<Vec<Precondition>> = DOUBLE.map(|both| both.to_vec()).to_vec();
+    mutations.extend(Precondition::iter().filter(|rule| !paired.contains(rule)).map(|rule| vec![rule]));
     let queue = Mutex::new(mutations.clone().into_iter());
     let results = Mutex::new(Vec::new());
     std::thread::scope(|scope| {

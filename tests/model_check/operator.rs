@@ -1,24 +1,27 @@
-//! The operator as the search drives it: looks, the real `plan`, the journal by compare-and-swap, statements on their way,
-//! answers that come or do not, and a crash that forgets everything but the journal.
+//! The operator as the search drives it: polls, the real `plan`, the journal by compare-and-swap, statements in flight, answers
+//! that arrive or not, and a crash that loses everything but the journal.
 
 use std::collections::BTreeMap;
 
-use crate::model::*;
-use crate::plan::{Failover, Plan, plan};
+use crate::disabled::plan;
+use lync_mirror::model::*;
+
+use crate::observations::only_store;
+use lync_mirror::plan::Plan;
 
 use crate::world::{NAMES, TYPE, World};
 
 /// What Kubernetes holds: the spec and, in the status, the memory.
 #[derive(Debug, Clone)]
 pub struct Resource {
-    pub principal: Side,
+    pub principal: Seat,
     pub policy: UnrequestedSwitch,
     pub approve: Option<Epoch>,
     pub force: Option<ForceService>,
     pub suspended: bool,
     pub generation: i64,
     pub version: u8,
-    pub memory: Memory,
+    pub persisted: PersistedState,
 }
 
 impl Resource {
@@ -26,14 +29,14 @@ impl Resource {
         Desired {
             pool: "pool".to_owned(),
             generation: self.generation,
-            wishes: vec![Wish {
+            types: vec![DesiredType {
                 ty: TYPE,
                 principal: self.principal,
                 databases: NAMES.iter().map(|name| DatabaseName::new(*name)).collect(),
-                store: 0,
+                store: only_store(),
                 approve: self.approve.clone(),
                 force: self.force.clone(),
-                asked_by: Askers::default(),
+                requested_by: FieldManagers::default(),
             }],
             suspend: self.suspended.then(|| Suspend { reason: "test".to_owned(), until: None }),
             policy: Policy {
@@ -51,10 +54,10 @@ impl Resource {
 pub struct Process {
     /// The version that the present pass read, and the views of this pass.
     pub read: Option<u8>,
-    pub views: [Option<View>; 2],
+    pub views: [Option<ServerObservation>; 2],
     pub unsent: Vec<Failover>,
-    pub flights: BTreeMap<DatabaseName, Flight>,
-    /// Which life of the operator this is: answers to an earlier one reach nobody.
+    pub statements: BTreeMap<DatabaseName, StatementState>,
+    /// The number of restarts: answers to an earlier process are lost.
     pub life: u8,
 }
 
@@ -66,7 +69,7 @@ impl Process {
         self.views[seat] = Some(world.look(seat));
     }
 
-    /// Plan, and write the journal if the resource is still the one that was read. None: a conflict, look again.
+    /// Plan, and write the journal if the resource is still the one that was read. None: a conflict, poll again.
     pub fn decide(&mut self, resource: &mut Resource, now: jiff::Timestamp) -> Option<Plan> {
         let read = self.read.take()?;
         let views = std::mem::take(&mut self.views);
@@ -74,18 +77,18 @@ impl Process {
         if read != resource.version {
             return None;
         }
-        let pairs = vec![Pair { primary, mirror, witness: None }];
-        let seen = Observation { pairs, conflicts: BTreeMap::new(), flights: self.flights.clone() };
-        let decided = plan(&resource.desired(), &seen, &resource.memory, now);
-        if decided.memory != resource.memory {
+        let (pairs, _) = Stores::single(Pair { primary, mirror, witness: None });
+        let seen = Observation { pairs, conflicts: BTreeMap::new(), statements: self.statements.clone() };
+        let decided = plan(&resource.desired(), &seen, &resource.persisted, now);
+        if decided.persisted != resource.persisted {
             resource.version = resource.version.wrapping_add(1);
-            resource.memory = decided.memory.clone();
+            resource.persisted = decided.persisted.clone();
         }
         if decided.ended.is_some() {
-            self.flights.clear();
+            self.statements.clear();
         }
         if !decided.steps.is_empty() {
-            self.flights = decided.steps.iter().map(|step| (step.database.clone(), Flight::Sent)).collect();
+            self.statements = decided.steps.iter().map(|step| (step.database.clone(), StatementState::Sent)).collect();
             self.unsent = decided.steps.clone();
         }
         Some(decided)

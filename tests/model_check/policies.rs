@@ -1,5 +1,5 @@
-//! Every combination of policy, request, consent, clock and memory for a handful of sights: a move begins exactly when the
-//! rules, written down a second time, let it.
+//! Every combination of policy, request, consent, clock and memory for a few observations: a move begins exactly when the rules,
+//! written down a second time, allow it.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use crate::model::*;
-use crate::plan::{Act, TRIPS, plan};
+use crate::disabled::plan;
+use crate::observations::{Sight, begins, pick, scattered};
 use crate::product::{Counts, TY};
-use crate::sights::{Sight, begins, pick, scattered};
+use lync_mirror::model::*;
+use lync_mirror::plan::TRIPS;
 
 const COOLDOWN: Duration = Duration::from_secs(300);
 const BACK_AFTER: Duration = Duration::from_secs(600);
@@ -56,9 +57,9 @@ enum Kept {
 /// One combination.
 #[derive(Debug, Clone)]
 struct Mind {
-    to: Side,
+    to: Seat,
     policy: UnrequestedSwitch,
-    owed: Option<bool>,
+    pending: Option<bool>,
     approve: Named,
     consent: Named,
     expired: bool,
@@ -76,9 +77,9 @@ impl Mind {
         use Named::*;
         let n = &mut number;
         let mind = Mind {
-            to: pick(n, &[Side::Mirror, Side::Primary]),
+            to: pick(n, &[Seat::Mirror, Seat::Primary]),
             policy: pick(n, &[UnrequestedSwitch::Hold, UnrequestedSwitch::FailBack]),
-            owed: pick(n, &[Some(false), Some(true), None]),
+            pending: pick(n, &[Some(false), Some(true), None]),
             approve: pick(n, &[Nothing, Present, Other]),
             consent: pick(n, &[Nothing, Present, Other]),
             expired: pick(n, &[false, true]),
@@ -107,9 +108,9 @@ impl Mind {
     /// Combinations that differ from another one in what cannot matter.
     fn is_idle(&self) -> bool {
         let fails_back = self.policy == UnrequestedSwitch::FailBack;
-        let steady = matches!(self.kept, Kept::SteadyLong | Kept::SteadyOtherState | Kept::SteadyShort);
+        let stable = matches!(self.kept, Kept::SteadyLong | Kept::SteadyOtherState | Kept::SteadyShort);
         (self.consent == Named::Nothing && (self.expired || self.kept == Kept::Consumed))
-            || (!fails_back && (self.window || steady))
+            || (!fails_back && (self.window || stable))
     }
 
     fn epoch(named: Named, sight: &Sight) -> Option<Epoch> {
@@ -121,14 +122,14 @@ impl Mind {
     }
 
     fn desired(&self, sight: &Sight) -> Desired {
-        let mut wish = sight.wish(self.to);
-        wish.approve = Mind::epoch(self.approve, sight);
+        let mut desired_type = sight.desired_type(self.to);
+        desired_type.approve = Mind::epoch(self.approve, sight);
         let until = if self.expired { ago(1) } else { later(noon(), Duration::from_secs(60)) };
-        wish.force = Mind::epoch(self.consent, sight).map(|epoch| ForceService { epoch, until });
+        desired_type.force = Mind::epoch(self.consent, sight).map(|epoch| ForceService { epoch, until });
         Desired {
             pool: "pool".to_owned(),
             generation: 2,
-            wishes: vec![wish],
+            types: vec![desired_type],
             suspend: self.suspended.then(|| Suspend { reason: "x".to_owned(), until: None }),
             policy: Policy {
                 unrequested_switch: self.policy,
@@ -141,33 +142,39 @@ impl Mind {
         }
     }
 
-    fn memory(&self, sight: &Sight) -> Memory {
-        let mut memory = Memory::default();
-        if let Some(owed) = self.owed {
-            memory.requests.insert(TY, Request { principal: self.to, generation: 2, owed });
+    fn persisted(&self, sight: &Sight) -> PersistedState {
+        let mut persisted = PersistedState::default();
+        if let Some(pending) = self.pending {
+            persisted.requests.insert(TY, Request { principal: self.to, generation: 2, pending });
         }
         let attempt = |ended| Attempt { ended, cause: Cause::Intent, outcome: Outcome::Succeeded, detail: None };
         match self.past {
             Past::Nothing => None,
-            Past::JustMoved => memory.last.insert(TY, attempt(ago(1))),
-            Past::MovedBefore => memory.last.insert(TY, attempt(ago(301))),
+            Past::JustMoved => persisted.last.insert(TY, attempt(ago(1))),
+            Past::MovedBefore => persisted.last.insert(TY, attempt(ago(301))),
         };
         let seat = sight.seat();
-        let steady = |epoch, seconds| Some(Steady { epoch, since: ago(seconds) });
+        let stable = |epoch, seconds| Some(Stable { epoch, since: ago(seconds) });
         let epoch = sight.epoch().unwrap();
         let track = match self.kept {
-            Kept::Nothing => Track::default(),
-            Kept::Failures => Track { failures: TRIPS, ..Track::default() },
-            Kept::Switches => Track { switches: TRIPS, switched: Some(ago(3600)), ..Track::default() },
-            Kept::SteadyLong => Track { steady: steady(epoch, 600), ..Track::default() },
-            Kept::SteadyOtherState => Track { steady: steady(Epoch::new("1-0000"), 600), ..Track::default() },
-            Kept::SteadyShort => Track { steady: steady(epoch, 599), ..Track::default() },
-            Kept::Consumed => Track { consumed: Some(epoch), ..Track::default() },
-            Kept::NeverSeen => Track::default(),
+            Kept::Nothing => TypeTracking::default(),
+            Kept::Failures => TypeTracking { consecutive_failures: TRIPS, ..TypeTracking::default() },
+            Kept::Switches => TypeTracking {
+                unrequested_switches: TRIPS,
+                last_unrequested_switch: Some(ago(3600)),
+                ..TypeTracking::default()
+            },
+            Kept::SteadyLong => TypeTracking { stable: stable(epoch, 600), ..TypeTracking::default() },
+            Kept::SteadyOtherState => {
+                TypeTracking { stable: stable(Epoch::new("1-0000"), 600), ..TypeTracking::default() }
+            }
+            Kept::SteadyShort => TypeTracking { stable: stable(epoch, 599), ..TypeTracking::default() },
+            Kept::Consumed => TypeTracking { consumed_consent_epoch: Some(epoch), ..TypeTracking::default() },
+            Kept::NeverSeen => TypeTracking::default(),
         };
         let seat = if self.kept == Kept::NeverSeen { None } else { seat };
-        memory.tracks.insert(TY, Track { seat, ..track });
-        memory
+        persisted.tracking.insert(TY, TypeTracking { last_settled_seat: seat, ..track });
+        persisted
     }
 
     /// The rules, a second time: which statement may be sent.
@@ -175,7 +182,7 @@ impl Mind {
         if self.suspended || self.conflict {
             return None;
         }
-        let (owed, approved) = (self.owed == Some(true), self.approve == Named::Present);
+        let (pending, approved) = (self.pending == Some(true), self.approve == Named::Present);
         if sight.may_force(self.to) {
             let consent = self.consent == Named::Present && !self.expired;
             let known = !matches!(self.kept, Kept::Consumed | Kept::NeverSeen);
@@ -188,17 +195,20 @@ impl Mind {
         let tripped = matches!(self.kept, Kept::Failures | Kept::Switches);
         let cool = self.past != Past::JustMoved && !(self.kept == Kept::Failures && self.past != Past::Nothing);
         let quick = !self.short || !matches!(sight.name, "a long redo queue" | "an unseen redo queue");
-        let lets =
-            sight.may_fail_over(self.to) && (owed || approved || fails_back) && (approved || !tripped) && cool && quick;
+        let lets = sight.may_fail_over(self.to)
+            && (pending || approved || fails_back)
+            && (approved || !tripped)
+            && cool
+            && quick;
         lets.then_some(Act::Failover)
     }
 }
 
 impl Sight {
     /// Where the databases were last seen together: for a lost principal, on the lost side.
-    fn seat(&self) -> Option<Side> {
-        let holds = |side: Side| {
-            let server = self.pair.view(side).lit()?;
+    fn seat(&self) -> Option<Seat> {
+        let holds = |seat: Seat| {
+            let server = self.pair.view(seat).available()?;
             Some(
                 server
                     .databases
@@ -206,7 +216,7 @@ impl Sight {
                     .all(|one| one.mirroring.as_ref().is_some_and(|row| row.role == Role::Principal)),
             )
         };
-        if holds(Side::Mirror) == Some(true) { Some(Side::Mirror) } else { Some(Side::Primary) }
+        if holds(Seat::Mirror) == Some(true) { Some(Seat::Mirror) } else { Some(Seat::Primary) }
     }
 }
 
@@ -227,7 +237,7 @@ fn compare(sight: &Sight, mind: &Mind, counts: &mut Counts) -> Result<(), String
     if mind.conflict {
         seen.conflicts = BTreeMap::from([(TY, vec!["other/pool".to_owned()])]);
     }
-    let decided = plan(&mind.desired(sight), &seen, &mind.memory(sight), noon());
+    let decided = plan(&mind.desired(sight), &seen, &mind.persisted(sight), noon());
     counts.plans += 1;
     let sent = decided.steps.first().map(|step| step.act);
     counts.moves += u64::from(sent == Some(Act::Failover));
@@ -244,7 +254,7 @@ fn compare(sight: &Sight, mind: &Mind, counts: &mut Counts) -> Result<(), String
 }
 
 #[test]
-fn a_move_begins_exactly_when_the_rules_let_it() {
+fn move_under_every_policy_begins_exactly_when_the_rules_allow() {
     let begun = Instant::now();
     let counts = policies().unwrap_or_else(|broken| panic!("{broken}"));
     println!("policies: {counts:?}, {:.1} s", begun.elapsed().as_secs_f64());

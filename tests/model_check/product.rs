@@ -1,13 +1,14 @@
-//! Every combination of what two servers may show, what the spec may say and what may be remembered, through `plan`: no
-//! panic, and no step unless all that design rule 1 asks for was seen.
+//! Every combination of observations of two servers, specs and memories, through `plan`: no panic, and no step unless design
+//! rule 1 is fulfilled.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::model::*;
-use crate::plan::{Act, Observed, plan};
+use crate::disabled::plan;
+use crate::observations::only_store;
 use jiff::Timestamp;
+use lync_mirror::model::*;
 
 pub const TY: DatabaseType = DatabaseType::Archiving;
 const STATES: [MirroringState; 6] = [
@@ -60,9 +61,9 @@ fn oddities() -> Vec<Odd> {
     ]
 }
 
-pub fn lit(seat: usize, row: Option<(Role, MirroringState)>, odd: Odd) -> View {
+pub fn available(seat: usize, row: Option<(Role, MirroringState)>, odd: Odd) -> ServerObservation {
     let mirroring = row.map(|(role, state)| Mirroring {
-        guid: Guid([odd.guid; 16]),
+        guid: Guid::from_bytes([odd.guid; 16]),
         state,
         role,
         role_sequence: odd.sequence,
@@ -96,39 +97,42 @@ pub fn lit(seat: usize, row: Option<(Role, MirroringState)>, odd: Odd) -> View {
         databases: BTreeMap::from([(DatabaseName::new("LcsLog"), database)]),
         witnessed: Vec::new(),
     };
-    View::Lit { address: format!("sql-{seat}"), server: Arc::new(server) }
+    ServerObservation::Available { address: format!("sql-{seat}"), server: Arc::new(server) }
 }
 
-fn views(seat: usize) -> Vec<View> {
-    let mut all: Vec<View> = [
-        Dark::ConnectionRefused,
-        Dark::TimedOut,
-        Dark::Unresponsive,
-        Dark::LoginFailed,
-        Dark::TlsFailed,
-        Dark::SecretNotFound,
-        Dark::NotYetLooked,
+fn views(seat: usize) -> Vec<ServerObservation> {
+    let mut all: Vec<ServerObservation> = [
+        UnavailableCause::ConnectionRefused,
+        UnavailableCause::TimedOut,
+        UnavailableCause::Unresponsive,
+        UnavailableCause::LoginFailed,
+        UnavailableCause::TlsFailed,
+        UnavailableCause::SecretNotFound,
+        UnavailableCause::NotYetPolled,
     ]
-    .map(|cause| View::Dark { address: format!("sql-{seat}"), darkness: Darkness { cause, detail: "dark".to_owned() } })
+    .map(|cause| ServerObservation::Unavailable {
+        address: format!("sql-{seat}"),
+        unavailable: Unavailable { cause, detail: "dark".to_owned() },
+    })
     .to_vec();
-    all.push(lit(seat, None, HEALTHY));
-    all.push(lit(seat, None, Odd { sysadmin: false, ..HEALTHY }));
+    all.push(available(seat, None, HEALTHY));
+    all.push(available(seat, None, Odd { sysadmin: false, ..HEALTHY }));
     for role in [Role::Principal, Role::Mirror] {
         for state in STATES {
-            all.extend(oddities().into_iter().map(|odd| lit(seat, Some((role, state)), odd)));
+            all.extend(oddities().into_iter().map(|odd| available(seat, Some((role, state)), odd)));
         }
     }
     all
 }
 
 /// What the spec and the memory may be; `epoch`: the one of the present state.
-fn minds(epoch: Option<&Epoch>, now: Timestamp, plain: bool) -> Vec<(Desired, Memory)> {
+fn minds(epoch: Option<&Epoch>, now: Timestamp, plain: bool) -> Vec<(Desired, PersistedState)> {
     let mut all = Vec::new();
     let right = epoch.cloned().unwrap_or_else(|| Epoch::new("none"));
     let wrong = Epoch::new("99-dead");
-    for principal in Side::BOTH {
+    for principal in Seat::BOTH {
         for policy in [UnrequestedSwitch::Hold, UnrequestedSwitch::FailBack] {
-            for (approve, owed, force, suspended) in [
+            for (approve, pending, force, suspended) in [
                 (None, false, None, false),
                 (None, true, None, false),
                 (None, true, None, true),
@@ -137,23 +141,23 @@ fn minds(epoch: Option<&Epoch>, now: Timestamp, plain: bool) -> Vec<(Desired, Me
                 (None, true, Some(&right), false),
                 (None, true, Some(&wrong), false),
             ] {
-                let asked = owed || policy == UnrequestedSwitch::FailBack;
+                let asked = pending || policy == UnrequestedSwitch::FailBack;
                 if plain && !(asked && approve.is_none() && force.is_none() && !suspended) {
                     continue;
                 }
-                let wish = Wish {
+                let desired_type = DesiredType {
                     ty: TY,
                     principal,
                     databases: vec![DatabaseName::new("LcsLog")],
-                    store: 0,
+                    store: only_store(),
                     approve: approve.cloned(),
                     force: force.map(|epoch| ForceService { epoch: epoch.clone(), until: Timestamp::MAX }),
-                    asked_by: Askers::default(),
+                    requested_by: FieldManagers::default(),
                 };
                 let desired = Desired {
                     pool: "pool".to_owned(),
                     generation: 2,
-                    wishes: vec![wish],
+                    types: vec![desired_type],
                     suspend: suspended.then(|| Suspend { reason: "x".to_owned(), until: None }),
                     policy: Policy {
                         unrequested_switch: policy,
@@ -161,14 +165,17 @@ fn minds(epoch: Option<&Epoch>, now: Timestamp, plain: bool) -> Vec<(Desired, Me
                         ..Policy::default()
                     },
                 };
-                let request = Request { principal, generation: 2, owed };
-                let track = Track { seat: Some(principal.other()), ..Track::default() };
-                let memory =
-                    Memory { requests: [(TY, request)].into(), tracks: [(TY, track)].into(), ..Memory::default() };
+                let request = Request { principal, generation: 2, pending };
+                let track = TypeTracking { last_settled_seat: Some(principal.other()), ..TypeTracking::default() };
+                let persisted = PersistedState {
+                    requests: [(TY, request)].into(),
+                    tracking: [(TY, track)].into(),
+                    ..PersistedState::default()
+                };
                 let last = |ended, outcome| Attempt { ended, cause: Cause::Intent, outcome, detail: None };
-                let mut hot = memory.clone();
+                let mut hot = persisted.clone();
                 hot.last.insert(TY, last(now, Outcome::Succeeded));
-                all.push((desired.clone(), memory));
+                all.push((desired.clone(), persisted));
                 if !plain {
                     all.push((desired, hot));
                 }
@@ -178,14 +185,14 @@ fn minds(epoch: Option<&Epoch>, now: Timestamp, plain: bool) -> Vec<(Desired, Me
     all
 }
 
-pub fn row(view: &View) -> Option<(&Server, &Database, &Mirroring)> {
-    let server = view.lit()?;
+pub fn row(view: &ServerObservation) -> Option<(&Server, &Database, &Mirroring)> {
+    let server = view.available()?;
     let database = server.databases.values().next()?;
     Some((server, database, database.mirroring.as_ref()?))
 }
 
 /// Design rule 1, written down a second time.
-pub fn may_fail_over(from: &View, to: &View) -> bool {
+pub fn may_fail_over(from: &ServerObservation, to: &ServerObservation) -> bool {
     let (Some((a, d, p)), Some((b, _, m))) = (row(from), row(to)) else { return false };
     let serves =
         |server: &Server| server.endpoint.as_ref().is_some_and(|endpoint| endpoint.started && endpoint.partner);
@@ -202,8 +209,8 @@ pub fn may_fail_over(from: &View, to: &View) -> bool {
 }
 
 /// R2, for the disaster without a witness, written down a second time.
-pub fn may_force(lost: &View, survivor: &View) -> bool {
-    let gone = matches!(lost, View::Dark { darkness, .. } if matches!(darkness.cause, Dark::ConnectionRefused | Dark::TimedOut | Dark::BrowserSilent));
+pub fn may_force(lost: &ServerObservation, survivor: &ServerObservation) -> bool {
+    let gone = matches!(lost, ServerObservation::Unavailable { unavailable, .. } if matches!(unavailable.cause, UnavailableCause::ConnectionRefused | UnavailableCause::TimedOut | UnavailableCause::BrowserSilent));
     let Some((_, _, m)) = row(survivor) else { return false };
     gone && m.role == Role::Mirror && m.state == MirroringState::Disconnected && m.witness == WitnessLink::None
 }
@@ -233,13 +240,14 @@ fn every(plain: bool) -> Result<Counts, String> {
     for primary in &primaries {
         for mirror in &mirrors {
             let pair = Pair { primary: primary.clone(), mirror: mirror.clone(), witness: None };
-            let seen = Observation { pairs: vec![pair], conflicts: BTreeMap::new(), flights: BTreeMap::new() };
+            let seen =
+                Observation { pairs: Stores::single(pair).0, conflicts: BTreeMap::new(), statements: BTreeMap::new() };
             let (first, _) = minds(None, now, true).remove(0);
-            let epoch = plan(&first, &seen, &Memory::default(), now).types[&TY].epoch.clone();
-            for (desired, memory) in minds(epoch.as_ref(), now, plain) {
+            let epoch = plan(&first, &seen, &PersistedState::default(), now).types[&TY].epoch.clone();
+            for (desired, persisted) in minds(epoch.as_ref(), now, plain) {
                 counts.plans += 1;
-                check(&seen, &desired, &memory, epoch.as_ref(), now, &mut counts).map_err(|broken| {
-                    format!("{broken}: {}; {}\n{desired:?}\n{memory:?}", words(primary), words(mirror))
+                check(&seen, &desired, &persisted, epoch.as_ref(), now, &mut counts).map_err(|broken| {
+                    format!("{broken}: {}; {}\n{desired:?}\n{persisted:?}", words(primary), words(mirror))
                 })?;
             }
         }
@@ -250,34 +258,34 @@ fn every(plain: bool) -> Result<Counts, String> {
 fn check(
     seen: &Observation,
     desired: &Desired,
-    memory: &Memory,
+    persisted: &PersistedState,
     epoch: Option<&Epoch>,
     now: Timestamp,
     counts: &mut Counts,
 ) -> Result<(), &'static str> {
     let must = |kept: bool, broken| if kept { Ok(()) } else { Err(broken) };
-    let decided = plan(desired, seen, memory, now);
-    let (wish, of) = (&desired.wishes[0], &decided.types[&TY]);
-    must(decided.steps.is_empty() == decided.memory.operation.is_none(), "a statement without its journal")?;
-    if of.verdict.reason.weight() == Weight::Good {
-        must(of.observed == Observed::On(wish.principal), "good, and not where it should be")?;
+    let decided = plan(desired, seen, persisted, now);
+    let (desired_type, of) = (&desired.types[0], &decided.types[&TY]);
+    must(decided.steps.is_empty() == decided.persisted.operation.is_none(), "a statement without its journal")?;
+    if of.verdict.reason.effect() == Effect::Ready {
+        must(of.observed == ObservedPrincipal::from(desired_type.principal), "good, and not where it should be")?;
         must(of.findings.iter().all(|finding| finding.obstacle.is_none()), "good, and obstructed")?;
     }
-    let pair = &seen.pairs[0];
-    let (there, here) = (pair.view(wish.principal.other()), pair.view(wish.principal));
+    let pair = &seen.pairs[only_store()];
+    let (there, here) = (pair.view(desired_type.principal.other()), pair.view(desired_type.principal));
     for step in &decided.steps {
-        let approved = wish.approve.as_ref().is_some_and(|approve| Some(approve) == epoch);
+        let approved = desired_type.approve.as_ref().is_some_and(|approve| Some(approve) == epoch);
         let fails_back = desired.policy.unrequested_switch == UnrequestedSwitch::FailBack;
-        must(memory.requests[&TY].owed || approved || fails_back, "a move that nobody asked for")?;
+        must(persisted.requests[&TY].pending || approved || fails_back, "a move that nobody asked for")?;
         must(desired.suspend.is_none(), "a move of what is suspended")?;
-        must(of.observed != Observed::On(wish.principal), "a move of what is aligned")?;
+        must(of.observed != ObservedPrincipal::from(desired_type.principal), "a move of what is aligned")?;
         match step.act {
             Act::Failover => {
                 counts.moves += 1;
                 must(may_fail_over(there, here), "a failover that design rule 1 forbids")?;
-                must(memory.last.is_empty(), "a move in the cooldown of another")?;
-                must(step.on == wish.principal.other(), "a failover on the wrong server")?;
-                let cause = decided.memory.operation.as_ref().map(|operation| operation.cause);
+                must(persisted.last.is_empty(), "a move in the cooldown of another")?;
+                must(step.on == desired_type.principal.other(), "a failover on the wrong server")?;
+                let cause = decided.persisted.operation.as_ref().map(|operation| operation.cause);
                 let witnessed = [there, here]
                     .into_iter()
                     .all(|view| row(view).is_some_and(|(.., row)| row.witness == WitnessLink::Connected));
@@ -285,24 +293,24 @@ fn check(
             }
             Act::ForceService => {
                 counts.forced += 1;
-                let consent = wish.force.as_ref().is_some_and(|force| Some(&force.epoch) == epoch);
+                let consent = desired_type.force.as_ref().is_some_and(|force| Some(&force.epoch) == epoch);
                 must(may_force(there, here), "a forced service that R2 forbids")?;
                 must(consent, "a forced service without consent")?;
-                must(step.on == wish.principal, "a forced service on the wrong server")?;
+                must(step.on == desired_type.principal, "a forced service on the wrong server")?;
             }
         }
     }
     // What was begun is not begun again on the same sight.
-    let again = plan(desired, seen, &decided.memory, now);
+    let again = plan(desired, seen, &decided.persisted, now);
     must(decided.steps.is_empty() || again.steps.is_empty(), "a move that begins twice")?;
-    let same = again.memory.operation == decided.memory.operation;
+    let same = again.persisted.operation == decided.persisted.operation;
     must(again.steps.is_empty() == same, "a journal that changes without a statement")
 }
 
-pub fn words(view: &View) -> String {
+pub fn words(view: &ServerObservation) -> String {
     let Some((_, database, row)) = row(view) else { return format!("{view:?}") };
     let Mirroring { guid, state, role, role_sequence, safety, partner_instance, witness, .. } = row;
-    let guid = guid.0[0];
+    let guid = guid.to_bytes()[0];
     let online = database.state;
     format!(
         "{role:?} {state:?} {online:?} {safety:?} session {guid}#{role_sequence} of {partner_instance} witness {witness}"
@@ -310,7 +318,7 @@ pub fn words(view: &View) -> String {
 }
 
 #[test]
-fn every_combination_keeps_the_rules() {
+fn plan_of_every_combination_keeps_the_rules() {
     let begun = Instant::now();
     let counts = combinations().unwrap_or_else(|broken| panic!("{broken}"));
     println!("views x minds: {counts:?}, {:.1} s", begun.elapsed().as_secs_f64());

@@ -1,11 +1,11 @@
-//! A state of the search, the events that may follow it, and what each of them does. Harm is found here.
+//! A state of the search, the events that may follow it, and the effect of each. Violations are found here.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use crate::model::*;
-use crate::plan::{Act, Failover, Plan};
 use jiff::Timestamp;
+use lync_mirror::model::*;
+use lync_mirror::plan::Plan;
 
 use crate::operator::{Process, Resource};
 use crate::world::{self, Copies, TYPE, World, index};
@@ -21,7 +21,7 @@ pub enum Event {
     SafetyOff(usize),
     SafetyOn(usize),
     NewSession(usize),
-    Want(Side),
+    Want(Seat),
     Look(usize),
     Decide,
     Send(usize),
@@ -42,7 +42,7 @@ pub struct State {
     pub network: Vec<(u8, Failover)>,
     pub hours: u8,
     pub faults: u8,
-    pub wishes: u8,
+    pub types: u8,
     pub crashes: u8,
 }
 
@@ -51,10 +51,10 @@ pub struct State {
 pub struct Rules {
     pub guard: bool,
     pub journal: bool,
-    pub flights: bool,
+    pub statements: bool,
 }
 
-pub const ALL: Rules = Rules { guard: true, journal: true, flights: true };
+pub const ALL: Rules = Rules { guard: true, journal: true, statements: true };
 
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
@@ -63,7 +63,7 @@ pub struct Setting {
     pub policy: UnrequestedSwitch,
     pub consent: bool,
     pub faults: u8,
-    pub wishes: u8,
+    pub types: u8,
     pub crashes: u8,
     pub hours: u8,
 }
@@ -74,22 +74,24 @@ fn now(state: &State) -> Timestamp {
 
 impl State {
     pub fn first(setting: &Setting) -> State {
-        let mut memory = Memory::default();
-        memory.requests.insert(TYPE, Request { principal: Side::Primary, generation: 1, owed: false });
-        memory.tracks.insert(TYPE, Track { seat: Some(Side::Primary), ..Track::default() });
+        let mut persisted = PersistedState::default();
+        persisted.requests.insert(TYPE, Request { principal: Seat::Primary, generation: 1, pending: false });
+        persisted
+            .tracking
+            .insert(TYPE, TypeTracking { last_settled_seat: Some(Seat::Primary), ..TypeTracking::default() });
         let resource = Resource {
-            principal: Side::Primary,
+            principal: Seat::Primary,
             policy: setting.policy,
             approve: None,
             // For the state in which the principal was lost at its first sequence.
             force: setting.consent.then(|| ForceService {
-                epoch: Epoch::of([(Guid([1; 16]), 1), (Guid([2; 16]), 1)]),
+                epoch: Epoch::of([(Guid::from_bytes([1; 16]), 1), (Guid::from_bytes([2; 16]), 1)]),
                 until: later(Timestamp::UNIX_EPOCH, Duration::from_secs(86_400)),
             }),
             suspended: false,
             generation: 1,
             version: 0,
-            memory,
+            persisted,
         };
         State {
             world: World::new(setting.witness),
@@ -98,7 +100,7 @@ impl State {
             network: Vec::new(),
             hours: 0,
             faults: setting.faults,
-            wishes: setting.wishes,
+            types: setting.types,
             crashes: setting.crashes,
         }
     }
@@ -140,7 +142,7 @@ impl State {
                 false => all.push(Event::SafetyOn(number)),
             }
         }
-        if self.wishes > 0 {
+        if self.types > 0 {
             all.push(Event::Want(self.resource.principal.other()));
         }
         for seat in 0..2 {
@@ -182,9 +184,9 @@ impl State {
             Event::SafetyOff(number) => (self.faults -= 1, self.world.sessions[number].full = false).1,
             Event::SafetyOn(number) => self.world.sessions[number].full = true,
             Event::NewSession(number) => (self.faults -= 1, self.world.sessions[number].guid += 10).1,
-            Event::Want(side) => {
-                self.wishes -= 1;
-                self.resource.principal = side;
+            Event::Want(seat) => {
+                self.types -= 1;
+                self.resource.principal = seat;
                 self.resource.generation += 1;
                 self.resource.version = self.resource.version.wrapping_add(1);
             }
@@ -209,22 +211,22 @@ impl State {
     }
 
     fn decide(&mut self, rules: Rules) -> Result<Option<Plan>, String> {
-        if !rules.flights {
-            self.process.flights.clear();
+        if !rules.statements {
+            self.process.statements.clear();
         }
         let at = now(self);
         let Some(plan) = self.process.decide(&mut self.resource, at) else { return Ok(None) };
         if !rules.journal {
-            self.resource.memory.operation = None;
+            self.resource.persisted.operation = None;
         }
         let of = &plan.types[&TYPE];
         if plan.steps.is_empty() {
             return Ok(Some(plan));
         }
-        if plan.memory.operation.is_none() {
+        if plan.persisted.operation.is_none() {
             return Err("a step without a journal".to_owned());
         }
-        if of.observed == crate::plan::Observed::On(self.resource.principal) {
+        if of.observed == ObservedPrincipal::from(self.resource.principal) {
             return Err("a step for a type that is where it should be".to_owned());
         }
         for step in &plan.steps {
@@ -253,13 +255,15 @@ impl State {
         let done = self.world.execute(&step, rules.guard);
         if done.is_ok() {
             let seat = index(step.on);
-            if step.guid != Guid([session.guid; 16]) || step.role_sequence != i32::from(session.sequence[seat]) {
-                return Err(format!("{} was switched in a state that nobody decided on", step.database));
+            if step.guid != Guid::from_bytes([session.guid; 16])
+                || step.role_sequence != i32::from(session.sequence[seat])
+            {
+                return Err(format!("{} was switched in a state that no decision was based on", step.database));
             }
             if self.world.losses > before {
                 let consent = self.resource.force.as_ref().is_some_and(|force| now(self) < force.until);
                 if !consent {
-                    return Err("data may be lost, and nobody consented".to_owned());
+                    return Err("data may be lost without a consent".to_owned());
                 }
             }
         }
@@ -272,12 +276,15 @@ impl State {
                 (true, Ok(())) => Answer::Accepted,
                 (true, Err(why)) => Answer::GuardRefused { detail: why.to_owned() },
             };
-            self.process.flights.entry(step.database.clone()).and_modify(|flight| *flight = Flight::Answered(answer));
+            self.process
+                .statements
+                .entry(step.database.clone())
+                .and_modify(|flight| *flight = StatementState::Answered(answer));
         }
         Ok(())
     }
 
-    /// Once faults stop: the world settles to the spec, or to a verdict that asks for a person.
+    /// Once faults stop: the world settles to the spec, or to a verdict that requires an administrator.
     pub fn settle(mut self, rules: Rules) -> Result<(), String> {
         let quiet = |state: &mut State, event| state.step(event, rules);
         for event in [Event::SafetyOn(0), Event::SafetyOn(1), Event::Start(0), Event::Start(1), Event::Mend] {
@@ -305,7 +312,7 @@ impl State {
             }
             let Some(plan) = &last else { continue };
             let of = &plan.types[&TYPE];
-            if plan.memory.operation.is_none() && of.verdict.reason.weight() != Weight::Progressing {
+            if plan.persisted.operation.is_none() && of.verdict.reason.effect() != Effect::Reconciling {
                 if self.world.switches - switches > most {
                     return Err(format!("{} switches to settle two databases", self.world.switches - switches));
                 }

@@ -1,11 +1,10 @@
-//! A small world that can be searched: two servers, perhaps a witness, two databases of one type. It knows mirroring, not
-//! the operator. What a server shows and what a statement does follow the truth table S1-S27.
+//! A small world that can be searched: two servers, perhaps a witness, two databases of one type. It models
+//! mirroring, not the operator, after the truth table S1-S27.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::*;
-use crate::plan::{Act, Failover};
+use lync_mirror::model::*;
 
 pub const TYPE: DatabaseType = DatabaseType::Monitoring;
 pub const NAMES: [&str; 2] = ["LcsCDR", "QoEMetrics"];
@@ -17,10 +16,10 @@ pub enum Copies {
     Suspended,
 }
 
-/// One session: what each server's own catalog says, and how far the copies are.
+/// One session: the catalog of each server, and how far the copies are.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Session {
-    /// By seat: holds this side the principal role, in its own eyes.
+    /// By seat: whether the server itself reports the principal role.
     pub principal: [bool; 2],
     pub sequence: [u8; 2],
     pub guid: u8,
@@ -39,10 +38,10 @@ pub struct World {
     pub losses: u8,
 }
 
-pub fn index(side: Side) -> usize {
-    match side {
-        Side::Primary => 0,
-        Side::Mirror => 1,
+pub fn index(seat: Seat) -> usize {
+    match seat {
+        Seat::Primary => 0,
+        Seat::Mirror => 1,
     }
 }
 
@@ -66,12 +65,12 @@ impl World {
         self.up[0] && self.up[1] && self.link
     }
 
-    /// What a look at the server in this seat gives.
-    pub fn look(&self, seat: usize) -> View {
+    /// The result of a poll of the server in this seat.
+    pub fn look(&self, seat: usize) -> ServerObservation {
         let address = format!("sql-{seat}");
         if !self.up[seat] {
-            let darkness = Darkness { cause: Dark::ConnectionRefused, detail: "refused".to_owned() };
-            return View::Dark { address, darkness };
+            let unavailable = Unavailable { cause: UnavailableCause::ConnectionRefused, detail: "refused".to_owned() };
+            return ServerObservation::Unavailable { address, unavailable };
         }
         let databases: BTreeMap<DatabaseName, Database> = NAMES
             .iter()
@@ -90,7 +89,7 @@ impl World {
             databases,
             witnessed: Vec::new(),
         };
-        View::Lit { address, server: Arc::new(server) }
+        ServerObservation::Available { address, server: Arc::new(server) }
     }
 
     fn row(&self, seat: usize, session: &Session) -> Database {
@@ -104,7 +103,7 @@ impl World {
         Database {
             state: if principal { DatabaseState::Online } else { DatabaseState::Restoring },
             mirroring: Some(Mirroring {
-                guid: Guid([session.guid; 16]),
+                guid: Guid::from_bytes([session.guid; 16]),
                 state,
                 role: if principal { Role::Principal } else { Role::Mirror },
                 role_sequence: i32::from(session.sequence[seat]),
@@ -129,7 +128,8 @@ impl World {
             return Err("the server is gone");
         }
         let session = &mut self.sessions[number];
-        let same = step.guid == Guid([session.guid; 16]) && step.role_sequence == i32::from(session.sequence[seat]);
+        let same = step.guid == Guid::from_bytes([session.guid; 16])
+            && step.role_sequence == i32::from(session.sequence[seat]);
         let state = match step.act {
             Act::Failover => {
                 session.principal[seat] && connected && session.copies == Copies::Synchronized && session.full
@@ -167,7 +167,7 @@ impl World {
         session.copies = Copies::CatchingUp;
     }
 
-    /// A person with a management shell.
+    /// An administrator with a management shell.
     pub fn dba(&mut self, number: usize) -> bool {
         let session = &self.sessions[number];
         if !self.connected() || session.copies != Copies::Synchronized || !session.full {

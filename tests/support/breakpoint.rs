@@ -1,4 +1,4 @@
-//! A gate in front of a simulated server: holds the first requests of a kind that come, until it is opened.
+//! A breakpoint in front of a simulated server: holds the first requests of a kind until it is opened.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,21 +8,21 @@ use tokio::sync::watch;
 
 use super::until;
 
-pub struct Gate {
+pub struct Breakpoint {
     server: &'static str,
     holds: fn(Request) -> bool,
     most: usize,
-    /// Not before this: an operator's own connections are to pass.
+    /// False: everything passes, as the first connections of an operator must.
     armed: watch::Sender<bool>,
     held: AtomicUsize,
     open: watch::Sender<bool>,
 }
 
-impl Gate {
-    /// Holds the first `most` requests on `server` that `holds` says, once it is armed.
-    pub fn new(server: &'static str, most: usize, holds: fn(Request) -> bool) -> Arc<Gate> {
+impl Breakpoint {
+    /// Holds the first `most` requests on `server` for which `holds` is true, once it is armed.
+    pub fn new(server: &'static str, most: usize, holds: fn(Request) -> bool) -> Arc<Breakpoint> {
         let (armed, open) = (watch::Sender::new(false), watch::Sender::new(false));
-        Arc::new(Gate { server, holds, most, armed, held: AtomicUsize::new(0), open })
+        Arc::new(Breakpoint { server, holds, most, armed, held: AtomicUsize::new(0), open })
     }
 
     pub fn arm(&self) {
@@ -31,19 +31,19 @@ impl Gate {
 
     #[track_caller]
     pub fn until_full(&self) {
-        until("the gate is full", || match self.held.load(Ordering::SeqCst) {
+        until("the breakpoint is full", || match self.held.load(Ordering::SeqCst) {
             held if held == self.most => Ok(()),
             held => Err(format!("{held} of {} held", self.most)),
         });
     }
 
-    /// What is held goes on, and what comes passes.
+    /// Releases the held requests and lets later ones pass.
     pub fn open(&self) {
         self.open.send_replace(true);
     }
 }
 
-impl Probe for Gate {
+impl Probe for Breakpoint {
     fn at(&self, server: &str, _: u64, request: Request, moment: Moment) -> Then {
         let mine = *self.armed.borrow() && server == self.server && moment == Moment::Received && (self.holds)(request);
         let take = |held: usize| (held < self.most).then_some(held + 1);

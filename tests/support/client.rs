@@ -1,4 +1,4 @@
-//! The SQL client in the test's own process: whom it looks at, and how long it waits. What is seen is judged elsewhere.
+//! The SQL client in the process of the test: its targets and its deadlines.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,12 +16,12 @@ pub fn target(address: SocketAddr, tls: Tls) -> Target {
     }
 }
 
-/// Only the certificates of this simulation are believed.
+/// Trusts only the certificates of this simulation.
 pub fn verify(sim: &Sim) -> Tls {
     Tls::Verify { ca_pem: Some(sim.ca_pem().into()) }
 }
 
-/// For servers that go silent: short where only the server is waited for, patient where a noisy machine may be slow.
+/// Deadlines for servers that stop answering: short for the server, long for steps that a busy machine delays.
 pub fn deadlines(silence: Duration) -> Deadlines {
     const PATIENCE: Duration = Duration::from_secs(30);
     Deadlines {

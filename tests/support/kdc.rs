@@ -1,4 +1,4 @@
-//! A Kerberos realm of MIT's own KDC, and a simulated pair that opens its tickets. Not here: what is expected of a login.
+//! A Kerberos realm of an MIT KDC, and simulated servers that accept its tickets.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -14,39 +14,39 @@ use super::{run, until};
 pub const REALM: &str = "CONTOSO.TEST";
 
 /// A KDC with its database; killed when dropped.
-pub struct Realm {
+pub struct KdcFixture {
     pub dir: TempDir,
     pub address: SocketAddr,
     kdc: Option<Child>,
 }
 
-impl Realm {
-    /// Or why this machine has none.
-    pub fn start(address: SocketAddr) -> Result<Realm, String> {
+impl KdcFixture {
+    /// `Err`: why this machine cannot run a KDC.
+    pub fn start(address: SocketAddr) -> Result<KdcFixture, String> {
         for tool in ["krb5kdc", "kdb5_util", "kadmin.local"] {
             if !Path::new("/usr/sbin").join(tool).exists() {
                 return Err(format!("{tool} is missing (Debian: krb5-kdc, krb5-admin-server)"));
             }
         }
-        let mut realm = Realm { dir: tempfile::tempdir().unwrap(), address, kdc: None };
-        let dir = realm.dir.path().display();
+        let mut fixture = KdcFixture { dir: tempfile::tempdir().unwrap(), address, kdc: None };
+        let dir = fixture.dir.path().display();
         std::fs::write(
-            realm.path("krb5.conf"),
+            fixture.path("krb5.conf"),
             format!(
                 "[libdefaults]\n default_realm = {REALM}\n rdns = false\n dns_canonicalize_hostname = false\n dns_lookup_kdc = false\n udp_preference_limit = 1\n[realms]\n {REALM} = {{\n  kdc = {address}\n }}\n[logging]\n kdc = FILE:{dir}/kdc.log\n"
             ),
         )
         .unwrap();
         std::fs::write(
-            realm.path("kdc.conf"),
+            fixture.path("kdc.conf"),
             format!(
                 "[kdcdefaults]\n kdc_listen = {address}\n kdc_tcp_listen = {address}\n[realms]\n {REALM} = {{\n  database_name = {dir}/principal\n  key_stash_file = {dir}/stash\n }}\n"
             ),
         )
         .unwrap();
-        run(realm.tool("kdb5_util").args(["create", "-s", "-P", "master", "-r", REALM]));
-        realm.open();
-        Ok(realm)
+        run(fixture.tool("kdb5_util").args(["create", "-s", "-P", "master", "-r", REALM]));
+        fixture.open();
+        Ok(fixture)
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -59,14 +59,14 @@ impl Realm {
         command
     }
 
-    /// The KDC answers, from when this returns.
+    /// Starts the KDC and waits until it listens.
     pub fn open(&mut self) {
         let log = std::fs::File::create(self.path("kdc.out")).unwrap();
         self.kdc = Some(self.tool("krb5kdc").arg("-n").stdout(Stdio::null()).stderr(log).spawn().unwrap());
         until("the KDC listens", || std::net::TcpStream::connect(self.address).map_err(|error| error.to_string()));
     }
 
-    /// Nothing listens there any more.
+    /// Stops the KDC.
     pub fn close(&mut self) {
         if let Some(mut kdc) = self.kdc.take() {
             kdc.kill().unwrap();
@@ -75,17 +75,17 @@ impl Realm {
     }
 
     pub fn admin(&self, query: &str) {
-        let said = run(self.tool("kadmin.local").args(["-r", REALM, "-q", query]));
-        assert!(!said.contains("while "), "kadmin.local {query}: {said}");
+        let printed = run(self.tool("kadmin.local").args(["-r", REALM, "-q", query]));
+        assert!(!printed.contains("while "), "kadmin.local {query}: {printed}");
     }
 
-    /// Makes the account and gives its keytab, for which the account gets new keys.
+    /// Creates the account and returns a keytab with its keys.
     pub fn account(&self, name: &str) -> Vec<u8> {
         self.admin(&format!("addprinc -randkey +requires_preauth {name}"));
         self.keytab(name)
     }
 
-    /// New keys for an account.
+    /// Gives the account new keys and returns their keytab.
     pub fn keytab(&self, name: &str) -> Vec<u8> {
         let file = tempfile::tempdir().unwrap();
         let path = file.path().join("keytab");
@@ -93,7 +93,7 @@ impl Realm {
         std::fs::read(path).unwrap()
     }
 
-    /// Registers a server, as setspn would, and puts its key where the simulated servers look.
+    /// Registers the SPN of a server and writes its key to the keytab of the simulated servers.
     pub fn register(&self, server: SocketAddr) {
         let spn = spn(server);
         self.admin(&format!("addprinc -randkey {spn}"));
@@ -117,12 +117,16 @@ impl Realm {
             .stderr(std::fs::File::create(self.path("servers.log")).unwrap())
             .spawn()
             .unwrap();
-        let said = until_listening(&ready, &self.path("servers.log"));
-        Servers { child, control: said["control"].as_str().unwrap().to_owned(), endpoints: said["servers"].clone() }
+        let listening = until_listening(&ready, &self.path("servers.log"));
+        Servers {
+            child,
+            control: listening["control"].as_str().unwrap().to_owned(),
+            endpoints: listening["servers"].clone(),
+        }
     }
 }
 
-impl Drop for Realm {
+impl Drop for KdcFixture {
     fn drop(&mut self) {
         self.close();
         if std::thread::panicking() {

@@ -1,7 +1,7 @@
-//! Scenery for the outer rings: a real API server with the chart installed, a simulated pair, and the operator as a
-//! process under the chart's own ServiceAccount.
+//! Fixtures of the end-to-end tests: a real API server with the chart installed, a simulated pair, and the operator as a
+//! process under the ServiceAccount of the chart.
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "scenery of tests may fail its test")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a fixture may fail its test")]
 
 pub mod breakpoint;
 pub mod client;
@@ -22,9 +22,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 pub use operator::{Operator, log_path, until_logged};
-pub use test_pool::{DATABASES, Stage, own_ip};
+pub use test_pool::{DATABASES, TestPool, own_ip};
 
-/// How long a condition may take to come true before a test gives up: generous, machines are noisy.
+/// How long a test waits for a condition. Generous: the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 pub const SYSTEM: &str = "lync-mirror-system";
 
@@ -32,35 +32,35 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Waits until `look` gives something; fails the test with what was seen last.
+/// Polls `check` until it returns `Ok`; fails the test with the last error.
 #[track_caller]
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+pub fn until<T>(what: &str, mut check: impl FnMut() -> Result<T, String>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match look() {
+        match check() {
             Ok(found) => return found,
-            Err(last) if Instant::now() > deadline => panic!("{what}: not within {PATIENCE:?}; last seen: {last}"),
+            Err(last) if Instant::now() > deadline => panic!("{what}: not within {PATIENCE:?}; last error: {last}"),
             Err(_) => std::thread::sleep(Duration::from_millis(100)),
         }
     }
 }
 
-/// Past the capture of a test's output: for what must be seen although the test passes, or takes minutes.
-pub fn say(line: &str) {
-    // In one piece; a closed standard error is no failure of what is tested.
+/// Prints a line at once, past the capture of the output of a passing test.
+pub fn print_now(line: &str) {
+    // One write, so that lines do not mix. A closed standard error must not fail the test.
     let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
-/// What cannot run on this machine says so in one line, which tests/run counts; where CI is set it fails instead.
-pub fn skip(ring: &str, why: &str) {
-    assert!(std::env::var_os("CI").is_none(), "{ring} cannot run here: {why}");
-    say(&format!("skipped: {ring}: {why}"));
+/// Reports a suite that cannot run on this machine in one line, which tests/run counts. Panics where CI is set.
+pub fn skip(suite: &str, why: &str) {
+    assert!(std::env::var_os("CI").is_none(), "{suite} cannot run here: {why}");
+    print_now(&format!("skipped: {suite}: {why}"));
 }
 
-/// Why a script could not do its part on this machine: exit 2 or 3, with the reason as the last line on standard error.
+/// Why a script cannot run on this machine: exit 2 or 3, with the reason as the last line on standard error.
 pub fn cannot(output: &Output) -> Option<String> {
-    let said = String::from_utf8_lossy(&output.stderr);
-    matches!(output.status.code(), Some(2 | 3)).then(|| said.trim().lines().last().unwrap_or_default().to_owned())
+    let error = String::from_utf8_lossy(&output.stderr);
+    matches!(output.status.code(), Some(2 | 3)).then(|| error.trim().lines().last().unwrap_or_default().to_owned())
 }
 
 /// A running etcd and kube-apiserver with the chart installed.
@@ -91,10 +91,10 @@ impl Cluster {
 
     fn boot() -> Cluster {
         let scripts = root().join("tests/control-plane");
-        // The run ends with this process, whatever happens to it.
+        // The control plane ends with this process, even if the process is killed.
         let me = std::process::id().to_string();
-        let said = run(Command::new(scripts.join("up")).args(["--watch-pid", &me]).stderr(Stdio::inherit()));
-        let dir = PathBuf::from(said.lines().last().expect("up prints its folder"));
+        let printed = run(Command::new(scripts.join("up")).args(["--watch-pid", &me]).stderr(Stdio::inherit()));
+        let dir = PathBuf::from(printed.lines().last().expect("up prints its folder"));
         let bin = PathBuf::from(std::fs::read_to_string(dir.join("bin")).unwrap().trim());
         let cluster = Cluster { kubectl: bin.join("kubectl"), helm: bin.join("helm"), dir };
         cluster.helm(&["install", "lync-mirror", "charts/lync-mirror", "--namespace", SYSTEM, "--create-namespace"]);
@@ -168,7 +168,7 @@ impl Cluster {
         self.feed(&["apply", "-f", "-"], object)
     }
 
-    /// Asks the API server what it would say.
+    /// The answer of the API server to a dry run.
     pub fn try_dry_run(&self, object: &Value) -> Result<String, String> {
         self.feed(&["create", "--dry-run=server", "-f", "-"], object)
     }

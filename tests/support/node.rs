@@ -1,5 +1,4 @@
-//! Scenery for the outermost ring: a real node, in namespaces of its own, that holds the project's image.
-//! Not here: what the Pods are to do.
+//! Fixture of the node suite: a real node, in namespaces of its own, with the image of the project.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -8,15 +7,15 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::{root, say, until};
+use super::{print_now, root, until};
 
 pub const IMAGE: &str = "localhost/lync-mirror";
-pub const TAG: &str = "ring";
+pub const TAG: &str = "test";
 
-/// The scripts' way to say that this machine cannot run that part.
+/// Exit status of the scripts when this machine cannot run them.
 const CANNOT: i32 = 3;
 
-/// A booted node. It ends with this process, whatever happens to it.
+/// A booted node. It ends with this process, even if the process is killed.
 pub struct Node {
     pub dir: PathBuf,
     /// Of the archive, as a registry would send it.
@@ -31,8 +30,8 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Runs a script, passing its progress on as it comes: these take minutes on a machine that has nothing yet.
-/// The last line of its answer, or why this machine cannot run it.
+/// Runs a script and prints its progress at once: with empty caches it takes minutes.
+/// Returns the last line of its output, or why this machine cannot run it.
 #[track_caller]
 fn prepare(name: &str, arguments: &[&str]) -> Result<String, String> {
     let begun = Instant::now();
@@ -46,19 +45,19 @@ fn prepare(name: &str, arguments: &[&str]) -> Result<String, String> {
     let mut last = String::new();
     for line in BufReader::new(child.stderr.take().unwrap()).lines() {
         last = line.unwrap();
-        say(&format!("{name}: {last}"));
+        print_now(&format!("{name}: {last}"));
     }
     let output = child.wait_with_output().unwrap();
     if output.status.code() == Some(CANNOT) {
         return Err(last);
     }
-    assert!(output.status.success(), "{name} {arguments:?}: {}; its last word: {last}", output.status);
+    assert!(output.status.success(), "{name} {arguments:?}: {}; its last line: {last}", output.status);
     println!("{name}: {:.0} s", begun.elapsed().as_secs_f64());
     Ok(text(&output.stdout).lines().last().unwrap_or_default().to_owned())
 }
 
 impl Node {
-    /// Builds the image and boots a node that holds it; or says why this machine cannot.
+    /// Builds the image and boots a node that holds it. `Err`: why this machine cannot.
     pub fn boot() -> Result<Node, String> {
         let folder = tempfile::tempdir().unwrap();
         let archive = folder.path().join("image.tar");
@@ -105,8 +104,8 @@ impl Node {
     }
 
     pub fn get(&self, arguments: &[&str]) -> Result<Value, String> {
-        let said = self.try_run("kubectl", &[&["get", "-o", "json"], arguments].concat())?;
-        serde_json::from_str(&said).map_err(|error| error.to_string())
+        let printed = self.try_run("kubectl", &[&["get", "-o", "json"], arguments].concat())?;
+        serde_json::from_str(&printed).map_err(|error| error.to_string())
     }
 
     /// The number of the first process of a Pod's container, as the node counts.
@@ -151,9 +150,9 @@ impl Pair<'_> {
             .stderr(log)
             .spawn()
             .unwrap();
-        let said = until_listening(&ready, &node.dir.join("pair.log"));
-        let control = said["control"].as_str().unwrap().to_owned();
-        Pair { node, control, servers: said["servers"].clone(), _child: child }
+        let listening = until_listening(&ready, &node.dir.join("pair.log"));
+        let control = listening["control"].as_str().unwrap().to_owned();
+        Pair { node, control, servers: listening["servers"].clone(), _child: child }
     }
 
     pub fn ask(&self, path: &str) -> String {
@@ -168,13 +167,13 @@ impl Pair<'_> {
     }
 }
 
-/// What `mirror-sim` tells of itself once it listens, in the file that it was given.
+/// The addresses that `mirror-sim` writes to its ready file once it listens.
 pub fn until_listening(ready: &Path, log: &Path) -> Value {
-    let said = until("the simulated servers listen", || {
+    let written = until("the simulated servers listen", || {
         std::fs::read_to_string(ready)
             .map_err(|error| format!("{error}; {}", std::fs::read_to_string(log).unwrap_or_default()))
     });
-    serde_json::from_str(&said).unwrap()
+    serde_json::from_str(&written).unwrap()
 }
 
 /// `mirror-sim`, built as `cargo test --workspace` builds it, so that this costs nothing where that ran before.

@@ -1,18 +1,18 @@
-//! The operator as a process: started, frozen, killed and stopped. What it is to do is not known here.
+//! The operator as a process: started, frozen, killed and stopped.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use super::{Cluster, run, until};
 
-/// Where the operator of a namespace logs: kept after the run, for whoever looks into a failure.
+/// Where the operator of a namespace logs: kept after the run, to examine a failure.
 pub fn log_path(namespace: &str) -> PathBuf {
     let dir = std::env::temp_dir().join("lync-mirror-test-logs");
     std::fs::create_dir_all(&dir).unwrap();
     dir.join(format!("{namespace}.log"))
 }
 
-/// Waits until the operator that logs under this name has said this.
+/// Waits until the log of this name contains `words`.
 #[track_caller]
 pub fn until_logged(name: &str, words: &str) {
     until(&format!("{name} logs {words:?}"), || {
@@ -76,7 +76,7 @@ impl Operator {
 
     /// Where /livez, /readyz and /metrics of the newest replica are, from its own log.
     pub fn address(&self) -> String {
-        until("the operator tells where it listens", || {
+        until("the operator logs its address", || {
             let log = std::fs::read_to_string(&self.log).map_err(|error| error.to_string())?;
             let after = log.rsplit_once("listen=").ok_or("no listen= in the log")?.1;
             Ok(after.split_whitespace().next().unwrap_or_default().to_owned())
@@ -84,11 +84,11 @@ impl Operator {
     }
 
     /// True unless it ended by itself.
-    pub fn lives(&mut self) -> bool {
+    pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// SIGKILL: no goodbye.
+    /// SIGKILL.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();

@@ -1,5 +1,5 @@
-//! A reverse proxy between an operator and the API server. It speaks for a ServiceAccount, shows every request to
-//! whoever steers it, and can be cut off. What a request means is not known here.
+//! A reverse proxy between an operator and the API server. It uses the token of a ServiceAccount, passes every request to
+//! a hook, and can be partitioned.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -16,10 +16,10 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::watch_fault::{self, Feed};
+use super::watch_fault::{self, WatchFault};
 
-/// A request, as its steerer sees it.
-pub struct Ask {
+/// A request, as a hook receives it.
+pub struct ApiRequest {
     /// The same at all moments of one request.
     pub number: u64,
     pub method: Method,
@@ -28,7 +28,7 @@ pub struct Ask {
     pub body: Bytes,
 }
 
-impl Ask {
+impl ApiRequest {
     pub fn is_watch(&self) -> bool {
         self.query.contains("watch=true")
     }
@@ -39,28 +39,28 @@ impl Ask {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum Decision {
     Go,
-    /// This request gets no further. Its connection ends when the operator does.
-    Stay,
+    /// Holds this request for ever. Its connection ends when the operator does.
+    Hold,
 }
 
-/// Who watches the requests go by. A request is received, then answered by the API server, then the operator hears of it.
-pub trait Steer: Send + Sync + 'static {
-    fn received(&self, _ask: &Ask) -> Way {
-        Way::Go
+/// Called for each request: when it is received, when the API server has answered, and when the operator gets the answer.
+pub trait Hook: Send + Sync + 'static {
+    fn received(&self, _ask: &ApiRequest) -> Decision {
+        Decision::Go
     }
-    fn executed(&self, _ask: &Ask, _status: StatusCode) -> Way {
-        Way::Go
+    fn executed(&self, _ask: &ApiRequest, _status: StatusCode) -> Decision {
+        Decision::Go
     }
-    /// The answer goes on to the operator. Not told of watches, which have no end.
-    fn answered(&self, _ask: &Ask) {}
+    /// The answer is passed to the operator. Not called for watches, which have no end.
+    fn answered(&self, _ask: &ApiRequest) {}
 }
 
-/// Nobody steers.
-pub struct Straight;
+/// Lets every request pass.
+pub struct PassThrough;
 
-impl Steer for Straight {}
+impl Hook for PassThrough {}
 
 pub struct Proxy {
     port: u16,
@@ -70,10 +70,10 @@ pub struct Proxy {
 
 struct Shared {
     upstream: kube::Client,
-    steer: Arc<dyn Steer>,
+    hook: Arc<dyn Hook>,
     /// False: nothing passes, in no direction, as in a partition.
     joined: watch::Sender<bool>,
-    feed: watch::Sender<Feed>,
+    fault: watch::Sender<WatchFault>,
     next: AtomicU64,
     watches: AtomicU64,
 }
@@ -85,17 +85,17 @@ impl Drop for Proxy {
 }
 
 impl Proxy {
-    /// Forwards as whoever `kubeconfig` is.
-    pub async fn start(kubeconfig: &Path, steer: Arc<dyn Steer>) -> Proxy {
+    /// Forwards with the identity of `kubeconfig`.
+    pub async fn start(kubeconfig: &Path, hook: Arc<dyn Hook>) -> Proxy {
         let read = Kubeconfig::read_from(kubeconfig).unwrap();
         let mut config = kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await.unwrap();
-        // What the API server says reaches the operator as it is.
+        // The operator must receive the answers of the API server unchanged.
         config.default_retry = false;
         let shared = Arc::new(Shared {
             upstream: kube::Client::try_from(config).unwrap(),
-            steer,
+            hook,
             joined: watch::Sender::new(true),
-            feed: watch::Sender::new(Feed::Straight),
+            fault: watch::Sender::new(WatchFault::None),
             next: AtomicU64::new(1),
             watches: AtomicU64::new(0),
         });
@@ -117,12 +117,12 @@ impl Proxy {
         std::fs::write(path, config.to_string()).unwrap();
     }
 
-    /// From now on nothing passes; what is under way stays where it is.
+    /// Partitions the proxy: requests and answers wait.
     pub fn part(&self) {
         self.shared.joined.send_replace(false);
     }
 
-    /// What was held goes on.
+    /// Ends the partition; what waited continues.
     pub fn join(&self) {
         self.shared.joined.send_replace(true);
     }
@@ -133,8 +133,8 @@ impl Proxy {
     }
 
     /// How watch events arrive from now on, those of open watches included.
-    pub fn feed(&self, feed: Feed) {
-        self.shared.feed.send_replace(feed);
+    pub fn set_watch_fault(&self, fault: WatchFault) {
+        self.shared.fault.send_replace(fault);
     }
 }
 
@@ -143,8 +143,8 @@ impl Shared {
         let _ = self.joined.subscribe().wait_for(|joined| *joined).await;
     }
 
-    async fn go(&self, way: Way) {
-        if way == Way::Stay {
+    async fn go(&self, decision: Decision) {
+        if decision == Decision::Hold {
             std::future::pending::<()>().await;
         }
         self.joined().await;
@@ -159,18 +159,18 @@ fn passed_on(headers: &HeaderMap) -> HeaderMap {
     headers.iter().filter(|(name, _)| !OWN.contains(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
-    let (head, body) = request.into_parts();
+async fn forward(State(shared): State<Arc<Shared>>, incoming: Request) -> Response<Body> {
+    let (head, body) = incoming.into_parts();
     // Only a client that went away leaves half a body.
     let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else { return bad("half a request") };
-    let ask = Arc::new(Ask {
+    let request = Arc::new(ApiRequest {
         number: shared.next.fetch_add(1, Ordering::Relaxed),
         method: head.method.clone(),
         path: head.uri.path().to_owned(),
         query: head.uri.query().unwrap_or_default().to_owned(),
         body: body.clone(),
     });
-    shared.go(shared.steer.received(&ask)).await;
+    shared.go(shared.hook.received(&request)).await;
     let mut onward = axum::http::Request::builder().method(head.method).uri(head.uri);
     if let Some(headers) = onward.headers_mut() {
         *headers = passed_on(&head.headers);
@@ -187,16 +187,16 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     if let Some(headers) = back.headers_mut() {
         *headers = passed_on(&head.headers);
     }
-    let body = if ask.is_watch() {
+    let body = if request.is_watch() {
         shared.watches.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = tokio::sync::mpsc::channel(1);
-        let (feed, joined) = (shared.feed.subscribe(), shared.joined.subscribe());
-        tokio::spawn(watch_fault::pass(Body::new(body).into_data_stream(), sender, feed, joined));
+        let (fault, joined) = (shared.fault.subscribe(), shared.joined.subscribe());
+        tokio::spawn(watch_fault::pass(Body::new(body).into_data_stream(), sender, fault, joined));
         Body::from_stream(ReceiverStream::new(receiver))
     } else {
         let Ok(bytes) = body.collect_bytes().await else { return bad("half an answer") };
-        shared.go(shared.steer.executed(&ask, head.status)).await;
-        shared.steer.answered(&ask);
+        shared.go(shared.hook.executed(&request, head.status)).await;
+        shared.hook.answered(&request);
         Body::from(bytes)
     };
     back.body(body).unwrap_or_else(|error| bad(&error.to_string()))

@@ -13,7 +13,7 @@ use super::proxy::{self, Proxy};
 use super::{Cluster, condition, until};
 
 /// A pool: its namespace, its simulated servers, its Secret and its CA bundle.
-pub struct Stage {
+pub struct TestPool {
     pub cluster: &'static Cluster,
     pub namespace: String,
     pub sim: Sim,
@@ -34,29 +34,29 @@ pub fn own_ip() -> Ipv4Addr {
     Ipv4Addr::new(127, high | 0x80, low, last)
 }
 
-impl Stage {
-    pub async fn set(namespace: &str, witness: bool) -> Stage {
-        Stage::with_databases(namespace, witness, &DATABASES).await
+impl TestPool {
+    pub async fn start(namespace: &str, witness: bool) -> TestPool {
+        TestPool::with_databases(namespace, witness, &DATABASES).await
     }
 
     /// A pair that mirrors these databases.
-    pub async fn with_databases(namespace: &str, witness: bool, databases: &[&str]) -> Stage {
-        Stage::on(Cluster::get(), namespace, witness, databases).await
+    pub async fn with_databases(namespace: &str, witness: bool, databases: &[&str]) -> TestPool {
+        TestPool::on(Cluster::get(), namespace, witness, databases).await
     }
 
     /// On this control plane.
-    pub async fn on(cluster: &'static Cluster, namespace: &str, witness: bool, databases: &[&str]) -> Stage {
-        let sim = Stage::simulate(witness, databases).await;
+    pub async fn on(cluster: &'static Cluster, namespace: &str, witness: bool, databases: &[&str]) -> TestPool {
+        let sim = TestPool::simulate(witness, databases).await;
         cluster.install(namespace);
         // Of this run only: tests read it.
         std::fs::write(log_path(namespace), "").unwrap();
-        let stage = Stage { cluster, namespace: namespace.to_owned(), sim };
-        stage.secret("Passw0rd");
+        let fixture = TestPool { cluster, namespace: namespace.to_owned(), sim };
+        fixture.secret("Passw0rd");
         cluster.apply(&json!({
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "sql-ca", "namespace": namespace},
-            "data": {"ca.crt": stage.sim.ca_pem()},
+            "data": {"ca.crt": fixture.sim.ca_pem()},
         }));
-        stage
+        fixture
     }
 
     /// The servers alone, without a namespace.
@@ -76,7 +76,7 @@ impl Stage {
             "databases": databases,
             "switchMillis": 400, "timeoutSeconds": 1.0, "resyncMillis": 100,
         });
-        // A pair of another pool, for those who take one of its servers for one of theirs.
+        // A pair of another pool, for specs that name one of its servers by mistake.
         let stranger = json!({"name": "pool02", "primary": "c", "mirror": "d", "databases": ["rtcxds"]});
         let servers = ["a", "b", "w", "c", "d"].map(server);
         let config = json!({"servers": servers, "pairs": [pair, stranger]});
@@ -137,14 +137,13 @@ impl Stage {
         self.cluster.kubectl(&["patch", "lpm", name, "-n", &self.namespace, "--type=merge", "-p", &patch.to_string()]);
     }
 
-    /// Waits until the operator has logged this since the stage was set.
+    /// Waits until the operator has logged this since the fixture was created.
     #[track_caller]
     pub fn until_logged(&self, words: &str) {
         until_logged(&self.namespace, words);
     }
 
-    /// The API server's own journal of this namespace, from a byte on: what was written or read, and by whom. Gives the
-    /// entries and the byte after the last whole one.
+    /// The audit log of this namespace, from a byte on. Returns the entries and the offset after the last complete one.
     pub fn audited(&self, from: u64) -> (Vec<Value>, u64) {
         use std::io::{Read, Seek, SeekFrom};
         let mut file = std::fs::File::open(self.cluster.dir.join("audit.log")).unwrap();
@@ -162,7 +161,7 @@ impl Stage {
         self.sim.failovers().iter().map(|failover| format!("{}>{}", failover.database, failover.to)).collect()
     }
 
-    /// How the failovers that arrived at the servers ended, in the words of their journal.
+    /// The outcomes of the failovers that arrived at the servers, from their journal.
     pub fn outcomes(&self) -> Vec<String> {
         let failovers = self.sim.journal(0).into_iter().filter(|entry| entry.text.contains("PARTNER FAILOVER"));
         failovers.map(|entry| entry.outcome.unwrap_or_else(|| "running".to_owned())).collect()
@@ -171,7 +170,7 @@ impl Stage {
     /// An operator that reaches the API server through a proxy, with a log of its own.
     pub async fn proxied(&self, replica: &str) -> (Operator, Proxy) {
         let (cluster, namespace) = (self.cluster, self.namespace.as_str());
-        let proxy = Proxy::start(&cluster.identity(namespace), Arc::new(proxy::Straight)).await;
+        let proxy = Proxy::start(&cluster.identity(namespace), Arc::new(proxy::PassThrough)).await;
         let kubeconfig = cluster.dir.join(format!("{replica}.proxy.kubeconfig"));
         proxy.kubeconfig(&kubeconfig, namespace);
         std::fs::write(log_path(replica), "").unwrap();

@@ -1,5 +1,5 @@
-//! How the events of a watch reach an operator: as they come, late, several in one, or not at all because the watch is
-//! too old. An event is a line of JSON; only the events' type and the objects' names are looked at.
+//! Faults of a watch: events reach the operator unchanged, late, merged, or not at all because the watch is
+//! too old. An event is a line of JSON; only the type of an event and the uid of its object are read.
 
 use std::pin::pin;
 
@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Feed {
-    Straight,
-    /// Events wait until the feed is another one. Of one object only the newest is kept, as the API server does for a
-    /// slow watcher that starts again.
+pub enum WatchFault {
+    None,
+    /// Events wait until the fault changes. Of one object only the newest is kept, as the API server does for a slow
+    /// watcher that starts again.
     Merged,
-    /// The watch ends with `410 Gone` ("too old resource version"), as do those that begin before the feed is another one
-    /// again: once each.
+    /// The watch ends with `410 Gone` ("too old resource version"), as does each watch that begins before
+    /// the fault changes.
     Gone,
 }
 
@@ -25,15 +25,15 @@ type Line = Result<Bytes, std::io::Error>;
 pub async fn pass<E>(
     body: impl Stream<Item = Result<Bytes, E>> + Send,
     to: mpsc::Sender<Line>,
-    mut feed: watch::Receiver<Feed>,
+    mut fault: watch::Receiver<WatchFault>,
     mut joined: watch::Receiver<bool>,
 ) where
     E: Send,
 {
     let (mut body, mut rest, mut held) = (pin!(body), Vec::new(), Vec::<Value>::new());
     loop {
-        let now = *feed.borrow_and_update();
-        if now == Feed::Gone {
+        let now = *fault.borrow_and_update();
+        if now == WatchFault::Gone {
             let gone = json!({"type": "ERROR", "object": {
                 "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "Expired", "code": 410,
                 "message": "too old resource version: 1 (2)",
@@ -41,7 +41,7 @@ pub async fn pass<E>(
             let _ = to.send(Ok(line(&gone))).await;
             return;
         }
-        if now == Feed::Straight {
+        if now == WatchFault::None {
             for event in held.drain(..) {
                 let _ = joined.wait_for(|joined| *joined).await;
                 if to.send(Ok(line(&event))).await.is_err() {
@@ -50,7 +50,7 @@ pub async fn pass<E>(
             }
         }
         tokio::select! {
-            changed = feed.changed() => if changed.is_err() { return },
+            changed = fault.changed() => if changed.is_err() { return },
             () = to.closed() => return,
             more = body.next() => {
                 let Some(Ok(bytes)) = more else { return };
@@ -59,7 +59,7 @@ pub async fn pass<E>(
                     let text: Vec<u8> = rest.drain(..=end).collect();
                     match serde_json::from_slice::<Value>(&text) {
                         Ok(event) => hold(&mut held, event),
-                        // Nothing that the API server sends: let the operator judge.
+                        // The API server never sends this: end the watch.
                         Err(_) => return,
                     }
                 }

@@ -1,4 +1,4 @@
-//! Ways to an instance that change under a client that goes on looking: another address, another port, another family.
+//! Addresses of an instance that change while the client polls: another address, another port, another family.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::support::client::{target, verify};
 use crate::support::{own_ip, skip, until};
-use lync_mirror::model::{Dark, View};
+use lync_mirror::model::{ServerObservation, UnavailableCause};
 use lync_mirror::sql::{Deadlines, Endpoint, Hub, Target, Tls, Watch};
 use mirror_sim::sim::Sim;
 use serde_json::json;
@@ -20,58 +20,58 @@ async fn server(name: &str, listen: &str) -> Sim {
     Sim::start(serde_json::from_value(json!({"servers": [server]})).unwrap()).await.unwrap()
 }
 
-/// An instance whose port the SQL Browser of the address tells.
+/// An instance whose port comes from the SQL Browser of the address.
 fn named(ip: Ipv4Addr, instance: &str) -> Target {
     let any_port = SocketAddr::new(ip.into(), 0);
     Target { endpoint: Endpoint::Instance(instance.into()), ..target(any_port, Tls::TrustServerCertificate) }
 }
 
 fn watch(target: &Target) -> (Hub, Watch) {
-    let hub = Hub::new(Duration::from_millis(200), Deadlines::default());
-    let watch = hub.watch(target);
-    (hub, watch)
+    let monitors = Hub::new(Duration::from_millis(200), Deadlines::default());
+    let watch = monitors.watch(target);
+    (monitors, watch)
 }
 
-/// Blocks, as the eyes are other tasks: the tests need more than one thread.
+/// Blocks the thread: the poll tasks need another one.
 #[track_caller]
 fn until_seen(watch: &Watch, name: &str) {
     until(&format!("{name} is seen"), || match watch.latest() {
-        View::Lit { server, .. } if server.name.starts_with(name) => Ok(()),
+        ServerObservation::Available { server, .. } if server.name.starts_with(name) => Ok(()),
         other => Err(format!("{other:?}")),
     });
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_ipv6_address_is_an_address() {
+async fn target_with_an_ipv6_address_is_polled() {
     let sim = server("SQL-A", "[::1]:0").await;
-    let (_hub, watch) = watch(&target(sim.address("a"), verify(&sim)));
+    let (_monitors, watch) = watch(&target(sim.address("a"), verify(&sim)));
     until_seen(&watch, "SQL-A");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_named_instance_is_found_by_the_browser() {
+async fn target_with_an_instance_name_is_resolved_by_the_browser() {
     let ip = own_ip();
     let _sim = server("SQL-A", &format!("{ip}:0")).await;
-    let (_hub, known) = watch(&named(ip, "rtc"));
+    let (_monitors, known) = watch(&named(ip, "rtc"));
     until_seen(&known, "SQL-A");
-    let (_hub, unknown) = watch(&named(ip, "OTHER"));
+    let (_monitors, unknown) = watch(&named(ip, "OTHER"));
     match unknown.fresh().await {
-        View::Dark { darkness, .. } => {
-            assert_eq!(darkness.cause, Dark::BrowserSilent, "{}", darkness.detail);
-            assert!(darkness.detail.contains(&format!("{ip}\\OTHER")), "{}", darkness.detail);
+        ServerObservation::Unavailable { unavailable, .. } => {
+            assert_eq!(unavailable.cause, UnavailableCause::BrowserSilent, "{}", unavailable.detail);
+            assert!(unavailable.detail.contains(&format!("{ip}\\OTHER")), "{}", unavailable.detail);
         }
-        View::Lit { .. } => panic!("an instance that nobody has"),
+        ServerObservation::Available { .. } => panic!("an instance that does not exist"),
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_that_comes_back_on_another_port_is_found_again() {
+async fn instance_that_returns_on_another_port_is_found_again() {
     let ip = own_ip();
     let first = server("SQL-A", &format!("{ip}:0")).await;
-    let (_hub, watch) = watch(&named(ip, "RTC"));
+    let (_monitors, watch) = watch(&named(ip, "RTC"));
     until_seen(&watch, "SQL-A");
     let port = first.address("a").port();
-    // Nobody else may get the old port, or it would be the same one.
+    // Keep the old port busy: the new instance must get another one.
     drop(first);
     let _taken =
         until("the old port is free", || std::net::TcpListener::bind((ip, port)).map_err(|error| error.to_string()));
@@ -82,10 +82,10 @@ async fn an_instance_that_comes_back_on_another_port_is_found_again() {
 
 /// Set in the process that may write its own `/etc/hosts`, to that file.
 const HOSTS: &str = "LYNC_MIRROR_TEST_HOSTS";
-const ROAMING: &str = "endpoints::a_host_name_that_moves_is_followed";
+const ROAMING: &str = "endpoints::host_name_with_a_new_address_is_followed";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_name_that_moves_is_followed() {
+async fn host_name_with_a_new_address_is_followed() {
     if let Some(hosts) = std::env::var_os(HOSTS) {
         return roam(&|address: SocketAddr| std::fs::write(&hosts, format!("{} sql-a.test\n", address.ip())).unwrap())
             .await;
@@ -104,8 +104,12 @@ async fn a_host_name_that_moves_is_followed() {
         .env(HOSTS, file.path())
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && printed.contains("1 passed"),
+        "{printed}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 async fn roam(name: &dyn Fn(SocketAddr)) {
@@ -114,7 +118,7 @@ async fn roam(name: &dyn Fn(SocketAddr)) {
     let second = server("SQL-B", &format!("{}:{port}", own_ip())).await;
     name(first.address("a"));
     let by_name = Target { host: "sql-a.test".into(), ..target(first.address("a"), Tls::TrustServerCertificate) };
-    let (_hub, watch) = watch(&by_name);
+    let (_monitors, watch) = watch(&by_name);
     until_seen(&watch, "SQL-A");
     name(second.address("a"));
     // As long as the connection holds, it is the same server; the name is asked again for the next one.

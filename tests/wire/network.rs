@@ -1,5 +1,5 @@
-//! Phase x fault: a bad network between the operator's SQL room and a server, at each phase of a connection. Every cell ends in a
-//! named cause; a move that was sent is never sent again; and the next look after healing sees everything.
+//! Phase x fault: a bad network between the SQL client and a server, at each phase of a connection. Every cell ends in a
+//! named cause, a failover that was sent is never sent again, and the next poll after healing succeeds.
 
 use std::fmt::Write;
 use std::net::Ipv4Addr;
@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::support::client::{deadlines, target, verify};
 use futures::future::join_all;
-use lync_mirror::model::{Answer, Dark, DatabaseName, Side, View};
-use lync_mirror::plan::{Act, Failover};
+use lync_mirror::model::{Act, Failover};
+use lync_mirror::model::{Answer, DatabaseName, Seat, ServerObservation, UnavailableCause};
 use lync_mirror::sql::{Deadlines, Hub, connect_for_moves, fail_over};
 use mirror_sim::config::{Config, TlsMode};
 use mirror_sim::sim::Sim;
@@ -33,11 +33,11 @@ enum Phase {
     Prelogin,
     Tls,
     Login,
-    Look,
+    Poll,
     Move,
 }
 
-const PHASES: [Phase; 6] = [Phase::Connect, Phase::Prelogin, Phase::Tls, Phase::Login, Phase::Look, Phase::Move];
+const PHASES: [Phase; 6] = [Phase::Connect, Phase::Prelogin, Phase::Tls, Phase::Login, Phase::Poll, Phase::Move];
 
 /// What becomes of the server's answer in that phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,8 +93,8 @@ impl Network {
     }
 
     fn strikes(&self, phase: Phase) -> bool {
-        // A move has the same place on the wire as a look, on a connection of its own.
-        let here = phase == self.phase || (phase == Phase::Look && self.phase == Phase::Move);
+        // A failover is the first batch of its own connection, as a poll is.
+        let here = phase == self.phase || (phase == Phase::Poll && self.phase == Phase::Move);
         let strikes = here && self.armed.load(Ordering::SeqCst);
         self.struck.fetch_add(strikes.into(), Ordering::SeqCst);
         strikes
@@ -126,7 +126,7 @@ impl Network {
         let mut bytes = vec![0; 65536];
         while let Ok(read @ 1..) = from_server.read(&mut bytes).await {
             let phase = match (bytes[0], turns.load(Ordering::SeqCst)) {
-                (_, 2..) => Phase::Look,
+                (_, 2..) => Phase::Poll,
                 (_, 1) => Phase::Login,
                 (0x04, _) => Phase::Prelogin,
                 _ => Phase::Tls,
@@ -175,18 +175,22 @@ impl Network {
     }
 }
 
-/// The causes that a person may be told, in that phase after that fault.
-fn named(phase: Phase, fault: Fault) -> &'static [Dark] {
+/// The causes that may be reported in that phase after that fault.
+fn named(phase: Phase, fault: Fault) -> &'static [UnavailableCause] {
     match (phase, fault) {
-        (_, Fault::Stall | Fault::HalfThenStall) => &[Dark::Unresponsive],
-        // A server that closes in the handshake refuses it, for all that a client can tell.
-        (Phase::Tls, _) => &[Dark::TlsFailed, Dark::ProtocolError, Dark::ConnectionLost],
-        (_, Fault::Close | Fault::Reset | Fault::HalfThenClose) => &[Dark::ConnectionLost],
-        (_, Fault::Garbage | Fault::Corrupt | Fault::Flood) => &[Dark::ProtocolError, Dark::ConnectionLost],
+        (_, Fault::Stall | Fault::HalfThenStall) => &[UnavailableCause::Unresponsive],
+        // A client cannot distinguish a close during the handshake from a refusal.
+        (Phase::Tls, _) => {
+            &[UnavailableCause::TlsFailed, UnavailableCause::ProtocolError, UnavailableCause::ConnectionLost]
+        }
+        (_, Fault::Close | Fault::Reset | Fault::HalfThenClose) => &[UnavailableCause::ConnectionLost],
+        (_, Fault::Garbage | Fault::Corrupt | Fault::Flood) => {
+            &[UnavailableCause::ProtocolError, UnavailableCause::ConnectionLost]
+        }
     }
 }
 
-/// What was told in this cell. Panics where the cell is not as it should be.
+/// The reported result of this cell. Panics where it differs from the expected one.
 async fn cell(phase: Phase, fault: Fault) -> String {
     let at = format!("{phase:?} x {fault:?}");
     let mut config = Config::sample();
@@ -197,19 +201,21 @@ async fn cell(phase: Phase, fault: Fault) -> String {
     let sim = Sim::start(config).await.unwrap();
     let (network, port) = Network::start(phase, fault, sim.address("a")).await;
     let target = target((Ipv4Addr::LOCALHOST, port).into(), verify(&sim));
-    // One hub for all looks, as in the operator: what a broken one leaves behind must not spoil the next.
-    let hub = Hub::new(NEVER, deadlines(DEADLINE));
-    let watch = hub.watch(&target);
+    // One set of monitors for all polls, as in the operator: a broken poll must not affect the next one.
+    let monitors = Hub::new(NEVER, deadlines(DEADLINE));
+    let watch = monitors.watch(&target);
     let database = DatabaseName::new("rtcxds");
     let statements = || sim.journal(0).iter().filter(|entry| entry.text.contains("PARTNER FAILOVER")).count();
 
-    let told = if phase == Phase::Move {
-        let View::Lit { server, .. } = watch.fresh().await else { panic!("{at}: dark before the fault") };
+    let result = if phase == Phase::Move {
+        let ServerObservation::Available { server, .. } = watch.fresh().await else {
+            panic!("{at}: unavailable before the fault")
+        };
         let mirroring = server.databases[&database].mirroring.clone().unwrap();
         let step = Failover {
             act: Act::Failover,
             database: database.clone(),
-            on: Side::Primary,
+            on: Seat::Primary,
             server: server.name.clone(),
             partner: mirroring.partner_instance,
             guid: mirroring.guid,
@@ -220,16 +226,18 @@ async fn cell(phase: Phase, fault: Fault) -> String {
         let answer = fail_over(sessions.remove(0), &step, DEADLINE).await;
         let Answer::Lost { detail } = answer else { panic!("{at}: {answer:?}") };
         assert!(detail.len() > 20, "{at}: {detail}");
-        // The server did it, and nobody asks it a second time.
+        // The server executed the failover; it is not sent a second time.
         sim.until(|world| !world.failovers().is_empty()).await;
         format!("Lost ({})", if detail.contains("within") { "no answer in time" } else { "broken" })
     } else {
         network.armed.store(true, Ordering::SeqCst);
         let view = watch.fresh().await;
-        let View::Dark { darkness, .. } = view else { panic!("{at}: the fault was not noticed") };
-        assert!(named(phase, fault).contains(&darkness.cause), "{at}: {darkness:?}");
-        assert!(darkness.detail.contains(&target.address()), "{at}: {}", darkness.detail);
-        format!("{:?}", darkness.cause)
+        let ServerObservation::Unavailable { unavailable, .. } = view else {
+            panic!("{at}: the fault was not noticed")
+        };
+        assert!(named(phase, fault).contains(&unavailable.cause), "{at}: {unavailable:?}");
+        assert!(unavailable.detail.contains(&target.address()), "{at}: {}", unavailable.detail);
+        format!("{:?}", unavailable.cause)
     };
     assert!(network.struck.load(Ordering::SeqCst) > 0, "{at}: the fault never struck");
     let flooded = network.flooded.load(Ordering::SeqCst);
@@ -237,16 +245,18 @@ async fn cell(phase: Phase, fault: Fault) -> String {
 
     network.armed.store(false, Ordering::SeqCst);
     let view = watch.fresh().await;
-    let View::Lit { server, .. } = view else { panic!("{at}: still dark after healing: {view:?}") };
+    let ServerObservation::Available { server, .. } = view else {
+        panic!("{at}: still unavailable after healing: {view:?}")
+    };
     assert!(server.databases[&database].mirroring.is_some(), "{at}");
     let moves = usize::from(phase == Phase::Move);
     assert_eq!((statements(), sim.failovers().len()), (moves, moves), "{at}: statements, failovers");
     assert_eq!(sim.failures(), Vec::<String>::new(), "{at}");
-    told
+    result
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_fault_in_every_phase_is_named_and_heals() {
+async fn network_fault_in_each_phase_is_named_and_heals() {
     let mut table = format!("{:16}", "");
     for phase in PHASES {
         write!(table, "{:>26}", format!("{phase:?}")).unwrap();
@@ -254,36 +264,38 @@ async fn every_fault_in_every_phase_is_named_and_heals() {
     let mut rows = FAULTS.map(|fault| format!("\n{:16}", format!("{fault:?}")));
     for phase in PHASES {
         let cells = join_all(FAULTS.map(|fault| tokio::spawn(cell(phase, fault)))).await;
-        for (row, told) in rows.iter_mut().zip(cells) {
-            write!(row, "{:>26}", told.unwrap()).unwrap();
+        for (row, result) in rows.iter_mut().zip(cells) {
+            write!(row, "{:>26}", result.unwrap()).unwrap();
         }
     }
     println!("{table}{}", rows.concat());
     println!(
-        "network: {} cells, each named, healed at the next look, no second statement",
+        "network: {} cells, each named, healed at the next poll, no second statement",
         PHASES.len() * FAULTS.len()
     );
 }
 
-/// A server that answers without end, in good TDS and good TLS, costs its own look and a bounded number of bytes.
+/// A server that answers without end, in valid TDS and TLS, costs its own poll and a bounded number of bytes.
 #[tokio::test]
-async fn an_answer_without_end_is_given_up_and_the_next_look_starts_clean() {
+async fn answer_without_end_is_abandoned_and_the_next_poll_starts_clean() {
     let mut config = Config::sample();
     config.servers.iter_mut().for_each(|server| {
         server.tls.mode = TlsMode::Required;
         server.tls.certificate_names = vec!["127.0.0.1".into()];
     });
     let sim = Sim::start(config).await.unwrap();
-    // Long deadlines: what ends the look is the number of bytes.
-    let hub = Hub::new(NEVER, Deadlines { batch: PATIENCE, ..deadlines(DEADLINE) });
-    let watch = |server: &str| hub.watch(&target(sim.address(server), verify(&sim)));
+    // Long deadlines: the number of bytes must end the poll.
+    let monitors = Hub::new(NEVER, Deadlines { batch: PATIENCE, ..deadlines(DEADLINE) });
+    let watch = |server: &str| monitors.watch(&target(sim.address(server), verify(&sim)));
     let (flooding, other) = (watch("a"), watch("b"));
     sim.do_json(json!({ "do": "flood", "server": "a", "phase": "batch" })).unwrap();
-    let View::Dark { darkness, .. } = flooding.fresh().await else { panic!("a look that does not end is lit") };
-    assert_eq!(darkness.cause, Dark::ProtocolError, "{darkness:?}");
-    assert!(darkness.detail.contains("more than 8 MiB"), "{darkness:?}");
+    let ServerObservation::Unavailable { unavailable, .. } = flooding.fresh().await else {
+        panic!("a poll without end succeeded")
+    };
+    assert_eq!(unavailable.cause, UnavailableCause::ProtocolError, "{unavailable:?}");
+    assert!(unavailable.detail.contains("more than 8 MiB"), "{unavailable:?}");
     for watch in [&other, &flooding] {
         let view = watch.fresh().await;
-        assert!(matches!(view, View::Lit { .. }), "{view:?}");
+        assert!(matches!(view, ServerObservation::Available { .. }), "{view:?}");
     }
 }

@@ -1,5 +1,5 @@
-//! Messages that are nearly right: true answers and true requests, each changed by the dice, through the whole client and the
-//! whole simulated server. Nothing panics (the release build would end with it), nothing hangs, and the next look sees.
+//! Valid answers and requests with random mutations, through the whole client and the whole simulated server. Nothing panics
+//! (which would end the release build), nothing hangs, and the next poll succeeds.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::support::client::{deadlines, target};
-use crate::support::rng::{Dice, seed};
-use lync_mirror::model::{Dark, View};
+use crate::support::rng::seed;
+use fastrand::Rng;
+use lync_mirror::model::{ServerObservation, UnavailableCause};
 use lync_mirror::sql::{Deadlines, Hub, Tls};
 use mirror_sim::config::{Config, TlsMode};
 use mirror_sim::sim::Sim;
@@ -19,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 /// Changed messages in each direction; `LYNC_MIRROR_FUZZ` sets another number.
 const TRIES: usize = 2000;
 const WORKERS: usize = 16;
-/// A message that says it is longer than it is keeps its reader waiting for this long.
+/// How long the reader of a message waits whose header announces too many bytes.
 const DEADLINE: Duration = Duration::from_millis(150);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,7 +33,7 @@ enum Direction {
 #[derive(Debug, Clone)]
 struct Change {
     direction: Direction,
-    /// 0: PRELOGIN, 1: the login, 2: the look.
+    /// 0: PRELOGIN, 1: the login, 2: the poll.
     message: usize,
     seed: u64,
 }
@@ -49,16 +50,16 @@ const EXTREMES: [&[u8]; 8] = [
     &[0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
 ];
 
-fn change(message: &mut Vec<u8>, dice: &mut Dice) {
-    for _ in 0..=dice.below(3) {
-        let at = dice.below(message.len().max(1)).min(message.len());
+fn change(message: &mut Vec<u8>, rng: &mut Rng) {
+    for _ in 0..=rng.usize(..3) {
+        let at = rng.usize(..message.len().max(1)).min(message.len());
         let rest = message.len() - at;
-        let some = dice.below(40).min(rest);
-        match dice.below(7) {
-            0 if rest > 0 => message[at] ^= 1 << dice.below(8),
-            1 if rest > 0 => message[at] = dice.below(256) as u8,
+        let some = rng.usize(..40).min(rest);
+        match rng.usize(..7) {
+            0 if rest > 0 => message[at] ^= 1 << rng.usize(..8),
+            1 if rest > 0 => message[at] = rng.u8(..),
             2 => {
-                let extreme = *dice.of(&EXTREMES);
+                let extreme = *rng.choice(&EXTREMES).unwrap();
                 let end = (at + extreme.len()).min(message.len());
                 message.splice(at..end, extreme.iter().copied());
             }
@@ -68,14 +69,14 @@ fn change(message: &mut Vec<u8>, dice: &mut Dice) {
                 message.splice(at..at, again);
             }
             5 => {
-                let noise: Vec<u8> = (0..some).map(|_| dice.below(256) as u8).collect();
+                let noise: Vec<u8> = (0..some).map(|_| rng.u8(..)).collect();
                 message.splice(at..at, noise);
             }
             _ => message.truncate(at),
         }
     }
     // A length that is right again lets the change reach what lies behind the packet header.
-    if dice.below(2) == 0
+    if rng.usize(..2) == 0
         && let Ok(length) = u16::try_from(message.len())
         && length >= 8
     {
@@ -89,7 +90,7 @@ async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin
         let Ok(read @ 1..) = from.read(&mut bytes).await else { break };
         let mut message = bytes[..read].to_vec();
         if planned.direction == me && planned.message == number {
-            change(&mut message, &mut Dice::new(planned.seed));
+            change(&mut message, &mut Rng::with_seed(planned.seed));
         }
         if to.write_all(&message).await.is_err() {
             break;
@@ -129,40 +130,47 @@ fn count_panics() -> Arc<AtomicUsize> {
 
 type Ends = BTreeMap<(Direction, String), usize>;
 
-/// In the clear, as nobody could change a message under TLS; the spec allows no password here.
-async fn look(address: SocketAddr, deadlines: Deadlines) -> View {
-    let hub = Hub::new(Duration::from_secs(3600), deadlines);
-    let watch = hub.watch(&target(address, Tls::Off));
+/// Without TLS, which would protect the messages from changes. A spec does not allow this with a password.
+async fn poll(address: SocketAddr, deadlines: Deadlines) -> ServerObservation {
+    let monitors = Hub::new(Duration::from_secs(3600), deadlines);
+    let watch = monitors.watch(&target(address, Tls::Off));
     watch.fresh().await
 }
 
-/// As many looks each way as `tries` says, one after the other, each with a change of its own.
+/// `tries` polls in each direction, one after the other, each with a change of its own.
 async fn try_all(server: SocketAddr, tries: usize, seed: u64) -> Ends {
     let plans = Arc::new(Mutex::new(None));
     let address = proxy(server, plans.clone()).await;
-    let mut dice = Dice::new(seed);
+    let mut rng = Rng::with_seed(seed);
     let mut ends = Ends::new();
     for direction in [Direction::ToClient, Direction::ToServer] {
         for _ in 0..tries {
-            let plan = Change { direction, message: dice.below(3), seed: dice.below(usize::MAX) as u64 };
+            let plan = Change { direction, message: rng.usize(..3), seed: rng.u64(..) };
             *plans.lock().unwrap() = Some(plan.clone());
-            let end = match look(address, deadlines(DEADLINE)).await {
-                View::Lit { .. } => "Lit".to_owned(),
-                View::Dark { darkness, .. } => {
-                    assert_ne!(darkness.cause, Dark::NotYetLooked, "the eye of this instance ended: {plan:?}");
-                    assert!(darkness.detail.contains(&address.ip().to_string()), "{plan:?}: {}", darkness.detail);
-                    format!("{:?}", darkness.cause)
+            let end = match poll(address, deadlines(DEADLINE)).await {
+                ServerObservation::Available { .. } => "Lit".to_owned(),
+                ServerObservation::Unavailable { unavailable, .. } => {
+                    assert_ne!(
+                        unavailable.cause,
+                        UnavailableCause::NotYetPolled,
+                        "the poll task of this instance ended: {plan:?}"
+                    );
+                    assert!(unavailable.detail.contains(&address.ip().to_string()), "{plan:?}: {}", unavailable.detail);
+                    format!("{:?}", unavailable.cause)
                 }
             };
             *ends.entry((direction, end)).or_default() += 1;
         }
     }
-    assert!(matches!(look(address, Deadlines::default()).await, View::Lit { .. }), "the next look sees");
+    assert!(
+        matches!(poll(address, Deadlines::default()).await, ServerObservation::Available { .. }),
+        "the next poll succeeds"
+    );
     ends
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nearly_right_messages_cost_their_own_look_only() {
+async fn message_with_random_mutations_costs_only_its_own_poll() {
     let tries = std::env::var("LYNC_MIRROR_FUZZ").map_or(TRIES, |text| text.parse().unwrap());
     let seed = seed();
     println!("{tries} tries each way, LYNC_MIRROR_SEED={seed}");
@@ -184,6 +192,6 @@ async fn nearly_right_messages_cost_their_own_look_only() {
         println!("{direction:?} {end:<16} {count}");
     }
     assert_eq!(panics.load(Ordering::SeqCst), 0);
-    assert!(ends.len() > 6, "the dice reach too little: {ends:?}");
+    assert!(ends.len() > 6, "the mutations reach too few outcomes: {ends:?}");
     assert!(sim.failovers().is_empty());
 }

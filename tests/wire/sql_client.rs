@@ -1,11 +1,13 @@
-//! The room `sql` against the simulated pair over real sockets: looks, darkness, and guarded failovers.
+//! The module `sql` against the simulated pair over real sockets: polls, unavailable servers, and guarded failovers.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use lync_mirror::model::{Answer, Dark, DatabaseName, MirroringState, Role, Safety, Server, Side, View, WitnessLink};
-use lync_mirror::plan::Failover;
+use lync_mirror::model::Failover;
+use lync_mirror::model::{
+    Answer, DatabaseName, MirroringState, Role, Safety, Seat, Server, ServerObservation, UnavailableCause, WitnessLink,
+};
 use lync_mirror::sql::{Deadlines, Hub, LOOK, Login, Target, Tls, connect_for_moves, fail_over};
 
 use crate::support::client;
@@ -13,7 +15,7 @@ use mirror_sim::config::{Config, LoginConfig, TlsMode};
 use mirror_sim::sim::Sim;
 use serde_json::json;
 
-/// So long that only forced looks happen.
+/// So long that only requested polls happen.
 const NEVER: Duration = Duration::from_secs(3600);
 const PATIENCE: Duration = Duration::from_secs(30);
 const DATABASES: [&str; 3] = ["rtcab", "rtcshared", "rtcxds"];
@@ -35,40 +37,40 @@ fn target(sim: &Sim, server: &str) -> Target {
     client::target(sim.address(server), client::verify(sim))
 }
 
-fn hub() -> Hub {
+fn monitors() -> Hub {
     Hub::new(NEVER, Deadlines::default())
 }
 
-fn lit(view: View) -> Arc<Server> {
+fn available(view: ServerObservation) -> Arc<Server> {
     match view {
-        View::Lit { server, .. } => server,
-        View::Dark { darkness, .. } => panic!("dark: {darkness:?}"),
+        ServerObservation::Available { server, .. } => server,
+        ServerObservation::Unavailable { unavailable, .. } => panic!("unavailable: {unavailable:?}"),
     }
 }
 
 #[track_caller]
-fn dark(view: View, cause: Dark) -> String {
+fn unavailable(view: ServerObservation, cause: UnavailableCause) -> String {
     match view {
-        View::Dark { darkness, .. } => {
-            assert_eq!(darkness.cause, cause, "{}", darkness.detail);
-            darkness.detail
+        ServerObservation::Unavailable { unavailable, .. } => {
+            assert_eq!(unavailable.cause, cause, "{}", unavailable.detail);
+            unavailable.detail
         }
-        View::Lit { .. } => panic!("lit"),
+        ServerObservation::Available { .. } => panic!("available"),
     }
 }
 
-async fn look(target: &Target) -> View {
-    hub().watch(target).fresh().await
+async fn poll(target: &Target) -> ServerObservation {
+    monitors().watch(target).fresh().await
 }
 
 /// The step that moves the database away from `server`, as a planner that sees everything would write it.
 async fn step(sim: &Sim, server: &str, database: &str) -> Failover {
-    let seen = lit(look(&target(sim, server)).await);
+    let seen = available(poll(&target(sim, server)).await);
     let mirroring = seen.databases[&DatabaseName::new(database)].mirroring.clone().unwrap();
     Failover {
-        act: lync_mirror::plan::Act::Failover,
+        act: lync_mirror::model::Act::Failover,
         database: DatabaseName::new(database),
-        on: Side::Primary,
+        on: Seat::Primary,
         server: seen.name.clone(),
         partner: mirroring.partner_instance,
         guid: mirroring.guid,
@@ -86,11 +88,11 @@ fn nothing_unknown(sim: &Sim) {
 }
 
 #[tokio::test]
-async fn both_partners_and_the_witness_are_seen() {
+async fn poll_of_partners_and_witness_reads_their_roles() {
     let sim = start(config()).await;
     let (a, b, w) = (target(&sim, "a"), target(&sim, "b"), target(&sim, "w"));
-    let (a, b, w) = tokio::join!(look(&a), look(&b), look(&w));
-    let (a, b, w) = (lit(a), lit(b), lit(w));
+    let (a, b, w) = tokio::join!(poll(&a), poll(&b), poll(&w));
+    let (a, b, w) = (available(a), available(b), available(w));
     assert_eq!((a.name.as_str(), b.name.as_str()), ("SQL-A\\RTC", "SQL-B\\RTC"));
     assert!(a.sysadmin && a.view_server_state && a.view_any_database);
     assert_eq!((a.login.as_str(), a.version.as_str()), ("operator", "11.0.7001.0"));
@@ -112,52 +114,52 @@ async fn both_partners_and_the_witness_are_seen() {
 }
 
 #[tokio::test]
-async fn a_certificate_is_believed_only_with_its_ca_and_name() {
+async fn certificate_without_its_ca_or_name_is_rejected() {
     let (sim, other) = tokio::join!(start(config()), start(config()));
     let mut target = target(&sim, "a");
-    lit(look(&target).await);
+    available(poll(&target).await);
 
     target.tls = Tls::Verify { ca_pem: Some(other.ca_pem().into()) };
-    let detail = dark(look(&target).await, Dark::TlsFailed);
+    let detail = unavailable(poll(&target).await, UnavailableCause::TlsFailed);
     assert!(detail.contains("spec.sql.tls.caBundle"), "{detail}");
 
     target.tls = Tls::TrustServerCertificate;
-    lit(look(&target).await);
+    available(poll(&target).await);
     nothing_unknown(&sim);
 }
 
 #[tokio::test]
-async fn a_server_without_encryption_never_sees_a_login() {
+async fn server_without_encryption_receives_no_login() {
     let mut config = config();
     config.servers[0].tls.mode = TlsMode::Off;
     let sim = start(config).await;
-    dark(look(&target(&sim, "a")).await, Dark::TlsFailed);
+    unavailable(poll(&target(&sim, "a")).await, UnavailableCause::TlsFailed);
     assert!(sim.logins(0).is_empty());
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_named_and_not_shown() {
+async fn password_that_is_wrong_is_named_and_not_shown() {
     let sim = start(config()).await;
     let mut target = target(&sim, "a");
     target.login = Login::SqlLogin { username: "operator".into(), password: "hunter2".into() };
-    let detail = dark(look(&target).await, Dark::LoginFailed);
+    let detail = unavailable(poll(&target).await, UnavailableCause::LoginFailed);
     assert!(detail.contains("operator") && detail.contains("18456"), "{detail}");
     assert!(!detail.contains("hunter2"), "{detail}");
 }
 
 #[tokio::test]
-async fn a_locked_login_is_not_a_wrong_one() {
+async fn login_that_is_locked_differs_from_a_wrong_password() {
     let mut config = config();
     config.servers[0].logins = ["locked", "disabled"].map(|why| login(json!({"name": why, why: true}))).to_vec();
     let sim = start(config).await;
     for (why, number) in [("locked", "18486"), ("disabled", "18470")] {
         let mut target = target(&sim, "a");
         target.login = Login::SqlLogin { username: why.into(), password: "secret".into() };
-        let detail = dark(look(&target).await, Dark::LoginLocked);
+        let detail = unavailable(poll(&target).await, UnavailableCause::LoginLocked);
         assert!(detail.contains(why) && detail.contains(number), "{detail}");
-        // Whoever does not know the password is not told that the login is locked.
+        // A client with a wrong password must not learn that the login is locked.
         target.login = Login::SqlLogin { username: why.into(), password: "hunter2".into() };
-        dark(look(&target).await, Dark::LoginFailed);
+        unavailable(poll(&target).await, UnavailableCause::LoginFailed);
     }
 }
 
@@ -168,7 +170,7 @@ fn login(mut fields: serde_json::Value) -> LoginConfig {
 }
 
 #[tokio::test]
-async fn without_sysadmin_the_mirror_shows_no_roles() {
+async fn mirror_without_sysadmin_shows_no_roles() {
     let mut config = config();
     for server in &mut config.servers {
         server.logins.push(login(json!({"name": "reader", "sysadmin": false, "viewAnyDatabase": true})));
@@ -176,7 +178,7 @@ async fn without_sysadmin_the_mirror_shows_no_roles() {
     let sim = start(config).await;
     let mut target = target(&sim, "b");
     target.login = Login::SqlLogin { username: "reader".into(), password: "secret".into() };
-    let seen = lit(look(&target).await);
+    let seen = available(poll(&target).await);
     assert!(!seen.sysadmin && !seen.view_server_state && seen.view_any_database);
     let database = &seen.databases[&DatabaseName::new("rtcxds")];
     assert_eq!((&database.mirroring, database.redo_queue_kb), (&None, None));
@@ -184,42 +186,42 @@ async fn without_sysadmin_the_mirror_shows_no_roles() {
 }
 
 #[tokio::test]
-async fn a_server_that_freezes_is_dark_and_returns() {
+async fn server_that_freezes_becomes_unavailable_and_returns() {
     let sim = start(config()).await;
-    let hub = Hub::new(NEVER, Deadlines { batch: Duration::from_secs(1), ..Deadlines::default() });
-    let watch = hub.watch(&target(&sim, "a"));
-    lit(watch.fresh().await);
+    let monitors = Hub::new(NEVER, Deadlines { batch: Duration::from_secs(1), ..Deadlines::default() });
+    let watch = monitors.watch(&target(&sim, "a"));
+    available(watch.fresh().await);
     sim.do_json(json!({ "do": "pause", "server": "a" })).unwrap();
-    let detail = dark(watch.fresh().await, Dark::Unresponsive);
+    let detail = unavailable(watch.fresh().await, UnavailableCause::Unresponsive);
     assert!(detail.contains("the look"), "{detail}");
     sim.do_json(json!({ "do": "unpause", "server": "a" })).unwrap();
-    lit(watch.fresh().await);
-    assert_eq!(hub.counters().connections, 2, "the connection that timed out is not used again");
+    available(watch.fresh().await);
+    assert_eq!(monitors.counters().connections, 2, "the connection that timed out is not used again");
 }
 
 #[tokio::test]
-async fn a_server_that_goes_down_is_dark_and_returns() {
+async fn server_that_stops_becomes_unavailable_and_returns() {
     let sim = start(config()).await;
-    let hub = hub();
-    let mut changes = hub.changes();
-    let watch = hub.watch(&target(&sim, "a"));
-    lit(watch.fresh().await);
+    let monitors = monitors();
+    let mut changes = monitors.changes();
+    let watch = monitors.watch(&target(&sim, "a"));
+    available(watch.fresh().await);
     sim.do_json(json!({ "do": "kill", "server": "a" })).unwrap();
     sim.settled().await;
-    dark(watch.fresh().await, Dark::ConnectionLost);
-    dark(watch.fresh().await, Dark::ConnectionRefused);
+    unavailable(watch.fresh().await, UnavailableCause::ConnectionLost);
+    unavailable(watch.fresh().await, UnavailableCause::ConnectionRefused);
     sim.do_json(json!({ "do": "start", "server": "a" })).unwrap();
     sim.settled().await;
-    lit(watch.fresh().await);
+    available(watch.fresh().await);
     for _ in 0..4 {
         assert_eq!(changes.recv().await, Ok(watch.id()));
     }
-    let darkness = connect_for_moves(&target(&sim, "a"), 3, &Deadlines::default()).await.err();
-    assert_eq!(darkness, None);
+    let unavailable = connect_for_moves(&target(&sim, "a"), 3, &Deadlines::default()).await.err();
+    assert_eq!(unavailable, None);
 }
 
 #[tokio::test]
-async fn every_phase_that_stalls_is_named() {
+async fn connection_that_stalls_in_a_phase_names_the_phase() {
     let sim = start(config()).await;
     let brief = Duration::from_millis(300);
     let usual = Deadlines::default();
@@ -232,59 +234,59 @@ async fn every_phase_that_stalls_is_named() {
     ] {
         sim.do_json(json!({ "do": "stall", "server": "a", "phase": phase })).unwrap();
         let watch = Hub::new(NEVER, deadlines).watch(&target(&sim, "a"));
-        let detail = dark(watch.fresh().await, Dark::Unresponsive);
+        let detail = unavailable(watch.fresh().await, UnavailableCause::Unresponsive);
         assert!(detail.contains(words), "{phase}: {detail}");
     }
 }
 
 #[tokio::test]
-async fn garbage_in_any_phase_is_no_sql_server() {
+async fn garbage_in_any_phase_is_reported_as_a_protocol_error() {
     let sim = start(config()).await;
     // Behind TLS the driver reads garbage as the beginning of a long packet, which then breaks off.
     for (phase, cause) in [
-        ("connect", Dark::ProtocolError),
-        ("prelogin", Dark::ProtocolError),
-        ("tls", Dark::ProtocolError),
-        ("login", Dark::ConnectionLost),
-        ("batch", Dark::ConnectionLost),
+        ("connect", UnavailableCause::ProtocolError),
+        ("prelogin", UnavailableCause::ProtocolError),
+        ("tls", UnavailableCause::ProtocolError),
+        ("login", UnavailableCause::ConnectionLost),
+        ("batch", UnavailableCause::ConnectionLost),
     ] {
         sim.do_json(json!({ "do": "garbage", "server": "a", "phase": phase })).unwrap();
-        let detail = dark(look(&target(&sim, "a")).await, cause);
+        let detail = unavailable(poll(&target(&sim, "a")).await, cause);
         assert!(!detail.contains('\n'), "{phase}: {detail}");
     }
 }
 
 #[tokio::test]
-async fn fifty_watches_share_one_look() {
+async fn instance_with_fifty_watches_is_polled_once() {
     let sim = start(config()).await;
-    let hub = hub();
+    let monitors = monitors();
     let target = target(&sim, "a");
-    let watches: Vec<_> = (0..50).map(|_| hub.watch(&target)).collect();
-    assert_eq!(hub.instances(), 1);
+    let watches: Vec<_> = (0..50).map(|_| monitors.watch(&target)).collect();
+    assert_eq!(monitors.instances(), 1);
     let views = join_all(watches.iter().map(|watch| watch.fresh())).await;
-    assert_eq!(views.into_iter().map(lit).count(), 50);
-    let looks = sim.journal(0).iter().filter(|entry| entry.text == LOOK).count();
-    assert!(looks <= 2, "{looks} looks: at most the first one and one that all who asked share");
+    assert_eq!(views.into_iter().map(available).count(), 50);
+    let polls = sim.journal(0).iter().filter(|entry| entry.text == LOOK).count();
+    assert!(polls <= 2, "{polls} polls: at most the first one and one shared by all requests");
     assert_eq!(sim.logins(0).len(), 1);
     drop(watches);
-    assert_eq!(hub.instances(), 0);
+    assert_eq!(monitors.instances(), 0);
 }
 
 #[tokio::test]
-async fn looks_go_on_by_themselves() {
+async fn monitor_without_requests_keeps_polling() {
     let sim = start(config()).await;
-    let hub = Hub::new(Duration::from_millis(20), Deadlines::default());
-    let watch = hub.watch(&target(&sim, "a"));
-    let mut changes = hub.changes();
+    let monitors = Hub::new(Duration::from_millis(20), Deadlines::default());
+    let watch = monitors.watch(&target(&sim, "a"));
+    let mut changes = monitors.changes();
     changes.recv().await.unwrap();
-    lit(watch.latest());
+    available(watch.latest());
     sim.do_json(json!({ "do": "kill", "server": "a" })).unwrap();
     changes.recv().await.unwrap();
-    assert!(watch.latest().lit().is_none());
+    assert!(watch.latest().available().is_none());
 }
 
 #[tokio::test]
-async fn three_databases_move_at_once() {
+async fn failover_of_three_databases_runs_in_parallel() {
     let mut config = config();
     config.pairs[0].switch_millis = 1000;
     let sim = start(config).await;
@@ -301,7 +303,7 @@ async fn three_databases_move_at_once() {
     assert!(last_start < first_end, "all are under way before the first one ends: {moves:?}");
 
     sim.until(|world| world.failovers().len() == 3).await;
-    let seen = lit(look(&target(&sim, "b")).await);
+    let seen = available(poll(&target(&sim, "b")).await);
     for (step, database) in steps.iter().zip(DATABASES.map(DatabaseName::new)) {
         let mirroring = seen.databases[&database].mirroring.as_ref().unwrap();
         assert_eq!((mirroring.role, mirroring.role_sequence), (Role::Principal, step.role_sequence + 1));
@@ -310,11 +312,11 @@ async fn three_databases_move_at_once() {
 }
 
 #[tokio::test]
-async fn the_guard_refuses_what_is_no_longer_so() {
+async fn guard_after_a_change_of_state_refuses_the_failover() {
     let sim = start(config()).await;
     let step = step(&sim, "a", "rtcxds").await;
     let late = Failover { role_sequence: step.role_sequence + 1, ..step.clone() };
-    let other_session = Failover { guid: lync_mirror::model::Guid([7; 16]), ..step.clone() };
+    let other_session = Failover { guid: lync_mirror::model::Guid::from_bytes([7; 16]), ..step.clone() };
     let other_server = Failover { server: "SQL-B\\RTC".into(), ..step.clone() };
     let other_partner = Failover { partner: "SQL-C\\RTC".into(), ..step.clone() };
     let unknown = Failover { database: DatabaseName::new("nowhere"), ..step.clone() };
@@ -334,18 +336,18 @@ async fn the_guard_refuses_what_is_no_longer_so() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_lost_and_a_look_tells() {
+async fn answer_that_is_lost_leaves_the_outcome_to_a_poll() {
     let sim = start(config()).await;
     let step = step(&sim, "a", "rtcxds").await;
     sim.do_json(json!({ "do": "loseAnswer", "server": "a", "matching": "SET PARTNER FAILOVER" })).unwrap();
     assert!(matches!(perform(&sim, "a", &step).await, Answer::Lost { .. }));
     sim.until(|world| world.failovers().len() == 1).await;
-    let seen = lit(look(&target(&sim, "b")).await);
+    let seen = available(poll(&target(&sim, "b")).await);
     assert_eq!(seen.databases[&step.database].mirroring.as_ref().unwrap().role, Role::Principal);
 }
 
 #[tokio::test]
-async fn a_statement_that_never_arrived_is_lost_too() {
+async fn statement_that_never_arrived_counts_as_lost() {
     let sim = start(config()).await;
     let step = step(&sim, "a", "rtcxds").await;
     sim.do_json(json!({ "do": "cutBefore", "server": "a", "matching": "SET PARTNER FAILOVER" })).unwrap();
@@ -358,7 +360,7 @@ async fn a_statement_that_never_arrived_is_lost_too() {
 }
 
 #[tokio::test]
-async fn a_refusal_carries_the_number_and_the_cause() {
+async fn refusal_by_the_server_carries_number_and_cause() {
     let sim = start(config()).await;
     let step = step(&sim, "a", "rtcxds").await;
     let fail = |verb: &str, number: u32, class: u8| {
@@ -378,7 +380,7 @@ async fn a_refusal_carries_the_number_and_the_cause() {
 }
 
 #[tokio::test]
-async fn a_name_that_cannot_be_is_not_sent() {
+async fn database_name_that_is_impossible_is_not_sent() {
     let sim = start(config()).await;
     let wrong = Failover { database: DatabaseName::new("a\0b"), ..step(&sim, "a", "rtcxds").await };
     assert!(matches!(perform(&sim, "a", &wrong).await, Answer::NotSent { .. }));

@@ -1,11 +1,11 @@
-//! Each error number that SQL Server has for mirroring and its neighbourhood, as the answer to a look and to a failover: named,
-//! with nothing done and nothing left behind.
+//! Each error number that SQL Server has for mirroring and its neighbourhood, as the answer to a poll and to a failover: named,
+//! with nothing changed and nothing left behind.
 
 use std::time::Duration;
 
 use crate::support::client::{deadlines, target, verify};
-use lync_mirror::model::{Answer, Dark, Database, DatabaseName, Side, View};
-use lync_mirror::plan::{Act, Failover};
+use lync_mirror::model::{Act, Failover};
+use lync_mirror::model::{Answer, Database, DatabaseName, Seat, ServerObservation, UnavailableCause};
 use lync_mirror::sql::{Deadlines, Hub, Target, connect_for_moves, fail_over};
 use mirror_sim::config::{Config, TlsMode};
 use mirror_sim::sim::Sim;
@@ -51,28 +51,29 @@ fn numbers() -> impl Iterator<Item = (u32, u8)> {
 }
 
 #[tokio::test]
-async fn a_look_that_is_refused_names_the_number_and_the_next_one_sees() {
+async fn poll_that_is_refused_names_the_number_and_the_next_one_succeeds() {
     let (sim, target) = start().await;
-    let hub = Hub::new(Duration::from_secs(3600), Deadlines::default());
-    let watch = hub.watch(&target);
-    assert!(matches!(watch.fresh().await, View::Lit { .. }));
+    let monitors = Hub::new(Duration::from_secs(3600), Deadlines::default());
+    let watch = monitors.watch(&target);
+    assert!(matches!(watch.fresh().await, ServerObservation::Available { .. }));
     let mut tried = 0;
     for (number, class) in numbers() {
         let what = "sys.database_mirroring";
         let fault = json!({"do": "refuse", "server": "a", "matching": what, "number": number, "class": class});
         sim.do_json(fault).unwrap();
         match watch.fresh().await {
-            View::Dark { darkness, .. } => {
-                let expected = if class < FATAL { Dark::QueryFailed } else { Dark::ConnectionLost };
-                assert_eq!(darkness.cause, expected, "{number}: {}", darkness.detail);
-                assert!(darkness.detail.contains(&format!("error {number}")), "{number}: {}", darkness.detail);
+            ServerObservation::Unavailable { unavailable, .. } => {
+                let expected =
+                    if class < FATAL { UnavailableCause::QueryFailed } else { UnavailableCause::ConnectionLost };
+                assert_eq!(unavailable.cause, expected, "{number}: {}", unavailable.detail);
+                assert!(unavailable.detail.contains(&format!("error {number}")), "{number}: {}", unavailable.detail);
             }
-            View::Lit { .. } => panic!("{number} was not noticed"),
+            ServerObservation::Available { .. } => panic!("{number} was not noticed"),
         }
-        assert!(matches!(watch.fresh().await, View::Lit { .. }), "after {number}");
+        assert!(matches!(watch.fresh().await, ServerObservation::Available { .. }), "after {number}");
         tried += 1;
     }
-    println!("{tried} numbers as the answer to a look");
+    println!("{tried} numbers as the answer to a poll");
 }
 
 /// ENVCHANGE of this type (MS-TDS 2.2.7.8).
@@ -91,7 +92,7 @@ fn text(new: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_change_of_environment_that_nobody_expects_costs_one_look_at_most() {
+async fn environment_change_without_request_costs_one_poll_at_most() {
     let (sim, target) = start().await;
     let routing: Vec<u8> = [&[15, 0, 0, 0x99, 5, 5, 0][..], b"s\0q\0l\0-\0b\0", &[0, 0]].concat();
     #[rustfmt::skip]
@@ -108,39 +109,43 @@ async fn a_change_of_environment_that_nobody_expects_costs_one_look_at_most() {
         ("packets of 99999999", environment(4, &text("99999999")),          false),
         ("packets of -1",       environment(4, &text("-1")),                false),
         ("nothing in it",       vec![0xe3, 0, 0],                           false),
-        ("longer than it says", environment(1, &[200, 0, 0]),               false),
+        ("longer than stated", environment(1, &[200, 0, 0]),               false),
     ];
     let mut table = Vec::new();
     for (what, bytes, harmless) in &changes {
         for phase in ["login", "batch"] {
-            let hub = Hub::new(Duration::from_secs(3600), deadlines(Duration::from_secs(2)));
+            let monitors = Hub::new(Duration::from_secs(3600), deadlines(Duration::from_secs(2)));
             sim.do_json(json!({"do": "surprise", "server": "a", "phase": phase, "bytes": bytes})).unwrap();
-            let watch = hub.watch(&target);
+            let watch = monitors.watch(&target);
             match watch.fresh().await {
-                View::Lit { .. } => table.push(format!("{what:<22} {phase:<6} Lit")),
-                View::Dark { darkness, .. } => {
-                    assert!(!harmless, "{what} in the {phase}: {}", darkness.detail);
-                    assert_ne!(darkness.cause, Dark::NotYetLooked, "{what} in the {phase} ended the eye");
-                    table.push(format!("{what:<22} {phase:<6} {:?}: {}", darkness.cause, darkness.detail));
+                ServerObservation::Available { .. } => table.push(format!("{what:<22} {phase:<6} Lit")),
+                ServerObservation::Unavailable { unavailable, .. } => {
+                    assert!(!harmless, "{what} in the {phase}: {}", unavailable.detail);
+                    assert_ne!(
+                        unavailable.cause,
+                        UnavailableCause::NotYetPolled,
+                        "{what} in the {phase} ended the poll task"
+                    );
+                    table.push(format!("{what:<22} {phase:<6} {:?}: {}", unavailable.cause, unavailable.detail));
                 }
             }
-            assert!(matches!(watch.fresh().await, View::Lit { .. }), "after {what} in the {phase}");
+            assert!(matches!(watch.fresh().await, ServerObservation::Available { .. }), "after {what} in the {phase}");
         }
     }
     println!("{}", table.join("\n"));
 }
 
 #[tokio::test]
-async fn a_failover_that_is_refused_names_the_number_and_nothing_is_done() {
+async fn failover_that_is_refused_names_the_number_and_changes_nothing() {
     let (sim, target) = start().await;
     let view = Hub::new(Duration::from_secs(3600), Deadlines::default()).watch(&target).fresh().await;
-    let View::Lit { server, .. } = view else { panic!("{view:?}") };
+    let ServerObservation::Available { server, .. } = view else { panic!("{view:?}") };
     let database = DatabaseName::new("rtcxds");
     let Database { mirroring: Some(row), .. } = server.databases[&database].clone() else { panic!("not mirrored") };
     let step = Failover {
         act: Act::Failover,
         database,
-        on: Side::Primary,
+        on: Seat::Primary,
         server: server.name.clone(),
         partner: row.partner_instance,
         guid: row.guid,

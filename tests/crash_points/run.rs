@@ -1,5 +1,5 @@
-//! One life: a fresh pair, a fresh resource, an operator behind the recorder, and what a scenario may do and await.
-//! It talks to the API server by itself, for a process per question would cost more than the life.
+//! One run: a fresh pair, a fresh resource, an operator behind the recorder, and what a scenario may do and await.
+//! It talks to the API server by itself, for a process per question would cost more than the run.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
-use crate::recorder::{Mark, Recorder, Tap};
+use crate::recorder::{Checkpoint, Recorder, Tap};
 use crate::support::proxy::Proxy;
-use crate::support::{Cluster, DATABASES, Operator, PATIENCE, Stage, condition, log_path};
+use crate::support::{Cluster, DATABASES, Operator, PATIENCE, TestPool, condition, log_path};
 
 pub const POOL: &str = "pool01";
 
-/// What one life after the other uses: a namespace with the chart in it, and the ServiceAccount's kubeconfig.
+/// What one run after the other uses: a namespace with the chart in it, and the ServiceAccount's kubeconfig.
 pub struct Lane {
     namespace: String,
     identity: PathBuf,
@@ -25,7 +25,7 @@ pub struct Lane {
 }
 
 impl Lane {
-    pub async fn set(number: usize) -> Lane {
+    pub async fn start(number: usize) -> Lane {
         let (cluster, namespace) = (Cluster::get(), format!("points-{number}"));
         cluster.install(&namespace);
         let identity = cluster.identity(&namespace);
@@ -65,14 +65,14 @@ impl Lane {
     }
 }
 
-pub struct Play<'a> {
-    pub stage: Stage,
+pub struct Run<'a> {
+    pub fixture: TestPool,
     pub recorder: Arc<Recorder>,
     lane: &'a Lane,
     _proxy: Proxy,
 }
 
-/// How a life ended, as far as it must be the same with and without a crash.
+/// How a run ended, as far as it must be the same with and without a crash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct End {
     pub ready: String,
@@ -81,18 +81,18 @@ pub struct End {
     pub failovers: Vec<String>,
 }
 
-impl<'a> Play<'a> {
-    /// A pair, and an operator that leads nobody yet.
-    pub async fn open(lane: &'a Lane, witness: bool) -> Result<Play<'a>, String> {
-        let sim = Stage::simulate(witness, &DATABASES).await;
+impl<'a> Run<'a> {
+    /// A pair, and no operator yet.
+    pub async fn open(lane: &'a Lane, witness: bool) -> Result<Run<'a>, String> {
+        let sim = TestPool::simulate(witness, &DATABASES).await;
         let recorder = Arc::new(Recorder::default());
         sim.probe(Arc::new(Tap(recorder.clone())));
         let proxy = Proxy::start(&lane.identity, Arc::new(Tap(recorder.clone()))).await;
         proxy.kubeconfig(&lane.kubeconfig, &lane.namespace);
         std::fs::write(lane.log(), "").map_err(|error| error.to_string())?;
-        let stage = Stage { cluster: Cluster::get(), namespace: lane.namespace.clone(), sim };
-        let play = Play { stage, recorder, lane, _proxy: proxy };
-        play.close().await?;
+        let fixture = TestPool { cluster: Cluster::get(), namespace: lane.namespace.clone(), sim };
+        let run = Run { fixture, recorder, lane, _proxy: proxy };
+        run.close().await?;
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "sql"},
             "stringData": {"username": "lync-mirror", "password": "Passw0rd"},
@@ -100,25 +100,25 @@ impl<'a> Play<'a> {
         lane.put(("", "v1", "Secret"), secret).await?;
         let bundle = json!({
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "sql-ca"},
-            "data": {"ca.crt": play.stage.sim.ca_pem()},
+            "data": {"ca.crt": run.fixture.sim.ca_pem()},
         });
         lane.put(("", "v1", "ConfigMap"), bundle).await?;
-        Ok(play)
+        Ok(run)
     }
 
     pub fn employ(&self) {
-        let (cluster, namespace) = (self.stage.cluster, &self.stage.namespace);
+        let (cluster, namespace) = (self.fixture.cluster, &self.fixture.namespace);
         let operator = Operator::launch(cluster, namespace, "1s", namespace, &self.lane.kubeconfig, namespace);
         self.recorder.employ(operator);
     }
 
     /// What a killed operator leaves is its lease: here it runs out at once.
     pub async fn lease_runs_out(&self) -> Result<(), String> {
-        let name = format!("lync-mirror-{}", self.stage.namespace);
+        let name = format!("lync-mirror-{}", self.fixture.namespace);
         self.lane.gone(("coordination.k8s.io", "v1", "Lease"), &name).await
     }
 
-    /// Nothing is left for the next life.
+    /// Removes the operator, the resource and the lease.
     pub async fn close(&self) -> Result<(), String> {
         drop(self.recorder.dismiss());
         self.delete().await?;
@@ -130,7 +130,7 @@ impl<'a> Play<'a> {
     }
 
     pub async fn create_with(&self, types: Value, policy: Value) -> Result<(), String> {
-        let mut pool = self.stage.pool(POOL, types);
+        let mut pool = self.fixture.pool(POOL, types);
         pool["spec"]["policy"] = policy;
         let object: DynamicObject = serde_json::from_value(pool).map_err(|error| error.to_string())?;
         let made = self.lane.pools().create(&PostParams::default(), &object).await;
@@ -149,7 +149,7 @@ impl<'a> Play<'a> {
     }
 
     pub fn command(&self, command: Value) -> Result<(), String> {
-        self.stage.sim.do_json(command)
+        self.fixture.sim.do_json(command)
     }
 
     pub async fn object(&self) -> Result<Value, String> {
@@ -158,10 +158,10 @@ impl<'a> Play<'a> {
     }
 
     /// Waits for a condition of the resource.
-    pub async fn until<T>(&self, what: &str, look: impl Fn(&Value) -> Result<T, String>) -> Result<T, String> {
+    pub async fn until<T>(&self, what: &str, check: impl Fn(&Value) -> Result<T, String>) -> Result<T, String> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let last = match self.object().await.and_then(|object| look(&object)) {
+            let last = match self.object().await.and_then(|object| check(&object)) {
                 Ok(found) => return Ok(found),
                 Err(last) => last,
             };
@@ -186,8 +186,8 @@ impl<'a> Play<'a> {
 
     /// Waits until the servers are as wanted.
     pub async fn world(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<(), String> {
-        let world = self.stage.sim.until(|world| wanted(&world.state()));
-        let late = || format!("{what}: not within {PATIENCE:?}; last seen: {}", self.stage.sim.state());
+        let world = self.fixture.sim.until(|world| wanted(&world.state()));
+        let late = || format!("{what}: not within {PATIENCE:?}; last seen: {}", self.fixture.sim.state());
         tokio::time::timeout(PATIENCE, world).await.map_err(|_| late())
     }
 
@@ -206,12 +206,12 @@ impl<'a> Play<'a> {
         .await
     }
 
-    /// Waits until the operator has asked the mirror's server once more, and has heard the answer.
-    pub async fn looked_again(&self) -> Result<(), String> {
-        let before = self.stage.sim.journal(0).last().map_or(0, |entry| entry.seq);
+    /// Waits until the operator has polled the server of the mirror once more.
+    pub async fn polled_again(&self) -> Result<(), String> {
+        let before = self.fixture.sim.journal(0).last().map_or(0, |entry| entry.seq);
         let answered = |entry: &mirror_sim::journal::Entry| entry.server == "b" && entry.outcome.is_some();
-        let looks = self.stage.sim.until_journal(|journal| journal.since(before).iter().any(answered));
-        tokio::time::timeout(PATIENCE, looks).await.map_err(|_| "the operator looks no more".to_owned())
+        let polls = self.fixture.sim.until_journal(|journal| journal.since(before).iter().any(answered));
+        tokio::time::timeout(PATIENCE, polls).await.map_err(|_| "the operator stopped polling".to_owned())
     }
 
     /// Starts another operator when this one is killed. Never returns.
@@ -222,28 +222,28 @@ impl<'a> Play<'a> {
         std::future::pending().await
     }
 
-    /// The end of a life, once nothing is under way any more.
-    pub async fn end(&self) -> Result<(End, Vec<Mark>), String> {
+    /// The end of a run, once nothing is under way any more.
+    pub async fn end(&self) -> Result<(End, Vec<Checkpoint>), String> {
         let met = self.recorder.stop();
-        self.looked_again().await?;
+        self.polled_again().await?;
         let object = self.object().await?;
         let ready = condition(&object["status"], "Ready").cloned().unwrap_or_default();
         let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         if !object["status"]["operation"].is_null() {
             return Err(format!("a move is left in the journal: {}", object["status"]["operation"]));
         }
-        let failures = self.stage.sim.failures();
+        let failures = self.fixture.sim.failures();
         if !failures.is_empty() {
-            return Err(format!("asked what no server knows: {failures:?}"));
+            return Err(format!("statements that no server understands: {failures:?}"));
         }
-        let mut failovers = self.stage.failovers();
+        let mut failovers = self.fixture.failovers();
         failovers.sort();
         let end = End {
             ready: format!("{} {}", word(&ready["status"]), word(&ready["reason"])),
             principals: word(&object["status"]["principals"]),
             failovers,
         };
-        let lives = self.recorder.dismiss().is_some_and(|mut operator| operator.lives());
-        if lives { Ok((end, met)) } else { Err("the operator ended by itself".to_owned()) }
+        let runs = self.recorder.dismiss().is_some_and(|mut operator| operator.is_running());
+        if runs { Ok((end, met)) } else { Err("the operator ended by itself".to_owned()) }
     }
 }

@@ -1,7 +1,7 @@
-//! What two servers may show, in a handful of cases, and what design rules 1 and R2 allow in each: written down a second time.
+//! A few observations of two servers, and what design rules 1 and R2 allow in each: written down a second time.
 
-use crate::model::*;
-use crate::product::{HEALTHY, Odd, TY, lit, may_fail_over, may_force};
+use crate::product::{HEALTHY, Odd, TY, available, may_fail_over, may_force};
+use lync_mirror::model::*;
 
 /// A sight: both views of one pair, and the databases that are wanted.
 #[derive(Clone)]
@@ -19,19 +19,22 @@ fn second() -> DatabaseName {
     DatabaseName::new("LcsMore")
 }
 
-pub fn dark(seat: usize, cause: Dark) -> View {
-    View::Dark { address: format!("sql-{seat}"), darkness: Darkness { cause, detail: "dark".to_owned() } }
+pub fn dark(seat: usize, cause: UnavailableCause) -> ServerObservation {
+    ServerObservation::Unavailable {
+        address: format!("sql-{seat}"),
+        unavailable: Unavailable { cause, detail: "dark".to_owned() },
+    }
 }
 
-pub fn principal(seat: usize, state: MirroringState, odd: Odd) -> View {
-    lit(seat, Some((Role::Principal, state)), odd)
+pub fn principal(seat: usize, state: MirroringState, odd: Odd) -> ServerObservation {
+    available(seat, Some((Role::Principal, state)), odd)
 }
 
-pub fn mirror(seat: usize, state: MirroringState, odd: Odd) -> View {
-    lit(seat, Some((Role::Mirror, state)), odd)
+pub fn mirror(seat: usize, state: MirroringState, odd: Odd) -> ServerObservation {
+    available(seat, Some((Role::Mirror, state)), odd)
 }
 
-pub fn sight(name: &'static str, primary: View, mirror: View) -> Sight {
+pub fn sight(name: &'static str, primary: ServerObservation, mirror: ServerObservation) -> Sight {
     Sight { name, pair: Pair { primary, mirror, witness: None }, databases: vec![first()] }
 }
 
@@ -41,18 +44,18 @@ pub fn healthy() -> Sight {
     sight("healthy", principal(0, Synchronized, HEALTHY), mirror(1, Synchronized, HEALTHY))
 }
 
-fn edit(view: View, change: impl FnOnce(&mut Server)) -> View {
+fn edit(view: ServerObservation, change: impl FnOnce(&mut Server)) -> ServerObservation {
     match view {
-        View::Lit { address, server } => {
+        ServerObservation::Available { address, server } => {
             let mut server = (*server).clone();
             change(&mut server);
-            View::Lit { address, server: std::sync::Arc::new(server) }
+            ServerObservation::Available { address, server: std::sync::Arc::new(server) }
         }
         dark => dark,
     }
 }
 
-fn queue(view: View, queue: Option<i64>) -> View {
+fn queue(view: ServerObservation, queue: Option<i64>) -> ServerObservation {
     edit(view, |server| {
         for database in server.databases.values_mut() {
             database.redo_queue_kb = queue;
@@ -61,15 +64,15 @@ fn queue(view: View, queue: Option<i64>) -> View {
 }
 
 /// The other's database under the second name; nothing where there is no server.
-fn and(view: View, other: &View) -> View {
+fn and(view: ServerObservation, other: &ServerObservation) -> ServerObservation {
     edit(view, |server| {
-        let database = other.lit().unwrap().databases[&first()].clone();
+        let database = other.available().unwrap().databases[&first()].clone();
         server.databases.insert(second(), database);
     })
 }
 
 /// A second database beside the first one of a sight, as `other` shows it in each seat.
-pub fn with(sight: Sight, name: &'static str, other: impl Fn(usize) -> View) -> Sight {
+pub fn with(sight: Sight, name: &'static str, other: impl Fn(usize) -> ServerObservation) -> Sight {
     let Sight { pair, mut databases, .. } = sight;
     databases.push(second());
     let pair = Pair { primary: and(pair.primary, &other(0)), mirror: and(pair.mirror, &other(1)), witness: None };
@@ -80,7 +83,7 @@ pub fn with(sight: Sight, name: &'static str, other: impl Fn(usize) -> View) -> 
 pub fn begins() -> Vec<Sight> {
     use MirroringState::*;
     let alone = Odd { witness: WitnessLink::None, ..HEALTHY };
-    let refused = || dark(0, Dark::ConnectionRefused);
+    let refused = || dark(0, UnavailableCause::ConnectionRefused);
     let half = mirror(1, Synchronized, Odd { witness: WitnessLink::Disconnected, ..HEALTHY });
     let lost = sight("lost", refused(), mirror(1, Disconnected, alone));
     let two = with(lost.clone(), "lost, and one of two is not", |_| mirror(1, Synchronized, alone));
@@ -120,7 +123,7 @@ pub fn begins() -> Vec<Sight> {
         unready,
         lost,
         sight("lost, with a witness", refused(), mirror(1, Disconnected, HEALTHY)),
-        sight("silent, not gone", dark(0, Dark::LoginFailed), mirror(1, Disconnected, alone)),
+        sight("silent, not gone", dark(0, UnavailableCause::LoginFailed), mirror(1, Disconnected, alone)),
         sight("lost and suspended", refused(), mirror(1, Suspended, alone)),
         two,
     ]
@@ -128,34 +131,34 @@ pub fn begins() -> Vec<Sight> {
 
 impl Sight {
     /// The view with this database alone.
-    fn only(view: &View, name: &DatabaseName) -> View {
+    fn only(view: &ServerObservation, name: &DatabaseName) -> ServerObservation {
         edit(view.clone(), |server| server.databases.retain(|other, _| other == name))
     }
 
-    fn all(&self, to: Side, may: impl Fn(&View, &View) -> bool) -> bool {
+    fn all(&self, to: Seat, may: impl Fn(&ServerObservation, &ServerObservation) -> bool) -> bool {
         self.databases
             .iter()
             .all(|name| may(&Self::only(self.pair.view(to.other()), name), &Self::only(self.pair.view(to), name)))
     }
 
     /// Design rule 1, for every database of the type.
-    pub fn may_fail_over(&self, to: Side) -> bool {
-        let server = |side: Side| self.pair.view(side).lit().map(|server| server.name.clone());
+    pub fn may_fail_over(&self, to: Seat) -> bool {
+        let server = |seat: Seat| self.pair.view(seat).available().map(|server| server.name.clone());
         server(to) != server(to.other()) && self.all(to, may_fail_over)
     }
 
     /// R2, for every database of the type.
-    pub fn may_force(&self, to: Side) -> bool {
+    pub fn may_force(&self, to: Seat) -> bool {
         self.all(to, may_force)
     }
 
-    pub fn is_aligned(&self, to: Side) -> bool {
+    pub fn is_aligned(&self, to: Seat) -> bool {
         self.may_fail_over(to.other())
     }
 
     /// Both partners see the witness, for every database.
     pub fn witnessed(&self) -> bool {
-        Side::BOTH.into_iter().filter_map(|side| self.pair.view(side).lit()).all(|server| {
+        Seat::BOTH.into_iter().filter_map(|seat| self.pair.view(seat).available()).all(|server| {
             server
                 .databases
                 .values()
@@ -165,27 +168,31 @@ impl Sight {
 
     pub fn epoch(&self) -> Option<Epoch> {
         let of = |name: &DatabaseName| {
-            let rows = Side::BOTH
+            let rows = Seat::BOTH
                 .into_iter()
-                .filter_map(|side| self.pair.view(side).lit()?.databases.get(name)?.mirroring.as_ref());
+                .filter_map(|seat| self.pair.view(seat).available()?.databases.get(name)?.mirroring.as_ref());
             rows.map(|row| (row.guid, row.role_sequence)).max_by_key(|(_, sequence)| *sequence)
         };
         self.databases.iter().map(of).collect::<Option<Vec<_>>>().map(Epoch::of)
     }
 
     pub fn seen(&self) -> Observation {
-        Observation { pairs: vec![self.pair.clone()], conflicts: Default::default(), flights: Default::default() }
+        Observation {
+            pairs: Stores::single(self.pair.clone()).0,
+            conflicts: Default::default(),
+            statements: Default::default(),
+        }
     }
 
-    pub fn wish(&self, to: Side) -> Wish {
-        Wish {
+    pub fn desired_type(&self, to: Seat) -> DesiredType {
+        DesiredType {
             ty: TY,
             principal: to,
             databases: self.databases.clone(),
-            store: 0,
+            store: only_store(),
             approve: None,
             force: None,
-            asked_by: Askers::default(),
+            requested_by: FieldManagers::default(),
         }
     }
 }
@@ -203,4 +210,9 @@ pub fn scattered<T>(numbered: impl Fn(usize) -> Option<T>) -> impl Iterator<Item
     const STRIDE: usize = 7919;
     let total = (0..).find(|number| numbered(*number).is_none()).unwrap();
     (0..total).filter_map(move |number| numbered(number * STRIDE % total))
+}
+
+/// The store of every observation with one pair.
+pub fn only_store() -> StoreId {
+    Stores::single(()).1
 }
