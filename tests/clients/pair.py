@@ -14,7 +14,7 @@ WEAK, WEAK_PASSWORD = "reader", "Reader-Passw0rd"
 DATABASES = ["rtcab", "rtcshared", "rtcxds"]
 # The number and length of the names make their list span many packets.
 PLAIN = ["plain"] + [f"plain {i:02} {'Ω' * (i * 2)}" for i in range(60)]
-# The product version by the TDS version that the server speaks.
+# The product version by the TDS version of the server.
 VERSIONS = {"7.3B": "10.50.6000.34", "7.4": "12.0.6024.0"}
 # By mode of the table: the TLS mode of the server, and the encryption that the simulator must record for a login.
 MODES = {"off": ("off", "nothing"), "login": ("loginOnly", "login"), "full": ("required", "everything")}

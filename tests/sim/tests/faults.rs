@@ -17,7 +17,7 @@ fn act(sim: &Sim, request: Json) {
     sim.do_json(request).unwrap();
 }
 
-/// A PRELOGIN that asks for no encryption.
+/// A PRELOGIN message without encryption.
 const PRELOGIN: [u8; 20] = [0x12, 1, 0, 20, 0, 0, 1, 0, 1, 0, 11, 0, 1, 2, 0, 12, 0, 0, 0xFF, 2];
 
 #[tokio::test]

@@ -199,12 +199,15 @@ fn rpc_unnamed_parameters_get_declared_names() {
 #[tokio::test]
 async fn transaction_requests_are_parsed_and_answered() {
     let promote = "0E 01 00 20 00 00 01 00 16 00 00 00 12 00 00 00 02 00 00 00 00 00 00 00 00 01 00 00 00 00 16 00";
-    assert!(transaction(&message(promote).await.1).is_err(), "4.13 asks to promote, which needs a coordinator");
+    assert!(
+        transaction(&message(promote).await.1).is_err(),
+        "example 4.13 requests a promotion, which needs a coordinator"
+    );
     let headers = hex("04 00 00 00");
-    let ask = |rest: &str| transaction(&[headers.clone(), hex(rest)].concat()).unwrap();
-    assert_eq!(ask("05 00 00 00"), Transaction::Begin);
-    assert_eq!(ask("07 00 00 00"), Transaction::Commit { then_begin: false });
-    assert_eq!(ask("08 00 00 01 00 00"), Transaction::Rollback { then_begin: true });
+    let parse = |rest: &str| transaction(&[headers.clone(), hex(rest)].concat()).unwrap();
+    assert_eq!(parse("05 00 00 00"), Transaction::Begin);
+    assert_eq!(parse("07 00 00 00"), Transaction::Commit { then_begin: false });
+    assert_eq!(parse("08 00 00 01 00 00"), Transaction::Rollback { then_begin: true });
     let began = put(|out| tokens::put_transaction_change(out, TransactionChange::Began(7)));
     assert_eq!(began, hex("E3 0B 00 08 08 07 00 00 00 00 00 00 00 00"));
     let ended = put(|out| tokens::put_transaction_change(out, TransactionChange::Committed(7)));

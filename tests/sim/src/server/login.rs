@@ -33,19 +33,7 @@ pub async fn login(
     let request = Login7::parse(payload)?;
     let build = shared.build(&server.id);
     let version = TdsVersion::agree(build[0], request.tds_version)?;
-    let ticket = request.sspi.as_deref().map(|ticket| accept(server, ticket)).transpose();
-    let user = match &ticket {
-        Ok(Some(Accepted { login, .. })) => login.clone(),
-        Ok(None) | Err(_) => request.user.clone(),
-    };
-    let password = request.sspi.is_none().then_some(request.password.as_str());
-    let result = match &ticket {
-        Ok(_) => shared.with(|world, now| world.login(now, &server.id, &user, password, &request.database)),
-        Err(error) => {
-            tracing::info!(server = server.id, %error, "Kerberos");
-            Err(untrusted())
-        }
-    };
+    let (user, proof, result) = authenticate(shared, server, &request);
     shared.journal.login(LoginEntry {
         seq: 0,
         server: server.id.clone(),
@@ -69,19 +57,33 @@ pub async fn login(
         SessionInfo { server: server.id.clone(), session: login.session, login: user, app: request.app.clone() };
     let packet_size = request.agreed_packet_size();
     let session = Session::new(shared.clone(), server.clone(), session_info, version, packet_size);
-    if let Ok(Some(Accepted { token, .. })) = &ticket
-        && !token.is_empty()
-    {
+    if !proof.is_empty() {
         // A separate message: the ODBC driver of Microsoft expects no other token in the message.
-        let mut proof = BytesMut::new();
-        tokens::put_sspi(&mut proof, token);
-        write_message(to, kind::ANSWER, 0, DEFAULT_SIZE, &proof).await?;
+        let mut message = BytesMut::new();
+        tokens::put_sspi(&mut message, &proof);
+        write_message(to, kind::ANSWER, 0, DEFAULT_SIZE, &message).await?;
     }
     let mut response = BytesMut::from(shared.faults.surprise(&server.id, Phase::Login).as_slice());
     put_acceptance(&mut response, server, &login, &request, (version, build));
     // The new packet size applies from the next message on.
     write_message(to, kind::ANSWER, session.spid(), DEFAULT_SIZE, &response).await?;
     Ok(Some(session))
+}
+
+/// The login name, the Kerberos proof of the server (empty if there is none), and the decision about the login.
+fn authenticate(shared: &SharedState, server: &Server, request: &Login7) -> (String, Vec<u8>, Result<Login, Message>) {
+    let ticket = request.sspi.as_deref().map(|ticket| accept(server, ticket)).transpose();
+    let (user, proof) = match ticket {
+        Ok(Some(accepted)) => (accepted.login, accepted.token),
+        Ok(None) => (request.user.clone(), Vec::new()),
+        Err(error) => {
+            tracing::info!(server = server.id, %error, "Kerberos");
+            return (request.user.clone(), Vec::new(), Err(untrusted()));
+        }
+    };
+    let password = request.sspi.is_none().then_some(request.password.as_str());
+    let result = shared.with(|world, now| world.login(now, &server.id, &user, password, &request.database));
+    (user, proof, result)
 }
 
 /// The error of a rejected login. Error 18456 follows 4060, as SQL Server sends them.

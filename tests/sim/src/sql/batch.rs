@@ -57,7 +57,7 @@ impl Batch {
         }
     }
 
-    /// Executes statements until one has to wait, or to the end of the batch.
+    /// Executes statements until a statement waits, or to the end of the batch.
     pub fn step(&mut self, engine: &mut impl Engine, session: u64) -> Step {
         if std::mem::take(&mut self.unparsed) {
             match parse(&self.text) {

@@ -108,40 +108,46 @@ fn build_pair(pair: &PairConfig, servers: &mut [Server], mirrorings: &mut Vec<Mi
             }
             servers[partner].databases.push(database.clone());
         }
-        let copy = |role| DatabaseCopy {
-            mirrored: true,
-            role,
-            role_sequence: pair.role_sequence,
-            forced: false,
-            serving: false,
-        };
-        let link = Link { end_connected: [true; 2], lost_at: None };
-        mirrorings.push(Mirroring {
-            pair: pair.name.clone(),
-            database: database.clone(),
-            guid: guid_from_name(&format!("{}/{}", pair.name, database)),
-            partners,
-            witness,
-            empty_witness_name: pair.empty_witness_name,
-            copies: [copy(Role::Principal), copy(Role::Mirror)],
-            witness_sequence: pair.role_sequence,
-            witness_principal: 0,
-            links: [link.clone(), link.clone(), link],
-            safety: pair.safety,
-            safety_sequence: 1,
-            sync: Sync::Synchronized,
-            suspended: false,
-            automatic_failover_ready: false,
-            disconnected_until: Duration::ZERO,
-            running_failover: None,
-            redo_queue_kb: pair.redo_queue_kb,
-            redo_rate_kb_per_s: pair.redo_rate_kb_per_s,
-            switch: Duration::from_millis(pair.switch_millis),
-            timeout,
-            resync: Duration::from_millis(pair.resync_millis),
-        });
+        mirrorings.push(build_mirroring(pair, database, partners, witness, timeout));
     }
     Ok(())
+}
+
+/// A connected and synchronized mirroring session of one database.
+fn build_mirroring(
+    pair: &PairConfig,
+    database: &str,
+    partners: [usize; 2],
+    witness: Option<usize>,
+    timeout: Duration,
+) -> Mirroring {
+    let copy =
+        |role| DatabaseCopy { mirrored: true, role, role_sequence: pair.role_sequence, forced: false, serving: false };
+    let link = Link { end_connected: [true; 2], lost_at: None };
+    Mirroring {
+        pair: pair.name.clone(),
+        database: database.to_owned(),
+        guid: guid_from_name(&format!("{}/{}", pair.name, database)),
+        partners,
+        witness,
+        empty_witness_name: pair.empty_witness_name,
+        copies: [copy(Role::Principal), copy(Role::Mirror)],
+        witness_sequence: pair.role_sequence,
+        witness_principal: 0,
+        links: [link.clone(), link.clone(), link],
+        safety: pair.safety,
+        safety_sequence: 1,
+        sync: Sync::Synchronized,
+        suspended: false,
+        automatic_failover_ready: false,
+        disconnected_until: Duration::ZERO,
+        running_failover: None,
+        redo_queue_kb: pair.redo_queue_kb,
+        redo_rate_kb_per_s: pair.redo_rate_kb_per_s,
+        switch: Duration::from_millis(pair.switch_millis),
+        timeout,
+        resync: Duration::from_millis(pair.resync_millis),
+    }
 }
 
 /// A version 4 GUID derived from the name, so that every run has the same GUIDs. Each half is an FNV-1a hash with its

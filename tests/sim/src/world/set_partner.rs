@@ -54,6 +54,20 @@ impl World {
         else {
             return refuse(1416, format!("Database \"{database}\" is not configured for database mirroring."));
         };
+        self.apply_action(session, database, index, seat, action).inspect(|_| {
+            self.mark_changed();
+            self.apply_transitions();
+        })
+    }
+
+    fn apply_action(
+        &mut self,
+        session: &Session,
+        database: &str,
+        index: usize,
+        seat: Seat,
+        action: PartnerAction,
+    ) -> Result<AlterOutcome, Vec<Message>> {
         match action {
             PartnerAction::Failover if !session.database.eq_ignore_ascii_case("master") => {
                 refuse(5001, "User must be in the master database.")
@@ -69,8 +83,15 @@ impl World {
                 self.remove_mirroring(index, seat);
                 Ok(AlterOutcome::Done)
             }
-            PartnerAction::SafetyFull | PartnerAction::SafetyOff if self.mirrorings[index].copies[seat].role == Role::Mirror => {
-                refuse(1470, format!("The alter database for this partner config values may only be initiated on the current principal server for database \"{database}\"."))
+            PartnerAction::SafetyFull | PartnerAction::SafetyOff
+                if self.mirrorings[index].copies[seat].role == Role::Mirror =>
+            {
+                refuse(
+                    1470,
+                    format!(
+                        "The alter database for this partner config values may only be initiated on the current principal server for database \"{database}\"."
+                    ),
+                )
             }
             PartnerAction::SafetyFull => self.set_safety(index, Safety::Full),
             PartnerAction::SafetyOff => self.set_safety(index, Safety::Off),
@@ -79,10 +100,6 @@ impl World {
                 Ok(AlterOutcome::Done)
             }
         }
-        .inspect(|_| {
-            self.mark_changed();
-            self.apply_transitions();
-        })
     }
 
     fn set_safety(&mut self, index: usize, safety: Safety) -> Result<AlterOutcome, Vec<Message>> {

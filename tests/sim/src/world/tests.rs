@@ -1,4 +1,4 @@
-//! The states of tests/scenarios (S1 to S27) in the world alone: commands, then the row that each partner reports.
+//! The states of tests/scenarios (S1 to S27) without a TDS server: commands, then the row that each partner reports.
 
 use std::time::Duration;
 
