@@ -1,61 +1,35 @@
 //! Rules of the code layout: dependencies of modules, pure modules, length of files, one page per reason.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use lync_mirror::model::{Reason, Weight};
+use lync_mirror::model::{Effect, Reason};
 use strum::IntoEnumIterator;
+
+use crate::files::{code, is_test, root, rust_files};
+use crate::reference;
 
 /// A module, and the modules it may import.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("plan", &["model"]),
     ("api", &["model"]),
-    ("sql", &["model", "plan"]),
+    ("sql", &["model"]),
+    ("status", &["api", "model", "plan", "sql"]),
     ("leader", &[]),
     ("metrics", &["model"]),
     ("health", &["metrics"]),
     ("telemetry", &[]),
-    ("controller", &["api", "health", "leader", "metrics", "model", "plan", "sql"]),
-    ("cli", &["api", "controller", "health", "leader", "metrics", "model", "sql", "telemetry"]),
+    ("controller", &["api", "health", "leader", "metrics", "model", "plan", "sql", "status"]),
+    ("cli", &["api", "controller", "health", "leader", "metrics", "sql", "telemetry"]),
 ];
 
 /// Modules without I/O or a clock, and the words of I/O and clocks.
-const PURE: &[&str] = &["model", "plan"];
+const PURE: &[&str] = &["model", "plan", "status"];
 const IMPURE: &[&str] = &["kube::", "tiberius::", "tokio::", "async fn", "::now()", "SystemTime"];
 
 /// Lines of a file without its tests.
 const LIMIT: usize = 400;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn rust_files(below: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let Ok(entries) = std::fs::read_dir(below) else { return found };
-    for entry in entries {
-        let path = entry.unwrap().path();
-        if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
-            found.extend(rust_files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
-}
-
-/// The code of a file, without its inline tests.
-fn code(path: &Path) -> String {
-    let text = std::fs::read_to_string(path).unwrap();
-    text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned()
-}
-
-fn is_test(path: &Path) -> bool {
-    let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-    name == "tests" || name.ends_with("_tests")
-}
 
 fn module(path: &Path) -> String {
     let inside = path.strip_prefix(root().join("src")).unwrap();
@@ -110,7 +84,10 @@ fn sql_text_outside_the_sql_module_is_refused() {
 #[test]
 fn statement_that_is_destructive_is_never_rendered() {
     let mut text = String::new();
-    for path in rust_files(&root().join("src/sql")).iter().filter(|path| !is_test(path)) {
+    // Advice on differences names statements, and src/sql/inventory_diff.rs has no session to send them.
+    let advice = root().join("src/sql/inventory_diff.rs");
+    assert!(!code(&advice).contains("ession"), "advice must not be sent");
+    for path in rust_files(&root().join("src/sql")).iter().filter(|path| !is_test(path) && **path != advice) {
         text.extend(
             code(path).lines().filter(|line| !line.trim_start().starts_with("//")).map(|line| format!("{line}\n")),
         );
@@ -135,7 +112,7 @@ fn statement_that_is_destructive_is_never_rendered() {
         .filter(|path| !is_test(path) && code(path).contains("act: Act::ForceService"))
         .map(|path| path.strip_prefix(root()).unwrap().to_owned())
         .collect();
-    assert_eq!(asks, [Path::new("src/plan/force.rs")]);
+    assert_eq!(asks, [Path::new("src/plan/statements.rs")]);
 }
 
 #[test]
@@ -165,18 +142,15 @@ fn reason_without_a_page_or_page_without_a_reason_is_refused() {
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
+        .filter(|name| name != "README")
         .collect();
     assert_eq!(reasons, pages);
     for reason in reasons {
         let page = std::fs::read_to_string(root().join(format!("docs/reasons/{reason}.md"))).unwrap();
-        for part in [
-            format!("# {reason}\n"),
-            "**What the operator does by itself.**".to_owned(),
-            "**What you can do.**".to_owned(),
-        ] {
+        for part in [format!("# {reason}\n"), "## Operator behaviour\n".to_owned(), "## What to do\n".to_owned()] {
             assert!(page.contains(&part), "docs/reasons/{reason}.md lacks {part:?}");
         }
-        let stuck = reason.parse::<Reason>().unwrap().weight() == Weight::Stuck;
+        let stuck = reason.parse::<Reason>().unwrap().effect() == Effect::Stalled;
         assert!(!stuck || page.contains("```"), "docs/reasons/{reason}.md lacks the exact command");
     }
 }
@@ -189,5 +163,19 @@ fn generated_file_that_is_stale_is_refused() {
         assert!(written == fresh, "{path} is stale: run `make generate`");
     }
     let page = std::fs::read_to_string(root().join("docs/reference/lyncpoolmirror.md")).unwrap_or_default();
-    assert!(page == lync_mirror::cli::reference().unwrap(), "the reference is stale: run `make generate`");
+    assert!(page == reference::reference().unwrap(), "the reference is stale: run `make generate`");
+}
+
+#[test]
+fn planner_without_a_precondition_is_for_the_model_check_only() {
+    let users: Vec<_> = rust_files(&root().join("src"))
+        .into_iter()
+        .filter(|path| !is_test(path))
+        .filter(|path| {
+            let code = code(path);
+            code.contains("Preconditions::without") || code.contains("plan_with(")
+        })
+        .map(|path| path.strip_prefix(root()).unwrap().to_owned())
+        .collect();
+    assert_eq!(users, [Path::new("src/plan/planner.rs")]);
 }

@@ -4,6 +4,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../../xtask/src/reference.rs"]
+mod reference;
+
 mod architecture;
 mod clients;
+mod documents;
+mod files;
 mod grammar;
+mod imports;
