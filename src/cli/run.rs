@@ -29,8 +29,8 @@ pub struct Run {
     #[arg(long, env = "LYNC_MIRROR_LISTEN", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
     /// How often each SQL Server instance is looked at while nothing is under way, e.g. 10s.
-    #[arg(long, env = "LYNC_MIRROR_LOOK_INTERVAL", default_value = "10s")]
-    look_interval: Span,
+    #[arg(long, env = "LYNC_MIRROR_POLL_INTERVAL", default_value = "10s")]
+    poll_interval: Span,
     /// Name of the Lease that decides which replica acts.
     #[arg(long, env = "LYNC_MIRROR_LEASE_NAME", default_value = "lync-mirror")]
     lease_name: String,
@@ -50,8 +50,8 @@ pub struct Run {
 impl Run {
     pub fn start(self) -> anyhow::Result<()> {
         telemetry::init(self.log_format, &self.log_filter)?;
-        if self.look_interval.0.is_zero() {
-            anyhow::bail!("--look-interval must be at least 1s");
+        if self.poll_interval.0.is_zero() {
+            anyhow::bail!("--poll-interval must be at least 1s");
         }
         tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(self.operate())
     }
@@ -76,7 +76,7 @@ impl Run {
         tokio::spawn(follow_rounds(leadership.clone(), health.clone()));
         let settings = Settings {
             namespaces: self.namespaces.into_iter().filter(|namespace| !namespace.is_empty()).collect(),
-            look_interval: self.look_interval.0,
+            poll_interval: self.poll_interval.0,
             deadlines: Deadlines::default(),
             grace: Duration::from_secs(30),
         };

@@ -27,7 +27,7 @@ pub struct Settings {
     /// Empty: all namespaces.
     pub namespaces: Vec<String>,
     /// How often an instance is looked at when nothing is under way.
-    pub look_interval: Duration,
+    pub poll_interval: Duration,
     pub deadlines: Deadlines,
     /// How long statements in flight may take after a stop before the lease is given up all the same.
     pub grace: Duration,
@@ -42,7 +42,7 @@ pub async fn run(
     health: Health,
     stop: CancellationToken,
 ) {
-    let hub = Hub::new(settings.look_interval, settings.deadlines);
+    let hub = Hub::new(settings.poll_interval, settings.deadlines);
     let context = Arc::new(Context::new(client.clone(), leadership, hub.clone(), settings.deadlines, metrics));
     let controllers: Vec<_> =
         scopes(&client, &settings.namespaces).into_iter().map(|scope| controller(&context, scope, &stop)).collect();

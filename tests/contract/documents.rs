@@ -23,7 +23,7 @@ const TEXTS: &[&str] = &[
 ];
 
 /// Every text file that git tracks below [`TEXTS`], by its path from the root.
-fn texts() -> Vec<(PathBuf, String)> {
+pub fn texts() -> Vec<(PathBuf, String)> {
     let mut git = std::process::Command::new("git");
     let listed = git.args(["ls-files", "-z", "--"]).args(TEXTS).current_dir(root()).output().expect("git runs");
     assert!(listed.status.success(), "{}", String::from_utf8_lossy(&listed.stderr));

@@ -13,3 +13,4 @@ mod documents;
 mod files;
 mod grammar;
 mod imports;
+mod words;

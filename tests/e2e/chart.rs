@@ -31,7 +31,7 @@ async fn release_upgraded_and_uninstalled_keeps_the_resources() {
         "release",
         "--reuse-values",
         "--set",
-        "lookInterval=20s",
+        "pollInterval=20s",
         "--set",
         "replicas=3",
     ]);
@@ -72,7 +72,7 @@ fn values_with_a_typo_are_refused_by_name() {
         ("image.repo=x", "repo"),
         ("log.format=xml", "/log/format"),
         ("replicas=-1", "/replicas"),
-        ("lookInterval=often", "/lookInterval"),
+        ("pollInterval=often", "/pollInterval"),
         ("terminationGracePeriodSeconds=5", "/terminationGracePeriodSeconds"),
         ("crds.enable=true", "enable"),
     ] {

@@ -21,7 +21,7 @@ async fn metadata_drift_after_a_move_is_reported_until_repaired() {
         "logins": {"backup": "07010203"}, "jobs": ["nightly"], "linkedServers": ["DW"], "trustworthy": ["rtcxds"],
         "owners": {"rtcab": "backup"},
     });
-    fixture.command(json!({"do": "setBelongings", "server": "a", "belongings": inventory}));
+    fixture.command(json!({"do": "setInventory", "server": "a", "inventory": inventory}));
     fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
     let status = fixture.until_ready("pool01", "True", "Aligned");
     assert!(condition(&status, "PostSwitchDrift").is_none(), "nothing was switched yet: {status}");
@@ -45,13 +45,13 @@ async fn metadata_drift_after_a_move_is_reported_until_repaired() {
 
     // The next leader repeats an unfinished check; then everything is repaired.
     operator.stop();
-    fixture.command(json!({"do": "setBelongings", "server": "b", "belongings": inventory}));
+    fixture.command(json!({"do": "setInventory", "server": "b", "inventory": inventory}));
     let _operator = Operator::start(fixture.cluster, "drift", "1s");
     let status = until_drift(&fixture, "False", "agree on both partners");
     assert!(status["postSwitchDifferences"].is_null());
 
     // A check that fails is reported and stops nothing.
-    fixture.command(json!({"do": "setBelongings", "server": "b", "belongings": {"jobsForbidden": true}}));
+    fixture.command(json!({"do": "setInventory", "server": "b", "inventory": {"jobsForbidden": true}}));
     fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
     let status = until_drift(&fixture, "Unknown", "229");
     assert_eq!(condition(&status, "PostSwitchDrift").unwrap()["reason"], "QueryFailed");

@@ -63,7 +63,7 @@ fn install(node: &Node) {
     assert!(refused.as_ref().is_err_and(|why| why.contains("violates PodSecurity \"restricted")), "{refused:?}");
     let image = format!("image.repository={IMAGE},image.tag={TAG},image.pullPolicy=Never");
     let place = [RELEASE, "charts/lync-mirror", "--namespace", SYSTEM];
-    node.run("helm", &[&["install"], &place[..], &["--set", &image, "--set", "lookInterval=1s", "--wait"]].concat());
+    node.run("helm", &[&["install"], &place[..], &["--set", &image, "--set", "pollInterval=1s", "--wait"]].concat());
     node.run("helm", &["test", RELEASE, "--namespace", SYSTEM]);
 }
 

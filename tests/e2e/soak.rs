@@ -85,7 +85,7 @@ fn fault(rng: &mut Rng) -> Value {
         1..=3 => json!({"do": "start", "server": server}),
         4 => json!({"do": "pause", "server": server}),
         5 => json!({"do": "cut", "a": one, "b": other}),
-        6 => json!({"do": "mend", "a": one, "b": other}),
+        6 => json!({"do": "reconnect", "a": one, "b": other}),
         7 => json!({"do": "loseAnswer", "server": server, "matching": "PARTNER FAILOVER"}),
         8 => json!({"do": "cutBefore", "server": server, "matching": "PARTNER FAILOVER"}),
         9 => {
@@ -102,7 +102,7 @@ fn fault(rng: &mut Rng) -> Value {
 
 fn heal(sim: &Sim) {
     let mut all: Vec<Value> = server_ids().iter().map(|server| json!({"do": "start", "server": server})).collect();
-    all.push(json!({"do": "mendAll"}));
+    all.push(json!({"do": "reconnectAll"}));
     all.extend((0..PAIRS).map(|pair| json!({"do": "resume", "pair": format!("pool{pair}")})));
     sim.do_json(json!(all)).unwrap();
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 const RESOURCES: usize = 50;
 /// How many polls are counted on each instance.
 const POLLS: usize = 12;
-/// `--look-interval 1s`.
+/// `--poll-interval 1s`.
 const INTERVAL: u64 = 1_000;
 
 fn status_writes(entries: &[Value]) -> Vec<&Value> {

@@ -52,7 +52,7 @@ impl Operator {
         log: &str,
     ) -> Operator {
         let child = Command::new(program())
-            .args(["run", "--listen", "127.0.0.1:0", "--look-interval", interval, "--namespace-scope", namespace])
+            .args(["run", "--listen", "127.0.0.1:0", "--poll-interval", interval, "--namespace-scope", namespace])
             .args([
                 "--lease-name",
                 &format!("lync-mirror-{namespace}"),

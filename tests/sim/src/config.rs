@@ -47,7 +47,6 @@ pub struct ServerConfig {
     #[serde(default)]
     pub endpoint: EndpointConfig,
     #[serde(default)]
-    #[serde(alias = "belongings")]
     pub inventory: ServerInventory,
 }
 

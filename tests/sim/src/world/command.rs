@@ -20,10 +20,8 @@ pub enum Command {
     /// Cuts the mirroring connection between two servers. Client connections are not affected.
     Cut { a: String, b: String },
     /// Restores the mirroring connection between two servers.
-    #[serde(alias = "mend")]
     Reconnect { a: String, b: String },
     /// Restores all mirroring connections.
-    #[serde(alias = "mendAll")]
     ReconnectAll,
     /// Suspends mirroring, as `SET PARTNER SUSPEND` does.
     Suspend {
@@ -54,10 +52,8 @@ pub enum Command {
         rate_kb_per_s: Option<u64>,
     },
     /// Replaces the server-level objects of a server.
-    #[serde(alias = "setBelongings")]
     SetInventory {
         server: String,
-        #[serde(alias = "belongings")]
         inventory: ServerInventory,
     },
     /// Sets how long a failover takes after the redo, in milliseconds.
