@@ -160,8 +160,8 @@ fn refused() -> Vec<(&'static str, Value, Vec<&'static str>)> {
         ),
         (
             "a password in the clear",
-            with("/spec/sql/tls", json!({"mode": "Off"})),
-            vec!["tls.mode Off needs auth.method Kerberos"],
+            with("/spec/sql/tls", json!({"mode": "Disabled"})),
+            vec!["tls.mode Disabled needs auth.method Kerberos"],
         ),
         (
             "KDCs for a password",
@@ -277,7 +277,7 @@ fn crd_with_a_valid_spec_accepts_the_resource() {
                 let mut store = store();
                 store["auth"] =
                     json!({"method": "Kerberos", "secretRef": {"name": "sql"}, "kdcs": ["dc1", "[::1]:88"]});
-                store["tls"] = json!({"mode": "Off"});
+                store["tls"] = json!({"mode": "Disabled"});
                 store
             }),
         ),

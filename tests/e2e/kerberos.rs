@@ -94,14 +94,14 @@ async fn keytab_as_only_credential_allows_polls_and_moves() {
     }
     fixture.cluster.apply(&pool("encrypted", ("a", "b")));
     let mut plain = pool("plain", ("c", "d"));
-    plain["spec"]["sql"]["tls"] = json!({"mode": "Off"});
+    plain["spec"]["sql"]["tls"] = json!({"mode": "Disabled"});
     fixture.cluster.apply(&plain);
     let _operator = Operator::start(fixture.cluster, "kerberos", "1s");
 
     fixture.until_ready("encrypted", "True", "Aligned");
     let status = fixture.until_ready("plain", "True", "Aligned");
     let weak = condition(&status, "WeakEncryption").unwrap();
-    assert_eq!((&weak["status"], &weak["reason"]), (&json!("True"), &json!("TlsOff")), "{weak}");
+    assert_eq!((&weak["status"], &weak["reason"]), (&json!("True"), &json!("TlsDisabled")), "{weak}");
     for (name, by) in [("encrypted", "b"), ("plain", "d")] {
         fixture.patch(name, &json!({"spec": {"databaseTypes": types("Mirror", "Primary")}}));
         fixture.until_ready(name, "True", "Aligned");
@@ -185,7 +185,7 @@ async fn kerberos_fault_of_one_resource_has_its_reason_and_affects_no_other() {
     secret(&fixture, "unnamed", "", &keys);
     fixture.cluster.apply(&pool("unnamed", one, kdc));
     let mut demanding = pool("demanding", one, kdc);
-    demanding["spec"]["sql"]["tls"] = json!({"mode": "Off"});
+    demanding["spec"]["sql"]["tls"] = json!({"mode": "Disabled"});
     secret(&fixture, "demanding", "svc-lync", &keys);
     fixture.cluster.apply(&demanding);
     let _operator = Operator::start(fixture.cluster, "troubles", "1s");

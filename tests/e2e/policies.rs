@@ -30,7 +30,7 @@ async fn fail_back_after_a_switch_returns_the_principals() {
     assert_eq!(fixture.failovers().len(), 10, "{:?}", fixture.failovers());
     let causes: Vec<&Value> = status["history"].as_array().unwrap().iter().map(|entry| &entry["cause"]).collect();
     assert_eq!(causes, [&json!("FailBack"), &json!("FailBack")]);
-    assert_eq!(of_type(&status, "User")["track"]["switches"], 1);
+    assert_eq!(of_type(&status, "User")["tracking"]["unrequestedSwitches"], 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,7 +63,7 @@ async fn forced_service_with_consent_runs_once_and_resumes_nothing() {
     user("Mirror", json!({"epoch": "1-dead", "acceptDataLoss": true, "until": "2100-01-01T00:00:00Z"}));
     let status = fixture.until_ready("pool01", "False", "PrincipalLost");
     let message = condition(&status, "Ready").unwrap()["message"].as_str().unwrap().to_owned();
-    assert!(message.contains("it does nothing"), "{message}");
+    assert!(message.contains("does not apply"), "{message}");
     assert_eq!(fixture.failovers(), Vec::<String>::new());
 
     user("Mirror", json!({"epoch": epoch, "acceptDataLoss": true, "until": "2100-01-01T00:00:00Z"}));
@@ -76,7 +76,7 @@ async fn forced_service_with_consent_runs_once_and_resumes_nothing() {
     until("both servers show the suspended session", || {
         let status = fixture.status("pool01")?;
         let message = condition(&status, "Ready").ok_or("no Ready")?["message"].to_string();
-        if message.contains("Decide which data to keep") { Ok(()) } else { Err(message) }
+        if message.contains("decide which data to keep") { Ok(()) } else { Err(message) }
     });
     assert_eq!(fixture.failovers().len(), 3, "{:?}", fixture.failovers());
     fixture.command(json!({"do": "resume", "pair": "pool01"}));

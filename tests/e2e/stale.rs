@@ -125,14 +125,14 @@ fn nonsense() -> Vec<(&'static str, Value)> {
     let of_type = |field: &str, value: Value| {
         let mut item = json!({
             "type": "User", "desired": "Mirror", "observed": "Split", "reason": "Nonsense", "message": "",
-            "request": {"principal": "Primary", "generation": 9_007_199_254_740_993_i64, "owed": false},
+            "request": {"principal": "Primary", "generation": 9_007_199_254_740_993_i64, "pending": false},
         });
         item[field] = value;
         json!({"databaseTypes": [item]})
     };
-    let track = json!({
-        "seat": "Mirror", "failures": 0, "switches": 2_147_483_647, "lastSwitchSeen": FUTURE,
-        "steady": {"epoch": "", "since": FUTURE}, "principalLostSince": FUTURE, "consumedConsent": "",
+    let tracking = json!({
+        "lastSettledSeat": "Mirror", "consecutiveFailures": 0, "unrequestedSwitches": 2_147_483_647, "lastUnrequestedSwitchTime": FUTURE,
+        "stable": {"epoch": "", "since": FUTURE}, "principalLostSince": FUTURE, "consumedConsentEpoch": "",
     });
     vec![
         ("a guid that is none", json!({"operation": operation("not a guid", 1, FUTURE)})),
@@ -150,7 +150,7 @@ fn nonsense() -> Vec<(&'static str, Value)> {
         }),
         ("a history of 100", json!({"history": vec![entry; 100]})),
         ("a last move of the future", of_type("lastMove", json!({"endedAt": FUTURE, "outcome": "Succeeded"}))),
-        ("a track of the future", of_type("track", track)),
+        ("a tracking of the future", of_type("tracking", tracking)),
         ("a generation of the future", json!({"observedGeneration": 9_007_199_254_740_993_i64, "principals": "?"})),
         ("conditions of the future", {
             let ready = json!({
@@ -161,7 +161,7 @@ fn nonsense() -> Vec<(&'static str, Value)> {
         }),
         ("the beginning of time", of_type("lastMove", json!({"endedAt": "0000-01-01T00:00:00Z", "outcome": "Failed"}))),
         ("the end of time", json!({"lastMoveTime": "9999-12-31T23:59:59Z"})),
-        ("a negative count", of_type("track", json!({"failures": -1}))),
+        ("a negative count", of_type("tracking", json!({"consecutiveFailures": -1}))),
         ("a negative attempt", json!({"operation": operation(guid, -1, FUTURE)})),
     ]
 }
