@@ -30,4 +30,4 @@ pub use types::{ATTEMPTS, Ended, Plan, Progress, Release, Requeue, TypePlan, Ver
 #[cfg(test)]
 mod policy_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -205,3 +205,6 @@ fn next_maintenance_window(spec: &ParsedSpec, plan: &Plan, now: Timestamp) -> Op
     plan.types.values().find(|of| of.verdict.reason == Reason::FailBackPending)?;
     next_window(&spec.desired.policy.windows, now).map(|(at, _)| Time(at))
 }
+
+#[cfg(test)]
+mod tables;

@@ -52,10 +52,7 @@ pub enum Command {
         rate_kb_per_s: Option<u64>,
     },
     /// Replaces the server-level objects of a server.
-    SetInventory {
-        server: String,
-        inventory: ServerInventory,
-    },
+    SetInventory { server: String, inventory: ServerInventory },
     /// Sets how long a failover takes after the redo, in milliseconds.
     SetSwitchMillis { pair: String, millis: u64 },
     /// Sets the state of the mirroring endpoint.
