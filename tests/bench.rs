@@ -258,7 +258,7 @@ async fn silent(silence: &Silence) -> Line {
         }
     };
     let unavailable: Vec<_> = (0..20).map(|at| busy.watch(&target("a", login(at)))).collect();
-    // In turns, so that whatever else the machine does slows both.
+    // In turns, so that other load on the machine slows both.
     let mut took = [Vec::new(), Vec::new()];
     for turn in 0..2 * POLLS {
         let started = Instant::now();

@@ -13,7 +13,7 @@ pub type Step = for<'a> fn(&'a Run<'a>) -> Pin<Box<dyn Future<Output = Result<()
 pub struct Scenario {
     pub name: &'static str,
     pub witness: bool,
-    /// None: the act begins with the operator's own start.
+    /// None: the act begins with the start of the operator.
     pub beginning: Option<Step>,
     pub act: Step,
 }
@@ -29,7 +29,7 @@ const ALIGNED: Step = step!(|run| {
     run.ready("True", "Aligned").await.map(drop)
 });
 
-/// A DBA moves these databases; the operator sees it and holds.
+/// A DBA moves these databases; the operator detects it and holds.
 async fn moved_by_hand(run: &Run<'_>, databases: &[&str], reason: &str) -> Result<Value, String> {
     for database in databases {
         run.command(json!({"do": "failover", "pair": POOL, "database": database}))?;

@@ -1,4 +1,4 @@
-//! The main job on real parts: a real API server, the chart's RBAC, the operator as a process, a simulated pair.
+//! The main task end to end: a real API server, the RBAC of the chart, the operator as a process, a simulated pair.
 
 use crate::support::{Operator, TestPool, condition, types, until};
 use serde_json::json;

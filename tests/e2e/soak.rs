@@ -210,15 +210,15 @@ async fn random_faults_after_healing_lose_nothing_and_end_ready() {
     let count = |outcome: &str| outcomes.get(outcome).copied().unwrap_or(0);
     let (manual, automatic) = (kinds(FailoverKind::Manual), kinds(FailoverKind::Automatic));
     println!(
-        "soak: {faults} faults, {intents} changes of a principal, {approvals} approvals; statements {outcomes:?}; failovers: {manual} asked for, {automatic} by the witness"
+        "soak: {faults} faults, {intents} changes of a principal, {approvals} approvals; statements {outcomes:?}; failovers: {manual} requested, {automatic} by the witness"
     );
     println!("soak: resident KiB at the start and after each round: {memory:?}");
     // The history of a resource grows to ten moves.
     let all = resources();
-    let moves = all.iter().map(|it| it["status"]["history"].as_array().map_or(0, Vec::len)).sum::<usize>();
-    let bytes = all.iter().map(|it| it["status"].to_string().len()).sum::<usize>();
+    let moves = all.iter().map(|object| object["status"]["history"].as_array().map_or(0, Vec::len)).sum::<usize>();
+    let bytes = all.iter().map(|object| object["status"].to_string().len()).sum::<usize>();
     println!("soak: {moves} moves in {} KiB of status", bytes / 1024);
-    // Every role change that SQL Server was asked for is a statement of the journal, and each statement made one at most.
+    // Every requested role change is a statement in the journal, and each statement caused one at most.
     let open = count("lost") + count("cut") + count("cancelled");
     assert!((count("done")..=count("done") + open).contains(&manual), "{manual} failovers, statements {outcomes:?}");
     assert!(manual + automatic > 0, "nothing ever moved: the faults are too mild");

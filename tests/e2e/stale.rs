@@ -31,7 +31,7 @@ fn until_journaled(fixture: &TestPool) {
     });
 }
 
-/// Waits until the principals of User are on this side, by the servers' own word.
+/// Waits until the servers report the principals of User on this seat.
 async fn user_is_on(fixture: &TestPool, seat: &'static str) {
     fixture
         .sim
@@ -56,7 +56,7 @@ async fn status_erased_during_a_move_is_rewritten() {
     edit_status(&fixture, &json!({"status": null})).unwrap();
     fixture.until_ready("pool01", "True", "Aligned");
 
-    // During a move whose statements are on their way: the journal is gone, and the servers alone know.
+    // The journal is lost while statements are pending: only the servers have the state.
     let breakpoint = Breakpoint::new("a", 3, is_failover);
     fixture.sim.probe(breakpoint.clone());
     breakpoint.arm();
@@ -73,8 +73,8 @@ async fn status_erased_during_a_move_is_rewritten() {
     assert_no_violation(&fixture, &mut [&mut operator], &["erased"], 3);
 }
 
-/// With FailBack the forgetful operator has a reason of its own to move: it sends the same move again, and the servers
-/// let one of the two through.
+/// With FailBack the operator has a reason to move without its journal: it sends the same move again, and the servers
+/// execute one of the two.
 #[tokio::test(flavor = "multi_thread")]
 async fn move_forgotten_and_sent_again_is_refused_by_the_servers() {
     let fixture = TestPool::start("forgotten", true).await;
@@ -107,8 +107,8 @@ async fn move_forgotten_and_sent_again_is_refused_by_the_servers() {
     assert_no_violation(&fixture, &mut [&mut operator], &["forgotten"], 3);
 }
 
-/// What the schema lets through and no operator ever wrote.
-fn nonsense() -> Vec<(&'static str, Value)> {
+/// Statuses that the schema accepts and no operator writes.
+fn wrong_statuses() -> Vec<(&'static str, Value)> {
     const FUTURE: &str = "9000-01-01T00:00:00Z";
     let operation = |guid: &str, attempt: i64, at: &str| {
         json!({
@@ -180,7 +180,7 @@ async fn status_with_wrong_values_of_the_right_type_causes_no_failover() {
     }
 
     let (mut failovers, mut seats) = (0, ["Mirror", "Primary"].into_iter().cycle());
-    for (what, status) in nonsense() {
+    for (what, status) in wrong_statuses() {
         if let Err(refused) = edit_status(&fixture, &json!({"status": status})) {
             println!("{what}: refused by the schema");
             assert!(refused.contains("status."), "{what}: {refused}");
@@ -199,7 +199,7 @@ async fn status_with_wrong_values_of_the_right_type_causes_no_failover() {
             if sane { Ok(()) } else { Err(status.to_string()) }
         });
         assert_eq!(fixture.failovers().len(), failovers, "{what}");
-        // And it does not stand in the way of what is asked for next.
+        // And it does not block the next request.
         let seat = seats.next().unwrap();
         fixture.cluster.apply(&fixture.pool("pool01", types(seat, "Primary")));
         let status = fixture.until_ready("pool01", "True", "Aligned");
@@ -227,7 +227,7 @@ async fn watch_with_late_and_merged_events_moves_nothing_twice() {
     fixture.until_ready("pool01", "True", "Aligned");
     assert_no_violation(&fixture, &mut [&mut operator], &["late"], 0);
 
-    // The operator does not see its own journal: it may not write the move down once more, so it may not send it again.
+    // The operator does not see its own journal: it cannot write the move again, so it must not send it again.
     breakpoint.arm();
     fixture.cluster.apply(&fixture.pool("pool01", types("Mirror", "Primary")));
     breakpoint.until_full();
@@ -255,7 +255,7 @@ async fn watch_that_expires_is_restarted() {
     breakpoint.arm();
     fixture.cluster.apply(&fixture.pool("pool01", types("Mirror", "Primary")));
     breakpoint.until_full();
-    // 410 during the move, and the list that follows it is all that the operator gets to see.
+    // 410 during the move: afterwards the operator sees only the result of a new list.
     let before = proxy.watches();
     proxy.set_watch_fault(WatchFault::Gone);
     until("the watch has begun again", || match proxy.watches() {
@@ -266,7 +266,7 @@ async fn watch_that_expires_is_restarted() {
     user_is_on(&fixture, "mirror").await;
     fixture.until_ready("pool01", "True", "Aligned");
     assert_no_violation(&fixture, &mut [&mut operator], &["gone"], 3);
-    // At rest as well.
+    // Without a move as well.
     fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
     fixture.until_ready("pool01", "True", "Aligned");
     proxy.set_watch_fault(WatchFault::None);
@@ -297,7 +297,7 @@ async fn resource_recreated_under_the_same_name_inherits_nothing() {
     until_logged("renamed", "the resource changed while it was looked at");
     assert_eq!(fixture.status("pool01").unwrap(), Value::Null, "the status of the new resource is not written yet");
     proxy.set_watch_fault(WatchFault::None);
-    // The new one never asked for a move: what it finds is drift.
+    // The new resource never requested a move: the operator finds drift.
     let status = fixture.until_ready("pool01", "False", "UnexpectedPrincipal");
     assert_eq!((&status["operation"], &status["history"]), (&Value::Null, &Value::Null));
     assert_no_violation(&fixture, &mut [&mut operator], &["renamed"], 3);

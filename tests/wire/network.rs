@@ -21,10 +21,10 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream};
 
 const NEVER: Duration = Duration::from_secs(3600);
-/// Enough for a healthy server on a busy machine; each silent cell waits for it once.
+/// Enough for a healthy server on a busy machine; each cell without an answer waits for it once.
 const DEADLINE: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What a client may swallow of an endless answer before it gives the server up: a TDS packet claims 64 KiB at most.
+/// How many bytes of an endless answer a client may read: a TDS packet announces 64 KiB at most.
 const GULP: u64 = 8 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,14 +39,14 @@ enum Phase {
 
 const PHASES: [Phase; 6] = [Phase::Connect, Phase::Prelogin, Phase::Tls, Phase::Login, Phase::Poll, Phase::Move];
 
-/// What becomes of the server's answer in that phase.
+/// The fault of the answer of the server in that phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    /// It never comes.
+    /// It never arrives.
     Stall,
     Close,
     Reset,
-    /// Its first half, then silence: a stall inside a packet.
+    /// Its first half, then nothing: a stall inside a packet.
     HalfThenStall,
     HalfThenClose,
     /// Another protocol's answer in its place.
@@ -68,7 +68,7 @@ const FAULTS: [Fault; 8] = [
     Fault::Flood,
 ];
 
-/// A network of one server. The fault strikes while it is armed.
+/// The network of one server. The fault happens while it is armed.
 struct Network {
     phase: Phase,
     fault: Fault,
@@ -103,7 +103,7 @@ impl Network {
     async fn carry(self: Arc<Self>, client: TcpStream, server: std::net::SocketAddr) {
         let (from_client, mut to_client) = client.into_split();
         if self.strikes(Phase::Connect) {
-            // There is no answer yet that could be spoiled: these bytes are as good as any.
+            // There is no answer yet to change: any bytes do.
             self.strike(&[4, 1, 0, 43, 0, 0, 1, 0], to_client).await;
             drop(from_client);
             return;
@@ -165,7 +165,7 @@ impl Network {
                 let _ = to_client.write_all(&corrupt).await;
             }
             Fault::Flood => {
-                // Packets that are always followed by another one, so that a reader that believes them never ends.
+                // Packets that are always followed by another one, so that a reader without a limit never ends.
                 let packet: Vec<u8> = [4, 0, 0x10, 0, 0, 0, 1, 0].into_iter().chain([0x5A; 4088]).collect();
                 while to_client.write_all(&packet).await.is_ok() {
                     self.flooded.fetch_add(packet.len() as u64, Ordering::SeqCst);
