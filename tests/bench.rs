@@ -157,13 +157,13 @@ async fn moves() -> Vec<Line> {
         let since = fixture.sim.journal(0).last().map_or(0, |entry| entry.seq);
         let patch = json!([{"op": "replace", "path": "/spec/databaseTypes/0/principal", "value": seat}]);
         let patch = kube::api::Patch::<()>::Json(serde_json::from_value(patch).unwrap());
-        let asked = Instant::now();
+        let requested = Instant::now();
         api.patch("pool01", &kube::api::PatchParams::default(), &patch).await.unwrap();
         let ddl = |journal: &mirror_sim::journal::Journal| {
             journal.since(since).iter().any(|entry| entry.text.contains("SET PARTNER FAILOVER"))
         };
         fixture.sim.until_journal(ddl).await;
-        delays.push(asked.elapsed());
+        delays.push(requested.elapsed());
         let status = fixture.until_ready("pool01", "True", "Aligned");
         let entry = &status["history"][0];
         let phases = ["connectMillis", "statementMillis", "verifyMillis"];
@@ -304,13 +304,13 @@ async fn hand_over() -> Line {
     let lease = || fixture.cluster.get_json(&["lease", "lync-mirror-handover", "-n", "handover"]);
     let holder = |lease: &Value| lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
     assert!(holder(&lease().unwrap()).starts_with("first"));
-    let asked = Instant::now();
+    let requested = Instant::now();
     assert_eq!(first.stop(), Some(0));
     until("the second leads", || {
         let holder = holder(&lease()?);
         if holder.starts_with("second") { Ok(()) } else { Err(holder) }
     });
-    let took = asked.elapsed();
+    let took = requested.elapsed();
     Line {
         what: "hand-over of the leader on SIGTERM",
         figure: format!("{} ms", took.as_millis()),

@@ -143,9 +143,9 @@ async fn crash_at_a_numbered_point_loses_and_doubles_no_move() {
 
     let undisturbed = execute_all(&lanes, (0..ALL.len()).map(|scenario| (scenario, None)).collect()).await;
     let mut expected: Vec<(End, Vec<Checkpoint>)> = Vec::new();
-    for (scenario, of) in ALL.iter().enumerate() {
-        let run = undisturbed.iter().find(|run| run.task.0 == scenario).unwrap();
-        let (end, met, _) = run.outcome.clone().expect(of.name);
+    for (number, scenario) in ALL.iter().enumerate() {
+        let run = undisturbed.iter().find(|run| run.task.0 == number).unwrap();
+        let (end, met, _) = run.outcome.clone().expect(scenario.name);
         expected.push((end, met));
     }
     let checkpoints: Vec<Vec<Checkpoint>> = expected.iter().map(|(_, met)| met.clone()).collect();

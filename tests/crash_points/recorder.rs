@@ -185,7 +185,7 @@ impl Hook for Tap {
 impl Probe for Tap {
     fn at(&self, server: &str, number: u64, request: Request, moment: Moment) -> Then {
         let decision = if moment == Moment::Received {
-            let label = asked(server, request, &self.0.lock().phase);
+            let label = label_of(server, request, &self.0.lock().phase);
             self.0.received(Source::Tds, number, Some(label))
         } else {
             self.0.later(Source::Tds, number, moment)
@@ -243,7 +243,7 @@ fn write(request: &ApiRequest) -> Option<Label> {
     })
 }
 
-fn asked(server: &str, request: Request, phase: &str) -> Label {
+fn label_of(server: &str, request: Request, phase: &str) -> Label {
     let at = if phase.is_empty() { "at rest" } else { phase };
     match request {
         Request::Statement(text) => match database(text) {

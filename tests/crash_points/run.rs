@@ -196,12 +196,12 @@ impl<'a> Run<'a> {
         let seat = to.to_owned();
         self.world("User moves", move |state| {
             let databases = state["databases"].as_array().into_iter().flatten();
-            let of_user = databases.filter(|one| {
-                one["pair"] == POOL
-                    && ["rtcxds", "rtcshared", "rtcab"].contains(&one["database"].as_str().unwrap_or(""))
+            let of_user = databases.filter(|entry| {
+                entry["pair"] == POOL
+                    && ["rtcxds", "rtcshared", "rtcab"].contains(&entry["database"].as_str().unwrap_or(""))
             });
-            let mut all = of_user.map(|one| one["moving"] == true || one[&seat]["role"] == "PRINCIPAL");
-            all.all(|goes| goes)
+            let mut all = of_user.map(|entry| entry["moving"] == true || entry[&seat]["role"] == "PRINCIPAL");
+            all.all(|moved| moved)
         })
         .await
     }

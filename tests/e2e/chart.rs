@@ -121,7 +121,7 @@ fn service_account_of_the_operator_has_only_the_needed_rights() {
         } else {
             (resource, None)
         };
-        let asked = match name {
+        let allowed = match name {
             Some(name) => {
                 let account = format!("--as=system:serviceaccount:{SYSTEM}:lync-mirror");
                 let named = format!("{resource}/{name}");
@@ -129,7 +129,7 @@ fn service_account_of_the_operator_has_only_the_needed_rights() {
             }
             None => may(verb, resource, namespace),
         };
-        assert!(asked, "may not {verb} {resource} in {namespace}");
+        assert!(allowed, "may not {verb} {resource} in {namespace}");
     }
     for (verb, resource, namespace) in [
         ("list", "secrets", "any"),

@@ -64,7 +64,7 @@ async fn operator_killed_between_statement_and_answer_moves_once() {
     let arm = |_: &TestPool, _| {};
     moves_once("before-answer", arm, async |fixture| {
         let moving = |state: &serde_json::Value| {
-            state["databases"].as_array().is_some_and(|all| all.iter().any(|one| one["moving"] == true))
+            state["databases"].as_array().is_some_and(|all| all.iter().any(|entry| entry["moving"] == true))
         };
         fixture.sim.until(|world| moving(&world.state())).await;
     })

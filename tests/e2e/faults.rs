@@ -149,8 +149,9 @@ async fn resource_deleted_during_its_move_leaves_no_process_stuck() {
     fixture.until_ready("pool01", "True", "Aligned");
     fixture.command(json!({"do": "setSwitchMillis", "pair": "pool01", "millis": 1500}));
     fixture.cluster.apply(&fixture.pool("pool01", types("Mirror", "Primary")));
-    let moving =
-        |state: &Value| state["databases"].as_array().is_some_and(|all| all.iter().any(|one| one["moving"] == true));
+    let moving = |state: &Value| {
+        state["databases"].as_array().is_some_and(|all| all.iter().any(|entry| entry["moving"] == true))
+    };
     fixture.sim.until(|world| moving(&world.state())).await;
     fixture.cluster.kubectl(&["delete", "lpm", "pool01", "-n", "deleted"]);
     until("the move ends on the servers", || {

@@ -154,7 +154,7 @@ async fn kerberos_fault_of_one_resource_has_its_reason_and_affects_no_other() {
     let closed = SocketAddr::new(own_ip().into(), 10088);
 
     let kdc = realm.address;
-    let one = ("a", "b");
+    let partners = ("a", "b");
     let pool = |name: &str, pair, kdc| {
         let mut pool = pool(&fixture, &servers, name, pair, kdc);
         // A database of its own: two resources for one database are a conflict.
@@ -164,16 +164,16 @@ async fn kerberos_fault_of_one_resource_has_its_reason_and_affects_no_other() {
     #[rustfmt::skip]
     let table = [
         // name         account         keytab      servers     KDC                             reason                   words
-        ("silent",      "svc-lync",     &keys,      one,        silent.local_addr().unwrap(),   "KdcUnreachable",        vec!["no KDC of CONTOSO.TEST answered"]),
-        ("closed",      "svc-lync",     &keys,      one,        closed,                         "KdcUnreachable",        vec!["not one of spec.sql.auth.kdcs answers"]),
+        ("silent",      "svc-lync",     &keys,      partners,   silent.local_addr().unwrap(),   "KdcUnreachable",        vec!["no KDC of CONTOSO.TEST answered"]),
+        ("closed",      "svc-lync",     &keys,      partners,   closed,                         "KdcUnreachable",        vec!["not one of spec.sql.auth.kdcs answers"]),
         ("unknown-spn", "svc-lync",     &keys,      ("e", "f"), kdc,                            "SpnUnknown",            vec!["setspn", "MSSQLSvc/"]),
-        ("expired",     "svc-expired",  &expired,   one,        kdc,                            "TicketExpired",         vec!["svc-expired", "has expired"]),
-        ("locked",      "svc-locked",   &locked,    one,        kdc,                            "LoginLocked",           vec!["svc-locked", "locked or disabled"]),
-        ("stale",       "svc-stale",    &stale,     one,        kdc,                            "NoKerberosCredentials", vec!["not the present one"]),
-        ("gone",        "svc-gone",     &gone,      one,        kdc,                            "NoKerberosCredentials", vec!["knows no account svc-gone"]),
-        ("other-keys",  "svc-lync",     &stale,     one,        kdc,                            "NoKerberosCredentials", vec!["holds no key of svc-lync"]),
-        ("no-keytab",   "svc-lync",     &b"PK\x03\x04".to_vec(), one, kdc,                          "NoKerberosCredentials", vec!["or is none"]),
-        ("no-login",    "svc-stranger", &stranger,  one,        kdc,                            "LoginFailed",           vec!["18456", "svc-stranger", "no login"]),
+        ("expired",     "svc-expired",  &expired,   partners,   kdc,                            "TicketExpired",         vec!["svc-expired", "has expired"]),
+        ("locked",      "svc-locked",   &locked,    partners,   kdc,                            "LoginLocked",           vec!["svc-locked", "locked or disabled"]),
+        ("stale",       "svc-stale",    &stale,     partners,   kdc,                            "NoKerberosCredentials", vec!["not the present one"]),
+        ("gone",        "svc-gone",     &gone,      partners,   kdc,                            "NoKerberosCredentials", vec!["knows no account svc-gone"]),
+        ("other-keys",  "svc-lync",     &stale,     partners,   kdc,                            "NoKerberosCredentials", vec!["holds no key of svc-lync"]),
+        ("no-keytab",   "svc-lync",     &b"PK\x03\x04".to_vec(), partners, kdc,                          "NoKerberosCredentials", vec!["or is none"]),
+        ("no-login",    "svc-stranger", &stranger,  partners,   kdc,                            "LoginFailed",           vec!["18456", "svc-stranger", "no login"]),
         ("other-owner", "svc-lync",     &keys,      ("i", "j"), kdc,                            "LoginFailed",           vec!["18452", "SPN"]),
         ("impostor",    "svc-lync",     &keys,      ("g", "h"), kdc,                            "ProtocolError",         vec!["did not prove"]),
     ];
@@ -183,8 +183,8 @@ async fn kerberos_fault_of_one_resource_has_its_reason_and_affects_no_other() {
         fixture.cluster.apply(&pool(name, *pair, *kdc));
     }
     secret(&fixture, "unnamed", "", &keys);
-    fixture.cluster.apply(&pool("unnamed", one, kdc));
-    let mut demanding = pool("demanding", one, kdc);
+    fixture.cluster.apply(&pool("unnamed", partners, kdc));
+    let mut demanding = pool("demanding", partners, kdc);
     demanding["spec"]["sql"]["tls"] = json!({"mode": "Off"});
     secret(&fixture, "demanding", "svc-lync", &keys);
     fixture.cluster.apply(&demanding);

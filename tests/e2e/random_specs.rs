@@ -98,10 +98,11 @@ fn until_aligned(fixture: &TestPool, user: &str, central: &str, edits: &str) {
         let reason = ready["reason"].as_str().unwrap_or_default();
         if matches!(reason, "UnexpectedPrincipal" | "SplitRoles" | "CircuitOpen") {
             let mut types = object["spec"]["databaseTypes"].clone();
-            for (item, of) in types.as_array_mut().unwrap().iter_mut().zip(status["databaseTypes"].as_array().unwrap())
+            for (item, entry) in
+                types.as_array_mut().unwrap().iter_mut().zip(status["databaseTypes"].as_array().unwrap())
             {
-                if of["reason"] == reason {
-                    item["approve"] = json!({"epoch": of["epoch"]});
+                if entry["reason"] == reason {
+                    item["approve"] = json!({"epoch": entry["epoch"]});
                 }
             }
             fixture.patch("pool01", &json!({"spec": {"databaseTypes": types}}));

@@ -78,14 +78,14 @@ fn fault(rng: &mut Rng) -> Value {
     let server = rng.choice(&servers).unwrap().clone();
     let pair = rng.usize(..PAIRS);
     let (a, b) = (format!("a{pair}"), format!("b{pair}"));
-    let (one, other) = rng.choice(&[(a.clone(), b.clone()), (a, "w".to_owned()), (b, "w".to_owned())]).unwrap().clone();
+    let (from, to) = rng.choice(&[(a.clone(), b.clone()), (a, "w".to_owned()), (b, "w".to_owned())]).unwrap().clone();
     let pool = format!("pool{pair}");
     match rng.usize(..14) {
         0 => json!({"do": "kill", "server": server}),
         1..=3 => json!({"do": "start", "server": server}),
         4 => json!({"do": "pause", "server": server}),
-        5 => json!({"do": "cut", "a": one, "b": other}),
-        6 => json!({"do": "mend", "a": one, "b": other}),
+        5 => json!({"do": "cut", "a": from, "b": to}),
+        6 => json!({"do": "mend", "a": from, "b": to}),
         7 => json!({"do": "loseAnswer", "server": server, "matching": "PARTNER FAILOVER"}),
         8 => json!({"do": "cutBefore", "server": server, "matching": "PARTNER FAILOVER"}),
         9 => {

@@ -38,11 +38,10 @@ async fn user_is_on(fixture: &TestPool, seat: &'static str) {
         .until(|world| {
             let state = world.state();
             let user = ["rtcxds", "rtcshared", "rtcab"];
-            let mut all =
-                state["databases"].as_array().into_iter().flatten().filter(|one| {
-                    one["pair"] == "pool01" && user.contains(&one["database"].as_str().unwrap_or_default())
-                });
-            all.all(|one| one[seat]["role"] == "PRINCIPAL" && one["moving"] == false)
+            let mut all = state["databases"].as_array().into_iter().flatten().filter(|entry| {
+                entry["pair"] == "pool01" && user.contains(&entry["database"].as_str().unwrap_or_default())
+            });
+            all.all(|entry| entry[seat]["role"] == "PRINCIPAL" && entry["moving"] == false)
         })
         .await;
 }
@@ -124,7 +123,7 @@ fn wrong_statuses() -> Vec<(&'static str, Value)> {
     });
     let of_type = |field: &str, value: Value| {
         let mut item = json!({
-            "type": "User", "desired": "Mirror", "observed": "Split", "reason": "Nonsense", "message": "",
+            "type": "User", "desired": "Mirror", "observed": "Split", "reason": "NoSuchReason", "message": "",
             "request": {"principal": "Primary", "generation": 9_007_199_254_740_993_i64, "owed": false},
         });
         item[field] = value;
@@ -138,7 +137,7 @@ fn wrong_statuses() -> Vec<(&'static str, Value)> {
         ("a guid that is none", json!({"operation": operation("not a guid", 1, FUTURE)})),
         ("a session that is none", json!({"operation": operation(guid, 1, "0001-01-01T00:00:00Z")})),
         ("a move of the future", json!({"operation": operation(guid, 1, FUTURE)})),
-        ("a type that is not asked for", {
+        ("a type that is not in the spec", {
             let mut foreign = operation(guid, 3, FUTURE);
             foreign["type"] = json!("Archiving");
             json!({"operation": foreign})
@@ -168,8 +167,8 @@ fn wrong_statuses() -> Vec<(&'static str, Value)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn status_with_wrong_values_of_the_right_type_causes_no_failover() {
-    let fixture = TestPool::start("nonsense", true).await;
-    let mut operator = Operator::start(fixture.cluster, "nonsense", "1s");
+    let fixture = TestPool::start("wrong-status", true).await;
+    let mut operator = Operator::start(fixture.cluster, "wrong-status", "1s");
     fixture.command(json!({"do": "setSwitchMillis", "pair": "pool01", "millis": 50}));
     fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
     fixture.until_ready("pool01", "True", "Aligned");
@@ -187,16 +186,16 @@ async fn status_with_wrong_values_of_the_right_type_causes_no_failover() {
             continue;
         }
         until(&format!("{what}: it is written over"), || {
-            let object = fixture.cluster.get_json(&["lpm", "pool01", "-n", "nonsense"])?;
+            let object = fixture.cluster.get_json(&["lpm", "pool01", "-n", "wrong-status"])?;
             let status = &object["status"];
-            let sane = status["operation"].is_null()
+            let valid = status["operation"].is_null()
                 && status["observedGeneration"] == object["metadata"]["generation"]
                 && status["history"].as_array().is_none_or(|all| all.len() <= 10)
                 && status["databaseTypes"].as_array().is_some_and(|all| all.len() == 2)
                 && condition(status, "Ready").is_some_and(|ready| ready["status"] == "True")
                 && condition(status, "Ready").is_some_and(|ready| ready["message"] != "")
                 && status["principals"] != "?";
-            if sane { Ok(()) } else { Err(status.to_string()) }
+            if valid { Ok(()) } else { Err(status.to_string()) }
         });
         assert_eq!(fixture.failovers().len(), failovers, "{what}");
         // And it does not block the next request.
@@ -207,7 +206,7 @@ async fn status_with_wrong_values_of_the_right_type_causes_no_failover() {
         failovers += 3;
         assert_eq!(fixture.failovers().len(), failovers, "{what}");
     }
-    assert_no_violation(&fixture, &mut [&mut operator], &["nonsense"], failovers);
+    assert_no_violation(&fixture, &mut [&mut operator], &["wrong-status"], failovers);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -162,8 +162,8 @@ impl Pair<'_> {
     /// The failovers that the simulated servers did, as `database>server`.
     pub fn failovers(&self) -> Vec<String> {
         let all: Vec<Value> = serde_json::from_str(&self.query("/failovers")).unwrap();
-        let word = |one: &Value, key: &str| one[key].as_str().unwrap().to_owned();
-        all.iter().map(|one| format!("{}>{}", word(one, "database"), word(one, "to"))).collect()
+        let word = |entry: &Value, key: &str| entry[key].as_str().unwrap().to_owned();
+        all.iter().map(|entry| format!("{}>{}", word(entry, "database"), word(entry, "to"))).collect()
     }
 }
 

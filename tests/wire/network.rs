@@ -73,7 +73,7 @@ struct Network {
     phase: Phase,
     fault: Fault,
     armed: AtomicBool,
-    struck: AtomicU64,
+    happened: AtomicU64,
     flooded: AtomicU64,
 }
 
@@ -81,8 +81,8 @@ impl Network {
     async fn start(phase: Phase, fault: Fault, server: std::net::SocketAddr) -> (Arc<Network>, u16) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (armed, struck, flooded) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
-        let network = Arc::new(Network { phase, fault, armed, struck, flooded });
+        let (armed, happened, flooded) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+        let network = Arc::new(Network { phase, fault, armed, happened, flooded });
         let accepting = network.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -92,17 +92,17 @@ impl Network {
         (network, port)
     }
 
-    fn strikes(&self, phase: Phase) -> bool {
+    fn is_due(&self, phase: Phase) -> bool {
         // A failover is the first batch of its own connection, as a poll is.
         let here = phase == self.phase || (phase == Phase::Poll && self.phase == Phase::Move);
-        let strikes = here && self.armed.load(Ordering::SeqCst);
-        self.struck.fetch_add(strikes.into(), Ordering::SeqCst);
-        strikes
+        let is_due = here && self.armed.load(Ordering::SeqCst);
+        self.happened.fetch_add(is_due.into(), Ordering::SeqCst);
+        is_due
     }
 
     async fn carry(self: Arc<Self>, client: TcpStream, server: std::net::SocketAddr) {
         let (from_client, mut to_client) = client.into_split();
-        if self.strikes(Phase::Connect) {
+        if self.is_due(Phase::Connect) {
             // There is no answer yet to change: any bytes do.
             self.strike(&[4, 1, 0, 43, 0, 0, 1, 0], to_client).await;
             drop(from_client);
@@ -131,7 +131,7 @@ impl Network {
                 (0x04, _) => Phase::Prelogin,
                 _ => Phase::Tls,
             };
-            if self.strikes(phase) {
+            if self.is_due(phase) {
                 self.strike(&bytes[..read], to_client).await;
                 break;
             }
@@ -231,7 +231,7 @@ async fn cell(phase: Phase, fault: Fault) -> String {
         assert!(darkness.detail.contains(&target.address()), "{at}: {}", darkness.detail);
         format!("{:?}", darkness.cause)
     };
-    assert!(network.struck.load(Ordering::SeqCst) > 0, "{at}: the fault never struck");
+    assert!(network.happened.load(Ordering::SeqCst) > 0, "{at}: the fault never happened");
     let flooded = network.flooded.load(Ordering::SeqCst);
     assert!(flooded < GULP, "{at}: {flooded} bytes went out");
 

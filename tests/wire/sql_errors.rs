@@ -83,11 +83,11 @@ fn environment(kind: u8, value: &[u8]) -> Vec<u8> {
 
 /// A new value and the old one, each behind its length in characters.
 fn text(new: &str) -> Vec<u8> {
-    let one = |text: &str| {
+    let counted = |text: &str| {
         let units = text.encode_utf16().flat_map(u16::to_le_bytes);
         std::iter::once(u8::try_from(text.len()).unwrap()).chain(units).collect::<Vec<u8>>()
     };
-    [one(new), one("4096")].concat()
+    [counted(new), counted("4096")].concat()
 }
 
 #[tokio::test]
