@@ -39,7 +39,7 @@ async fn measure() {
     let wanted = |part: &str| only.as_deref().is_none_or(|only| only == part);
     let mut lines = vec![size()];
     if wanted("memory") {
-        lines.extend(persisted().await);
+        lines.extend(memory().await);
     }
     if wanted("start") {
         lines.extend(start().await);
@@ -88,7 +88,7 @@ fn until_all_ready(fixture: &TestPool, wanted: usize) {
     });
 }
 
-async fn persisted() -> Vec<Line> {
+async fn memory() -> Vec<Line> {
     let names: Vec<String> = (0..RESOURCES).map(|index| format!("db{index:03}")).collect();
     let databases: Vec<&str> = names.iter().map(String::as_str).collect();
     let fixture = TestPool::with_databases("memory", true, &databases).await;
@@ -157,13 +157,13 @@ async fn moves() -> Vec<Line> {
         let since = fixture.sim.journal(0).last().map_or(0, |entry| entry.seq);
         let patch = json!([{"op": "replace", "path": "/spec/databaseTypes/0/principal", "value": seat}]);
         let patch = kube::api::Patch::<()>::Json(serde_json::from_value(patch).unwrap());
-        let asked = Instant::now();
+        let requested = Instant::now();
         api.patch("pool01", &kube::api::PatchParams::default(), &patch).await.unwrap();
         let ddl = |journal: &mirror_sim::journal::Journal| {
             journal.since(since).iter().any(|entry| entry.text.contains("SET PARTNER FAILOVER"))
         };
         fixture.sim.until_journal(ddl).await;
-        delays.push(asked.elapsed());
+        delays.push(requested.elapsed());
         let status = fixture.until_ready("pool01", "True", "Aligned");
         let entry = &status["history"][0];
         let phases = ["connectMillis", "statementMillis", "verifyMillis"];
@@ -258,7 +258,7 @@ async fn silent(silence: &Silence) -> Line {
         }
     };
     let unavailable: Vec<_> = (0..20).map(|at| busy.watch(&target("a", login(at)))).collect();
-    // In turns, so that whatever else the machine does slows both.
+    // In turns, so that other load on the machine slows both.
     let mut took = [Vec::new(), Vec::new()];
     for turn in 0..2 * POLLS {
         let started = Instant::now();
@@ -304,13 +304,13 @@ async fn hand_over() -> Line {
     let lease = || fixture.cluster.get_json(&["lease", "lync-mirror-handover", "-n", "handover"]);
     let holder = |lease: &Value| lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned();
     assert!(holder(&lease().unwrap()).starts_with("first"));
-    let asked = Instant::now();
+    let requested = Instant::now();
     assert_eq!(first.stop(), Some(0));
     until("the second leads", || {
         let holder = holder(&lease()?);
         if holder.starts_with("second") { Ok(()) } else { Err(holder) }
     });
-    let took = asked.elapsed();
+    let took = requested.elapsed();
     Line {
         what: "hand-over of the leader on SIGTERM",
         figure: format!("{} ms", took.as_millis()),

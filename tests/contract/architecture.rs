@@ -105,7 +105,7 @@ fn statement_that_is_destructive_is_never_rendered() {
     ] {
         assert!(!text.to_uppercase().contains(word), "src/sql contains {word}");
     }
-    // Data may be lost by one statement, which one file of the planner may ask for.
+    // One statement may lose data, and one file of the planner may request it.
     assert_eq!(text.matches("ALLOW_DATA_LOSS").count(), 1);
     let asks: Vec<_> = rust_files(&root().join("src"))
         .into_iter()

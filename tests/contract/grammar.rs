@@ -1,5 +1,5 @@
-//! Microsoft's own T-SQL parsers of SQL Server 2008 R2, 2012 and 2014 read every text that the operator can send, and take each
-//! hostile name for the name that it is. They know no object or column names: those are the simulated pair's to check.
+//! Microsoft's own T-SQL parsers of SQL Server 2008 R2, 2012 and 2014 read every text that the operator can send, and read
+//! each hostile name as intended. They do not check object or column names: the simulated pair does.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -85,7 +85,7 @@ fn microsoft_parsers_on_every_statement_read_the_intended_names() {
         assert_eq!(*found, expected, "{file} on {version}");
         moves += usize::from(!found.is_empty());
     }
-    println!("grammar: {} texts x {} parsers read, {moves} moves named as meant", files.len(), VERSIONS.len());
+    println!("grammar: {} texts x {} parsers read, {moves} moves named as intended", files.len(), VERSIONS.len());
 }
 
 /// Shows that this suite can fail: what these servers refuse, their parsers refuse too.

@@ -34,7 +34,7 @@ struct Inner {
     /// The move in the journal of the status, if any.
     phase: String,
     counts: HashMap<String, usize>,
-    /// The requests that are under decision, with the names that they got when they were received.
+    /// The requests that are in progress, with the names that they got when they were received.
     names: HashMap<(Source, u64), String>,
     met: Vec<Checkpoint>,
     armed: Option<Checkpoint>,
@@ -49,7 +49,7 @@ enum Source {
     Tds,
 }
 
-/// What a request would be called, and how many of this name are numbered.
+/// The name of a request, and how many requests of this name are numbered.
 struct Label {
     text: String,
     most: usize,
@@ -60,7 +60,7 @@ impl Label {
         Label { text, most: usize::MAX }
     }
 
-    /// For what comes when it comes: no number would be the same in the next run.
+    /// For requests at random times, which have no stable number.
     fn never() -> Label {
         Label { text: String::new(), most: 0 }
     }
@@ -71,7 +71,7 @@ impl Recorder {
         self.inner.lock().unwrap()
     }
 
-    /// Numbers what comes from now on, and kills the operator at `checkpoint`.
+    /// Numbers requests from now on, and kills the operator at `checkpoint`.
     pub fn start(&self, checkpoint: Option<Checkpoint>) {
         let mut inner = self.lock();
         inner.armed = checkpoint;
@@ -185,7 +185,7 @@ impl Hook for Tap {
 impl Probe for Tap {
     fn at(&self, server: &str, number: u64, request: Request, moment: Moment) -> Then {
         let decision = if moment == Moment::Received {
-            let label = asked(server, request, &self.0.lock().phase);
+            let label = label_of(server, request, &self.0.lock().phase);
             self.0.received(Source::Tds, number, Some(label))
         } else {
             self.0.later(Source::Tds, number, moment)
@@ -220,7 +220,7 @@ fn write(request: &ApiRequest) -> Option<Label> {
     let (verb, body) = (request.method.as_str(), body(request));
     let kind = request.path.split('/').rev().find(|part| ["leases", "events", "lyncpoolmirrors"].contains(part));
     Some(match kind {
-        // By the clock, whatever happens: the first one stands for all.
+        // Renewals depend on the clock: only the first one is numbered.
         Some("leases") => Label { text: format!("{verb} lease"), most: 1 },
         Some("events") => {
             // The count of a repeated event is not part of its name.
@@ -243,7 +243,7 @@ fn write(request: &ApiRequest) -> Option<Label> {
     })
 }
 
-fn asked(server: &str, request: Request, phase: &str) -> Label {
+fn label_of(server: &str, request: Request, phase: &str) -> Label {
     let at = if phase.is_empty() { "at rest" } else { phase };
     match request {
         Request::Statement(text) => match database(text) {
@@ -255,7 +255,7 @@ fn asked(server: &str, request: Request, phase: &str) -> Label {
                 Label { text: format!("poll of {server} ({at})"), most }
             }
         },
-        // A comparison logs in at rest, when it comes.
+        // The drift check logs in at any time while nothing moves.
         Request::Login if phase.is_empty() => Label { text: format!("login on {server} ({at})"), most: 1 },
         Request::Login => Label::each(format!("login on {server} ({at})")),
     }

@@ -1,5 +1,5 @@
-//! One run: a fresh pair, a fresh resource, an operator behind the recorder, and what a scenario may do and await.
-//! It talks to the API server by itself, for a process per question would cost more than the run.
+//! One run: a fresh pair, a fresh resource, an operator behind the recorder, and the actions and conditions of scenarios.
+//! It uses a client of its own for the API server: a kubectl process per request would take longer than the run.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::support::{Cluster, DATABASES, Operator, PATIENCE, TestPool, condition
 
 pub const POOL: &str = "pool01";
 
-/// What one run after the other uses: a namespace with the chart in it, and the ServiceAccount's kubeconfig.
+/// Used by one run after the other: a namespace with the chart in it, and the ServiceAccount's kubeconfig.
 pub struct Lane {
     namespace: String,
     identity: PathBuf,
@@ -112,7 +112,7 @@ impl<'a> Run<'a> {
         self.recorder.employ(operator);
     }
 
-    /// What a killed operator leaves is its lease: here it runs out at once.
+    /// Deletes the lease of a killed operator, so that the next one leads at once.
     pub async fn lease_runs_out(&self) -> Result<(), String> {
         let name = format!("lync-mirror-{}", self.fixture.namespace);
         self.lane.gone(("coordination.k8s.io", "v1", "Lease"), &name).await
@@ -184,24 +184,24 @@ impl<'a> Run<'a> {
         .await
     }
 
-    /// Waits until the servers are as wanted.
+    /// Waits until the state of the servers fulfils `wanted`.
     pub async fn world(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<(), String> {
         let world = self.fixture.sim.until(|world| wanted(&world.state()));
         let late = || format!("{what}: not within {PATIENCE:?}; last seen: {}", self.fixture.sim.state());
         tokio::time::timeout(PATIENCE, world).await.map_err(|_| late())
     }
 
-    /// Waits until all databases of User are on their way or there.
+    /// Waits until each database of User moves or has moved.
     pub async fn user_moves(&self, to: &str) -> Result<(), String> {
         let seat = to.to_owned();
         self.world("User moves", move |state| {
             let databases = state["databases"].as_array().into_iter().flatten();
-            let of_user = databases.filter(|one| {
-                one["pair"] == POOL
-                    && ["rtcxds", "rtcshared", "rtcab"].contains(&one["database"].as_str().unwrap_or(""))
+            let of_user = databases.filter(|entry| {
+                entry["pair"] == POOL
+                    && ["rtcxds", "rtcshared", "rtcab"].contains(&entry["database"].as_str().unwrap_or(""))
             });
-            let mut all = of_user.map(|one| one["moving"] == true || one[&seat]["role"] == "PRINCIPAL");
-            all.all(|goes| goes)
+            let mut all = of_user.map(|entry| entry["moving"] == true || entry[&seat]["role"] == "PRINCIPAL");
+            all.all(|moved| moved)
         })
         .await
     }

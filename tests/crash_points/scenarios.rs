@@ -13,7 +13,7 @@ pub type Step = for<'a> fn(&'a Run<'a>) -> Pin<Box<dyn Future<Output = Result<()
 pub struct Scenario {
     pub name: &'static str,
     pub witness: bool,
-    /// None: the act begins with the operator's own start.
+    /// None: the act begins with the start of the operator.
     pub beginning: Option<Step>,
     pub act: Step,
 }
@@ -29,7 +29,7 @@ const ALIGNED: Step = step!(|run| {
     run.ready("True", "Aligned").await.map(drop)
 });
 
-/// A DBA moves these databases; the operator sees it and holds.
+/// A DBA moves these databases; the operator detects it and holds.
 async fn moved_by_hand(run: &Run<'_>, databases: &[&str], reason: &str) -> Result<Value, String> {
     for database in databases {
         run.command(json!({"do": "failover", "pair": POOL, "database": database}))?;
@@ -134,8 +134,8 @@ pub const ALL: &[Scenario] = &[
         act: step!(|run| {
             run.command(json!({"do": "kill", "server": "a"}))?;
             run.world("the witness moved all", |state| {
-                let mut all = state["databases"].as_array().into_iter().flatten().filter(|one| one["pair"] == POOL);
-                all.all(|one| one["mirror"]["role"] == "PRINCIPAL" && one["moving"] == false)
+                let mut all = state["databases"].as_array().into_iter().flatten().filter(|entry| entry["pair"] == POOL);
+                all.all(|entry| entry["mirror"]["role"] == "PRINCIPAL" && entry["moving"] == false)
             })
             .await?;
             run.ready("False", "UnexpectedPrincipal").await?;
@@ -169,14 +169,14 @@ pub const ALL: &[Scenario] = &[
         act: step!(|run| {
             run.command(json!({"do": "kill", "server": "a"}))?;
             run.world("the witness moved all", |state| {
-                let mut all = state["databases"].as_array().into_iter().flatten().filter(|one| one["pair"] == POOL);
-                all.all(|one| one["mirror"]["role"] == "PRINCIPAL")
+                let mut all = state["databases"].as_array().into_iter().flatten().filter(|entry| entry["pair"] == POOL);
+                all.all(|entry| entry["mirror"]["role"] == "PRINCIPAL")
             })
             .await?;
             run.command(json!({"do": "start", "server": "a"}))?;
             run.world("User and CentralMgmt are back", |state| {
-                let mut all = state["databases"].as_array().into_iter().flatten().filter(|one| one["pair"] == POOL);
-                all.all(|one| one["primary"]["role"] == "PRINCIPAL" && one["mirror"]["role"] == "MIRROR")
+                let mut all = state["databases"].as_array().into_iter().flatten().filter(|entry| entry["pair"] == POOL);
+                all.all(|entry| entry["primary"]["role"] == "PRINCIPAL" && entry["mirror"]["role"] == "MIRROR")
             })
             .await?;
             run.ready("True", "Aligned").await.map(drop)

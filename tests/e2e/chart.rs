@@ -38,7 +38,7 @@ async fn release_upgraded_and_uninstalled_keeps_the_resources() {
     let deployment = cluster.get_json(&["deployment", name, "-n", "release"]).unwrap();
     assert_eq!(deployment["spec"]["replicas"], 3);
     assert!(deployment.to_string().contains("20s"), "the value arrives in the pod");
-    // The rights are the same, and the operator goes on.
+    // The rights are the same, and the operator continues.
     fixture.cluster.apply(&fixture.pool("pool01", types("Mirror", "Primary")));
     fixture.until_ready("pool01", "True", "Aligned");
     assert_eq!(operator.stop(), Some(0));
@@ -56,7 +56,7 @@ async fn release_upgraded_and_uninstalled_keeps_the_resources() {
     assert_eq!(fixture.status("pool01").unwrap()["principals"], "User=Mirror CentralMgmt=Primary");
 
     let _exclusive = RELEASE.write().await;
-    // The release that brought the CustomResourceDefinition goes, the definition and the resources stay.
+    // The release with the CustomResourceDefinition is removed; the definition and the resources stay.
     cluster.helm(&["uninstall", "lync-mirror", "-n", SYSTEM]);
     assert!(cluster.try_kubectl(&["get", "clusterrole", "lync-mirror"]).is_err());
     assert_eq!(fixture.status("pool01").unwrap()["principals"], "User=Mirror CentralMgmt=Primary");
@@ -121,7 +121,7 @@ fn service_account_of_the_operator_has_only_the_needed_rights() {
         } else {
             (resource, None)
         };
-        let asked = match name {
+        let allowed = match name {
             Some(name) => {
                 let account = format!("--as=system:serviceaccount:{SYSTEM}:lync-mirror");
                 let named = format!("{resource}/{name}");
@@ -129,7 +129,7 @@ fn service_account_of_the_operator_has_only_the_needed_rights() {
             }
             None => may(verb, resource, namespace),
         };
-        assert!(asked, "may not {verb} {resource} in {namespace}");
+        assert!(allowed, "may not {verb} {resource} in {namespace}");
     }
     for (verb, resource, namespace) in [
         ("list", "secrets", "any"),
@@ -192,7 +192,7 @@ async fn ready_condition_of_an_older_generation_is_not_taken_for_the_new_spec() 
     let _operator = Operator::start(fixture.cluster, "stale", "1s");
     wait("--timeout=90s").unwrap();
     assert_eq!(fixture.status("pool01").unwrap()["principals"], "User=Mirror CentralMgmt=Primary");
-    // And at once after each further change, with the operator at work.
+    // And at once after each further change, while the operator runs.
     for seat in ["Primary", "Mirror", "Primary"] {
         fixture.cluster.apply(&fixture.pool("pool01", types(seat, "Primary")));
         wait("--timeout=90s").unwrap();

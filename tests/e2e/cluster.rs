@@ -1,4 +1,4 @@
-//! The main job on real parts: a real API server, the chart's RBAC, the operator as a process, a simulated pair.
+//! The main task end to end: a real API server, the RBAC of the chart, the operator as a process, a simulated pair.
 
 use crate::support::{Operator, TestPool, condition, types, until};
 use serde_json::json;
@@ -17,7 +17,7 @@ async fn spec_with_a_changed_principal_moves_databases_and_central_management_la
     let moved = fixture.failovers();
     assert_eq!(moved.len(), 5, "{moved:?}");
     assert!(
-        moved[3..].iter().all(|one| one.starts_with("xds") || one.starts_with("lis")),
+        moved[3..].iter().all(|entry| entry.starts_with("xds") || entry.starts_with("lis")),
         "CentralMgmt last: {moved:?}"
     );
     assert_eq!(fixture.sim.failures(), Vec::<String>::new());
@@ -134,7 +134,7 @@ async fn operator_killed_during_a_move_finishes_without_a_second_failover() {
     fixture
         .sim
         .until(|world| {
-            world.state()["databases"].as_array().is_some_and(|all| all.iter().any(|one| one["moving"] == true))
+            world.state()["databases"].as_array().is_some_and(|all| all.iter().any(|entry| entry["moving"] == true))
         })
         .await;
     operator.kill();

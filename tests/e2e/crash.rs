@@ -1,5 +1,5 @@
-//! The two dangerous points, twenty times each: the operator is killed with SIGKILL between journal and statement, and
-//! between statement and answer. Each time exactly one failover per database, and the move is finished.
+//! SIGKILL of the operator at two points, twenty times each: between journal and statement, and between statement and
+//! answer. Each time exactly one failover per database, and the move is finished.
 
 use crate::support::{Operator, TestPool, types, until};
 use serde_json::json;
@@ -11,7 +11,7 @@ fn seat(round: usize) -> &'static str {
     if round.is_multiple_of(2) { "Mirror" } else { "Primary" }
 }
 
-/// What a killed operator leaves is its lease: here it runs out at once.
+/// Deletes the lease of a killed operator, so that the next one leads at once.
 fn lease_runs_out(fixture: &TestPool) {
     let name = format!("lync-mirror-{}", fixture.namespace);
     fixture.cluster.kubectl(&["delete", "lease", &name, "-n", &fixture.namespace, "--ignore-not-found"]);
@@ -24,7 +24,7 @@ fn journaled(fixture: &TestPool) {
     });
 }
 
-/// One life per round: wait for the point, kill, let the next operator finish.
+/// Each round waits for the point, kills the operator, and lets the next one finish.
 async fn moves_once(namespace: &str, arm: impl Fn(&TestPool, usize), point: impl AsyncFn(&TestPool)) {
     let fixture = TestPool::start(namespace, true).await;
     let mut operator = Operator::start(fixture.cluster, namespace, "1s");
@@ -64,7 +64,7 @@ async fn operator_killed_between_statement_and_answer_moves_once() {
     let arm = |_: &TestPool, _| {};
     moves_once("before-answer", arm, async |fixture| {
         let moving = |state: &serde_json::Value| {
-            state["databases"].as_array().is_some_and(|all| all.iter().any(|one| one["moving"] == true))
+            state["databases"].as_array().is_some_and(|all| all.iter().any(|entry| entry["moving"] == true))
         };
         fixture.sim.until(|world| moving(&world.state())).await;
     })

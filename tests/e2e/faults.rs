@@ -1,4 +1,4 @@
-//! Bad input and faults, as a user meets them: each names its cause, moves nothing twice, and heals by itself.
+//! Bad input and faults from the view of a user: the status names the cause, nothing moves twice, and the resource recovers.
 
 use crate::support::{Operator, TestPool, condition, types, until};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ async fn server_that_cannot_be_reached_or_read_is_named_and_others_continue() {
         edit(&mut pool["spec"]);
         fixture.cluster.apply(&pool);
     };
-    // What the other partner shows of the database is no complaint: it is there, mirrored and in good health.
+    // The message must not complain about the other partner: its database is mirrored and healthy.
     single("no-host", json!(["rtcxds"]), &|spec| spec["sql"]["primary"] = json!({"host": "nowhere.invalid"}));
     single("closed", json!(["rtcxds"]), &|spec| spec["sql"]["primary"] = json!({"host": "127.0.0.1", "port": 9}));
     single("no-instance", json!(["rtcxds"]), &|spec| {
@@ -124,7 +124,7 @@ async fn move_with_a_lost_answer_or_refusal_is_not_done_twice() {
     fixture.until_ready("pool01", "True", "Aligned");
     assert_eq!(fixture.failovers().len(), 3, "{:?}", fixture.failovers());
 
-    // Statements that wait for their turn on a slow server are not sent a second time.
+    // Statements that wait on a slow server are not sent a second time.
     fixture.command(json!({"do": "stall", "server": "b", "phase": "login", "times": 3, "millis": 3_000}));
     fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
     let status = fixture.until_ready("pool01", "True", "Aligned");
@@ -149,8 +149,9 @@ async fn resource_deleted_during_its_move_leaves_no_process_stuck() {
     fixture.until_ready("pool01", "True", "Aligned");
     fixture.command(json!({"do": "setSwitchMillis", "pair": "pool01", "millis": 1500}));
     fixture.cluster.apply(&fixture.pool("pool01", types("Mirror", "Primary")));
-    let moving =
-        |state: &Value| state["databases"].as_array().is_some_and(|all| all.iter().any(|one| one["moving"] == true));
+    let moving = |state: &Value| {
+        state["databases"].as_array().is_some_and(|all| all.iter().any(|entry| entry["moving"] == true))
+    };
     fixture.sim.until(|world| moving(&world.state())).await;
     fixture.cluster.kubectl(&["delete", "lpm", "pool01", "-n", "deleted"]);
     until("the move ends on the servers", || {

@@ -1,4 +1,4 @@
-//! Windows logins by keytab: MIT's own KDC, simulated servers that open its tickets, and every way in which it fails.
+//! Windows logins by keytab: an MIT KDC, simulated servers that accept its tickets, and each kind of failure.
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 const LOGIN: &str = "CONTOSO\\svc-lync";
 
-/// a and b are a pool as it should be; c and d take no encryption; e and f are not registered; g and h accept every login; i and
+/// a and b are a correct pool; c and d take no encryption; e and f are not registered; g and h accept every login; i and
 /// j are registered for another account than the one they run as.
 fn servers(realm: &KdcFixture) -> Servers {
     let server = |id: &str| {
@@ -105,11 +105,11 @@ async fn keytab_as_only_credential_allows_polls_and_moves() {
     for (name, by) in [("encrypted", "b"), ("plain", "d")] {
         fixture.patch(name, &json!({"spec": {"databaseTypes": types("Mirror", "Primary")}}));
         fixture.until_ready(name, "True", "Aligned");
-        let moved = servers.ask("/failovers").await;
+        let moved = servers.get("/failovers").await;
         let to = moved.as_array().unwrap().iter().filter(|failover| failover["to"] == by).count();
         assert_eq!(to, 3, "{moved}");
     }
-    let logins = servers.ask("/logins").await;
+    let logins = servers.get("/logins").await;
     for login in logins.as_array().unwrap() {
         assert_eq!((&login["login"], &login["outcome"]), (&json!(LOGIN), &json!("done")), "{login}");
     }
@@ -154,26 +154,26 @@ async fn kerberos_fault_of_one_resource_has_its_reason_and_affects_no_other() {
     let closed = SocketAddr::new(own_ip().into(), 10088);
 
     let kdc = realm.address;
-    let one = ("a", "b");
+    let partners = ("a", "b");
     let pool = |name: &str, pair, kdc| {
         let mut pool = pool(&fixture, &servers, name, pair, kdc);
-        // Of its own: two resources for one database are another trouble.
+        // A database of its own: two resources for one database are a conflict.
         pool["spec"]["databaseTypes"] = json!([{"type": "Archiving", "principal": "Primary", "databases": [name]}]);
         pool
     };
     #[rustfmt::skip]
     let table = [
         // name         account         keytab      servers     KDC                             reason                   words
-        ("silent",      "svc-lync",     &keys,      one,        silent.local_addr().unwrap(),   "KdcUnreachable",        vec!["no KDC of CONTOSO.TEST answered"]),
-        ("closed",      "svc-lync",     &keys,      one,        closed,                         "KdcUnreachable",        vec!["not one of spec.sql.auth.kdcs answers"]),
+        ("silent",      "svc-lync",     &keys,      partners,   silent.local_addr().unwrap(),   "KdcUnreachable",        vec!["no KDC of CONTOSO.TEST answered"]),
+        ("closed",      "svc-lync",     &keys,      partners,   closed,                         "KdcUnreachable",        vec!["not one of spec.sql.auth.kdcs answers"]),
         ("unknown-spn", "svc-lync",     &keys,      ("e", "f"), kdc,                            "SpnUnknown",            vec!["setspn", "MSSQLSvc/"]),
-        ("expired",     "svc-expired",  &expired,   one,        kdc,                            "TicketExpired",         vec!["svc-expired", "has expired"]),
-        ("locked",      "svc-locked",   &locked,    one,        kdc,                            "LoginLocked",           vec!["svc-locked", "locked or disabled"]),
-        ("stale",       "svc-stale",    &stale,     one,        kdc,                            "NoKerberosCredentials", vec!["not the present one"]),
-        ("gone",        "svc-gone",     &gone,      one,        kdc,                            "NoKerberosCredentials", vec!["knows no account svc-gone"]),
-        ("other-keys",  "svc-lync",     &stale,     one,        kdc,                            "NoKerberosCredentials", vec!["holds no key of svc-lync"]),
-        ("no-keytab",   "svc-lync",     &b"PK\x03\x04".to_vec(), one, kdc,                          "NoKerberosCredentials", vec!["or is none"]),
-        ("no-login",    "svc-stranger", &stranger,  one,        kdc,                            "LoginFailed",           vec!["18456", "svc-stranger", "no login"]),
+        ("expired",     "svc-expired",  &expired,   partners,   kdc,                            "TicketExpired",         vec!["svc-expired", "has expired"]),
+        ("locked",      "svc-locked",   &locked,    partners,   kdc,                            "LoginLocked",           vec!["svc-locked", "locked or disabled"]),
+        ("stale",       "svc-stale",    &stale,     partners,   kdc,                            "NoKerberosCredentials", vec!["not the present one"]),
+        ("gone",        "svc-gone",     &gone,      partners,   kdc,                            "NoKerberosCredentials", vec!["knows no account svc-gone"]),
+        ("other-keys",  "svc-lync",     &stale,     partners,   kdc,                            "NoKerberosCredentials", vec!["holds no key of svc-lync"]),
+        ("no-keytab",   "svc-lync",     &b"PK\x03\x04".to_vec(), partners, kdc,                          "NoKerberosCredentials", vec!["or is none"]),
+        ("no-login",    "svc-stranger", &stranger,  partners,   kdc,                            "LoginFailed",           vec!["18456", "svc-stranger", "no login"]),
         ("other-owner", "svc-lync",     &keys,      ("i", "j"), kdc,                            "LoginFailed",           vec!["18452", "SPN"]),
         ("impostor",    "svc-lync",     &keys,      ("g", "h"), kdc,                            "ProtocolError",         vec!["did not prove"]),
     ];
@@ -183,8 +183,8 @@ async fn kerberos_fault_of_one_resource_has_its_reason_and_affects_no_other() {
         fixture.cluster.apply(&pool(name, *pair, *kdc));
     }
     secret(&fixture, "unnamed", "", &keys);
-    fixture.cluster.apply(&pool("unnamed", one, kdc));
-    let mut demanding = pool("demanding", one, kdc);
+    fixture.cluster.apply(&pool("unnamed", partners, kdc));
+    let mut demanding = pool("demanding", partners, kdc);
     demanding["spec"]["sql"]["tls"] = json!({"mode": "Disabled"});
     secret(&fixture, "demanding", "svc-lync", &keys);
     fixture.cluster.apply(&demanding);
@@ -205,11 +205,11 @@ async fn kerberos_fault_of_one_resource_has_its_reason_and_affects_no_other() {
     assert!(text.contains("ACCOUNT@REALM"), "{text}");
     let text = message(&fixture.until_ready("demanding", "False", "TlsFailed"));
     assert!(text.contains("demands encryption") && text.contains("spec.sql.tls.mode"), "{text}");
-    assert_eq!(servers.ask("/failovers").await, json!([]));
+    assert_eq!(servers.get("/failovers").await, json!([]));
     drop(silent);
 }
 
-/// FreeTDS, and Microsoft's own driver for Linux.
+/// FreeTDS, and the driver of Microsoft for Linux.
 #[tokio::test(flavor = "multi_thread")]
 async fn third_party_clients_with_the_same_keytab_log_in() {
     let Some((realm, servers)) = start() else { return };

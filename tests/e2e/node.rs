@@ -1,4 +1,4 @@
-//! The chart's Pods, from the project's own image, on a real kubelet: confined, at work, and one killed.
+//! The Pods of the chart, from the image of the project, on a real kubelet: confined, moving databases, and one killed.
 
 use crate::support::node::{IMAGE, Node, Pair, TAG};
 use crate::support::{SYSTEM, condition, skip, types, until};
@@ -42,7 +42,7 @@ fn chart_pods_with_the_leader_killed_stay_confined_and_take_over() {
     until_aligned(&node, "User=Primary CentralMgmt=Primary");
     assert_eq!(sorted(pair.failovers()), sorted([moved("a"), moved("b")].concat()), "each database, there and back");
     assert_eq!(sent(&node, survivor), 3);
-    assert_eq!(pair.ask("/failures"), "[]");
+    assert_eq!(pair.query("/failures"), "[]");
 
     node.kubectl(&["uncordon", "node"]);
     let pods = until("two Pods are Ready again", || two_ready(&node));
@@ -84,7 +84,7 @@ fn name(pod: &Value) -> &str {
     pod["metadata"]["name"].as_str().unwrap()
 }
 
-/// As the kernel sees the process, not as the Pod asked for it.
+/// Checks the confinement that the kernel reports, not the one that the Pod requests.
 fn is_confined(node: &Node, pod: &Value) {
     let process = node.process_of(pod);
     let status = node.run("cat", &[&format!("/proc/{process}/status")]);
@@ -144,9 +144,9 @@ fn declare(node: &Node, pair: &Pair) {
     }));
     node.apply(&json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "sql-ca", "namespace": "lync"},
-        "data": {"ca.crt": pair.ask("/ca.pem")},
+        "data": {"ca.crt": pair.query("/ca.pem")},
     }));
-    // By instance: the Pods ask the SQL Server Browser for the port.
+    // By instance: the Pods get the port from the SQL Server Browser.
     let server = |id: &str| json!({"host": pair.servers[id]["ip"], "instance": "RTC"});
     let sql = json!({
         "primary": server("a"), "mirror": server("b"), "witness": server("w"),
@@ -220,7 +220,7 @@ fn moved(to: &str) -> Vec<String> {
     ["rtcab", "rtcshared", "rtcxds"].map(|database| format!("{database}>{to}")).to_vec()
 }
 
-/// The Pod that the lease names: its holder is the name of the Pod and a word that is new with each process.
+/// The Pod that holds the lease. The holder is the name of the Pod and a suffix of the process.
 fn holder(node: &Node) -> Result<String, String> {
     let lease = node.get(&["lease", RELEASE, "-n", SYSTEM])?;
     let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
@@ -232,7 +232,7 @@ fn sent(node: &Node, pod: &Value) -> usize {
     node.log_of(SYSTEM, name(pod)).iter().filter(|line| line["message"] == "failover sent").count()
 }
 
-/// SIGKILL, and no successor in its place: without the cordon the kubelet's new process could win the lease back.
+/// SIGKILL without a successor on this node: a new process of the kubelet could win the lease back.
 fn kill(node: &Node, pod: &Value) {
     node.kubectl(&["cordon", "node"]);
     node.run("kill", &["-KILL", &node.process_of(pod)]);

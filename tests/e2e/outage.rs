@@ -11,8 +11,9 @@ async fn away(cluster: &'static Cluster, namespace: &str, leave: &str, come_back
     fixture.until_ready("pool01", "True", "Aligned");
     fixture.command(json!({"do": "setSwitchMillis", "pair": "pool01", "millis": 1500}));
     fixture.cluster.apply(&fixture.pool("pool01", types("Mirror", "Primary")));
-    let moving =
-        |state: &Value| state["databases"].as_array().is_some_and(|all| all.iter().any(|one| one["moving"] == true));
+    let moving = |state: &Value| {
+        state["databases"].as_array().is_some_and(|all| all.iter().any(|entry| entry["moving"] == true))
+    };
     fixture.sim.until(|world| moving(&world.state())).await;
     fixture.cluster.script(leave);
     // The sent statements take effect. The operator cannot write their outcome and loses its lease.

@@ -1,4 +1,4 @@
-//! The policies on real parts: a fail-back by itself, and a forced service by consent, end to end.
+//! The policies end to end: an automatic fail-back, and a forced service by consent.
 
 use crate::support::{Operator, TestPool, condition, types, until};
 use serde_json::{Value, json};

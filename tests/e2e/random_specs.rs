@@ -98,10 +98,11 @@ fn until_aligned(fixture: &TestPool, user: &str, central: &str, edits: &str) {
         let reason = ready["reason"].as_str().unwrap_or_default();
         if matches!(reason, "UnexpectedPrincipal" | "SplitRoles" | "CircuitOpen") {
             let mut types = object["spec"]["databaseTypes"].clone();
-            for (item, of) in types.as_array_mut().unwrap().iter_mut().zip(status["databaseTypes"].as_array().unwrap())
+            for (item, entry) in
+                types.as_array_mut().unwrap().iter_mut().zip(status["databaseTypes"].as_array().unwrap())
             {
-                if of["reason"] == reason {
-                    item["approve"] = json!({"epoch": of["epoch"]});
+                if entry["reason"] == reason {
+                    item["approve"] = json!({"epoch": entry["epoch"]});
                 }
             }
             fixture.patch("pool01", &json!({"spec": {"databaseTypes": types}}));
@@ -134,7 +135,7 @@ async fn valid_spec_after_random_specs_is_fulfilled() {
                 })
                 .collect();
             if rng.usize(..4) == 0 {
-                // Alone: beside another edit it may be right.
+                // Alone: with another edit it may be valid.
                 let (name, edit) = rng.choice(&REFUSED).unwrap();
                 let mut pool = good("Primary", "Primary");
                 edit(&fixture, &mut pool);
@@ -146,10 +147,10 @@ async fn valid_spec_after_random_specs_is_fulfilled() {
                 assert_eq!(before, after, "seed {seed}, {name}");
                 continue;
             }
-            // Two edits may contradict each other: then the spec is refused, and that is an answer too.
+            // Two edits may contradict each other: then the spec may be refused.
             applied += usize::from(fixture.cluster.try_apply(&pool).is_ok());
             edits = names.join(" + ");
-            // Sometimes it is answered before the next one comes.
+            // Sometimes the operator has written a status before the next edit.
             if rng.usize(..2) == 0 {
                 until(&format!("seed {seed}: {edits} is answered"), || {
                     let object = fixture.cluster.get_json(&["lpm", "pool01", "-n", "random-specs"])?;

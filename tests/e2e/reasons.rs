@@ -28,7 +28,7 @@ fn commands(page: &str) -> Vec<String> {
         .collect()
 }
 
-/// A resource that has whatever a page may take away.
+/// A resource that has every field that a page may remove.
 fn full() -> Value {
     let server = |host: &str| json!({"host": host});
     json!({
@@ -77,7 +77,7 @@ fn reason_page_with_a_command_is_accepted_by_the_api_server() {
             shell.args(["-euo", "pipefail", "-c", &tried]).env("PATH", path.as_ref().unwrap());
             let output = shell.env("KUBECONFIG", cluster.dir.join("kubeconfig")).output().unwrap();
             let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-            // `auth can-i` answers no by its exit code: the question was understood.
+            // `auth can-i` answers no by its exit code: the command is valid.
             let answered = output.status.success() || command.starts_with("kubectl auth can-i") && out.trim() == "no";
             assert!(answered, "{name}: {tried}\n{out}{err}");
             if command.starts_with("kubectl patch") {

@@ -134,7 +134,7 @@ impl Scenario {
         }
         line(String::new());
         line(format!("$ kubectl get lpm {}", self.name));
-        // Without AGE, which is another in each run.
+        // Without AGE, which differs in each run.
         for row in cluster.try_kubectl(&["get", "lpm", &self.name, "-n", NAMESPACE])?.lines() {
             let cells: Vec<&str> = row.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
             line(cells[..cells.len().saturating_sub(1)].join("  "));
@@ -235,7 +235,7 @@ async fn settled(scenario: &Scenario, updates: bool) -> String {
 fn matches(scenario: &Scenario, transcript: &str) -> bool {
     let text = format!("{}---\n{transcript}", scenario.script);
     let file = expect_file![&scenario.file];
-    // It panics at a difference, and the other scenarios are to be compared as well.
+    // `assert_eq` panics at a difference; the other scenarios must be compared as well.
     std::panic::catch_unwind(|| file.assert_eq(&text)).is_ok()
 }
 

@@ -78,14 +78,14 @@ fn fault(rng: &mut Rng) -> Value {
     let server = rng.choice(&servers).unwrap().clone();
     let pair = rng.usize(..PAIRS);
     let (a, b) = (format!("a{pair}"), format!("b{pair}"));
-    let (one, other) = rng.choice(&[(a.clone(), b.clone()), (a, "w".to_owned()), (b, "w".to_owned())]).unwrap().clone();
+    let (from, to) = rng.choice(&[(a.clone(), b.clone()), (a, "w".to_owned()), (b, "w".to_owned())]).unwrap().clone();
     let pool = format!("pool{pair}");
     match rng.usize(..14) {
         0 => json!({"do": "kill", "server": server}),
         1..=3 => json!({"do": "start", "server": server}),
         4 => json!({"do": "pause", "server": server}),
-        5 => json!({"do": "cut", "a": one, "b": other}),
-        6 => json!({"do": "reconnect", "a": one, "b": other}),
+        5 => json!({"do": "cut", "a": from, "b": to}),
+        6 => json!({"do": "reconnect", "a": from, "b": to}),
         7 => json!({"do": "loseAnswer", "server": server, "matching": "PARTNER FAILOVER"}),
         8 => json!({"do": "cutBefore", "server": server, "matching": "PARTNER FAILOVER"}),
         9 => {
@@ -179,7 +179,7 @@ async fn random_faults_after_healing_lose_nothing_and_end_ready() {
     let operator = Operator::start(cluster, NAMESPACE, "1s");
     let (mut approvals, mut faults, mut intents) = (0, 0, 0);
     until_all_are_ready(&mut approvals).await;
-    let mut persisted = vec![resident_kib(operator.pid())];
+    let mut memory = vec![resident_kib(operator.pid())];
     for _ in 0..ROUNDS {
         let end = Instant::now() + Duration::from_secs(seconds);
         while Instant::now() < end {
@@ -194,7 +194,7 @@ async fn random_faults_after_healing_lose_nothing_and_end_ready() {
         }
         heal(&sim);
         until_all_are_ready(&mut approvals).await;
-        persisted.push(resident_kib(operator.pid()));
+        memory.push(resident_kib(operator.pid()));
     }
 
     assert_eq!(sim.failures(), Vec::<String>::new());
@@ -210,19 +210,19 @@ async fn random_faults_after_healing_lose_nothing_and_end_ready() {
     let count = |outcome: &str| outcomes.get(outcome).copied().unwrap_or(0);
     let (manual, automatic) = (kinds(FailoverKind::Manual), kinds(FailoverKind::Automatic));
     println!(
-        "soak: {faults} faults, {intents} changes of a principal, {approvals} approvals; statements {outcomes:?}; failovers: {manual} asked for, {automatic} by the witness"
+        "soak: {faults} faults, {intents} changes of a principal, {approvals} approvals; statements {outcomes:?}; failovers: {manual} requested, {automatic} by the witness"
     );
-    println!("soak: resident KiB at the start and after each round: {persisted:?}");
+    println!("soak: resident KiB at the start and after each round: {memory:?}");
     // The history of a resource grows to ten moves.
     let all = resources();
-    let moves = all.iter().map(|it| it["status"]["history"].as_array().map_or(0, Vec::len)).sum::<usize>();
-    let bytes = all.iter().map(|it| it["status"].to_string().len()).sum::<usize>();
+    let moves = all.iter().map(|object| object["status"]["history"].as_array().map_or(0, Vec::len)).sum::<usize>();
+    let bytes = all.iter().map(|object| object["status"].to_string().len()).sum::<usize>();
     println!("soak: {moves} moves in {} KiB of status", bytes / 1024);
-    // Every role change that SQL Server was asked for is a statement of the journal, and each statement made one at most.
+    // Every requested role change is a statement in the journal, and each statement caused one at most.
     let open = count("lost") + count("cut") + count("cancelled");
     assert!((count("done")..=count("done") + open).contains(&manual), "{manual} failovers, statements {outcomes:?}");
     assert!(manual + automatic > 0, "nothing ever moved: the faults are too mild");
-    let (first, last) = (persisted[1], persisted[ROUNDS]);
-    assert!(last < first + first / 4, "memory grew from round to round: {persisted:?}");
+    let (first, last) = (memory[1], memory[ROUNDS]);
+    assert!(last < first + first / 4, "memory grew from round to round: {memory:?}");
     assert_eq!(all.len(), PAIRS * DATABASES);
 }

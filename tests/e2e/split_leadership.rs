@@ -1,8 +1,8 @@
-//! Two operators that both believe, or did believe, that they lead: one is frozen past its lease, or cut off from the API
-//! server, while it has something to send. Whatever arrives late, the server itself refuses.
+//! Two operators that both act as leader: one is frozen past its lease, or cut off from the API server, while it has statements
+//! to send. SQL Server refuses the statements that arrive late.
 //!
-//! A skewed clock cannot make two leaders: a candidate times the lease by its own monotonic clock from the moment at which
-//! it saw it change (`leader::election`, `a_rivals_clock_counts_for_nothing`).
+//! A skewed clock cannot make two leaders: a candidate times the lease by its own monotonic clock, from the change that it
+//! observed (`leader::election`, `a_rivals_clock_counts_for_nothing`).
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 
 const MOVE: usize = 3;
 
-/// Two operators, each behind a proxy of its own; the first one leads and has begun to move User to the mirror, and
-/// what it sends is held at the breakpoint.
+/// Two operators, each behind a proxy of its own. The first one leads and has begun to move User to the mirror; the
+/// breakpoint holds its statements.
 struct Pair {
     fixture: TestPool,
     breakpoint: Arc<Breakpoint>,
@@ -59,7 +59,7 @@ impl Pair {
         Pair { fixture, breakpoint, first, first_proxy, second, _second_proxy }
     }
 
-    /// The second operator leads now, and finishes the move that the first one wrote down.
+    /// The second operator leads and finishes the move in the journal of the first one.
     fn second_takes_over(&self) {
         until_held_by(&self.fixture, &format!("{}-2", self.fixture.namespace));
         let status = self.fixture.until_ready("pool01", "True", "Aligned");
@@ -67,7 +67,7 @@ impl Pair {
         assert_eq!(self.fixture.failovers().len(), 3, "{:?}", self.fixture.failovers());
     }
 
-    /// What was held arrives, and the first operator is back: it follows, and is ready to take over.
+    /// Releases the held requests. The first operator is back as a standby and can take over.
     fn end(mut self, principals: &str, failovers: usize) -> Vec<Value> {
         let namespace = self.fixture.namespace.clone();
         self.breakpoint.open();
@@ -80,7 +80,7 @@ impl Pair {
         self.fixture.until_ready("pool01", "True", "Aligned");
         until_held_by(&self.fixture, &format!("{namespace}-2"));
         assert!(self.first.is_running() && self.second.is_running(), "both go on");
-        // The one that was away leads again, and finds nothing to do.
+        // The first operator leads again, and nothing is left to do.
         assert_eq!(self.second.stop(), Some(0), "a clean exit");
         until_held_by(&self.fixture, &format!("{namespace}-1"));
         self.fixture.patch("pool01", &json!({"spec": {"policy": {"cooldown": "1s"}}}));
@@ -135,7 +135,7 @@ async fn partitioned_leader_before_sending_checks_its_lease() {
     let pair = Pair::start("two-asks", is_login).await;
     pair.first_proxy.part();
     until_logged("two-asks-1", "leading no more: the lease was not renewed in time");
-    // Its connections to the server are there now: too late.
+    // Its connections to the server are open now, too late.
     pair.breakpoint.open();
     until_logged("two-asks-1", "the lease was lost before the statements were sent: nothing was sent");
     assert_eq!(pair.fixture.outcomes(), Vec::<String>::new());

@@ -31,18 +31,17 @@ fn until_journaled(fixture: &TestPool) {
     });
 }
 
-/// Waits until the principals of User are on this side, by the servers' own word.
+/// Waits until the servers report the principals of User on this seat.
 async fn user_is_on(fixture: &TestPool, seat: &'static str) {
     fixture
         .sim
         .until(|world| {
             let state = world.state();
             let user = ["rtcxds", "rtcshared", "rtcab"];
-            let mut all =
-                state["databases"].as_array().into_iter().flatten().filter(|one| {
-                    one["pair"] == "pool01" && user.contains(&one["database"].as_str().unwrap_or_default())
-                });
-            all.all(|one| one[seat]["role"] == "PRINCIPAL" && one["moving"] == false)
+            let mut all = state["databases"].as_array().into_iter().flatten().filter(|entry| {
+                entry["pair"] == "pool01" && user.contains(&entry["database"].as_str().unwrap_or_default())
+            });
+            all.all(|entry| entry[seat]["role"] == "PRINCIPAL" && entry["moving"] == false)
         })
         .await;
 }
@@ -56,7 +55,7 @@ async fn status_erased_during_a_move_is_rewritten() {
     edit_status(&fixture, &json!({"status": null})).unwrap();
     fixture.until_ready("pool01", "True", "Aligned");
 
-    // During a move whose statements are on their way: the journal is gone, and the servers alone know.
+    // The journal is lost while statements are pending: only the servers have the state.
     let breakpoint = Breakpoint::new("a", 3, is_failover);
     fixture.sim.probe(breakpoint.clone());
     breakpoint.arm();
@@ -73,8 +72,8 @@ async fn status_erased_during_a_move_is_rewritten() {
     assert_no_violation(&fixture, &mut [&mut operator], &["erased"], 3);
 }
 
-/// With FailBack the forgetful operator has a reason of its own to move: it sends the same move again, and the servers
-/// let one of the two through.
+/// With FailBack the operator has a reason to move without its journal: it sends the same move again, and the servers
+/// execute one of the two.
 #[tokio::test(flavor = "multi_thread")]
 async fn move_forgotten_and_sent_again_is_refused_by_the_servers() {
     let fixture = TestPool::start("forgotten", true).await;
@@ -107,8 +106,8 @@ async fn move_forgotten_and_sent_again_is_refused_by_the_servers() {
     assert_no_violation(&fixture, &mut [&mut operator], &["forgotten"], 3);
 }
 
-/// What the schema lets through and no operator ever wrote.
-fn nonsense() -> Vec<(&'static str, Value)> {
+/// Statuses that the schema accepts and no operator writes.
+fn wrong_statuses() -> Vec<(&'static str, Value)> {
     const FUTURE: &str = "9000-01-01T00:00:00Z";
     let operation = |guid: &str, attempt: i64, at: &str| {
         json!({
@@ -124,7 +123,7 @@ fn nonsense() -> Vec<(&'static str, Value)> {
     });
     let of_type = |field: &str, value: Value| {
         let mut item = json!({
-            "type": "User", "desired": "Mirror", "observed": "Split", "reason": "Nonsense", "message": "",
+            "type": "User", "desired": "Mirror", "observed": "Split", "reason": "NoSuchReason", "message": "",
             "request": {"principal": "Primary", "generation": 9_007_199_254_740_993_i64, "pending": false},
         });
         item[field] = value;
@@ -138,7 +137,7 @@ fn nonsense() -> Vec<(&'static str, Value)> {
         ("a guid that is none", json!({"operation": operation("not a guid", 1, FUTURE)})),
         ("a session that is none", json!({"operation": operation(guid, 1, "0001-01-01T00:00:00Z")})),
         ("a move of the future", json!({"operation": operation(guid, 1, FUTURE)})),
-        ("a type that is not asked for", {
+        ("a type that is not in the spec", {
             let mut foreign = operation(guid, 3, FUTURE);
             foreign["type"] = json!("Archiving");
             json!({"operation": foreign})
@@ -168,8 +167,8 @@ fn nonsense() -> Vec<(&'static str, Value)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn status_with_wrong_values_of_the_right_type_causes_no_failover() {
-    let fixture = TestPool::start("nonsense", true).await;
-    let mut operator = Operator::start(fixture.cluster, "nonsense", "1s");
+    let fixture = TestPool::start("wrong-status", true).await;
+    let mut operator = Operator::start(fixture.cluster, "wrong-status", "1s");
     fixture.command(json!({"do": "setSwitchMillis", "pair": "pool01", "millis": 50}));
     fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
     fixture.until_ready("pool01", "True", "Aligned");
@@ -180,26 +179,26 @@ async fn status_with_wrong_values_of_the_right_type_causes_no_failover() {
     }
 
     let (mut failovers, mut seats) = (0, ["Mirror", "Primary"].into_iter().cycle());
-    for (what, status) in nonsense() {
+    for (what, status) in wrong_statuses() {
         if let Err(refused) = edit_status(&fixture, &json!({"status": status})) {
             println!("{what}: refused by the schema");
             assert!(refused.contains("status."), "{what}: {refused}");
             continue;
         }
         until(&format!("{what}: it is written over"), || {
-            let object = fixture.cluster.get_json(&["lpm", "pool01", "-n", "nonsense"])?;
+            let object = fixture.cluster.get_json(&["lpm", "pool01", "-n", "wrong-status"])?;
             let status = &object["status"];
-            let sane = status["operation"].is_null()
+            let valid = status["operation"].is_null()
                 && status["observedGeneration"] == object["metadata"]["generation"]
                 && status["history"].as_array().is_none_or(|all| all.len() <= 10)
                 && status["databaseTypes"].as_array().is_some_and(|all| all.len() == 2)
                 && condition(status, "Ready").is_some_and(|ready| ready["status"] == "True")
                 && condition(status, "Ready").is_some_and(|ready| ready["message"] != "")
                 && status["principals"] != "?";
-            if sane { Ok(()) } else { Err(status.to_string()) }
+            if valid { Ok(()) } else { Err(status.to_string()) }
         });
         assert_eq!(fixture.failovers().len(), failovers, "{what}");
-        // And it does not stand in the way of what is asked for next.
+        // And it does not block the next request.
         let seat = seats.next().unwrap();
         fixture.cluster.apply(&fixture.pool("pool01", types(seat, "Primary")));
         let status = fixture.until_ready("pool01", "True", "Aligned");
@@ -207,7 +206,7 @@ async fn status_with_wrong_values_of_the_right_type_causes_no_failover() {
         failovers += 3;
         assert_eq!(fixture.failovers().len(), failovers, "{what}");
     }
-    assert_no_violation(&fixture, &mut [&mut operator], &["nonsense"], failovers);
+    assert_no_violation(&fixture, &mut [&mut operator], &["wrong-status"], failovers);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -227,7 +226,7 @@ async fn watch_with_late_and_merged_events_moves_nothing_twice() {
     fixture.until_ready("pool01", "True", "Aligned");
     assert_no_violation(&fixture, &mut [&mut operator], &["late"], 0);
 
-    // The operator does not see its own journal: it may not write the move down once more, so it may not send it again.
+    // The operator does not see its own journal: it cannot write the move again, so it must not send it again.
     breakpoint.arm();
     fixture.cluster.apply(&fixture.pool("pool01", types("Mirror", "Primary")));
     breakpoint.until_full();
@@ -255,7 +254,7 @@ async fn watch_that_expires_is_restarted() {
     breakpoint.arm();
     fixture.cluster.apply(&fixture.pool("pool01", types("Mirror", "Primary")));
     breakpoint.until_full();
-    // 410 during the move, and the list that follows it is all that the operator gets to see.
+    // 410 during the move: afterwards the operator sees only the result of a new list.
     let before = proxy.watches();
     proxy.set_watch_fault(WatchFault::Gone);
     until("the watch has begun again", || match proxy.watches() {
@@ -266,7 +265,7 @@ async fn watch_that_expires_is_restarted() {
     user_is_on(&fixture, "mirror").await;
     fixture.until_ready("pool01", "True", "Aligned");
     assert_no_violation(&fixture, &mut [&mut operator], &["gone"], 3);
-    // At rest as well.
+    // Without a move as well.
     fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
     fixture.until_ready("pool01", "True", "Aligned");
     proxy.set_watch_fault(WatchFault::None);
@@ -297,7 +296,7 @@ async fn resource_recreated_under_the_same_name_inherits_nothing() {
     until_logged("renamed", "the resource changed while it was looked at");
     assert_eq!(fixture.status("pool01").unwrap(), Value::Null, "the status of the new resource is not written yet");
     proxy.set_watch_fault(WatchFault::None);
-    // The new one never asked for a move: what it finds is drift.
+    // The new resource never requested a move: the operator finds drift.
     let status = fixture.until_ready("pool01", "False", "UnexpectedPrincipal");
     assert_eq!((&status["operation"], &status["history"]), (&Value::Null, &Value::Null));
     assert_no_violation(&fixture, &mut [&mut operator], &["renamed"], 3);

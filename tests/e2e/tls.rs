@@ -15,7 +15,7 @@ async fn pin_that_is_wrong_is_corrected_from_the_status() {
     };
     fixture.cluster.apply(&pool(json!({"mode": "Pin", "pins": pins})));
     fixture.until_ready("pool01", "False", "TlsFailed");
-    // Every server that is refused shows its own fingerprint.
+    // The status shows the fingerprint of every rejected server.
     let shown = until("all fingerprints are shown", || {
         let status = fixture.status("pool01")?;
         let servers = status["servers"].as_array().cloned().unwrap_or_default();

@@ -139,7 +139,7 @@ impl Drop for KdcFixture {
     }
 }
 
-/// The principal of a server that is known by its address.
+/// The service principal name of a server at this address.
 pub fn spn(server: SocketAddr) -> String {
     format!("MSSQLSvc/{}:{}", server.ip(), server.port())
 }
@@ -157,7 +157,7 @@ impl Servers {
         format!("{}:{}", server["ip"].as_str().unwrap(), server["port"]).parse().unwrap()
     }
 
-    pub async fn ask(&self, path: &str) -> Value {
+    pub async fn get(&self, path: &str) -> Value {
         reqwest::get(format!("http://{}{path}", self.control)).await.unwrap().json().await.unwrap()
     }
 

@@ -135,7 +135,7 @@ pub struct Pair<'a> {
     node: &'a Node,
     control: String,
     pub servers: Value,
-    // Only so that the pipe to it stays open: what ends it is the end of the node.
+    // Keeps its pipe open; the process ends with the node.
     _child: Child,
 }
 
@@ -155,15 +155,15 @@ impl Pair<'_> {
         Pair { node, control, servers: listening["servers"].clone(), _child: child }
     }
 
-    pub fn ask(&self, path: &str) -> String {
+    pub fn query(&self, path: &str) -> String {
         self.node.run("curl", &["-sS", "--fail", "--noproxy", "*", &format!("http://{}{path}", self.control)])
     }
 
     /// The failovers that the simulated servers did, as `database>server`.
     pub fn failovers(&self) -> Vec<String> {
-        let all: Vec<Value> = serde_json::from_str(&self.ask("/failovers")).unwrap();
-        let word = |one: &Value, key: &str| one[key].as_str().unwrap().to_owned();
-        all.iter().map(|one| format!("{}>{}", word(one, "database"), word(one, "to"))).collect()
+        let all: Vec<Value> = serde_json::from_str(&self.query("/failovers")).unwrap();
+        let word = |entry: &Value, key: &str| entry[key].as_str().unwrap().to_owned();
+        all.iter().map(|entry| format!("{}>{}", word(entry, "database"), word(entry, "to"))).collect()
     }
 }
 

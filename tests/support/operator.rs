@@ -94,7 +94,7 @@ impl Operator {
         self.child.wait().unwrap();
     }
 
-    /// SIGSTOP, as on a machine that is frozen for a while; returns when nothing of it runs any more.
+    /// SIGSTOP, like a frozen machine; returns when the process is stopped.
     pub fn freeze(&self) {
         let pid = self.child.id().to_string();
         run(Command::new("kill").args(["-STOP", &pid]));

@@ -161,8 +161,8 @@ fn passed_on(headers: &HeaderMap) -> HeaderMap {
 
 async fn forward(State(shared): State<Arc<Shared>>, incoming: Request) -> Response<Body> {
     let (head, body) = incoming.into_parts();
-    // Only a client that went away leaves half a body.
-    let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else { return bad("half a request") };
+    // Only a client that disconnected leaves an incomplete body.
+    let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else { return bad("an incomplete request") };
     let request = Arc::new(ApiRequest {
         number: shared.next.fetch_add(1, Ordering::Relaxed),
         method: head.method.clone(),
@@ -194,7 +194,7 @@ async fn forward(State(shared): State<Arc<Shared>>, incoming: Request) -> Respon
         tokio::spawn(watch_fault::pass(Body::new(body).into_data_stream(), sender, fault, joined));
         Body::from_stream(ReceiverStream::new(receiver))
     } else {
-        let Ok(bytes) = body.collect_bytes().await else { return bad("half an answer") };
+        let Ok(bytes) = body.collect_bytes().await else { return bad("an incomplete answer") };
         shared.go(shared.hook.executed(&request, head.status)).await;
         shared.hook.answered(&request);
         Body::from(bytes)

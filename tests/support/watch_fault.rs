@@ -72,7 +72,7 @@ fn line(event: &Value) -> Bytes {
     Bytes::from(format!("{event}\n"))
 }
 
-/// A later change of an object takes the place of an earlier one; an addition or a deletion is never swallowed.
+/// A later change of an object replaces an earlier one; an addition or a deletion is never dropped.
 fn hold(held: &mut Vec<Value>, event: Value) {
     let name = |event: &Value| event["object"]["metadata"]["uid"].clone();
     if event["type"] == "MODIFIED"

@@ -121,7 +121,7 @@ async fn roam(name: &dyn Fn(SocketAddr)) {
     let (_monitors, watch) = watch(&by_name);
     until_seen(&watch, "SQL-A");
     name(second.address("a"));
-    // As long as the connection holds, it is the same server; the name is asked again for the next one.
+    // An open connection stays at its server; the name is resolved again for the next one.
     drop(first);
     until_seen(&watch, "SQL-B");
 }

@@ -21,10 +21,10 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream};
 
 const NEVER: Duration = Duration::from_secs(3600);
-/// Enough for a healthy server on a busy machine; each silent cell waits for it once.
+/// Enough for a healthy server on a busy machine; each cell without an answer waits for it once.
 const DEADLINE: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What a client may swallow of an endless answer before it gives the server up: a TDS packet claims 64 KiB at most.
+/// How many bytes of an endless answer a client may read: a TDS packet announces 64 KiB at most.
 const GULP: u64 = 8 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,14 +39,14 @@ enum Phase {
 
 const PHASES: [Phase; 6] = [Phase::Connect, Phase::Prelogin, Phase::Tls, Phase::Login, Phase::Poll, Phase::Move];
 
-/// What becomes of the server's answer in that phase.
+/// The fault of the answer of the server in that phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    /// It never comes.
+    /// It never arrives.
     Stall,
     Close,
     Reset,
-    /// Its first half, then silence: a stall inside a packet.
+    /// Its first half, then nothing: a stall inside a packet.
     HalfThenStall,
     HalfThenClose,
     /// Another protocol's answer in its place.
@@ -68,12 +68,12 @@ const FAULTS: [Fault; 8] = [
     Fault::Flood,
 ];
 
-/// A network of one server. The fault strikes while it is armed.
+/// The network of one server. The fault happens while it is armed.
 struct Network {
     phase: Phase,
     fault: Fault,
     armed: AtomicBool,
-    struck: AtomicU64,
+    happened: AtomicU64,
     flooded: AtomicU64,
 }
 
@@ -81,8 +81,8 @@ impl Network {
     async fn start(phase: Phase, fault: Fault, server: std::net::SocketAddr) -> (Arc<Network>, u16) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (armed, struck, flooded) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
-        let network = Arc::new(Network { phase, fault, armed, struck, flooded });
+        let (armed, happened, flooded) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+        let network = Arc::new(Network { phase, fault, armed, happened, flooded });
         let accepting = network.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -92,18 +92,18 @@ impl Network {
         (network, port)
     }
 
-    fn strikes(&self, phase: Phase) -> bool {
+    fn is_due(&self, phase: Phase) -> bool {
         // A failover is the first batch of its own connection, as a poll is.
         let here = phase == self.phase || (phase == Phase::Poll && self.phase == Phase::Move);
-        let strikes = here && self.armed.load(Ordering::SeqCst);
-        self.struck.fetch_add(strikes.into(), Ordering::SeqCst);
-        strikes
+        let is_due = here && self.armed.load(Ordering::SeqCst);
+        self.happened.fetch_add(is_due.into(), Ordering::SeqCst);
+        is_due
     }
 
     async fn carry(self: Arc<Self>, client: TcpStream, server: std::net::SocketAddr) {
         let (from_client, mut to_client) = client.into_split();
-        if self.strikes(Phase::Connect) {
-            // There is no answer yet that could be spoiled: these bytes are as good as any.
+        if self.is_due(Phase::Connect) {
+            // There is no answer yet to change: any bytes do.
             self.strike(&[4, 1, 0, 43, 0, 0, 1, 0], to_client).await;
             drop(from_client);
             return;
@@ -131,7 +131,7 @@ impl Network {
                 (0x04, _) => Phase::Prelogin,
                 _ => Phase::Tls,
             };
-            if self.strikes(phase) {
+            if self.is_due(phase) {
                 self.strike(&bytes[..read], to_client).await;
                 break;
             }
@@ -165,7 +165,7 @@ impl Network {
                 let _ = to_client.write_all(&corrupt).await;
             }
             Fault::Flood => {
-                // Packets that are always followed by another one, so that a reader that believes them never ends.
+                // Packets that are always followed by another one, so that a reader without a limit never ends.
                 let packet: Vec<u8> = [4, 0, 0x10, 0, 0, 0, 1, 0].into_iter().chain([0x5A; 4088]).collect();
                 while to_client.write_all(&packet).await.is_ok() {
                     self.flooded.fetch_add(packet.len() as u64, Ordering::SeqCst);
@@ -239,7 +239,7 @@ async fn cell(phase: Phase, fault: Fault) -> String {
         assert!(unavailable.detail.contains(&target.address()), "{at}: {}", unavailable.detail);
         format!("{:?}", unavailable.cause)
     };
-    assert!(network.struck.load(Ordering::SeqCst) > 0, "{at}: the fault never struck");
+    assert!(network.happened.load(Ordering::SeqCst) > 0, "{at}: the fault never happened");
     let flooded = network.flooded.load(Ordering::SeqCst);
     assert!(flooded < GULP, "{at}: {flooded} bytes went out");
 

@@ -29,7 +29,7 @@ enum Direction {
     ToServer,
 }
 
-/// What is done to which message of the next connection.
+/// A change of a message of the next connection.
 #[derive(Debug, Clone)]
 struct Change {
     direction: Direction,
@@ -38,7 +38,7 @@ struct Change {
     seed: u64,
 }
 
-/// What a parser believes too easily: lengths, counts, offsets.
+/// Extreme values of lengths, counts and offsets.
 const EXTREMES: [&[u8]; 8] = [
     &[0],
     &[0xff],
@@ -75,7 +75,7 @@ fn change(message: &mut Vec<u8>, rng: &mut Rng) {
             _ => message.truncate(at),
         }
     }
-    // A length that is right again lets the change reach what lies behind the packet header.
+    // With a corrected length the change reaches the parser behind the packet header.
     if rng.usize(..2) == 0
         && let Ok(length) = u16::try_from(message.len())
         && length >= 8
@@ -99,7 +99,7 @@ async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin
     let _ = to.shutdown().await;
 }
 
-/// Passes on, but for what is planned for a connection; each plan is used once.
+/// Forwards messages unchanged, except for the planned change of a connection; each plan is used once.
 async fn proxy(server: SocketAddr, plans: Arc<Mutex<Option<Change>>>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -117,7 +117,7 @@ async fn proxy(server: SocketAddr, plans: Arc<Mutex<Option<Change>>>) -> SocketA
     address
 }
 
-/// How many panics there were, in whatever thread.
+/// The number of panics, in all threads.
 fn count_panics() -> Arc<AtomicUsize> {
     let panics = Arc::new(AtomicUsize::new(0));
     let (counted, before) = (panics.clone(), std::panic::take_hook());
@@ -178,7 +178,7 @@ async fn message_with_random_mutations_costs_only_its_own_poll() {
     config.servers.iter_mut().for_each(|server| server.tls.mode = TlsMode::Off);
     let sim = Sim::start(config).await.unwrap();
     let panics = count_panics();
-    // Most of the time is spent waiting for what a wrong length promises: many wait at once.
+    // Most of the time is spent waiting for bytes that a wrong length announces: many wait in parallel.
     let each = (0..WORKERS as u64).map(|worker| {
         tokio::spawn(try_all(sim.address("a"), tries / WORKERS, seed.wrapping_mul(1000).wrapping_add(worker)))
     });

@@ -63,7 +63,7 @@ async fn poll(target: &Target) -> ServerObservation {
     monitors().watch(target).fresh().await
 }
 
-/// The step that moves the database away from `server`, as a planner that sees everything would write it.
+/// The step that moves the database away from `server`, as the planner writes it from a complete observation.
 async fn step(sim: &Sim, server: &str, database: &str) -> Failover {
     let seen = available(poll(&target(sim, server)).await);
     let mirroring = seen.databases[&DatabaseName::new(database)].mirroring.clone().unwrap();

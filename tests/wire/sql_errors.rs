@@ -1,4 +1,4 @@
-//! Each error number that SQL Server has for mirroring and its neighbourhood, as the answer to a poll and to a failover: named,
+//! Each error number of SQL Server for mirroring and related statements, as the answer to a poll and to a failover: named,
 //! with nothing changed and nothing left behind.
 
 use std::time::Duration;
@@ -84,11 +84,11 @@ fn environment(kind: u8, value: &[u8]) -> Vec<u8> {
 
 /// A new value and the old one, each behind its length in characters.
 fn text(new: &str) -> Vec<u8> {
-    let one = |text: &str| {
+    let counted = |text: &str| {
         let units = text.encode_utf16().flat_map(u16::to_le_bytes);
         std::iter::once(u8::try_from(text.len()).unwrap()).chain(units).collect::<Vec<u8>>()
     };
-    [one(new), one("4096")].concat()
+    [counted(new), counted("4096")].concat()
 }
 
 #[tokio::test]
@@ -153,7 +153,7 @@ async fn failover_that_is_refused_names_the_number_and_changes_nothing() {
     };
     let mut tried = 0;
     for (number, class) in numbers() {
-        // The statement's own fault: with the trailer that follows each cause, 5069.
+        // An error of the statement, with the trailer that follows each cause, 5069.
         sim.do_json(json!({"do": "failStatement", "server": "a", "number": number, "class": class})).unwrap();
         let mut sessions = connect_for_moves(&target, 1, &Deadlines::default()).await.unwrap();
         let answer = fail_over(sessions.remove(0), &step, Duration::from_secs(30)).await;
