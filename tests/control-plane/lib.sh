@@ -50,7 +50,7 @@ readonly progress_interval=10
 
 # last_line LOG: the last line with a letter or digit, without colours, at most 110 characters.
 last_line() {
-    tail -c 4000 "$1" 2>/dev/null | tr '\r' '\n' | sed -E 's/\x1b\[[0-9;]*[A-Za-z]//g; s/^[[:space:]]+//; s/\[[=> ]+\] //' |
+    tail -c 4000 "$1" 2>/dev/null | tr '\r' '\n' | sed -E 's/\x1b\[[0-9;]*[A-Za-z]//g; s/^[[:space:]]+|[[:space:]]+$//g; s/\[[=> ]+\] //' |
         grep '[[:alnum:]]' | tail -n 1 | cut -c 1-110 || true
 }
 
