@@ -237,6 +237,7 @@ fn sent(node: &Node, pod: &Value) -> usize {
 /// SIGKILL, and no successor in its place: without the cordon the kubelet's new process could win the lease back.
 fn kill(node: &Node, pod: &Value) {
     node.kubectl(&["cordon", "node"]);
-    node.run("kill", &["-KILL", &node.process_of(pod)]);
+    // By the shell itself: the program `kill` is not on every machine.
+    node.run("bash", &["-c", "kill -KILL \"$0\"", &node.process_of(pod)]);
     node.kubectl(&["delete", "pod", name(pod), "-n", SYSTEM, "--grace-period=0", "--force", "--wait=false"]);
 }
