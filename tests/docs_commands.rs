@@ -283,7 +283,14 @@ impl Reader {
         match block.page.as_str() {
             "docs/tutorial.md" if is_first => self.leave_as_demo(),
             "docs/how-to/approve-a-held-move.md" => self.hold_a_move(),
+            "docs/how-to/fail-back.md" if is_first => self.hold_a_move(),
             "docs/how-to/force-service.md" if is_first => self.lose_a_principal(),
+            "docs/how-to/force-service.md" if block.contains(".status.plan") => {
+                until("the plan of pool02", || {
+                    let plan = self.pool("pool02")["status"]["plan"].to_string();
+                    if plan.contains("FORCE_SERVICE") { Ok(()) } else { Err(plan) }
+                });
+            }
             "docs/how-to/kerberos.md" if is_first => {
                 self.shell("kubectl delete secret pool01-sql -n lync");
             }
@@ -307,11 +314,7 @@ impl Reader {
             self.until_ready("pool01", &["Aligned"]);
         }
         if block.contains("FailBack") {
-            assert_eq!(self.pool("pool01")["spec"]["policy"]["unrequestedSwitch"], "FailBack");
-            until("the next maintenance window", || {
-                let status = self.pool("pool01")["status"].clone();
-                status["nextMaintenanceWindow"].as_str().map(drop).ok_or_else(|| status.to_string())
-            });
+            self.until_ready("pool01", &["FailBackPending"]);
         }
         if block.contains(".status.plan") {
             assert!(output.contains("FORCE_SERVICE_ALLOW_DATA_LOSS"), "{page}: {output}");
@@ -355,7 +358,7 @@ async fn shell_commands_of_the_pages_run_as_printed_and_in_order() {
             }
         }
         let output = reader.shell(&script);
-        println!("{}: ran\n{script}", block.page);
+        println!("{}:\n{script}", block.page);
         reader.check(&block, &output);
     }
     for (excluded, reason) in NOT_RUN {
