@@ -7,7 +7,7 @@ readonly here
 readonly marker=.lync-mirror-control-plane
 readonly ready_deadline=60
 
-say() { printf '%s\n' "$*" >&2; }
+info() { printf '%s\n' "$*" >&2; }
 
 # die CODE MESSAGE...: 1 something failed, 2 wrong use or a missing tool, 3 this machine cannot.
 die() {
@@ -32,21 +32,77 @@ need() {
     [[ ${#missing[@]} -eq 0 ]] || die 2 "missing on this machine: ${missing[*]} (Debian: apt-get install ${missing[*]})"
 }
 
-# retry WHAT COMMAND...: up to three times, for what may fail because a network does. Each failure is told.
+# retry WHAT COMMAND...: up to three times, for commands that depend on a network. Each failure is printed.
 retry() {
     local what=$1 try
     shift
     for try in 1 2 3; do
         "$@" && return 0
-        say "$what failed (try $try of 3)"
+        info "$what failed (try $try of 3)"
         [[ $try -eq 3 ]] || sleep $((try * 5))
     done
     return 1
 }
 
+# --- progress ----------------------------------------------------------------------------------
+# Long commands are quiet. A reporter prints a line every few seconds: label, elapsed time, and the last line of output.
+readonly progress_interval=10
+
+# last_line LOG: the last line with a letter or digit, without colours, at most 110 characters.
+last_line() {
+    tail -c 4000 "$1" 2>/dev/null | tr '\r' '\n' | sed -E 's/\x1b\[[0-9;]*[A-Za-z]//g; s/^[[:space:]]+|[[:space:]]+$//g; s/\[[=> ]+\] //' |
+        grep '[[:alnum:]]' | tail -n 1 | cut -c 1-110 || true
+}
+
+# start_progress LABEL LOG [DETAIL...]: reports until stop_progress. DETAIL is a command that prints the state; the
+# default is the last line of LOG.
+start_progress() {
+    local label=$1 log=$2
+    shift 2
+    [[ $# -gt 0 ]] || set -- last_line "$log"
+    (
+        started=$SECONDS
+        # A sleep without a process: a killed reporter leaves nothing behind that holds the caller's descriptors.
+        exec {never}<> <(:)
+        while [[ -e /proc/$$ ]]; do
+            read -r -t "$progress_interval" -u "$never" || true
+            detail=$("$@" 2>/dev/null || true)
+            info "  $label: $((SECONDS - started)) s${detail:+, $detail}"
+        done
+    ) >&2 9>&- &
+    reporter=$!
+}
+
+stop_progress() {
+    kill "$reporter" 2>/dev/null || true
+    wait "$reporter" 2>/dev/null || true
+}
+
+# with_progress LABEL COMMAND...: runs COMMAND, whose standard error goes to a log, and reports. A failure prints the log.
+with_progress() {
+    local label=$1 log status=0 started=$SECONDS
+    shift
+    log=$(mktemp)
+    start_progress "$label" "$log"
+    # cargo draws its bar ("120/350: tokio") only on a terminal: ask for it, so that a report shows how far the build is.
+    CARGO_TERM_PROGRESS_WHEN=always CARGO_TERM_PROGRESS_WIDTH=100 "$@" 2>"$log" || status=$?
+    stop_progress
+    if [[ $status -ne 0 ]]; then
+        # Without the drawings of a progress bar.
+        tr '\r' '\n' <"$log" | grep -vE '^[[:space:]]*([A-Za-z]+ \[[=> ]+\].*)?$' | tail -n 100 >&2 || true
+        info "  $label: failed after $((SECONDS - started)) s"
+    elif ((SECONDS - started >= 2)); then
+        info "  $label: done in $((SECONDS - started)) s"
+    fi
+    rm -f "$log"
+    return "$status"
+}
+
+# --- packages ----------------------------------------------------------------------------------
+
 # install_packages PACKAGE:WHAT...: the Debian packages whose WHAT (a command, or a pattern of a file's path) is not there.
 install_packages() {
-    local part what packages=() log
+    local part what packages=()
     for part in "$@"; do
         what=${part#*:}
         compgen -G "$what" >/dev/null || command -v "$what" >/dev/null || packages+=("${part%%:*}")
@@ -54,25 +110,22 @@ install_packages() {
     [[ ${#packages[@]} -gt 0 ]] || return 0
     command -v apt-get >/dev/null || die 3 "missing on this machine: ${packages[*]} (these are Debian's names)"
     [[ $(id -u) -eq 0 ]] || die 2 "missing on this machine: ${packages[*]} (as root: apt-get install ${packages[*]})"
-    say "installing ${packages[*]}..."
-    log=$(mktemp)
-    if ! retry "apt-get install ${packages[*]}" apt_get_install "${packages[@]}" >"$log" 2>&1; then
-        tail -n 10 "$log" >&2
-        rm -f "$log"
-        die 3 "apt-get could not install ${packages[*]}; its last words are above"
-    fi
-    rm -f "$log"
+    info "installing Debian packages: ${packages[*]}"
+    with_progress "apt-get install" retry "apt-get install ${packages[*]}" apt_get_install "${packages[@]}" ||
+        die 3 "apt-get could not install ${packages[*]}; its last lines are above"
 }
 
 # What cargo needs to build the operator and the simulated pair, beside Rust.
 install_build_packages() {
+    command -v cargo >/dev/null || die 2 "cargo is missing: install Rust with rustup (https://rustup.rs)"
     install_packages gcc:cc libc6-dev:/usr/include/stdio.h pkg-config:pkg-config libssl-dev:/usr/include/openssl/ssl.h \
         libkrb5-dev:/usr/include/gssapi/gssapi.h 'libclang-dev:/usr/lib/llvm-*/lib/libclang.so'
 }
 
+# Its output is progress, never an answer.
 apt_get_install() {
     apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
-} </dev/null
+} </dev/null >&2
 
 cache_root() {
     printf '%s\n' "${LYNC_MIRROR_CACHE:-${XDG_CACHE_HOME:-${HOME:?HOME is not set: set LYNC_MIRROR_CACHE}/.cache}/lync-mirror}"
@@ -158,7 +211,7 @@ fail_with_logs() { # DIR MESSAGE LOG...
     local dir=$1 message=$2 log
     shift 2
     for log in "$@"; do
-        say "--- last lines of $log.log"
+        info "--- last lines of $log.log"
         tail -n 15 "$dir/$log.log" >&2 2>/dev/null || true
     done
     die 1 "$message"

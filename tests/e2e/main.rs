@@ -14,6 +14,7 @@ mod cel;
 mod chart;
 mod cluster;
 mod crash;
+mod docs_commands;
 mod drift;
 mod faults;
 mod invalid_resources;

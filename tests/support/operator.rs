@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-use super::{Cluster, run, until};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{Cluster, until};
 
 /// Where the operator of a namespace logs: kept after the run, to examine a failure.
 pub fn log_path(namespace: &str) -> PathBuf {
@@ -88,6 +90,11 @@ impl Operator {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// By the kernel: the program `kill` is not on every machine.
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -96,8 +103,8 @@ impl Operator {
 
     /// SIGSTOP, like a frozen machine; returns when the process is stopped.
     pub fn freeze(&self) {
-        let pid = self.child.id().to_string();
-        run(Command::new("kill").args(["-STOP", &pid]));
+        let pid = self.child.id();
+        self.signal(Signal::STOP);
         until("the operator is frozen", || {
             let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).map_err(|error| error.to_string())?;
             let state = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).chars().next();
@@ -107,12 +114,12 @@ impl Operator {
 
     /// SIGCONT.
     pub fn thaw(&self) {
-        run(Command::new("kill").args(["-CONT", &self.child.id().to_string()]));
+        self.signal(Signal::CONT);
     }
 
     /// SIGTERM, and the exit code.
     pub fn stop(mut self) -> Option<i32> {
-        run(Command::new("kill").args(["-TERM", &self.child.id().to_string()]));
+        self.signal(Signal::TERM);
         self.child.wait().unwrap().code()
     }
 }
