@@ -103,9 +103,9 @@ fn decision_record_that_is_cited_exists_and_is_in_the_index() {
     }
     for (path, text) in texts() {
         for cited in text.to_lowercase().split("decision 0").skip(1) {
-            let number: String = cited.chars().take(3).collect();
+            let number: String = cited.chars().take_while(char::is_ascii_digit).collect();
             let exists = records.iter().any(|record| record.starts_with(&format!("0{number}")));
-            assert!(exists, "{}: decision 0{number} has no record", path.display());
+            assert!(number.is_empty() || exists, "{}: decision 0{number} has no record", path.display());
         }
     }
 }

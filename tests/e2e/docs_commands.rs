@@ -210,7 +210,7 @@ impl Reader {
                 "run",
                 "--listen",
                 "127.0.0.1:0",
-                "--look-interval",
+                "--poll-interval",
                 "1s",
                 "--lease-namespace",
                 "lync-mirror-system",
