@@ -7,7 +7,7 @@ WORKDIR /src
 COPY . .
 RUN cargo build --release --locked --bin lync-mirror
 
-# What the binary loads (the loader included), each at the path where it looks for it.
+# The libraries that the binary loads, and the loader, each at the path where the loader searches.
 RUN set -eu; \
     mkdir -p /image/etc/ssl/certs; \
     cp target/release/lync-mirror /image/lync-mirror; \

@@ -38,7 +38,7 @@ fn headings(path: &str) -> BTreeSet<String> {
     titles.map(|title| title.split_whitespace().take(1).collect::<String>()).collect()
 }
 
-/// The words of a text: identifiers fall apart at `_`, so that `dark_looks` has two.
+/// The words of a text: identifiers fall apart at `_`, so that `role_sequence` has two.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
 }

@@ -29,7 +29,7 @@ struct Found {
     moved: usize,
     forced: usize,
     complete: bool,
-    harm: Option<String>,
+    violation: Option<String>,
 }
 
 /// Breadth first, so that the first violation has the shortest trace.
@@ -37,8 +37,9 @@ fn search(setting: &Setting, rules: Rules, most: usize) -> Found {
     let first = State::first(setting);
     let mut parents: HashMap<u128, (u128, Event)> = HashMap::new();
     let mut queue = VecDeque::from([(first.key(), first.clone())]);
-    let mut seen: HashMap<u128, ()> = HashMap::from([(first.key(), ())]);
-    let mut found = Found { states: 0, transitions: 0, settled: 0, moved: 0, forced: 0, complete: true, harm: None };
+    let mut observation: HashMap<u128, ()> = HashMap::from([(first.key(), ())]);
+    let mut found =
+        Found { states: 0, transitions: 0, settled: 0, moved: 0, forced: 0, complete: true, violation: None };
     while let Some((key, state)) = queue.pop_front() {
         found.states += 1;
         if found.states > most {
@@ -49,20 +50,20 @@ fn search(setting: &Setting, rules: Rules, most: usize) -> Found {
         found.forced += usize::from(state.world.losses > 0);
         if found.states.is_multiple_of(7) {
             found.settled += 1;
-            if let Err(harm) = state.clone().settle(rules) {
-                found.harm = Some(trace(setting, rules, &parents, key, None, &harm));
+            if let Err(violation) = state.clone().settle(rules) {
+                found.violation = Some(trace(setting, rules, &parents, key, None, &violation));
                 return found;
             }
         }
         for event in state.events(setting) {
             found.transitions += 1;
             let mut next = state.clone();
-            if let Err(harm) = next.step(event, rules) {
-                found.harm = Some(trace(setting, rules, &parents, key, Some(event), &harm));
+            if let Err(violation) = next.step(event, rules) {
+                found.violation = Some(trace(setting, rules, &parents, key, Some(event), &violation));
                 return found;
             }
             let child = next.key();
-            if seen.insert(child, ()).is_none() {
+            if observation.insert(child, ()).is_none() {
                 parents.insert(child, (key, event));
                 queue.push_back((child, next));
             }
@@ -77,7 +78,7 @@ fn trace(
     parents: &HashMap<u128, (u128, Event)>,
     mut key: u128,
     last: Option<Event>,
-    harm: &str,
+    violation: &str,
 ) -> String {
     let mut events: Vec<Event> = last.into_iter().collect();
     while let Some((parent, event)) = parents.get(&key) {
@@ -85,11 +86,11 @@ fn trace(
         key = *parent;
     }
     let mut state = State::first(setting);
-    let mut text = format!("{}: {harm}\n", setting.name);
+    let mut text = format!("{}: {violation}\n", setting.name);
     for event in events {
         let plan = state.step(event, rules).ok().flatten();
-        let says = plan.map(|plan| format!("-> {}", plan.types[&TYPE].verdict.message)).unwrap_or_default();
-        let _ = writeln!(text, "  {event:?} {says}");
+        let verdict = plan.map(|plan| format!("-> {}", plan.types[&TYPE].verdict.message)).unwrap_or_default();
+        let _ = writeln!(text, "  {event:?} {verdict}");
         let rows: Vec<String> = state
             .world
             .sessions
@@ -154,8 +155,8 @@ fn interleaving_within_the_bounds_settles_without_violation() {
     for setting in &SETTINGS {
         let begun = Instant::now();
         let found = search(setting, ALL, bound());
-        if let Some(harm) = found.harm {
-            panic!("{harm}");
+        if let Some(violation) = found.violation {
+            panic!("{violation}");
         }
         println!(
             "{:<20} {:>8} states ({}) {:>9} transitions; moved in {:>6}, forced in {:>5}; {:>6} settled; {:>5.1} s",
@@ -182,12 +183,12 @@ fn search_with_a_disabled_rule_finds_the_violation() {
     ];
     let mut caught = 0;
     for (name, rules) in mutations {
-        let harm = SETTINGS.iter().find_map(|setting| search(setting, rules, bound()).harm);
+        let violation = SETTINGS.iter().find_map(|setting| search(setting, rules, bound()).violation);
         println!(
             "without {name}: {}",
-            harm.as_deref().map_or("NOT CAUGHT", |harm| harm.lines().next().unwrap_or_default())
+            violation.as_deref().map_or("NOT CAUGHT", |violation| violation.lines().next().unwrap_or_default())
         );
-        caught += usize::from(harm.is_some());
+        caught += usize::from(violation.is_some());
     }
     println!("mutations caught: {caught} of {}", mutations.len());
     assert_eq!(caught, mutations.len());

@@ -24,10 +24,10 @@ const SEARCHES: [Search; 5] = [
     ("journals", journals),
     ("views", quick),
     ("policies", policies),
-    ("views x minds", combinations),
+    ("views x specs", combinations),
 ];
 
-fn harm(rules: &[Precondition]) -> Option<(&'static str, String)> {
+fn violation(rules: &[Precondition]) -> Option<(&'static str, String)> {
     without(rules, || SEARCHES.iter().find_map(|(name, search)| Some((*name, search().err()?))))
 }
 
@@ -44,7 +44,7 @@ fn precondition_that_is_disabled_leads_to_a_violation() {
             scope.spawn(|| {
                 loop {
                     let Some(rules) = queue.lock().unwrap().next() else { return };
-                    let found = harm(&rules);
+                    let found = violation(&rules);
                     results.lock().unwrap().push((rules, found));
                 }
             });
@@ -53,11 +53,11 @@ fn precondition_that_is_disabled_leads_to_a_violation() {
     let mut results = results.into_inner().unwrap();
     results.sort_by_key(|(rules, _)| mutations.iter().position(|other| other == rules));
     for (rules, found) in &results {
-        let told = found.as_ref().map_or("NOT CAUGHT".to_owned(), |(by, harm)| {
-            let line = harm.lines().next().unwrap_or_default();
+        let text = found.as_ref().map_or("NOT CAUGHT".to_owned(), |(by, violation)| {
+            let line = violation.lines().next().unwrap_or_default();
             format!("{by}: {}", line.chars().take(150).collect::<String>())
         });
-        println!("without {rules:?}: {told}");
+        println!("without {rules:?}: {text}");
     }
     let caught = results.iter().filter(|(_, found)| found.is_some()).count();
     println!("rules taken away and missed: {caught} of {} in {:.0} s", results.len(), begun.elapsed().as_secs_f64());

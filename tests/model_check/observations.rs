@@ -5,7 +5,7 @@ use lync_mirror::model::*;
 
 /// A sight: both views of one pair, and the databases that are wanted.
 #[derive(Clone)]
-pub struct Sight {
+pub struct Situation {
     pub name: &'static str,
     pub pair: Pair,
     pub databases: Vec<DatabaseName>,
@@ -19,10 +19,10 @@ fn second() -> DatabaseName {
     DatabaseName::new("LcsMore")
 }
 
-pub fn dark(seat: usize, cause: UnavailableCause) -> ServerObservation {
+pub fn unavailable(seat: usize, cause: UnavailableCause) -> ServerObservation {
     ServerObservation::Unavailable {
         address: format!("sql-{seat}"),
-        unavailable: Unavailable { cause, detail: "dark".to_owned() },
+        unavailable: Unavailable { cause, detail: "unavailable".to_owned() },
     }
 }
 
@@ -34,14 +34,14 @@ pub fn mirror(seat: usize, state: MirroringState, odd: Odd) -> ServerObservation
     available(seat, Some((Role::Mirror, state)), odd)
 }
 
-pub fn sight(name: &'static str, primary: ServerObservation, mirror: ServerObservation) -> Sight {
-    Sight { name, pair: Pair { primary, mirror, witness: None }, databases: vec![first()] }
+pub fn situation(name: &'static str, primary: ServerObservation, mirror: ServerObservation) -> Situation {
+    Situation { name, pair: Pair { primary, mirror, witness: None }, databases: vec![first()] }
 }
 
 /// The principal on the primary, in good health.
-pub fn healthy() -> Sight {
+pub fn healthy() -> Situation {
     use MirroringState::Synchronized;
-    sight("healthy", principal(0, Synchronized, HEALTHY), mirror(1, Synchronized, HEALTHY))
+    situation("healthy", principal(0, Synchronized, HEALTHY), mirror(1, Synchronized, HEALTHY))
 }
 
 fn edit(view: ServerObservation, change: impl FnOnce(&mut Server)) -> ServerObservation {
@@ -51,7 +51,7 @@ fn edit(view: ServerObservation, change: impl FnOnce(&mut Server)) -> ServerObse
             change(&mut server);
             ServerObservation::Available { address, server: std::sync::Arc::new(server) }
         }
-        dark => dark,
+        unavailable => unavailable,
     }
 }
 
@@ -72,20 +72,20 @@ fn and(view: ServerObservation, other: &ServerObservation) -> ServerObservation 
 }
 
 /// A second database beside the first one of a sight, as `other` shows it in each seat.
-pub fn with(sight: Sight, name: &'static str, other: impl Fn(usize) -> ServerObservation) -> Sight {
-    let Sight { pair, mut databases, .. } = sight;
+pub fn with(situation: Situation, name: &'static str, other: impl Fn(usize) -> ServerObservation) -> Situation {
+    let Situation { pair, mut databases, .. } = situation;
     databases.push(second());
     let pair = Pair { primary: and(pair.primary, &other(0)), mirror: and(pair.mirror, &other(1)), witness: None };
-    Sight { name, pair, databases }
+    Situation { name, pair, databases }
 }
 
 /// Sights in which a move may begin, and each single thing that stands in its way.
-pub fn begins() -> Vec<Sight> {
+pub fn begins() -> Vec<Situation> {
     use MirroringState::*;
     let alone = Odd { witness: WitnessLink::None, ..HEALTHY };
-    let refused = || dark(0, UnavailableCause::ConnectionRefused);
+    let refused = || unavailable(0, UnavailableCause::ConnectionRefused);
     let half = mirror(1, Synchronized, Odd { witness: WitnessLink::Disconnected, ..HEALTHY });
-    let lost = sight("lost", refused(), mirror(1, Disconnected, alone));
+    let lost = situation("lost", refused(), mirror(1, Disconnected, alone));
     let two = with(lost.clone(), "lost, and one of two is not", |_| mirror(1, Synchronized, alone));
     let unready = with(healthy(), "one of two is catching up", |seat| match seat {
         0 => principal(0, Synchronizing, HEALTHY),
@@ -99,7 +99,7 @@ pub fn begins() -> Vec<Sight> {
     });
     vec![
         healthy(),
-        sight(
+        situation(
             "one server under two names",
             edit(principal(0, Synchronized, HEALTHY), |server| {
                 for row in server.databases.values_mut().filter_map(|database| database.mirroring.as_mut()) {
@@ -108,28 +108,28 @@ pub fn begins() -> Vec<Sight> {
             }),
             same,
         ),
-        sight("on the mirror", mirror(0, Synchronized, HEALTHY), principal(1, Synchronized, HEALTHY)),
-        sight("a witness that one side sees", principal(0, Synchronized, HEALTHY), half),
-        sight(
+        situation("on the mirror", mirror(0, Synchronized, HEALTHY), principal(1, Synchronized, HEALTHY)),
+        situation("a witness that one side sees", principal(0, Synchronized, HEALTHY), half),
+        situation(
             "a long redo queue",
             principal(0, Synchronized, HEALTHY),
             queue(mirror(1, Synchronized, HEALTHY), Some(1 << 30)),
         ),
-        sight(
+        situation(
             "an unseen redo queue",
             principal(0, Synchronized, HEALTHY),
             queue(mirror(1, Synchronized, HEALTHY), None),
         ),
         unready,
         lost,
-        sight("lost, with a witness", refused(), mirror(1, Disconnected, HEALTHY)),
-        sight("silent, not gone", dark(0, UnavailableCause::LoginFailed), mirror(1, Disconnected, alone)),
-        sight("lost and suspended", refused(), mirror(1, Suspended, alone)),
+        situation("lost, with a witness", refused(), mirror(1, Disconnected, HEALTHY)),
+        situation("silent, not gone", unavailable(0, UnavailableCause::LoginFailed), mirror(1, Disconnected, alone)),
+        situation("lost and suspended", refused(), mirror(1, Suspended, alone)),
         two,
     ]
 }
 
-impl Sight {
+impl Situation {
     /// The view with this database alone.
     fn only(view: &ServerObservation, name: &DatabaseName) -> ServerObservation {
         edit(view.clone(), |server| server.databases.retain(|other, _| other == name))
@@ -176,7 +176,7 @@ impl Sight {
         self.databases.iter().map(of).collect::<Option<Vec<_>>>().map(Epoch::of)
     }
 
-    pub fn seen(&self) -> Observation {
+    pub fn observation(&self) -> Observation {
         Observation {
             pairs: Stores::single(self.pair.clone()).0,
             conflicts: Default::default(),

@@ -62,11 +62,11 @@ pub struct Process {
 }
 
 impl Process {
-    pub fn look(&mut self, seat: usize, world: &World, resource: &Resource) {
+    pub fn poll(&mut self, seat: usize, world: &World, resource: &Resource) {
         if self.read.is_none() {
             self.read = Some(resource.version);
         }
-        self.views[seat] = Some(world.look(seat));
+        self.views[seat] = Some(world.poll(seat));
     }
 
     /// Plan, and write the journal if the resource is still the one that was read. None: a conflict, poll again.
@@ -78,8 +78,8 @@ impl Process {
             return None;
         }
         let (pairs, _) = Stores::single(Pair { primary, mirror, witness: None });
-        let seen = Observation { pairs, conflicts: BTreeMap::new(), statements: self.statements.clone() };
-        let decided = plan(&resource.desired(), &seen, &resource.persisted, now);
+        let observation = Observation { pairs, conflicts: BTreeMap::new(), statements: self.statements.clone() };
+        let decided = plan(&resource.desired(), &observation, &resource.persisted, now);
         if decided.persisted != resource.persisted {
             resource.version = resource.version.wrapping_add(1);
             resource.persisted = decided.persisted.clone();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::disabled::plan;
-use crate::observations::{Sight, begins, pick, scattered};
+use crate::observations::{Situation, begins, pick, scattered};
 use crate::product::{Counts, TY};
 use lync_mirror::model::*;
 use lync_mirror::plan::TRIPS;
@@ -17,7 +17,7 @@ const COOLDOWN: Duration = Duration::from_secs(300);
 const BACK_AFTER: Duration = Duration::from_secs(600);
 
 /// Closed at noon.
-static NIGHT: LazyLock<Window> = LazyLock::new(|| Window::new("0 3 * * *", "UTC", Duration::from_secs(3600)).unwrap());
+static WINDOW: LazyLock<Window> = LazyLock::new(|| Window::new("0 3 * * *", "UTC", Duration::from_secs(3600)).unwrap());
 
 /// A Monday at noon.
 pub fn noon() -> Timestamp {
@@ -113,19 +113,19 @@ impl Mind {
             || (!fails_back && (self.window || stable))
     }
 
-    fn epoch(named: Named, sight: &Sight) -> Option<Epoch> {
+    fn epoch(named: Named, situation: &Situation) -> Option<Epoch> {
         match named {
             Named::Nothing => None,
-            Named::Present => sight.epoch(),
+            Named::Present => situation.epoch(),
             Named::Other => Some(Epoch::new("99-dead")),
         }
     }
 
-    fn desired(&self, sight: &Sight) -> Desired {
-        let mut desired_type = sight.desired_type(self.to);
-        desired_type.approve = Mind::epoch(self.approve, sight);
+    fn desired(&self, situation: &Situation) -> Desired {
+        let mut desired_type = situation.desired_type(self.to);
+        desired_type.approve = Mind::epoch(self.approve, situation);
         let until = if self.expired { ago(1) } else { later(noon(), Duration::from_secs(60)) };
-        desired_type.force = Mind::epoch(self.consent, sight).map(|epoch| ForceService { epoch, until });
+        desired_type.force = Mind::epoch(self.consent, situation).map(|epoch| ForceService { epoch, until });
         Desired {
             pool: "pool".to_owned(),
             generation: 2,
@@ -134,7 +134,7 @@ impl Mind {
             policy: Policy {
                 unrequested_switch: self.policy,
                 fail_back_after: BACK_AFTER,
-                windows: self.window.then(|| NIGHT.clone()).into_iter().collect(),
+                windows: self.window.then(|| WINDOW.clone()).into_iter().collect(),
                 max_interruption: self.short.then_some(Duration::from_secs(5)),
                 cooldown: COOLDOWN,
                 ..Policy::default()
@@ -142,7 +142,7 @@ impl Mind {
         }
     }
 
-    fn persisted(&self, sight: &Sight) -> PersistedState {
+    fn persisted(&self, situation: &Situation) -> PersistedState {
         let mut persisted = PersistedState::default();
         if let Some(pending) = self.pending {
             persisted.requests.insert(TY, Request { principal: self.to, generation: 2, pending });
@@ -153,9 +153,9 @@ impl Mind {
             Past::JustMoved => persisted.last.insert(TY, attempt(ago(1))),
             Past::MovedBefore => persisted.last.insert(TY, attempt(ago(301))),
         };
-        let seat = sight.seat();
+        let seat = situation.seat();
         let stable = |epoch, seconds| Some(Stable { epoch, since: ago(seconds) });
-        let epoch = sight.epoch().unwrap();
+        let epoch = situation.epoch().unwrap();
         let track = match self.kept {
             Kept::Nothing => TypeTracking::default(),
             Kept::Failures => TypeTracking { consecutive_failures: TRIPS, ..TypeTracking::default() },
@@ -178,24 +178,24 @@ impl Mind {
     }
 
     /// The rules, a second time: which statement may be sent.
-    fn lets(&self, sight: &Sight) -> Option<Act> {
+    fn lets(&self, situation: &Situation) -> Option<Act> {
         if self.suspended || self.conflict {
             return None;
         }
         let (pending, approved) = (self.pending == Some(true), self.approve == Named::Present);
-        if sight.may_force(self.to) {
+        if situation.may_force(self.to) {
             let consent = self.consent == Named::Present && !self.expired;
             let known = !matches!(self.kept, Kept::Consumed | Kept::NeverSeen);
             return (consent && known).then_some(Act::ForceService);
         }
         let fails_back = self.policy == UnrequestedSwitch::FailBack
-            && sight.witnessed()
+            && situation.witnessed()
             && self.kept == Kept::SteadyLong
             && !self.window;
         let tripped = matches!(self.kept, Kept::Failures | Kept::Switches);
         let cool = self.past != Past::JustMoved && !(self.kept == Kept::Failures && self.past != Past::Nothing);
-        let quick = !self.short || !matches!(sight.name, "a long redo queue" | "an unseen redo queue");
-        let lets = sight.may_fail_over(self.to)
+        let quick = !self.short || !matches!(situation.name, "a long redo queue" | "an unseen redo queue");
+        let lets = situation.may_fail_over(self.to)
             && (pending || approved || fails_back)
             && (approved || !tripped)
             && cool
@@ -204,7 +204,7 @@ impl Mind {
     }
 }
 
-impl Sight {
+impl Situation {
     /// Where the databases were last seen together: for a lost principal, on the lost side.
     fn seat(&self) -> Option<Seat> {
         let holds = |seat: Seat| {
@@ -223,32 +223,32 @@ impl Sight {
 /// `Err`: a combination in which the planner and the rules disagree.
 pub fn policies() -> Result<Counts, String> {
     let mut counts = Counts::default();
-    let sights = begins();
+    let situations = begins();
     for mind in scattered(Mind::numbered).filter(|mind| !mind.is_idle()) {
-        for sight in &sights {
-            compare(sight, &mind, &mut counts)?;
+        for situation in &situations {
+            compare(situation, &mind, &mut counts)?;
         }
     }
     Ok(counts)
 }
 
-fn compare(sight: &Sight, mind: &Mind, counts: &mut Counts) -> Result<(), String> {
-    let mut seen = sight.seen();
+fn compare(situation: &Situation, mind: &Mind, counts: &mut Counts) -> Result<(), String> {
+    let mut observation = situation.observation();
     if mind.conflict {
-        seen.conflicts = BTreeMap::from([(TY, vec!["other/pool".to_owned()])]);
+        observation.conflicts = BTreeMap::from([(TY, vec!["other/pool".to_owned()])]);
     }
-    let decided = plan(&mind.desired(sight), &seen, &mind.persisted(sight), noon());
+    let decided = plan(&mind.desired(situation), &observation, &mind.persisted(situation), noon());
     counts.plans += 1;
     let sent = decided.steps.first().map(|step| step.act);
     counts.moves += u64::from(sent == Some(Act::Failover));
     counts.forced += u64::from(sent == Some(Act::ForceService));
-    let (verdict, lets) = (&decided.types[&TY].verdict, mind.lets(sight));
-    let says = |what: String| Err(format!("{what}: {}, {mind:?}: {}", sight.name, verdict.message));
+    let (verdict, lets) = (&decided.types[&TY].verdict, mind.lets(situation));
+    let text = |what: String| Err(format!("{what}: {}, {mind:?}: {}", situation.name, verdict.message));
     if sent != lets {
-        return says(format!("the rules allow {lets:?}, the planner sends {sent:?}"));
+        return text(format!("the rules allow {lets:?}, the planner sends {sent:?}"));
     }
-    if sight.is_aligned(mind.to) && !mind.conflict && verdict.reason != Reason::Aligned {
-        return says(format!("aligned, and the planner says {:?}", verdict.reason));
+    if situation.is_aligned(mind.to) && !mind.conflict && verdict.reason != Reason::Aligned {
+        return text(format!("aligned, and the planner returns {:?}", verdict.reason));
     }
     Ok(())
 }

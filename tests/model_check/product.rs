@@ -112,7 +112,7 @@ fn views(seat: usize) -> Vec<ServerObservation> {
     ]
     .map(|cause| ServerObservation::Unavailable {
         address: format!("sql-{seat}"),
-        unavailable: Unavailable { cause, detail: "dark".to_owned() },
+        unavailable: Unavailable { cause, detail: "unavailable".to_owned() },
     })
     .to_vec();
     all.push(available(seat, None, HEALTHY));
@@ -126,7 +126,7 @@ fn views(seat: usize) -> Vec<ServerObservation> {
 }
 
 /// What the spec and the memory may be; `epoch`: the one of the present state.
-fn minds(epoch: Option<&Epoch>, now: Timestamp, plain: bool) -> Vec<(Desired, PersistedState)> {
+fn spec_variations(epoch: Option<&Epoch>, now: Timestamp, plain: bool) -> Vec<(Desired, PersistedState)> {
     let mut all = Vec::new();
     let right = epoch.cloned().unwrap_or_else(|| Epoch::new("none"));
     let wrong = Epoch::new("99-dead");
@@ -141,8 +141,8 @@ fn minds(epoch: Option<&Epoch>, now: Timestamp, plain: bool) -> Vec<(Desired, Pe
                 (None, true, Some(&right), false),
                 (None, true, Some(&wrong), false),
             ] {
-                let asked = pending || policy == UnrequestedSwitch::FailBack;
-                if plain && !(asked && approve.is_none() && force.is_none() && !suspended) {
+                let requested = pending || policy == UnrequestedSwitch::FailBack;
+                if plain && !(requested && approve.is_none() && force.is_none() && !suspended) {
                     continue;
                 }
                 let desired_type = DesiredType {
@@ -240,13 +240,13 @@ fn every(plain: bool) -> Result<Counts, String> {
     for primary in &primaries {
         for mirror in &mirrors {
             let pair = Pair { primary: primary.clone(), mirror: mirror.clone(), witness: None };
-            let seen =
+            let observation =
                 Observation { pairs: Stores::single(pair).0, conflicts: BTreeMap::new(), statements: BTreeMap::new() };
-            let (first, _) = minds(None, now, true).remove(0);
-            let epoch = plan(&first, &seen, &PersistedState::default(), now).types[&TY].epoch.clone();
-            for (desired, persisted) in minds(epoch.as_ref(), now, plain) {
+            let (first, _) = spec_variations(None, now, true).remove(0);
+            let epoch = plan(&first, &observation, &PersistedState::default(), now).types[&TY].epoch.clone();
+            for (desired, persisted) in spec_variations(epoch.as_ref(), now, plain) {
                 counts.plans += 1;
-                check(&seen, &desired, &persisted, epoch.as_ref(), now, &mut counts).map_err(|broken| {
+                check(&observation, &desired, &persisted, epoch.as_ref(), now, &mut counts).map_err(|broken| {
                     format!("{broken}: {}; {}\n{desired:?}\n{persisted:?}", words(primary), words(mirror))
                 })?;
             }
@@ -256,7 +256,7 @@ fn every(plain: bool) -> Result<Counts, String> {
 }
 
 fn check(
-    seen: &Observation,
+    observation: &Observation,
     desired: &Desired,
     persisted: &PersistedState,
     epoch: Option<&Epoch>,
@@ -264,19 +264,19 @@ fn check(
     counts: &mut Counts,
 ) -> Result<(), &'static str> {
     let must = |kept: bool, broken| if kept { Ok(()) } else { Err(broken) };
-    let decided = plan(desired, seen, persisted, now);
+    let decided = plan(desired, observation, persisted, now);
     let (desired_type, of) = (&desired.types[0], &decided.types[&TY]);
     must(decided.steps.is_empty() == decided.persisted.operation.is_none(), "a statement without its journal")?;
     if of.verdict.reason.effect() == Effect::Ready {
         must(of.observed == ObservedPrincipal::from(desired_type.principal), "good, and not where it should be")?;
         must(of.findings.iter().all(|finding| finding.obstacle.is_none()), "good, and obstructed")?;
     }
-    let pair = &seen.pairs[only_store()];
+    let pair = &observation.pairs[only_store()];
     let (there, here) = (pair.view(desired_type.principal.other()), pair.view(desired_type.principal));
     for step in &decided.steps {
         let approved = desired_type.approve.as_ref().is_some_and(|approve| Some(approve) == epoch);
         let fails_back = desired.policy.unrequested_switch == UnrequestedSwitch::FailBack;
-        must(persisted.requests[&TY].pending || approved || fails_back, "a move that nobody asked for")?;
+        must(persisted.requests[&TY].pending || approved || fails_back, "a move without a request")?;
         must(desired.suspend.is_none(), "a move of what is suspended")?;
         must(of.observed != ObservedPrincipal::from(desired_type.principal), "a move of what is aligned")?;
         match step.act {
@@ -301,7 +301,7 @@ fn check(
         }
     }
     // What was begun is not begun again on the same sight.
-    let again = plan(desired, seen, &decided.persisted, now);
+    let again = plan(desired, observation, &decided.persisted, now);
     must(decided.steps.is_empty() || again.steps.is_empty(), "a move that begins twice")?;
     let same = again.persisted.operation == decided.persisted.operation;
     must(again.steps.is_empty() == same, "a journal that changes without a statement")
@@ -321,6 +321,6 @@ pub fn words(view: &ServerObservation) -> String {
 fn plan_of_every_combination_keeps_the_rules() {
     let begun = Instant::now();
     let counts = combinations().unwrap_or_else(|broken| panic!("{broken}"));
-    println!("views x minds: {counts:?}, {:.1} s", begun.elapsed().as_secs_f64());
+    println!("views x specs: {counts:?}, {:.1} s", begun.elapsed().as_secs_f64());
     assert!(counts.moves > 0 && counts.forced > 0);
 }

@@ -15,14 +15,14 @@ pub enum Event {
     Kill(usize),
     Start(usize),
     Cut,
-    Mend,
+    Reconnect,
     CatchUp,
     Dba(usize),
     SafetyOff(usize),
     SafetyOn(usize),
     NewSession(usize),
     Want(Seat),
-    Look(usize),
+    Poll(usize),
     Decide,
     Send(usize),
     /// The statement reaches the server, which answers.
@@ -128,7 +128,7 @@ impl State {
         match world.link {
             true if self.faults > 0 => all.push(Event::Cut),
             true => {}
-            false => all.push(Event::Mend),
+            false => all.push(Event::Reconnect),
         }
         if world.connected() && world.sessions.iter().any(|session| session.copies == Copies::CatchingUp) {
             all.push(Event::CatchUp);
@@ -147,7 +147,7 @@ impl State {
         }
         for seat in 0..2 {
             if self.process.views[seat].is_none() {
-                all.push(Event::Look(seat));
+                all.push(Event::Poll(seat));
             }
         }
         if self.process.views.iter().all(Option::is_some) {
@@ -175,7 +175,7 @@ impl State {
             Event::Kill(seat) => (self.faults -= 1, self.world.kill(seat)).1,
             Event::Start(seat) => (self.world.up[seat] = true, self.world.meet()).1,
             Event::Cut => (self.faults -= 1, self.world.link = false).1,
-            Event::Mend => (self.world.link = true, self.world.meet()).1,
+            Event::Reconnect => (self.world.link = true, self.world.meet()).1,
             Event::CatchUp => self.world.catch_up(),
             Event::Dba(number) => {
                 self.faults -= 1;
@@ -190,7 +190,7 @@ impl State {
                 self.resource.generation += 1;
                 self.resource.version = self.resource.version.wrapping_add(1);
             }
-            Event::Look(seat) => self.process.look(seat, &self.world, &self.resource),
+            Event::Poll(seat) => self.process.poll(seat, &self.world, &self.resource),
             Event::Decide => return self.decide(rules),
             Event::Send(number) => {
                 let step = self.process.unsent.remove(number);
@@ -236,8 +236,8 @@ impl State {
                 return Err(format!("a second statement for {} while the first is on its way", step.database));
             }
             let finding = of.findings.iter().find(|finding| finding.name == step.database).unwrap();
-            let seen = finding.session.map(|session| (session.guid, session.role_sequence));
-            if seen != Some((step.guid, step.role_sequence)) {
+            let observation = finding.session.map(|session| (session.guid, session.role_sequence));
+            if observation != Some((step.guid, step.role_sequence)) {
                 return Err("a step for another state than the one that was seen".to_owned());
             }
             if step.act == Act::Failover && (finding.obstacle.is_some() || !finding.agreed || !finding.online) {
@@ -279,7 +279,7 @@ impl State {
             self.process
                 .statements
                 .entry(step.database.clone())
-                .and_modify(|flight| *flight = StatementState::Answered(answer));
+                .and_modify(|sent_state| *sent_state = StatementState::Answered(answer));
         }
         Ok(())
     }
@@ -287,7 +287,7 @@ impl State {
     /// Once faults stop: the world settles to the spec, or to a verdict that requires an administrator.
     pub fn settle(mut self, rules: Rules) -> Result<(), String> {
         let quiet = |state: &mut State, event| state.step(event, rules);
-        for event in [Event::SafetyOn(0), Event::SafetyOn(1), Event::Start(0), Event::Start(1), Event::Mend] {
+        for event in [Event::SafetyOn(0), Event::SafetyOn(1), Event::Start(0), Event::Start(1), Event::Reconnect] {
             quiet(&mut self, event)?;
         }
         while !self.network.is_empty() {
@@ -300,7 +300,7 @@ impl State {
         let switches = self.world.switches;
         let mut last = None;
         for _ in 0..60 {
-            for event in [Event::CatchUp, Event::Hour, Event::Look(0), Event::Look(1)] {
+            for event in [Event::CatchUp, Event::Hour, Event::Poll(0), Event::Poll(1)] {
                 quiet(&mut self, event)?;
             }
             last = quiet(&mut self, Event::Decide)?.or(last);

@@ -66,7 +66,7 @@ impl World {
     }
 
     /// The result of a poll of the server in this seat.
-    pub fn look(&self, seat: usize) -> ServerObservation {
+    pub fn poll(&self, seat: usize) -> ServerObservation {
         let address = format!("sql-{seat}");
         if !self.up[seat] {
             let unavailable = Unavailable { cause: UnavailableCause::ConnectionRefused, detail: "refused".to_owned() };

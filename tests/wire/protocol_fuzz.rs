@@ -148,7 +148,7 @@ async fn try_all(server: SocketAddr, tries: usize, seed: u64) -> Ends {
             let plan = Change { direction, message: rng.usize(..3), seed: rng.u64(..) };
             *plans.lock().unwrap() = Some(plan.clone());
             let end = match poll(address, deadlines(DEADLINE)).await {
-                ServerObservation::Available { .. } => "Lit".to_owned(),
+                ServerObservation::Available { .. } => "Available".to_owned(),
                 ServerObservation::Unavailable { unavailable, .. } => {
                     assert_ne!(
                         unavailable.cause,

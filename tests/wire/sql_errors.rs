@@ -118,7 +118,7 @@ async fn environment_change_without_request_costs_one_poll_at_most() {
             sim.do_json(json!({"do": "surprise", "server": "a", "phase": phase, "bytes": bytes})).unwrap();
             let watch = monitors.watch(&target);
             match watch.fresh().await {
-                ServerObservation::Available { .. } => table.push(format!("{what:<22} {phase:<6} Lit")),
+                ServerObservation::Available { .. } => table.push(format!("{what:<22} {phase:<6} Available")),
                 ServerObservation::Unavailable { unavailable, .. } => {
                     assert!(!harmless, "{what} in the {phase}: {}", unavailable.detail);
                     assert_ne!(
