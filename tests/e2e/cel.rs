@@ -53,12 +53,16 @@ fn until(time: &str) -> Value {
     first_type(json!({"forceService": {"epoch": "1-abcd", "acceptDataLoss": true, "until": time}}))
 }
 
-/// A spec with one thing wrong, and words of the answer: the field, and the way out.
-fn refused() -> Vec<(&'static str, Value, Vec<&'static str>)> {
-    let window = |schedule: &str, duration: &str, zone: &str| {
-        let window = json!({"schedule": schedule, "duration": duration, "timeZone": zone});
-        policy(json!({"unrequestedSwitch": "FailBack", "maintenanceWindows": [window]}))
-    };
+/// What is wrong, the spec, and parts of the answer: the field, and the way out.
+type Refused = (&'static str, Value, Vec<&'static str>);
+
+/// Specs with one thing wrong each.
+fn refused() -> Vec<Refused> {
+    [refused_pools(), refused_types(), refused_consents(), refused_servers(), refused_encryption(), refused_policies()]
+        .concat()
+}
+
+fn refused_pools() -> Vec<Refused> {
     let mut ownerless = valid();
     ownerless["spec"].as_object_mut().unwrap().remove("sql");
     let mut long_name = valid();
@@ -81,6 +85,11 @@ fn refused() -> Vec<(&'static str, Value, Vec<&'static str>)> {
             ),
             vec!["spec.databaseTypes[1]", "Duplicate value"],
         ),
+    ]
+}
+
+fn refused_types() -> Vec<Refused> {
+    vec![
         (
             "an unknown type",
             first_type(json!({"type": "Users"})),
@@ -108,6 +117,11 @@ fn refused() -> Vec<(&'static str, Value, Vec<&'static str>)> {
             first_type(json!({"databases": ["x".repeat(129)]})),
             vec!["databases[0]", "may not be more than 128"],
         ),
+    ]
+}
+
+fn refused_consents() -> Vec<Refused> {
+    vec![
         ("an empty epoch", first_type(json!({"approve": {"epoch": ""}})), vec!["approve.epoch", "at least 1 chars"]),
         ("an approval of nothing", first_type(json!({"approve": {}})), vec!["approve.epoch", "Required value"]),
         (
@@ -123,6 +137,11 @@ fn refused() -> Vec<(&'static str, Value, Vec<&'static str>)> {
             vec!["forceService.until", "Required value"],
         ),
         ("a consent until some time", until("tomorrow"), vec!["forceService.until", "tomorrow"]),
+    ]
+}
+
+fn refused_servers() -> Vec<Refused> {
+    vec![
         (
             "a server that mirrors itself",
             with("/spec/sql/mirror", json!({"host": "SQL-A.contoso.com", "instance": "rtc"})),
@@ -150,6 +169,11 @@ fn refused() -> Vec<(&'static str, Value, Vec<&'static str>)> {
         ),
         ("no login", with("/spec/sql/auth", json!({"method": "SqlLogin"})), vec!["auth.secretRef", "Required value"]),
         ("an unknown login", with("/spec/sql/auth/method", json!("Magic")), vec!["auth.method", "Magic", "SqlLogin"]),
+    ]
+}
+
+fn refused_encryption() -> Vec<Refused> {
+    vec![
         (
             "a CA for nothing",
             with(
@@ -187,6 +211,15 @@ fn refused() -> Vec<(&'static str, Value, Vec<&'static str>)> {
             with("/spec/sql/tls", json!({"mode": "Pin", "pins": ["ab".repeat(31)]})),
             vec!["tls.pins", "should match"],
         ),
+    ]
+}
+
+fn refused_policies() -> Vec<Refused> {
+    let window = |schedule: &str, duration: &str, zone: &str| {
+        let window = json!({"schedule": schedule, "duration": duration, "timeZone": zone});
+        policy(json!({"unrequestedSwitch": "FailBack", "maintenanceWindows": [window]}))
+    };
+    vec![
         ("suspended without a reason", with("/spec/suspend", json!({})), vec!["suspend.reason", "Required value"]),
         (
             "suspended until some time",

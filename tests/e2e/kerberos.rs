@@ -135,20 +135,37 @@ async fn keytab_as_only_credential_allows_polls_and_moves() {
     });
 }
 
+/// The keytabs of accounts that the KDC treats differently.
+struct Keytabs {
+    keys: Vec<u8>,
+    stale: Vec<u8>,
+    gone: Vec<u8>,
+    locked: Vec<u8>,
+    expired: Vec<u8>,
+    stranger: Vec<u8>,
+}
+
+impl Keytabs {
+    fn make(realm: &KdcFixture) -> Self {
+        let keys = realm.account("svc-lync");
+        let stale = realm.account("svc-stale");
+        realm.keytab("svc-stale");
+        let gone = realm.account("svc-gone");
+        realm.admin("delprinc -force svc-gone");
+        let locked = realm.account("svc-locked");
+        realm.admin("modprinc -allow_tix svc-locked");
+        let expired = realm.account("svc-expired");
+        realm.admin("modprinc -expire 2001-01-01 svc-expired");
+        let stranger = realm.account("svc-stranger");
+        Self { keys, stale, gone, locked, expired, stranger }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn kerberos_fault_of_one_resource_has_its_reason_and_affects_no_other() {
     let Some((realm, servers)) = start() else { return };
     let fixture = TestPool::start("troubles", true).await;
-    let keys = realm.account("svc-lync");
-    let stale = realm.account("svc-stale");
-    realm.keytab("svc-stale");
-    let gone = realm.account("svc-gone");
-    realm.admin("delprinc -force svc-gone");
-    let locked = realm.account("svc-locked");
-    realm.admin("modprinc -allow_tix svc-locked");
-    let expired = realm.account("svc-expired");
-    realm.admin("modprinc -expire 2001-01-01 svc-expired");
-    let stranger = realm.account("svc-stranger");
+    let Keytabs { keys, stale, gone, locked, expired, stranger } = Keytabs::make(&realm);
     // Accepts, and never answers: the backlog takes the connection.
     let silent = TcpListener::bind(SocketAddr::new(own_ip().into(), 0)).unwrap();
     let closed = SocketAddr::new(own_ip().into(), 10088);
@@ -201,12 +218,17 @@ async fn kerberos_fault_of_one_resource_has_its_reason_and_affects_no_other() {
         }
         println!("{name:<12} {reason:<22} {text}");
     }
+    assert_refused_by_setting(&fixture);
+    assert_eq!(servers.get("/failovers").await, json!([]));
+    drop(silent);
+}
+
+/// An account without its realm, and a server that demands encryption while the spec disables it.
+fn assert_refused_by_setting(fixture: &TestPool) {
     let text = message(&fixture.until_ready("unnamed", "False", "NoKerberosCredentials"));
     assert!(text.contains("ACCOUNT@REALM"), "{text}");
     let text = message(&fixture.until_ready("demanding", "False", "TlsFailed"));
     assert!(text.contains("demands encryption") && text.contains("spec.sql.tls.mode"), "{text}");
-    assert_eq!(servers.get("/failovers").await, json!([]));
-    drop(silent);
 }
 
 /// FreeTDS, and the driver of Microsoft for Linux.

@@ -151,6 +151,26 @@ fn resident_kib(pid: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
+fn assert_journal_explains_failovers(sim: &Sim) {
+    assert_eq!(sim.failures(), Vec::<String>::new());
+    let journal = sim.journal(0);
+    assert!(journal.iter().all(|entry| !entry.text.contains("FORCE_SERVICE")), "a data-loss statement was sent");
+    let failovers = sim.failovers();
+    let kinds = |kind: FailoverKind| failovers.iter().filter(|failover| failover.kind == kind).count();
+    assert_eq!(kinds(FailoverKind::Forced), 0);
+    let mut outcomes = BTreeMap::new();
+    for entry in journal.iter().filter(|entry| entry.text.contains("SET PARTNER FAILOVER")) {
+        *outcomes.entry(entry.outcome.clone().unwrap_or_else(|| "running".into())).or_insert(0) += 1;
+    }
+    let count = |outcome: &str| outcomes.get(outcome).copied().unwrap_or(0);
+    let (manual, automatic) = (kinds(FailoverKind::Manual), kinds(FailoverKind::Automatic));
+    println!("soak: statements {outcomes:?}; failovers: {manual} requested, {automatic} by the witness");
+    // Every requested role change is a statement in the journal, and each statement caused one at most.
+    let open = count("lost") + count("cut") + count("cancelled");
+    assert!((count("done")..=count("done") + open).contains(&manual), "{manual} failovers, statements {outcomes:?}");
+    assert!(manual + automatic > 0, "nothing ever moved: the faults are too mild");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn random_faults_after_healing_lose_nothing_and_end_ready() {
     let seconds =
@@ -197,31 +217,14 @@ async fn random_faults_after_healing_lose_nothing_and_end_ready() {
         memory.push(resident_kib(operator.pid()));
     }
 
-    assert_eq!(sim.failures(), Vec::<String>::new());
-    let journal = sim.journal(0);
-    assert!(journal.iter().all(|entry| !entry.text.contains("FORCE_SERVICE")), "a data-loss statement was sent");
-    let failovers = sim.failovers();
-    let kinds = |kind: FailoverKind| failovers.iter().filter(|failover| failover.kind == kind).count();
-    assert_eq!(kinds(FailoverKind::Forced), 0);
-    let mut outcomes = BTreeMap::new();
-    for entry in journal.iter().filter(|entry| entry.text.contains("SET PARTNER FAILOVER")) {
-        *outcomes.entry(entry.outcome.clone().unwrap_or_else(|| "running".into())).or_insert(0) += 1;
-    }
-    let count = |outcome: &str| outcomes.get(outcome).copied().unwrap_or(0);
-    let (manual, automatic) = (kinds(FailoverKind::Manual), kinds(FailoverKind::Automatic));
-    println!(
-        "soak: {faults} faults, {intents} changes of a principal, {approvals} approvals; statements {outcomes:?}; failovers: {manual} requested, {automatic} by the witness"
-    );
+    println!("soak: {faults} faults, {intents} changes of a principal, {approvals} approvals");
+    assert_journal_explains_failovers(&sim);
     println!("soak: resident KiB at the start and after each round: {memory:?}");
     // The history of a resource grows to ten moves.
     let all = resources();
     let moves = all.iter().map(|object| object["status"]["history"].as_array().map_or(0, Vec::len)).sum::<usize>();
     let bytes = all.iter().map(|object| object["status"].to_string().len()).sum::<usize>();
     println!("soak: {moves} moves in {} KiB of status", bytes / 1024);
-    // Every requested role change is a statement in the journal, and each statement caused one at most.
-    let open = count("lost") + count("cut") + count("cancelled");
-    assert!((count("done")..=count("done") + open).contains(&manual), "{manual} failovers, statements {outcomes:?}");
-    assert!(manual + automatic > 0, "nothing ever moved: the faults are too mild");
     let (first, last) = (memory[1], memory[ROUNDS]);
     assert!(last < first + first / 4, "memory grew from round to round: {memory:?}");
     assert_eq!(all.len(), PAIRS * DATABASES);
