@@ -1,4 +1,4 @@
-//! Conditions are built here and nowhere else.
+//! The builder of conditions. No other module constructs one.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -28,7 +28,7 @@ pub struct ConditionDraft {
     message: String,
 }
 
-/// Kubernetes refuses a longer message.
+/// The API server rejects a longer message.
 const MESSAGE_LIMIT: usize = 32_768;
 
 impl ConditionDraft {
@@ -60,7 +60,7 @@ impl ConditionDraft {
         &self.message
     }
 
-    /// The transition time moves only when the status does.
+    /// The published condition. The transition time changes only with the status.
     pub fn since(self, before: &[Condition], generation: i64, now: Timestamp) -> Condition {
         let type_: &'static str = self.kind.into();
         let last_transition_time = before

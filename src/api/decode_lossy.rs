@@ -1,4 +1,4 @@
-//! What can still be read of a resource that cannot be decoded: its status member by member. No I/O.
+//! The readable part of a resource that cannot be decoded: its status, member by member. No I/O.
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -15,8 +15,8 @@ pub struct PartialStatus {
     pub lost: Vec<String>,
 }
 
-/// Takes a resource as the API server has it. A lost member counts as erased: what that may cost is a move asked for
-/// again, never a statement (the servers refuse a repeated one).
+/// Decodes a resource as the API server stores it. A dropped member counts as erased: that can cost a repeated request of
+/// a move, but no repeated statement, as the servers refuse one.
 pub fn decode_lossy(resource: &Value) -> PartialStatus {
     let mut without_status = resource.clone();
     if let Some(object) = without_status.as_object_mut() {
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_read_is_kept_and_the_rest_is_named() {
+    fn decode_lossy_unreadable_members_are_dropped_and_named() {
         let entry = json!({
             "type": "User", "from": "Mirror", "to": "Primary", "cause": "Intent", "outcome": "Succeeded",
             "generation": 1, "startedAt": "2026-01-01T00:00:00Z", "endedAt": "2026-01-01T00:00:01Z", "databases": [],
@@ -82,23 +82,23 @@ mod tests {
         });
         let mut late = entry.clone();
         late["endedAt"] = json!("9999-12-31T23:59:59Z");
-        let salvaged = decode_lossy(&resource(&json!({
+        let partial = decode_lossy(&resource(&json!({
             "principals": "User=Primary", "lastMoveTime": "9999-12-31T23:59:59Z", "history": [late, entry],
         })));
-        assert_eq!(salvaged.spec_problem, None);
-        assert_eq!(salvaged.status.principals.as_deref(), Some("User=Primary"));
-        assert_eq!((salvaged.status.last_move_time, salvaged.status.history.len()), (None, 1));
-        let lost: Vec<_> = salvaged.lost.iter().map(|lost| lost.split(':').next().unwrap()).collect();
+        assert_eq!(partial.spec_problem, None);
+        assert_eq!(partial.status.principals.as_deref(), Some("User=Primary"));
+        assert_eq!((partial.status.last_move_time, partial.status.history.len()), (None, 1));
+        let lost: Vec<_> = partial.lost.iter().map(|lost| lost.split(':').next().unwrap()).collect();
         assert_eq!(lost, ["status.history[0]", "status.lastMoveTime"]);
     }
 
     #[test]
-    fn a_spec_that_cannot_be_read_leaves_the_status_alone() {
+    fn decode_lossy_unreadable_spec_keeps_the_status() {
         let mut resource = resource(&json!({"principals": "User=Primary"}));
         resource["spec"]["databaseTypes"][0]["principal"] = json!("Elsewhere");
-        let salvaged = decode_lossy(&resource);
-        assert!(salvaged.spec_problem.is_some_and(|problem| problem.contains("Elsewhere")));
-        assert_eq!(salvaged.status.principals.as_deref(), Some("User=Primary"));
-        assert!(salvaged.lost.is_empty());
+        let partial = decode_lossy(&resource);
+        assert!(partial.spec_problem.is_some_and(|problem| problem.contains("Elsewhere")));
+        assert_eq!(partial.status.principals.as_deref(), Some("User=Primary"));
+        assert!(partial.lost.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Durations as people write them in Kubernetes: `90s`, `10m`, `1h30m`.
+//! Durations in the notation of Kubernetes: `90s`, `10m`, `1h30m`.
 
 use std::fmt;
 use std::time::Duration;
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_read_as_people_write_them() {
+    fn span_from_str_and_display_use_go_notation() {
         for (text, seconds, printed) in
             [("90s", 90, "1m30s"), ("10m", 600, "10m"), ("1h30m", 5400, "1h30m"), ("0s", 0, "0s")]
         {

@@ -1,4 +1,4 @@
-//! Who asked: the managers of the fields that a move rests on, from `metadata.managedFields`.
+//! The field managers of the fields that request a move, from `metadata.managedFields`.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use serde_json::Value;
@@ -11,7 +11,7 @@ pub fn field_managers(managed: &[ManagedFieldsEntry], ty: DatabaseType) -> Field
     let owner = |field: &str| {
         let owns = |entry: &&ManagedFieldsEntry| {
             let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
-            let item = fields.and_then(|all| all.get("f:spec")?.get("f:databaseTypes")?.get(&key));
+            let item = fields.and_then(|fields| fields.get("f:spec")?.get("f:databaseTypes")?.get(&key));
             item.is_some_and(|item| item.get(field).is_some_and(Value::is_object))
         };
         let newest = managed.iter().filter(owns).max_by_key(|entry| entry.time.as_ref().map(|time| time.0));
@@ -20,7 +20,7 @@ pub fn field_managers(managed: &[ManagedFieldsEntry], ty: DatabaseType) -> Field
     FieldManagers { principal: owner("f:principal"), approve: owner("f:approve"), force: owner("f:forceService") }
 }
 
-/// Throws away what `askers` does not read: the managed fields are most of what a cached resource weighs.
+/// Removes what [`field_managers`] does not read: the managed fields are most of the memory of a cached resource.
 pub fn retain_field_managers(managed: &mut Vec<ManagedFieldsEntry>) {
     managed.retain_mut(|entry| {
         let Some(fields) = &mut entry.fields_v1 else { return false };
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_manager_of_the_field_asked() {
+    fn field_managers_of_a_shared_field_is_the_newest() {
         let entry = |manager: &str, time: &str, fields: Value| {
             serde_json::from_value(json!({
                 "manager": manager, "operation": "Apply", "apiVersion": "lyncmirror.io/v1alpha1", "time": time,

@@ -1,4 +1,4 @@
-//! The contract with humans: what they write, what they are told. The only room that builds conditions.
+//! The API of the operator: spec, status and conditions of a resource. Only this module builds conditions.
 
 mod condition;
 mod decode_lossy;

@@ -1,10 +1,10 @@
-//! From what was written to what is wanted: the only place where a spec is refused that the API server let through.
+//! Spec -> validated desired state. Only this module rejects a spec that the API server accepted.
 
 use crate::api::field_managers::field_managers;
 use crate::api::{AuthMethod, DatabaseTypeSpec, ForceServiceSpec, LyncPoolMirror, PolicySpec, SqlStore, TlsMode};
 use crate::model::{DatabaseName, Desired, DesiredType, Epoch, ForceService, Policy, StoreId, Stores, Suspend, Window};
 
-/// A parsed spec: the wishes for the planner, and the stores to look at.
+/// A parsed spec: the desired state for the planner, and the stores to poll.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ParsedSpec {
     pub desired: Desired,
@@ -18,7 +18,7 @@ pub struct Store {
     pub label: String,
 }
 
-/// What is wrong with a spec, with the field, the value and the way out.
+/// A problem of a spec: the field, the value and the fix.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
 pub struct SpecError {
@@ -65,7 +65,7 @@ pub fn parse(resource: &LyncPoolMirror) -> Result<ParsedSpec, SpecError> {
     }
     types.sort_by_key(|desired_type| desired_type.ty);
     let suspend = spec.suspend.as_ref().map(|suspend| Suspend { reason: suspend.reason.clone(), until: suspend.until });
-    // The API server sets it on every write. A file has none, and is generation 0: before every generation of a server.
+    // The API server sets the generation on every write. A file has none and counts as generation 0.
     let generation = resource.metadata.generation.unwrap_or(0);
     let pool = spec.pool_fqdn.clone();
     Ok(ParsedSpec { desired: Desired { pool, generation, types, suspend, policy: policy(&spec.policy)? }, stores })
@@ -148,12 +148,12 @@ fn check(sql: &SqlStore, field: &str) -> Result<(), SpecError> {
     if sql.auth.kdcs.is_some() && !kerberos {
         return Err(wrong(format!("{field}.auth.kdcs"), "kdcs are only used with method Kerberos"));
     }
-    // They are written into a file of the Kerberos library, where a line more could mean anything.
+    // The KDCs are written into krb5.conf, where a line break would start another setting.
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':' | '[' | ']');
     if let Some(kdc) = sql.auth.kdcs.iter().flatten().find(|kdc| kdc.is_empty() || !kdc.chars().all(plain)) {
         return Err(wrong(format!("{field}.auth.kdcs"), format!("{kdc:?} is no HOST or HOST:PORT")));
     }
-    // A pin that is dropped could mean that any certificate will do.
+    // Dropping an unreadable pin could leave none, and then any certificate would be accepted.
     let pins = sql.tls.fingerprints().map_err(|pin| {
         wrong(
             format!("{field}.tls.pins"),
@@ -172,7 +172,7 @@ mod tests {
 
     use super::*;
 
-    /// As it would be without the API server's own rules: an older CRD, or none of them.
+    /// The error of a store, without the CEL rules of the API server (an older CRD).
     fn refusal(sql: Value) -> Option<String> {
         let mut store = json!({
             "primary": {"host": "sql-a"}, "mirror": {"host": "sql-b"},
@@ -183,18 +183,18 @@ mod tests {
     }
 
     #[test]
-    fn no_password_goes_unencrypted_and_no_line_into_krb5_conf() {
+    fn check_unencrypted_password_or_unsafe_kdc_is_refused() {
         let kerberos =
             |kdcs: Value| json!({"auth": {"method": "Kerberos", "secretRef": {"name": "sql"}, "kdcs": kdcs}});
         assert_eq!(refusal(json!({})), None);
         assert_eq!(refusal(kerberos(json!(["dc1", "dc2.contoso.com:88", "[::1]:88"]))), None);
-        let said = refusal(json!({"tls": {"mode": "Disabled"}})).unwrap();
-        assert!(said.starts_with("spec.sql.tls.mode: mode Disabled needs auth.method Kerberos"), "{said}");
+        let error = refusal(json!({"tls": {"mode": "Disabled"}})).unwrap();
+        assert!(error.starts_with("spec.sql.tls.mode: mode Disabled needs auth.method Kerberos"), "{error}");
         let with_kdcs = json!({"auth": {"method": "SqlLogin", "secretRef": {"name": "sql"}, "kdcs": ["dc1"]}});
         assert!(refusal(with_kdcs).unwrap().starts_with("spec.sql.auth.kdcs"));
         for wrong in ["", "dc1\n[plugins]", "dc1 }", "dc1#"] {
-            let said = refusal(kerberos(json!([wrong]))).unwrap();
-            assert!(said.contains("spec.sql.auth.kdcs") && said.contains(&format!("{wrong:?}")), "{said}");
+            let error = refusal(kerberos(json!([wrong]))).unwrap();
+            assert!(error.contains("spec.sql.auth.kdcs") && error.contains(&format!("{wrong:?}")), "{error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Status -> memory: what the operator wrote before it forgot. Whatever does not parse is forgotten, never guessed.
+//! Status -> persisted state: restores the planner's state after a restart. Fields that do not parse are dropped.
 
 use std::collections::BTreeMap;
 
@@ -54,7 +54,7 @@ fn tracking_of(status: &TypeTrackingStatus) -> TypeTracking {
     }
 }
 
-/// Memory -> status: what was noticed of a type over time. None when there is nothing to remember.
+/// The tracking of a type as the status stores it. None if there is nothing to persist.
 pub fn tracking_status(tracking: &TypeTracking) -> Option<TypeTrackingStatus> {
     (*tracking != TypeTracking::default()).then(|| TypeTrackingStatus {
         last_settled_seat: tracking.last_settled_seat,
@@ -98,7 +98,7 @@ fn operation(status: &OperationStatus) -> Option<Operation> {
     })
 }
 
-/// Memory -> status: the journal entry of a move.
+/// The journal entry of a move as the status stores it.
 pub fn operation_status(operation: &Operation) -> OperationStatus {
     OperationStatus {
         type_: operation.ty,
@@ -130,9 +130,9 @@ mod tests {
     use crate::api::{DatabaseTypeStatus, LastMoveStatus, RequestStatus};
     use crate::model::{DatabaseType, Guid, ObservedPrincipal, Outcome, Seat};
 
-    /// Through the API server and back: what was written is what is remembered, to the second.
+    /// Serialized to the status and back, the state is the same, to the second.
     #[test]
-    fn a_memory_survives_its_way_through_kubernetes() {
+    fn restore_state_of_a_written_status_is_the_same_state() {
         let at = |second| jiff::Timestamp::from_second(second).unwrap();
         let operation = Operation {
             ty: DatabaseType::User,
@@ -169,7 +169,7 @@ mod tests {
         };
         let request = Request { principal: Seat::Mirror, generation: 3, pending: true };
         let ty = operation.ty;
-        let memory = PersistedState {
+        let persisted = PersistedState {
             requests: [(ty, request)].into(),
             operation: Some(operation.clone()),
             last: [(ty, last.clone())].into(),
@@ -201,6 +201,6 @@ mod tests {
             ..LyncPoolMirrorStatus::default()
         };
         let written = serde_json::to_string(&status).unwrap();
-        assert_eq!(restore_state(Some(&serde_json::from_str(&written).unwrap())), memory);
+        assert_eq!(restore_state(Some(&serde_json::from_str(&written).unwrap())), persisted);
     }
 }

@@ -1,4 +1,4 @@
-//! What a human writes. Doc comments here print in `kubectl explain`; the rules run in the API server.
+//! The spec of a resource. Doc comments here print in `kubectl explain`; the CEL rules run in the API server.
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -38,7 +38,7 @@ use crate::model::{DatabaseType, Seat, UnrequestedSwitch};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct LyncPoolMirrorSpec {
-    /// The FQDN of the pool, as `Get-CsPool` prints it. It cannot change.
+    /// The FQDN of the pool, as `Get-CsPool` prints it. The field is immutable.
     #[schemars(
         length(min = 1, max = 253),
         regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$")
@@ -46,20 +46,20 @@ pub struct LyncPoolMirrorSpec {
     #[x_kube(validation = Rule::new("self == oldSelf").message("poolFqdn cannot change: a resource belongs to one pool; create another resource for another pool"))]
     pub pool_fqdn: String,
 
-    /// The SQL store of the pool: the two mirrored SQL Servers and, if there is one, their witness.
+    /// The SQL store of the pool: the two mirrored SQL Servers and, if configured, their witness. Required unless every database type has a store of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sql: Option<SqlStore>,
 
-    /// The wanted principal of each database type. A type that is not listed is left alone.
+    /// The desired principal of each database type, 1 to 7 entries. The operator does not move a type that is not listed.
     #[schemars(length(min = 1, max = 7))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub database_types: Vec<DatabaseTypeSpec>,
 
-    /// While set, nothing is moved. Status and plan stay live.
+    /// Suspends every move of this resource while set. The operator continues to update the status and the plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<SuspendSpec>,
 
-    /// When and how carefully to move.
+    /// Policy for the time and the preconditions of a move.
     #[serde(default)]
     pub policy: PolicySpec,
 }
@@ -75,12 +75,12 @@ pub struct SqlStore {
     pub primary: SqlServer,
     /// The SQL Server at the mirror position of the topology.
     pub mirror: SqlServer,
-    /// The witness, if the sessions have one. It is only ever read, as a third opinion.
+    /// The witness, if the mirroring sessions have one. The operator only reads its state and sends it no failover statement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub witness: Option<SqlServer>,
-    /// How to log on. The same login is used on all servers of the store.
+    /// The credentials. The operator uses the same login on all servers of the store.
     pub auth: Auth,
-    /// How the connection is encrypted and how the server proves who it is.
+    /// The encryption of the connection and the verification of the server certificate.
     #[serde(default)]
     pub tls: TlsSpec,
 }
@@ -93,21 +93,21 @@ pub struct SqlServer {
     /// Host name (FQDN) or IP address, without instance or port.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9._:-]+$"))]
     pub host: String,
-    /// Instance name, e.g. RTC. The SQL Server Browser (UDP 1434) of the host is asked for its port.
+    /// Instance name, e.g. `RTC`. The operator resolves its port through the SQL Server Browser (UDP 1434) of the host. Cannot be combined with port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16), regex(pattern = r"^[A-Za-z_#][A-Za-z0-9_#$]*$"))]
     pub instance: Option<String>,
-    /// TCP port of the instance.
+    /// TCP port of the instance, 1 to 65535. The default is 1433 when instance is not set either.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<i32>", range(min = 1, max = 65535))]
     pub port: Option<u16>,
 }
 
 impl SqlServer {
-    /// Of a server whose spec names neither a port nor an instance.
+    /// The port of a server whose spec names neither a port nor an instance.
     pub const DEFAULT_PORT: u16 = 1433;
 
-    /// `host,port`, or `host\instance` where the SQL Browser has to name the port.
+    /// `host,port`, or `host\instance` where the SQL Server Browser resolves the port.
     pub fn address(&self) -> String {
         match (self.port, &self.instance) {
             (Some(port), _) => format!("{},{port}", self.host),
@@ -116,7 +116,7 @@ impl SqlServer {
         }
     }
 
-    /// The address as two specs compare it: without case.
+    /// The address in lower case: host and instance names compare without case.
     pub fn comparable_address(&self) -> String {
         self.address().to_lowercase()
     }
@@ -129,9 +129,9 @@ impl SqlServer {
 pub struct Auth {
     /// SqlLogin: a SQL Server login with a password. Kerberos: a Windows account with a keytab; each host must be named as in its SPN, MSSQLSvc/HOST:PORT.
     pub method: AuthMethod,
-    /// A Secret in the namespace of this resource with the keys `username` and `password`, or with method Kerberos `username` (such as svc-lync@CONTOSO.COM) and `keytab`. It is read again when it changes.
+    /// A Secret in the namespace of this resource with the keys `username` and `password`, or with method Kerberos `username` (such as svc-lync@CONTOSO.COM) and `keytab`. The operator uses a changed Secret without a restart.
     pub secret_ref: SecretRef,
-    /// With method Kerberos: the KDCs (domain controllers) of the account's realm, as HOST or HOST:PORT. Without it DNS is asked for them.
+    /// With method Kerberos: the KDCs (domain controllers) of the account's realm, each as HOST or HOST:PORT. By default the operator finds them through DNS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 16),
@@ -140,12 +140,14 @@ pub struct Auth {
     pub kdcs: Option<Vec<String>>,
 }
 
+/// The authentication method: SqlLogin or Kerberos.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, JsonSchema)]
 pub enum AuthMethod {
     SqlLogin,
     Kerberos,
 }
 
+/// A reference to a Secret in the namespace of this resource.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash, JsonSchema)]
 pub struct SecretRef {
     /// Name of the Secret.
@@ -153,7 +155,7 @@ pub struct SecretRef {
     pub name: String,
 }
 
-/// What is wanted of one database type.
+/// The desired state of one database type.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.databases) || self.databases.all(d, self.databases.filter(e, e.lowerAscii() == d.lowerAscii()).size() == 1)").message("a database is listed twice: SQL Server compares names without case"))]
@@ -161,16 +163,16 @@ pub struct DatabaseTypeSpec {
     /// The type, as `Invoke-CsDatabaseFailover -DatabaseType` names it.
     #[serde(rename = "type")]
     pub type_: DatabaseType,
-    /// Which seat shall hold the principal role. A change of this field is acted on at once, as soon as it is safe.
+    /// The seat that should hold the principal role. After a change of this field the operator fails the type over as soon as the preconditions of a failover hold.
     pub principal: Seat,
-    /// Another store for this type, e.g. for Archiving or Monitoring. Without it the store of the pool.
+    /// A separate store for this type, e.g. for Archiving or Monitoring. The default is spec.sql.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sql: Option<SqlStore>,
-    /// Other database names than Lync's defaults for the type.
+    /// The database names of the type, 1 to 16. The default is the names that Lync uses for the type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 128)))]
     pub databases: Option<Vec<String>>,
-    /// Releases a held move of this type, once, for exactly the state that the epoch names.
+    /// Approves a held move of this type once, only for the state that the epoch names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approve: Option<Approve>,
     /// Consent to FORCE_SERVICE_ALLOW_DATA_LOSS, once, when the principal is lost for good and the sessions have no witness. Transactions that the lost principal had not sent are lost. `principal` must name the surviving seat.
@@ -178,7 +180,7 @@ pub struct DatabaseTypeSpec {
     pub force_service: Option<ForceServiceSpec>,
 }
 
-/// Consent to lose data: for exactly one state of the type, until a time.
+/// Consent to data loss: for exactly one state of the type, and only until a given time.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.acceptDataLoss").message("acceptDataLoss must be true: forced service loses what the lost principal had not sent; remove forceService if that is not accepted"))]
@@ -194,6 +196,7 @@ pub struct ForceServiceSpec {
     pub until: jiff::Timestamp,
 }
 
+/// Approval of a held move, for exactly one state of the type.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 pub struct Approve {
     /// The epoch as the status of the type shows it, e.g. `14-5f3a`. An approval for another epoch does nothing.
@@ -201,18 +204,19 @@ pub struct Approve {
     pub epoch: String,
 }
 
+/// Suspension of every move of the resource.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 pub struct SuspendSpec {
-    /// Why, for the people who will ask.
+    /// The reason of the suspension, 1 to 256 characters. It is shown in the status.
     #[schemars(length(min = 1, max = 256))]
     pub reason: String,
-    /// The suspension ends by itself at this time (RFC 3339).
+    /// The end of the suspension (RFC 3339). Without it the suspension lasts until spec.suspend is removed.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "timestamp::optional")]
     #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>")]
     pub until: Option<jiff::Timestamp>,
 }
 
-/// When and how carefully to move.
+/// Policy for the time and the preconditions of a move.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -221,33 +225,33 @@ pub struct SuspendSpec {
     validation = Rule::new("!has(self.maintenanceWindows) || self.unrequestedSwitch == 'FailBack'").message("maintenanceWindows are only used with unrequestedSwitch FailBack: a changed principal is acted on at once")
 )]
 pub struct PolicySpec {
-    /// What to do when the principal moved and no change of the spec asked for it (the witness did it, or a DBA). Hold: report UnexpectedPrincipal and wait for `approve`. FailBack: move it back once it has been synchronized and witnessed for failBackAfter, inside a maintenance window.
+    /// The reaction to a principal that moved without a change of the spec, e.g. by an automatic failover or by a DBA. Hold (default): report UnexpectedPrincipal and wait for `approve`. FailBack: fail over to the desired seat after failBackAfter, inside a maintenance window.
     #[serde(default)]
     pub unrequested_switch: UnrequestedSwitch,
-    /// With FailBack: how long all databases of the type must have been synchronized, with a connected witness, before they move back.
+    /// With FailBack: how long all databases of the type must have been synchronized, with a connected witness, before they fail back. The default is `30m`.
     #[serde(default = "default_fail_back_after")]
     pub fail_back_after: Span,
-    /// With FailBack: when it may happen. Empty: at any time. A changed `principal` is acted on at once, windows or not.
+    /// With FailBack: the times at which a fail-back may start. Empty: at any time. The windows do not apply to a changed `principal`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub maintenance_windows: Vec<MaintenanceWindow>,
-    /// A move that is predicted to interrupt the clients for longer (3 s plus the redo queue divided by the redo rate) waits until the queue is shorter.
+    /// The longest acceptable predicted interruption of the clients, at least `3s`. A move with a longer prediction (3 s plus the redo queue divided by the redo rate) waits until the queue is shorter. There is no limit by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_interruption: Option<Span>,
-    /// The database types that take their turn first, in this order. The others follow in Lync's order, CentralMgmt last.
+    /// The database types that fail over first, in this order. The others follow in Lync's order, CentralMgmt last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 7))]
     #[x_kube(validation = Rule::new("self.all(t, self.filter(u, u == t).size() == 1)").message("policy.order lists a type twice"))]
     pub order: Vec<DatabaseType>,
-    /// The least time between the end of one move of a type and the start of the next. `0s` switches it off.
+    /// The least time between the end of one move of a type and the start of the next. `0s` disables it. The default is `10m`.
     #[serde(default = "default_cooldown")]
     pub cooldown: Span,
-    /// How long a move may take before it is reported as overdue. An overdue move is watched, never sent again.
+    /// How long a move may take before it is reported as overdue, at least `10s`. The operator keeps monitoring an overdue move and does not retry it. The default is `5m`.
     #[serde(default = "default_switch_deadline")]
     pub switch_deadline: Span,
 }
 
-/// A time in which an unrequested switch may be undone.
+/// A recurring time window in which a fail-back may start.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("duration(self.duration) >= duration('1m')").message("duration must be at least 1m"))]
@@ -256,9 +260,9 @@ pub struct MaintenanceWindow {
     #[schemars(length(min = 1, max = 100))]
     #[x_kube(validation = Rule::new("self.matches('^[^ ]+( +[^ ]+){4}$')").message("schedule needs the five fields of cron: minute hour day month weekday, e.g. 0 2 * * SAT"))]
     pub schedule: String,
-    /// How long it stays open, e.g. `4h`.
+    /// How long the window stays open, at least `1m`, e.g. `4h`.
     pub duration: Span,
-    /// IANA name of the time zone of the schedule, e.g. `Europe/Paris`.
+    /// IANA name of the time zone of the schedule, e.g. `Europe/Paris`. The default is `UTC`.
     #[serde(default = "default_zone")]
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9_+/-]+$"))]
     pub time_zone: String,

@@ -1,4 +1,4 @@
-//! What the controller answers. It is also the operator's memory across restarts: see `api::remember`.
+//! The status of a resource. The operator also restores its state from it after a restart, see `api::restore`.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Cause, DatabaseType, ObservedPrincipal, Outcome, Seat};
 
-/// What the operator sees, what it does next, and why it does nothing.
+/// The observed state, the next planned step and, if nothing is planned, the reason.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct LyncPoolMirrorStatus {
-    /// The generation of the spec that this status answers.
+    /// The generation of the spec that this status is based on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// The observed principal of each type; `!` marks one that is not where the spec wants it.
@@ -20,21 +20,21 @@ pub struct LyncPoolMirrorStatus {
     /// When the last move ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_move_time: Option<Time>,
-    /// The largest redo queue of all mirrors, in steps, so that it does not change at each look; the metrics have the figure.
+    /// The largest redo queue of all mirrors as a range, e.g. `<10MB`. The exact size is in the metrics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redo_queue: Option<String>,
-    /// Ready, Reconciling, Stalled, PrincipalsAligned, Synchronized, PartnersReachable, QuorumAtRisk, Suspended, PostSwitchDrift, WeakEncryption.
+    /// The conditions of the resource. Types: Ready, Reconciling, Stalled, PrincipalsAligned, Synchronized, PartnersReachable, QuorumAtRisk, Suspended, PostSwitchDrift, WeakEncryption.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// What was seen of each server.
+    /// The observed state of each server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub servers: Vec<ServerStatus>,
-    /// Verdict and databases of each type.
+    /// The decision and the databases of each database type.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub database_types: Vec<DatabaseTypeStatus>,
-    /// The statements that come next, and what they wait for.
+    /// The statements that the operator sends next, and the reason why they wait.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plan: Vec<PlannedStep>,
     /// The journal of the move in flight, written before its first statement.
@@ -43,8 +43,7 @@ pub struct LyncPoolMirrorStatus {
     /// When the next maintenance window opens, while a fail-back waits for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_maintenance_window: Option<Time>,
-    /// What the last role switch did not carry along: logins, Agent jobs, linked servers and the options of the copies that
-    /// differ between the partners. Each with the way out; at most fifty.
+    /// Logins, Agent jobs, linked servers and database options that differ between the partners after the last role switch. Each entry ends with its fix; at most 50 entries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub post_switch_differences: Vec<String>,
     /// The last ten moves, newest first.
@@ -52,57 +51,67 @@ pub struct LyncPoolMirrorStatus {
     pub history: Vec<HistoryEntry>,
 }
 
+/// The observed state of one SQL Server.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerStatus {
     /// Primary, Mirror or Witness; with the type in front when the type has a store of its own.
     pub seat: String,
-    /// How the spec names it.
+    /// The address of the server as spec.sql names it.
     pub address: String,
+    /// True if the last poll of the server succeeded.
     pub reachable: bool,
-    /// What the server says of itself.
+    /// The name that the server reports (@@SERVERNAME).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// The product version that the server reports, e.g. `11.0.7001.0`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// The edition that the server reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edition: Option<String>,
-    /// Why it is not reachable.
+    /// Why the server is not reachable: one of the reasons of docs/reasons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The cause and its fix, if the server is not reachable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
+/// The decision about one database type and the state of its databases.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct DatabaseTypeStatus {
+    /// The database type.
     #[serde(rename = "type")]
     pub type_: DatabaseType,
     /// The seat that the spec wants.
     pub desired: Seat,
+    /// The observed seat of the principal: Primary, Mirror, Split or Unknown.
     pub observed: ObservedPrincipal,
-    /// One of the reasons of docs/reasons.
+    /// The reason of the decision: one of the reasons of docs/reasons.
     pub reason: String,
+    /// What happened, its cause and how to fix it.
     pub message: String,
-    /// Names this very state for `spec.databaseTypes[].approve`.
+    /// Identifies the current state. `approve` and `forceService` must name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<String>,
-    /// What the spec last asked for.
+    /// The principal that the spec last requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestStatus>,
     /// How the last move of the type ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_move: Option<LastMoveStatus>,
-    /// What was noticed of the type over time: the operator's memory.
+    /// The history of the type that a single poll cannot show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracking: Option<TypeTrackingStatus>,
+    /// The databases of the type.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub databases: Vec<DatabaseStatus>,
 }
 
-/// What one poll cannot show: how the type has behaved. The operator restores it after a restart.
+/// The history of a type that a single poll cannot show. The operator restores it after a restart.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TypeTrackingStatus {
@@ -135,152 +144,199 @@ fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 
+/// A state that has lasted for some time.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StableStatus {
-    /// The state that has lasted.
+    /// The epoch of the state.
     pub epoch: String,
+    /// When the state was first observed.
     pub since: Time,
 }
 
+/// The principal that the spec requests, and whether the request is fulfilled.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestStatus {
+    /// The requested seat of the principal.
     pub principal: Seat,
-    /// The generation of the spec that first asked for it.
+    /// The generation of the spec that first requested this principal.
     pub generation: i64,
-    /// True while the change of the spec has not been fulfilled.
+    /// True after a change of the spec until both servers show the requested principal.
     pub pending: bool,
 }
 
+/// The result of the last move of a type.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LastMoveStatus {
+    /// When the move ended.
     pub ended_at: Time,
+    /// Why the operator made the move: Intent (a changed spec), Approved, FailBack or ForcedService.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
+    /// The result: Succeeded, Partial (some databases moved), Failed or Superseded (the spec or the servers changed otherwise).
     pub outcome: Outcome,
+    /// The cause of the result, if the move did not simply succeed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
 
-/// In the words of Get-CsDatabaseMirrorState.
+/// The state of one database, with the values of Get-CsDatabaseMirrorState.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DatabaseStatus {
+    /// The name of the database.
     pub name: String,
-    /// Principal, Mirror or DatabaseInaccessibleOrMirroringNotEnabled.
+    /// The role on the primary: Principal, Mirror or DatabaseInaccessibleOrMirroringNotEnabled.
     pub state_on_primary: String,
+    /// The role on the mirror, with the same values.
     pub state_on_mirror: String,
-    /// Synchronized, Synchronizing, Suspended, Disconnected, PendingFailover; empty when not seen.
+    /// The mirroring state on the primary: Synchronized, Synchronizing, Suspended, Disconnected or PendingFailover. Empty if not observed.
     pub mirroring_status_on_primary: String,
+    /// The mirroring state on the mirror, with the same values.
     pub mirroring_status_on_mirror: String,
+    /// The transaction safety of the session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub safety: Option<String>,
-    /// None, Connected, Disconnected or Unknown, as the principal sees it.
+    /// The witness connection that the principal reports: None, Connected, Disconnected or Unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub witness: Option<String>,
+    /// The redo queue of the mirror copy as a range, e.g. `<10MB`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redo_queue: Option<String>,
-    /// What stands in the way of a failover of this database.
+    /// The reason why this database cannot fail over now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
+/// A statement that the operator sends next.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlannedStep {
+    /// The database type.
     #[serde(rename = "type")]
     pub type_: DatabaseType,
+    /// The name of the database.
     pub database: String,
-    /// The statement; it is sent inside a batch that checks role, state, safety, guid and role sequence first.
+    /// The T-SQL statement. The operator sends it inside a batch that first checks role, state, safety, guid and role sequence.
     pub statement: String,
-    /// The server that gets it.
+    /// The server that receives the statement.
     pub server: String,
+    /// The seat of that server.
     pub seat: Seat,
-    /// What it waits for.
+    /// The reason of the type, e.g. what the statement waits for.
     pub why: String,
-    /// How long it will keep the clients out, from the redo queue, in steps. Absent when the queue is not seen.
+    /// The predicted interruption of the clients, rounded up, e.g. `10s`. Absent if the redo queue is not visible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predicted_interruption: Option<String>,
 }
 
+/// The journal of the move in flight.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OperationStatus {
+    /// The database type.
     #[serde(rename = "type")]
     pub type_: DatabaseType,
+    /// The seat that gives up the principal role.
     pub from: Seat,
+    /// The seat that receives the principal role.
     pub to: Seat,
+    /// Why the operator makes the move: Intent (a changed spec), Approved, FailBack or ForcedService.
     pub cause: Cause,
+    /// The generation of the spec that the move is based on.
     pub generation: i64,
-    /// Who changed the spec, as the API server knows them.
+    /// The field manager that last set the field of the spec that requests the move.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_by: Option<String>,
+    /// When the move started.
     pub started_at: Time,
+    /// When the last attempt started.
     pub attempted_at: Time,
+    /// When the move becomes overdue (policy.switchDeadline).
     pub deadline: Time,
+    /// The number of the current attempt, from 1.
     #[schemars(with = "i32")]
     pub attempt: u32,
+    /// The databases of the move.
     pub databases: Vec<OperationDatabaseStatus>,
 }
 
+/// One database of the move in flight.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OperationDatabaseStatus {
+    /// The name of the database.
     pub name: String,
+    /// The mirroring_guid of the session.
     pub guid: String,
-    /// Before the move. A higher one afterwards proves that the roles switched.
+    /// The mirroring_role_sequence before the move. A higher value afterwards proves that the roles switched.
     pub role_sequence: i32,
-    /// What both partners showed before the move.
+    /// The state on both partners before the move.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub before: String,
 }
 
+/// A move that has ended.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HistoryEntry {
+    /// The database type.
     #[serde(rename = "type")]
     pub type_: DatabaseType,
+    /// The seat that held the principal role before the move.
     pub from: Seat,
+    /// The seat that was to receive the principal role.
     pub to: Seat,
+    /// Why the operator made the move: Intent (a changed spec), Approved, FailBack or ForcedService.
     pub cause: Cause,
+    /// The result: Succeeded, Partial (some databases moved), Failed or Superseded (the spec or the servers changed otherwise).
     pub outcome: Outcome,
+    /// The generation of the spec that the move was based on.
     pub generation: i64,
-    /// Who changed the spec, as the API server knows them.
+    /// The field manager that last set the field of the spec that requests the move.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_by: Option<String>,
-    /// Why it was made, and why then.
+    /// Why the operator made the move, as a sentence.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub why: String,
+    /// When the move started.
     pub started_at: Time,
+    /// When the move ended.
     pub ended_at: Time,
+    /// The databases of the move.
     pub databases: Vec<HistoryDatabase>,
+    /// The number of attempts.
     #[schemars(with = "i32")]
     pub attempts: u32,
     /// Milliseconds from the decision to open connections, when this process made the move.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect_millis: Option<i64>,
-    /// Milliseconds from the first statement sent to the last answer: the interruption, as the operator saw it.
+    /// Milliseconds from the first statement sent to the last answer: the interruption that the operator measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub statement_millis: Option<i64>,
-    /// Milliseconds from the last answer to the look that proved the outcome.
+    /// Milliseconds from the last answer to the poll that proved the outcome.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify_millis: Option<i64>,
+    /// The cause of the outcome, if the move did not simply succeed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
 
-/// What was sent for one database, what came back, and what both partners showed before and after.
+/// One database of a move: the statement, its answer, and the state on both partners before and after.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HistoryDatabase {
+    /// The name of the database.
     pub name: String,
-    /// The statement; it was sent inside a batch that checks role, state, guid and role sequence first.
+    /// The T-SQL statement. The operator sent it inside a batch that first checks role, state, guid and role sequence.
     pub statement: String,
-    /// What came back to this process. Absent when the operator was restarted in between.
+    /// The answer of the server. Absent if the operator was restarted in between.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<String>,
+    /// The state on both partners before the move.
     pub before: String,
+    /// The state on both partners after the move.
     pub after: String,
 }

@@ -1,16 +1,16 @@
-//! What a human writes of the encryption, and the pins as bytes. Doc comments here print in `kubectl explain`.
+//! The TLS settings of a store, and the pins as bytes. Doc comments here print in `kubectl explain`.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How the connection is encrypted and how the server proves who it is.
+/// The encryption of the connection and the verification of the server certificate.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.caBundle) || self.mode == 'Verify'").message("caBundle is only used with mode Verify: remove caBundle or set mode to Verify"))]
 #[x_kube(validation = Rule::new("has(self.pins) ? (self.mode in ['Pin', 'Legacy']) : (self.mode != 'Pin')").message("mode Pin needs pins, and pins are only used with mode Pin or Legacy"))]
 pub struct TlsSpec {
-    /// Verify: the certificate must be valid for the host name and signed by a CA of caBundle (without caBundle: by a CA that the operator's image trusts). Pin: the certificate must be one of pins, whoever signed it. TrustServerCertificate: encrypted, but any certificate is accepted. Legacy: for servers without TLS 1.2 or with a certificate of less than 2048 bits or SHA-1; TLS 1.0 and weak algorithms are accepted, which an on-path attacker can break; condition WeakEncryption shows it. Disabled: nothing is encrypted, for servers whose TLS cannot be used at all; only with auth.method Kerberos, as a password must not cross the network unencrypted; condition WeakEncryption shows it.
+    /// Verify (default): the certificate must be valid for the host name and signed by a CA of caBundle (without caBundle: by a CA that the operator's image trusts). Pin: the certificate must be one of pins; its signature is not checked. TrustServerCertificate: encrypted, but any certificate is accepted. Legacy: for servers without TLS 1.2 or with a certificate of less than 2048 bits or SHA-1; TLS 1.0 and weak algorithms are accepted, which an on-path attacker can break; condition WeakEncryption shows it. Disabled: nothing is encrypted, for servers whose TLS cannot be used at all; allowed only with auth.method Kerberos, as a password must not cross the network unencrypted; condition WeakEncryption shows it.
     #[serde(default)]
     pub mode: TlsMode,
     /// The CA certificates (PEM) that may sign the servers' certificates.
@@ -26,7 +26,7 @@ impl TlsSpec {
     /// The pins as bytes.
     ///
     /// # Errors
-    /// The first one that is not 32 bytes in hexadecimal digits.
+    /// The first pin that is not 32 bytes in hexadecimal digits.
     pub fn fingerprints(&self) -> Result<Vec<[u8; 32]>, &str> {
         let read = |text: &str| -> Option<[u8; 32]> {
             let digits: Vec<u32> = text.chars().filter(|c| *c != ':').map(|c| c.to_digit(16)).collect::<Option<_>>()?;
@@ -38,6 +38,7 @@ impl TlsSpec {
     }
 }
 
+/// The TLS mode of the connections to a store.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 pub enum TlsMode {
     #[default]
@@ -48,19 +49,21 @@ pub enum TlsMode {
     Disabled,
 }
 
+/// The source of the CA certificates.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CaBundle {
-    /// A ConfigMap in the namespace of this resource.
+    /// The ConfigMap that holds the certificates, in the namespace of this resource.
     pub config_map_ref: ConfigMapRef,
 }
 
+/// A reference to one key of a ConfigMap.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 pub struct ConfigMapRef {
     /// Name of the ConfigMap.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// Key that holds the PEM text.
+    /// Key that holds the PEM text. The default is `ca.crt`.
     #[serde(default = "default_ca_key")]
     #[schemars(length(min = 1, max = 253))]
     pub key: String,
@@ -75,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pin_is_32_bytes_however_it_is_printed() {
+    fn fingerprints_with_or_without_colons_are_32_bytes() {
         let tls = |pin: &str| TlsSpec { pins: Some(vec![pin.to_owned()]), ..TlsSpec::default() };
         let colons = vec!["aB"; 32].join(":");
         for right in [colons.clone(), "Ab".repeat(32)] {
