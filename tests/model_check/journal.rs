@@ -181,6 +181,23 @@ pub fn journals() -> Result<Counts, String> {
     Ok(counts)
 }
 
+/// Both types are requested; `hot`: the earlier one has just moved; `in_flight`: the earlier one is moving.
+fn requested(order: [DatabaseType; 2], hot: bool, in_flight: bool) -> PersistedState {
+    let mut persisted = PersistedState::default();
+    for ty in order {
+        persisted.requests.insert(ty, Request { principal: Seat::Mirror, generation: 2, pending: true });
+    }
+    if hot {
+        let last = Attempt { ended: ago(1), cause: Cause::Intent, outcome: Outcome::Succeeded, detail: None };
+        persisted.last.insert(order[0], last);
+    }
+    if in_flight {
+        let operation = InFlight::numbered(0).unwrap().operation(&[first()]);
+        persisted.operation = Some(Operation { ty: order[0], ..operation });
+    }
+    persisted
+}
+
 /// Two types that both want to move: which may begin.
 pub fn turns() -> Result<Counts, String> {
     use MirroringState::*;
@@ -207,19 +224,8 @@ pub fn turns() -> Result<Counts, String> {
         let mut desired = desired(types, false);
         let order = if first_is_next { [NEXT, TY] } else { [TY, NEXT] };
         desired.policy.order = order.to_vec();
-        let mut persisted = PersistedState::default();
-        for ty in order {
-            persisted.requests.insert(ty, Request { principal: Seat::Mirror, generation: 2, pending: true });
-        }
         let early = order[0];
-        if hot {
-            let last = Attempt { ended: ago(1), cause: Cause::Intent, outcome: Outcome::Succeeded, detail: None };
-            persisted.last.insert(early, last);
-        }
-        if in_flight {
-            let going = InFlight::numbered(0).unwrap().operation(&[first()]);
-            persisted.operation = Some(Operation { ty: early, ..going });
-        }
+        let persisted = requested(order, hot, in_flight);
         if contested {
             observation.conflicts.insert(early, vec!["other/pool".to_owned()]);
         }
@@ -228,16 +234,16 @@ pub fn turns() -> Result<Counts, String> {
         }
         let decided = plan(&desired, &observation, &persisted, noon());
         counts.plans += 1;
-        let sight_of = |ty| if ty == TY { a.name } else { b.name };
+        let name_of = |ty| if ty == TY { a.name } else { b.name };
         let begun = decided.persisted.operation.as_ref().filter(|_| !decided.steps.is_empty()).map(|one| one.ty);
         counts.moves += u64::from(begun.is_some());
-        let ready = |ty| sight_of(ty) == "healthy";
+        let ready = |ty| name_of(ty) == "healthy";
         // The earlier one while it can, then the later one; never while the other is unsettled, or a move is in flight.
         let lets = match (in_flight, contested) {
             (true, _) => None,
             (false, true) => ready(order[1]).then_some(order[1]),
             (false, false) if hot || !ready(order[0]) => None,
-            (false, false) => (sight_of(order[1]) != "catching up").then_some(order[0]),
+            (false, false) => (name_of(order[1]) != "catching up").then_some(order[0]),
         };
         if begun != lets || decided.steps.len() > 1 {
             return Err(format!(
