@@ -130,11 +130,8 @@ mod tests {
     use crate::api::{DatabaseTypeStatus, LastMoveStatus, RequestStatus};
     use crate::model::{DatabaseType, Guid, ObservedPrincipal, Outcome, Seat};
 
-    /// Serialized to the status and back, the state is the same, to the second.
-    #[test]
-    fn restore_state_of_a_written_status_is_the_same_state() {
-        let at = |second| jiff::Timestamp::from_second(second).unwrap();
-        let operation = Operation {
+    fn operation(at: impl Fn(i64) -> jiff::Timestamp) -> Operation {
+        Operation {
             ty: DatabaseType::User,
             from: Seat::Primary,
             to: Seat::Mirror,
@@ -151,7 +148,14 @@ mod tests {
                 role_sequence: 5,
                 before: "primary not seen".to_owned(),
             }],
-        };
+        }
+    }
+
+    /// Serialized to the status and back, the state is the same, to the second.
+    #[test]
+    fn restore_state_of_a_written_status_is_the_same_state() {
+        let at = |second| jiff::Timestamp::from_second(second).unwrap();
+        let operation = operation(at);
         let tracking = TypeTracking {
             last_settled_seat: Some(Seat::Mirror),
             consecutive_failures: 2,
