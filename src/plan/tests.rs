@@ -226,6 +226,7 @@ fn drift_is_held_until_its_very_epoch_is_approved() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one table")]
 fn rules_that_stop_an_owed_move() {
     let persisted = pending(Seat::Mirror);
     let healthy = observation("P/4/C", "M/4/C");
