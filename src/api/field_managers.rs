@@ -20,7 +20,7 @@ pub fn field_managers(managed: &[ManagedFieldsEntry], ty: DatabaseType) -> Field
     FieldManagers { principal: owner("f:principal"), approve: owner("f:approve"), force: owner("f:forceService") }
 }
 
-/// Removes what [`field_managers`] does not read: the managed fields are most of the memory of a cached resource.
+/// Removes what `field_managers` does not read: the managed fields are most of the memory of a cached resource.
 pub fn retain_field_managers(managed: &mut Vec<ManagedFieldsEntry>) {
     managed.retain_mut(|entry| {
         let Some(fields) = &mut entry.fields_v1 else { return false };

@@ -132,6 +132,52 @@ fn word(moment: Moment) -> &'static str {
     }
 }
 
+/// Prints the points of every scenario, if LYNC_MIRROR_POINTS_LIST is set.
+fn list_points(checkpoints: &[Vec<Checkpoint>]) {
+    if std::env::var_os("LYNC_MIRROR_POINTS_LIST").is_some() {
+        for (scenario, checkpoints) in ALL.iter().zip(checkpoints) {
+            let points: BTreeSet<&String> = checkpoints.iter().map(|(point, _)| point).collect();
+            println!("{}:\n  {}", scenario.name, points.into_iter().cloned().collect::<Vec<_>>().join("\n  "));
+        }
+    }
+}
+
+/// The runs of one scenario against its undisturbed end.
+struct Judged {
+    killed: usize,
+    /// Runs in which the checkpoint did not occur.
+    missed: usize,
+    wrong: Vec<String>,
+}
+
+fn judge<'a>(name: &str, end: &End, runs: impl Iterator<Item = &'a RunResult>) -> Judged {
+    let mut judged = Judged { killed: 0, missed: 0, wrong: Vec::new() };
+    for run in runs {
+        let (point, moment) = run.task.1.clone().unwrap();
+        let wrong = match &run.outcome {
+            Ok((_, _, fired)) if !fired => {
+                judged.missed += 1;
+                println!("did not occur: {name}: {point}, {moment:?}");
+                // Without a kill the end must not differ.
+                None
+            }
+            Ok(_) => {
+                judged.killed += 1;
+                None
+            }
+            Err(error) => {
+                judged.killed += 1;
+                Some(error.clone())
+            }
+        };
+        let differs = run.outcome.as_ref().ok().filter(|(got, ..)| got != end).map(|(got, ..)| format!("{got:?}"));
+        if let Some(wrong) = wrong.or(differs) {
+            judged.wrong.push(format!("{name}, {point}, {}: {wrong}\n    undisturbed: {end:?}", word(moment)));
+        }
+    }
+    judged
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn crash_at_a_numbered_point_loses_and_doubles_no_move() {
     let (seed, begun) = (seed(), Instant::now());
@@ -142,20 +188,16 @@ async fn crash_at_a_numbered_point_loses_and_doubles_no_move() {
     }
 
     let undisturbed = execute_all(&lanes, (0..ALL.len()).map(|scenario| (scenario, None)).collect()).await;
-    let mut expected: Vec<(End, Vec<Checkpoint>)> = Vec::new();
-    for (number, scenario) in ALL.iter().enumerate() {
-        let run = undisturbed.iter().find(|run| run.task.0 == number).unwrap();
-        let (end, met, _) = run.outcome.clone().expect(scenario.name);
-        expected.push((end, met));
-    }
+    let expected: Vec<(End, Vec<Checkpoint>)> = (0..ALL.len())
+        .map(|number| {
+            let run = undisturbed.iter().find(|run| run.task.0 == number).unwrap();
+            let (end, met, _) = run.outcome.clone().expect(ALL[number].name);
+            (end, met)
+        })
+        .collect();
     let checkpoints: Vec<Vec<Checkpoint>> = expected.iter().map(|(_, met)| met.clone()).collect();
     let all: usize = checkpoints.iter().map(Vec::len).sum();
-    if std::env::var_os("LYNC_MIRROR_POINTS_LIST").is_some() {
-        for (scenario, checkpoints) in ALL.iter().zip(&checkpoints) {
-            let points: BTreeSet<&String> = checkpoints.iter().map(|(point, _)| point).collect();
-            println!("{}:\n  {}", scenario.name, points.into_iter().cloned().collect::<Vec<_>>().join("\n  "));
-        }
-    }
+    list_points(&checkpoints);
 
     let tasks = choose(&checkpoints, wanted(), &mut Rng::with_seed(seed));
     let runs = execute_all(&lanes, tasks).await;
@@ -168,31 +210,9 @@ async fn crash_at_a_numbered_point_loses_and_doubles_no_move() {
     let (mut killed_in_all, mut missed_in_all) = (0, 0);
     for (scenario, (end, met)) in expected.iter().enumerate() {
         let name = ALL[scenario].name;
-        let (mut killed, mut missed, mut failed) = (0, 0, 0);
-        for run in runs.iter().filter(|run| run.task.0 == scenario) {
-            let (point, moment) = run.task.1.clone().unwrap();
-            let wrong = match &run.outcome {
-                Ok((_, _, fired)) if !fired => {
-                    missed += 1;
-                    println!("did not occur: {name}: {point}, {moment:?}");
-                    // Without a kill the end must not differ.
-                    None
-                }
-                Ok(_) => {
-                    killed += 1;
-                    None
-                }
-                Err(error) => {
-                    killed += 1;
-                    Some(error.clone())
-                }
-            };
-            let differs = run.outcome.as_ref().ok().filter(|(got, ..)| got != end).map(|(got, ..)| format!("{got:?}"));
-            if let Some(wrong) = wrong.or(differs) {
-                failed += 1;
-                failures.push(format!("{name}, {point}, {}: {wrong}\n    undisturbed: {end:?}", word(moment)));
-            }
-        }
+        let Judged { killed, missed, wrong } = judge(name, end, runs.iter().filter(|run| run.task.0 == scenario));
+        let failed = wrong.len();
+        failures.extend(wrong);
         let points = met.iter().map(|(point, _)| point).collect::<BTreeSet<_>>().len();
         let failovers = end.failovers.len();
         writeln!(
