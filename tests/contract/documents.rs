@@ -147,3 +147,24 @@ fn link_that_leads_nowhere_is_refused() {
     }
     assert!(broken.is_empty(), "{broken:#?}");
 }
+
+/// Folders of this repository, as inline code names them.
+const FOLDERS: &[&str] = &["src/", "tests/", "docs/", "charts/", "deploy/", "crds/", "xtask/"];
+
+#[test]
+fn path_in_inline_code_that_does_not_exist_is_refused() {
+    let mut missing = Vec::new();
+    for (path, text) in texts().iter().filter(|(path, _)| path.extension().is_some_and(|kind| kind == "md")) {
+        for code in
+            text.split('`').skip(1).step_by(2).filter(|code| FOLDERS.iter().any(|folder| code.starts_with(folder)))
+        {
+            let is_path = code.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-'));
+            // Capitals stand for a name that the reader chooses.
+            let placeholder = code.contains("NAME") || code.contains("NUMBER");
+            if is_path && !placeholder && !root().join(code).exists() {
+                missing.push(format!("{}: {code}", path.display()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
