@@ -1,4 +1,4 @@
-//! Plan + observation + the status before -> status. Pure; nothing in it changes on a poll that shows nothing new.
+//! Plan, observation and previous status -> status. Pure. A poll without news must not change the status.
 
 mod conditions;
 mod history;
@@ -21,13 +21,13 @@ use crate::sql;
 
 pub use conditions::invalid;
 
-/// All that a status is made of.
+/// The inputs of a status.
 #[derive(Clone, Copy)]
 pub struct Input<'a> {
     pub spec: &'a ParsedSpec,
     pub observation: &'a Observation,
     pub plan: &'a Plan,
-    /// Of the move that has just ended.
+    /// The durations of the move that has just ended.
     pub timings: PhaseTimings,
     /// None: this process has not compared the servers since the last move.
     pub drift: Option<&'a DriftReport>,
@@ -35,7 +35,7 @@ pub struct Input<'a> {
     pub now: Timestamp,
 }
 
-/// The differences that the status lists.
+/// The largest number of differences in the status.
 const DIFFERENCES: usize = 50;
 
 pub fn render(input: &Input) -> LyncPoolMirrorStatus {
@@ -53,7 +53,7 @@ pub fn render(input: &Input) -> LyncPoolMirrorStatus {
         next_maintenance_window: next_maintenance_window(spec, plan, now),
         operation: plan.persisted.operation.as_ref().map(operation_status),
         post_switch_differences: match drift {
-            Some(DriftReport::Drifted(all)) => all.iter().take(DIFFERENCES).cloned().collect(),
+            Some(DriftReport::Drifted(differences)) => differences.iter().take(DIFFERENCES).cloned().collect(),
             Some(DriftReport::InSync | DriftReport::Unknown(_)) => Vec::new(),
             None => before.map(|status| status.post_switch_differences.clone()).unwrap_or_default(),
         },
@@ -63,23 +63,23 @@ pub fn render(input: &Input) -> LyncPoolMirrorStatus {
 
 /// `User=Primary CentralMgmt=Mirror!`, in the order of the turns.
 fn principals(plan: &Plan) -> String {
-    let words = plan.types.iter().map(|(ty, of)| {
-        let observed = of.observed;
-        let mark = if observed == of.desired_type.principal.into() { "" } else { "!" };
+    let entries = plan.types.iter().map(|(ty, planned)| {
+        let observed = planned.observed;
+        let mark = if observed == planned.desired_type.principal.into() { "" } else { "!" };
         format!("{ty}={observed}{mark}")
     });
-    words.collect::<Vec<_>>().join(" ")
+    entries.collect::<Vec<_>>().join(" ")
 }
 
 fn servers(spec: &ParsedSpec, observation: &Observation) -> Vec<ServerStatus> {
-    let mut all = Vec::new();
+    let mut servers = Vec::new();
     for (store, pair) in spec.stores.iter().zip(observation.pairs.iter()) {
         let prefix = if store.label.is_empty() { String::new() } else { format!("{} ", store.label) };
         let seats =
             [("Primary", Some(&pair.primary)), ("Mirror", Some(&pair.mirror)), ("Witness", pair.witness.as_ref())];
         for (seat, view) in seats.into_iter().filter_map(|(seat, view)| Some((seat, view?))) {
             let seat = format!("{prefix}{seat}");
-            all.push(match view {
+            servers.push(match view {
                 ServerObservation::Available { address, server } => ServerStatus {
                     seat,
                     address: address.clone(),
@@ -103,7 +103,7 @@ fn servers(spec: &ParsedSpec, observation: &Observation) -> Vec<ServerStatus> {
             });
         }
     }
-    all
+    servers
 }
 
 fn type_status(planned: &TypePlan, plan: &Plan, observation: &Observation) -> DatabaseTypeStatus {
@@ -134,7 +134,7 @@ fn type_status(planned: &TypePlan, plan: &Plan, observation: &Observation) -> Da
 
 fn database_status(finding: &Finding, pair: &Pair) -> DatabaseStatus {
     let [(state_on_primary, mirroring_status_on_primary), (state_on_mirror, mirroring_status_on_mirror)] =
-        [&pair.primary, &pair.mirror].map(|view| cmdlet_words(view, &finding.name));
+        [&pair.primary, &pair.mirror].map(|view| cmdlet_state(view, &finding.name));
     let session = |seat: Seat| pair.view(seat).available()?.databases.get(&finding.name)?.mirroring.as_ref();
     let holder =
         finding.principal.and_then(session).or_else(|| session(Seat::Primary)).or_else(|| session(Seat::Mirror));
@@ -151,8 +151,8 @@ fn database_status(finding: &Finding, pair: &Pair) -> DatabaseStatus {
     }
 }
 
-/// The words of Get-CsDatabaseMirrorState.
-fn cmdlet_words(view: &ServerObservation, name: &DatabaseName) -> (String, String) {
+/// Role and state with the values of Get-CsDatabaseMirrorState.
+fn cmdlet_state(view: &ServerObservation, name: &DatabaseName) -> (String, String) {
     let mirroring = view.available().and_then(|server| server.databases.get(name)?.mirroring.as_ref());
     match mirroring {
         Some(mirroring) => (mirroring.role.to_string(), mirroring.state.to_string()),
@@ -166,7 +166,7 @@ fn largest_redo(pair: &Pair) -> Option<i64> {
     names.into_iter().filter_map(|name| pair.redo_queue_kb(name)).max()
 }
 
-/// Coarse on purpose: an exact figure would be a write at every look.
+/// A range, because an exact size would cause a write of the status after every poll.
 fn redo_bucket(kb: i64) -> String {
     match kb {
         ..1_024 => "<1MB",
@@ -200,8 +200,8 @@ fn planned_statement(ty: DatabaseType, planned: &TypePlan, step: &Failover, obse
     }
 }
 
-/// Only while a fail-back waits: otherwise it would change with every window that passes.
+/// Set only while a fail-back waits, because it would otherwise change with every past window.
 fn next_maintenance_window(spec: &ParsedSpec, plan: &Plan, now: Timestamp) -> Option<Time> {
-    plan.types.values().find(|of| of.verdict.reason == Reason::FailBackPending)?;
+    plan.types.values().find(|planned| planned.verdict.reason == Reason::FailBackPending)?;
     next_window(&spec.desired.policy.windows, now).map(|(at, _)| Time(at))
 }
