@@ -32,20 +32,20 @@ pub struct ConditionDraft {
 const MESSAGE_LIMIT: usize = 32_768;
 
 impl ConditionDraft {
-    pub fn yes(kind: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
+    pub fn true_(kind: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
         Self { kind, status: "True", reason, message: message.into() }
     }
 
-    pub fn no(kind: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
-        Self { status: "False", ..Self::yes(kind, reason, message) }
+    pub fn false_(kind: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
+        Self { status: "False", ..Self::true_(kind, reason, message) }
     }
 
     pub fn unknown(kind: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
-        Self { status: "Unknown", ..Self::yes(kind, reason, message) }
+        Self { status: "Unknown", ..Self::true_(kind, reason, message) }
     }
 
     pub fn when(holds: bool, kind: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
-        if holds { Self::yes(kind, reason, message) } else { Self::no(kind, reason, message) }
+        if holds { Self::true_(kind, reason, message) } else { Self::false_(kind, reason, message) }
     }
 
     pub fn is(&self, kind: ConditionType, status: &str) -> bool {

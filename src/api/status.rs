@@ -61,7 +61,7 @@ pub struct ServerStatus {
     pub address: String,
     /// True if the last poll of the server succeeded.
     pub reachable: bool,
-    /// The name that the server reports (@@SERVERNAME).
+    /// The name that the server reports (SERVERPROPERTY('ServerName')).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The product version that the server reports, e.g. `11.0.7001.0`.

@@ -1,4 +1,4 @@
-//! One database type: findings, desired type and memory -> why something is done or not.
+//! The verdict of one database type, from its findings, desired state and persisted state.
 
 use crate::model::{Cause, Reason, Request, UnrequestedSwitch};
 use crate::plan::finding::{epoch, most_severe};
@@ -28,8 +28,8 @@ pub(crate) fn verdict(case: &Case) -> Verdict {
     let aligned = findings.iter().all(|finding| finding.principal == Some(desired_type.principal));
     if aligned && input.enforced(Precondition::AlignedStays) {
         return match obstacle {
-            Some((obstacle, of)) => {
-                forced_service::aftermath(case, obstacle, &of).unwrap_or_else(|| obstructed(obstacle, &of))
+            Some((obstacle, names)) => {
+                forced_service::aftermath(case, obstacle, &names).unwrap_or_else(|| obstructed(obstacle, &names))
             }
             None => Verdict::waiting(
                 Reason::Aligned,
@@ -41,15 +41,15 @@ pub(crate) fn verdict(case: &Case) -> Verdict {
         return verdict;
     }
     let wrong = findings.iter().any(|finding| finding.principal == Some(desired_type.principal.other()));
-    if let Some((obstacle, of)) = &obstacle
+    if let Some((obstacle, names)) = &obstacle
         && (obstacle.questions_session() || !wrong)
     {
-        return obstructed(obstacle, of);
+        return obstructed(obstacle, names);
     }
     released(case, obstacle)
 }
 
-/// The principal is in the other seat, and the session is not in question: why the type moves now, or what it waits for.
+/// The principal is in the other seat, and the session is not in question: the reason why the type moves now or waits.
 fn released(case: &Case, obstacle: Option<(&Obstacle, String)>) -> Verdict {
     let Case { input, desired_type, findings, .. } = *case;
     let pending = case.persisted.requests.get(&desired_type.ty).is_some_and(|request: &Request| request.pending);
@@ -63,12 +63,12 @@ fn released(case: &Case, obstacle: Option<(&Obstacle, String)>) -> Verdict {
         (false, false, UnrequestedSwitch::Hold) if !input.enforced(Precondition::Requested) => Cause::Intent,
         (false, false, UnrequestedSwitch::Hold) => return hold::held(case, obstacle.as_ref(), state.as_ref()),
     };
-    if let Some((obstacle, of)) = obstacle.filter(|_| input.enforced(Precondition::NoObstacle)) {
+    if let Some((obstacle, names)) = obstacle.filter(|_| input.enforced(Precondition::NoObstacle)) {
         let message = format!(
             "{} will fail over to the {} once the obstacle is gone. {}",
             desired_type.ty,
             desired_type.principal.word(),
-            obstacle.message(&of)
+            obstacle.message(&names)
         );
         return Verdict::waiting(obstacle.reason(), message);
     }
@@ -93,6 +93,6 @@ fn released(case: &Case, obstacle: Option<(&Obstacle, String)>) -> Verdict {
     }
 }
 
-fn obstructed(obstacle: &Obstacle, of: &str) -> Verdict {
-    Verdict::waiting(obstacle.reason(), obstacle.message(of))
+fn obstructed(obstacle: &Obstacle, names: &str) -> Verdict {
+    Verdict::waiting(obstacle.reason(), obstacle.message(names))
 }

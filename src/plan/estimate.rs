@@ -1,4 +1,4 @@
-//! How long a failover will keep the clients out, told beforehand (R16): what the mirror has still to redo.
+//! The predicted interruption of the clients by a failover (R16), from the redo queue of the mirror.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use crate::model::{Database, DatabaseName, Pair, Role, Seat, ServerObservation};
 /// Redo of an empty queue and the switch itself: "a few seconds" ("Estimate the Interruption of Service During Role
 /// Switching").
 const SWITCH: Duration = Duration::from_secs(3);
-/// KB/s, for a mirror that was never seen to redo a backlog. Low on purpose: a refusal can be lifted, an outage cannot.
+/// KB/s, for a mirror without a measured redo rate. Low, because a move that waits can be released, an outage cannot.
 const ASSUMED_RATE: u64 = 1024;
 
-/// None: the redo queue is not seen (no mirror in sight, or no VIEW SERVER STATE).
+/// None: the redo queue is not visible (the mirror is unavailable, or VIEW SERVER STATE is missing).
 pub fn predict(pair: &Pair, name: &DatabaseName) -> Option<Duration> {
     let mirror = mirror(pair, name)?;
     let queue = u64::try_from(mirror.redo_queue_kb?).ok()?;

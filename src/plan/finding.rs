@@ -1,4 +1,4 @@
-//! One database, as both partners tell it: who is principal, and what stands in the way of a failover (R3, R13, R14).
+//! One database as both partners report it: the seat of the principal and the obstacle of a failover (R3, R13, R14).
 
 use crate::model::{
     Database, DatabaseName, DatabaseState, Epoch, Guid, Mirroring, MirroringState, ObservedPrincipal, Pair, Role,
@@ -8,11 +8,11 @@ use crate::plan::obstacle::Obstacle;
 use crate::plan::precondition::{Precondition, Preconditions};
 use crate::plan::text::list;
 
-/// What is known of one database in this pass.
+/// The assessment of one database in this pass.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
     pub name: DatabaseName,
-    /// The seat that holds the principal role, if nothing that was seen contradicts it.
+    /// The seat that holds the principal role, if no observation contradicts it.
     pub principal: Option<Seat>,
     /// None: every condition of a planned failover holds on both servers in this pass.
     pub obstacle: Option<Obstacle>,
@@ -53,7 +53,7 @@ fn row<'a>(view: &'a ServerObservation, name: &DatabaseName) -> RowState<'a> {
     }
 }
 
-/// Judges one database. Total: whatever is seen, there is an answer.
+/// Assesses one database. Total: every observation has a finding.
 pub fn assess(preconditions: &Preconditions, pair: &Pair, name: &DatabaseName) -> Finding {
     let (primary, mirror) = (row(&pair.primary, name), row(&pair.mirror, name));
     let blank = |obstacle| Finding {
@@ -89,7 +89,7 @@ pub fn assess(preconditions: &Preconditions, pair: &Pair, name: &DatabaseName) -
     }
 }
 
-/// Why there is no session row on this side.
+/// Why there is no session row in this seat.
 fn unseen(seat: Seat, row: &RowState, pair: &Pair) -> Option<Obstacle> {
     match (row, pair.view(seat)) {
         (RowState::Unavailable, ServerObservation::Unavailable { unavailable, .. }) => {
@@ -110,7 +110,7 @@ fn unseen(seat: Seat, row: &RowState, pair: &Pair) -> Option<Obstacle> {
     }
 }
 
-/// Only one side shows a session: nothing may move (R14), but who holds what is worth saying.
+/// Only one server shows a session: nothing may move (R14), but the finding still reports the roles.
 fn assess_one_sided(
     name: &DatabaseName,
     seat: Seat,
@@ -123,7 +123,7 @@ fn assess_one_sided(
     let away = matches!(other, RowState::Unavailable);
     let principal = match mirroring.role {
         Role::Principal => Some(seat),
-        // A connected mirror vouches for its partner; a disconnected one only remembers it.
+        // A connected mirror proves that its partner is the principal; the row of a disconnected mirror is stale.
         Role::Mirror if !disconnected && away => Some(seat.other()),
         Role::Mirror => None,
     };
@@ -152,7 +152,7 @@ fn assess_one_sided(
 
 type Half<'a> = (&'a Server, &'a Database, &'a Mirroring);
 
-/// Both sides show a session.
+/// Both servers show a session.
 fn assess_pair(preconditions: &Preconditions, name: &DatabaseName, primary: Half, mirror: Half) -> Finding {
     let (a, b) = (primary.2, mirror.2);
     let finding = |principal, obstacle, agreed, online| Finding {
@@ -184,7 +184,7 @@ fn assess_pair(preconditions: &Preconditions, name: &DatabaseName, primary: Half
         (Role::Principal, Role::Principal) => {
             return finding(
                 None,
-                Some(if stale_claim(a, b) { Obstacle::Unsettled } else { Obstacle::TwoPrincipals }),
+                Some(if is_stale_principal(a, b) { Obstacle::Unsettled } else { Obstacle::TwoPrincipals }),
                 false,
                 false,
             );
@@ -241,7 +241,7 @@ fn preflight(
     None
 }
 
-/// The state as the preflight counts it: a state whose precondition is not enforced counts as SYNCHRONIZED.
+/// The effective state in the preflight: a state whose precondition is not enforced counts as SYNCHRONIZED.
 fn effective(preconditions: &Preconditions, state: MirroringState) -> MirroringState {
     let precondition = match state {
         MirroringState::Suspended => Precondition::MirroringNotSuspended,
@@ -265,9 +265,9 @@ fn is_stable(row: &Mirroring) -> bool {
     matches!(row.state, MirroringState::Synchronized | MirroringState::Disconnected | MirroringState::Suspended)
 }
 
-/// Two principals in two looks a moment apart are a switch caught in the middle, as long as the older claim was
-/// still connected when it was read. A true split brain is disconnected or suspended on the older side (S22).
-fn stale_claim(a: &Mirroring, b: &Mirroring) -> bool {
+/// Two principals in two polls a moment apart are a switch in transition, as long as the older row was still connected
+/// when it was read. In a true split brain the older row is disconnected or suspended (S22).
+fn is_stale_principal(a: &Mirroring, b: &Mirroring) -> bool {
     let older = if a.role_sequence <= b.role_sequence { a } else { b };
     a.role_sequence != b.role_sequence
         && matches!(
@@ -281,7 +281,7 @@ fn same_name(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b)
 }
 
-/// The state that an approval has to name. None while a database of the type shows no session.
+/// The epoch of the current state, which an approval has to name. None while a database of the type shows no session.
 pub fn epoch(findings: &[Finding]) -> Option<Epoch> {
     let sessions: Option<Vec<_>> =
         findings.iter().map(|finding| finding.session.map(|session| (session.guid, session.role_sequence))).collect();
@@ -304,7 +304,7 @@ pub(crate) fn most_severe(findings: &[Finding]) -> Option<(&Obstacle, String)> {
     Some((worst, list(findings.iter().filter(shares).map(|finding| &finding.name))))
 }
 
-/// Where the principals of these databases are.
+/// The observed seat of the principals of these databases.
 pub(crate) fn observed_principal(findings: &[Finding]) -> ObservedPrincipal {
     if let Some(seat) = seat_of(findings) {
         return seat.into();

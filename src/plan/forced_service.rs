@@ -1,5 +1,5 @@
-//! Forced service: the one act that may lose data. Only the documented disaster without a witness, and only by consent
-//! for exactly this state (R1, R2). Everything else that lost its principal is refused here, with the reason.
+//! Forced service: the only action that may lose data. It requires a lost principal without a witness and a consent for
+//! exactly this state (R1, R2). Every other state with a lost principal is refused here, with the reason.
 
 use crate::model::{Cause, MirroringState, Outcome, Reason, Seat, UnavailableCause, WitnessLink, later};
 use crate::plan::finding::{Finding, epoch};
@@ -111,7 +111,7 @@ pub(crate) fn refusal(case: &Case, survivor: Seat) -> Option<String> {
         ));
     }
     if !input.satisfied(Precondition::ForceSeenTogether, tracking.last_settled_seat.is_some()) {
-        // A wrong port in the spec looks like a dead server.
+        // A wrong port in the spec is indistinguishable from a server that is down.
         return Some("the operator never saw both servers of the pair together under this spec".to_owned());
     }
     case.findings.iter().find_map(|finding| refusal_of(case, finding, survivor))
@@ -173,7 +173,7 @@ fn is_gone(cause: UnavailableCause) -> bool {
 }
 
 /// S14, S15: what an administrator has to decide after a forced service. The operator resumes nothing (R11).
-pub(crate) fn aftermath(case: &Case, obstacle: &Obstacle, of: &str) -> Option<Verdict> {
+pub(crate) fn aftermath(case: &Case, obstacle: &Obstacle, names: &str) -> Option<Verdict> {
     let last = case.persisted.last.get(&case.desired_type.ty)?;
     let left = match obstacle {
         Obstacle::Suspended { .. } => {
@@ -181,14 +181,14 @@ pub(crate) fn aftermath(case: &Case, obstacle: &Obstacle, of: &str) -> Option<Ve
         }
         Obstacle::Unavailable { .. } | Obstacle::Disconnected => format!(
             "It serves without a mirror. When the old principal comes back it becomes a suspended mirror, and nothing is lost before mirroring is resumed; the operator does not resume it. {}",
-            obstacle.message(of)
+            obstacle.message(names)
         ),
         _ => return None,
     };
     let forced = last.cause == Cause::ForcedService && matches!(last.outcome, Outcome::Succeeded | Outcome::Partial);
     forced.then(|| {
         let message = format!(
-            "{of}: service was forced on the {} at {}. {left}",
+            "{names}: service was forced on the {} at {}. {left}",
             case.desired_type.principal.word(),
             second(last.ended)
         );

@@ -1,4 +1,4 @@
-//! What keeps a move that the servers would allow: suspension, circuit breaker, cooldown, predicted interruption, and
+//! The gates that delay a move that the servers would allow: suspension, circuit breaker, cooldown, predicted interruption, and
 //! for a fail-back time and maintenance windows. Each gate names itself and when it opens.
 
 use std::time::Duration;
@@ -17,10 +17,10 @@ use crate::plan::types::{Case, Verdict};
 pub(crate) fn closed(case: &Case, cause: Cause, approved: bool) -> Option<Verdict> {
     suspension(case)
         .or_else(|| if approved { None } else { breaker(case) })
-        .or_else(|| if cause == Cause::FailBack { steadiness(case) } else { None })
-        .or_else(|| pause(case))
-        .or_else(|| length(case))
-        .or_else(|| if cause == Cause::FailBack { window(case) } else { None })
+        .or_else(|| if cause == Cause::FailBack { fail_back_delay(case) } else { None })
+        .or_else(|| cooldown_gate(case))
+        .or_else(|| max_interruption(case))
+        .or_else(|| if cause == Cause::FailBack { maintenance_window(case) } else { None })
 }
 
 /// `Failover of User to the mirror`.
@@ -61,8 +61,8 @@ fn breaker(case: &Case) -> Option<Verdict> {
     Some(Verdict { until, ..Verdict::waiting(Reason::CircuitOpen, message) })
 }
 
-/// R8: in good health and witnessed for a while.
-fn steadiness(case: &Case) -> Option<Verdict> {
+/// R8: synchronized with a connected witness for policy.failBackAfter.
+fn fail_back_delay(case: &Case) -> Option<Verdict> {
     let since = case.tracking.stable.as_ref().map_or(case.input.now, |stable| stable.since);
     let due = later(since, case.input.desired.policy.fail_back_after);
     (!case.input.satisfied(Precondition::StableForFailBack, case.input.now >= due)).then(|| {
@@ -77,11 +77,11 @@ fn steadiness(case: &Case) -> Option<Verdict> {
     })
 }
 
-/// How far the clocks of two replicas may be apart.
+/// The largest accepted clock difference between two replicas.
 const SKEW: Duration = Duration::from_secs(300);
 
-fn pause(case: &Case) -> Option<Verdict> {
-    // An end in the future is a status that somebody edited, or a clock that jumped: it holds nothing.
+fn cooldown_gate(case: &Case) -> Option<Verdict> {
+    // An end in the future comes from an edited status or a clock that jumped, and must not delay a move.
     let last =
         case.persisted.last.get(&case.desired_type.ty).filter(|last| last.ended <= later(case.input.now, SKEW))?;
     let end = later(last.ended, cooldown(case.input.desired, case.tracking));
@@ -111,15 +111,17 @@ fn pause(case: &Case) -> Option<Verdict> {
     Some(Verdict { until: Some(end), ..Verdict::waiting(reason, message) })
 }
 
-/// R16: an outage that is too long is not begun.
-fn length(case: &Case) -> Option<Verdict> {
+/// R16: a move with a predicted interruption above policy.maxInterruption does not start.
+fn max_interruption(case: &Case) -> Option<Verdict> {
     let most =
         case.input.desired.policy.max_interruption.filter(|_| case.input.enforced(Precondition::MaxInterruption))?;
     let moved = || case.findings.iter().filter(|finding| finding.principal != Some(case.desired_type.principal));
-    let unknown = list(moved().filter(|one| predict(case.pair, &one.name).is_none()).map(|one| &one.name));
+    let unknown =
+        list(moved().filter(|finding| predict(case.pair, &finding.name).is_none()).map(|finding| &finding.name));
     let message = if unknown.is_empty() {
-        let (name, longest) =
-            moved().filter_map(|one| Some((&one.name, predict(case.pair, &one.name)?))).max_by_key(|of| of.1)?;
+        let (name, longest) = moved()
+            .filter_map(|finding| Some((&finding.name, predict(case.pair, &finding.name)?)))
+            .max_by_key(|(_, length)| *length)?;
         if longest <= most {
             return None;
         }
@@ -138,7 +140,7 @@ fn length(case: &Case) -> Option<Verdict> {
     Some(Verdict::waiting(Reason::InterruptionTooLong, message))
 }
 
-fn window(case: &Case) -> Option<Verdict> {
+fn maintenance_window(case: &Case) -> Option<Verdict> {
     let windows = &case.input.desired.policy.windows;
     let open = windows.iter().any(|window| window.open_until(case.input.now).is_some());
     if windows.is_empty() || case.input.satisfied(Precondition::MaintenanceWindow, open) {

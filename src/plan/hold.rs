@@ -6,7 +6,7 @@ use crate::plan::obstacle::Obstacle;
 use crate::plan::text::list;
 use crate::plan::types::{Case, Verdict};
 
-/// What the databases show, why they are held, and the two ways out.
+/// The location of the principals, the reason of the hold, and the two ways to end it.
 pub(crate) fn held(case: &Case, obstacle: Option<&(&Obstacle, String)>, epoch: Option<&Epoch>) -> Verdict {
     let Case { desired_type, findings, .. } = *case;
     let split = observed_principal(findings) == ObservedPrincipal::Split;
@@ -16,18 +16,18 @@ pub(crate) fn held(case: &Case, obstacle: Option<&(&Obstacle, String)>, epoch: O
             .filter(|finding| finding.principal == Some(desired_type.principal.other()))
             .map(|finding| &finding.name),
     );
-    let where_ = desired_type.principal.other().word();
+    let seat_word = desired_type.principal.other().word();
     let address = case.pair.view(desired_type.principal.other()).address();
     let why = match case.input.desired.policy.unrequested_switch {
         UnrequestedSwitch::Hold => "policy.unrequestedSwitch: Hold",
         UnrequestedSwitch::FailBack => "policy.unrequestedSwitch: FailBack waits for a witness that both partners see",
     };
     let mut message = format!(
-        "The principal of {wrong} is on the {where_} ({address}) but the spec wants the {}. The spec did not change, so the move is on hold ({why}).",
+        "The principal of {wrong} is on the {seat_word} ({address}) but the spec wants the {}. The spec did not change, so the move is on hold ({why}).",
         desired_type.principal.word(),
     );
-    if let Some((obstacle, of)) = obstacle {
-        message.push_str(&format!(" A move back is not possible now. {}", obstacle.message(of)));
+    if let Some((obstacle, names)) = obstacle {
+        message.push_str(&format!(" A move back is not possible now. {}", obstacle.message(names)));
     }
     match (epoch, &desired_type.approve) {
         (Some(epoch), Some(approve)) => message.push_str(&format!(

@@ -1,5 +1,5 @@
-//! The decision: pure, synchronous, total. This module uses no Kubernetes, no SQL and no clock; what cannot be seen is a
-//! value, time is an argument, and a plan leaves no choice to the modules that execute it.
+//! The planner: pure, synchronous and total. This module uses no Kubernetes, no SQL and no clock. Missing observations are
+//! values, time is an argument, and a plan leaves no choice to the modules that execute it.
 
 mod decide;
 mod estimate;

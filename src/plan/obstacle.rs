@@ -1,4 +1,4 @@
-//! Every way in which a database is not ready to be moved, and the message of each.
+//! The obstacles of a failover and the message of each.
 
 use crate::model::{DatabaseState, Endpoint, Guid, Reason, Seat, Unavailable, UnavailableCause, WitnessLink};
 
@@ -62,7 +62,7 @@ pub enum Obstacle {
 }
 
 /// The order of obstacles, the most severe first: the most severe obstacle of a type gives the type its reason. The
-/// declaration order is the order, so that a new variant takes its place by where it is written.
+/// declaration order is the order of severity, so the position of a new variant matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     // The session itself is in question: `Obstacle::questions_session` ends at SafetyOff.
@@ -118,7 +118,7 @@ impl Obstacle {
         }
     }
 
-    /// True when the mirroring session itself is in question, so that a wanted or unwanted principal has no meaning.
+    /// True when the mirroring session itself is in question, so that the desired principal cannot be compared.
     pub fn questions_session(&self) -> bool {
         self.severity() <= Severity::SafetyOff
     }
@@ -149,18 +149,20 @@ impl Obstacle {
         }
     }
 
-    /// What happened and its cause, then how to fix it: two sentences. `of`: the databases concerned.
-    pub fn message(&self, of: &str) -> String {
+    /// What happened and its cause, then how to fix it: two sentences. `names`: the databases concerned.
+    pub fn message(&self, names: &str) -> String {
         match (self, self.fix()) {
             // The detail of an unavailable server ends with its own fix.
-            (Obstacle::Unavailable { unavailable, .. }, _) => format!("{}. {}", self.problem(of), unavailable.detail),
-            (_, Some(fix)) => format!("{}. To fix: {fix}.", self.problem(of)),
-            (_, None) => format!("{}.", self.problem(of)),
+            (Obstacle::Unavailable { unavailable, .. }, _) => {
+                format!("{}. {}", self.problem(names), unavailable.detail)
+            }
+            (_, Some(fix)) => format!("{}. To fix: {fix}.", self.problem(names)),
+            (_, None) => format!("{}.", self.problem(names)),
         }
     }
 
     /// What happened and its cause, without a period.
-    fn problem(&self, of: &str) -> String {
+    fn problem(&self, names: &str) -> String {
         let what = match self {
             Obstacle::TwoPrincipals => "both servers hold the principal role (split brain)".to_owned(),
             Obstacle::NoPrincipal => {
@@ -170,8 +172,8 @@ impl Obstacle {
             Obstacle::GuidDiffers { primary, mirror } => format!(
                 "the servers belong to different mirroring sessions (mirroring_guid {primary} on the primary, {mirror} on the mirror)"
             ),
-            Obstacle::PartnerOutside { seat, names, expected } => format!(
-                "the server in the {} seat mirrors with {names}, but the other seat of spec.sql is {expected}",
+            Obstacle::PartnerOutside { seat, names: partner, expected } => format!(
+                "the server in the {} seat mirrors with {partner}, but the other seat of spec.sql is {expected}",
                 seat.word()
             ),
             Obstacle::Hidden { seat, login } => {
@@ -216,10 +218,10 @@ impl Obstacle {
             Obstacle::Unsettled => "the servers are in a transition, and the operator polls them again".to_owned(),
             Obstacle::Synchronizing => "SYNCHRONIZING, the mirror is catching up".to_owned(),
         };
-        format!("{of}: {what}")
+        format!("{names}: {what}")
     }
 
-    /// An imperative without a period. None: the obstacle ends by itself, or another message says how to fix it.
+    /// An imperative without a period. None: the obstacle ends without a fix, or the message of the type has the fix.
     fn fix(&self) -> Option<String> {
         Some(match self {
             Obstacle::TwoPrincipals => {

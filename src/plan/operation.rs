@@ -1,5 +1,5 @@
 //! The check of the move in flight: its journal against what the servers show now (R18). Only an observation decides;
-//! nothing is sent again on the strength of an answer alone.
+//! an answer alone never causes a retry.
 
 use std::time::Duration;
 
@@ -30,13 +30,13 @@ enum DatabaseOutcome {
     Unchanged,
     /// The session is not the one of the journal, or it switched and is back.
     Diverged,
-    /// In transition, or not seen.
+    /// In transition, or not observed.
     Pending,
 }
 
 use DatabaseOutcome::{Diverged, Moved, Pending, Unchanged};
 
-/// Pauses before a further attempt: the effect of a statement on its way needs time to show.
+/// The pause before a further attempt: the effect of a statement in flight needs time to become visible.
 fn pause(attempt: u32) -> Duration {
     Duration::from_secs(match attempt {
         0 | 1 => 1,
@@ -158,7 +158,7 @@ impl<'a> Check<'a> {
         self.retry()
     }
 
-    /// Not settled: what is open, and whether the deadline has passed.
+    /// The progress of a move that is not settled: the open databases, and whether the deadline has passed.
     fn in_progress(&self) -> Progress {
         let open = match (self.named(|outcome| outcome == Pending), self.unanswered) {
             (names, false) => format!("not settled yet: {names}"),
@@ -218,9 +218,9 @@ impl<'a> Check<'a> {
         Case { input: *input, pair, persisted, desired_type, findings, tracking, progress: None }
     }
 
-    /// The statements of a forced service of whose sending this process has no record: its predecessor wrote the journal
-    /// and ended. The consent was for this state, and holds while the survivor still shows it; the guard in the batch
-    /// lets only one of two such statements through. Empty unless all that R2 requires still holds.
+    /// The statements of a forced service that this process has no record of: a former process wrote the journal and
+    /// ended. The consent is for this state and is valid while the survivor still shows it. The guard in the batch
+    /// accepts only one of two such statements. Empty unless all that R2 requires still holds.
     fn resend_forced(&self) -> Vec<Failover> {
         let Self { input, operation, .. } = *self;
         let hindered = input.is_suspended() || input.observation.conflicts.contains_key(&operation.ty);
@@ -249,7 +249,7 @@ impl<'a> Check<'a> {
         if input.satisfied(Precondition::ResendUnchanged, steps.iter().all(unchanged)) { steps } else { Vec::new() }
     }
 
-    /// A forced service is sent once for a state. Only the surviving server can show whether it happened; the other is away.
+    /// A forced service is sent once for a state. Only the surviving server can show the result, as the other is unavailable.
     fn forced_service(&self) -> OperationState {
         let seat = self.operation.to.word();
         let served = self.databases.iter().filter(|(.., outcome)| *outcome == Moved).count();

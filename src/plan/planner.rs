@@ -18,7 +18,7 @@ use crate::plan::{decide, schedule, statements, tracking};
 /// The servers are polled closely for this long after a move.
 const AFTERCARE: Duration = Duration::from_secs(60);
 
-/// What to do about `desired`, given what was `seen` and what is remembered.
+/// The plan for `desired`, given the observation and the persisted state.
 pub fn plan(desired: &Desired, observation: &Observation, persisted: &PersistedState, now: Timestamp) -> Plan {
     plan_with(&Preconditions::default(), desired, observation, persisted, now)
 }

@@ -36,7 +36,7 @@ fn redo(observation: &mut Observation, queue: Option<i64>, rate: Option<i64>) {
 }
 
 #[test]
-fn a_fail_back_waits_until_the_state_has_lasted() {
+fn fail_back_before_the_delay_waits() {
     let desired = fail_back();
     let drifted = observation("M/4/C", "P/4/C");
     let first = plan(&desired, &drifted, &PersistedState::default(), NOW);
@@ -63,7 +63,7 @@ fn a_fail_back_waits_until_the_state_has_lasted() {
 }
 
 #[test]
-fn a_fail_back_waits_for_its_window() {
+fn fail_back_outside_the_window_waits() {
     let mut desired = fail_back();
     desired.policy.fail_back_after = Duration::ZERO;
     // The epoch was a Thursday.
@@ -82,7 +82,7 @@ fn a_fail_back_waits_for_its_window() {
 }
 
 #[test]
-fn a_long_interruption_is_not_begun() {
+fn plan_predicted_interruption_above_the_limit_waits() {
     let mut desired = desired(Seat::Mirror);
     desired.policy.max_interruption = Some(Duration::from_secs(30));
     let persisted = pending(Seat::Mirror);
@@ -102,7 +102,7 @@ fn a_long_interruption_is_not_begun() {
 }
 
 #[test]
-fn the_breaker_opens_after_failures_and_a_person_closes_it() {
+fn breaker_after_three_failures_opens_until_an_approval() {
     let desired = desired(Seat::Mirror);
     let healthy = observation("P/4/C", "M/4/C");
     let mut persisted = pending(Seat::Mirror);
@@ -137,7 +137,7 @@ fn the_breaker_opens_after_failures_and_a_person_closes_it() {
 }
 
 #[test]
-fn switches_that_nobody_asked_for_open_the_breaker() {
+fn breaker_after_three_unrequested_switches_opens_for_a_day() {
     let mut desired = fail_back();
     desired.policy.fail_back_after = Duration::ZERO;
     let (home, away) = ("P/4/C", "M/4/C");
@@ -161,7 +161,7 @@ fn switches_that_nobody_asked_for_open_the_breaker() {
 }
 
 #[test]
-fn an_end_in_the_future_holds_nothing() {
+fn cooldown_with_an_end_in_the_future_does_not_delay() {
     let mut persisted = pending(Seat::Mirror);
     for (ended, steps) in [(after(200), 0), (after(400), 1), (Timestamp::MAX, 1)] {
         persisted.last.insert(TY, Attempt { ended, ..attempt(Outcome::Succeeded) });
@@ -174,7 +174,7 @@ fn an_end_in_the_future_holds_nothing() {
 }
 
 #[test]
-fn the_order_of_turns_can_be_set() {
+fn schedule_with_policy_order_moves_the_listed_type_first() {
     let mut desired = desired(Seat::Mirror);
     let central = DesiredType { ty: DatabaseType::CentralMgmt, ..desired.types[0].clone() };
     desired.types.push(central);
@@ -210,14 +210,14 @@ mod forced {
     }
 
     #[test]
-    fn only_the_documented_disaster_with_live_consent() {
+    fn plan_forces_service_only_in_the_documented_state() {
         let hour = after(3600);
         for (name, a, b, forced) in [
-            ("S11 principal lost, no witness", "dark", "M/1/-", true),
-            ("S11 suspended instead", "dark", "M/0/-", false),
-            ("S12 witness lost too", "dark", "M/1/D", false),
-            ("S13 witness connected", "dark", "M/1/C", false),
-            ("S14 forced already", "dark", "P/0/-", false),
+            ("S11 principal lost, no witness", "away", "M/1/-", true),
+            ("S11 suspended instead", "away", "M/0/-", false),
+            ("S12 witness lost too", "away", "M/1/D", false),
+            ("S13 witness connected", "away", "M/1/C", false),
+            ("S14 forced already", "away", "P/0/-", false),
             ("S20 link cut, witness", "P/1/C", "M/1/C", false),
             ("S21 link cut, both alive", "P/1/-", "M/1/-", false),
             ("S22 split brain", "P/1/-", "P/1/-/8", false),
@@ -231,8 +231,8 @@ mod forced {
     }
 
     #[test]
-    fn consent_is_for_one_state_until_a_time_and_once() {
-        let (a, b) = ("dark", "M/1/-");
+    fn consent_applies_once_to_one_state_until_its_end() {
+        let (a, b) = ("away", "M/1/-");
         let epoch = epoch_of(a, b);
         let decide =
             |desired: &Desired, persisted: &PersistedState, now| plan(desired, &observation(a, b), persisted, now);
@@ -265,8 +265,8 @@ mod forced {
     }
 
     #[test]
-    fn a_restart_before_the_statement_does_not_lose_the_consent() {
-        let (a, b) = ("dark", "M/1/-");
+    fn consent_after_a_restart_before_the_statement_is_kept() {
+        let (a, b) = ("away", "M/1/-");
         let desired = consented(&epoch_of(a, b), after(3600));
         let fired = plan(&desired, &observation(a, b), &lost(), NOW);
         let name = fired.steps[0].database.clone();
@@ -275,7 +275,7 @@ mod forced {
             observation.statements.extend(statement.map(|statement| (name.clone(), statement)));
             plan(desired, &observation, &fired.persisted, now)
         };
-        // No flight is known: another process decided it. The same statement again, guarded by the same evidence.
+        // No statement in flight is known: a former process planned it. The same statement is sent again with the same guard.
         let again = resume(a, b, &desired, None, after(5));
         assert_eq!(again.steps, fired.steps);
         assert_eq!(again.persisted.operation.as_ref().unwrap().attempt, 2);
@@ -300,15 +300,15 @@ mod forced {
             assert!(resume(a, b, &changed, None, after(5)).steps.is_empty(), "{changed:?}");
         }
         for (a, b) in
-            [("dark", "P/0/-/8"), ("dark", "M/1/-/9"), ("dark", "M/1/D"), ("P/1/-", "M/1/-"), ("dark", "dark")]
+            [("away", "P/0/-/8"), ("away", "M/1/-/9"), ("away", "M/1/D"), ("P/1/-", "M/1/-"), ("away", "away")]
         {
             assert!(resume(a, b, &desired, None, after(5)).steps.is_empty(), "{a} {b}");
         }
     }
 
     #[test]
-    fn a_server_that_answers_is_not_gone() {
-        let epoch = epoch_of("dark", "M/1/-");
+    fn refusal_of_a_server_that_answers_names_the_cause() {
+        let epoch = epoch_of("away", "M/1/-");
         for cause in [
             UnavailableCause::LoginFailed,
             UnavailableCause::TlsFailed,
@@ -316,7 +316,7 @@ mod forced {
             UnavailableCause::Unresponsive,
             UnavailableCause::SecretNotFound,
         ] {
-            let mut observation = observation("dark", "M/1/-");
+            let mut observation = observation("away", "M/1/-");
             let ServerObservation::Unavailable { unavailable, .. } = &mut observation.pairs[store()].primary else {
                 panic!()
             };
@@ -328,11 +328,11 @@ mod forced {
     }
 
     #[test]
-    fn afterwards_a_person_decides_and_nothing_is_resumed() {
-        let epoch = epoch_of("dark", "M/1/-");
+    fn aftermath_of_a_forced_service_resumes_nothing() {
+        let epoch = epoch_of("away", "M/1/-");
         let desired = consented(&epoch, after(3600));
-        let fired = plan(&desired, &observation("dark", "M/1/-"), &lost(), NOW);
-        let served = plan(&desired, &observation("dark", "P/0/-/8"), &fired.persisted, after(5));
+        let fired = plan(&desired, &observation("away", "M/1/-"), &lost(), NOW);
+        let served = plan(&desired, &observation("away", "P/0/-/8"), &fired.persisted, after(5));
         assert_eq!(served.ended.as_ref().unwrap().outcome, Outcome::Succeeded);
         assert_eq!(reason(&served), Reason::ServiceForced, "{}", served.types[&TY].verdict.message);
         let back = plan(&desired, &observation("M/0/-/8", "P/0/-/8"), &served.persisted, after(999_999));
@@ -343,10 +343,10 @@ mod forced {
     }
 
     #[test]
-    fn the_time_budget_is_told() {
-        let first = plan(&desired(Seat::Mirror), &observation("dark", "M/1/-"), &lost(), NOW);
+    fn message_of_a_lost_principal_names_the_time_limit() {
+        let first = plan(&desired(Seat::Mirror), &observation("away", "M/1/-"), &lost(), NOW);
         assert_eq!(first.persisted.tracking[&TY].principal_lost_since, Some(NOW));
-        let message = &plan(&desired(Seat::Mirror), &observation("dark", "M/1/-"), &first.persisted, after(60)).types
+        let message = &plan(&desired(Seat::Mirror), &observation("away", "M/1/-"), &first.persisted, after(60)).types
             [&TY]
             .verdict
             .message;
@@ -356,7 +356,7 @@ mod forced {
 }
 
 #[test]
-fn a_statement_without_its_answer_is_not_sent_again() {
+fn operation_without_an_answer_is_not_retried() {
     let desired = desired(Seat::Mirror);
     let mut now_seen = observation("P/4/C", "M/4/C");
     let begun = plan(&desired, &now_seen, &pending(Seat::Mirror), NOW);

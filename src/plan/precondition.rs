@@ -1,7 +1,7 @@
-//! The preconditions of a move, each under a name, so that `make prove` can take one away and look for the harm. What a
-//! precondition asks for is written where it is asked.
+//! The named preconditions of a move, so that the model check can disable one at a time and search for a violation. The
+//! condition itself is at its call of [`Preconditions::satisfied`].
 
-/// One precondition. A planner without it must be seen to do harm, or the rule is wrong or not tested.
+/// One precondition. A planner without it must show a violation, or the precondition is wrong or not tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::EnumIter)]
 pub enum Precondition {
     // What both servers show of a database (design rule 1, R3, R13, R14).
@@ -18,17 +18,17 @@ pub enum Precondition {
     SameRoleSequence,
     DatabaseOnline,
     EndpointStarted,
-    /// The verdict waits for an obstacle, and an obstructed type has no statements: two locks on one door.
+    /// Redundant with AllPassPreflight: an obstructed type has no statements. Both must be disabled to reach a violation.
     NoObstacle,
     AllPassPreflight,
-    // Whose wish it is (R7, R8).
+    // The request of the move (R7, R8).
     NoConflict,
     AlignedStays,
     Requested,
     FirstObservationIsNoRequest,
     ApprovalNamesEpoch,
     WitnessForFailBack,
-    // When (R8, R9, R16).
+    // The gates (R8, R9, R16).
     NotSuspended,
     CircuitClosed,
     StableForFailBack,
@@ -36,7 +36,7 @@ pub enum Precondition {
     Cooldown,
     MaxInterruption,
     MaintenanceWindow,
-    // Turns (R17).
+    // The schedule (R17).
     OneOperation,
     OneTypeAtATime,
     InOrder,

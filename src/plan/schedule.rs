@@ -1,4 +1,4 @@
-//! Whose turn it is: one type at a time, in order, and the journal entry of the move that begins.
+//! The schedule across the types: one type at a time, in order, and the journal entry of the move that begins.
 
 use std::collections::BTreeMap;
 

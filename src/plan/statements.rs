@@ -1,4 +1,4 @@
-//! The statements that the verdict of a type may release, each with everything that the server itself must still find true.
+//! The statements that the verdict of a type may release, each with the values that the batch checks again on the server.
 
 use crate::model::{Act, Failover};
 use crate::plan::finding::Finding;
@@ -31,7 +31,7 @@ pub(crate) fn failovers(case: &Case, findings: &[Finding]) -> Vec<Failover> {
             let session = finding.session?;
             Some(Failover {
                 act: Act::Failover,
-                // As the server spells it: a collation may be case-sensitive.
+                // The spelling of the server, as its collation may be case-sensitive.
                 database: server.databases.get_key_value(&finding.name).map_or(&finding.name, |(name, _)| name).clone(),
                 on,
                 server: server.name.clone(),

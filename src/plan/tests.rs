@@ -1,4 +1,4 @@
-//! The truth table S1-S27 and the rules, row by row: what each partner reports -> reason, and whether anything moves.
+//! The truth table S1-S27 and the rules, row by row: observation of each partner -> reason, and whether a type moves.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ pub fn store() -> StoreId {
 pub const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
 /// `P/4/C`: role (P, M), mirroring_state, witness (C connected, D disconnected, - none). `NULL`: not mirrored.
-/// `dark`: not reachable.
+/// `away`: unavailable.
 fn view(seat: Seat, text: &str) -> ServerObservation {
     let address = format!("sql-{}", seat.word());
-    if text == "dark" {
+    if text == "away" {
         let unavailable = Unavailable {
             cause: UnavailableCause::ConnectionRefused,
             detail: format!("{address} refuses connections"),
@@ -115,7 +115,7 @@ pub fn desired(want: Seat) -> Desired {
     }
 }
 
-/// The spec asked for the other seat before: the present wish is intent, and owed.
+/// The spec requested the other seat before, so the present request is pending.
 pub fn pending(want: Seat) -> PersistedState {
     let request = Request { principal: want.other(), generation: 1, pending: false };
     PersistedState { requests: [(DatabaseType::Archiving, request)].into(), ..PersistedState::default() }
@@ -134,7 +134,7 @@ pub fn reason(plan: &Plan) -> Reason {
 }
 
 #[test]
-fn the_truth_table_when_the_spec_wants_the_mirror() {
+fn plan_each_row_of_the_truth_table_has_its_reason() {
     #[rustfmt::skip]
     let table = [
         // scenario                        A         B          reason
@@ -144,15 +144,15 @@ fn the_truth_table_when_the_spec_wants_the_mirror() {
         ("S4 failover running",            "P/3/C",  "M/4/C",   Reason::FailoverInProgress),
         ("S5 just after",                  "M/2/C",  "P/2/C",   Reason::Synchronizing),
         ("S5 briefly disconnected",        "M/2/C",  "P/1/C",   Reason::Unsettled),
-        ("S6 mirror lost, witness",        "P/1/C",  "dark",    Reason::ConnectionRefused),
-        ("S7 mirror lost, no witness",     "P/1/-",  "dark",    Reason::ConnectionRefused),
-        ("S8 mirror and witness lost",     "P/1/D",  "dark",    Reason::NoQuorum),
-        ("S9 automatic failover",          "dark",   "P/1/C",   Reason::ConnectionRefused),
+        ("S6 mirror lost, witness",        "P/1/C",  "away",    Reason::ConnectionRefused),
+        ("S7 mirror lost, no witness",     "P/1/-",  "away",    Reason::ConnectionRefused),
+        ("S8 mirror and witness lost",     "P/1/D",  "away",    Reason::NoQuorum),
+        ("S9 automatic failover",          "away",   "P/1/C",   Reason::ConnectionRefused),
         ("S10 the old principal is back",  "M/4/C",  "P/4/C",   Reason::Aligned),
-        ("S11 principal lost, no witness", "dark",   "M/1/-",   Reason::PrincipalLost),
-        ("S12 principal, witness lost",    "dark",   "M/1/D",   Reason::NoQuorum),
-        ("S13 principal lost, unsynced",   "dark",   "M/1/C",   Reason::PrincipalLost),
-        ("S14 forced service",             "dark",   "P/0/-",   Reason::ConnectionRefused),
+        ("S11 principal lost, no witness", "away",   "M/1/-",   Reason::PrincipalLost),
+        ("S12 principal, witness lost",    "away",   "M/1/D",   Reason::NoQuorum),
+        ("S13 principal lost, unsynced",   "away",   "M/1/C",   Reason::PrincipalLost),
+        ("S14 forced service",             "away",   "P/0/-",   Reason::ConnectionRefused),
         ("S15 back after forced service",  "M/0/-/8", "P/0/-/8", Reason::MirroringSuspended),
         ("S16 after RESUME",               "M/2/-",  "P/2/-",   Reason::Synchronizing),
         ("S17 paused, S18 redo error",     "P/0/C",  "M/0/C",   Reason::MirroringSuspended),
@@ -160,14 +160,14 @@ fn the_truth_table_when_the_spec_wants_the_mirror() {
         ("S20 link cut, witness",          "P/1/C",  "M/1/C",   Reason::PartnersDisconnected),
         ("S21 link cut, no witness",       "P/1/-",  "M/1/-",   Reason::PartnersDisconnected),
         ("S22 split brain",                "P/1/-",  "P/1/-/8", Reason::TwoPrincipals),
-        ("S23 B and W only",               "dark",   "M/1/C",   Reason::PrincipalLost),
+        ("S23 B and W only",               "away",   "M/1/C",   Reason::PrincipalLost),
         ("S24 removed on one side",        "NULL",   "M/1/C",   Reason::MirroringRemoved),
         ("S25 not mirrored",               "NULL",   "NULL",    Reason::NotMirrored),
-        ("both dark",                      "dark",   "dark",    Reason::ConnectionRefused),
+        ("both away",                      "away",   "away",    Reason::ConnectionRefused),
         ("both mirrors",                   "M/4/C",  "M/4/C",   Reason::NoPrincipal),
-        ("a switch between two looks",     "P/4/C",  "P/2/C/8", Reason::Unsettled),
+        ("a switch between two polls",     "P/4/C",  "P/2/C/8", Reason::Unsettled),
         ("sequences differ",               "P/4/C",  "M/4/C/8", Reason::Unsettled),
-        ("a number nobody documents",      "P/9/C",  "M/9/C",   Reason::Unsettled),
+        ("an undocumented state",          "P/9/C",  "M/9/C",   Reason::Unsettled),
     ];
     for (name, a, b, expected) in table {
         let plan = decide(Seat::Mirror, a, b, &pending(Seat::Mirror));
@@ -178,7 +178,7 @@ fn the_truth_table_when_the_spec_wants_the_mirror() {
 }
 
 #[test]
-fn s26_split_roles_move_only_what_is_on_the_wrong_side() {
+fn plan_split_roles_moves_only_the_databases_in_the_wrong_seat() {
     let mut desired = desired(Seat::Mirror);
     desired.types[0].ty = DatabaseType::Monitoring;
     desired.types[0].databases = vec![DatabaseName::new("lcslog"), DatabaseName::new("QoEMetrics")];
@@ -209,7 +209,7 @@ fn s26_split_roles_move_only_what_is_on_the_wrong_side() {
 }
 
 #[test]
-fn drift_is_held_until_its_very_epoch_is_approved() {
+fn plan_unrequested_switch_is_held_until_its_epoch_is_approved() {
     let first = decide(Seat::Mirror, "P/4/C", "M/4/C", &PersistedState::default());
     assert_eq!(reason(&first), Reason::UnexpectedPrincipal, "first seen is not asked for");
     assert!(first.steps.is_empty());
@@ -226,8 +226,7 @@ fn drift_is_held_until_its_very_epoch_is_approved() {
 }
 
 #[test]
-#[allow(clippy::too_many_lines, reason = "one table")]
-fn rules_that_stop_an_owed_move() {
+fn plan_pending_move_with_a_failed_precondition_does_not_start() {
     let persisted = pending(Seat::Mirror);
     let healthy = observation("P/4/C", "M/4/C");
     let stopped = |desired: &Desired, observation: &Observation, persisted: &PersistedState| {
@@ -251,17 +250,23 @@ fn rules_that_stop_an_owed_move() {
     assert_eq!(stopped(&desired(Seat::Mirror), &healthy, &hot), Reason::Cooldown);
     let cooled = later(NOW, Duration::from_secs(600));
     assert_eq!(plan(&desired(Seat::Mirror), &healthy, &hot, cooled).steps.len(), 1);
+}
 
+#[test]
+fn plan_pending_move_with_a_changed_server_reports_the_obstacle() {
+    let (persisted, healthy) = (pending(Seat::Mirror), observation("P/4/C", "M/4/C"));
     let change = |edit: &dyn Fn(Seat, &mut Server)| {
         let mut changed = healthy.clone();
         let Pair { primary, mirror, .. } = &mut changed.pairs[store()];
         for (seat, view) in [(Seat::Primary, primary), (Seat::Mirror, mirror)] {
             let ServerObservation::Available { server, .. } = view else { panic!() };
-            let mut one = Server::clone(server);
-            edit(seat, &mut one);
-            *server = Arc::new(one);
+            let mut changed_server = Server::clone(server);
+            edit(seat, &mut changed_server);
+            *server = Arc::new(changed_server);
         }
-        stopped(&desired(Seat::Mirror), &changed, &persisted)
+        let plan = plan(&desired(Seat::Mirror), &changed, &persisted, NOW);
+        assert!(plan.steps.is_empty());
+        reason(&plan)
     };
     let row = |server: &mut Server, edit: &dyn Fn(&mut Mirroring)| {
         edit(server.databases.get_mut(&DatabaseName::new("LcsLog")).unwrap().mirroring.as_mut().unwrap());
@@ -305,7 +310,7 @@ fn rules_that_stop_an_owed_move() {
 }
 
 #[test]
-fn types_take_turns_and_central_management_is_last() {
+fn plan_two_pending_types_moves_central_management_last() {
     let mut desired = desired(Seat::Mirror);
     let other = DesiredType { ty: DatabaseType::CentralMgmt, ..desired.types[0].clone() };
     desired.types.insert(0, other);

@@ -1,4 +1,4 @@
-//! What a single look cannot show: whose wish it was, how long things have been so, and how often they went wrong.
+//! The history of a type that a single poll cannot show: requests, durations and failures.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use crate::plan::obstacle::Obstacle;
 use crate::plan::precondition::Precondition;
 use crate::plan::types::{Ended, Input};
 
-/// Failed moves, or unrequested switches within a day of each other, after which a type is left alone (R9).
+/// Failed moves, or unrequested switches within a day of each other, after which the circuit breaker of a type opens (R9).
 pub const TRIPS: u32 = 3;
 const QUIET: Duration = Duration::from_secs(24 * 3600);
 
-/// Why the operator leaves a type alone.
+/// Why the circuit breaker of a type is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tripped {
     Failures(u32),
@@ -40,10 +40,10 @@ pub(crate) fn cooldown(desired: &Desired, tracking: &TypeTracking) -> Duration {
     desired.policy.cooldown.max(FIRST_PAUSE).saturating_mul(1 << doublings.min(10)).min(QUIET)
 }
 
-/// Even with policy.cooldown 0s a move that failed is not tried again at once.
+/// The shortest pause after a failed move, even with policy.cooldown 0s.
 const FIRST_PAUSE: Duration = Duration::from_secs(15);
 
-/// Brings the memory of one type up to what is seen.
+/// Updates the persisted state of one type from the observation.
 pub(crate) fn update(
     input: &Input,
     persisted: &mut PersistedState,
@@ -68,7 +68,7 @@ pub(crate) fn update(
         }
         Some((Outcome::Superseded, _)) => tracking.last_settled_seat = settled.or(tracking.last_settled_seat),
         None if moving => {}
-        None => notice(&mut tracking, settled, now),
+        None => record_unrequested_switch(&mut tracking, settled, now),
     }
     tracking.stable = match (input.desired.policy.unrequested_switch, epoch(findings)) {
         (UnrequestedSwitch::FailBack, Some(epoch))
@@ -91,7 +91,8 @@ pub(crate) fn update(
     persisted.tracking.insert(desired_type.ty, tracking);
 }
 
-/// A changed principal is owed until it is seen; anything else is drift. True when the wish is a new one.
+/// A changed principal is pending until both servers show it; any other difference is unrequested. True if the spec
+/// changed the principal.
 fn update_request(
     input: &Input,
     persisted: &mut PersistedState,
@@ -103,7 +104,7 @@ fn update_request(
     let request = match known {
         Some(request) if request.principal == desired_type.principal => request,
         Some(_) => Request { principal: desired_type.principal, generation: input.desired.generation, pending: true },
-        // First seen: what is there already was not asked for by a change.
+        // First observation: no change of the spec requested the present state.
         None => Request {
             principal: desired_type.principal,
             generation: input.desired.generation,
@@ -117,8 +118,8 @@ fn update_request(
     known.is_some_and(|known| known.principal != desired_type.principal)
 }
 
-/// Somebody else moved the type: the witness, or a DBA.
-fn notice(tracking: &mut TypeTracking, settled: Option<Seat>, now: Timestamp) {
+/// The type moved without the operator: by an automatic failover, or by a DBA.
+fn record_unrequested_switch(tracking: &mut TypeTracking, settled: Option<Seat>, now: Timestamp) {
     let Some(seat) = settled else { return };
     if tracking.last_settled_seat.is_some_and(|before| before != seat) {
         let fresh = tracking.last_unrequested_switch.is_some_and(|switched| now < later(switched, QUIET));
@@ -128,14 +129,14 @@ fn notice(tracking: &mut TypeTracking, settled: Option<Seat>, now: Timestamp) {
     tracking.last_settled_seat = Some(seat);
 }
 
-/// Off its seat, in full health, and the witness connected on both sides (R8, R15).
+/// In the other seat, without an obstacle, and with the witness connected on both servers (R8, R15).
 fn is_stable_off_seat(pair: &Pair, desired_type: &DesiredType, findings: &[Finding]) -> bool {
     findings.iter().all(|finding| finding.obstacle.is_none())
         && findings.iter().any(|finding| finding.principal == Some(desired_type.principal.other()))
         && witnessed(pair, desired_type)
 }
 
-/// Every session of the type has a witness that both partners see.
+/// Every session of the type has a witness that both partners are connected to.
 pub(crate) fn witnessed(pair: &Pair, desired_type: &DesiredType) -> bool {
     desired_type.databases.iter().all(|name| {
         Seat::BOTH.into_iter().all(|seat| {
@@ -145,7 +146,7 @@ pub(crate) fn witnessed(pair: &Pair, desired_type: &DesiredType) -> bool {
     })
 }
 
-/// A move begins: what a person released counts as a new start, and a consent is used up.
+/// Records the start of a move: an approval resets the failure counters, and a consent is consumed.
 pub(crate) fn operation_started(persisted: &mut PersistedState, desired_type: &DesiredType, cause: Cause) {
     let tracking = persisted.tracking.entry(desired_type.ty).or_default();
     match cause {

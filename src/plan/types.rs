@@ -14,13 +14,13 @@ use crate::plan::precondition::{Precondition, Preconditions};
 /// A further attempt is made only after an observation that shows that the former one moved nothing.
 pub const ATTEMPTS: u32 = 4;
 
-/// What to do, what to publish, what to remember, and when to reconcile again.
+/// The statements to send, the state to publish and persist, and the time of the next reconcile.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     pub types: BTreeMap<DatabaseType, TypePlan>,
-    /// What must be written down before the steps are taken.
+    /// The state that must be in the status before the steps are sent.
     pub persisted: PersistedState,
-    /// The databases to fail over now, all at once; empty unless `memory.operation` has just begun or is tried again.
+    /// The databases to fail over now, all at once; empty unless `persisted.operation` has just begun or is retried.
     pub steps: Vec<Failover>,
     /// The move that this observation showed to be over.
     pub ended: Option<Ended>,
@@ -34,7 +34,7 @@ pub struct TypePlan {
     pub verdict: Verdict,
     pub epoch: Option<Epoch>,
     pub findings: Vec<Finding>,
-    /// What will be sent once the verdict lets it.
+    /// The statements that are sent once the verdict releases them.
     pub next: Vec<Failover>,
 }
 
@@ -61,7 +61,7 @@ pub enum Requeue {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {
     No,
-    /// All that is missing is the turn.
+    /// Only the turn of the type is missing.
     Ready(Cause),
 }
 
@@ -80,7 +80,7 @@ impl Verdict {
     }
 }
 
-/// Where a move stands, for the verdict of its type.
+/// The progress of a move in flight, for the verdict of its type.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Progress {
     pub reason: Reason,
@@ -112,7 +112,7 @@ impl Input<'_> {
     }
 }
 
-/// A database type, what the spec wants of it, and what was observed and noticed of it.
+/// A database type with its desired state, its observation and its persisted state.
 #[derive(Clone, Copy)]
 pub(crate) struct Case<'a> {
     pub input: Input<'a>,

@@ -1,5 +1,5 @@
-//! Plan -> conditions, kstatus-correct at every moment: Ready is True only for the generation that was judged, and
-//! exactly one of Ready, Reconciling, Stalled speaks. Pure.
+//! Plan -> conditions in the sense of kstatus: Ready is True only for the observed generation, and exactly one of Ready,
+//! Reconciling and Stalled is True. Pure.
 
 use std::collections::BTreeSet;
 
@@ -10,16 +10,16 @@ use strum::IntoEnumIterator;
 use crate::api::{ConditionDraft, ConditionType, ParsedSpec, TlsMode};
 use crate::model::{
     DatabaseName, DriftReport, Effect, Mirroring, MirroringState, Observation, ObservedPrincipal, Reason, Role, Seat,
-    ServerObservation, WitnessLink,
+    ServerObservation, Unavailable, WitnessLink,
 };
 use crate::plan::{Finding, Plan, TypePlan, unavailable_reason};
-use crate::status::Input;
+use crate::status::input::Input;
 
 /// All conditions of this operator, and those of others unchanged.
 pub(super) fn conditions(input: &Input) -> Vec<Condition> {
     let Input { spec, observation, plan, now, .. } = *input;
     let old = input.before.map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let mut drafts = summary(plan);
+    let mut drafts = ready_conditions(plan);
     drafts.push(aligned(plan));
     drafts.push(synchronized(plan, observation));
     drafts.push(reachable(observation));
@@ -30,23 +30,23 @@ pub(super) fn conditions(input: &Input) -> Vec<Condition> {
     publishable(drafts, old, spec.desired.generation, now)
 }
 
-/// What the condition says in full; the rest is in the status.
+/// The number of differences in the message; the rest is in the status.
 const SENTENCES: usize = 3;
 
 fn post_switch_drift(report: &DriftReport) -> ConditionDraft {
     let kind = ConditionType::PostSwitchDrift;
     match report {
-        DriftReport::InSync => ConditionDraft::no(
+        DriftReport::InSync => ConditionDraft::false_(
             kind,
             Reason::NoPostSwitchDrift,
             "Logins, Agent jobs, linked servers and the options of the databases agree on both partners.",
         ),
-        DriftReport::Drifted(all) => {
-            let mut words = all.iter().take(SENTENCES).cloned().collect::<Vec<_>>().join(" ");
-            if let Some(more) = all.len().checked_sub(SENTENCES).filter(|more| *more > 0) {
-                words.push_str(&format!(" {more} more in status.postSwitchDifferences."));
+        DriftReport::Drifted(differences) => {
+            let mut text = differences.iter().take(SENTENCES).cloned().collect::<Vec<_>>().join(" ");
+            if let Some(more) = differences.len().checked_sub(SENTENCES).filter(|more| *more > 0) {
+                text.push_str(&format!(" {more} more in status.postSwitchDifferences."));
             }
-            ConditionDraft::yes(kind, Reason::PostSwitchDrift, words)
+            ConditionDraft::true_(kind, Reason::PostSwitchDrift, text)
         }
         DriftReport::Unknown(unavailable) => {
             ConditionDraft::unknown(kind, unavailable_reason(unavailable.cause), unavailable.detail.clone())
@@ -54,13 +54,13 @@ fn post_switch_drift(report: &DriftReport) -> ConditionDraft {
     }
 }
 
-/// A spec that cannot be used: nothing was looked at.
+/// The conditions of an invalid spec, for which no server is polled.
 pub fn invalid(problem: &str, before: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
     let reason = Reason::InvalidSpec;
     let drafts = vec![
-        ConditionDraft::no(ConditionType::Ready, reason, problem),
-        ConditionDraft::no(ConditionType::Reconciling, reason, problem),
-        ConditionDraft::yes(ConditionType::Stalled, reason, problem),
+        ConditionDraft::false_(ConditionType::Ready, reason, problem),
+        ConditionDraft::false_(ConditionType::Reconciling, reason, problem),
+        ConditionDraft::true_(ConditionType::Stalled, reason, problem),
     ];
     publishable(drafts, before, generation, now)
 }
@@ -69,7 +69,7 @@ fn publishable(drafts: Vec<ConditionDraft>, before: &[Condition], generation: i6
     let mut all: Vec<Condition> = drafts.into_iter().map(|draft| draft.since(before, generation, now)).collect();
     let foreign: Vec<Condition> = before.iter().filter(|old| !is_ours(old)).cloned().collect();
     all.extend(foreign);
-    // Nobody has compared since: what was found then still stands.
+    // Without a newer comparison the previous condition stays.
     let drift: &str = ConditionType::PostSwitchDrift.into();
     if all.iter().all(|condition| condition.type_ != drift) {
         all.extend(before.iter().find(|old| old.type_ == drift).cloned());
@@ -77,39 +77,40 @@ fn publishable(drafts: Vec<ConditionDraft>, before: &[Condition], generation: i6
     all
 }
 
-/// Written by this operator, whether it holds now or not.
+/// True for every condition type of this operator, published now or not.
 fn is_ours(condition: &Condition) -> bool {
     ConditionType::iter().map(<&str>::from).any(|ours| ours == condition.type_)
 }
 
-/// The type that speaks for the resource: one that is stuck before one that goes on, those before one that is fine.
-fn spokesman(plan: &Plan) -> Option<&TypePlan> {
-    plan.types.values().min_by_key(|of| match of.verdict.reason.effect() {
+/// The database type whose reason becomes that of the resource: stalled first, then reconciling, then ready.
+fn primary_type(plan: &Plan) -> Option<&TypePlan> {
+    plan.types.values().min_by_key(|planned| match planned.verdict.reason.effect() {
         Effect::Stalled => 0,
         Effect::Reconciling => 1,
         Effect::Ready => 2,
     })
 }
 
-fn summary(plan: &Plan) -> Vec<ConditionDraft> {
-    let Some(speaker) = spokesman(plan) else { return Vec::new() };
-    let reason = speaker.verdict.reason;
-    let weight = reason.effect();
-    let message = match weight {
+fn ready_conditions(plan: &Plan) -> Vec<ConditionDraft> {
+    let Some(primary) = primary_type(plan) else { return Vec::new() };
+    let reason = primary.verdict.reason;
+    let effect = reason.effect();
+    let message = match effect {
         Effect::Ready => "Every database type has its principal where the spec wants it, synchronized.".to_owned(),
         Effect::Reconciling | Effect::Stalled => {
-            let others = plan.types.values().filter(|of| of.verdict.reason.effect() != Effect::Ready).count() - 1;
+            let others =
+                plan.types.values().filter(|planned| planned.verdict.reason.effect() != Effect::Ready).count() - 1;
             let more = if others == 0 { String::new() } else { format!(" {others} more in status.databaseTypes.") };
-            format!("{}{more}", speaker.verdict.message)
+            format!("{}{more}", primary.verdict.message)
         }
     };
     // A move under way keeps Reconciling true even when another type is stuck: something still changes.
-    let working = weight == Effect::Reconciling || plan.persisted.operation.is_some();
-    let stuck = weight == Effect::Stalled && !working;
+    let working = effect == Effect::Reconciling || plan.persisted.operation.is_some();
+    let stuck = effect == Effect::Stalled && !working;
     let (ready_reason, ready_message) = (reason, message);
     vec![
         ConditionDraft::when(
-            weight == Effect::Ready && !working,
+            effect == Effect::Ready && !working,
             ConditionType::Ready,
             ready_reason,
             ready_message.clone(),
@@ -122,16 +123,18 @@ fn summary(plan: &Plan) -> Vec<ConditionDraft> {
 fn aligned(plan: &Plan) -> ConditionDraft {
     let kind = ConditionType::PrincipalsAligned;
     let off: Vec<&TypePlan> =
-        plan.types.values().filter(|of| of.observed != of.desired_type.principal.into()).collect();
-    let name = |of: &&TypePlan| of.desired_type.ty.to_string();
+        plan.types.values().filter(|planned| planned.observed != planned.desired_type.principal.into()).collect();
+    let name = |planned: &&TypePlan| planned.desired_type.ty.to_string();
     let names = off.iter().map(name).collect::<Vec<_>>().join(", ");
     match off.first() {
-        None => ConditionDraft::yes(kind, Reason::Aligned, "Every principal is where the spec wants it."),
-        Some(first) if off.iter().any(|of| of.observed != ObservedPrincipal::Unknown) => ConditionDraft::no(
-            kind,
-            first.verdict.reason,
-            format!("The principal is not where the spec wants it: {names}."),
-        ),
+        None => ConditionDraft::true_(kind, Reason::Aligned, "Every principal is where the spec wants it."),
+        Some(first) if off.iter().any(|planned| planned.observed != ObservedPrincipal::Unknown) => {
+            ConditionDraft::false_(
+                kind,
+                first.verdict.reason,
+                format!("The principal is not where the spec wants it: {names}."),
+            )
+        }
         Some(first) => ConditionDraft::unknown(
             kind,
             first.verdict.reason,
@@ -142,23 +145,24 @@ fn aligned(plan: &Plan) -> ConditionDraft {
 
 fn synchronized(plan: &Plan, observation: &Observation) -> ConditionDraft {
     let kind = ConditionType::Synchronized;
-    let findings = || plan.types.values().flat_map(|of| of.findings.iter().map(move |finding| (of, finding)));
+    let findings =
+        || plan.types.values().flat_map(|planned| planned.findings.iter().map(move |finding| (planned, finding)));
     let bad = || {
-        findings().filter(|(of, finding)| {
-            let states = Seat::BOTH.map(|seat| state(observation, of, finding, seat));
+        findings().filter(|(planned, finding)| {
+            let states = Seat::BOTH.map(|seat| state(observation, planned, finding, seat));
             states != [Some(MirroringState::Synchronized); 2]
         })
     };
     let reason = |finding: &Finding| finding.obstacle.as_ref().map_or(Reason::Unsettled, |obstacle| obstacle.reason());
     match bad().next() {
-        None => ConditionDraft::yes(kind, Reason::AllSynchronized, "Every database is SYNCHRONIZED on both servers."),
+        None => ConditionDraft::true_(kind, Reason::AllSynchronized, "Every database is SYNCHRONIZED on both servers."),
         Some((_, finding)) => {
             let alike = bad().filter(|(_, other)| reason(other) == reason(finding));
             let names = alike.map(|(_, finding)| finding.name.as_str()).collect::<Vec<_>>().join(", ");
             let reason = reason(finding);
             let text = finding.obstacle.as_ref().map(|obstacle| obstacle.message(&names)).unwrap_or_default();
             if finding.agreed {
-                ConditionDraft::no(kind, reason, text)
+                ConditionDraft::false_(kind, reason, text)
             } else {
                 ConditionDraft::unknown(kind, reason, text)
             }
@@ -166,8 +170,8 @@ fn synchronized(plan: &Plan, observation: &Observation) -> ConditionDraft {
     }
 }
 
-fn state(observation: &Observation, of: &TypePlan, finding: &Finding, seat: Seat) -> Option<MirroringState> {
-    let server = observation.pair(of.desired_type.store).view(seat).available()?;
+fn state(observation: &Observation, planned: &TypePlan, finding: &Finding, seat: Seat) -> Option<MirroringState> {
+    let server = observation.pair(planned.desired_type.store).view(seat).available()?;
     Some(server.databases.get(&finding.name)?.mirroring.as_ref()?.state)
 }
 
@@ -179,13 +183,13 @@ fn reachable(observation: &Observation) -> ConditionDraft {
             ServerObservation::Unavailable { unavailable, .. } => Some(unavailable),
         });
     match unavailable {
-        None => ConditionDraft::yes(kind, Reason::PartnersReachable, "Both partners answer."),
+        None => ConditionDraft::true_(kind, Reason::PartnersReachable, "Both partners answer."),
         Some(unavailable) => {
             let reason = unavailable_reason(unavailable.cause);
             if reason == Reason::NotYetObserved {
                 ConditionDraft::unknown(kind, reason, unavailable.detail.clone())
             } else {
-                ConditionDraft::no(kind, reason, unavailable.detail.clone())
+                ConditionDraft::false_(kind, reason, unavailable.detail.clone())
             }
         }
     }
@@ -202,89 +206,130 @@ fn quorum(observation: &Observation, plan: &Plan) -> ConditionDraft {
         .flat_map(|server| {
             server.databases.iter().filter_map(|(name, database)| Some((name, database.mirroring.as_ref()?)))
         })
-        .filter(|(name, _)| plan.types.values().any(|of| of.desired_type.databases.contains(name)))
+        .filter(|(name, _)| plan.types.values().any(|planned| planned.desired_type.databases.contains(name)))
         .collect();
-    let lost = names(&sessions, |row| matches!(row.witness, WitnessLink::Disconnected | WitnessLink::Unknown));
-    let apart = |row: &Mirroring| {
-        row.witness != WitnessLink::None
-            && matches!(row.state, MirroringState::Disconnected | MirroringState::Suspended)
-    };
-    let exposed = names(&sessions, |row| row.role == Role::Principal && apart(row));
-    let nobody_serves = exposed.is_none();
     let unavailable_witness =
         observation.pairs.iter().filter_map(|pair| pair.witness.as_ref()).find_map(|view| match view {
             ServerObservation::Available { .. } => None,
             ServerObservation::Unavailable { unavailable, .. } => Some(unavailable),
         });
-    match (sessions.is_empty(), lost, exposed.or_else(|| names(&sessions, apart)), unavailable_witness) {
-        (true, ..) => ConditionDraft::unknown(kind, Reason::NotYetObserved, "The operator sees no mirroring session."),
-        (_, Some(names), ..) => ConditionDraft::yes(
+    match quorum_fact(&sessions, unavailable_witness) {
+        QuorumFact::NoSession => {
+            ConditionDraft::unknown(kind, Reason::NotYetObserved, "The operator sees no mirroring session.")
+        }
+        QuorumFact::WitnessDisconnected(names) => ConditionDraft::true_(
             kind,
             Reason::WitnessDisconnected,
             format!(
                 "{names}: the witness is not connected. If a partner is lost too, the database stops even if its principal is alive."
             ),
         ),
-        (_, None, Some(names), _) => {
-            // Without a principal in sight nothing runs; what is left to lose is the way out (error 1431).
-            let what = match nobody_serves {
-                true => {
-                    "the mirror is without its principal. If the witness is lost too, not even forced service is possible."
-                }
-                false => "the principal runs without its partner. If the witness is lost too, the database stops.",
-            };
-            ConditionDraft::yes(kind, Reason::RunningExposed, format!("{names}: {what}"))
-        }
-        (_, None, None, Some(unavailable)) => ConditionDraft::no(
+        QuorumFact::PrincipalAlone(names) => ConditionDraft::true_(
+            kind,
+            Reason::RunningExposed,
+            format!("{names}: the principal runs without its partner. If the witness is lost too, the database stops."),
+        ),
+        QuorumFact::MirrorAlone(names) => ConditionDraft::true_(
+            kind,
+            Reason::RunningExposed,
+            format!(
+                "{names}: the mirror is without its principal. If the witness is lost too, not even forced service is possible."
+            ),
+        ),
+        QuorumFact::WitnessUnreachable(unavailable) => ConditionDraft::false_(
             kind,
             Reason::WitnessUnreachable,
             format!("The partners see the witness, the operator does not. {}", unavailable.detail),
         ),
-        (_, None, None, None) if sessions.iter().all(|(_, row)| row.witness == WitnessLink::None) => {
-            ConditionDraft::no(
-                kind,
-                Reason::NoWitness,
-                "No witness is configured: there is no automatic failover and no quorum requirement.",
-            )
-        }
-        (_, None, None, None) => {
-            ConditionDraft::no(kind, Reason::QuorumHealthy, "Partners and witness see each other.")
+        QuorumFact::NoWitness => ConditionDraft::false_(
+            kind,
+            Reason::NoWitness,
+            "No witness is configured: there is no automatic failover and no quorum requirement.",
+        ),
+        QuorumFact::Healthy => {
+            ConditionDraft::false_(kind, Reason::QuorumHealthy, "Partners and witness see each other.")
         }
     }
 }
 
-/// The databases whose row is so, each once, as `a, b`.
-fn names(sessions: &[(&DatabaseName, &Mirroring)], is: impl Fn(&Mirroring) -> bool) -> Option<String> {
+/// A mirroring session as one server shows it.
+type SessionRow<'a> = (&'a DatabaseName, &'a Mirroring);
+
+/// The quorum of all sessions, the first that applies in this order.
+enum QuorumFact<'a> {
+    NoSession,
+    /// A server reports that its session has lost the witness.
+    WitnessDisconnected(String),
+    /// A principal with a witness runs without its partner.
+    PrincipalAlone(String),
+    /// Only mirrors with a witness are without their partner, so that no server serves the database. A further loss of
+    /// the witness also prevents forced service (error 1431).
+    MirrorAlone(String),
+    /// The operator cannot reach the witness, the partners can.
+    WitnessUnreachable(&'a Unavailable),
+    NoWitness,
+    Healthy,
+}
+
+fn quorum_fact<'a>(sessions: &[SessionRow], unavailable_witness: Option<&'a Unavailable>) -> QuorumFact<'a> {
+    let without_witness = |row: &Mirroring| matches!(row.witness, WitnessLink::Disconnected | WitnessLink::Unknown);
+    let without_partner = |row: &Mirroring| {
+        row.witness != WitnessLink::None
+            && matches!(row.state, MirroringState::Disconnected | MirroringState::Suspended)
+    };
+    if sessions.is_empty() {
+        return QuorumFact::NoSession;
+    }
+    if let Some(names) = names(sessions, without_witness) {
+        return QuorumFact::WitnessDisconnected(names);
+    }
+    if let Some(names) = names(sessions, |row| row.role == Role::Principal && without_partner(row)) {
+        return QuorumFact::PrincipalAlone(names);
+    }
+    if let Some(names) = names(sessions, without_partner) {
+        return QuorumFact::MirrorAlone(names);
+    }
+    if let Some(unavailable) = unavailable_witness {
+        return QuorumFact::WitnessUnreachable(unavailable);
+    }
+    if sessions.iter().all(|(_, row)| row.witness == WitnessLink::None) {
+        return QuorumFact::NoWitness;
+    }
+    QuorumFact::Healthy
+}
+
+/// The databases whose row satisfies the predicate, each once, as `a, b`.
+fn names(sessions: &[SessionRow], is: impl Fn(&Mirroring) -> bool) -> Option<String> {
     let names: BTreeSet<&str> = sessions.iter().filter(|(_, row)| is(row)).map(|(name, _)| name.as_str()).collect();
     (!names.is_empty()).then(|| names.into_iter().collect::<Vec<_>>().join(", "))
 }
 
-/// Only where it is so: a person asked for it, and everybody shall see it.
+/// Published only while a store uses a weak mode, so that every viewer of the resource notices it.
 fn weak_encryption(spec: &ParsedSpec) -> Option<ConditionDraft> {
     let with = |mode| {
         let store = spec.stores.iter().find(|store| store.sql.tls.mode == mode)?;
         Some(if store.label.is_empty() { String::new() } else { format!(" of {}", store.label) })
     };
-    if let Some(of) = with(TlsMode::Disabled) {
-        let words = format!(
-            "sql.tls.mode{of} is Disabled: an on-path attacker can read and change the traffic. To fix: set mode to Verify, Pin or Legacy."
+    if let Some(store) = with(TlsMode::Disabled) {
+        let message = format!(
+            "sql.tls.mode{store} is Disabled: an on-path attacker can read and change the traffic. To fix: set mode to Verify, Pin or Legacy."
         );
-        return Some(ConditionDraft::yes(ConditionType::WeakEncryption, Reason::TlsDisabled, words));
+        return Some(ConditionDraft::true_(ConditionType::WeakEncryption, Reason::TlsDisabled, message));
     }
-    let of = with(TlsMode::Legacy)?;
-    let words = format!(
-        "sql.tls.mode{of} is Legacy: the connection may use TLS 1.0, SHA-1 and small keys, which an on-path attacker can break. To fix: install the TLS 1.2 update of SQL Server (KB3135244) and a certificate of 2048 bits and SHA-256, then set mode to Verify or Pin."
+    let store = with(TlsMode::Legacy)?;
+    let message = format!(
+        "sql.tls.mode{store} is Legacy: the connection may use TLS 1.0, SHA-1 and small keys, which an on-path attacker can break. To fix: install the TLS 1.2 update of SQL Server (KB3135244) and a certificate of 2048 bits and SHA-256, then set mode to Verify or Pin."
     );
-    Some(ConditionDraft::yes(ConditionType::WeakEncryption, Reason::LegacyTls, words))
+    Some(ConditionDraft::true_(ConditionType::WeakEncryption, Reason::LegacyTls, message))
 }
 
 fn suspended(spec: &ParsedSpec, now: Timestamp) -> ConditionDraft {
     let kind = ConditionType::Suspended;
     match spec.desired.suspend.as_ref().filter(|suspend| suspend.holds(now)) {
-        None => ConditionDraft::no(kind, Reason::NotSuspended, "Moves are allowed."),
+        None => ConditionDraft::false_(kind, Reason::NotSuspended, "Moves are allowed."),
         Some(suspend) => {
             let until = suspend.until.map_or("spec.suspend is removed".to_owned(), |until| until.to_string());
-            ConditionDraft::yes(
+            ConditionDraft::true_(
                 kind,
                 Reason::Suspended,
                 format!("No move starts until {until}: {}.", suspend.reason.trim_end_matches('.')),

@@ -1,4 +1,4 @@
-//! The entry of the history that tells how a move went: who, why, what was sent, what came back, what it changed. Pure.
+//! The history entry of a move: requester, cause, statements, answers and result. Pure.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -6,17 +6,17 @@ use crate::api::{HistoryDatabase, HistoryEntry};
 use crate::model::{Act, Answer, Cause, Observation, Operation, StatementState};
 use crate::plan::{Ended, Plan};
 use crate::sql;
-use crate::status::Input;
+use crate::status::input::Input;
 
-/// The moves that the status keeps.
+/// The number of moves that the status keeps.
 const LENGTH: usize = 10;
 
 /// The history with the move that has just ended, if one has; newest first.
 pub(super) fn history(input: &Input) -> Vec<HistoryEntry> {
-    let mut all: Vec<HistoryEntry> = input.plan.ended.iter().map(|ended| entry(ended, input)).collect();
-    all.extend(input.before.into_iter().flat_map(|status| status.history.iter().cloned()));
-    all.truncate(LENGTH);
-    all
+    let mut entries: Vec<HistoryEntry> = input.plan.ended.iter().map(|ended| entry(ended, input)).collect();
+    entries.extend(input.before.into_iter().flat_map(|status| status.history.iter().cloned()));
+    entries.truncate(LENGTH);
+    entries
 }
 
 fn entry(ended: &Ended, input: &Input) -> HistoryEntry {

@@ -45,7 +45,7 @@ const STATES: [(&str, &str, &str); 28] = [
     ("both away", AWAY, AWAY),
 ];
 
-const AWAY: &str = "dark";
+const AWAY: &str = "away";
 
 fn spec(principal: &str) -> ParsedSpec {
     let resource = serde_json::from_value(json!({

@@ -1,0 +1,21 @@
+//! What a status is made of.
+
+use jiff::Timestamp;
+
+use crate::api::{LyncPoolMirrorStatus, ParsedSpec};
+use crate::model::{DriftReport, Observation, PhaseTimings};
+use crate::plan::Plan;
+
+/// The inputs of a status.
+#[derive(Clone, Copy)]
+pub struct Input<'a> {
+    pub spec: &'a ParsedSpec,
+    pub observation: &'a Observation,
+    pub plan: &'a Plan,
+    /// The durations of the move that has just ended.
+    pub timings: PhaseTimings,
+    /// None: this process has not compared the servers since the last move.
+    pub drift: Option<&'a DriftReport>,
+    pub before: Option<&'a LyncPoolMirrorStatus>,
+    pub now: Timestamp,
+}

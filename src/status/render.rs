@@ -1,0 +1,189 @@
+//! Plan, observation and previous status -> status. Pure. A poll without news must not change the status.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::api::{
+    DatabaseStatus, DatabaseTypeStatus, LastMoveStatus, LyncPoolMirrorStatus, ParsedSpec, PlannedStep, RequestStatus,
+    ServerStatus, operation_status, tracking_status,
+};
+use crate::model::{
+    Act, DatabaseName, DatabaseType, DriftReport, Failover, Observation, Pair, Reason, Seat, ServerObservation,
+};
+use crate::plan::{Finding, Plan, TypePlan, coarse, duration, next_window, predict, unavailable_reason};
+use crate::sql;
+use crate::status::input::Input;
+use crate::status::{conditions, history};
+
+/// The largest number of differences in the status.
+const DIFFERENCES: usize = 50;
+
+pub fn render(input: &Input) -> LyncPoolMirrorStatus {
+    let Input { spec, observation, plan, drift, before, now, .. } = *input;
+    let history = history::history(input);
+    LyncPoolMirrorStatus {
+        observed_generation: Some(spec.desired.generation),
+        principals: Some(principals(plan)),
+        last_move_time: history.first().map(|entry| entry.ended_at.clone()),
+        redo_queue: observation.pairs.iter().filter_map(largest_redo).max().map(redo_bucket),
+        conditions: conditions::conditions(input),
+        servers: servers(spec, observation),
+        database_types: plan.types.values().map(|planned| type_status(planned, plan, observation)).collect(),
+        plan: planned_statements(plan, observation),
+        next_maintenance_window: next_maintenance_window(spec, plan, now),
+        operation: plan.persisted.operation.as_ref().map(operation_status),
+        post_switch_differences: match drift {
+            Some(DriftReport::Drifted(differences)) => differences.iter().take(DIFFERENCES).cloned().collect(),
+            Some(DriftReport::InSync | DriftReport::Unknown(_)) => Vec::new(),
+            None => before.map(|status| status.post_switch_differences.clone()).unwrap_or_default(),
+        },
+        history,
+    }
+}
+
+/// `User=Primary CentralMgmt=Mirror!`, in the order of the turns.
+fn principals(plan: &Plan) -> String {
+    let entries = plan.types.iter().map(|(ty, planned)| {
+        let observed = planned.observed;
+        let mark = if observed == planned.desired_type.principal.into() { "" } else { "!" };
+        format!("{ty}={observed}{mark}")
+    });
+    entries.collect::<Vec<_>>().join(" ")
+}
+
+fn servers(spec: &ParsedSpec, observation: &Observation) -> Vec<ServerStatus> {
+    let mut servers = Vec::new();
+    for (store, pair) in spec.stores.iter().zip(observation.pairs.iter()) {
+        let prefix = if store.label.is_empty() { String::new() } else { format!("{} ", store.label) };
+        let seats =
+            [("Primary", Some(&pair.primary)), ("Mirror", Some(&pair.mirror)), ("Witness", pair.witness.as_ref())];
+        for (seat, view) in seats.into_iter().filter_map(|(seat, view)| Some((seat, view?))) {
+            let seat = format!("{prefix}{seat}");
+            servers.push(match view {
+                ServerObservation::Available { address, server } => ServerStatus {
+                    seat,
+                    address: address.clone(),
+                    reachable: true,
+                    name: Some(server.name.clone()),
+                    version: Some(server.version.clone()),
+                    edition: Some(server.edition.clone()),
+                    reason: None,
+                    message: None,
+                },
+                ServerObservation::Unavailable { address, unavailable } => ServerStatus {
+                    seat,
+                    address: address.clone(),
+                    reachable: false,
+                    name: None,
+                    version: None,
+                    edition: None,
+                    reason: Some(unavailable_reason(unavailable.cause).name().to_owned()),
+                    message: Some(unavailable.detail.clone()),
+                },
+            });
+        }
+    }
+    servers
+}
+
+fn type_status(planned: &TypePlan, plan: &Plan, observation: &Observation) -> DatabaseTypeStatus {
+    let ty = planned.desired_type.ty;
+    let pair = observation.pair(planned.desired_type.store);
+    DatabaseTypeStatus {
+        type_: ty,
+        desired: planned.desired_type.principal,
+        observed: planned.observed,
+        reason: planned.verdict.reason.name().to_owned(),
+        message: planned.verdict.message.clone(),
+        epoch: planned.epoch.as_ref().map(ToString::to_string),
+        request: plan.persisted.requests.get(&ty).map(|request| RequestStatus {
+            principal: request.principal,
+            generation: request.generation,
+            pending: request.pending,
+        }),
+        last_move: plan.persisted.last.get(&ty).map(|last| LastMoveStatus {
+            ended_at: Time(last.ended),
+            cause: Some(last.cause),
+            outcome: last.outcome,
+            detail: last.detail.clone(),
+        }),
+        tracking: plan.persisted.tracking.get(&ty).and_then(tracking_status),
+        databases: planned.findings.iter().map(|finding| database_status(finding, pair)).collect(),
+    }
+}
+
+fn database_status(finding: &Finding, pair: &Pair) -> DatabaseStatus {
+    let [(state_on_primary, mirroring_status_on_primary), (state_on_mirror, mirroring_status_on_mirror)] =
+        [&pair.primary, &pair.mirror].map(|view| cmdlet_state(view, &finding.name));
+    let session = |seat: Seat| pair.view(seat).available()?.databases.get(&finding.name)?.mirroring.as_ref();
+    let holder =
+        finding.principal.and_then(session).or_else(|| session(Seat::Primary)).or_else(|| session(Seat::Mirror));
+    DatabaseStatus {
+        name: finding.name.to_string(),
+        state_on_primary,
+        state_on_mirror,
+        mirroring_status_on_primary,
+        mirroring_status_on_mirror,
+        safety: holder.map(|mirroring| mirroring.safety.to_string()),
+        witness: holder.map(|mirroring| mirroring.witness.to_string()),
+        redo_queue: pair.redo_queue_kb(&finding.name).map(redo_bucket),
+        reason: finding.obstacle.as_ref().map(|obstacle| obstacle.reason().name().to_owned()),
+    }
+}
+
+/// Role and state with the values of Get-CsDatabaseMirrorState.
+fn cmdlet_state(view: &ServerObservation, name: &DatabaseName) -> (String, String) {
+    let mirroring = view.available().and_then(|server| server.databases.get(name)?.mirroring.as_ref());
+    match mirroring {
+        Some(mirroring) => (mirroring.role.to_string(), mirroring.state.to_string()),
+        None => ("DatabaseInaccessibleOrMirroringNotEnabled".to_owned(), String::new()),
+    }
+}
+
+fn largest_redo(pair: &Pair) -> Option<i64> {
+    let servers = [&pair.primary, &pair.mirror].into_iter().filter_map(ServerObservation::available);
+    let names: BTreeSet<&DatabaseName> = servers.flat_map(|server| server.databases.keys()).collect();
+    names.into_iter().filter_map(|name| pair.redo_queue_kb(name)).max()
+}
+
+/// A range, because an exact size would cause a write of the status after every poll.
+fn redo_bucket(kb: i64) -> String {
+    match kb {
+        ..1_024 => "<1MB",
+        1_024..10_240 => "<10MB",
+        10_240..102_400 => "<100MB",
+        102_400..1_048_576 => "<1GB",
+        1_048_576.. => ">=1GB",
+    }
+    .to_owned()
+}
+
+fn planned_statements(plan: &Plan, observation: &Observation) -> Vec<PlannedStep> {
+    let statements =
+        plan.types.iter().flat_map(|(ty, planned)| planned.next.iter().map(move |step| (*ty, planned, step)));
+    statements.map(|(ty, planned, step)| planned_statement(ty, planned, step, observation)).collect()
+}
+
+fn planned_statement(ty: DatabaseType, planned: &TypePlan, step: &Failover, observation: &Observation) -> PlannedStep {
+    let predicted = match step.act {
+        Act::Failover => predict(observation.pair(planned.desired_type.store), &step.database),
+        Act::ForceService => None,
+    };
+    PlannedStep {
+        type_: ty,
+        database: step.database.to_string(),
+        statement: sql::statement(step.act, &step.database),
+        server: step.server.clone(),
+        seat: step.on,
+        why: planned.verdict.reason.name().to_owned(),
+        predicted_interruption: predicted.map(|exact| duration(coarse(exact))),
+    }
+}
+
+/// Set only while a fail-back waits, because it would otherwise change with every past window.
+fn next_maintenance_window(spec: &ParsedSpec, plan: &Plan, now: Timestamp) -> Option<Time> {
+    plan.types.values().find(|planned| planned.verdict.reason == Reason::FailBackPending)?;
+    next_window(&spec.desired.policy.windows, now).map(|(at, _)| Time(at))
+}
