@@ -79,7 +79,7 @@ fn controller(
     stop: &CancellationToken,
 ) -> impl Stream<Item = Reconciled> + use<> {
     let promoted =
-        WatchStream::new(context.leadership.watch()).filter(|leads| futures::future::ready(*leads)).map(|_| ());
+        WatchStream::new(context.leadership.subscribe()).filter(|leads| futures::future::ready(*leads)).map(|_| ());
     let triggers = BroadcastStream::new(context.triggers());
     let (resources, writer) = reflector::store();
     let watched = watcher(scope, watcher::Config::default())
@@ -142,7 +142,7 @@ async fn heartbeat(context: Arc<Context>, health: Health) {
 
 /// Standby replicas neither poll SQL Server nor export per-resource metrics.
 async fn follow_leadership(context: Arc<Context>) {
-    let mut leading = context.leadership.watch();
+    let mut leading = context.leadership.subscribe();
     loop {
         let leads = *leading.borrow_and_update();
         context.metrics.set_leader(leads);
