@@ -113,6 +113,6 @@ fn when_terminated(stop: CancellationToken, health: Health) -> std::io::Result<i
 async fn follow_rounds(leadership: Leadership, health: Health) {
     let mut rounds = leadership.rounds();
     while rounds.changed().await.is_ok() {
-        health.beat(Loop::Lease);
+        health.heartbeat(Loop::Lease);
     }
 }

@@ -129,7 +129,7 @@ async fn forward_changes(hub: Hub, context: Arc<Context>) {
 /// The liveness of the controller, and the metrics that no pass updates.
 async fn heartbeat(context: Arc<Context>, health: Health) {
     loop {
-        health.beat(Loop::Controller);
+        health.heartbeat(Loop::Controller);
         let synced = context.synced();
         if synced {
             health.set_synced();
