@@ -158,8 +158,8 @@ impl Context {
         }
         let now = self.hub.counters();
         let mut before = self.counted.lock();
-        self.metrics.looked(now.looks - before.looks, now.dark_looks - before.dark_looks);
-        self.metrics.connected(now.connections - before.connections);
+        self.metrics.polled(now.looks - before.looks, now.dark_looks - before.dark_looks);
+        self.metrics.connections_opened(now.connections - before.connections);
         self.metrics.set_instances(self.hub.instances());
         *before = now;
     }

@@ -26,7 +26,7 @@ pub async fn report(
     let namespace = namespace(resource);
     ctx.metrics.observe(namespace, &resource.name, snapshot(status, observation, plan));
     if let Some(ended) = &plan.ended {
-        ctx.metrics.moved(namespace, &resource.name, ended.operation.ty, ended.outcome);
+        ctx.metrics.move_ended(namespace, &resource.name, ended.operation.ty, ended.outcome);
     }
     for (reason, action, note) in changed_decisions(before, plan) {
         info!(resource = name, reason = reason.name(), note, "announced");

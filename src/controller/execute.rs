@@ -47,7 +47,7 @@ async fn send(ctx: Arc<Context>, attempt: Attempt) {
     let name = namespaced_name(resource);
     let record = |step: &Failover, answer: Answer| {
         info!(resource = name, database = %step.database, server = step.server, ?answer, "answered");
-        ctx.metrics.answered(&answer);
+        ctx.metrics.statement_answered(&answer);
         ctx.in_flight.answer(id, &step.database, answer);
         ctx.enqueue(resource);
     };
