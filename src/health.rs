@@ -1,11 +1,12 @@
-//! The HTTP server that the kubelet and Prometheus ask. It knows that the loops turn, not what they do.
+//! The HTTP server for the probes of the kubelet and for the metrics. Liveness means that the loops of the process run;
+//! a SQL Server that is down does not change it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
@@ -14,13 +15,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 
-/// A loop that does not turn for this long is stuck.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A loop without a heartbeat for this long is stuck.
+const STALE_AFTER: Duration = Duration::from_secs(60);
 
-/// How long an answer that is under way may delay the end.
+/// The limit for HTTP responses in progress when the server stops.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// A loop that must keep turning.
+/// A loop that must keep running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumIter, strum::IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 pub enum Loop {
@@ -28,16 +29,16 @@ pub enum Loop {
     Controller,
 }
 
-/// A handle on the health of this process; clones speak of the same.
+/// A handle on the health of this process. Clones share one state.
 #[derive(Debug, Clone)]
-pub struct Health(Arc<Signs>);
+pub struct Health(Arc<State>);
 
 #[derive(Debug)]
-struct Signs {
-    born: Instant,
-    patience: Duration,
-    /// Milliseconds after `born`, by `Loop`.
-    beats: [AtomicU64; 2],
+struct State {
+    started_at: Instant,
+    stale_after: Duration,
+    /// The last heartbeat of each `Loop`, in milliseconds after `started_at`.
+    heartbeats: [AtomicU64; 2],
     synced: AtomicBool,
     stopping: AtomicBool,
 }
@@ -49,61 +50,61 @@ impl Default for Health {
 }
 
 impl Health {
-    /// Every loop counts as having turned just now.
+    /// The start counts as a heartbeat of every loop.
     pub fn new() -> Self {
-        Self::with_patience(PATIENCE)
+        Self::with_stale_after(STALE_AFTER)
     }
 
-    pub fn with_patience(patience: Duration) -> Self {
-        Self(Arc::new(Signs {
-            born: Instant::now(),
-            patience,
-            beats: Default::default(),
+    pub fn with_stale_after(stale_after: Duration) -> Self {
+        Self(Arc::new(State {
+            started_at: Instant::now(),
+            stale_after,
+            heartbeats: Default::default(),
             synced: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         }))
     }
 
-    pub fn beat(&self, which: Loop) {
-        self.beat_of(which).store(millis(self.0.born.elapsed()), Ordering::Relaxed);
+    pub fn heartbeat(&self, which: Loop) {
+        self.last_heartbeat(which).store(millis(self.0.started_at.elapsed()), Ordering::Relaxed);
     }
 
-    /// The resources are known: the first list has arrived.
+    /// The first list of every watched namespace has arrived.
     pub fn set_synced(&self) {
         self.0.synced.store(true, Ordering::Relaxed);
     }
 
-    /// No more work is begun.
+    /// The process stops: it starts no more work.
     pub fn set_stopping(&self) {
         self.0.stopping.store(true, Ordering::Relaxed);
     }
 
-    fn beat_of(&self, which: Loop) -> &AtomicU64 {
-        let [lease, controller] = &self.0.beats;
+    fn last_heartbeat(&self, which: Loop) -> &AtomicU64 {
+        let [lease, controller] = &self.0.heartbeats;
         match which {
             Loop::Lease => lease,
             Loop::Controller => controller,
         }
     }
 
-    /// What is stuck, and for how long.
+    /// The error names each stuck loop and the age of its last heartbeat.
     fn live(&self) -> Result<(), String> {
-        let now = millis(self.0.born.elapsed());
+        let now = millis(self.0.started_at.elapsed());
         let stuck: Vec<_> = <Loop as strum::IntoEnumIterator>::iter()
-            .map(|which| (which, now.saturating_sub(self.beat_of(which).load(Ordering::Relaxed))))
-            .filter(|(_, age)| *age > millis(self.0.patience))
-            .map(|(which, age)| format!("the {} loop has not turned for {} s", <&str>::from(which), age / 1000))
+            .map(|which| (which, now.saturating_sub(self.last_heartbeat(which).load(Ordering::Relaxed))))
+            .filter(|(_, age)| *age > millis(self.0.stale_after))
+            .map(|(which, age)| format!("The {} loop has had no heartbeat for {} s.", <&str>::from(which), age / 1000))
             .collect();
-        if stuck.is_empty() { Ok(()) } else { Err(stuck.join("; ")) }
+        if stuck.is_empty() { Ok(()) } else { Err(stuck.join(" ")) }
     }
 
-    /// A standby is ready too: it would take over at once.
+    /// A standby is ready too, because it can take over at any time.
     fn ready(&self) -> Result<(), String> {
         if self.0.stopping.load(Ordering::Relaxed) {
-            return Err("stopping".to_owned());
+            return Err("The operator is stopping.".to_owned());
         }
         if !self.0.synced.load(Ordering::Relaxed) {
-            return Err("the resources have not been listed yet".to_owned());
+            return Err("The first list of resources has not arrived.".to_owned());
         }
         Ok(())
     }
@@ -113,32 +114,41 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Answers `/livez`, `/readyz` and `/metrics` until `stop`.
+/// Serves `/livez`, `/readyz` and `/metrics` until `stop`.
 pub async fn serve(listener: TcpListener, state: Health, metrics: Metrics, stop: CancellationToken) {
     let router = Router::new()
-        .route("/livez", get(async |State((health, _)): State<(Health, Metrics)>| verdict(health.live())))
-        .route("/readyz", get(async |State((health, _)): State<(Health, Metrics)>| verdict(health.ready())))
-        .route("/metrics", get(async |State((_, metrics)): State<(Health, Metrics)>| page(metrics.encode())))
+        .route(
+            "/livez",
+            get(async |extract::State((health, _)): extract::State<(Health, Metrics)>| response(health.live())),
+        )
+        .route(
+            "/readyz",
+            get(async |extract::State((health, _)): extract::State<(Health, Metrics)>| response(health.ready())),
+        )
+        .route(
+            "/metrics",
+            get(async |extract::State((_, metrics)): extract::State<(Health, Metrics)>| page(metrics.encode())),
+        )
         .with_state((state, metrics));
     let server = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
     tokio::select! {
         ended = server => if let Err(error) = ended {
-            tracing::error!(%error, "probes and metrics are not served any more");
+            tracing::error!(%error, "the server of probes and metrics has stopped");
         },
         () = async { stop.cancelled().await; tokio::time::sleep(GRACE).await } => {}
     }
 }
 
-fn verdict(sign: Result<(), String>) -> impl IntoResponse {
-    match sign {
+fn response(state: Result<(), String>) -> impl IntoResponse {
+    match state {
         Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
-        Err(trouble) => (StatusCode::SERVICE_UNAVAILABLE, trouble + "\n"),
+        Err(problem) => (StatusCode::SERVICE_UNAVAILABLE, problem + "\n"),
     }
 }
 
-fn page(numbers: String) -> impl IntoResponse {
+fn page(text: String) -> impl IntoResponse {
     let openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, openmetrics)], numbers)
+    ([(header::CONTENT_TYPE, openmetrics)], text)
 }
 
 #[cfg(test)]
@@ -153,45 +163,45 @@ mod tests {
         (address, stop, serving)
     }
 
-    async fn ask(address: &str, path: &str) -> (u16, String) {
-        let answer = reqwest::get(format!("{address}{path}")).await.unwrap();
-        (answer.status().as_u16(), answer.text().await.unwrap())
+    async fn get_probe(address: &str, path: &str) -> (u16, String) {
+        let response = reqwest::get(format!("{address}{path}")).await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
     }
 
     #[tokio::test]
-    async fn it_is_ready_from_the_first_list_to_the_stop() {
+    async fn readyz_between_the_first_list_and_the_stop_is_ok() {
         let health = Health::new();
         let (address, stop, serving) = start(&health).await;
-        assert_eq!(ask(&address, "/livez").await, (200, "ok\n".to_owned()));
-        assert_eq!(ask(&address, "/readyz").await.0, 503);
+        assert_eq!(get_probe(&address, "/livez").await, (200, "ok\n".to_owned()));
+        assert_eq!(get_probe(&address, "/readyz").await.0, 503);
         health.set_synced();
-        assert_eq!(ask(&address, "/readyz").await, (200, "ok\n".to_owned()));
+        assert_eq!(get_probe(&address, "/readyz").await, (200, "ok\n".to_owned()));
         health.set_stopping();
-        assert_eq!(ask(&address, "/readyz").await, (503, "stopping\n".to_owned()));
-        assert_eq!(ask(&address, "/livez").await.0, 200, "to stop is not to be stuck");
+        assert_eq!(get_probe(&address, "/readyz").await, (503, "The operator is stopping.\n".to_owned()));
+        assert_eq!(get_probe(&address, "/livez").await.0, 200, "a process that stops is alive");
         stop.cancel();
         tokio::time::timeout(Duration::from_secs(10), serving).await.unwrap().unwrap();
     }
 
     #[tokio::test]
-    async fn a_loop_that_stands_still_is_named() {
-        let health = Health::with_patience(Duration::from_millis(50));
-        health.beat(Loop::Lease);
+    async fn live_with_a_stuck_loop_names_the_loop() {
+        let health = Health::with_stale_after(Duration::from_millis(50));
+        health.heartbeat(Loop::Lease);
         assert_eq!(health.live(), Ok(()));
         tokio::time::sleep(Duration::from_millis(60)).await;
-        health.beat(Loop::Controller);
-        let trouble = health.live().unwrap_err();
-        assert!(trouble.contains("lease") && !trouble.contains("controller"), "{trouble}");
-        health.beat(Loop::Lease);
+        health.heartbeat(Loop::Controller);
+        let problem = health.live().unwrap_err();
+        assert!(problem.contains("lease") && !problem.contains("controller"), "{problem}");
+        health.heartbeat(Loop::Lease);
         assert_eq!(health.live(), Ok(()));
     }
 
     #[tokio::test]
-    async fn metrics_are_openmetrics() {
+    async fn metrics_page_has_the_openmetrics_content_type() {
         let (address, _stop, _serving) = start(&Health::new()).await;
-        let answer = reqwest::get(format!("{address}/metrics")).await.unwrap();
-        let kind = answer.headers()["content-type"].to_str().unwrap().to_owned();
+        let response = reqwest::get(format!("{address}/metrics")).await.unwrap();
+        let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
         assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
-        assert!(answer.text().await.unwrap().ends_with("# EOF\n"));
+        assert!(response.text().await.unwrap().ends_with("# EOF\n"));
     }
 }

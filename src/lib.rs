@@ -1,17 +1,28 @@
-//! `lync-mirror`: which SQL Server is principal for each database type of a mirrored Lync pool.
+//! Implementation of the `lync-mirror` binary: a Kubernetes operator that keeps the principal of each mirrored Lync
+//! database type on the desired SQL Server.
 //!
-//! | Room | What lives there |
+//! # Public API
+//!
+//! This library is internal. Its items are public for the binary, the tests and `xtask` of this repository, and can change
+//! in every version. Only the `lync-mirror` binary, the `LyncPoolMirror` resource and the metrics are supported interfaces.
+//!
+//! # Modules
+//!
+//! | Module | Responsibility |
 //! |---|---|
-//! | `model` | the words: seats, roles, observations, memory, reasons |
-//! | `api` | the contract with humans: spec, status, conditions |
-//! | `plan` | the decision, pure |
-//! | `sql` | the only TDS client: looks and guarded failovers |
-//! | `controller` | the loop: observe, plan, perform, publish |
-//! | `leader` | who may act: an election by Lease |
-//! | `metrics` | numbers for Prometheus |
-//! | `health` | the HTTP server for probes and metrics |
-//! | `telemetry` | the log |
-//! | `cli` | one file per verb |
+//! | [`model`] | Vocabulary: seats, roles, observations, persisted state, reasons. Pure. |
+//! | [`api`] | The resource: spec, status, conditions, parsing, validation. |
+//! | [`plan`] | The decision: desired state, observation, persisted state and time in, plan out. Pure. |
+//! | [`status`] | Rendering of status, conditions and history. Pure. |
+//! | [`sql`] | The only TDS client: TLS, Kerberos, polls and guarded statements. |
+//! | [`controller`] | The reconcile loop: observe, plan, publish, execute. |
+//! | [`leader`] | Leader election with a Lease. |
+//! | [`metrics`] | Prometheus metrics. |
+//! | [`health`] | The HTTP server for probes and metrics. |
+//! | [`telemetry`] | The log. |
+//! | [`cli`] | The command line. |
+//!
+//! A pure module has no I/O, no clock and no asynchronous code.
 
 pub mod api;
 pub mod cli;

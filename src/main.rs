@@ -1,4 +1,4 @@
-//! The one binary: parse, dispatch, exit code.
+//! The binary: parses the arguments and runs the subcommand.
 
 fn main() -> anyhow::Result<()> {
     lync_mirror::cli::dispatch()

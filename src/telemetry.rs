@@ -1,4 +1,4 @@
-//! The log: to standard error, as text or as JSON lines.
+//! The log on standard error, as text or as JSON lines.
 
 use std::io::{IsTerminal, stderr};
 
@@ -12,20 +12,24 @@ pub enum LogFormat {
     Json,
 }
 
-/// Once per process. `filter` is what `RUST_LOG` would hold, e.g. `info,lync_mirror::sql=debug`; empty is `info`.
+/// Sets up the log, once per process. `filter` has the syntax of `RUST_LOG`, e.g. `info,lync_mirror::sql=debug`. An empty
+/// filter means `info`.
 pub fn init(format: LogFormat, filter: &str) -> anyhow::Result<()> {
     let log = tracing_subscriber::fmt().with_env_filter(parse(filter)?).with_writer(stderr);
     let set = match format {
         LogFormat::Text => log.with_ansi(stderr().is_terminal()).try_init(),
         LogFormat::Json => log.json().flatten_event(true).with_span_list(false).try_init(),
     };
-    set.map_err(anyhow::Error::from_boxed).context("the log is already set up")
+    set.map_err(anyhow::Error::from_boxed).context("The log is already set up.")
 }
 
-/// tiberius logs every error that a server sends as an ERROR of its own. Those are observations here, and told as such.
+/// Disables the log of tiberius: it logs every error of a server at level ERROR. The operator reports such an error as an
+/// observation.
 fn parse(filter: &str) -> anyhow::Result<EnvFilter> {
     let filter = if filter.trim().is_empty() { "info" } else { filter };
-    let parsed = EnvFilter::try_new(filter).with_context(|| format!("{filter:?} is not a log filter"))?;
+    let parsed = EnvFilter::try_new(filter).with_context(|| {
+        format!("{filter:?} is not a log filter. To fix: use a filter such as info or lync_mirror=debug,info.")
+    })?;
     Ok(parsed.add_directive("tiberius=off".parse()?))
 }
 
@@ -37,9 +41,9 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Page(Arc<Mutex<Vec<u8>>>);
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Page {
+    impl Write for Buffer {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }
@@ -49,20 +53,20 @@ mod tests {
         }
     }
 
-    fn logged(filter: &str, say: impl FnOnce()) -> String {
-        let page = Page::default();
-        let writer = page.clone();
+    fn logged(filter: &str, write: impl FnOnce()) -> String {
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
         let log = tracing_subscriber::fmt()
             .with_env_filter(parse(filter).unwrap())
             .with_writer(move || writer.clone())
             .finish();
-        tracing::subscriber::with_default(log, say);
-        let bytes = page.0.lock().unwrap().clone();
+        tracing::subscriber::with_default(log, write);
+        let bytes = buffer.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
     }
 
     #[test]
-    fn the_noise_of_tiberius_is_off_whatever_the_filter() {
+    fn parse_of_any_filter_disables_the_log_of_tiberius() {
         for filter in ["info", "trace", "tiberius=trace", ""] {
             let log = logged(filter, || {
                 tracing::error!(target: "tiberius::tds::stream::token", "18456");
@@ -74,16 +78,16 @@ mod tests {
     }
 
     #[test]
-    fn the_filter_filters() {
+    fn parse_of_a_filter_applies_its_levels() {
         let log = logged("info,lync_mirror::plan=debug", || {
-            tracing::debug!(target: "lync_mirror::plan", "seen");
-            tracing::debug!(target: "kube", "unseen");
+            tracing::debug!(target: "lync_mirror::plan", "included");
+            tracing::debug!(target: "kube", "excluded");
         });
-        assert!(log.contains("seen") && !log.contains("unseen"), "{log}");
+        assert!(log.contains("included") && !log.contains("excluded"), "{log}");
     }
 
     #[test]
-    fn a_filter_that_is_none_is_refused() {
+    fn init_with_an_invalid_filter_names_the_filter() {
         let error = init(LogFormat::Json, "lync_mirror=loud").unwrap_err();
         assert!(error.to_string().contains("lync_mirror=loud"), "{error}");
     }

@@ -1,4 +1,4 @@
-//! The arguments as typed. One file per verb that needs one.
+//! The command line. A subcommand with more than a few lines has a file of its own.
 
 mod run;
 
@@ -10,23 +10,23 @@ use kube::CustomResourceExt;
 use crate::api::LyncPoolMirror;
 use crate::sql::ticket;
 
-/// Which SQL Server is principal for each database type of a mirrored Lync pool.
+/// Kubernetes operator for mirrored SQL Servers behind Lync pools.
 #[derive(Debug, Parser)]
 #[command(name = "lync-mirror", version, about)]
 pub struct Arguments {
     #[command(subcommand)]
-    verb: Verb,
+    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
+enum Command {
     /// Runs the operator.
     Run(run::Run),
     /// Prints the CustomResourceDefinition.
     Crd,
     /// Prints the version.
     Version,
-    /// Gets one Kerberos ticket, for the operator alone: it says on standard input with which keytab.
+    /// Internal: obtains one Kerberos ticket (request on stdin).
     #[command(hide = true)]
     Ticket(Ticket),
 }
@@ -39,14 +39,14 @@ struct Ticket {
     spn: Option<String>,
 }
 
-/// Does what was typed.
+/// Runs the subcommand of the arguments.
 pub fn dispatch() -> anyhow::Result<()> {
-    match Arguments::parse().verb {
-        Verb::Run(run) => run.start(),
-        Verb::Crd => print(&crd()?),
-        Verb::Ticket(Ticket { principal: Some(principal), spn: Some(spn) }) => Ok(ticket::speak(&principal, &spn)?),
-        Verb::Ticket(_) => match ticket::prepare()? {},
-        Verb::Version => print(concat!(env!("CARGO_PKG_VERSION"), "\n")),
+    match Arguments::parse().command {
+        Command::Run(run) => run.start(),
+        Command::Crd => print(&crd()?),
+        Command::Ticket(Ticket { principal: Some(principal), spn: Some(spn) }) => Ok(ticket::speak(&principal, &spn)?),
+        Command::Ticket(_) => match ticket::prepare()? {},
+        Command::Version => print(concat!(env!("CARGO_PKG_VERSION"), "\n")),
     }
 }
 
@@ -55,7 +55,7 @@ pub fn crd() -> anyhow::Result<String> {
     Ok(serde_saphyr::to_string(&LyncPoolMirror::crd())?)
 }
 
-/// A reader that left early (`| head`) is no error.
+/// A reader that closes the pipe early (`| head`) is not an error.
 fn print(text: &str) -> anyhow::Result<()> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),

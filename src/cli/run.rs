@@ -1,4 +1,4 @@
-//! `lync-mirror run`: the operator, from its first list to the given-up lease.
+//! `lync-mirror run`: start-up and orderly stop of the operator.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
@@ -22,27 +22,28 @@ use crate::telemetry::{self, LogFormat};
 
 #[derive(Debug, Args)]
 pub struct Run {
-    /// Namespaces to watch, separated by commas; without it all.
+    /// Namespaces to watch, separated by commas. Default: all namespaces.
     #[arg(long = "namespace-scope", env = "LYNC_MIRROR_WATCH_NAMESPACES", value_delimiter = ',')]
     namespaces: Vec<String>,
-    /// Where /livez, /readyz and /metrics listen.
+    /// Address and port of /livez, /readyz and /metrics.
     #[arg(long, env = "LYNC_MIRROR_LISTEN", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
-    /// How often each SQL Server instance is looked at while nothing is under way, e.g. 10s.
+    /// Poll interval per SQL Server instance when idle, e.g. 10s.
     #[arg(long, env = "LYNC_MIRROR_POLL_INTERVAL", default_value = "10s")]
     poll_interval: Span,
-    /// Name of the Lease that decides which replica acts.
+    /// Name of the Lease for leader election.
     #[arg(long, env = "LYNC_MIRROR_LEASE_NAME", default_value = "lync-mirror")]
     lease_name: String,
-    /// Namespace of the Lease; without it the namespace of the pod or of the kubeconfig.
+    /// Namespace of the Lease. Default: the namespace of the pod or of the kubeconfig.
     #[arg(long, env = "POD_NAMESPACE")]
     lease_namespace: Option<String>,
-    /// Name of this replica; a random suffix is added.
+    /// Name of this replica. The operator adds a random suffix.
     #[arg(long, env = "POD_NAME")]
     identity: Option<String>,
+    /// Log format.
     #[arg(long, env = "LYNC_MIRROR_LOG_FORMAT", default_value = "text")]
     log_format: LogFormat,
-    /// Which lines are logged, e.g. info or lync_mirror=debug,info.
+    /// Log filter, e.g. info or lync_mirror=debug,info.
     #[arg(long, env = "LYNC_MIRROR_LOG", default_value = "info")]
     log_filter: String,
 }
@@ -51,29 +52,30 @@ impl Run {
     pub fn start(self) -> anyhow::Result<()> {
         telemetry::init(self.log_format, &self.log_filter)?;
         if self.poll_interval.0.is_zero() {
-            anyhow::bail!("--poll-interval must be at least 1s");
+            anyhow::bail!("--poll-interval is zero. To fix: set it to 1s or more.");
         }
         tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(self.operate())
     }
 
     async fn operate(self) -> anyhow::Result<()> {
-        let config =
-            Config::infer().await.context("no cluster: neither a kubeconfig nor a pod's service account was found")?;
+        let config = Config::infer()
+            .await
+            .context("No cluster: found neither a kubeconfig nor the service account of a pod.")?;
         let namespace = self.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config)?;
-        let listener = TcpListener::bind(self.listen)
-            .await
-            .with_context(|| format!("cannot listen on {} (--listen)", self.listen))?;
-        let me = self.identity();
-        info!(version = env!("CARGO_PKG_VERSION"), me, listen = %listener.local_addr()?, "starting");
+        let listener = TcpListener::bind(self.listen).await.with_context(|| {
+            format!("Cannot listen on {}. To fix: set --listen to a free address and port.", self.listen)
+        })?;
+        let identity = self.identity();
+        info!(version = env!("CARGO_PKG_VERSION"), identity, listen = %listener.local_addr()?, "starting");
 
         let (metrics, health) = (Metrics::new(), Health::new());
-        // In this order: no new work, statements answered, lease given up, probes closed.
+        // Cancelled in this order: no new work, statements complete, lease released, probes closed.
         let (stop, resign, close) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
-        tokio::spawn(when_terminated(stop.clone(), health.clone())?);
+        tokio::spawn(stop_on_signal(stop.clone(), health.clone())?);
         let serving = tokio::spawn(health::serve(listener, health.clone(), metrics.clone(), close.clone()));
-        let leadership = leader::campaign(client.clone(), &namespace, &self.lease_name, me, resign.clone());
-        tokio::spawn(follow_rounds(leadership.clone(), health.clone()));
+        let leadership = leader::campaign(client.clone(), &namespace, &self.lease_name, identity, resign.clone());
+        tokio::spawn(report_rounds(leadership.clone(), health.clone()));
         let settings = Settings {
             namespaces: self.namespaces.into_iter().filter(|namespace| !namespace.is_empty()).collect(),
             poll_interval: self.poll_interval.0,
@@ -88,7 +90,7 @@ impl Run {
         Ok(())
     }
 
-    /// Unique to this process: two pods of one name must not both believe in one lease.
+    /// Unique to this process: two pods with the same name must not share a lease.
     fn identity(&self) -> String {
         let name = self
             .identity
@@ -99,20 +101,20 @@ impl Run {
     }
 }
 
-fn when_terminated(stop: CancellationToken, health: Health) -> std::io::Result<impl Future<Output = ()>> {
+fn stop_on_signal(stop: CancellationToken, health: Health) -> std::io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        info!("asked to stop");
+        info!("stop requested");
         health.set_stopping();
         stop.cancel();
     })
 }
 
-async fn follow_rounds(leadership: Leadership, health: Health) {
+async fn report_rounds(leadership: Leadership, health: Health) {
     let mut rounds = leadership.rounds();
     while rounds.changed().await.is_ok() {
-        health.beat(Loop::Lease);
+        health.heartbeat(Loop::Lease);
     }
 }

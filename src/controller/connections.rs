@@ -1,4 +1,4 @@
-//! Spec -> credentials -> targets: the servers of a resource, with the monitors that poll them.
+//! The servers of a resource: addresses and credentials from the spec, and the monitors that poll the servers.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub struct UnresolvedStore {
 }
 
 impl Connections {
-    /// The server in this seat of a store. None when its credentials could not be read.
+    /// The server in this seat of a store. None if the credentials of the store could not be read.
     pub fn target(&self, store: StoreId, seat: Seat) -> Option<&Target> {
         match &self.stores[store] {
             Store::Resolved(resolved) => Some(match seat {
@@ -89,8 +89,8 @@ impl Store {
         match self {
             Store::Unresolved(_) => Vec::new(),
             Store::Resolved(store) => {
-                let all = [Some(&store.primary.1), Some(&store.mirror.1), store.witness.as_ref()];
-                all.into_iter().flatten().cloned().collect()
+                let watches = [Some(&store.primary.1), Some(&store.mirror.1), store.witness.as_ref()];
+                watches.into_iter().flatten().cloned().collect()
             }
         }
     }
@@ -99,11 +99,11 @@ impl Store {
 /// Resolves the credentials of a resource and registers its interest in the instances.
 ///
 /// # Errors
-/// The API server does not answer, and nothing was read before.
+/// [`Error::Read`] or [`Error::Slow`] if the API server does not return credentials and none are cached.
 pub async fn connect(ctx: &Context, pass: &Pass<'_>) -> Result<Connections, Error> {
     let namespace = namespace(pass.resource());
     let mut stores = Stores::default();
-    // Pushed in the order of the spec's stores: their handles are valid here too.
+    // Pushed in the order of the stores in the spec, so that a `StoreId` of the spec is valid here.
     for store in pass.spec.stores.iter() {
         let login = ctx.credentials.login(namespace, &store.sql.auth).await?;
         let tls = ctx.credentials.tls(namespace, &store.sql.tls).await?;

@@ -1,4 +1,4 @@
-//! What all reconcile passes share: clients, caches, and which resource a change triggers.
+//! State shared by all reconcile passes: clients, caches, and the resources that a change triggers.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -61,7 +61,7 @@ impl Context {
         }
     }
 
-    /// The resources that need a reconcile pass, from now on.
+    /// Receives the resources that need a reconcile pass.
     pub fn triggers(&self) -> broadcast::Receiver<ResourceRef> {
         self.triggers.subscribe()
     }
@@ -87,13 +87,13 @@ impl Context {
     }
 
     pub fn enqueue(&self, resource: &ResourceRef) {
-        // Without receivers no controller runs.
+        // The channel has no receiver only while no controller runs.
         let _ = self.triggers.send(resource.clone());
     }
 
     pub fn enqueue_all(&self) {
-        let all: Vec<ResourceRef> = self.watches.lock().keys().cloned().collect();
-        all.iter().for_each(|resource| self.enqueue(resource));
+        let resources: Vec<ResourceRef> = self.watches.lock().keys().cloned().collect();
+        resources.iter().for_each(|resource| self.enqueue(resource));
     }
 
     /// Triggers the resources that need this instance.
@@ -108,17 +108,17 @@ impl Context {
         watching.iter().for_each(|resource| self.enqueue(resource));
     }
 
-    /// The instances that a resource needs from now on. Polling of an instance ends when no resource needs it.
+    /// Replaces the instances that a resource needs. Polling of an instance ends when no resource needs it.
     pub fn watch(&self, resource: &ResourceRef, watches: Vec<Arc<Watch>>) {
         self.watches.lock().insert(resource.clone(), watches);
     }
 
-    /// True the first time.
+    /// Records a notice. True if this process has not published it before.
     pub fn announced_once(&self, notice: String) -> bool {
         self.announced.lock().insert(notice)
     }
 
-    /// Whatever is kept of a resource that is gone.
+    /// Drops the cached data of a deleted resource.
     pub fn forget(&self, resource: &ResourceRef) {
         self.watches.lock().remove(resource);
         self.ownership.release(&namespaced_name(resource));
@@ -126,19 +126,19 @@ impl Context {
         self.metrics.forget(namespace(resource), &resource.name);
     }
 
-    /// Drops what is kept of resources that do not exist any more: a deletion triggers no pass.
+    /// Drops the cached data of all deleted resources, because a deletion triggers no pass.
     pub fn prune_deleted(&self) {
         let existing = self.existing();
-        let gone: Vec<ResourceRef> = self
+        let deleted: Vec<ResourceRef> = self
             .watches
             .lock()
             .keys()
             .filter(|resource| !existing.contains(&namespaced_name(resource)))
             .cloned()
             .collect();
-        for resource in gone {
+        for resource in deleted {
             self.forget(&resource);
-            // Resources that were in conflict with it may be free now.
+            // The deletion can end a conflict with other resources.
             self.enqueue_all();
         }
     }
@@ -146,7 +146,7 @@ impl Context {
     /// Leadership lost: stop polling.
     pub fn on_leadership_lost(&self) {
         self.watches.lock().clear();
-        // The next leader compares anew: the reports of this process are out of date when it leads again.
+        // Reports are out of date when this process leads again, because another leader can move principals meanwhile.
         self.drift_schedule.forget_all();
         self.metrics.forget_all();
     }
@@ -158,8 +158,8 @@ impl Context {
         }
         let now = self.hub.counters();
         let mut before = self.counted.lock();
-        self.metrics.looked(now.looks - before.looks, now.dark_looks - before.dark_looks);
-        self.metrics.connected(now.connections - before.connections);
+        self.metrics.polled(now.looks - before.looks, now.dark_looks - before.dark_looks);
+        self.metrics.connections_opened(now.connections - before.connections);
         self.metrics.set_instances(self.hub.instances());
         *before = now;
     }

@@ -1,5 +1,6 @@
-//! Secrets and ConfigMaps of the resource's own namespace, read by name (`get` only) and read again as they age, so
-//! that a rotated password needs no restart. What is missing is darkness, not an error.
+//! The credentials of a resource: Secrets and ConfigMaps of its own namespace, read by name (`get` only) and cached for
+//! [`MAX_AGE`]. A rotated password needs no restart. A missing Secret makes the server unavailable; it is not a reconcile
+//! error.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -20,19 +21,19 @@ use crate::controller::Error;
 use crate::model::{Unavailable, UnavailableCause};
 use crate::sql::{Account, Login, Pin, Tls};
 
-/// The oldest reading that a pass may use.
+/// The maximum age of a cached Secret or ConfigMap.
 const MAX_AGE: Duration = Duration::from_secs(10);
-/// The client has no read timeout of its own.
-const READ: Duration = Duration::from_secs(10);
+/// The limit for a request, because the client has no read timeout.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-type Reading<T> = Result<T, Unavailable>;
-/// What was read last, and when.
-type Readings<K, T> = Mutex<HashMap<K, (Instant, Reading<T>)>>;
+type Resolved<T> = Result<T, Unavailable>;
+/// The last result by key, with the time of the request.
+type Cache<K, T> = Mutex<HashMap<K, (Instant, Resolved<T>)>>;
 
 pub struct Credentials {
     client: Client,
-    logins: Readings<(String, Auth), Login>,
-    bundles: Readings<(String, String, String), Arc<str>>,
+    logins: Cache<(String, Auth), Login>,
+    bundles: Cache<(String, String, String), Arc<str>>,
 }
 
 fn unavailable(cause: UnavailableCause, detail: String) -> Unavailable {
@@ -44,20 +45,20 @@ impl Credentials {
         Self { client, logins: Mutex::default(), bundles: Mutex::default() }
     }
 
-    /// The login of a store. `Err` only when the API server does not answer and nothing was read before.
-    pub async fn login(&self, namespace: &str, auth: &Auth) -> Result<Reading<Login>, Error> {
+    /// The login of a store. The outer error means that the API server does not answer and nothing is cached.
+    pub async fn login(&self, namespace: &str, auth: &Auth) -> Result<Resolved<Login>, Error> {
         let read = |secret: Option<Secret>| read_login(namespace, auth, secret);
         let key = (namespace.to_owned(), auth.clone());
-        read_again(&self.client, &self.logins, key, namespace, &auth.secret_ref.name, read).await
+        resolve(&self.client, &self.logins, key, namespace, &auth.secret_ref.name, read).await
     }
 
-    /// The policy of the connection's encryption.
-    pub async fn tls(&self, namespace: &str, spec: &TlsSpec) -> Result<Reading<Tls>, Error> {
+    /// The TLS policy of a store. The outer error means the same as for `login`.
+    pub async fn tls(&self, namespace: &str, spec: &TlsSpec) -> Result<Resolved<Tls>, Error> {
         match (spec.mode, &spec.ca_bundle) {
             (TlsMode::Disabled, _) => Ok(Ok(Tls::Off)),
             (TlsMode::TrustServerCertificate, _) => Ok(Ok(Tls::TrustServerCertificate)),
             (mode @ (TlsMode::Pin | TlsMode::Legacy), _) => {
-                // A spec with a wrong pin does not come this far (api::parse): without it nobody would be believed.
+                // `api::parse` rejects a spec with an invalid pin. A pin of zeros matches no certificate, if one comes through.
                 let pins: Arc<[Pin]> = spec.fingerprints().unwrap_or_else(|_| vec![[0; 32]]).into();
                 Ok(Ok(if mode == TlsMode::Pin { Tls::Pin { pins } } else { Tls::Legacy { pins } }))
             }
@@ -69,71 +70,72 @@ impl Credentials {
         }
     }
 
-    async fn bundle(&self, namespace: &str, name: &str, item: &str) -> Result<Reading<Arc<str>>, Error> {
+    async fn bundle(&self, namespace: &str, name: &str, item: &str) -> Result<Resolved<Arc<str>>, Error> {
         let read = |map: Option<ConfigMap>| read_bundle(namespace, name, item, map);
         let key = (namespace.to_owned(), name.to_owned(), item.to_owned());
-        read_again(&self.client, &self.bundles, key, namespace, name, read).await
+        resolve(&self.client, &self.bundles, key, namespace, name, read).await
     }
 }
 
-/// What was read before, if it is good and young enough; else what the API server has now.
-async fn read_again<O, K, T>(
+/// The cached result if it is a success and not older than [`MAX_AGE`], else the result of a request.
+async fn resolve<O, K, T>(
     client: &Client,
-    readings: &Readings<K, T>,
+    cache: &Cache<K, T>,
     key: K,
     namespace: &str,
     name: &str,
-    read: impl FnOnce(Option<O>) -> Reading<T>,
-) -> Result<Reading<T>, Error>
+    read: impl FnOnce(Option<O>) -> Resolved<T>,
+) -> Result<Resolved<T>, Error>
 where
     O: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
     K: Eq + Hash,
     T: Clone,
 {
-    let known = readings.lock().get(&key).cloned();
-    if let Some((at, reading)) = &known
+    let cached = cache.lock().get(&key).cloned();
+    if let Some((at, result)) = &cached
         && at.elapsed() < MAX_AGE
-        && reading.is_ok()
+        && result.is_ok()
     {
-        return Ok(reading.clone());
+        return Ok(result.clone());
     }
     let kind = O::kind(&());
-    let before = |error| known.map(|(_, reading)| reading).ok_or(error);
+    let cached_or = |error| cached.map(|(_, result)| result).ok_or(error);
     let objects = Api::<O>::namespaced(client.clone(), namespace);
-    let reading = match timeout(READ, objects.get_opt(name)).await {
+    let result = match timeout(READ_TIMEOUT, objects.get_opt(name)).await {
         Ok(Ok(object)) => read(object),
-        // What was allowed before is forbidden on purpose: the old reading is not used.
+        // A revoked permission takes effect at once: the cached result is not used.
         Ok(Err(kube::Error::Api(answer))) if answer.is_forbidden() => Err(forbidden(&kind, &answer)),
-        Ok(Err(source)) => return before(Error::Read { what: format!("{kind} {namespace}/{name}"), source }),
-        Err(_) => return before(Error::Slow { what: format!("reading {kind} {namespace}/{name}") }),
+        Ok(Err(source)) => return cached_or(Error::Read { what: format!("{kind} {namespace}/{name}"), source }),
+        Err(_) => return cached_or(Error::Slow { what: format!("reading {kind} {namespace}/{name}") }),
     };
-    readings.lock().insert(key, (Instant::now(), reading.clone()));
-    Ok(reading)
+    cache.lock().insert(key, (Instant::now(), result.clone()));
+    Ok(result)
 }
 
 fn forbidden(kind: &str, answer: &Status) -> Unavailable {
     let detail = format!(
-        "the operator may not read the {kind}: {}. Bind its ServiceAccount to a Role with get on it in this namespace",
-        answer.message
+        "The operator cannot read the {kind}: {}. To fix: bind its ServiceAccount to a Role with get on the {kind} in this namespace.",
+        answer.message.trim_end_matches('.')
     );
     unavailable(UnavailableCause::CredentialsForbidden, detail)
 }
 
-fn read_login(namespace: &str, auth: &Auth, secret: Option<Secret>) -> Reading<Login> {
+fn read_login(namespace: &str, auth: &Auth, secret: Option<Secret>) -> Resolved<Login> {
     let name = &auth.secret_ref.name;
     let keys = match auth.method {
         AuthMethod::SqlLogin => "username and password",
         AuthMethod::Kerberos => "username and keytab",
     };
     let Some(secret) = secret else {
-        let detail = format!("Secret {namespace}/{name} does not exist: create it with the keys {keys}");
+        let detail = format!("Secret {namespace}/{name} does not exist. To fix: create it with the keys {keys}.");
         return Err(unavailable(UnavailableCause::SecretNotFound, detail));
     };
     let mut data = secret.data.unwrap_or_default();
     let mut bytes = |key: &str| {
         data.remove(key).map(|bytes| bytes.0).filter(|bytes| !bytes.is_empty()).ok_or_else(|| {
-            let detail =
-                format!("Secret {namespace}/{name} has no key {key}, or it is empty: the keys {keys} are needed");
+            let detail = format!(
+                "Secret {namespace}/{name} has no key {key}, or the key is empty. To fix: set the keys {keys}."
+            );
             unavailable(UnavailableCause::SecretKeyMissing, detail)
         })
     };
@@ -141,7 +143,7 @@ fn read_login(namespace: &str, auth: &Auth, secret: Option<Secret>) -> Reading<L
         String::from_utf8(bytes).map_err(|_| {
             unavailable(
                 UnavailableCause::SecretKeyMissing,
-                format!("key {key} of Secret {namespace}/{name} is not UTF-8 text"),
+                format!("Key {key} of Secret {namespace}/{name} is not UTF-8 text. To fix: store the {key} in UTF-8."),
             )
         })
     };
@@ -154,7 +156,7 @@ fn read_login(namespace: &str, auth: &Auth, secret: Option<Secret>) -> Reading<L
             let kdcs = auth.kdcs.clone().unwrap_or_default();
             let account = Account::new(&username, bytes("keytab")?, kdcs).ok_or_else(|| {
                 let detail = format!(
-                    "key username of Secret {namespace}/{name} is {username:?}: with method Kerberos it must be ACCOUNT@REALM, such as svc-lync@CONTOSO.COM"
+                    "Key username of Secret {namespace}/{name} is {username:?}, but method Kerberos needs ACCOUNT@REALM. To fix: set it to a value such as svc-lync@CONTOSO.COM."
                 );
                 unavailable(UnavailableCause::NoKerberosCredentials, detail)
             })?;
@@ -163,20 +165,22 @@ fn read_login(namespace: &str, auth: &Auth, secret: Option<Secret>) -> Reading<L
     }
 }
 
-fn read_bundle(namespace: &str, name: &str, item: &str, map: Option<ConfigMap>) -> Reading<Arc<str>> {
+fn read_bundle(namespace: &str, name: &str, item: &str, map: Option<ConfigMap>) -> Resolved<Arc<str>> {
     let missing = |detail| Err(unavailable(UnavailableCause::CaBundleNotFound, detail));
     let Some(map) = map else {
         return missing(format!(
-            "ConfigMap {namespace}/{name} (tls.caBundle) does not exist: create it with the CA certificates in PEM under the key {item}"
+            "ConfigMap {namespace}/{name} (tls.caBundle) does not exist. To fix: create it with the CA certificates in PEM under the key {item}."
         ));
     };
     let Some(pem) = map.data.unwrap_or_default().remove(item) else {
         return missing(format!(
-            "ConfigMap {namespace}/{name} (tls.caBundle) has no key {item}: put the CA certificates in PEM there, or name another key"
+            "ConfigMap {namespace}/{name} (tls.caBundle) has no key {item}. To fix: store the CA certificates in PEM under that key, or set another key."
         ));
     };
     if !pem.contains("-----BEGIN CERTIFICATE-----") {
-        let detail = format!("key {item} of ConfigMap {namespace}/{name} (tls.caBundle) holds no PEM certificate");
+        let detail = format!(
+            "Key {item} of ConfigMap {namespace}/{name} (tls.caBundle) contains no PEM certificate. To fix: store the CA certificates in PEM under that key."
+        );
         return Err(unavailable(UnavailableCause::CaBundleInvalid, detail));
     }
     Ok(Arc::from(pem))
@@ -196,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn read_with_a_missing_object_or_key_names_it_and_the_cause() {
         let auth = |method| Auth { method, secret_ref: SecretRef { name: "sql".into() }, kdcs: None };
         let (sql, kerberos) = (auth(AuthMethod::SqlLogin), auth(AuthMethod::Kerberos));
         let cause = |secret| read_login("lync", &sql, secret).map(|_| ()).unwrap_err();

@@ -1,5 +1,5 @@
-//! The comparison of what a role switch does not carry along (R22): started in the background once a move is over, and
-//! published as a condition. It stops nothing and changes nothing.
+//! The post-switch comparison of server-level objects, which a role switch does not copy (R22). It runs in the background
+//! after a move, only reads, and never delays a move.
 
 use std::sync::Arc;
 
@@ -15,11 +15,11 @@ use crate::model::{DatabaseName, DriftReport, Effect, Seat, Unavailable};
 use crate::plan::Plan;
 use crate::sql::{self, Target};
 
-/// One store: the targets of both seats and the databases to compare.
+/// The targets of both seats of a store, and the databases to compare.
 type Store = (Target, Target, Vec<DatabaseName>);
 
-/// Compares after a move; once per process when the last comparison found something or none was made since the last move;
-/// and every ten minutes while something differs.
+/// Starts a comparison if one is due: after a move, every ten minutes while the servers differ, and once per process if the
+/// last comparison is missing or found differences.
 pub fn compare_when_due(
     ctx: &Arc<Context>,
     pass: &Pass,
@@ -35,9 +35,9 @@ pub fn compare_when_due(
     if moved {
         ctx.drift_schedule.mark_due(resource, uid);
     }
-    // Neither during a move nor between those of two types.
-    let going = plan.types.values().any(|planned| planned.verdict.reason.effect() == Effect::Reconciling);
-    let settled = plan.persisted.operation.is_none() && !going;
+    // A comparison starts neither during a move nor between the moves of two types.
+    let reconciling = plan.types.values().any(|planned| planned.verdict.reason.effect() == Effect::Reconciling);
+    let settled = plan.persisted.operation.is_none() && !reconciling;
     if !ctx.drift_schedule.start_if_due(resource, uid, moved || unsettled, settled) {
         return;
     }
@@ -45,7 +45,7 @@ pub fn compare_when_due(
     let (ctx, resource, uid) = (ctx.clone(), resource.clone(), uid.to_owned());
     tokio::spawn(async move {
         let report = compare(&ctx, &stores).await;
-        info!(resource = namespaced_name(&resource), ?report, "compared what a role switch does not carry along");
+        info!(resource = namespaced_name(&resource), ?report, "post-switch comparison complete");
         ctx.drift_schedule.record(&resource, &uid, report);
         ctx.enqueue(&resource);
     });
@@ -70,9 +70,9 @@ async fn compare(ctx: &Context, stores: &[Store]) -> DriftReport {
         let both = try_join(sql::inventory(primary, &ctx.deadlines), sql::inventory(mirror, &ctx.deadlines));
         both.await.map(|(primary, mirror)| sql::differences(&primary, &mirror, names))
     });
-    let all: Result<Vec<Vec<String>>, Unavailable> = join_all(pairs).await.into_iter().collect();
-    match all.map(|found| found.concat()) {
-        Ok(none) if none.is_empty() => DriftReport::InSync,
+    let differences: Result<Vec<Vec<String>>, Unavailable> = join_all(pairs).await.into_iter().collect();
+    match differences.map(|found| found.concat()) {
+        Ok(found) if found.is_empty() => DriftReport::InSync,
         Ok(found) => DriftReport::Drifted(found),
         Err(unavailable) => DriftReport::Unknown(unavailable),
     }

@@ -1,40 +1,41 @@
-//! Why a reconciliation stopped. A SQL Server that is down is not an error; it is an observation.
+//! The errors of a reconcile pass. An unavailable SQL Server is not an error but an observation.
 
 use std::time::Duration;
 
 #[derive(Debug, thiserror::Error, strum::IntoStaticStr)]
 pub enum Error {
-    #[error("cannot read {what}: {}", words(source))]
+    #[error("Cannot read {what}: {}.", cause(source))]
     Read { what: String, source: kube::Error },
 
-    #[error("the API server did not answer in time: {what}")]
+    /// `what`: the request, such as `reading Secret lync/sql`.
+    #[error("The API server did not answer in time: {what}.")]
     Slow { what: String },
 
-    /// Somebody wrote the resource in between: look again, nothing was done.
-    #[error("the resource changed while it was looked at")]
+    /// The API server rejected the write of the status, so that the pass had no effect.
+    #[error("The resource changed during this pass. The operator retries.")]
     Conflict,
 
-    #[error("the status could not be published: {}", words(source))]
+    #[error("Cannot write the status: {}.", cause(source))]
     Publish { source: kube::Error },
 
-    /// An object that no API server can have served: nothing may rest on it.
-    #[error("LyncPoolMirror {resource} has no {field}, which the API server sets on every object")]
+    /// An object that no API server has served. The operator takes no decision from it.
+    #[error("LyncPoolMirror {resource} has no {field}, which the API server sets on every object.")]
     Incomplete { resource: String, field: &'static str },
 
-    #[error("LyncPoolMirror {resource} cannot be encoded as JSON: {source}")]
+    #[error("Cannot encode LyncPoolMirror {resource} as JSON: {source}.")]
     Encode { resource: String, source: serde_json::Error },
 }
 
 impl Error {
-    /// A closed set of names, safe as a metric label.
+    /// The name of the variant: a closed set, which a metric label requires.
     pub fn category(&self) -> &'static str {
         self.into()
     }
 
-    /// How long until the next try.
+    /// The delay before the next pass.
     pub fn pause(&self) -> Duration {
         match self {
-            // Our own cache lags behind a write by a few milliseconds.
+            // The cache of the watch follows a write within milliseconds.
             Error::Conflict => Duration::from_millis(100),
             Error::Read { .. }
             | Error::Publish { .. }
@@ -45,10 +46,11 @@ impl Error {
     }
 }
 
-/// In a line: the client prints the whole answer of the API server, metadata and all.
-fn words(error: &kube::Error) -> String {
-    match error {
+/// The error without its final period. The client would print the whole answer of the API server, with its metadata.
+fn cause(error: &kube::Error) -> String {
+    let cause = match error {
         kube::Error::Api(answer) => format!("{} ({} {})", answer.message, answer.code, answer.reason),
         other => other.to_string(),
-    }
+    };
+    cause.trim_end_matches('.').to_owned()
 }

@@ -1,4 +1,4 @@
-//! Events and metrics: one event per change of a decision, none per poll.
+//! Events and metrics of a pass. A change of a decision publishes an event, a poll does not.
 
 use kube::runtime::events::{Event, EventType};
 use tracing::{debug, info};
@@ -8,13 +8,13 @@ use crate::controller::context::Context;
 use crate::controller::object::{ResourceRef, namespace, namespaced_name};
 use crate::controller::pass::Pass;
 use crate::metrics::{DatabaseSnapshot, ResourceSnapshot, TypeSnapshot};
-use crate::model::{Effect, Observation, Outcome, Pair, Reason, Seat};
+use crate::model::{Cause, Effect, Observation, Operation, Outcome, Pair, Reason, Seat};
 use crate::plan::{Finding, Plan, TypePlan};
 
-/// Kubernetes refuses a longer note.
-const NOTE: usize = 1000;
+/// The API server rejects a longer note.
+const NOTE_LIMIT: usize = 1000;
 
-/// Publishes what changed against the status before, and updates the metrics of the resource.
+/// Publishes the changes since the last status as events, and updates the metrics of the resource.
 pub async fn report(
     ctx: &Context,
     pass: &Pass<'_>,
@@ -26,10 +26,10 @@ pub async fn report(
     let namespace = namespace(resource);
     ctx.metrics.observe(namespace, &resource.name, snapshot(status, observation, plan));
     if let Some(ended) = &plan.ended {
-        ctx.metrics.moved(namespace, &resource.name, ended.operation.ty, ended.outcome);
+        ctx.metrics.move_ended(namespace, &resource.name, ended.operation.ty, ended.outcome);
     }
     for (reason, action, note) in changed_decisions(before, plan) {
-        info!(resource = name, reason = reason.name(), note, "announced");
+        info!(resource = name, reason = reason.name(), note, "publishing an event");
         publish_event(ctx, resource, reason, action, note).await;
     }
     if let Some(found) = new_drift(before, status) {
@@ -38,19 +38,19 @@ pub async fn report(
     report_second_cms(ctx, resource).await;
 }
 
-/// Two Central Management stores are legal (paired pools hold a backup): an event, once.
+/// Publishes an event if another resource has a Central Management store too. Paired pools have a backup, so it is no error.
 async fn report_second_cms(ctx: &Context, resource: &ResourceRef) {
     let (name, existing) = (namespaced_name(resource), ctx.existing());
     let others = ctx.ownership.other_central_stores(&name, |other| existing.contains(other)).join(", ");
     if !others.is_empty() && ctx.announced_once(format!("{name} and {others}")) {
         let note = format!(
-            "CentralMgmt is also managed on other servers, by {others}: right for paired pools, where one of them is the backup; otherwise one of the resources names the wrong servers"
+            "CentralMgmt is also managed on other servers by {others}. Paired pools need that for the backup. To fix any other case: correct the servers in the spec of the wrong resource."
         );
         publish_event(ctx, resource, Reason::SecondCentralMgmt, "Compare".to_owned(), note).await;
     }
 }
 
-/// An event about the resource itself, not about its databases.
+/// Publishes an event about the resource itself, not about its databases.
 pub async fn publish_warning(ctx: &Context, resource: &ResourceRef, reason: Reason, problem: &str) {
     publish_event(ctx, resource, reason, "Read".to_owned(), problem.to_owned()).await;
 }
@@ -60,15 +60,15 @@ async fn publish_event(ctx: &Context, resource: &ResourceRef, reason: Reason, ac
         Effect::Ready | Effect::Reconciling => EventType::Normal,
         Effect::Stalled => EventType::Warning,
     };
-    let note = note.chars().take(NOTE).collect();
+    let note = note.chars().take(NOTE_LIMIT).collect();
     let event = Event { type_, reason: reason.name().to_owned(), note: Some(note), action, secondary: None };
-    // The status has the same content, so that a lost event loses nothing.
+    // The status contains the same information, so that a failure is not an error.
     if let Err(error) = ctx.recorder.publish(&event, &resource.clone().into()).await {
-        debug!(resource = namespaced_name(resource), %error, "event not recorded");
+        debug!(resource = namespaced_name(resource), %error, "cannot publish the event");
     }
 }
 
-/// What a role switch left behind, when that is news.
+/// The message of the post-switch comparison, if it is new.
 fn new_drift(before: Option<&LyncPoolMirrorStatus>, now: &LyncPoolMirrorStatus) -> Option<String> {
     let condition = |status: &LyncPoolMirrorStatus| {
         let found = status.conditions.iter().find(|condition| condition.reason == Reason::PostSwitchDrift.name());
@@ -77,53 +77,59 @@ fn new_drift(before: Option<&LyncPoolMirrorStatus>, now: &LyncPoolMirrorStatus) 
     condition(now).filter(|found| before.and_then(condition).as_ref() != Some(found))
 }
 
-/// What is new against the status before. The action tells types apart: the recorder folds events that agree in it.
+/// The changes since the last status: reason, action and note. The recorder merges events with the same action, so the
+/// action contains the database type.
 fn changed_decisions(before: Option<&LyncPoolMirrorStatus>, plan: &Plan) -> Vec<(Reason, String, String)> {
-    let mut news = Vec::new();
+    let mut changes = Vec::new();
     if let (Some(operation), false) = (&plan.persisted.operation, plan.steps.is_empty()) {
-        let reason = if operation.attempt == 1 { Reason::MoveStarted } else { Reason::MoveRetried };
         let names = plan.steps.iter().map(|step| step.database.to_string()).collect::<Vec<_>>().join(", ");
-        news.push((
-            reason,
-            format!("Move{}-{}", operation.ty, operation.attempt),
-            format!("moving {} to the {} ({}): {names}", operation.ty, operation.to.word(), operation.cause),
-        ));
+        let (subject, cause, attempt) = (subject(operation), operation.cause, operation.attempt);
+        let (reason, note) = if attempt == 1 {
+            (Reason::MoveStarted, format!("{subject} started with cause {cause}: {names}."))
+        } else {
+            (Reason::MoveRetried, format!("{subject} is retried with cause {cause}, attempt {attempt}: {names}."))
+        };
+        changes.push((reason, format!("Move{}-{attempt}", operation.ty), note));
     }
     if let Some(ended) = &plan.ended {
-        let (reason, word) = match ended.outcome {
-            Outcome::Succeeded => (Reason::MoveSucceeded, "moved"),
-            Outcome::Failed => (Reason::MoveFailed, "not moved"),
-            Outcome::Partial => (Reason::MoveFailed, "moved in part"),
-            Outcome::Superseded => (Reason::MoveSuperseded, "move given up"),
+        let (reason, outcome) = match ended.outcome {
+            Outcome::Succeeded => (Reason::MoveSucceeded, "succeeded"),
+            Outcome::Failed => (Reason::MoveFailed, "failed"),
+            Outcome::Partial => (Reason::MoveFailed, "completed partially"),
+            Outcome::Superseded => (Reason::MoveSuperseded, "was superseded"),
         };
         let operation = &ended.operation;
-        let detail = ended.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
-        news.push((
-            reason,
-            format!("End{}-{}", operation.ty, operation.started.as_second()),
-            format!("{} to the {}: {word}{detail}", operation.ty, operation.to.word()),
-        ));
+        let detail = ended.detail.as_ref().map(|detail| format!(": {}", detail.trim_end_matches('.')));
+        let note = format!("{} {outcome}{}.", subject(operation), detail.unwrap_or_default());
+        changes.push((reason, format!("End{}-{}", operation.ty, operation.started.as_second()), note));
     }
-    for (ty, of) in &plan.types {
-        let old = before.and_then(|status| status.database_types.iter().find(|old| old.type_ == *ty));
-        let reason = of.verdict.reason;
-        let told = matches!(reason, Reason::Moving | Reason::Verifying);
-        if !told && old.is_none_or(|old| old.reason != reason.name()) {
-            news.push((reason, format!("Judge{ty}"), of.verdict.message.clone()));
+    for (ty, planned) in &plan.types {
+        let previous = before.and_then(|status| status.database_types.iter().find(|previous| previous.type_ == *ty));
+        let reason = planned.verdict.reason;
+        // The events of the move cover these reasons.
+        let covered = matches!(reason, Reason::Moving | Reason::Verifying);
+        if !covered && previous.is_none_or(|previous| previous.reason != reason.name()) {
+            changes.push((reason, format!("Decide{ty}"), planned.verdict.message.clone()));
         }
     }
-    news
+    changes
+}
+
+/// `Failover of User to the mirror`, or `Forced service of User to the mirror`.
+fn subject(operation: &Operation) -> String {
+    let act = if operation.cause == Cause::ForcedService { "Forced service" } else { "Failover" };
+    format!("{act} of {} to the {}", operation.ty, operation.to.word())
 }
 
 fn snapshot(status: &LyncPoolMirrorStatus, observation: &Observation, plan: &Plan) -> ResourceSnapshot {
     let condition = |kind: &str| status.conditions.iter().find(|condition| condition.type_ == kind);
-    let holds = |kind: &str| condition(kind).is_some_and(|condition| condition.status == "True");
+    let is_true = |kind: &str| condition(kind).is_some_and(|condition| condition.status == "True");
     let reason = condition("Ready").and_then(|ready| ready.reason.parse().ok()).unwrap_or(Reason::NotYetObserved);
     ResourceSnapshot {
-        ready: holds("Ready"),
+        ready: is_true("Ready"),
         reason,
-        suspended: holds("Suspended"),
-        weak_encryption: holds("WeakEncryption"),
+        suspended: is_true("Suspended"),
+        weak_encryption: is_true("WeakEncryption"),
         types: plan.types.values().map(|planned| type_snapshot(planned, observation)).collect(),
     }
 }

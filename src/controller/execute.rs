@@ -1,5 +1,5 @@
-//! The act: all databases of a type at once, after the journal and after a last check of the lease. The answers go to
-//! `in_flight`; what they mean, the next observation decides.
+//! The execution of a plan: sends the statements for all databases of a type at once, after the write of the journal and a
+//! last check of the lease. `in_flight` stores the answers, and the next observation decides the outcome.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::model::{Answer, Failover};
 use crate::plan::Plan;
 use crate::sql::{self, Target};
 
-/// The statements of one attempt, all for the same server.
+/// The statements of an attempt, all for the same server.
 struct Attempt {
     resource: ResourceRef,
     id: AttemptId,
@@ -25,7 +25,7 @@ struct Attempt {
     deadline: Duration,
 }
 
-/// Starts the steps of a plan, whose journal has been written. Does not wait for the answers.
+/// Starts the steps of a plan and does not wait for the answers. The journal of the plan must be written before.
 pub fn execute(ctx: &Arc<Context>, pass: &Pass, connections: &Connections, plan: &Plan) {
     let (Some(operation), Some(first)) = (&plan.persisted.operation, plan.steps.first()) else { return };
     let desired = &pass.spec.desired;
@@ -38,7 +38,7 @@ pub fn execute(ctx: &Arc<Context>, pass: &Pass, connections: &Connections, plan:
         steps: plan.steps.clone(),
         deadline: desired.policy.switch_deadline,
     };
-    ctx.in_flight.begin(&attempt.id, &attempt.steps);
+    ctx.in_flight.register(&attempt.id, &attempt.steps);
     tokio::spawn(send(ctx.clone(), attempt));
 }
 
@@ -46,9 +46,9 @@ async fn send(ctx: Arc<Context>, attempt: Attempt) {
     let Attempt { resource, id, target, steps, deadline } = &attempt;
     let name = namespaced_name(resource);
     let record = |step: &Failover, answer: Answer| {
-        info!(resource = name, database = %step.database, server = step.server, ?answer, "answered");
-        ctx.metrics.answered(&answer);
-        ctx.in_flight.answer(id, &step.database, answer);
+        info!(resource = name, database = %step.database, server = step.server, ?answer, "statement answered");
+        ctx.metrics.statement_answered(&answer);
+        ctx.in_flight.record_answer(id, &step.database, answer);
         ctx.enqueue(resource);
     };
     let not_sent = |detail: &str| {
@@ -58,14 +58,14 @@ async fn send(ctx: Arc<Context>, attempt: Attempt) {
         Ok(sessions) if ctx.leadership.leads() => sessions,
         Ok(_) => {
             warn!(resource = name, "the lease was lost before the statements were sent: nothing was sent");
-            return not_sent("this operator lost its lease before the statement was sent");
+            return not_sent("This operator lost its lease before it sent the statement.");
         }
         Err(unavailable) => return not_sent(&unavailable.detail),
     };
-    ctx.in_flight.sent(id);
-    let all = sessions.into_iter().zip(steps).map(async |(session, step)| {
+    ctx.in_flight.mark_sent(id);
+    let answers = sessions.into_iter().zip(steps).map(async |(session, step)| {
         info!(resource = name, database = %step.database, server = step.server, role_sequence = step.role_sequence, "failover sent");
         record(step, sql::fail_over(session, step, *deadline).await);
     });
-    join_all(all).await;
+    join_all(answers).await;
 }

@@ -1,5 +1,5 @@
-//! The statements that this process sent and their answers, which the planner receives beside the observation. They are
-//! not persisted: after a restart the journal and the role sequence show what happened.
+//! The statements that this process sent, and their answers. The planner receives them with the observation. They are not
+//! persisted: after a restart, the operator determines the outcome from the journal and the role sequence.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::model::{Answer, DatabaseName, DatabaseType, Failover, Operation, PhaseTimings, StatementState};
 
-/// One attempt of one operation: an answer to another attempt says nothing about this one.
+/// Identifies an attempt of an operation. An answer to another attempt does not count for this attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AttemptId {
     pub uid: String,
@@ -35,40 +35,41 @@ struct Statements {
     answered: Option<Instant>,
 }
 
-/// Cheap to clone.
+/// The statements of all resources, by UID. Clones share the statements.
 #[derive(Clone)]
 pub struct InFlightStatements {
-    all: Arc<Mutex<HashMap<String, Statements>>>,
+    statements: Arc<Mutex<HashMap<String, Statements>>>,
     unanswered: watch::Sender<usize>,
 }
 
 impl Default for InFlightStatements {
     fn default() -> Self {
-        Self { all: Arc::default(), unanswered: watch::Sender::new(0) }
+        Self { statements: Arc::default(), unanswered: watch::Sender::new(0) }
     }
 }
 
 impl InFlightStatements {
     /// Registers the statements of an attempt before the first of them is sent.
-    pub fn begin(&self, attempt: &AttemptId, steps: &[Failover]) {
+    pub fn register(&self, attempt: &AttemptId, steps: &[Failover]) {
         let states = steps.iter().map(|step| (step.database.clone(), StatementState::Sent)).collect();
         let statements =
             Statements { attempt: attempt.clone(), states, decided: Instant::now(), sent: None, answered: None };
-        self.all.lock().insert(attempt.uid.clone(), statements);
+        self.statements.lock().insert(attempt.uid.clone(), statements);
         self.unanswered.send_modify(|count| *count += steps.len());
     }
 
-    pub fn sent(&self, attempt: &AttemptId) {
+    /// Records the time at which the first statement of the attempt is sent.
+    pub fn mark_sent(&self, attempt: &AttemptId) {
         if let Some(statements) =
-            self.all.lock().get_mut(&attempt.uid).filter(|statements| statements.attempt == *attempt)
+            self.statements.lock().get_mut(&attempt.uid).filter(|statements| statements.attempt == *attempt)
         {
             statements.sent = Some(Instant::now());
         }
     }
 
-    pub fn answer(&self, attempt: &AttemptId, database: &DatabaseName, answer: Answer) {
+    pub fn record_answer(&self, attempt: &AttemptId, database: &DatabaseName, answer: Answer) {
         if let Some(statements) =
-            self.all.lock().get_mut(&attempt.uid).filter(|statements| statements.attempt == *attempt)
+            self.statements.lock().get_mut(&attempt.uid).filter(|statements| statements.attempt == *attempt)
         {
             statements.states.insert(database.clone(), StatementState::Answered(answer));
             statements.answered = Some(Instant::now());
@@ -76,18 +77,19 @@ impl InFlightStatements {
         self.unanswered.send_modify(|count| *count = count.saturating_sub(1));
     }
 
-    /// What is known of the attempt in the journal.
-    pub fn of(&self, attempt: &AttemptId) -> BTreeMap<DatabaseName, StatementState> {
-        let all = self.all.lock();
-        all.get(&attempt.uid)
+    /// The statements of an attempt. Empty after a restart.
+    pub fn states(&self, attempt: &AttemptId) -> BTreeMap<DatabaseName, StatementState> {
+        let by_uid = self.statements.lock();
+        by_uid
+            .get(&attempt.uid)
             .filter(|statements| statements.attempt == *attempt)
             .map(|statements| statements.states.clone())
             .unwrap_or_default()
     }
 
     pub fn timings(&self, attempt: &AttemptId) -> PhaseTimings {
-        let all = self.all.lock();
-        let Some(statements) = all.get(&attempt.uid).filter(|statements| statements.attempt == *attempt) else {
+        let by_uid = self.statements.lock();
+        let Some(statements) = by_uid.get(&attempt.uid).filter(|statements| statements.attempt == *attempt) else {
             return PhaseTimings::default();
         };
         let millis = |from: Option<Instant>, to: Option<Instant>| {
@@ -100,15 +102,18 @@ impl InFlightStatements {
         }
     }
 
+    /// Drops the statements of a resource, unless an answer is outstanding.
     pub fn forget(&self, uid: &str) {
-        let mut all = self.all.lock();
-        if all.get(uid).is_some_and(|statements| statements.states.values().all(|state| *state != StatementState::Sent))
+        let mut by_uid = self.statements.lock();
+        if by_uid
+            .get(uid)
+            .is_some_and(|statements| statements.states.values().all(|state| *state != StatementState::Sent))
         {
-            all.remove(uid);
+            by_uid.remove(uid);
         }
     }
 
-    /// Completes when no statement is without its answer.
+    /// Completes when every statement has its answer.
     pub async fn wait_idle(&self) {
         let mut count = self.unanswered.subscribe();
         let _ = count.wait_for(|count| *count == 0).await;

@@ -1,4 +1,4 @@
-//! The controller: watches resources and reconciles them. `reconcile` reads as observe, plan, publish, execute.
+//! The controller: watches resources and reconciles them. `reconcile` contains the steps of a pass in their order.
 
 mod connections;
 mod context;

@@ -1,15 +1,15 @@
-//! What the controller watches, and how it names a resource.
+//! The type of a watched resource, and its names.
 
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::ObjectRef;
 
 use crate::api::LyncPoolMirror;
 
-/// A resource as it is watched: one that cannot be decoded must not stop the watch of all others.
+/// A watched resource. A resource that cannot be decoded must not stop the watch of all others.
 pub type WatchedResource = DeserializeGuard<LyncPoolMirror>;
 pub type ResourceRef = ObjectRef<WatchedResource>;
 
-/// The namespace of a resource. A LyncPoolMirror is namespaced, so that the API server serves none without one.
+/// The namespace of a resource. LyncPoolMirror is a namespaced kind, so that the API server always sets the namespace.
 pub fn namespace(resource: &ResourceRef) -> &str {
     resource.namespace.as_deref().unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Connections -> observation. A SQL Server cannot make it fail: what is not seen is a value.
+//! The observation of a resource. It always succeeds: an unavailable SQL Server is a value, not an error.
 
 use std::collections::BTreeMap;
 
@@ -11,16 +11,16 @@ use crate::controller::object::ResourceRef;
 use crate::controller::pass::Pass;
 use crate::model::Observation;
 
-/// How old a poll may be.
+/// Which polls an observation uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
-    /// The newest poll of the interval.
+    /// The newest poll of each server.
     Latest,
-    /// Both partners are polled in this pass.
+    /// A poll of both partners during this pass.
     Now,
 }
 
-/// What is seen now, with the conflicts of the resource and the statements in flight.
+/// Observes the servers, the conflicts with other resources and the statements in flight.
 pub async fn observe(ctx: &Context, pass: &Pass<'_>, connections: &Connections, freshness: Freshness) -> Observation {
     let mut pairs = connections.latest();
     if freshness == Freshness::Now {
@@ -33,21 +33,21 @@ pub async fn observe(ctx: &Context, pass: &Pass<'_>, connections: &Connections, 
     let existing = ctx.existing();
     let conflicts = ctx.ownership.conflicts(&name, |other| existing.contains(other));
     let statements = match pass.operation() {
-        Some(operation) => ctx.in_flight.of(&AttemptId::of(pass.uid(), operation)),
+        Some(operation) => ctx.in_flight.states(&AttemptId::of(pass.uid(), operation)),
         None => BTreeMap::new(),
     };
     Observation { pairs, conflicts, statements }
 }
 
-/// The resources that have not yet registered their databases: before that no resource may move.
+/// The resources that have not registered their databases. None: all have, so that no conflict is missed and moves may start.
 pub fn unregistered(ctx: &Context) -> Option<String> {
     if !ctx.synced() {
-        return Some("all: the first list has not arrived".to_owned());
+        return Some("all, because the first list has not arrived".to_owned());
     }
-    let mut unknown: Vec<String> =
+    let mut missing: Vec<String> =
         ctx.existing().into_iter().filter(|name| !ctx.ownership.is_registered(name)).collect();
-    unknown.sort();
-    (!unknown.is_empty()).then(|| unknown.join(", "))
+    missing.sort();
+    (!missing.is_empty()).then(|| missing.join(", "))
 }
 
 fn enqueue_conflicting(ctx: &Context, name: &str) {

@@ -1,4 +1,4 @@
-//! Which resource names which database of which pair. Two resources that name the same database both stop (design
+//! The databases that each resource names. Two resources that name the same database of the same pair both stop (design
 //! rule 7).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use crate::api::ParsedSpec;
 use crate::model::{DatabaseName, DatabaseType, Pair, ServerObservation, StoreId, Stores};
 
-/// A pair of servers without regard to seats: by the names that the servers give themselves, else by the addresses of the spec.
+/// The two servers of a pair without their seats: the server names from SQL Server, or the addresses of the spec.
 type PairName = BTreeSet<String>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +21,7 @@ struct OwnedDatabase {
 /// The databases of every resource that this process has reconciled, by `namespace/name`.
 #[derive(Default)]
 pub struct OwnershipRegistry {
-    all: Mutex<HashMap<String, Vec<OwnedDatabase>>>,
+    databases: Mutex<HashMap<String, Vec<OwnedDatabase>>>,
 }
 
 impl OwnershipRegistry {
@@ -40,33 +40,33 @@ impl OwnershipRegistry {
                 })
             })
             .collect();
-        let mut all = self.all.lock();
-        if all.get(resource) == Some(&databases) {
+        let mut registered = self.databases.lock();
+        if registered.get(resource) == Some(&databases) {
             return false;
         }
-        all.insert(resource.to_owned(), databases);
+        registered.insert(resource.to_owned(), databases);
         true
     }
 
-    /// The resource exists, and its spec cannot be used: it names no database beyond those registered before.
+    /// Registers a resource whose spec cannot be used. Databases that it registered before stay registered.
     pub fn register_without_databases(&self, resource: &str) {
-        self.all.lock().entry(resource.to_owned()).or_default();
+        self.databases.lock().entry(resource.to_owned()).or_default();
     }
 
     pub fn release(&self, resource: &str) {
-        self.all.lock().remove(resource);
+        self.databases.lock().remove(resource);
     }
 
     pub fn is_registered(&self, resource: &str) -> bool {
-        self.all.lock().contains_key(resource)
+        self.databases.lock().contains_key(resource)
     }
 
-    /// The other resources that name a database of this one, by its types. `exists`: whether a resource still exists.
+    /// The other resources that name a database of this resource, by database type. `exists`: whether a resource still exists.
     pub fn conflicts(&self, resource: &str, exists: impl Fn(&str) -> bool) -> BTreeMap<DatabaseType, Vec<String>> {
-        let all = self.all.lock();
-        let Some(own) = all.get(resource) else { return BTreeMap::new() };
+        let registered = self.databases.lock();
+        let Some(own) = registered.get(resource) else { return BTreeMap::new() };
         let mut conflicts: BTreeMap<DatabaseType, BTreeSet<String>> = BTreeMap::new();
-        for (other, theirs) in all.iter().filter(|(other, _)| *other != resource && exists(other)) {
+        for (other, theirs) in registered.iter().filter(|(other, _)| *other != resource && exists(other)) {
             for ours in own {
                 let same = |their: &OwnedDatabase| {
                     their.database == ours.database && their.pairs.iter().any(|pair| ours.pairs.contains(pair))
@@ -80,19 +80,22 @@ impl OwnershipRegistry {
     }
 }
 
-/// A topology has this type once, and paired pools have it twice: an event, not a conflict (design rule 7).
-const ONCE: DatabaseType = DatabaseType::CentralMgmt;
+/// A topology has this type once, and paired pools have it twice, so a second one is an event and not a conflict (design
+/// rule 7).
+const SINGLE_TYPE: DatabaseType = DatabaseType::CentralMgmt;
 
 impl OwnershipRegistry {
-    /// The resources with a Central Management store on other servers than this one. Empty unless this one has one.
+    /// The other resources with a Central Management store on other servers. Empty if this resource has none itself.
     pub fn other_central_stores(&self, resource: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
-        let all = self.all.lock();
-        let Some(own) = all.get(resource).and_then(|databases| databases.iter().find(|ours| ours.ty == ONCE)) else {
+        let registered = self.databases.lock();
+        let Some(own) =
+            registered.get(resource).and_then(|databases| databases.iter().find(|ours| ours.ty == SINGLE_TYPE))
+        else {
             return Vec::new();
         };
         let elsewhere =
-            |their: &OwnedDatabase| their.ty == ONCE && !their.pairs.iter().any(|pair| own.pairs.contains(pair));
-        let others: BTreeSet<String> = all
+            |their: &OwnedDatabase| their.ty == SINGLE_TYPE && !their.pairs.iter().any(|pair| own.pairs.contains(pair));
+        let others: BTreeSet<String> = registered
             .iter()
             .filter(|(other, theirs)| *other != resource && exists(other) && theirs.iter().any(elsewhere))
             .map(|(other, _)| other.clone())
@@ -101,13 +104,14 @@ impl OwnershipRegistry {
     }
 }
 
-/// Every name under which two specs may mean the same pair of a store.
+/// Every name of the pair of a store. Two specs mean the same pair if they have a name in common.
 fn names(spec: &ParsedSpec, pairs: &Stores<Pair>, store: StoreId) -> Vec<PairName> {
     let sql = &spec.stores[store].sql;
     let by_spec = [sql.primary.comparable_address(), sql.mirror.comparable_address()].into_iter().collect();
     let pair = &pairs[store];
-    let name =
-        |view: &ServerObservation| view.available().map(|server| format!("server {}", server.name.to_lowercase()));
+    let name = |observed: &ServerObservation| {
+        observed.available().map(|server| format!("server {}", server.name.to_lowercase()))
+    };
     let by_server = name(&pair.primary).zip(name(&pair.mirror)).map(|(a, b)| [a, b].into_iter().collect());
     std::iter::once(by_spec).chain(by_server).collect()
 }

@@ -1,11 +1,11 @@
-//! One reconcile pass over one resource: what does not change while it runs.
+//! The input of a reconcile pass. It does not change while the pass runs.
 
 use crate::api::{LyncPoolMirror, LyncPoolMirrorStatus, ParsedSpec};
 use crate::controller::Error;
 use crate::controller::object::{ResourceRef, namespaced_name};
 use crate::model::{Operation, PersistedState};
 
-/// Who the resource is.
+/// The resource of a pass, with the metadata that only the API server sets.
 #[derive(Clone, Copy)]
 pub struct Identity<'a> {
     pub resource: &'a ResourceRef,
@@ -16,8 +16,8 @@ pub struct Identity<'a> {
 
 impl<'a> Identity<'a> {
     /// # Errors
-    /// [`Error::Incomplete`] for an object that no API server has served.
-    pub fn of(resource: &'a ResourceRef, mirror: &'a LyncPoolMirror) -> Result<Self, Error> {
+    /// [`Error::Incomplete`] if the metadata lacks a field that the API server sets on every object.
+    pub fn new(resource: &'a ResourceRef, mirror: &'a LyncPoolMirror) -> Result<Self, Error> {
         let missing = |field| Error::Incomplete { resource: namespaced_name(resource), field };
         let uid = mirror.metadata.uid.as_deref().ok_or_else(|| missing("metadata.uid"))?;
         let generation = mirror.metadata.generation.ok_or_else(|| missing("metadata.generation"))?;
@@ -29,7 +29,7 @@ impl<'a> Identity<'a> {
     }
 }
 
-/// The identity, the parsed spec and the restored memory.
+/// The identity, the parsed spec and the persisted state of a resource.
 pub struct Pass<'a> {
     pub identity: Identity<'a>,
     pub spec: ParsedSpec,
@@ -50,7 +50,7 @@ impl<'a> Pass<'a> {
         self.identity.uid
     }
 
-    /// The move in flight when the pass began.
+    /// The operation in the journal at the start of the pass.
     pub fn operation(&self) -> Option<&Operation> {
         self.persisted.operation.as_ref()
     }

@@ -1,4 +1,5 @@
-//! A reconcile pass: observe, plan, publish (the journal before the act), execute, report.
+//! A reconcile pass: connect, observe, plan, publish, execute, report. The publication contains the journal, so it comes
+//! before the execution.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,14 +19,14 @@ use crate::controller::object::{ResourceRef, WatchedResource, namespaced_name};
 use crate::controller::observe::{Freshness, observe, unregistered};
 use crate::controller::pass::{Identity, Pass};
 use crate::controller::status_writer::{publish, publish_invalid, publish_undecodable};
-use crate::model::{Observation, ServerObservation};
+use crate::model::{Observation, ServerObservation, UnavailableCause};
 use crate::plan::{Plan, Requeue, plan};
 
 pub async fn reconcile(resource: Arc<WatchedResource>, ctx: Arc<Context>) -> Result<Action, Error> {
     let started = Instant::now();
     let name = ResourceRef::from_obj(&*resource);
     let result = match &resource.0 {
-        // A promotion triggers every resource.
+        // A standby does nothing. The start of leadership triggers every resource.
         _ if !ctx.leadership.leads() => Ok(Action::await_change()),
         Ok(mirror) => reconcile_decoded(mirror, &name, &ctx).await,
         Err(_) => {
@@ -38,7 +39,7 @@ pub async fn reconcile(resource: Arc<WatchedResource>, ctx: Arc<Context>) -> Res
 }
 
 async fn reconcile_decoded(mirror: &LyncPoolMirror, name: &ResourceRef, ctx: &Arc<Context>) -> Result<Action, Error> {
-    let identity = Identity::of(name, mirror)?;
+    let identity = Identity::new(name, mirror)?;
     let spec = match parse(mirror) {
         Ok(spec) => spec,
         Err(problem) => {
@@ -57,7 +58,7 @@ async fn run_pass(ctx: &Arc<Context>, pass: &Pass<'_>) -> Result<Action, Error> 
     let mut observation = observe(ctx, pass, &connections, Freshness::Latest).await;
     let mut planned = plan(desired, &observation, &pass.persisted, now());
     if needs_fresh_observation(&planned, &observation) {
-        // A move, its journal and its end rest on polls of this very pass (design rule 1).
+        // A move, its journal and its end require polls of the same pass (design rule 1).
         observation = observe(ctx, pass, &connections, Freshness::Now).await;
         planned = plan(desired, &observation, &pass.persisted, now());
     }
@@ -78,36 +79,37 @@ async fn run_pass(ctx: &Arc<Context>, pass: &Pass<'_>) -> Result<Action, Error> 
     Ok(requeue(&planned, &observation))
 }
 
-/// To the second, as Kubernetes writes times: a journal that was read back must be the journal that was written.
+/// The current time in whole seconds, as Kubernetes writes times: a journal must not change when it is read back.
 fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
-/// Only Kubernetes ends up here; a sick SQL Server is an observation.
+/// Handles errors of the Kubernetes API only. An unavailable SQL Server is an observation, not an error.
 pub fn error_policy(_: Arc<WatchedResource>, error: &Error, _: Arc<Context>) -> Action {
     Action::requeue(error.pause())
 }
 
 fn needs_fresh_observation(plan: &Plan, observation: &Observation) -> bool {
-    let unseen = observation.pairs.iter().any(|pair| [&pair.primary, &pair.mirror].into_iter().any(not_yet));
-    unseen
+    let unpolled =
+        observation.pairs.iter().any(|pair| [&pair.primary, &pair.mirror].into_iter().any(is_not_yet_polled));
+    unpolled
         || !plan.steps.is_empty()
         || plan.ended.is_some()
         || plan.persisted.operation.is_some()
         || plan.requeue == Requeue::Soon
 }
 
-fn not_yet(view: &ServerObservation) -> bool {
-    matches!(view, ServerObservation::Unavailable { unavailable, .. } if unavailable.cause == crate::model::UnavailableCause::NotYetPolled)
+fn is_not_yet_polled(server: &ServerObservation) -> bool {
+    matches!(server, ServerObservation::Unavailable { unavailable, .. } if unavailable.cause == UnavailableCause::NotYetPolled)
 }
 
-/// Changes on the servers and of the resource wake a reconciliation at once; these are the timers beside that.
+/// The time of the next pass. Changes of the servers and of the resource trigger an earlier pass.
 fn requeue(plan: &Plan, observation: &Observation) -> Action {
-    let blind =
+    let has_unavailable_partner =
         observation.pairs.iter().any(|pair| pair.primary.available().is_none() || pair.mirror.available().is_none());
-    // Not longer than a reading of a Secret may be old: a rotated password is noticed without a watch on Secrets.
-    let resync = Duration::from_secs(if blind || !observation.conflicts.is_empty() { 5 } else { 10 });
+    // At most the maximum age of a cached Secret, so that a rotated password is picked up without a watch of Secrets.
+    let resync = Duration::from_secs(if has_unavailable_partner || !observation.conflicts.is_empty() { 5 } else { 10 });
     Action::requeue(match plan.requeue {
         Requeue::Now => Duration::from_millis(250),
         Requeue::Soon => Duration::from_millis(500),

@@ -22,18 +22,18 @@ use crate::leader::Leadership;
 use crate::metrics::Metrics;
 use crate::sql::{Deadlines, Hub};
 
-/// What a run needs besides the cluster.
+/// The settings of a run.
 pub struct Settings {
     /// Empty: all namespaces.
     pub namespaces: Vec<String>,
-    /// How often an instance is looked at when nothing is under way.
+    /// Poll interval per SQL Server instance when idle.
     pub poll_interval: Duration,
     pub deadlines: Deadlines,
-    /// How long statements in flight may take after a stop before the lease is given up all the same.
+    /// The limit for statements in flight after a stop. The operator then releases the lease without their answers.
     pub grace: Duration,
 }
 
-/// Runs until `stop`, then waits for the answers of the statements in flight.
+/// Runs until `stop`, then waits up to `Settings::grace` for the answers of the statements in flight.
 pub async fn run(
     client: Client,
     leadership: Leadership,
@@ -53,9 +53,7 @@ pub async fn run(
     ];
     stream::iter(controllers).for_each_concurrent(None, |running| running.for_each(log_outcome)).await;
     if tokio::time::timeout(settings.grace, context.in_flight.wait_idle()).await.is_err() {
-        warn!(
-            "stopping with statements in flight: the journal and the role sequence show the next leader what happened"
-        );
+        warn!("stopping with statements in flight: the next leader reads their outcome from journal and role sequence");
     }
     for task in background {
         task.abort();
@@ -79,7 +77,7 @@ fn controller(
     stop: &CancellationToken,
 ) -> impl Stream<Item = Reconciled> + use<> {
     let promoted =
-        WatchStream::new(context.leadership.watch()).filter(|leads| futures::future::ready(*leads)).map(|_| ());
+        WatchStream::new(context.leadership.subscribe()).filter(|leads| futures::future::ready(*leads)).map(|_| ());
     let triggers = BroadcastStream::new(context.triggers());
     let (resources, writer) = reflector::store();
     let watched = watcher(scope, watcher::Config::default())
@@ -99,12 +97,12 @@ fn controller(
 async fn log_outcome(outcome: Reconciled) {
     match outcome {
         Ok((object, _)) => debug!(%object, "reconciled"),
-        Err(LoopError::ObjectNotFound(object)) => debug!(%object, "gone"),
-        Err(error) => warn!(%error, "not reconciled"),
+        Err(LoopError::ObjectNotFound(object)) => debug!(%object, "deleted"),
+        Err(error) => warn!(%error, "reconcile pass failed"),
     }
 }
 
-/// Keeps of the managed fields what `api` reads: they are most of the memory of a cached resource.
+/// Drops the managed fields that `api` does not read: they use most of the memory of a cached resource.
 fn trim_managed_fields(resource: &mut WatchedResource) {
     if let Ok(mirror) = &mut resource.0
         && let Some(managed) = &mut mirror.metadata.managed_fields
@@ -119,30 +117,30 @@ async fn forward_changes(hub: Hub, context: Arc<Context>) {
     loop {
         match changes.recv().await {
             Ok(instance) => context.enqueue_watchers(instance),
-            // Missed changes: every resource needs a pass.
+            // The channel dropped changes, so every resource needs a pass.
             Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => context.enqueue_all(),
             Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
         }
     }
 }
 
-/// The liveness of the controller, and the metrics that no pass updates.
+/// Updates the liveness of the controller, and the metrics that no pass updates.
 async fn heartbeat(context: Arc<Context>, health: Health) {
     loop {
-        health.beat(Loop::Controller);
+        health.heartbeat(Loop::Controller);
         let synced = context.synced();
         if synced {
             health.set_synced();
         }
         context.update_counters();
-        // A rollout waits for readiness: the first lists are noticed at once.
+        // A rollout waits for readiness: a short interval detects the first lists soon.
         tokio::time::sleep(Duration::from_millis(if synced { 1_000 } else { 50 })).await;
     }
 }
 
 /// Standby replicas neither poll SQL Server nor export per-resource metrics.
 async fn follow_leadership(context: Arc<Context>) {
-    let mut leading = context.leadership.watch();
+    let mut leading = context.leadership.subscribe();
     loop {
         let leads = *leading.borrow_and_update();
         context.metrics.set_leader(leads);

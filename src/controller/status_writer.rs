@@ -1,4 +1,5 @@
-//! The status, written by compare-and-swap with the resource version that was read, and only when it differs.
+//! Writes the status, only if it changed. The write contains the resource version that was read, so that the API server
+//! rejects it after a concurrent change.
 
 use std::time::Duration;
 
@@ -21,10 +22,10 @@ use crate::model::{Observation, PhaseTimings, Reason};
 use crate::plan::Plan;
 use crate::status::{self, Input};
 
-/// The client retries for minutes and has no read timeout.
-const WRITE: Duration = Duration::from_secs(10);
+/// The limit for a request, because the client retries for minutes and has no read timeout.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Writes what the plan says. The journal of a new move is part of it: when this fails, nothing may be sent.
+/// Writes the status of a plan. The status contains the journal of a new move: if the write fails, no statement may be sent.
 pub async fn publish(
     ctx: &Context,
     pass: &Pass<'_>,
@@ -52,7 +53,7 @@ pub async fn publish(
     Ok(status)
 }
 
-/// A spec that the API server accepted and that cannot be used. What was remembered stays.
+/// Publishes that a spec is invalid although the API server accepted it. The persisted state stays unchanged.
 pub async fn publish_invalid(ctx: &Context, identity: &Identity<'_>, problem: &str) -> Result<(), Error> {
     let before = identity.status().cloned().unwrap_or_default();
     let status = LyncPoolMirrorStatus {
@@ -63,8 +64,8 @@ pub async fn publish_invalid(ctx: &Context, identity: &Identity<'_>, problem: &s
     write(ctx, identity, &status).await
 }
 
-/// A resource that cannot be decoded. An unreadable part of the status is dropped, so that the next pass can go on without
-/// it; an unreadable spec is answered in the status.
+/// Publishes that a resource cannot be decoded. An unreadable part of the status is dropped, so that the next pass can
+/// continue without it. An unreadable spec is reported in the status.
 pub async fn publish_undecodable(ctx: &Context, resource: &ResourceRef) -> Result<(), Error> {
     let api = undecoded(ctx, resource);
     let name = namespaced_name(resource);
@@ -73,26 +74,26 @@ pub async fn publish_undecodable(ctx: &Context, resource: &ResourceRef) -> Resul
     let PartialStatus { spec_problem, mut status, lost } = decode_lossy(&raw);
     let before = status.clone();
     if let Some(problem) = spec_problem {
-        let problem = format!("spec: {problem}");
+        let problem = format!("The spec cannot be decoded: {}.", problem.trim_end_matches('.'));
         let missing = || Error::Incomplete { resource: name.clone(), field: "metadata.generation" };
         let generation = object.metadata.generation.ok_or_else(missing)?;
         status.observed_generation = Some(generation);
         status.conditions = status::invalid(&problem, &status.conditions, generation, Timestamp::now());
         if status != before {
-            warn!(resource = name, problem, "the spec cannot be read");
+            warn!(resource = name, problem, "cannot decode the spec");
             events::publish_warning(ctx, resource, Reason::InvalidSpec, &problem).await;
         }
     }
     if !lost.is_empty() {
-        let lost = format!("dropped from the status, for it cannot be read: {}", lost.join("; "));
-        warn!(resource = name, lost, "the status cannot be read");
+        let lost = format!("The operator dropped unreadable parts of the status: {}.", lost.join("; "));
+        warn!(resource = name, lost, "cannot decode the status");
         events::publish_warning(ctx, resource, Reason::StatusUnreadable, &lost).await;
     } else if status == before {
         return Ok(());
     }
     object.metadata.managed_fields = None;
     object.data["status"] = encode(resource, &status)?;
-    let answer = timeout(WRITE, api.replace_status(&resource.name, &PostParams::default(), &object)).await;
+    let answer = timeout(TIMEOUT, api.replace_status(&resource.name, &PostParams::default(), &object)).await;
     written(ctx, resource, answer)
 }
 
@@ -102,7 +103,7 @@ fn encode(resource: &ResourceRef, status: &LyncPoolMirrorStatus) -> Result<Value
 
 async fn read_undecoded(api: &Api<DynamicObject>, resource: &ResourceRef) -> Result<Option<DynamicObject>, Error> {
     let what = || format!("LyncPoolMirror {}", namespaced_name(resource));
-    match timeout(WRITE, api.get_opt(&resource.name)).await {
+    match timeout(TIMEOUT, api.get_opt(&resource.name)).await {
         Ok(Ok(object)) => Ok(object),
         Ok(Err(source)) => Err(Error::Read { what: what(), source }),
         Err(_) => Err(Error::Slow { what: format!("reading {}", what()) }),
@@ -123,7 +124,7 @@ async fn write(ctx: &Context, identity: &Identity<'_>, status: &LyncPoolMirrorSt
     let mut next = identity.mirror.clone();
     next.metadata.managed_fields = None;
     next.status = Some(status.clone());
-    let answer = timeout(WRITE, api.replace_status(&resource.name, &PostParams::default(), &next)).await;
+    let answer = timeout(TIMEOUT, api.replace_status(&resource.name, &PostParams::default(), &next)).await;
     written(ctx, resource, answer)
 }
 
@@ -138,7 +139,7 @@ fn written<T>(
             Ok(())
         }
         Ok(Err(kube::Error::Api(answer))) if answer.is_conflict() => Err(Error::Conflict),
-        // Deleted in between.
+        // The resource was deleted during the pass.
         Ok(Err(kube::Error::Api(answer))) if answer.is_not_found() => Err(Error::Conflict),
         Ok(Err(source)) => Err(Error::Publish { source }),
         Err(_) => Err(Error::Slow { what: format!("writing the status of {}", namespaced_name(resource)) }),

@@ -1,85 +1,91 @@
-//! The election as a function. It knows no API server and reads no clock.
+//! The decision of the election as a pure function, without an API server and without a clock.
 
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::LeaseSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
-const LEASE: Duration = Duration::from_secs(15);
-const RENEW_BY: Duration = Duration::from_secs(10);
-const BEAT: Duration = Duration::from_secs(2);
-const STAND: Duration = Duration::from_secs(1);
+const LEASE_DURATION: Duration = Duration::from_secs(15);
+const RENEW_DEADLINE: Duration = Duration::from_secs(10);
+const RETRY_PERIOD: Duration = Duration::from_secs(2);
+const ACQUIRE_PERIOD: Duration = Duration::from_secs(1);
 
-// A leader whose renewals fail has had two more chances, and still stops before any rival may start.
-const _: () = assert!(RENEW_BY.as_millis() + 2 * BEAT.as_millis() < LEASE.as_millis());
+// A leader whose renewals fail retries at least twice, and still stops before another candidate can acquire the lease.
+const _: () = assert!(RENEW_DEADLINE.as_millis() + 2 * RETRY_PERIOD.as_millis() < LEASE_DURATION.as_millis());
 
-/// The rhythm of an election. All candidates should agree on `lease`.
+/// The periods of an election, named as in client-go. All candidates should use the same `lease_duration`.
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
-    /// A rival may take a lease that it has not seen change for this long.
-    pub lease: Duration,
-    /// A leader believes in its lease for this long after it began to renew it.
-    pub renew_by: Duration,
-    /// A leader renews this often, and no round of requests takes longer.
-    pub beat: Duration,
-    /// A standby looks this often.
-    pub stand: Duration,
+    /// A candidate may acquire a lease that did not change for this long.
+    pub lease_duration: Duration,
+    /// A leader counts as the leader for this long after the start of its last successful renewal.
+    pub renew_deadline: Duration,
+    /// The interval between two renewals of a leader, and the limit for the requests of each attempt.
+    pub retry_period: Duration,
+    /// The interval between two attempts of a standby to acquire the lease.
+    pub acquire_period: Duration,
 }
 
 impl Default for Timing {
     fn default() -> Self {
-        Self { lease: LEASE, renew_by: RENEW_BY, beat: BEAT, stand: STAND }
+        Self {
+            lease_duration: LEASE_DURATION,
+            renew_deadline: RENEW_DEADLINE,
+            retry_period: RETRY_PERIOD,
+            acquire_period: ACQUIRE_PERIOD,
+        }
     }
 }
 
 impl Timing {
-    /// As the Lease has it: whole seconds, never fewer than meant.
-    pub fn lease_seconds(&self) -> i32 {
-        let up = u64::from(self.lease.subsec_nanos() > 0);
-        i32::try_from(self.lease.as_secs() + up).unwrap_or(i32::MAX)
+    /// The value of `leaseDurationSeconds`: whole seconds, rounded up.
+    pub fn lease_duration_seconds(&self) -> i32 {
+        let up = u64::from(self.lease_duration.subsec_nanos() > 0);
+        i32::try_from(self.lease_duration.as_secs() + up).unwrap_or(i32::MAX)
     }
 }
 
-/// What was last read of the lease, and when our own clock last saw it change: clocks of rivals are never compared.
+/// The lease as it was last read, and the local time of its last observed change. Only the local clock counts: the clocks
+/// of two candidates can differ.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Sighting {
+pub struct LeaseRecord {
     pub holder: Option<String>,
-    pub renewed: Option<MicroTime>,
-    /// How long the holder asked to be left alone.
-    pub lasts: Duration,
-    pub seen_at: Instant,
+    pub renew_time: Option<MicroTime>,
+    /// The lease duration that the holder requested.
+    pub lease_duration: Duration,
+    pub changed_at: Instant,
 }
 
-impl Sighting {
-    /// What is read now, with the time of `former` if nothing changed since.
-    pub fn of(spec: &LeaseSpec, former: Option<Sighting>, now: Instant, lease: Duration) -> Self {
-        let asked = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
-        let seen_at = former
-            .filter(|former| former.holder == spec.holder_identity && former.renewed == spec.renew_time)
-            .map_or(now, |former| former.seen_at);
+impl LeaseRecord {
+    /// The record of a lease that was read at `now`. An unchanged lease keeps the time of the previous record.
+    pub fn new(spec: &LeaseSpec, previous: Option<LeaseRecord>, now: Instant, default_duration: Duration) -> Self {
+        let requested = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+        let changed_at = previous
+            .filter(|previous| previous.holder == spec.holder_identity && previous.renew_time == spec.renew_time)
+            .map_or(now, |previous| previous.changed_at);
         Self {
             holder: spec.holder_identity.clone(),
-            renewed: spec.renew_time.clone(),
-            lasts: asked.map_or(lease, Duration::from_secs),
-            seen_at,
+            renew_time: spec.renew_time.clone(),
+            lease_duration: requested.map_or(default_duration, Duration::from_secs),
+            changed_at,
         }
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Move {
-    Take,
+pub enum LeaseAction {
+    Acquire,
     Renew,
-    Stand,
+    Wait,
 }
 
-/// What a candidate does about a lease that it has just read.
-pub fn next_move(me: &str, sighting: &Sighting, now: Instant) -> Move {
-    match sighting.holder.as_deref() {
-        None | Some("") => Move::Take,
-        Some(holder) if holder == me => Move::Renew,
-        Some(_) if now.saturating_duration_since(sighting.seen_at) > sighting.lasts => Move::Take,
-        Some(_) => Move::Stand,
+/// The action of the candidate `identity` on a lease that it has just read.
+pub fn next_action(identity: &str, record: &LeaseRecord, now: Instant) -> LeaseAction {
+    match record.holder.as_deref() {
+        None | Some("") => LeaseAction::Acquire,
+        Some(holder) if holder == identity => LeaseAction::Renew,
+        Some(_) if now.saturating_duration_since(record.changed_at) > record.lease_duration => LeaseAction::Acquire,
+        Some(_) => LeaseAction::Wait,
     }
 }
 
@@ -91,58 +97,59 @@ mod tests {
 
     #[test]
     #[rustfmt::skip]
-    fn the_moves() {
-        let seen_at = Instant::now();
+    fn next_action_for_each_holder_and_age_matches_the_table() {
+        let changed_at = Instant::now();
         let table = [
-            // holder       unchanged for   move
-            (None,          0,              Move::Take),
-            (Some(""),      0,              Move::Take),
-            (Some("me"),    0,              Move::Renew),
-            (Some("me"),    3600,           Move::Renew),
-            (Some("rival"), 0,              Move::Stand),
-            (Some("rival"), 15,             Move::Stand),
-            (Some("rival"), 16,             Move::Take),
-            (Some("me2"),   1,              Move::Stand),
+            // holder       unchanged for   action
+            (None,          0,              LeaseAction::Acquire),
+            (Some(""),      0,              LeaseAction::Acquire),
+            (Some("own"),   0,              LeaseAction::Renew),
+            (Some("own"),   3600,           LeaseAction::Renew),
+            (Some("other"), 0,              LeaseAction::Wait),
+            (Some("other"), 15,             LeaseAction::Wait),
+            (Some("other"), 16,             LeaseAction::Acquire),
+            (Some("own2"),  1,              LeaseAction::Wait),
         ];
         for (holder, unchanged, expected) in table {
-            let sighting = Sighting { holder: holder.map(str::to_owned), renewed: None, lasts: LEASE, seen_at };
-            let now = seen_at + Duration::from_secs(unchanged);
-            assert_eq!(next_move("me", &sighting, now), expected, "{holder:?}, unchanged for {unchanged} s");
+            let record =
+                LeaseRecord { holder: holder.map(str::to_owned), renew_time: None, lease_duration: LEASE_DURATION, changed_at };
+            let now = changed_at + Duration::from_secs(unchanged);
+            assert_eq!(next_action("own", &record, now), expected, "{holder:?}, unchanged for {unchanged} s");
         }
     }
 
     #[test]
-    fn a_rivals_clock_counts_for_nothing() {
+    fn lease_record_with_an_old_renew_time_ages_by_the_local_clock_only() {
         let start = Instant::now();
         let ancient = MicroTime(Timestamp::UNIX_EPOCH);
         let spec = LeaseSpec {
-            holder_identity: Some("rival".to_owned()),
+            holder_identity: Some("other".to_owned()),
             renew_time: Some(ancient),
             lease_duration_seconds: Some(15),
             ..LeaseSpec::default()
         };
-        let first = Sighting::of(&spec, None, start, LEASE);
-        assert_eq!(next_move("me", &first, start), Move::Stand, "seen for the first time, however old it says it is");
+        let first = LeaseRecord::new(&spec, None, start, LEASE_DURATION);
+        assert_eq!(next_action("own", &first, start), LeaseAction::Wait, "read for the first time, with any renewTime");
 
         let later = start + Duration::from_secs(16);
-        let unchanged = Sighting::of(&spec, Some(first.clone()), later, LEASE);
-        assert_eq!(next_move("me", &unchanged, later), Move::Take);
+        let unchanged = LeaseRecord::new(&spec, Some(first.clone()), later, LEASE_DURATION);
+        assert_eq!(next_action("own", &unchanged, later), LeaseAction::Acquire);
 
         let renewed = LeaseSpec { renew_time: Some(MicroTime(Timestamp::now())), ..spec };
-        let changed = Sighting::of(&renewed, Some(first), later, LEASE);
-        assert_eq!(next_move("me", &changed, later), Move::Stand);
+        let changed = LeaseRecord::new(&renewed, Some(first), later, LEASE_DURATION);
+        assert_eq!(next_action("own", &changed, later), LeaseAction::Wait);
     }
 
     #[test]
-    fn a_holder_that_asks_for_longer_is_left_alone_for_longer() {
+    fn next_action_with_a_longer_lease_duration_of_the_holder_waits_longer() {
         let start = Instant::now();
         let spec = LeaseSpec {
-            holder_identity: Some("rival".to_owned()),
+            holder_identity: Some("other".to_owned()),
             lease_duration_seconds: Some(60),
             ..LeaseSpec::default()
         };
-        let sighting = Sighting::of(&spec, None, start, LEASE);
-        assert_eq!(next_move("me", &sighting, start + Duration::from_secs(59)), Move::Stand);
-        assert_eq!(next_move("me", &sighting, start + Duration::from_secs(61)), Move::Take);
+        let record = LeaseRecord::new(&spec, None, start, LEASE_DURATION);
+        assert_eq!(next_action("own", &record, start + Duration::from_secs(59)), LeaseAction::Wait);
+        assert_eq!(next_action("own", &record, start + Duration::from_secs(61)), LeaseAction::Acquire);
     }
 }

@@ -1,11 +1,14 @@
-//! Which of several operators may act: an election by Lease. Our own, because kube has none and a leader must stop
-//! believing in its lease before a rival may take it. A courtesy, not a fence: the guard in the DDL is the fence.
+//! Leader election with a Lease: only the leader polls SQL Server and sends statements.
+//!
+//! kube contains no election whose leader stops before another candidate can acquire the lease, so this module
+//! implements one. The election keeps two operators apart in normal operation and cannot guarantee it. The guard in each
+//! T-SQL batch is what makes a second leader harmless.
 
 mod election;
 #[cfg(test)]
 mod tests;
 
-pub use election::{Move, Sighting, Timing, next_move};
+pub use election::{LeaseAction, LeaseRecord, Timing, next_action};
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
@@ -19,85 +22,93 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-/// What this process knows of its own leadership.
+/// A handle on the leadership of this process.
 #[derive(Clone)]
 pub struct Leadership {
-    term: watch::Receiver<Option<Instant>>,
+    valid_until: watch::Receiver<Option<Instant>>,
     leading: watch::Receiver<bool>,
     rounds: watch::Receiver<u64>,
-    given_up: CancellationToken,
+    resigned: CancellationToken,
 }
 
 impl Leadership {
-    /// Asked of the clock at the call: a process that was paused does not believe in an old lease.
+    /// Compares the lease with the clock at the time of the call, so that a process that was paused does not act on an
+    /// expired lease.
     pub fn leads(&self) -> bool {
-        self.term.borrow().is_some_and(|until| Instant::now() < until)
+        self.valid_until.borrow().is_some_and(|until| Instant::now() < until)
     }
 
-    /// The transitions. Before anything that must not happen twice, ask `leads` again.
-    pub fn watch(&self) -> watch::Receiver<bool> {
+    /// The transitions. They can lag behind `leads`: call `leads` again before an action that must not happen twice.
+    pub fn subscribe(&self) -> watch::Receiver<bool> {
         self.leading.clone()
     }
 
-    /// Counts the rounds of the election, won or lost: it stands still only if the loop does.
+    /// Counts the attempts to acquire or renew the lease, successful or not. The count stops only if the loop stops.
     pub fn rounds(&self) -> watch::Receiver<u64> {
         self.rounds.clone()
     }
 
-    /// Completes when the campaign is over and the lease, if it was ours, has been given up.
+    /// Completes when the campaign is over and this process has released its lease, if it held the lease.
     pub async fn resigned(&self) {
-        self.given_up.cancelled().await;
+        self.resigned.cancelled().await;
     }
 }
 
-/// Campaigns until `stop`, then blanks the holder so that a rival takes over at its next beat. `me` must be unique to
-/// this process. Cancel `stop` only when nothing that was begun as the leader is still under way.
-pub fn campaign(client: kube::Client, namespace: &str, name: &str, me: String, stop: CancellationToken) -> Leadership {
-    campaign_timed(client, namespace, name, me, stop, Timing::default())
-}
-
-/// `campaign`, with another rhythm.
-pub fn campaign_timed(
+/// Campaigns until `stop`, then clears the holder of the lease, so that another candidate acquires the lease at its next
+/// attempt. `identity` must be unique to this process. Cancel `stop` only after everything that this process started as
+/// the leader is complete.
+pub fn campaign(
     client: kube::Client,
     namespace: &str,
     name: &str,
-    me: String,
+    identity: String,
+    stop: CancellationToken,
+) -> Leadership {
+    campaign_with_timing(client, namespace, name, identity, stop, Timing::default())
+}
+
+/// `campaign` with other periods.
+pub fn campaign_with_timing(
+    client: kube::Client,
+    namespace: &str,
+    name: &str,
+    identity: String,
     stop: CancellationToken,
     timing: Timing,
 ) -> Leadership {
-    let (term, term_seen) = watch::channel(None);
+    let (valid_until, valid_until_seen) = watch::channel(None);
     let (leading, leading_seen) = watch::channel(false);
     let (rounds, rounds_seen) = watch::channel(0);
-    let given_up = CancellationToken::new();
+    let resigned = CancellationToken::new();
     let leases = Api::<Lease>::namespaced(client, namespace);
-    let candidate = Candidate { leases, name: name.to_owned(), me, timing, sighting: None };
-    let over = given_up.clone().drop_guard();
-    tokio::spawn(announce(term_seen.clone(), leading));
+    let candidate = Candidate { leases, name: name.to_owned(), identity, timing, record: None };
+    let cancel_resigned = resigned.clone().drop_guard();
+    tokio::spawn(publish_transitions(valid_until_seen.clone(), leading));
     tokio::spawn(async move {
-        candidate.run(term, rounds, stop).await;
-        drop(over);
+        candidate.run(valid_until, rounds, stop).await;
+        drop(cancel_resigned);
     });
-    Leadership { term: term_seen, leading: leading_seen, rounds: rounds_seen, given_up }
+    Leadership { valid_until: valid_until_seen, leading: leading_seen, rounds: rounds_seen, resigned }
 }
 
-/// Turns the term into transitions, the end of a term at the moment at which it ends.
-async fn announce(mut term: watch::Receiver<Option<Instant>>, leading: watch::Sender<bool>) {
+/// Publishes each transition, and the expiry of a lease at the moment of the expiry.
+async fn publish_transitions(mut valid_until: watch::Receiver<Option<Instant>>, leading: watch::Sender<bool>) {
     loop {
-        let until = *term.borrow_and_update();
+        let until = *valid_until.borrow_and_update();
         let leads = until.is_some_and(|until| Instant::now() < until);
-        if leading.send_if_modified(|was| std::mem::replace(was, leads) != leads) {
+        if leading.send_if_modified(|current| std::mem::replace(current, leads) != leads) {
             match (leads, until) {
-                (true, _) => info!("leading"),
-                (false, None) => info!("leading no more"),
-                (false, Some(_)) => warn!("leading no more: the lease was not renewed in time"),
+                (true, _) => info!("leadership acquired"),
+                (false, None) => info!("leadership ended"),
+                (false, Some(_)) => warn!("leadership ended: the lease was not renewed in time"),
             }
         }
         let changed = match until.filter(|_| leads) {
             Some(until) => tokio::select! {
-                changed = term.changed() => changed,
+                changed = valid_until.changed() => changed,
                 () = tokio::time::sleep_until(until.into()) => Ok(()),
             },
-            None => term.changed().await,
+            None => valid_until.changed().await,
         };
         if changed.is_err() {
             leading.send_replace(false);
@@ -109,76 +120,81 @@ async fn announce(mut term: watch::Receiver<Option<Instant>>, leading: watch::Se
 struct Candidate {
     leases: Api<Lease>,
     name: String,
-    me: String,
+    identity: String,
     timing: Timing,
-    sighting: Option<Sighting>,
+    record: Option<LeaseRecord>,
 }
 
 impl Candidate {
-    async fn run(mut self, term: watch::Sender<Option<Instant>>, rounds: watch::Sender<u64>, stop: CancellationToken) {
+    async fn run(
+        mut self,
+        valid_until: watch::Sender<Option<Instant>>,
+        rounds: watch::Sender<u64>,
+        stop: CancellationToken,
+    ) {
         let mut failing = false;
         loop {
-            // The term counts from before the request: a rival's clock starts after it.
-            let asked_at = Instant::now();
-            let trouble = match timeout(self.timing.beat, self.beat()).await {
-                Ok(Ok(won)) => {
-                    term.send_replace(won.then(|| asked_at + self.timing.renew_by));
+            // The validity counts from before the request: the clocks of other candidates start after the write.
+            let requested_at = Instant::now();
+            let error = match timeout(self.timing.retry_period, self.try_acquire_or_renew()).await {
+                Ok(Ok(acquired)) => {
+                    valid_until.send_replace(acquired.then(|| requested_at + self.timing.renew_deadline));
                     None
                 }
                 Ok(Err(error)) => Some(error.to_string()),
-                Err(_) => Some(format!("the API server did not answer within {:?}", self.timing.beat)),
+                Err(_) => Some(format!("the API server did not answer within {:?}", self.timing.retry_period)),
             };
-            match &trouble {
-                Some(trouble) if failing => debug!(lease = self.name, trouble, "lease still out of reach"),
-                Some(trouble) => warn!(lease = self.name, trouble, "lease out of reach"),
-                None if failing => info!(lease = self.name, "lease within reach again"),
+            match &error {
+                Some(error) if failing => debug!(lease = self.name, error, "lease still unavailable"),
+                Some(error) => warn!(lease = self.name, error, "lease unavailable"),
+                None if failing => info!(lease = self.name, "lease available again"),
                 None => {}
             }
-            failing = trouble.is_some();
+            failing = error.is_some();
             rounds.send_modify(|rounds| *rounds += 1);
-            let leads = term.borrow().is_some();
+            let leads = valid_until.borrow().is_some();
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = sleep(jittered(if leads { self.timing.beat } else { self.timing.stand })) => {}
+                () = sleep(jittered(if leads { self.timing.retry_period } else { self.timing.acquire_period })) => {}
             }
         }
-        // First stop to believe, then let go.
-        term.send_replace(None);
+        // The order matters: this process must not lead after the release.
+        valid_until.send_replace(None);
         self.resign().await;
     }
 
-    /// One round: look, decide, and write what was decided. True: the lease is ours.
-    async fn beat(&mut self) -> Result<bool, kube::Error> {
+    /// Reads the lease and writes it if this candidate holds it or may acquire it. True: this candidate holds the lease.
+    async fn try_acquire_or_renew(&mut self) -> Result<bool, kube::Error> {
         let Some(mut lease) = self.leases.get_opt(&self.name).await? else {
-            return won(self.leases.create(&PostParams::default(), &self.fresh()).await);
+            return is_written(self.leases.create(&PostParams::default(), &self.new_lease()).await);
         };
         let spec = lease.spec.get_or_insert_default();
         let now = Instant::now();
-        let sighting = Sighting::of(spec, self.sighting.take(), now, self.timing.lease);
-        match next_move(&self.me, self.sighting.insert(sighting), now) {
-            Move::Stand => return Ok(false),
-            Move::Renew => {}
-            Move::Take => {
-                spec.holder_identity = Some(self.me.clone());
+        let record = LeaseRecord::new(spec, self.record.take(), now, self.timing.lease_duration);
+        match next_action(&self.identity, self.record.insert(record), now) {
+            LeaseAction::Wait => return Ok(false),
+            LeaseAction::Renew => {}
+            LeaseAction::Acquire => {
+                spec.holder_identity = Some(self.identity.clone());
                 spec.acquire_time = Some(MicroTime(Timestamp::now()));
                 spec.lease_transitions = Some(spec.lease_transitions.unwrap_or(0).saturating_add(1));
             }
         }
         spec.renew_time = Some(MicroTime(Timestamp::now()));
-        spec.lease_duration_seconds = Some(self.timing.lease_seconds());
-        // `replace` carries the resource version: a rival's write in between is a conflict.
-        won(self.leases.replace(&self.name, &PostParams::default(), &lease).await)
+        spec.lease_duration_seconds = Some(self.timing.lease_duration_seconds());
+        // `replace` sends the resource version: a write of another candidate in between is a conflict.
+        is_written(self.leases.replace(&self.name, &PostParams::default(), &lease).await)
     }
 
-    fn fresh(&self) -> Lease {
+    fn new_lease(&self) -> Lease {
         let now = MicroTime(Timestamp::now());
         Lease {
             metadata: ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
             spec: Some(LeaseSpec {
-                holder_identity: Some(self.me.clone()),
+                holder_identity: Some(self.identity.clone()),
                 acquire_time: Some(now.clone()),
                 renew_time: Some(now),
-                lease_duration_seconds: Some(self.timing.lease_seconds()),
+                lease_duration_seconds: Some(self.timing.lease_duration_seconds()),
                 lease_transitions: Some(0),
                 ..LeaseSpec::default()
             }),
@@ -186,33 +202,33 @@ impl Candidate {
     }
 
     async fn resign(&self) {
-        // A renewal that timed out here may still land there: a conflict is worth another look.
+        // The API server can still apply a renewal that timed out here: a conflict is a reason to retry.
         for _ in 0..3 {
-            match timeout(self.timing.beat, self.blank()).await {
+            match timeout(self.timing.retry_period, self.clear_holder()).await {
                 Ok(Ok(())) => return,
                 Ok(Err(kube::Error::Api(status))) if status.is_conflict() => {}
-                Ok(Err(error)) => return warn!(lease = self.name, %error, "lease not given up: it will run out"),
-                Err(_) => return warn!(lease = self.name, "lease not given up: the API server does not answer"),
+                Ok(Err(error)) => return warn!(lease = self.name, %error, "lease not released: it will expire"),
+                Err(_) => return warn!(lease = self.name, "lease not released: the API server does not answer"),
             }
         }
     }
 
-    async fn blank(&self) -> Result<(), kube::Error> {
+    async fn clear_holder(&self) -> Result<(), kube::Error> {
         let Some(mut lease) = self.leases.get_opt(&self.name).await? else { return Ok(()) };
         let spec = lease.spec.get_or_insert_default();
-        if spec.holder_identity.as_deref() != Some(&self.me) {
+        if spec.holder_identity.as_deref() != Some(&self.identity) {
             return Ok(());
         }
         spec.holder_identity = Some(String::new());
         spec.renew_time = Some(MicroTime(Timestamp::now()));
         self.leases.replace(&self.name, &PostParams::default(), &lease).await?;
-        info!(lease = self.name, "lease given up");
+        info!(lease = self.name, "lease released");
         Ok(())
     }
 }
 
-/// A write that lost against another writer is a lost round, not an error.
-fn won(written: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
+/// A conflict with the write of another candidate is a lost round, not an error.
+fn is_written(written: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
     match written {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => Ok(false),
@@ -220,8 +236,8 @@ fn won(written: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
     }
 }
 
-/// Up to a fifth less, so that candidates that started together do not stay together.
+/// Shortens the wait by up to a fifth, so that candidates that start together do not stay in step.
 fn jittered(wait: Duration) -> Duration {
-    let dice = RandomState::new().hash_one(()) % 200;
-    wait.mul_f64(1.0 - dice as f64 / 1000.0)
+    let random = RandomState::new().hash_one(()) % 200;
+    wait.mul_f64(1.0 - random as f64 / 1000.0)
 }

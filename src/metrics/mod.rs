@@ -1,5 +1,5 @@
-//! Numbers for Prometheus: counters of what this process did, and the latest word on every resource. Plain types and
-//! the words of the domain; no Kubernetes, no SQL.
+//! The Prometheus metrics: counters of this process, and the newest snapshot of every resource. The module depends on
+//! `model` only, not on Kubernetes or SQL.
 
 mod snapshot;
 #[cfg(test)]
@@ -10,7 +10,7 @@ pub use snapshot::{DatabaseSnapshot, ResourceSnapshot, TypeSnapshot};
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus_client::encoding::text;
+use prometheus_client::encoding;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -21,23 +21,23 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::model::{Answer, DatabaseType, Outcome};
 use snapshot::Snapshots;
 
-/// A counter by one label, whose values are a closed set.
+/// A counter with one label. The label has a closed set of values, which limits the number of series.
 type CounterBy = Family<[(&'static str, &'static str); 1], Counter>;
 
-/// A handle on the numbers; clones count together.
+/// A handle on the metrics. Clones share the counters.
 #[derive(Debug, Clone)]
-pub struct Metrics(Arc<Numbers>);
+pub struct Metrics(Arc<Inner>);
 
 #[derive(Debug)]
-struct Numbers {
+struct Inner {
     registry: Registry,
     snapshots: Snapshots,
     reconciles: CounterBy,
     duration: Histogram,
     leader: Gauge,
     statements: CounterBy,
-    looks: Counter,
-    dark_looks: Counter,
+    polls: Counter,
+    poll_failures: Counter,
     connections: Counter,
     instances: Gauge,
     status_writes: Counter,
@@ -51,7 +51,7 @@ impl Default for Metrics {
 
 impl Metrics {
     pub fn new() -> Self {
-        let mut numbers = Numbers {
+        let mut inner = Inner {
             registry: Registry::with_prefix("lync_mirror"),
             snapshots: Snapshots::default(),
             reconciles: CounterBy::default(),
@@ -59,62 +59,63 @@ impl Metrics {
             duration: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
             leader: Gauge::default(),
             statements: CounterBy::default(),
-            looks: Counter::default(),
-            dark_looks: Counter::default(),
+            polls: Counter::default(),
+            poll_failures: Counter::default(),
             connections: Counter::default(),
             instances: Gauge::default(),
             status_writes: Counter::default(),
         };
-        let registry = &mut numbers.registry;
+        let registry = &mut inner.registry;
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "The version of this operator", build);
-        registry.register("reconciles", "Passes over a resource, by how they ended", numbers.reconciles.clone());
+        registry.register("build", "Version of the operator", build);
+        registry.register("reconciles", "Reconcile passes by result", inner.reconciles.clone());
         registry.register_with_unit(
             "reconcile_duration",
-            "How long a pass over a resource took",
+            "Duration of a reconcile pass",
             Unit::Seconds,
-            numbers.duration.clone(),
+            inner.duration.clone(),
         );
-        registry.register("leader", "1 while this process holds the lease and may act", numbers.leader.clone());
-        registry.register("statements", "Failover statements, by how they were answered", numbers.statements.clone());
-        registry.register("looks", "Looks at a SQL Server instance, dark ones included", numbers.looks.clone());
-        registry.register("dark_looks", "Looks that saw nothing", numbers.dark_looks.clone());
-        registry.register("sql_connections", "Connections opened to SQL Servers", numbers.connections.clone());
-        registry.register("instances", "SQL Server instances that are being looked at", numbers.instances.clone());
-        registry.register("status_writes", "Writes of a status that differed", numbers.status_writes.clone());
-        registry.register_collector(Box::new(numbers.snapshots.clone()));
-        Self(Arc::new(numbers))
+        registry.register("leader", "1 while this process is the leader", inner.leader.clone());
+        registry.register("statements", "Failover statements by answer", inner.statements.clone());
+        registry.register("polls", "Polls of SQL Server instances, including failed ones", inner.polls.clone());
+        registry.register("poll_failures", "Failed polls", inner.poll_failures.clone());
+        registry.register("sql_connections", "Connections opened to SQL Server instances", inner.connections.clone());
+        registry.register("instances", "SQL Server instances that the operator polls", inner.instances.clone());
+        registry.register("status_writes", "Writes of a changed status", inner.status_writes.clone());
+        registry.register_collector(Box::new(inner.snapshots.clone()));
+        Self(Arc::new(inner))
     }
 
-    /// Everything, as OpenMetrics text.
+    /// All metrics as OpenMetrics text.
     pub fn encode(&self) -> String {
-        let mut page = String::new();
-        if let Err(error) = text::encode(&mut page, &self.0.registry) {
-            tracing::error!(%error, "metrics not encoded");
+        let mut text = String::new();
+        if let Err(error) = encoding::text::encode(&mut text, &self.0.registry) {
+            tracing::error!(%error, "cannot encode the metrics");
         }
-        page
+        text
     }
 
-    /// The latest word on a resource: it replaces the former one.
+    /// Replaces the snapshot of a resource.
     pub fn observe(&self, namespace: &str, name: &str, snapshot: ResourceSnapshot) {
         self.0.snapshots.observe(namespace, name, snapshot);
     }
 
-    /// The resource is gone, and so are its series.
+    /// Removes the series of a deleted resource.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.0.snapshots.forget(namespace, name);
     }
 
-    /// This process leads no more: the word on every resource is the leader's.
+    /// Removes the series of all resources. Only the leader exports them.
     pub fn forget_all(&self) {
         self.0.snapshots.forget_all();
     }
 
-    pub fn moved(&self, namespace: &str, name: &str, ty: DatabaseType, outcome: Outcome) {
-        self.0.snapshots.moved(namespace, name, ty, outcome);
+    /// Counts a move that ended.
+    pub fn move_ended(&self, namespace: &str, name: &str, ty: DatabaseType, outcome: Outcome) {
+        self.0.snapshots.move_ended(namespace, name, ty, outcome);
     }
 
-    /// `result`: `ok`, or the category of the error; from a closed set.
+    /// `result`: `ok`, or the category of the error.
     pub fn reconciled(&self, result: &'static str, took: Duration) {
         self.0.reconciles.get_or_create(&[("result", result)]).inc();
         self.0.duration.observe(took.as_secs_f64());
@@ -124,7 +125,7 @@ impl Metrics {
         self.0.leader.set(leads.into());
     }
 
-    pub fn answered(&self, answer: &Answer) {
+    pub fn statement_answered(&self, answer: &Answer) {
         let answer = match answer {
             Answer::Accepted => "Accepted",
             Answer::GuardRefused { .. } => "GuardRefused",
@@ -135,13 +136,13 @@ impl Metrics {
         self.0.statements.get_or_create(&[("answer", answer)]).inc();
     }
 
-    /// So many more looks, so many of them dark.
-    pub fn looked(&self, looks: u64, unavailable: u64) {
-        self.0.looks.inc_by(looks);
-        self.0.dark_looks.inc_by(unavailable);
+    /// Adds to the number of polls and to the number of failed polls.
+    pub fn polled(&self, polls: u64, failures: u64) {
+        self.0.polls.inc_by(polls);
+        self.0.poll_failures.inc_by(failures);
     }
 
-    pub fn connected(&self, connections: u64) {
+    pub fn connections_opened(&self, connections: u64) {
         self.0.connections.inc_by(connections);
     }
 

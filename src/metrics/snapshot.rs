@@ -1,4 +1,4 @@
-//! The latest word on every resource, kept as one value each: a resource that is gone leaves no series behind.
+//! The newest snapshot of every resource, stored as a single value: a deleted resource leaves no series behind.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,11 +13,11 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::model::{DatabaseType, Effect, MirroringState, ObservedPrincipal, Outcome, Reason, Seat};
 
-/// What is known of a resource.
+/// The observed state of a resource.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ResourceSnapshot {
     pub ready: bool,
-    /// Of the resource as a whole.
+    /// The reason of the whole resource.
     pub reason: Reason,
     pub suspended: bool,
     pub weak_encryption: bool,
@@ -36,7 +36,7 @@ pub struct TypeSnapshot {
 #[derive(Debug, Clone, PartialEq)]
 pub struct DatabaseSnapshot {
     pub name: String,
-    /// As each partner that was seen tells it.
+    /// The mirroring state that each available partner reports.
     pub states: Vec<(Seat, MirroringState)>,
     pub redo_queue_kb: Option<i64>,
 }
@@ -61,15 +61,15 @@ impl Snapshots {
         self.lock().entry((namespace.to_owned(), name.to_owned())).or_default().snapshot = Some(snapshot);
     }
 
-    pub(super) fn moved(&self, namespace: &str, name: &str, ty: DatabaseType, outcome: Outcome) {
+    pub(super) fn move_ended(&self, namespace: &str, name: &str, ty: DatabaseType, outcome: Outcome) {
         let outcome = match outcome {
             Outcome::Succeeded => "Succeeded",
             Outcome::Failed => "Failed",
             Outcome::Partial => "Partial",
             Outcome::Superseded => "Superseded",
         };
-        let mut shelf = self.lock();
-        let entry = shelf.entry((namespace.to_owned(), name.to_owned())).or_default();
+        let mut entries = self.lock();
+        let entry = entries.entry((namespace.to_owned(), name.to_owned())).or_default();
         *entry.moves.entry((ty, outcome)).or_default() += 1;
     }
 
@@ -90,7 +90,7 @@ impl fmt::Debug for Snapshots {
 
 type Labels<'a> = Vec<(&'static str, &'a str)>;
 
-/// The labels that every series of a resource has, and more.
+/// The labels of a resource, followed by `more`.
 fn labels<'a>((namespace, name): &'a Key, more: &[(&'static str, &'a str)]) -> Labels<'a> {
     let mut labels = vec![("namespace", namespace.as_str()), ("name", name.as_str())];
     labels.extend_from_slice(more);
@@ -112,76 +112,105 @@ fn gauge<'a>(
 
 impl Collector for Snapshots {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let shelf = self.lock();
-        let resources = || shelf.iter().filter_map(|(key, entry)| Some((key, entry.snapshot.as_ref()?)));
-        // The keys of every type and of every database, beside its value.
-        let types = || resources().flat_map(|(key, it)| it.types.iter().map(move |ty| (key, ty.ty.into(), ty)));
-        let databases =
-            || types().flat_map(|(key, ty, it)| it.databases.iter().map(move |database| (key, ty, database)));
-        let encoder = &mut encoder;
+        let entries = self.lock();
+        let resources =
+            Resources(entries.iter().filter_map(|(key, entry)| Some((key, entry.snapshot.as_ref()?))).collect());
+        resources.encode_resource_gauges(&mut encoder)?;
+        resources.encode_reasons(&mut encoder)?;
+        resources.encode_conflicts(&mut encoder)?;
+        resources.encode_principals(&mut encoder)?;
+        resources.encode_database_gauges(&mut encoder)?;
+        encode_moves(&mut encoder, &entries)
+    }
+}
 
-        let ready = resources().map(|(key, it)| (labels(key, &[]), it.ready.into()));
-        gauge(encoder, "ready", "1 while the resource is Ready", ready)?;
+/// The snapshots of all resources, during the encoding.
+struct Resources<'a>(Vec<(&'a Key, &'a ResourceSnapshot)>);
 
-        let stalled = resources().map(|(key, it)| (labels(key, &[]), (it.reason.effect() == Effect::Stalled).into()));
-        gauge(encoder, "stalled", "1 while a person has to act", stalled)?;
+impl<'a> Resources<'a> {
+    /// Every database type of every resource, with the name of the type.
+    fn types(&self) -> impl Iterator<Item = (&'a Key, &'static str, &'a TypeSnapshot)> {
+        self.0.iter().flat_map(|(key, resource)| resource.types.iter().map(|ty| (*key, ty.ty.into(), ty)))
+    }
 
-        let suspended = resources().map(|(key, it)| (labels(key, &[]), it.suspended.into()));
-        gauge(encoder, "suspended", "1 while the resource is suspended", suspended)?;
+    /// Every database of every resource, with the name of its type.
+    fn databases(&self) -> impl Iterator<Item = (&'a Key, &'static str, &'a DatabaseSnapshot)> {
+        self.types().flat_map(|(key, name, ty)| ty.databases.iter().map(move |database| (key, name, database)))
+    }
 
-        let weak = resources().map(|(key, it)| (labels(key, &[]), it.weak_encryption.into()));
-        gauge(encoder, "weak_encryption", "1 while spec.sql.tls.mode is Legacy or Off", weak)?;
-
-        let whole = resources().map(|(key, it)| (labels(key, &[("reason", it.reason.name())]), 1));
-        let each =
-            types().map(|(key, ty, it)| (labels(key, &[("database_type", ty), ("reason", it.reason.name())]), 1));
-        let help = "1 for the reason that holds now, of a database type, or without that label of the resource";
-        gauge(encoder, "reason", help, whole.chain(each))?;
-
-        let conflicts = types().filter(|(_, _, it)| it.reason == Reason::Conflict).count();
-        let help = "Database types that are claimed by more than one resource, counted once for each";
-        let conflicts = ConstGauge::new(i64::try_from(conflicts).unwrap_or(i64::MAX));
-        conflicts.encode(encoder.encode_descriptor("conflicts", help, None, MetricType::Gauge)?)?;
-
-        let principals = types().flat_map(|(key, ty, it)| {
-            let seats = [("desired", it.desired.into()), ("observed", it.observed)];
-            seats.map(|(side, seat): (_, ObservedPrincipal)| {
-                (labels(key, &[("database_type", ty), ("side", side), ("seat", seat.into())]), 1)
-            })
-        });
-        let help = "1 for the seat that is desired to hold, and the one that was observed to hold, the principal role";
-        gauge(encoder, "database_principal", help, principals)?;
-
-        let words = |state| match state {
-            MirroringState::Suspended => "Suspended",
-            MirroringState::Disconnected => "Disconnected",
-            MirroringState::Synchronizing => "Synchronizing",
-            MirroringState::PendingFailover => "PendingFailover",
-            MirroringState::Synchronized => "Synchronized",
-            MirroringState::Unknown => "Unknown",
+    fn encode_resource_gauges(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let series = |value: fn(&ResourceSnapshot) -> bool| {
+            self.0.iter().map(move |(key, resource)| (labels(key, &[]), value(resource).into()))
         };
-        let states = databases().flat_map(|(key, ty, it)| {
-            it.states.iter().map(move |(seat, state)| {
-                let seat = ObservedPrincipal::from(*seat).into();
-                let more = [("database_type", ty), ("database", &it.name), ("seat", seat), ("state", words(*state))];
+        gauge(encoder, "ready", "1 while the resource is Ready", series(|resource| resource.ready))?;
+        let stalled = series(|resource| resource.reason.effect() == Effect::Stalled);
+        gauge(encoder, "stalled", "1 while the resource is Stalled and an administrator has to act", stalled)?;
+        gauge(encoder, "suspended", "1 while the resource is suspended", series(|resource| resource.suspended))?;
+        let weak = series(|resource| resource.weak_encryption);
+        gauge(encoder, "weak_encryption", "1 while spec.sql.tls.mode is Legacy or Disabled", weak)
+    }
+
+    fn encode_reasons(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let of_resources = self.0.iter().map(|(key, resource)| (labels(key, &[("reason", resource.reason.name())]), 1));
+        let of_types = self
+            .types()
+            .map(|(key, name, ty)| (labels(key, &[("database_type", name), ("reason", ty.reason.name())]), 1));
+        let help = "1 for the current reason of a database type, or of the resource if the series has no database_type";
+        gauge(encoder, "reason", help, of_resources.chain(of_types))
+    }
+
+    fn encode_conflicts(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let conflicts = self.types().filter(|(_, _, ty)| ty.reason == Reason::Conflict).count();
+        let help = "Database types in conflict with another resource, counted for each resource";
+        let family = encoder.encode_descriptor("conflicts", help, None, MetricType::Gauge)?;
+        ConstGauge::new(i64::try_from(conflicts).unwrap_or(i64::MAX)).encode(family)
+    }
+
+    fn encode_principals(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let series = self.types().flat_map(|(key, name, ty)| {
+            let seats = [("desired", ObservedPrincipal::from(ty.desired)), ("observed", ty.observed)];
+            seats
+                .map(|(side, seat)| (labels(key, &[("database_type", name), ("side", side), ("seat", seat.into())]), 1))
+        });
+        gauge(encoder, "database_principal", "1 for the desired and for the observed seat of the principal", series)
+    }
+
+    fn encode_database_gauges(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let states = self.databases().flat_map(|(key, ty, database)| {
+            database.states.iter().map(move |(seat, state)| {
+                let (seat, state) = (ObservedPrincipal::from(*seat).into(), state_name(*state));
+                let more = [("database_type", ty), ("database", &database.name), ("seat", seat), ("state", state)];
                 (labels(key, &more), 1)
             })
         });
-        gauge(encoder, "database_mirroring_state", "1 for the state that the partner in that seat tells", states)?;
+        let help = "1 for the mirroring state that the partner in this seat reports";
+        gauge(encoder, "database_mirroring_state", help, states)?;
 
-        let queues = databases().filter_map(|(key, ty, it)| {
-            Some((labels(key, &[("database_type", ty), ("database", &it.name)]), it.redo_queue_kb?))
+        let queues = self.databases().filter_map(|(key, ty, database)| {
+            Some((labels(key, &[("database_type", ty), ("database", &database.name)]), database.redo_queue_kb?))
         });
-        gauge(encoder, "redo_queue_kilobytes", "Log that the mirror has not redone yet", queues)?;
-
-        let mut family =
-            encoder.encode_descriptor("moves", "Moves that ended, by outcome", None, MetricType::Counter)?;
-        for (key, entry) in shelf.iter() {
-            for ((ty, outcome), count) in &entry.moves {
-                let labels = labels(key, &[("database_type", ty.into()), ("outcome", outcome)]);
-                ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
-            }
-        }
-        Ok(())
+        gauge(encoder, "redo_queue_kilobytes", "Log that the mirror has not redone yet", queues)
     }
+}
+
+fn state_name(state: MirroringState) -> &'static str {
+    match state {
+        MirroringState::Suspended => "Suspended",
+        MirroringState::Disconnected => "Disconnected",
+        MirroringState::Synchronizing => "Synchronizing",
+        MirroringState::PendingFailover => "PendingFailover",
+        MirroringState::Synchronized => "Synchronized",
+        MirroringState::Unknown => "Unknown",
+    }
+}
+
+fn encode_moves(encoder: &mut DescriptorEncoder<'_>, entries: &BTreeMap<Key, Entry>) -> fmt::Result {
+    let mut family = encoder.encode_descriptor("moves", "Moves that ended, by outcome", None, MetricType::Counter)?;
+    for (key, entry) in entries {
+        for ((ty, outcome), count) in &entry.moves {
+            let labels = labels(key, &[("database_type", ty.into()), ("outcome", outcome)]);
+            ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
 }

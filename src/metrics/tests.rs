@@ -1,19 +1,19 @@
-//! The page that Prometheus reads, line by line.
+//! The metrics text, line by line.
 
 use super::*;
 use crate::model::{MirroringState, ObservedPrincipal, Reason, Seat};
 
 #[test]
-fn clones_count_together_under_the_documented_names() {
+fn encode_after_updates_of_a_clone_contains_the_documented_series() {
     let metrics = Metrics::new();
     let clone = metrics.clone();
     clone.reconciled("ok", Duration::from_millis(3));
     clone.reconciled("ok", Duration::from_millis(5));
     clone.reconciled("conflict", Duration::from_millis(5));
     clone.set_leader(true);
-    clone.answered(&Answer::Refused { number: 1404, detail: "never a label".to_owned() });
-    clone.looked(2, 1);
-    clone.connected(1);
+    clone.statement_answered(&Answer::Refused { number: 1404, detail: "not a label".to_owned() });
+    clone.polled(2, 1);
+    clone.connections_opened(1);
     clone.set_instances(2);
     clone.status_written();
 
@@ -24,8 +24,8 @@ fn clones_count_together_under_the_documented_names() {
         "lync_mirror_reconcile_duration_seconds_count 3",
         "lync_mirror_leader 1",
         "lync_mirror_statements_total{answer=\"Refused\"} 1",
-        "lync_mirror_looks_total 2",
-        "lync_mirror_dark_looks_total 1",
+        "lync_mirror_polls_total 2",
+        "lync_mirror_poll_failures_total 1",
         "lync_mirror_sql_connections_total 1",
         "lync_mirror_instances 2",
         "lync_mirror_status_writes_total 1",
@@ -34,11 +34,11 @@ fn clones_count_together_under_the_documented_names() {
     ] {
         assert!(page.lines().any(|found| found == line), "{line} is missing in\n{page}");
     }
-    assert!(!page.contains("never a label"));
+    assert!(!page.contains("not a label"));
 }
 
 #[test]
-fn every_number_says_what_it_is() {
+fn encode_of_every_metric_includes_a_help_text() {
     let page = Metrics::new().encode();
     for line in page.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
         let name = line.split(' ').next().unwrap();
@@ -75,10 +75,10 @@ fn series(metrics: &Metrics) -> Vec<String> {
 }
 
 #[test]
-fn a_resource_is_told_whole() {
+fn encode_of_a_snapshot_contains_all_its_series() {
     let metrics = Metrics::new();
     metrics.observe("lync", "pool01", split());
-    metrics.moved("lync", "pool01", DatabaseType::User, Outcome::Partial);
+    metrics.move_ended("lync", "pool01", DatabaseType::User, Outcome::Partial);
     let common = r#"{namespace="lync",name="pool01""#;
     let ty = r#",database_type="User""#;
     let db = r#",database="rtcxds""#;
@@ -101,7 +101,7 @@ fn a_resource_is_told_whole() {
 }
 
 #[test]
-fn a_later_word_replaces_the_former() {
+fn observe_of_a_newer_snapshot_replaces_the_former() {
     let metrics = Metrics::new();
     metrics.observe("lync", "pool01", split());
     let mut aligned = split();
@@ -116,11 +116,11 @@ fn a_later_word_replaces_the_former() {
 }
 
 #[test]
-fn a_resource_that_is_gone_leaves_nothing() {
+fn forget_of_a_resource_removes_its_series() {
     let metrics = Metrics::new();
     for name in ["pool01", "pool02"] {
         metrics.observe("lync", name, split());
-        metrics.moved("lync", name, DatabaseType::User, Outcome::Succeeded);
+        metrics.move_ended("lync", name, DatabaseType::User, Outcome::Succeeded);
     }
     metrics.forget("lync", "pool01");
     let left = series(&metrics);
@@ -130,7 +130,7 @@ fn a_resource_that_is_gone_leaves_nothing() {
 }
 
 #[test]
-fn conflicts_are_counted() {
+fn encode_of_a_conflict_counts_the_database_type() {
     let metrics = Metrics::new();
     assert!(metrics.encode().contains("lync_mirror_conflicts 0\n"));
     let mut snapshot = split();

@@ -34,7 +34,7 @@ pub enum DatabaseType {
 }
 
 impl DatabaseType {
-    /// In the order in which types move: CentralMgmt last (R17), so the derived `Ord` is the order of turns.
+    /// All types in the order of their moves, CentralMgmt last (R17). The derived `Ord` is the same order.
     pub const ALL: [DatabaseType; 7] = [
         DatabaseType::User,
         DatabaseType::Application,
@@ -45,7 +45,7 @@ impl DatabaseType {
         DatabaseType::CentralMgmt,
     ];
 
-    /// Lync's own names, as the deployment guide lists them.
+    /// The database names of Lync, as in the deployment guide.
     pub fn databases(self) -> &'static [&'static str] {
         match self {
             DatabaseType::User => &["rtcxds", "rtcshared", "rtcab"],
@@ -59,7 +59,8 @@ impl DatabaseType {
     }
 }
 
-/// A database name. Compared without case, as the sources themselves do not agree on it; printed as written.
+/// A database name. The comparison ignores case, because the documentation of Lync is inconsistent in it. The text keeps
+/// the case of its source.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DatabaseName(String);
@@ -115,14 +116,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_compare_without_case() {
+    fn database_name_in_another_case_is_equal() {
         assert_eq!(DatabaseName::new("LcsCDR"), DatabaseName::new("lcscdr"));
         assert_ne!(DatabaseName::new("rtcxds"), DatabaseName::new("rtcab"));
         assert_eq!(DatabaseName::new("LcsCDR").to_string(), "LcsCDR");
     }
 
     #[test]
-    fn central_management_moves_last() {
+    fn database_type_order_ends_with_central_management() {
         assert!(DatabaseType::ALL.is_sorted());
         assert_eq!(DatabaseType::ALL.iter().max(), Some(&DatabaseType::CentralMgmt));
     }

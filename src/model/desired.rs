@@ -1,4 +1,4 @@
-//! What is wanted, already parsed: it cannot be nonsense any more.
+//! The validated desired state.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ pub struct Desired {
     pub pool: String,
     /// `metadata.generation` of the spec this was parsed from.
     pub generation: i64,
-    /// In the order of turns, each type at most once.
+    /// In the order of the moves, each type at most once.
     pub types: Vec<DesiredType>,
     pub suspend: Option<Suspend>,
     pub policy: Policy,
 }
 
-/// What is wanted of one database type.
+/// The desired state of a database type.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DesiredType {
     pub ty: DatabaseType,
@@ -27,15 +27,15 @@ pub struct DesiredType {
     pub databases: Vec<DatabaseName>,
     /// The pair of servers that holds the databases.
     pub store: StoreId,
-    /// The one state of the type for which a held move is released.
+    /// Approval: the epoch for which a held move is released.
     pub approve: Option<Epoch>,
-    /// Consent to lose data, once.
+    /// Consent to forced service, which can lose data. It applies once.
     pub force: Option<ForceService>,
-    /// Who wrote the fields that a move rests on, as the API server knows them.
+    /// The field managers of the fields that cause a move.
     pub requested_by: FieldManagers,
 }
 
-/// Field managers of one database type of the spec ("Server-Side Apply", field management).
+/// The field managers of a database type in the spec. Kubernetes documents field managers under Server-Side Apply.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct FieldManagers {
     pub principal: Option<String>,
@@ -43,7 +43,7 @@ pub struct FieldManagers {
     pub force: Option<String>,
 }
 
-/// Consent to `FORCE_SERVICE_ALLOW_DATA_LOSS` (R1): for one state of the type, for a while.
+/// Consent to `FORCE_SERVICE_ALLOW_DATA_LOSS` (R1), limited to an epoch of the type and to a time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ForceService {
     pub epoch: Epoch,
@@ -57,7 +57,7 @@ pub struct Suspend {
 }
 
 impl Suspend {
-    /// A suspension ends by itself.
+    /// True until the end of the suspension. A suspension without an end holds always.
     pub fn holds(&self, now: Timestamp) -> bool {
         self.until.is_none_or(|until| now < until)
     }
@@ -66,20 +66,20 @@ impl Suspend {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     pub unrequested_switch: UnrequestedSwitch,
-    /// How long a type must have been synchronized and witnessed before it fails back by itself.
+    /// The time for which a type must be synchronized, with a connected witness, before an automatic fail-back.
     pub fail_back_after: Duration,
-    /// When a fail-back may happen; empty: at any time. What the spec asks for acts at once.
+    /// The windows for fail-backs. Empty: at any time. A change of the spec acts outside of the windows too.
     pub windows: Vec<Window>,
-    /// A move that is predicted to interrupt for longer waits.
+    /// A move with a longer predicted interruption waits.
     pub max_interruption: Option<Duration>,
     pub cooldown: Duration,
     pub switch_deadline: Duration,
-    /// The types that take their turn first, in this order; the others follow in Lync's order.
+    /// The types that move first, in this order. The other types follow in the order of [`DatabaseType`].
     pub order: Vec<DatabaseType>,
 }
 
 impl Policy {
-    /// The order of turns (R17).
+    /// The sort key for the order of the moves (R17).
     pub fn turn(&self, ty: DatabaseType) -> (usize, DatabaseType) {
         (self.order.iter().position(|first| *first == ty).unwrap_or(self.order.len()), ty)
     }
@@ -99,12 +99,13 @@ impl Default for Policy {
     }
 }
 
-/// What to do when the principal moved and no change of the spec asked for it.
+/// The reaction to a move of the principal that no change of the spec requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum UnrequestedSwitch {
-    /// Report it and wait for a person.
+    /// Report the move and wait for an approval.
     #[default]
     Hold,
-    /// Move it back once it has been synchronized and witnessed for `failBackAfter`, inside a maintenance window.
+    /// Move the principal back inside a maintenance window, after `failBackAfter` with synchronized databases and a
+    /// connected witness.
     FailBack,
 }

@@ -1,5 +1,5 @@
-//! What a server has outside of the mirrored databases, and what of a database its copies keep to themselves: a role switch
-//! carries none of it along (R22).
+//! The server-level objects outside of the mirrored databases, and the properties that each copy of a database has of its
+//! own. A role switch copies none of them (R22).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,9 +10,9 @@ pub struct ServerInventory {
     pub server: String,
     pub version: String,
     pub edition: String,
-    /// SQL logins, Windows logins and groups, without those that SQL Server and the machine make for themselves.
+    /// SQL logins, Windows logins and groups, without those that SQL Server and Windows create.
     pub logins: BTreeMap<String, Login>,
-    /// Agent jobs by name; true: enabled.
+    /// Agent jobs by name. True: enabled.
     pub jobs: BTreeMap<String, bool>,
     pub linked_servers: BTreeSet<String>,
     pub copies: BTreeMap<DatabaseName, DatabaseCopy>,
@@ -25,11 +25,12 @@ pub struct Login {
     pub disabled: bool,
 }
 
-/// What each copy of a database has of its own.
+/// The properties of a copy of a database that mirroring does not transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatabaseCopy {
-    /// Whose SID owns it, and the login of that SID on this server.
+    /// The SID of the owner.
     pub owner_sid: Vec<u8>,
+    /// The login with that SID on this server.
     pub owner: Option<String>,
     pub trustworthy: bool,
     pub chaining: bool,

@@ -1,5 +1,5 @@
-//! The words of the domain: seats, roles, databases, what is wanted, what was seen, what is remembered.
-//! No Kubernetes, no SQL, no clock.
+//! The vocabulary of all modules: seats, roles, databases, the desired state, observations and the persisted state. The
+//! module is pure: it contains no Kubernetes client, no SQL and no clock.
 
 mod database;
 mod desired;

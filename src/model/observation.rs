@@ -1,4 +1,4 @@
-//! What was seen of the servers, darkness included: looking cannot fail, it can only see less.
+//! The observation of the servers. An unavailable server is part of an observation, not an error.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,14 +8,14 @@ use uuid::Uuid;
 
 use crate::model::{DatabaseName, DatabaseType, Role, Seat, StoreId, Stores};
 
-/// Everything one decision may rest on.
+/// The complete input of a decision about the servers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
-    /// The pair of servers of each store; `DesiredType::store` names one.
+    /// The pair of servers of each store, indexed by `DesiredType::store`.
     pub pairs: Stores<Pair>,
-    /// Other resources that claim a database of this type on the same servers, by `namespace/name`.
+    /// The other resources, as `namespace/name`, that name a database of this type on the same servers.
     pub conflicts: BTreeMap<DatabaseType, Vec<String>>,
-    /// What this process knows of the statements of the operation in the journal. Empty after a restart.
+    /// The statements of the operation in the journal that this process sent. Empty after a restart.
     pub statements: BTreeMap<DatabaseName, StatementState>,
 }
 
@@ -25,7 +25,7 @@ impl Observation {
     }
 }
 
-/// Both partners and the witness, if one is named in the spec.
+/// Both partners, and the witness if the spec names a witness.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pair {
     pub primary: ServerObservation,
@@ -41,7 +41,7 @@ impl Pair {
         }
     }
 
-    /// The redo queue of a database in KB. The server that holds the mirror role reports it.
+    /// The redo queue of a database in KB, as reported by the server with the mirror role.
     pub fn redo_queue_kb(&self, name: &DatabaseName) -> Option<i64> {
         [&self.primary, &self.mirror].into_iter().filter_map(ServerObservation::available).find_map(|server| {
             let database = server.databases.get(name)?;
@@ -49,13 +49,13 @@ impl Pair {
         })
     }
 
-    /// What both partners show of a database, in one line: `primary Principal Synchronized, mirror Mirror Synchronized`.
+    /// The roles and states of a database on both partners in a line: `primary Principal Synchronized, mirror Mirror Synchronized`.
     pub fn describe(&self, name: &DatabaseName) -> String {
         let words = Seat::BOTH.map(|seat| {
             let row = self
                 .view(seat)
                 .available()
-                .map(|server| server.databases.get(name).and_then(|of| of.mirroring.as_ref()));
+                .map(|server| server.databases.get(name).and_then(|database| database.mirroring.as_ref()));
             match row {
                 None => format!("{} not seen", seat.word()),
                 Some(None) => format!("{} without a session", seat.word()),
@@ -66,7 +66,7 @@ impl Pair {
     }
 }
 
-/// A server, as it was seen; or why it was not. `address` is how the spec names it.
+/// A server as observed, or the cause of its unavailability. `address` is the address in the spec.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ServerObservation {
     Available { address: String, server: Arc<Server> },
@@ -88,7 +88,7 @@ impl ServerObservation {
     }
 }
 
-/// Why a server was not seen. `detail` is for a person and holds no secret.
+/// Why a server is unavailable. `detail` consists of full sentences for the administrator and contains no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unavailable {
     pub cause: UnavailableCause,
@@ -97,7 +97,7 @@ pub struct Unavailable {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::IntoStaticStr)]
 pub enum UnavailableCause {
-    /// The first look is still under way.
+    /// The first poll is not complete.
     NotYetPolled,
     SecretNotFound,
     SecretKeyMissing,
@@ -106,45 +106,45 @@ pub enum UnavailableCause {
     CaBundleNotFound,
     CaBundleInvalid,
     HostNotFound,
-    /// The SQL Browser named no port for the instance.
+    /// The SQL Browser returned no port for the instance.
     InstanceNotFound,
-    /// The SQL Browser did not answer at all.
+    /// The SQL Browser did not answer.
     BrowserSilent,
     ConnectionRefused,
-    /// Nothing answered the TCP connection within its deadline.
+    /// The TCP connection was not established within its deadline.
     TimedOut,
-    /// Something accepted the connection, or should have told its address, and then did not answer in time.
+    /// The server accepted the connection and then did not answer in time, or the resolver did not answer in time.
     Unresponsive,
     ConnectionLost,
     TlsFailed,
-    /// No KDC gave a ticket in time.
+    /// No KDC issued a ticket in time.
     KdcUnreachable,
-    /// The KDC does not know the instance.
+    /// The KDC has no account with the SPN of the instance.
     SpnUnknown,
-    /// A ticket or an account is past its time, or a clock is wrong.
+    /// A ticket or an account has expired, or a clock is wrong.
     TicketExpired,
-    /// The keytab does not open the account.
+    /// The keytab does not fit the account.
     NoKerberosCredentials,
-    /// 18456 and its relatives.
+    /// Error 18456 or a similar login error.
     LoginFailed,
-    /// 18486, 18470, or the KDC says so.
+    /// Error 18486 or 18470, or the KDC reports a locked account.
     LoginLocked,
-    /// The server answered a look with an error.
+    /// The server answered a poll with an error.
     QueryFailed,
-    /// The answer was not what SQL Server answers.
+    /// The answer violates the protocol of SQL Server.
     ProtocolError,
 }
 
-/// What one instance says of itself and of its databases, in one batch.
+/// The state of an instance and of its databases, read in a single batch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Server {
-    /// `SERVERPROPERTY('ServerName')`: the only name that partners agree on (never an alias).
+    /// `SERVERPROPERTY('ServerName')`: the only name that both partners use for the server. It is never an alias.
     pub name: String,
     /// `SERVERPROPERTY('ProductVersion')`, e.g. `11.0.7001.0`.
     pub version: String,
     pub edition: String,
     pub login: String,
-    /// Without sysadmin the row of a mirror database reads NULL (sys.database_mirroring).
+    /// Without sysadmin, `sys.database_mirroring` returns NULL for a mirror database.
     pub sysadmin: bool,
     pub view_server_state: bool,
     pub view_any_database: bool,
@@ -157,9 +157,9 @@ pub struct Server {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     pub name: String,
-    /// STARTED; a stopped or disabled endpoint carries no mirroring.
+    /// The state is STARTED. Mirroring needs a started endpoint.
     pub started: bool,
-    /// Role PARTNER or ALL.
+    /// The role is PARTNER or ALL.
     pub partner: bool,
     pub port: Option<i32>,
 }
@@ -167,15 +167,15 @@ pub struct Endpoint {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Database {
     pub state: DatabaseState,
-    /// None: not mirrored, or not visible to this login; `Server::sysadmin` tells which.
+    /// None: not mirrored, or not visible to this login. `Server::sysadmin` distinguishes the two cases.
     pub mirroring: Option<Mirroring>,
-    /// Log not yet redone on a mirror, in KB; None without VIEW SERVER STATE.
+    /// Log not yet redone on a mirror, in KB. None without VIEW SERVER STATE.
     pub redo_queue_kb: Option<i64>,
     /// Log not yet sent by a principal, in KB.
     pub send_queue_kb: Option<i64>,
-    /// All that this instance has redone for the database since it started.
+    /// Bytes of log that this instance has redone for the database since its start.
     pub redone_bytes: Option<i64>,
-    /// How fast a mirror with a backlog was last seen to redo, in KB/s.
+    /// The last observed redo rate of a mirror with a backlog, in KB/s.
     pub redo_rate_kb: Option<i64>,
 }
 
@@ -190,11 +190,11 @@ pub enum DatabaseState {
     Suspect,
     Emergency,
     Offline,
-    /// A number that the documentation does not list.
+    /// A value that the documentation does not list.
     Unknown,
 }
 
-/// One row of `sys.database_mirroring`.
+/// A row of `sys.database_mirroring`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mirroring {
     pub guid: Guid,
@@ -209,12 +209,12 @@ pub struct Mirroring {
     pub witness: WitnessLink,
 }
 
-/// `mirroring_guid`: the identity of a mirroring session. Printed in upper case, as SQL Server does.
+/// `mirroring_guid`: the identity of a mirroring session. The text is in upper case, as in SQL Server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Guid(Uuid);
 
 impl Guid {
-    /// In the order in which the text prints them.
+    /// The bytes in the order of the text form.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
@@ -238,7 +238,7 @@ impl std::str::FromStr for Guid {
     }
 }
 
-/// `mirroring_state`. The numbers 5 and 6 mean opposite things in two catalog views, so both are `Unknown` here.
+/// `mirroring_state`. The values 5 and 6 have opposite meanings in two catalog views, so both are `Unknown` here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
 pub enum MirroringState {
     Suspended,
@@ -256,17 +256,17 @@ pub enum Safety {
     Unknown,
 }
 
-/// The witness of a session, as one partner sees it.
+/// The connection to the witness of a session, as reported by a partner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
 pub enum WitnessLink {
-    /// No witness is set: NULL or an empty name.
+    /// The session has no witness: NULL or an empty name.
     None,
     Connected,
     Disconnected,
     Unknown,
 }
 
-/// One row of `sys.database_mirroring_witnesses`: a third opinion on who is principal.
+/// A row of `sys.database_mirroring_witnesses`. It shows the principal from the view of the witness.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Witnessed {
     pub database: DatabaseName,
@@ -276,7 +276,7 @@ pub struct Witnessed {
     pub role_sequence: i32,
 }
 
-/// A statement that this process sent.
+/// The state of a statement that this process sent.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StatementState {
     /// No answer yet.
@@ -286,35 +286,35 @@ pub enum StatementState {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
-    /// The server answered without an error; only a look tells whether it is true.
+    /// The server answered without an error. Only a later poll confirms the failover.
     Accepted,
-    /// The guard in the batch found another state than the one that was planned on: nothing was done.
+    /// The guard in the batch found another state than the planned one and prevented the statement.
     GuardRefused { detail: String },
-    /// The server refused with an error of its own.
+    /// The server rejected the statement with an error.
     Refused { number: u32, detail: String },
-    /// The statement was never sent: no connection.
+    /// The statement was not sent, because there was no connection or no lease.
     NotSent { detail: String },
-    /// Sent, and no answer came: the outcome is unknown.
+    /// The statement was sent and no answer arrived. The outcome is unknown.
     Lost { detail: String },
 }
 
-/// How long the phases of a move took, in milliseconds, as far as this process made it.
+/// The durations of the phases of a move in milliseconds. A phase that this process did not execute is None.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PhaseTimings {
     /// From the decision to open connections.
     pub connect: Option<i64>,
     /// From the first statement sent to the last answer.
     pub statement: Option<i64>,
-    /// From the last answer to the observation that proved the outcome.
+    /// From the last answer to the observation that confirmed the outcome.
     pub verify: Option<i64>,
 }
 
-/// The comparison of what a role switch does not carry along (R22).
+/// The result of the post-switch comparison of server-level objects (R22).
 #[derive(Debug, Clone, PartialEq)]
 pub enum DriftReport {
     InSync,
     /// Each difference as a sentence.
     Drifted(Vec<String>),
-    /// One of the servers could not be read.
+    /// A server could not be read.
     Unknown(Unavailable),
 }

@@ -1,5 +1,5 @@
-//! What must survive a restart: what was asked, what is under way, when the last move ended. It lives in the status
-//! of the resource and reaches the planner as data; it never says what is true of the servers.
+//! The state that must survive a restart: requests, the operation in progress and the ends of the last moves. The status
+//! of the resource stores it. It never replaces an observation of the servers.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,25 +17,25 @@ pub struct PersistedState {
     pub operation: Option<Operation>,
     /// The newest ended move of each type.
     pub last: BTreeMap<DatabaseType, Attempt>,
-    /// What was noticed of each type over time.
+    /// The history of each type, which a single poll cannot show.
     pub tracking: BTreeMap<DatabaseType, TypeTracking>,
 }
 
-/// What one poll cannot show: how a type has behaved.
+/// The history of a type.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TypeTracking {
     /// The seat that held all principals of the type when both servers last agreed.
     pub last_settled_seat: Option<Seat>,
-    /// Moves that failed, in a row.
+    /// The number of consecutive failed moves.
     pub consecutive_failures: u32,
-    /// Unrequested switches, each within a day of the one before.
+    /// The number of unrequested switches, each within a day of the previous one.
     pub unrequested_switches: u32,
     pub last_unrequested_switch: Option<Timestamp>,
-    /// Since when the type has been in the other seat, synchronized and witnessed, in one and the same state.
+    /// Since when the type has been in the other seat and in an unchanged epoch, synchronized and with a connected witness.
     pub stable: Option<Stable>,
-    /// Since when the mirror has been without its principal.
+    /// Since when the mirror has had no principal.
     pub principal_lost_since: Option<Timestamp>,
-    /// The state for which consent to a forced service has been used: it never applies again.
+    /// The epoch whose consent to forced service is consumed. The consent never applies again.
     pub consumed_consent_epoch: Option<Epoch>,
 }
 
@@ -45,30 +45,30 @@ pub struct Stable {
     pub since: Timestamp,
 }
 
-/// What the spec last asked of a type, and whether that is still owed.
+/// The principal that the spec last requested for a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request {
     pub principal: Seat,
-    /// The generation of the spec that first asked for it.
+    /// The first generation of the spec with this request.
     pub generation: i64,
-    /// True from the change of the spec until the principal is seen there: a move that was asked for.
+    /// True from the change of the spec until the principal is observed in the requested seat.
     pub pending: bool,
 }
 
-/// Why a move is made.
+/// The cause of a move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display)]
 pub enum Cause {
-    /// The spec asked for another principal.
+    /// The spec requested another principal.
     Intent,
-    /// A person approved a held move.
+    /// An administrator approved a held move.
     Approved,
     /// policy.unrequestedSwitch: FailBack.
     FailBack,
-    /// A person consented to forced service: data may be lost.
+    /// An administrator consented to forced service, which can lose data.
     ForcedService,
 }
 
-/// The journal of a move: written before the first statement, with the resource version that was read.
+/// The journal of a move. The controller writes it before the first statement, with the resource version that was read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Operation {
     pub ty: DatabaseType,
@@ -76,36 +76,36 @@ pub struct Operation {
     pub to: Seat,
     pub cause: Cause,
     pub generation: i64,
-    /// Who asked for it, if the API server knows.
+    /// The field manager that requested the move, if the API server recorded it.
     pub requested_by: Option<String>,
     pub started: Timestamp,
     pub deadline: Timestamp,
-    /// When the current attempt was decided.
+    /// The time of the decision for the current attempt.
     pub attempted: Timestamp,
-    /// Counts from 1; a further attempt follows only after a look that shows that the former did not happen.
+    /// Counts from 1. A further attempt requires a poll that shows no effect of the former attempt.
     pub attempt: u32,
     pub databases: Vec<OperationDatabase>,
 }
 
-/// What one database looked like when the move was decided: the guard's evidence.
+/// The state of a database at the decision for the move. The guard compares the server with it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OperationDatabase {
     pub name: DatabaseName,
     pub guid: Guid,
     pub role_sequence: i32,
-    /// What both partners showed, for a person.
+    /// A description of both partners for the administrator.
     pub before: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display)]
 pub enum Outcome {
-    /// Both servers agreed on the new roles and the new principal was online.
+    /// Both servers report the new roles, and the new principal is online.
     Succeeded,
-    /// The servers refused, or the attempts were used up; no database moved.
+    /// The servers rejected the statements, or all attempts failed. No database moved.
     Failed,
     /// Some databases moved and some did not.
     Partial,
-    /// The servers were already moving otherwise, or somebody else moved them.
+    /// SQL Server or another client moved the databases.
     Superseded,
 }
 
@@ -114,11 +114,11 @@ pub struct Attempt {
     pub ended: Timestamp,
     pub cause: Cause,
     pub outcome: Outcome,
-    /// What went wrong, for a person.
+    /// The problem, for the administrator.
     pub detail: Option<String>,
 }
 
-/// The state of a type that an approval names: the sum of the role sequences, and a digest of the guids.
+/// A name for the state of a type, which an approval repeats: the sum of the role sequences, and a digest of the guids.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Epoch(String);
@@ -128,12 +128,12 @@ impl Epoch {
         Self(text.into())
     }
 
-    /// `databases`: the guid and the role sequence of every database of the type.
+    /// `databases`: the guid and the role sequence of each database of the type.
     pub fn of(databases: impl IntoIterator<Item = (Guid, i32)>) -> Self {
         let mut all: Vec<_> = databases.into_iter().collect();
         all.sort();
         let sum: i64 = all.iter().map(|(_, sequence)| i64::from(*sequence)).sum();
-        // FNV-1a: short, stable across versions; it tells sessions apart and is no secret.
+        // FNV-1a is short and stable across versions. It only has to distinguish sessions and is no secret.
         let digest = all
             .iter()
             .flat_map(|(guid, _)| guid.to_bytes())
@@ -157,10 +157,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_epoch_changes_with_every_switch_and_every_session() {
+    fn epoch_after_a_switch_or_with_another_session_differs() {
         let (a, b) = (Guid::from_bytes([1; 16]), Guid::from_bytes([2; 16]));
         let before = Epoch::of([(a, 3), (b, 4)]);
-        assert_eq!(before, Epoch::of([(b, 4), (a, 3)]), "the order of the databases does not matter");
+        assert_eq!(before, Epoch::of([(b, 4), (a, 3)]), "the order of the databases has no effect");
         assert!(before.as_str().starts_with("7-"), "{before}");
         assert_ne!(before, Epoch::of([(a, 4), (b, 4)]));
         assert_ne!(before, Epoch::of([(a, 3), (Guid::from_bytes([3; 16]), 4)]));

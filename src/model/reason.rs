@@ -1,12 +1,13 @@
-//! The closed set of reasons: condition reason = event reason = metric label = page under docs/reasons/.
+//! The closed set of reasons. A reason is the reason of a condition and of an event, a metric label, and the name of a page
+//! under docs/reasons/.
 
 use strum::{EnumIter, IntoStaticStr};
 
-/// What a reason means for the three conditions of kstatus.
+/// The effect of a reason on the three conditions of kstatus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     Ready,
-    /// The operator goes on without a change by an administrator.
+    /// The operator continues without a change by an administrator.
     Reconciling,
     /// An administrator has to act.
     Stalled,
@@ -15,7 +16,7 @@ pub enum Effect {
 /// Declares each reason with its effect, so that a new reason is one line.
 macro_rules! reasons {
     ($($name:ident: $effect:ident,)*) => {
-        /// Why a type, a server or a resource is as it is. Every variant has a page of the same name.
+        /// The reason for the state of a type, a server or a resource. Every variant has a page of the same name.
         #[derive(
             Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr, EnumIter, strum::Display,
             strum::EnumString,

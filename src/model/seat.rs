@@ -1,9 +1,9 @@
-//! Seat and role: two axes that must never be mixed.
+//! Seat and role. A seat is a position in the topology, a role is what SQL Server reports: never derive one from the other.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A seat in the topology of the pool. It changes only when the topology is published anew.
+/// A seat in the topology of the pool. It changes only when a new topology is published.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, strum::Display,
 )]
@@ -22,7 +22,7 @@ impl Seat {
         }
     }
 
-    /// The seat in running text: `primary` or `mirror`.
+    /// The seat in messages: `primary` or `mirror`.
     pub fn word(self) -> &'static str {
         match self {
             Seat::Primary => "primary",
@@ -31,14 +31,14 @@ impl Seat {
     }
 }
 
-/// What SQL Server plays in a seat, per database. It changes at every failover.
+/// The role of a server for a database. It changes at every failover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, strum::Display)]
 pub enum Role {
     Principal,
     Mirror,
 }
 
-/// Where the principal of a type was seen.
+/// The observed seat of the principal of a type.
 #[derive(
     Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema, strum::Display, strum::IntoStaticStr,
 )]

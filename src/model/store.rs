@@ -1,13 +1,13 @@
-//! The SQL Server pairs of one pool: the pool's own, and one for each database type that has a pair of its own.
+//! The SQL Server pairs of a pool: the pair of the pool, and the pairs of database types with a pair of their own.
 
 use std::ops::{Index, IndexMut};
 
-/// Names one element of a [`Stores`]. Only [`Stores::push`] issues it, so that it is valid for the collection that issued
+/// Identifies an element of a [`Stores`]. Only [`Stores::push`] issues it, so that it is valid for the collection that issued
 /// it and for every collection mapped from that one: a spec's stores, their connections and their observations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoreId(usize);
 
-/// One value for each store of a resource.
+/// A value for each store of a resource.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stores<T>(Vec<T>);
 
@@ -40,7 +40,7 @@ impl<T> Stores<T> {
         self.0.iter().enumerate().map(|(index, value)| (StoreId(index), value))
     }
 
-    /// One value for each store, in the same order: the handles stay valid.
+    /// A value for each store in the same order, so that every [`StoreId`] stays valid.
     pub fn map<'a, U>(&'a self, value: impl FnMut(&'a T) -> U) -> Stores<U> {
         Stores(self.0.iter().map(value).collect())
     }

@@ -1,4 +1,4 @@
-//! Maintenance windows: when they are open, told from a given time. No clock is read here.
+//! Maintenance windows, evaluated for a given time. The module reads no clock.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// Saturating, so that a nonsense timestamp in an edited status cannot make a panic.
+/// Adds and saturates, so that an extreme timestamp in an edited status causes no panic.
 pub fn later(from: Timestamp, by: Duration) -> Timestamp {
     jiff::SignedDuration::try_from(by).ok().and_then(|by| from.checked_add(by).ok()).unwrap_or(Timestamp::MAX)
 }
 
-/// A window that opens by a cron schedule in a time zone, and stays open for a while.
+/// A window that opens by a cron schedule in a time zone and stays open for a duration.
 #[derive(Debug, Clone)]
 pub struct Window {
     crontab: Arc<cronexpr::Crontab>,
@@ -20,32 +20,35 @@ pub struct Window {
 }
 
 impl Window {
-    /// `schedule`: five fields of cron. `zone`: an IANA name such as `Europe/Paris`.
+    /// `schedule`: the five fields of cron. `zone`: an IANA name such as `Europe/Paris`.
     ///
     /// # Errors
-    /// What is wrong with schedule or zone, for a person.
+    /// The problem with schedule or zone, and its fix, for the administrator.
     pub fn new(schedule: &str, zone: &str, duration: Duration) -> Result<Self, String> {
         let text = format!("{} {zone}", schedule.trim());
         if schedule.split_whitespace().count() != 5 {
             return Err(format!(
-                "{schedule:?} is not five fields of cron (minute hour day month weekday), e.g. \"0 2 * * SAT\""
+                "{schedule:?} is not five fields of cron. To fix: write minute, hour, day, month and weekday, e.g. \"0 2 * * SAT\"."
             ));
         }
         if jiff::tz::TimeZone::get(zone).is_err() {
-            return Err(format!("{zone:?} is no time zone; write an IANA name such as Europe/Paris or UTC"));
+            return Err(format!(
+                "{zone:?} is not a time zone. To fix: write an IANA name such as Europe/Paris or UTC."
+            ));
         }
-        // The error of the library draws over several lines; its last one says what is wrong.
+        // The error of the library has several lines. Only the last line contains the cause.
         let crontab = cronexpr::parse_crontab(&text).map_err(|error| {
-            let why = error.to_string();
-            format!("{schedule:?} is not a cron schedule: {}", why.lines().last().unwrap_or_default().trim())
+            let report = error.to_string();
+            let cause = report.lines().last().unwrap_or_default().trim().trim_end_matches('.');
+            format!("{schedule:?} is not a cron schedule: {cause}.")
         })?;
         Ok(Self { crontab: Arc::new(crontab), text, duration })
     }
 
-    /// None: not open at this time. Else when it closes.
+    /// The end of the window that is open at `now`. None: no window is open.
     pub fn open_until(&self, now: Timestamp) -> Option<Timestamp> {
         let earliest = now.checked_sub(jiff::SignedDuration::try_from(self.duration).ok()?).ok()?;
-        // Openings overlap when the schedule is denser than the duration: the last one that has begun closes last.
+        // Openings overlap if the interval of the schedule is shorter than the duration. The last opening closes last.
         let mut opened = self.next(earliest)?;
         if opened > now {
             return None;
@@ -56,7 +59,7 @@ impl Window {
         Some(later(opened, self.duration))
     }
 
-    /// The next time after `now` at which it opens. None: never within four years.
+    /// The next opening after `now`. None: no opening within four years.
     pub fn next(&self, now: Timestamp) -> Option<Timestamp> {
         self.crontab.find_next(now).ok().map(|zoned| zoned.timestamp())
     }
@@ -83,32 +86,32 @@ mod tests {
     }
 
     #[test]
-    fn a_window_opens_and_closes_in_its_own_zone() {
-        let night = Window::new("0 2 * * SAT", "Europe/Paris", Duration::from_secs(4 * 3600)).unwrap();
+    fn open_until_in_a_time_zone_follows_the_local_time() {
+        let window = Window::new("0 2 * * SAT", "Europe/Paris", Duration::from_secs(4 * 3600)).unwrap();
         // 2026-11-28 is a Saturday; Paris is at UTC+1 then.
-        assert_eq!(night.open_until(at("2026-11-28T00:59:59Z")), None);
-        assert_eq!(night.open_until(at("2026-11-28T01:00:00Z")), Some(at("2026-11-28T05:00:00Z")));
-        assert_eq!(night.open_until(at("2026-11-28T04:59:59Z")), Some(at("2026-11-28T05:00:00Z")));
-        assert_eq!(night.open_until(at("2026-11-28T05:00:01Z")), None);
-        assert_eq!(night.next(at("2026-11-28T01:00:00Z")), Some(at("2026-12-05T01:00:00Z")));
+        assert_eq!(window.open_until(at("2026-11-28T00:59:59Z")), None);
+        assert_eq!(window.open_until(at("2026-11-28T01:00:00Z")), Some(at("2026-11-28T05:00:00Z")));
+        assert_eq!(window.open_until(at("2026-11-28T04:59:59Z")), Some(at("2026-11-28T05:00:00Z")));
+        assert_eq!(window.open_until(at("2026-11-28T05:00:01Z")), None);
+        assert_eq!(window.next(at("2026-11-28T01:00:00Z")), Some(at("2026-12-05T01:00:00Z")));
     }
 
     #[test]
-    fn the_clock_that_jumps_forward_and_back_loses_no_window() {
-        let night = Window::new("30 2 * * *", "Europe/Paris", Duration::from_secs(3600)).unwrap();
+    fn next_across_a_daylight_saving_change_skips_no_day() {
+        let window = Window::new("30 2 * * *", "Europe/Paris", Duration::from_secs(3600)).unwrap();
         // There is no 02:30 on 2027-03-28, and two of them on 2026-10-25.
-        assert!(night.next(at("2027-03-27T12:00:00Z")).is_some_and(|at_| at_ < at("2027-03-29T03:00:00Z")));
-        assert_eq!(night.next(at("2026-10-24T12:00:00Z")), Some(at("2026-10-25T00:30:00Z")));
+        assert!(window.next(at("2027-03-27T12:00:00Z")).is_some_and(|opening| opening < at("2027-03-29T03:00:00Z")));
+        assert_eq!(window.next(at("2026-10-24T12:00:00Z")), Some(at("2026-10-25T00:30:00Z")));
     }
 
     #[test]
-    fn openings_that_overlap_are_one_window() {
+    fn open_until_with_overlapping_openings_returns_the_last_end() {
         let dense = Window::new("*/10 * * * *", "UTC", Duration::from_secs(1800)).unwrap();
         assert_eq!(dense.open_until(at("2026-11-24T12:05:00Z")), Some(at("2026-11-24T12:30:00Z")));
     }
 
     #[test]
-    fn nonsense_is_refused_with_the_way_out() {
+    fn new_with_an_invalid_schedule_or_zone_names_the_problem() {
         for (schedule, zone, word) in [
             ("0 2 * *", "UTC", "five fields"),
             ("0 25 * * *", "UTC", "cron schedule"),

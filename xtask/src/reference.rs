@@ -1,4 +1,4 @@
-//! The reference of the resource, as Markdown, from the CRD itself: nothing in it is written twice.
+//! The reference of the resource in Markdown, generated from the CustomResourceDefinition, the reasons and the metrics.
 
 use std::fmt::Write;
 
@@ -11,22 +11,22 @@ use lync_mirror::api::{ConditionType, LyncPoolMirror};
 use lync_mirror::metrics::Metrics;
 use lync_mirror::model::{Effect, Reason};
 
-/// docs/reference/lyncpoolmirror.md.
+/// The content of docs/reference/lyncpoolmirror.md.
 pub fn reference() -> anyhow::Result<String> {
     let crd = serde_json::to_value(LyncPoolMirror::crd())?;
     let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     let mut page = format!(
-        "# LyncPoolMirror\n\n{}\n\nPrinted by `lync-mirror reference` from the CustomResourceDefinition; `make generate` writes it anew.\n",
-        words(schema)
+        "# LyncPoolMirror\n\n{}\n\nWritten by `make generate` from the CustomResourceDefinition.\n",
+        description(schema)
     );
     for (part, title) in [("spec", "Spec"), ("status", "Status")] {
         let schema = &schema["properties"][part];
-        writeln!(page, "\n## {title}\n\n{}\n", words(schema))?;
+        writeln!(page, "\n## {title}\n\n{}\n", description(schema))?;
         page.push_str("| Field | Type | Meaning |\n|---|---|---|\n");
         let mut rules = Vec::new();
         fields(&mut page, &mut rules, schema, part)?;
         if !rules.is_empty() {
-            page.push_str("\nThe API server refuses what breaks these rules:\n\n");
+            page.push_str("\nThe API server rejects a resource that violates these rules:\n\n");
             for (path, message) in rules {
                 writeln!(page, "- `{path}`: {message}")?;
             }
@@ -36,22 +36,22 @@ pub fn reference() -> anyhow::Result<String> {
     for kind in ConditionType::iter() {
         writeln!(page, "- `{}`", <&str>::from(kind))?;
     }
-    page.push_str("\n## Reasons\n\n| Reason | Weighs as |\n|---|---|\n");
+    page.push_str("\n## Reasons\n\n| Reason | Effect |\n|---|---|\n");
     for reason in Reason::iter() {
-        let weight = match reason.effect() {
-            Effect::Ready => "good",
-            Effect::Reconciling => "goes on by itself",
-            Effect::Stalled => "a person has to look",
+        let effect = match reason.effect() {
+            Effect::Ready => "Ready",
+            Effect::Reconciling => "Reconciling",
+            Effect::Stalled => "Stalled",
         };
-        writeln!(page, "| [{0}](../reasons/{0}.md) | {weight} |", reason.name())?;
+        writeln!(page, "| [{0}](../reasons/{0}.md) | {effect} |", reason.name())?;
     }
     page.push_str("\n## Metrics\n\n");
     let metrics = Metrics::new().encode();
-    let told = |mark: &'static str| {
-        let lines = metrics.lines().filter_map(move |line| line.strip_prefix(mark));
+    let described = |prefix: &'static str| {
+        let lines = metrics.lines().filter_map(move |line| line.strip_prefix(prefix));
         lines.filter_map(|line| line.split_once(' '))
     };
-    for ((name, help), (_, kind)) in told("# HELP ").zip(told("# TYPE ")) {
+    for ((name, help), (_, kind)) in described("# HELP ").zip(described("# TYPE ")) {
         let total = if kind == "counter" { "_total" } else { "" };
         writeln!(page, "- `{name}{total}` ({kind}): {}", help.trim_end_matches('.'))?;
     }
@@ -72,14 +72,14 @@ fn fields(
         let inner = if field["type"] == "array" { &field["items"] } else { field };
         let mark = if required.contains(&name.as_str()) { " (required)" } else { "" };
         let path = format!("{path}.{name}");
-        writeln!(page, "| `{path}`{mark} | {} | {} |", kind(field), words(field).replace('|', "\\|"))?;
+        writeln!(page, "| `{path}`{mark} | {} | {} |", kind(field), description(field).replace('|', "\\|"))?;
         let path = if field["type"] == "array" { format!("{path}[]") } else { path };
         fields(page, rules, inner, &path)?;
     }
     Ok(())
 }
 
-fn words(schema: &Value) -> String {
+fn description(schema: &Value) -> String {
     let text = schema["description"].as_str().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
     match &schema["default"] {
         Value::Null | Value::Object(_) | Value::Array(_) => text,
