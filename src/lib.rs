@@ -5,7 +5,7 @@
 //! | `model` | the words: seats, roles, observations, memory, reasons |
 //! | `api` | the contract with humans: spec, status, conditions |
 //! | `plan` | the decision, pure |
-//! | `sql` | the only TDS client: looks and guarded failovers |
+//! | `sql` | the only TDS client: polls and guarded failovers |
 //! | `controller` | the loop: observe, plan, perform, publish |
 //! | `leader` | who may act: an election by Lease |
 //! | `metrics` | numbers for Prometheus |

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use kube::CustomResourceExt;
 
 use crate::api::LyncPoolMirror;
-use crate::sql::ticket;
+use crate::sql::kerberos_helper;
 
 /// Which SQL Server is principal for each database type of a mirrored Lync pool.
 #[derive(Debug, Parser)]
@@ -26,13 +26,13 @@ enum Verb {
     Crd,
     /// Prints the version.
     Version,
-    /// Gets one Kerberos ticket, for the operator alone: it says on standard input with which keytab.
+    /// Internal: obtains one Kerberos ticket (request on standard input).
     #[command(hide = true)]
-    Ticket(Ticket),
+    Ticket(TicketArguments),
 }
 
 #[derive(Debug, Args)]
-struct Ticket {
+struct TicketArguments {
     #[arg(long, requires = "spn")]
     principal: Option<String>,
     #[arg(long, requires = "principal")]
@@ -44,8 +44,10 @@ pub fn dispatch() -> anyhow::Result<()> {
     match Arguments::parse().verb {
         Verb::Run(run) => run.start(),
         Verb::Crd => print(&crd()?),
-        Verb::Ticket(Ticket { principal: Some(principal), spn: Some(spn) }) => Ok(ticket::speak(&principal, &spn)?),
-        Verb::Ticket(_) => match ticket::prepare()? {},
+        Verb::Ticket(TicketArguments { principal: Some(principal), spn: Some(spn) }) => {
+            Ok(kerberos_helper::run(&principal, &spn)?)
+        }
+        Verb::Ticket(_) => match kerberos_helper::exec_isolated()? {},
         Verb::Version => print(concat!(env!("CARGO_PKG_VERSION"), "\n")),
     }
 }

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use crate::api::{Auth, AuthMethod, TlsMode, TlsSpec};
 use crate::controller::Error;
 use crate::model::{Unavailable, UnavailableCause};
-use crate::sql::{Account, Login, Pin, Tls};
+use crate::sql::{Account, Authentication, Pin, Tls};
 
 /// The oldest reading that a pass may use.
 const MAX_AGE: Duration = Duration::from_secs(10);
@@ -31,7 +31,7 @@ type Readings<K, T> = Mutex<HashMap<K, (Instant, Reading<T>)>>;
 
 pub struct Credentials {
     client: Client,
-    logins: Readings<(String, Auth), Login>,
+    logins: Readings<(String, Auth), Authentication>,
     bundles: Readings<(String, String, String), Arc<str>>,
 }
 
@@ -45,7 +45,7 @@ impl Credentials {
     }
 
     /// The login of a store. `Err` only when the API server does not answer and nothing was read before.
-    pub async fn login(&self, namespace: &str, auth: &Auth) -> Result<Reading<Login>, Error> {
+    pub async fn login(&self, namespace: &str, auth: &Auth) -> Result<Reading<Authentication>, Error> {
         let read = |secret: Option<Secret>| read_login(namespace, auth, secret);
         let key = (namespace.to_owned(), auth.clone());
         read_again(&self.client, &self.logins, key, namespace, &auth.secret_ref.name, read).await
@@ -119,7 +119,7 @@ fn forbidden(kind: &str, answer: &Status) -> Unavailable {
     unavailable(UnavailableCause::CredentialsForbidden, detail)
 }
 
-fn read_login(namespace: &str, auth: &Auth, secret: Option<Secret>) -> Reading<Login> {
+fn read_login(namespace: &str, auth: &Auth, secret: Option<Secret>) -> Reading<Authentication> {
     let name = &auth.secret_ref.name;
     let keys = match auth.method {
         AuthMethod::SqlLogin => "username and password",
@@ -147,9 +147,10 @@ fn read_login(namespace: &str, auth: &Auth, secret: Option<Secret>) -> Reading<L
     };
     let username = text("username", bytes("username")?)?;
     match auth.method {
-        AuthMethod::SqlLogin => {
-            Ok(Login::SqlLogin { username, password: SecretString::from(text("password", bytes("password")?)?) })
-        }
+        AuthMethod::SqlLogin => Ok(Authentication::SqlLogin {
+            username,
+            password: SecretString::from(text("password", bytes("password")?)?),
+        }),
         AuthMethod::Kerberos => {
             let kdcs = auth.kdcs.clone().unwrap_or_default();
             let account = Account::new(&username, bytes("keytab")?, kdcs).ok_or_else(|| {
@@ -158,7 +159,7 @@ fn read_login(namespace: &str, auth: &Auth, secret: Option<Secret>) -> Reading<L
                 );
                 unavailable(UnavailableCause::NoKerberosCredentials, detail)
             })?;
-            Ok(Login::Kerberos(Arc::new(account)))
+            Ok(Authentication::Kerberos(Arc::new(account)))
         }
     }
 }

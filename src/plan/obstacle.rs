@@ -1,6 +1,6 @@
 //! Every way in which a database is not ready to be moved, with the words for a person.
 
-use crate::model::{DatabaseState, Endpoint, Guid, Reason, Seat, Unavailable, UnavailableCause, WitnessLink};
+use crate::model::{DatabaseState, Guid, MirroringEndpoint, Reason, Seat, Unavailable, UnavailableCause, WitnessLink};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Obstacle {
@@ -54,7 +54,7 @@ pub enum Obstacle {
     },
     EndpointStopped {
         seat: Seat,
-        endpoint: Option<Endpoint>,
+        endpoint: Option<MirroringEndpoint>,
     },
     FailoverInProgress,
     Unsettled,

@@ -15,7 +15,7 @@ const SVR_RESP: u8 = 0x05;
 const LONGEST: usize = 1024 + 3;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unanswered {
+pub enum BrowserError {
     #[error("the SQL Browser (UDP {PORT}) did not answer, or knows no such instance")]
     Silent,
     /// ICMP told that nothing listens.
@@ -29,27 +29,27 @@ pub enum Unanswered {
 
 /// Asks the SQL Browser at `browser` for the TCP port of `instance`: three tries within `deadline`.
 /// A Browser that does not know an instance stays silent (MC-SQLR 3.2.5.3).
-pub async fn port_of(browser: SocketAddr, instance: &str, deadline: Duration) -> Result<u16, Unanswered> {
+pub async fn resolve_port(browser: SocketAddr, instance: &str, deadline: Duration) -> Result<u16, BrowserError> {
     let any: IpAddr = if browser.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     // Connected: the kernel drops datagrams from elsewhere, and tells of a closed port.
-    let Ok(socket) = UdpSocket::bind((any, 0)).await else { return Err(Unanswered::Silent) };
+    let Ok(socket) = UdpSocket::bind((any, 0)).await else { return Err(BrowserError::Silent) };
     if socket.connect(browser).await.is_err() {
-        return Err(Unanswered::Silent);
+        return Err(BrowserError::Silent);
     }
     let mut request = vec![CLNT_UCAST_INST];
     request.extend_from_slice(instance.as_bytes());
     request.push(0);
 
-    let mut outcome = Unanswered::Silent;
+    let mut outcome = BrowserError::Silent;
     for _ in 0..TRIES {
         if socket.send(&request).await.is_err() {
-            outcome = Unanswered::Closed;
+            outcome = BrowserError::Closed;
             continue;
         }
         let mut answer = [0; LONGEST];
         match timeout(deadline / TRIES, socket.recv(&mut answer)).await {
             Ok(Ok(length)) => return parse(&answer[..length], instance),
-            Ok(Err(_)) => outcome = Unanswered::Closed,
+            Ok(Err(_)) => outcome = BrowserError::Closed,
             Err(_) => {}
         }
     }
@@ -57,10 +57,10 @@ pub async fn port_of(browser: SocketAddr, instance: &str, deadline: Duration) ->
 }
 
 /// `05 length "ServerName;A;InstanceName;RTC;...;tcp;49172;;"`.
-fn parse(answer: &[u8], instance: &str) -> Result<u16, Unanswered> {
-    let [SVR_RESP, low, high, text @ ..] = answer else { return Err(Unanswered::Unreadable) };
+fn parse(answer: &[u8], instance: &str) -> Result<u16, BrowserError> {
+    let [SVR_RESP, low, high, text @ ..] = answer else { return Err(BrowserError::Unreadable) };
     if text.len() != usize::from(u16::from_le_bytes([*low, *high])) {
-        return Err(Unanswered::Unreadable);
+        return Err(BrowserError::Unreadable);
     }
     let text = String::from_utf8_lossy(text);
     let body = text.split(";;").next().unwrap_or_default();
@@ -75,10 +75,10 @@ fn parse(answer: &[u8], instance: &str) -> Result<u16, Unanswered> {
         }
     }
     if !named.is_some_and(|named| named.eq_ignore_ascii_case(instance)) {
-        return Err(Unanswered::Unreadable);
+        return Err(BrowserError::Unreadable);
     }
-    let port = port.ok_or(Unanswered::NoTcp)?;
-    port.parse().ok().filter(|port| *port != 0).ok_or(Unanswered::Unreadable)
+    let port = port.ok_or(BrowserError::NoTcp)?;
+    port.parse().ok().filter(|port| *port != 0).ok_or(BrowserError::Unreadable)
 }
 
 #[cfg(test)]
@@ -97,24 +97,24 @@ mod tests {
     const USUAL: &str = "ServerName;SQL-A;InstanceName;RTC;IsClustered;No;Version;11.0.7001.0;tcp;49172;np;\\\\SQL-A\\pipe\\MSSQL$RTC\\sql\\query;;";
 
     #[test]
-    fn the_tcp_port_is_read() {
+    fn parse_returns_the_tcp_port() {
         assert_eq!(parse(&answer(USUAL), "RTC"), Ok(49172));
         assert_eq!(parse(&answer(USUAL), "rtc"), Ok(49172));
     }
 
     #[test]
-    fn hostile_answers_are_refused() {
-        assert_eq!(parse(&[], "RTC"), Err(Unanswered::Unreadable));
-        assert_eq!(parse(&[SVR_RESP, 0xff, 0xff, b'x'], "RTC"), Err(Unanswered::Unreadable));
-        assert_eq!(parse(&[0x04, 0, 0], "RTC"), Err(Unanswered::Unreadable));
-        assert_eq!(parse(&answer(USUAL), "OTHER"), Err(Unanswered::Unreadable));
-        assert_eq!(parse(&answer("InstanceName;RTC;tcp;99999;;"), "RTC"), Err(Unanswered::Unreadable));
-        assert_eq!(parse(&answer("InstanceName;RTC;tcp;0;;"), "RTC"), Err(Unanswered::Unreadable));
-        assert_eq!(parse(&answer("InstanceName;RTC;np;x;;"), "RTC"), Err(Unanswered::NoTcp));
-        assert_eq!(parse(&answer("InstanceName;RTC;tcp"), "RTC"), Err(Unanswered::NoTcp));
+    fn parse_with_a_hostile_response_fails() {
+        assert_eq!(parse(&[], "RTC"), Err(BrowserError::Unreadable));
+        assert_eq!(parse(&[SVR_RESP, 0xff, 0xff, b'x'], "RTC"), Err(BrowserError::Unreadable));
+        assert_eq!(parse(&[0x04, 0, 0], "RTC"), Err(BrowserError::Unreadable));
+        assert_eq!(parse(&answer(USUAL), "OTHER"), Err(BrowserError::Unreadable));
+        assert_eq!(parse(&answer("InstanceName;RTC;tcp;99999;;"), "RTC"), Err(BrowserError::Unreadable));
+        assert_eq!(parse(&answer("InstanceName;RTC;tcp;0;;"), "RTC"), Err(BrowserError::Unreadable));
+        assert_eq!(parse(&answer("InstanceName;RTC;np;x;;"), "RTC"), Err(BrowserError::NoTcp));
+        assert_eq!(parse(&answer("InstanceName;RTC;tcp"), "RTC"), Err(BrowserError::NoTcp));
         assert_eq!(
             parse(&answer("InstanceName;RTC;;tcp;7;;"), "RTC"),
-            Err(Unanswered::NoTcp),
+            Err(BrowserError::NoTcp),
             "only the first instance"
         );
         let mut bytes = answer(USUAL);
@@ -124,13 +124,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn parse_with_any_bytes_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let _ = parse(&bytes, "RTC");
         }
 
         /// Near misses: an answer of the right shape around anything.
         #[test]
-        fn no_text_panics_and_no_port_is_made_up(text in "[A-Za-z;0-9\\\\é]{0,80}") {
+        fn parse_with_any_text_returns_only_contained_ports(text in "[A-Za-z;0-9\\\\é]{0,80}") {
             if let Ok(port) = parse(&answer(&text), "RTC") {
                 prop_assert!(text.contains(&port.to_string()));
             }
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lost_datagram_is_asked_again() {
+    async fn resolve_port_after_a_lost_datagram_retries() {
         let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = server.local_addr().unwrap();
         let serve = async {
@@ -148,16 +148,16 @@ mod tests {
             assert_eq!(&buffer[..length], b"\x04RTC\0");
             server.send_to(&answer(USUAL), from).await.unwrap();
         };
-        let (port, ()) = tokio::join!(port_of(address, "RTC", Duration::from_millis(600)), serve);
+        let (port, ()) = tokio::join!(resolve_port(address, "RTC", Duration::from_millis(600)), serve);
         assert_eq!(port, Ok(49172));
     }
 
     #[tokio::test]
-    async fn silence_and_a_closed_port_are_told_apart() {
+    async fn resolve_port_distinguishes_silence_from_a_closed_port() {
         let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = silent.local_addr().unwrap();
-        assert_eq!(port_of(address, "RTC", Duration::from_millis(30)).await, Err(Unanswered::Silent));
+        assert_eq!(resolve_port(address, "RTC", Duration::from_millis(30)).await, Err(BrowserError::Silent));
         drop(silent);
-        assert_eq!(port_of(address, "RTC", Duration::from_secs(3)).await, Err(Unanswered::Closed));
+        assert_eq!(resolve_port(address, "RTC", Duration::from_secs(3)).await, Err(BrowserError::Closed));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tiberius::error::{Error, IoErrorKind};
 
 use crate::model::{Unavailable, UnavailableCause};
-use crate::sql::Login;
+use crate::sql::Authentication;
 
 /// Where a connection stands when something goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
@@ -22,7 +22,7 @@ pub enum Phase {
     #[strum(to_string = "the login")]
     Login,
     #[strum(to_string = "the look")]
-    Look,
+    Poll,
 }
 
 pub fn unavailable(cause: UnavailableCause, detail: String) -> Unavailable {
@@ -30,14 +30,14 @@ pub fn unavailable(cause: UnavailableCause, detail: String) -> Unavailable {
 }
 
 pub fn timed_out(address: &str, phase: Phase, waited: Duration) -> Unavailable {
-    unavailable(silence(phase), format!("{phase} of {address} did not finish within {waited:?}."))
+    unavailable(timeout_cause(phase), format!("{phase} of {address} did not finish within {waited:?}."))
 }
 
 pub fn lost(address: &str, phase: Phase) -> Unavailable {
     unavailable(UnavailableCause::ConnectionLost, format!("{address} closed the connection during {phase}."))
 }
 
-pub fn nonsense(address: &str, phase: Phase, what: impl std::fmt::Display) -> Unavailable {
+pub fn protocol_error(address: &str, phase: Phase, what: impl std::fmt::Display) -> Unavailable {
     unavailable(
         UnavailableCause::ProtocolError,
         format!("{address} did not answer as SQL Server does during {phase}: {what}."),
@@ -45,10 +45,10 @@ pub fn nonsense(address: &str, phase: Phase, what: impl std::fmt::Display) -> Un
 }
 
 /// Who accepted a connection is alive, however silent: that is not the same as a dead address.
-fn silence(phase: Phase) -> UnavailableCause {
+fn timeout_cause(phase: Phase) -> UnavailableCause {
     match phase {
         Phase::Connect => UnavailableCause::TimedOut,
-        Phase::Resolve | Phase::Prelogin | Phase::Tls | Phase::Login | Phase::Look => UnavailableCause::Unresponsive,
+        Phase::Resolve | Phase::Prelogin | Phase::Tls | Phase::Login | Phase::Poll => UnavailableCause::Unresponsive,
     }
 }
 
@@ -63,9 +63,10 @@ fn io_kind(address: &str, phase: Phase, kind: IoErrorKind) -> Unavailable {
             UnavailableCause::ConnectionRefused,
             format!("{address} refused the TCP connection: nothing listens there."),
         ),
-        IoErrorKind::TimedOut => {
-            unavailable(silence(phase), format!("{phase} of {address} timed out: the network gave the connection up."))
-        }
+        IoErrorKind::TimedOut => unavailable(
+            timeout_cause(phase),
+            format!("{phase} of {address} timed out: the network gave the connection up."),
+        ),
         IoErrorKind::HostUnreachable | IoErrorKind::NetworkUnreachable => unavailable(
             UnavailableCause::TimedOut,
             format!("{phase} of {address} failed: there is no route to the host."),
@@ -75,11 +76,11 @@ fn io_kind(address: &str, phase: Phase, kind: IoErrorKind) -> Unavailable {
 }
 
 /// An error that tiberius met in the login.
-pub fn login(address: &str, login: &Login, error: &Error, deadline: Duration) -> Unavailable {
+pub fn login(address: &str, login: &Authentication, error: &Error, deadline: Duration) -> Unavailable {
     let Error::Server(token) = error else { return tds(address, Phase::Login, error, deadline) };
     let (number, username) = (token.code(), login.username());
-    let windows = matches!(login, Login::Kerberos(_));
-    let why = match number {
+    let windows = matches!(login, Authentication::Kerberos(_));
+    let reason = match number {
         18456 if windows => "the account has no login there, or it may not connect".to_owned(),
         18452 if windows => {
             "it could not open the ticket: its SPN is registered for another account than the one it runs as, its domain does not trust this one, or the clocks differ".to_owned()
@@ -94,11 +95,11 @@ pub fn login(address: &str, login: &Login, error: &Error, deadline: Duration) ->
     };
     let cause =
         if matches!(number, 18470 | 18486) { UnavailableCause::LoginLocked } else { UnavailableCause::LoginFailed };
-    unavailable(cause, format!("{address} refused the login {username:?} with error {number}: {why}."))
+    unavailable(cause, format!("{address} refused the login {username:?} with error {number}: {reason}."))
 }
 
 /// An error that tiberius met after the login.
-pub fn look(address: &str, error: &Error, deadline: Duration) -> Unavailable {
+pub fn poll(address: &str, error: &Error, deadline: Duration) -> Unavailable {
     match error {
         Error::Server(token) if token.class() < FATAL => unavailable(
             UnavailableCause::QueryFailed,
@@ -108,7 +109,7 @@ pub fn look(address: &str, error: &Error, deadline: Duration) -> Unavailable {
             UnavailableCause::ConnectionLost,
             format!("{address} ended the connection with error {}: {}", token.code(), token.message().trim()),
         ),
-        other => tds(address, Phase::Look, other, deadline),
+        other => tds(address, Phase::Poll, other, deadline),
     }
 }
 
@@ -118,10 +119,10 @@ pub const FATAL: u8 = 20;
 fn tds(address: &str, phase: Phase, error: &Error, deadline: Duration) -> Unavailable {
     match error {
         Error::Io { kind: IoErrorKind::TimedOut, .. } => timed_out(address, phase, deadline),
-        Error::Io { kind: IoErrorKind::InvalidData, message } => nonsense(address, phase, message),
+        Error::Io { kind: IoErrorKind::InvalidData, message } => protocol_error(address, phase, message),
         Error::Io { kind, .. } => io_kind(address, phase, *kind),
-        Error::Routing { .. } => nonsense(address, phase, "it redirects to another server"),
-        other => nonsense(address, phase, other),
+        Error::Routing { .. } => protocol_error(address, phase, "it redirects to another server"),
+        other => protocol_error(address, phase, other),
     }
 }
 
@@ -130,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn details_are_sentences_that_name_phase_and_address() {
+    fn timed_out_names_phase_and_address() {
         let waited = Duration::from_secs(10);
         let unavailable = timed_out("sql-a,1433", Phase::Tls, waited);
         assert_eq!(unavailable.cause, UnavailableCause::Unresponsive);
@@ -138,20 +139,20 @@ mod tests {
         let refused = std::io::Error::from(IoErrorKind::ConnectionRefused);
         assert_eq!(io("sql-a,1433", Phase::Connect, &refused).cause, UnavailableCause::ConnectionRefused);
         let reset = std::io::Error::from(IoErrorKind::ConnectionReset);
-        assert_eq!(io("sql-a,1433", Phase::Look, &reset).cause, UnavailableCause::ConnectionLost);
+        assert_eq!(io("sql-a,1433", Phase::Poll, &reset).cause, UnavailableCause::ConnectionLost);
     }
 
     #[test]
-    fn errors_of_the_wire_are_told_apart() {
+    fn driver_errors_map_to_distinct_causes() {
         let waited = Duration::from_secs(10);
-        let lync = Login::SqlLogin { username: "lync".into(), password: "hunter2".into() };
+        let lync = Authentication::SqlLogin { username: "lync".into(), password: "hunter2".into() };
         let eof = Error::Io { kind: IoErrorKind::UnexpectedEof, message: "No more packets in the wire".into() };
-        assert_eq!(look("a,1", &eof, waited).cause, UnavailableCause::ConnectionLost);
+        assert_eq!(poll("a,1", &eof, waited).cause, UnavailableCause::ConnectionLost);
         assert_eq!(login("a,1", &lync, &eof, waited).cause, UnavailableCause::ConnectionLost);
         let slow = Error::Io { kind: IoErrorKind::TimedOut, message: "slow".into() };
-        assert_eq!(look("a,1", &slow, waited).cause, UnavailableCause::Unresponsive);
+        assert_eq!(poll("a,1", &slow, waited).cause, UnavailableCause::Unresponsive);
         let routing = Error::Routing { host: "b".into(), port: 1 };
         assert_eq!(login("a,1", &lync, &routing, waited).cause, UnavailableCause::ProtocolError);
-        assert_eq!(look("a,1", &Error::Utf16, waited).cause, UnavailableCause::ProtocolError);
+        assert_eq!(poll("a,1", &Error::Utf16, waited).cause, UnavailableCause::ProtocolError);
     }
 }

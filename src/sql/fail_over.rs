@@ -8,7 +8,7 @@ use tiberius::error::Error;
 use crate::model::{Act, Answer, DatabaseName, Failover, Unavailable};
 use crate::sql::error::FATAL;
 use crate::sql::session::Failure;
-use crate::sql::{Deadlines, Session, Target, Unquotable, endpoint, quote};
+use crate::sql::{Deadlines, Session, Target, Unquotable, address, quote};
 
 /// `RAISERROR` with a text always has this number ("RAISERROR").
 const RAISED: u32 = 50_000;
@@ -40,7 +40,7 @@ pub fn batch(step: &Failover) -> Result<String, Unquotable> {
     let server = quote::literal(server)?;
     let partner = quote::literal(partner)?;
     // A failover asks a principal in full health; a forced service a mirror that lost its principal and has no witness.
-    let (must_hold, told) = match act {
+    let (condition, reported) = match act {
         Act::Failover => (
             "@role = 1 AND @state = 4 AND @safety = 2 AND @online = 0",
             "role %d (1), state %d (4), safety %d (2), database state %d (0), witness %s",
@@ -57,10 +57,10 @@ SET @server = CAST(SERVERPROPERTY('ServerName') AS nvarchar(128));
 SELECT @role = m.mirroring_role, @state = m.mirroring_state, @safety = m.mirroring_safety_level, @sequence = m.mirroring_role_sequence, @online = d.state, @witness = m.mirroring_witness_name, @guid = CAST(m.mirroring_guid AS nvarchar(36)), @partner = m.mirroring_partner_instance
  FROM sys.databases AS d JOIN sys.database_mirroring AS m ON m.database_id = d.database_id
  WHERE d.name = {database};
-IF DB_NAME() = N'master' AND @server = {server} AND {must_hold} AND @sequence = {role_sequence} AND @guid = N'{guid}' AND @partner = {partner}
+IF DB_NAME() = N'master' AND @server = {server} AND {condition} AND @sequence = {role_sequence} AND @guid = N'{guid}' AND @partner = {partner}
  {statement}
 ELSE
- RAISERROR (N'{GUARD_PREFIX} nothing was done; {told}, role sequence %d (%d), server %s, partner %s, guid %s', 16, {GUARD}, @role, @state, @safety, @online, @witness, @sequence, {role_sequence}, @server, @partner, @guid);"
+ RAISERROR (N'{GUARD_PREFIX} nothing was done; {reported}, role sequence %d (%d), server %s, partner %s, guid %s', 16, {GUARD}, @role, @state, @safety, @online, @witness, @sequence, {role_sequence}, @server, @partner, @guid);"
     ))
 }
 
@@ -71,7 +71,7 @@ pub async fn connect_for_moves(
     count: usize,
     deadlines: &Deadlines,
 ) -> Result<Vec<Session>, Unavailable> {
-    let addresses = endpoint::resolve(target, deadlines).await?;
+    let addresses = address::resolve(target, deadlines).await?;
     try_join_all((0..count).map(|_| Session::open_at(target, &addresses, deadlines))).await
 }
 
@@ -82,7 +82,7 @@ pub async fn fail_over(session: Session, step: &Failover, deadline: Duration) ->
         Ok(batch) => batch,
         Err(e) => return Answer::NotSent { detail: format!("Nothing was sent for {}: {e}.", step.database) },
     };
-    match session.ask(&batch, deadline).await {
+    match session.query(&batch, deadline).await {
         Ok(_) => Answer::Accepted,
         Err(failure) => interpret(&failure, deadline),
     }
@@ -128,14 +128,14 @@ mod tests {
     }
 
     #[test]
-    fn people_read_the_bare_statement() {
-        let of = |act| statement(act, &DatabaseName::new("rtcxds"));
-        assert_eq!(of(Act::Failover), "ALTER DATABASE [rtcxds] SET PARTNER FAILOVER");
-        assert_eq!(of(Act::ForceService), "ALTER DATABASE [rtcxds] SET PARTNER FORCE_SERVICE_ALLOW_DATA_LOSS");
+    fn statement_renders_the_bare_text() {
+        let rendered = |act| statement(act, &DatabaseName::new("rtcxds"));
+        assert_eq!(rendered(Act::Failover), "ALTER DATABASE [rtcxds] SET PARTNER FAILOVER");
+        assert_eq!(rendered(Act::ForceService), "ALTER DATABASE [rtcxds] SET PARTNER FORCE_SERVICE_ALLOW_DATA_LOSS");
     }
 
     #[test]
-    fn hostile_names_stay_inside_their_delimiters() {
+    fn batch_with_hostile_names_keeps_the_delimiters() {
         let text = batch(&step("a]; DROP DATABASE [x]--'é𝕏")).unwrap();
         assert!(text.contains("ALTER DATABASE [a]]; DROP DATABASE [x]]--'é𝕏] SET PARTNER FAILOVER\n"), "{text}");
         assert!(text.contains("WHERE d.name = N'a]; DROP DATABASE [x]--''é𝕏';"), "{text}");
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_no_server_has_are_not_rendered() {
+    fn batch_with_an_invalid_name_is_rejected() {
         assert_eq!(batch(&step("a\0b")), Err(Unquotable::Nul));
         assert_eq!(batch(&step(&"x".repeat(129))), Err(Unquotable::TooLong));
         assert_eq!(batch(&Failover { partner: String::new(), ..step("rtcxds") }), Err(Unquotable::Empty));
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_leaves_the_outcome_open_is_lost() {
+    fn interpret_without_a_known_outcome_is_lost() {
         let deadline = Duration::from_secs(300);
         let lost = |failure| matches!(interpret(&failure, deadline), Answer::Lost { .. });
         assert!(lost(Failure::TimedOut));

@@ -37,28 +37,28 @@ fn step(act: Act, database: &str, server: &str, partner: &str) -> Failover {
     }
 }
 
-fn all() -> BTreeMap<String, String> {
-    let mut all = BTreeMap::new();
+fn statements() -> BTreeMap<String, String> {
+    let mut statements = BTreeMap::new();
     for (act, verb) in [(Act::Failover, "fail_over"), (Act::ForceService, "force_service")] {
         let (server, partner) = match act {
             Act::Failover => (r"SQL-A\RTC", r"SQL-B\RTC"),
             Act::ForceService => (r"SQL-B\RTC", r"SQL-A\RTC"),
         };
-        all.insert(verb.to_owned(), batch(&step(act, "rtcxds", server, partner)).unwrap());
+        statements.insert(verb.to_owned(), batch(&step(act, "rtcxds", server, partner)).unwrap());
         for (what, name) in hostile() {
-            all.insert(format!("{verb}.{what}"), batch(&step(act, &name, &name, &name)).unwrap());
+            statements.insert(format!("{verb}.{what}"), batch(&step(act, &name, &name, &name)).unwrap());
         }
     }
-    all
+    statements
 }
 
 #[test]
-fn rendered_statements_equal_their_golden_files() {
+fn batch_equals_its_golden_file() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sql/golden");
-    let all = all();
-    for (name, text) in &all {
+    let statements = statements();
+    for (name, text) in &statements {
         expect_test::expect_file![folder.join(format!("{name}.sql"))].assert_eq(text);
     }
     let written = std::fs::read_dir(&folder).unwrap().count();
-    assert_eq!(written, all.len(), "{} holds a file that nothing renders", folder.display());
+    assert_eq!(written, statements.len(), "{} holds a file that nothing renders", folder.display());
 }

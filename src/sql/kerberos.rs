@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use crate::model::{Unavailable, UnavailableCause};
 use crate::sql::Target;
 use crate::sql::error::unavailable;
-use crate::sql::ticket::{Order, Said, Trouble};
+use crate::sql::kerberos_helper::{GssError, Request, Response};
 
 /// Helpers that one account may have at a time: no more than its store has servers, and a handle for a move.
 const HELPERS: usize = 4;
@@ -27,7 +27,7 @@ pub struct Account {
     keytab: SecretSlice<u8>,
     /// As in `krb5.conf`: `host` or `host:port`. Empty: those that DNS names.
     kdcs: Vec<String>,
-    turns: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 impl Account {
@@ -41,7 +41,7 @@ impl Account {
             principal: principal.to_owned(),
             keytab: keytab.into(),
             kdcs,
-            turns: Arc::new(Semaphore::new(HELPERS)),
+            permits: Arc::new(Semaphore::new(HELPERS)),
         })
     }
 
@@ -74,9 +74,9 @@ impl Account {
 /// A login under way. Dropped, it ends its helper.
 pub struct Handshake {
     helper: Child,
-    orders: ChildStdin,
-    says: Lines<BufReader<ChildStdout>>,
-    _turns: (OwnedSemaphorePermit, SemaphorePermit<'static>),
+    requests: ChildStdin,
+    responses: Lines<BufReader<ChildStdout>>,
+    _permits: (OwnedSemaphorePermit, SemaphorePermit<'static>),
 }
 
 /// The name under which Active Directory knows the instance: always with the port, however the instance was found.
@@ -88,8 +88,8 @@ impl Handshake {
     /// The token for LOGIN7.
     pub async fn begin(target: &Target, account: &Account, port: u16) -> Result<(Handshake, Vec<u8>), Unavailable> {
         let broken = |what: &dyn std::fmt::Display| no_helper(target, what);
-        let own = account.turns.clone().acquire_owned().await.map_err(|e| broken(&e))?;
-        let turns = (own, ALL.acquire().await.map_err(|e| broken(&e))?);
+        let own = account.permits.clone().acquire_owned().await.map_err(|e| broken(&e))?;
+        let permits = (own, ALL.acquire().await.map_err(|e| broken(&e))?);
         let program = std::env::current_exe().map_err(|e| broken(&e))?;
         let mut helper = Command::new(program)
             .arg("ticket")
@@ -100,47 +100,48 @@ impl Handshake {
             .kill_on_drop(true)
             .spawn()
             .map_err(|e| broken(&e))?;
-        let (Some(orders), Some(says)) = (helper.stdin.take(), helper.stdout.take()) else {
+        let (Some(requests), Some(responses)) = (helper.stdin.take(), helper.stdout.take()) else {
             return Err(broken(&"it has no standard input and output"));
         };
-        let mut handshake = Handshake { helper, orders, says: BufReader::new(says).lines(), _turns: turns };
+        let mut handshake =
+            Handshake { helper, requests, responses: BufReader::new(responses).lines(), _permits: permits };
         let spn = spn(target, account, port);
-        let order = Order {
+        let request = Request {
             keytab: account.keytab.expose_secret().to_vec(),
             config: account.config(),
             principal: account.principal.clone(),
             spn: spn.clone(),
         };
-        match handshake.ask(target, &order).await? {
-            Said::Token(token) => Ok((handshake, token)),
-            Said::Trouble(trouble) => Err(meaning(target, account, &spn, &trouble)),
-            Said::Proven => Err(broken(&"it answered out of turn")),
+        match handshake.exchange(target, &request).await? {
+            Response::Token(token) => Ok((handshake, token)),
+            Response::GssError(error) => Err(explain(target, account, &spn, &error)),
+            Response::ServerVerified => Err(broken(&"it answered out of turn")),
         }
     }
 
     /// Whether the server, that let us in, is the one that the SPN names.
-    pub async fn prove(mut self, target: &Target, answer: Option<Vec<u8>>) -> Result<(), Unavailable> {
+    pub async fn verify_server(mut self, target: &Target, answer: Option<Vec<u8>>) -> Result<(), Unavailable> {
         let address = target.address();
-        let impostor = |why: &str| {
+        let unverified = |why: &str| {
             let detail =
                 format!("{address} accepted the login, but did not prove that it is the server of that name: {why}.");
             unavailable(UnavailableCause::ProtocolError, detail)
         };
-        let answer = answer.ok_or_else(|| impostor("it sent no Kerberos answer"))?;
-        match self.ask(target, &answer).await? {
-            Said::Proven => Ok(()),
-            Said::Trouble(trouble) => Err(impostor(&trouble.text)),
-            Said::Token(_) => Err(impostor("it wants to go on")),
+        let answer = answer.ok_or_else(|| unverified("it sent no Kerberos answer"))?;
+        match self.exchange(target, &answer).await? {
+            Response::ServerVerified => Ok(()),
+            Response::GssError(error) => Err(unverified(&error.text)),
+            Response::Token(_) => Err(unverified("it wants to go on")),
         }
     }
 
-    async fn ask(&mut self, target: &Target, order: &impl serde::Serialize) -> Result<Said, Unavailable> {
-        let mut line = serde_json::to_vec(order).map_err(|e| no_helper(target, &e))?;
+    async fn exchange(&mut self, target: &Target, request: &impl serde::Serialize) -> Result<Response, Unavailable> {
+        let mut line = serde_json::to_vec(request).map_err(|e| no_helper(target, &e))?;
         line.push(b'\n');
         // A helper that is gone says more by its exit than a broken pipe does.
-        let _ = self.orders.write_all(&line).await;
-        match self.says.next_line().await {
-            Ok(Some(said)) => serde_json::from_str(&said).map_err(|e| no_helper(target, &e)),
+        let _ = self.requests.write_all(&line).await;
+        match self.responses.next_line().await {
+            Ok(Some(response)) => serde_json::from_str(&response).map_err(|e| no_helper(target, &e)),
             Ok(None) => match self.helper.wait().await {
                 Ok(status) => Err(no_helper(target, &status)),
                 Err(error) => Err(no_helper(target, &error)),
@@ -180,9 +181,9 @@ mod code {
     pub const REALM_CANT_RESOLVE: i32 = -1_765_328_164;
 }
 
-fn meaning(target: &Target, account: &Account, spn: &str, trouble: &Trouble) -> Unavailable {
+fn explain(target: &Target, account: &Account, spn: &str, error: &GssError) -> Unavailable {
     let (principal, realm) = (&account.principal, account.realm());
-    let (cause, why) = match trouble.code {
+    let (cause, why) = match error.code {
         code::KDC_UNREACH | code::REALM_UNKNOWN | code::REALM_CANT_RESOLVE => (
             UnavailableCause::KdcUnreachable,
             format!(
@@ -223,13 +224,13 @@ fn meaning(target: &Target, account: &Account, spn: &str, trouble: &Trouble) -> 
             UnavailableCause::NoKerberosCredentials,
             format!("the keytab holds no key of {principal}, or is none: make the keytab for that name"),
         ),
-        _ => (UnavailableCause::NoKerberosCredentials, trouble.text.trim_end_matches('.').to_owned()),
+        _ => (UnavailableCause::NoKerberosCredentials, error.text.trim_end_matches('.').to_owned()),
     };
     unavailable(cause, format!("No Kerberos ticket for {}: {why}.", target.address()))
 }
 
 /// The helper did not answer in time: it waits for a KDC.
-pub fn silent(target: &Target, account: &Account, waited: std::time::Duration) -> Unavailable {
+pub fn kdc_timed_out(target: &Target, account: &Account, waited: std::time::Duration) -> Unavailable {
     let detail = format!(
         "No Kerberos ticket for {}: no KDC of {} answered within {waited:?}.",
         target.address(),
@@ -249,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_principal_names_its_realm_and_nothing_else() {
+    fn account_with_an_invalid_principal_is_rejected() {
         for wrong in ["", "svc", "@R", "svc@", "a b@R", "svc@R\n[plugins]", "svc@R = {", "a@b@C", "svc@R}"] {
             assert!(Account::new(wrong, Vec::new(), Vec::new()).is_none(), "{wrong:?}");
         }
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn kdcs_are_those_that_are_named_or_those_of_dns() {
+    fn config_lists_the_kdcs_or_uses_dns() {
         let named = account(&["dc1", "dc2:1088"]).config();
         assert!(named.contains("dns_lookup_kdc = false\n"), "{named}");
         assert!(named.contains("  CONTOSO.COM = {\n    kdc = dc1\n    kdc = dc2:1088\n  }\n"), "{named}");
@@ -266,13 +267,13 @@ mod tests {
     }
 
     #[test]
-    fn the_service_is_named_with_its_port() {
+    fn spn_contains_the_port() {
         assert_eq!(spn(&target(1433), &account(&[]), 49172), "MSSQLSvc/127.0.0.1:49172@CONTOSO.COM");
     }
 
     #[test]
     #[rustfmt::skip]
-    fn troubles_are_told_apart() {
+    fn explain_maps_each_code_to_cause_and_detail() {
         let table = [
             (code::KDC_UNREACH,         UnavailableCause::KdcUnreachable,        "spec.sql.auth.kdcs"),
             (code::REALM_CANT_RESOLVE,  UnavailableCause::KdcUnreachable,        "_kerberos._tcp"),
@@ -287,8 +288,8 @@ mod tests {
             (4711,                      UnavailableCause::NoKerberosCredentials, "something new"),
         ];
         for (code, cause, word) in table {
-            let trouble = Trouble { code, text: "something new".into() };
-            let unavailable = meaning(&target(1433), &account(&[]), "MSSQLSvc/a:1@R", &trouble);
+            let error = GssError { code, text: "something new".into() };
+            let unavailable = explain(&target(1433), &account(&[]), "MSSQLSvc/a:1@R", &error);
             assert_eq!(unavailable.cause, cause, "{code}");
             assert!(unavailable.detail.contains(word) && unavailable.detail.contains("127.0.0.1,1433"), "{}", unavailable.detail);
         }

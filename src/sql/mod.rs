@@ -1,39 +1,39 @@
 //! The hands and eyes: the only TDS client. It looks and it moves roles when told to; it chooses nothing, and knows no
 //! Kubernetes.
 
+mod address;
 mod browser;
-mod cell;
-mod compare;
-mod endpoint;
+mod change_detection;
+mod column;
 mod error;
 mod fail_over;
 #[cfg(test)]
 mod golden_tests;
-mod hub;
+mod inventory;
 mod inventory_diff;
 mod kerberos;
-mod look;
-mod meter;
+pub mod kerberos_helper;
+mod monitor;
+mod poll;
 mod prelogin;
+mod prelogin_stream;
 mod quote;
-mod rate;
-mod same;
+mod redo_rate;
+mod response_limit;
 mod session;
 mod sspi;
 mod target;
-pub mod ticket;
 mod tls;
-mod wrap;
 
-pub use compare::{COMPARE, inventory};
 pub use fail_over::{batch, connect_for_moves, fail_over, statement};
-pub use hub::{Counters, Hub, Watch};
+pub use inventory::{INVENTORY, inventory};
 pub use inventory_diff::differences;
 pub use kerberos::Account;
-pub use look::LOOK;
+pub use monitor::{Counters, InstanceMonitors, MonitorHandle};
+pub use poll::POLL;
 pub use quote::Unquotable;
 pub use session::Session;
-pub use target::{Deadlines, Endpoint, Login, Pin, Target, Tls};
+pub use target::{Authentication, Deadlines, InstanceAddress, Pin, Target, Tls};
 
 #[cfg(test)]
 mod tests {
@@ -44,8 +44,8 @@ mod tests {
     pub fn target(port: u16) -> Target {
         Target {
             host: "127.0.0.1".into(),
-            endpoint: Endpoint::Port(port),
-            login: Login::SqlLogin { username: "lync".into(), password: "hunter2".into() },
+            endpoint: InstanceAddress::Port(port),
+            login: Authentication::SqlLogin { username: "lync".into(), password: "hunter2".into() },
             tls: Tls::TrustServerCertificate,
         }
     }

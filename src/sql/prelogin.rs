@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_request_asks_for_full_encryption() {
+    fn request_demands_full_encryption() {
         let bytes = request("RTC", true);
         assert_eq!(parse(&bytes), Ok(Reply { encryption: Encryption::Full, instance: false }));
         assert!(bytes.ends_with(b"RTC\0\0\0\0\0\0"), "{bytes:?}");
@@ -144,13 +144,13 @@ mod tests {
     }
 
     #[test]
-    fn the_reply_from_memory_switches_encryption_off() {
+    fn reply_without_encryption_disables_encryption() {
         let reply = parse(&reply_without_encryption());
         assert_eq!(reply, Ok(Reply { encryption: Encryption::NotSupported, instance: true }));
     }
 
     #[test]
-    fn hostile_bytes_are_refused() {
+    fn parse_with_hostile_bytes_fails() {
         assert!(parse(&[]).is_err());
         assert!(parse(&[TERMINATOR]).is_err());
         assert!(parse(b"HTTP/1.1 400 Bad Request\r\n\r\n").is_err());
@@ -162,13 +162,13 @@ mod tests {
     }
 
     #[test]
-    fn unknown_options_are_skipped() {
+    fn parse_skips_unknown_options() {
         let bytes = options(&[(0x07, &[0; 32]), (ENCRYPTION, &[ENCRYPT_REQ])]);
         assert_eq!(parse(&bytes), Ok(Reply { encryption: Encryption::Full, instance: true }));
     }
 
     #[test]
-    fn a_long_payload_becomes_several_packets() {
+    fn packets_splits_a_long_payload() {
         let bytes = packets(PRELOGIN, &[7; 5000]);
         let header = |at: usize| Header::parse(bytes[at..at + HEADER].try_into().unwrap()).unwrap();
         assert_eq!(header(0), Header { kind: PRELOGIN, last: false, length: LARGEST - HEADER });
@@ -178,7 +178,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+        fn parse_with_any_bytes_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
             let _ = parse(&bytes);
         }
     }

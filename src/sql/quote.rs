@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn delimiters_are_doubled() {
+    fn quoting_doubles_the_delimiters() {
         assert_eq!(identifier("rtcxds").unwrap(), "[rtcxds]");
         assert_eq!(identifier("a]; DROP DATABASE [b").unwrap(), "[a]]; DROP DATABASE [b]");
         assert_eq!(identifier("it's").unwrap(), "[it's]");
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_name_can_be_is_refused() {
+    fn quoting_an_invalid_name_fails() {
         assert_eq!(identifier(""), Err(Unquotable::Empty));
         assert_eq!(literal("a\0b"), Err(Unquotable::Nul));
         assert!(identifier(&"x".repeat(128)).is_ok());
@@ -68,7 +68,7 @@ mod tests {
     proptest! {
         /// Inside the delimiters every delimiter is one of a pair, so the text cannot end early.
         #[test]
-        fn no_text_escapes(name in "[\\]'\\[a-z; \u{e9}]{1,60}") {
+        fn quoted_text_never_ends_early(name in "[\\]'\\[a-z; \u{e9}]{1,60}") {
             let quoted = identifier(&name).unwrap();
             let inside = &quoted[1..quoted.len() - 1];
             prop_assert_eq!(inside.replace("]]", "").contains(']'), false);

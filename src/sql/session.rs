@@ -16,19 +16,19 @@ use tokio_util::either::Either;
 use crate::model::{Unavailable, UnavailableCause};
 use crate::sql::error::{self, Phase, unavailable};
 use crate::sql::kerberos::{self, Handshake};
-use crate::sql::meter::{ENDLESS, Meter};
 use crate::sql::prelogin::{self, Encryption, HEADER, Header};
-use crate::sql::sspi::Bearer;
-use crate::sql::wrap::{Packed, Veiled};
-use crate::sql::{Deadlines, Endpoint, Login, Target, Tls, endpoint, tls};
+use crate::sql::prelogin_stream::{PreloginShim, TlsInPrelogin};
+use crate::sql::response_limit::{ResponseLimit, TOO_LONG};
+use crate::sql::sspi::SspiStream;
+use crate::sql::{Authentication, Deadlines, InstanceAddress, Target, Tls, address, tls};
 
-type Wire = Veiled<Bearer<Either<SslStream<Packed<TcpStream>>, TcpStream>>>;
+type Wire = PreloginShim<SspiStream<Either<SslStream<TlsInPrelogin<TcpStream>>, TcpStream>>>;
 
 /// A connection whose last answer was read to its end. `ask` takes it by value: after a failure, a timeout or a dropped
 /// future there is nothing left that could be used again (tiberius would read the old answer as the next one).
 pub struct Session {
     client: Client<Compat<Wire>>,
-    meter: Meter,
+    response_limit: ResponseLimit,
 }
 
 /// Why a batch has no result. Every failure but `Server` below class 20 leaves open what the server did.
@@ -43,7 +43,7 @@ pub type Results = Vec<Vec<Row>>;
 impl Session {
     /// Resolves, dials, encrypts and logs in, each phase with its own deadline.
     pub async fn open(target: &Target, deadlines: &Deadlines) -> Result<Session, Unavailable> {
-        let addresses = endpoint::resolve(target, deadlines).await?;
+        let addresses = address::resolve(target, deadlines).await?;
         Self::open_at(target, &addresses, deadlines).await
     }
 
@@ -52,7 +52,7 @@ impl Session {
         addresses: &[SocketAddr],
         deadlines: &Deadlines,
     ) -> Result<Session, Unavailable> {
-        let mut tcp = endpoint::dial(target, addresses, deadlines.connect).await?;
+        let mut tcp = address::dial(target, addresses, deadlines.connect).await?;
         let peer = tcp.peer_addr().map_err(|e| error::io(&target.address(), Phase::Connect, &e))?;
         within(target, Phase::Prelogin, deadlines.prelogin, negotiate(target, &mut tcp)).await?;
         let stream = match target.tls {
@@ -61,10 +61,10 @@ impl Session {
         };
         let (handshake, token) = ticket(target, peer.port(), deadlines.ticket).await?.unzip();
         let config = config(target, peer.port(), deadlines);
-        let stream = Bearer::new(stream, token);
-        let proof = stream.answer();
-        let wire = Veiled::new(stream);
-        let meter = wire.meter();
+        let stream = SspiStream::new(stream, token);
+        let server_token = stream.server_token();
+        let wire = PreloginShim::new(stream);
+        let response_limit = wire.response_limit();
         let login = async {
             Client::connect(config, wire.compat_write())
                 .await
@@ -72,19 +72,19 @@ impl Session {
         };
         let client = within(target, Phase::Login, deadlines.login, login).await?;
         if let Some(handshake) = handshake {
-            within(target, Phase::Login, deadlines.login, handshake.prove(target, proof.take())).await?;
+            within(target, Phase::Login, deadlines.login, handshake.verify_server(target, server_token.take())).await?;
         }
-        Ok(Session { client, meter })
+        Ok(Session { client, response_limit })
     }
 
     /// One batch, its whole answer, within `deadline` and a limit of bytes.
-    pub async fn ask(mut self, batch: &str, deadline: Duration) -> Result<(Session, Results), Failure> {
-        self.meter.reset();
+    pub async fn query(mut self, batch: &str, deadline: Duration) -> Result<(Session, Results), Failure> {
+        self.response_limit.reset();
         let answer = async { self.client.simple_query(batch).await?.into_results().await };
         let answer = timeout(deadline, answer).await.map_err(|_| Failure::TimedOut)?;
         let results = answer.map_err(|error| {
-            let endless = || Error::Io { kind: std::io::ErrorKind::InvalidData, message: ENDLESS.into() };
-            Failure::Tds(if self.meter.exceeded() { endless() } else { error })
+            let too_long = || Error::Io { kind: std::io::ErrorKind::InvalidData, message: TOO_LONG.into() };
+            Failure::Tds(if self.response_limit.exceeded() { too_long() } else { error })
         })?;
         Ok((self, results))
     }
@@ -102,10 +102,10 @@ async fn within<T>(
 /// What a Kerberos login needs before its LOGIN7; None for one with a password.
 async fn ticket(target: &Target, port: u16, deadline: Duration) -> Result<Option<(Handshake, Vec<u8>)>, Unavailable> {
     match &target.login {
-        Login::SqlLogin { .. } => Ok(None),
-        Login::Kerberos(account) => timeout(deadline, Handshake::begin(target, account, port))
+        Authentication::SqlLogin { .. } => Ok(None),
+        Authentication::Kerberos(account) => timeout(deadline, Handshake::begin(target, account, port))
             .await
-            .unwrap_or_else(|_| Err(kerberos::silent(target, account, deadline)))
+            .unwrap_or_else(|_| Err(kerberos::kdc_timed_out(target, account, deadline)))
             .map(Some),
     }
 }
@@ -114,8 +114,8 @@ async fn ticket(target: &Target, port: u16, deadline: Duration) -> Result<Option
 async fn negotiate(target: &Target, tcp: &mut TcpStream) -> Result<(), Unavailable> {
     let address = target.address();
     let instance = match &target.endpoint {
-        Endpoint::Instance(name) => name.as_str(),
-        Endpoint::Port(_) => "",
+        InstanceAddress::Instance(name) => name.as_str(),
+        InstanceAddress::Port(_) => "",
     };
     let encrypt = target.tls != Tls::Off;
     let request = prelogin::packets(prelogin::PRELOGIN, &prelogin::request(instance, encrypt));
@@ -127,7 +127,7 @@ async fn negotiate(target: &Target, tcp: &mut TcpStream) -> Result<(), Unavailab
         let mut header = [0; HEADER];
         tcp.read_exact(&mut header).await.map_err(broken)?;
         let Some(Header { kind: prelogin::TABULAR, last, length }) = Header::parse(header) else {
-            return Err(error::nonsense(&address, Phase::Prelogin, "it sent something that is no TDS answer"));
+            return Err(error::protocol_error(&address, Phase::Prelogin, "it sent something that is no TDS answer"));
         };
         let start = payload.len();
         payload.resize(start + length, 0);
@@ -136,10 +136,10 @@ async fn negotiate(target: &Target, tcp: &mut TcpStream) -> Result<(), Unavailab
             break;
         }
         if payload.len() > usize::from(u16::MAX) {
-            return Err(error::nonsense(&address, Phase::Prelogin, "its prelogin does not end"));
+            return Err(error::protocol_error(&address, Phase::Prelogin, "its prelogin does not end"));
         }
     }
-    let reply = prelogin::parse(&payload).map_err(|what| error::nonsense(&address, Phase::Prelogin, what))?;
+    let reply = prelogin::parse(&payload).map_err(|what| error::protocol_error(&address, Phase::Prelogin, what))?;
     if !reply.instance {
         let detail = format!("The port that the SQL Browser names for {address} belongs to another instance.");
         return Err(unavailable(UnavailableCause::InstanceNotFound, detail));
@@ -166,9 +166,9 @@ fn config(target: &Target, port: u16, deadlines: &Deadlines) -> Config {
     // The stream underneath is encrypted already.
     config.encryption(EncryptionLevel::NotSupported);
     config.authentication(match &target.login {
-        Login::SqlLogin { username, password } => AuthMethod::sql_server(username, password.expose_secret()),
+        Authentication::SqlLogin { username, password } => AuthMethod::sql_server(username, password.expose_secret()),
         // The token takes this place on its way out (`sspi`).
-        Login::Kerberos(_) => AuthMethod::sql_server("", ""),
+        Authentication::Kerberos(_) => AuthMethod::sql_server("", ""),
     });
     config.handshake_timeout(Some(deadlines.login));
     // `ask` times the whole answer; the pause between two tokens of a failover may be as long as that.
@@ -185,7 +185,7 @@ mod tests {
     use crate::sql::tests::{short, target};
 
     /// A listener that reads the prelogin, answers and then keeps the connection or closes it.
-    async fn against(answer: &[u8], stay: bool) -> Unavailable {
+    async fn open_against(answer: &[u8], keep_open: bool) -> Unavailable {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = target(listener.local_addr().unwrap().port());
         let serve = async {
@@ -193,7 +193,7 @@ mod tests {
             let mut request = [0; 4096];
             let _ = stream.read(&mut request).await.unwrap();
             stream.write_all(answer).await.unwrap();
-            if stay {
+            if keep_open {
                 while stream.read(&mut request).await.is_ok_and(|read| read > 0) {}
             }
         };
@@ -209,43 +209,43 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_silent_server_times_out_in_the_prelogin() {
-        let unavailable = against(&[], true).await;
+    async fn open_with_a_silent_server_times_out_in_the_prelogin() {
+        let unavailable = open_against(&[], true).await;
         assert_eq!(unavailable.cause, UnavailableCause::Unresponsive);
         assert!(unavailable.detail.contains("the TDS prelogin"), "{}", unavailable.detail);
     }
 
     #[tokio::test]
-    async fn a_server_that_stalls_in_tls_times_out_there() {
-        let unavailable = against(&encryption(1), true).await;
+    async fn open_with_a_stalled_tls_handshake_times_out() {
+        let unavailable = open_against(&encryption(1), true).await;
         assert_eq!(unavailable.cause, UnavailableCause::Unresponsive);
         assert!(unavailable.detail.contains("the TLS handshake"), "{}", unavailable.detail);
     }
 
     #[tokio::test]
-    async fn a_server_that_closes_is_lost() {
-        assert_eq!(against(&[], false).await.cause, UnavailableCause::ConnectionLost);
-        assert_eq!(against(&encryption(1)[..9], false).await.cause, UnavailableCause::ConnectionLost);
+    async fn open_with_a_closed_connection_is_lost() {
+        assert_eq!(open_against(&[], false).await.cause, UnavailableCause::ConnectionLost);
+        assert_eq!(open_against(&encryption(1)[..9], false).await.cause, UnavailableCause::ConnectionLost);
     }
 
     #[tokio::test]
-    async fn a_server_that_closes_in_tls_is_a_tls_failure() {
-        assert_eq!(against(&encryption(1), false).await.cause, UnavailableCause::TlsFailed);
+    async fn open_with_a_connection_closed_in_tls_is_a_tls_failure() {
+        assert_eq!(open_against(&encryption(1), false).await.cause, UnavailableCause::TlsFailed);
     }
 
     #[tokio::test]
-    async fn garbage_is_a_protocol_error() {
-        assert_eq!(against(b"SSH-2.0-OpenSSH_9.2\r\n", true).await.cause, UnavailableCause::ProtocolError);
-        assert_eq!(against(&encryption(9), true).await.cause, UnavailableCause::ProtocolError);
+    async fn open_with_garbage_is_a_protocol_error() {
+        assert_eq!(open_against(b"SSH-2.0-OpenSSH_9.2\r\n", true).await.cause, UnavailableCause::ProtocolError);
+        assert_eq!(open_against(&encryption(9), true).await.cause, UnavailableCause::ProtocolError);
         let mut garbage = encryption(1);
         garbage.extend_from_slice(b"HTTP/1.1 400 Bad Request\r\n\r\n");
-        assert_eq!(against(&garbage, true).await.cause, UnavailableCause::ProtocolError);
+        assert_eq!(open_against(&garbage, true).await.cause, UnavailableCause::ProtocolError);
     }
 
     #[tokio::test]
-    async fn a_server_without_encryption_is_never_sent_a_login() {
+    async fn open_without_encryption_sends_no_login() {
         for byte in [0, 2] {
-            let unavailable = against(&encryption(byte), true).await;
+            let unavailable = open_against(&encryption(byte), true).await;
             assert_eq!(unavailable.cause, UnavailableCause::TlsFailed);
         }
     }

@@ -15,20 +15,20 @@ use crate::sql::Account;
 pub struct Target {
     /// A DNS name or an IP address, as the spec writes it.
     pub host: String,
-    pub endpoint: Endpoint,
-    pub login: Login,
+    pub endpoint: InstanceAddress,
+    pub login: Authentication,
     pub tls: Tls,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Endpoint {
+pub enum InstanceAddress {
     Port(u16),
     /// The SQL Browser on UDP 1434 is asked for the port.
     Instance(String),
 }
 
 #[derive(Clone)]
-pub enum Login {
+pub enum Authentication {
     /// A login that SQL Server itself keeps.
     SqlLogin { username: String, password: SecretString },
     /// A Windows login, for which a keytab gets a ticket.
@@ -60,50 +60,50 @@ impl Target {
     /// `host,1433` or `host\RTC`, as administrators write it.
     pub fn address(&self) -> String {
         match &self.endpoint {
-            Endpoint::Port(port) => format!("{},{port}", self.host),
-            Endpoint::Instance(name) => format!("{}\\{name}", self.host),
+            InstanceAddress::Port(port) => format!("{},{port}", self.host),
+            InstanceAddress::Instance(name) => format!("{}\\{name}", self.host),
         }
     }
 }
 
-impl Login {
+impl Authentication {
     pub fn username(&self) -> &str {
         match self {
-            Login::SqlLogin { username, .. } => username,
-            Login::Kerberos(account) => account.principal(),
+            Authentication::SqlLogin { username, .. } => username,
+            Authentication::Kerberos(account) => account.principal(),
         }
     }
 
     /// Equal for equal logins; password and keytab enter only as SHA-256.
     fn key(&self) -> (bool, &str, [u8; 32]) {
         match self {
-            Login::SqlLogin { username, password } => {
+            Authentication::SqlLogin { username, password } => {
                 (false, username, Sha256::digest(password.expose_secret().as_bytes()).into())
             }
-            Login::Kerberos(account) => (true, account.principal(), account.digest()),
+            Authentication::Kerberos(account) => (true, account.principal(), account.digest()),
         }
     }
 }
 
-impl PartialEq for Login {
+impl PartialEq for Authentication {
     fn eq(&self, other: &Self) -> bool {
         self.key() == other.key()
     }
 }
 
-impl Eq for Login {}
+impl Eq for Authentication {}
 
-impl Hash for Login {
+impl Hash for Authentication {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.key().hash(state);
     }
 }
 
-impl fmt::Debug for Login {
+impl fmt::Debug for Authentication {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self {
-            Login::SqlLogin { .. } => "SqlLogin",
-            Login::Kerberos(_) => "Kerberos",
+            Authentication::SqlLogin { .. } => "SqlLogin",
+            Authentication::Kerberos(_) => "Kerberos",
         };
         f.debug_struct(kind).field("username", &self.username()).finish_non_exhaustive()
     }
@@ -165,15 +165,15 @@ mod tests {
     fn target(password: &str) -> Target {
         Target {
             host: "sql-a.contoso.com".into(),
-            endpoint: Endpoint::Instance("RTC".into()),
-            login: Login::SqlLogin { username: "lync".into(), password: password.into() },
+            endpoint: InstanceAddress::Instance("RTC".into()),
+            login: Authentication::SqlLogin { username: "lync".into(), password: password.into() },
             tls: Tls::Verify { ca_pem: Some("-----BEGIN".into()) },
         }
     }
 
     #[test]
     #[allow(clippy::mutable_key_type, reason = "what changes in an account is no part of its hash")]
-    fn equal_targets_are_one_and_a_new_password_is_another() {
+    fn target_equality_includes_the_password() {
         let set: HashSet<Target> = [target("one"), target("one"), target("two")].into();
         assert_eq!(set.len(), 2);
     }
@@ -188,10 +188,10 @@ mod tests {
     }
 
     #[test]
-    fn addresses_read_as_administrators_write_them() {
+    fn address_has_the_form_of_sql_server_tools() {
         let mut target = target("one");
         assert_eq!(target.address(), "sql-a.contoso.com\\RTC");
-        target.endpoint = Endpoint::Port(1433);
+        target.endpoint = InstanceAddress::Port(1433);
         assert_eq!(target.address(), "sql-a.contoso.com,1433");
     }
 }

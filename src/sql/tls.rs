@@ -16,42 +16,42 @@ use tokio_openssl::SslStream;
 
 use crate::model::{Unavailable, UnavailableCause};
 use crate::sql::error::{self, Phase, unavailable};
-use crate::sql::wrap::Packed;
+use crate::sql::prelogin_stream::TlsInPrelogin;
 use crate::sql::{Target, Tls};
 
 /// Why a certificate was not believed.
 #[derive(Debug, Clone)]
-struct Complaint {
+struct VerifyFailure {
     /// `X509_V_ERR_*`.
     number: i32,
     text: &'static str,
     names: String,
 }
 
-type Heard = Arc<Mutex<Option<Complaint>>>;
+type RecordedFailure = Arc<Mutex<Option<VerifyFailure>>>;
 
 /// The TLS handshake inside TDS. Ends with TLS records directly on the stream.
-pub async fn encrypt(target: &Target, tcp: TcpStream) -> Result<SslStream<Packed<TcpStream>>, Unavailable> {
-    let heard = Heard::default();
-    let ssl = session(target, &heard)?;
-    let mut stream = SslStream::new(ssl, Packed::new(tcp)).map_err(|e| internal(target, &e))?;
+pub async fn encrypt(target: &Target, tcp: TcpStream) -> Result<SslStream<TlsInPrelogin<TcpStream>>, Unavailable> {
+    let recorded = RecordedFailure::default();
+    let ssl = session(target, &recorded)?;
+    let mut stream = SslStream::new(ssl, TlsInPrelogin::new(tcp)).map_err(|e| internal(target, &e))?;
     match Pin::new(&mut stream).connect().await {
         Ok(()) => {
             check_pin(target, stream.ssl().peer_certificate().as_deref())?;
-            stream.get_mut().unpack();
+            stream.get_mut().finish_handshake();
             Ok(stream)
         }
         Err(e) => {
-            let complaint = heard.lock().take();
-            Err(match complaint {
-                Some(complaint) => untrusted(target, &complaint),
+            let failure = recorded.lock().take();
+            Err(match failure {
+                Some(failure) => untrusted(target, &failure),
                 None => failed(target, &e),
             })
         }
     }
 }
 
-fn session(target: &Target, heard: &Heard) -> Result<Ssl, Unavailable> {
+fn session(target: &Target, recorded: &RecordedFailure) -> Result<Ssl, Unavailable> {
     let build = || -> Result<SslContextBuilder, ErrorStack> {
         let mut context = SslContextBuilder::new(SslMethod::tls_client())?;
         context.set_options(SslOptions::NO_COMPRESSION | SslOptions::NO_RENEGOTIATION);
@@ -84,12 +84,12 @@ fn session(target: &Target, heard: &Heard) -> Result<Ssl, Unavailable> {
                     context.set_cert_store(store.build());
                 }
             }
-            let heard = heard.clone();
-            context.set_verify_callback(SslVerifyMode::PEER, move |believed, chain| {
-                if !believed {
-                    listen(&heard, chain);
+            let recorded = recorded.clone();
+            context.set_verify_callback(SslVerifyMode::PEER, move |trusted, chain| {
+                if !trusted {
+                    record_failure(&recorded, chain);
                 }
-                believed
+                trusted
             });
         }
     }
@@ -142,13 +142,13 @@ fn roots(pem: &str) -> Option<X509StoreBuilder> {
     Some(store)
 }
 
-fn listen(heard: &Heard, chain: &X509StoreContextRef) {
-    let mut heard = heard.lock();
+fn record_failure(recorded: &RecordedFailure, chain: &X509StoreContextRef) {
+    let mut recorded = recorded.lock();
     // The first complaint is the cause; later ones follow from it.
-    if heard.is_none() {
+    if recorded.is_none() {
         let number = chain.error().as_raw();
         let names = chain.current_cert().map(names).unwrap_or_default();
-        *heard = Some(Complaint { number, text: X509VerifyResult::error_string(&chain.error()), names });
+        *recorded = Some(VerifyFailure { number, text: X509VerifyResult::error_string(&chain.error()), names });
     }
 }
 
@@ -185,9 +185,9 @@ mod code {
     pub const TOO_WEAK: [i32; 3] = [66, 67, 68];
 }
 
-fn untrusted(target: &Target, complaint: &Complaint) -> Unavailable {
+fn untrusted(target: &Target, failure: &VerifyFailure) -> Unavailable {
     let address = target.address();
-    let Complaint { number, text, names } = complaint;
+    let VerifyFailure { number, text, names } = failure;
     let detail = match *number {
         code::HOSTNAME | code::IP_ADDRESS => format!(
             "The certificate of {address} is for {names:?} and not for {:?}: set spec.sql's host to a name of the certificate.",
@@ -210,7 +210,7 @@ fn failed(target: &Target, error: &openssl::ssl::Error) -> Unavailable {
     let address = target.address();
     if let Some(io) = error.io_error() {
         return match io.kind() {
-            std::io::ErrorKind::InvalidData => error::nonsense(&address, Phase::Tls, io),
+            std::io::ErrorKind::InvalidData => error::protocol_error(&address, Phase::Tls, io),
             std::io::ErrorKind::TimedOut => error::io(&address, Phase::Tls, io),
             _ => closed(target),
         };
@@ -250,12 +250,12 @@ fn failed(target: &Target, error: &openssl::ssl::Error) -> Unavailable {
 /// Schannel resets instead of naming what it misses.
 fn closed(target: &Target) -> Unavailable {
     let address = target.address();
-    let way = match target.tls {
+    let offer = match target.tls {
         Tls::Legacy { .. } => "this operator offered TLS 1.0 to 1.2 and everything that OpenSSL still knows",
         _ => "this operator offered TLS 1.2 with SHA-256; for a server that is older, set spec.sql.tls.mode: Legacy",
     };
     let detail = format!(
-        "{address} closed the connection during the TLS handshake, as Windows does when no version, cipher or signature algorithm suits both sides: {way}."
+        "{address} closed the connection during the TLS handshake, as Windows does when no version, cipher or signature algorithm suits both sides: {offer}."
     );
     unavailable(UnavailableCause::TlsFailed, detail)
 }

@@ -4,7 +4,7 @@ use tiberius::{ColumnData, Row};
 
 use crate::model::Guid;
 
-fn cell<'a>(row: &'a Row, column: &str) -> Result<&'a ColumnData<'static>, String> {
+fn column_data<'a>(row: &'a Row, column: &str) -> Result<&'a ColumnData<'static>, String> {
     row.get_column_data(column).map_err(|_| format!("the column {column} is missing"))
 }
 
@@ -14,7 +14,7 @@ fn unexpected(column: &str) -> String {
 
 /// None: NULL.
 pub fn text(row: &Row, column: &str) -> Result<Option<String>, String> {
-    match cell(row, column)? {
+    match column_data(row, column)? {
         ColumnData::String(text) => Ok(text.as_ref().map(|text| text.to_string())),
         other => null(other, column),
     }
@@ -22,7 +22,7 @@ pub fn text(row: &Row, column: &str) -> Result<Option<String>, String> {
 
 /// Any integer type, as catalog views differ between releases in tinyint and int.
 pub fn integer(row: &Row, column: &str) -> Result<Option<i64>, String> {
-    match cell(row, column)? {
+    match column_data(row, column)? {
         ColumnData::U8(number) => Ok(number.map(i64::from)),
         ColumnData::I16(number) => Ok(number.map(i64::from)),
         ColumnData::I32(number) => Ok(number.map(i64::from)),
@@ -33,21 +33,21 @@ pub fn integer(row: &Row, column: &str) -> Result<Option<i64>, String> {
 }
 
 pub fn guid(row: &Row, column: &str) -> Result<Option<Guid>, String> {
-    match cell(row, column)? {
+    match column_data(row, column)? {
         ColumnData::Guid(guid) => Ok(guid.map(|guid| Guid::from_bytes(*guid.as_bytes()))),
         other => null(other, column),
     }
 }
 
 pub fn bytes(row: &Row, column: &str) -> Result<Option<Vec<u8>>, String> {
-    match cell(row, column)? {
+    match column_data(row, column)? {
         ColumnData::Binary(bytes) => Ok(bytes.as_ref().map(|bytes| bytes.to_vec())),
         other => null(other, column),
     }
 }
 
 /// A column that is never NULL.
-pub fn present<T>(value: Option<T>, column: &str) -> Result<T, String> {
+pub fn required<T>(value: Option<T>, column: &str) -> Result<T, String> {
     value.ok_or_else(|| format!("the column {column} is NULL"))
 }
 

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 /// What the process is told first, in a line of JSON.
 #[derive(Serialize, Deserialize)]
-pub struct Order {
+pub struct Request {
     pub keytab: Vec<u8>,
     pub config: String,
     pub principal: String,
@@ -27,22 +27,22 @@ pub struct Order {
 
 /// What it answers, a line each.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Said {
+pub enum Response {
     /// For the server. The server's answer is expected on standard input, as a JSON array of bytes.
     Token(Vec<u8>),
     /// The server knows the key of its SPN.
-    Proven,
-    Trouble(Trouble),
+    ServerVerified,
+    GssError(GssError),
 }
 
 /// An error of the library, by its number in `krb5.h`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trouble {
+pub struct GssError {
     pub code: i32,
     pub text: String,
 }
 
-impl From<Error> for Trouble {
+impl From<Error> for GssError {
     fn from(error: Error) -> Self {
         Self { code: error.minor.cast_signed(), text: error.to_string() }
     }
@@ -52,15 +52,15 @@ impl From<Error> for Trouble {
 ///
 /// # Errors
 /// No order, or no memory for its files.
-pub fn prepare() -> io::Result<Infallible> {
+pub fn exec_isolated() -> io::Result<Infallible> {
     let mut line = String::new();
     io::stdin().read_line(&mut line)?;
-    let order: Order = serde_json::from_str(&line)?;
-    let (keytab, config) = (in_memory("keytab", &order.keytab)?, in_memory("krb5.conf", order.config.as_bytes())?);
+    let request: Request = serde_json::from_str(&line)?;
+    let (keytab, config) = (in_memory("keytab", &request.keytab)?, in_memory("krb5.conf", request.config.as_bytes())?);
     let path = |file: &File| format!("/proc/self/fd/{}", file.as_raw_fd());
     let program = std::env::current_exe()?;
     let failed = Command::new(program)
-        .args(["ticket", "--principal", &order.principal, "--spn", &order.spn])
+        .args(["ticket", "--principal", &request.principal, "--spn", &request.spn])
         .env_clear()
         .env("KRB5_CONFIG", path(&config))
         .env("KRB5_CLIENT_KTNAME", format!("FILE:{}", path(&keytab)))
@@ -81,20 +81,20 @@ fn in_memory(name: &str, content: &[u8]) -> io::Result<File> {
 ///
 /// # Errors
 /// Nobody reads or writes any more.
-pub fn speak(principal: &str, spn: &str) -> io::Result<()> {
+pub fn run(principal: &str, spn: &str) -> io::Result<()> {
     let (mut context, token) = match begin(principal, spn) {
-        Ok(begun) => begun,
-        Err(error) => return say(&Said::Trouble(error.into())),
+        Ok(started) => started,
+        Err(error) => return write_response(&Response::GssError(error.into())),
     };
-    say(&Said::Token(token))?;
+    write_response(&Response::Token(token))?;
     let mut line = String::new();
     if io::stdin().lock().read_line(&mut line)? == 0 {
         return Ok(());
     }
     let answer: Vec<u8> = serde_json::from_str(&line)?;
     match context.step(Some(&answer), None) {
-        Ok(_) => say(&Said::Proven),
-        Err(error) => say(&Said::Trouble(error.into())),
+        Ok(_) => write_response(&Response::ServerVerified),
+        Err(error) => write_response(&Response::GssError(error.into())),
     }
 }
 
@@ -108,8 +108,8 @@ fn begin(principal: &str, spn: &str) -> Result<(ClientCtx, Vec<u8>), Error> {
     Ok((context, token))
 }
 
-fn say(said: &Said) -> io::Result<()> {
+fn write_response(response: &Response) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{}", serde_json::to_string(said)?)?;
+    writeln!(out, "{}", serde_json::to_string(response)?)?;
     out.flush()
 }

@@ -12,22 +12,22 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::model::{Server, ServerObservation, Unavailable, UnavailableCause};
-use crate::sql::look::look;
-use crate::sql::same::same;
-use crate::sql::{Deadlines, Session, Target, rate};
+use crate::sql::change_detection::is_unchanged;
+use crate::sql::poll::poll;
+use crate::sql::{Deadlines, Session, Target, redo_rate};
 
 /// All instances that are looked at; cheap to clone. Each instance has its own task, so a hung one holds up nobody else.
 #[derive(Clone)]
-pub struct Hub {
+pub struct InstanceMonitors {
     shared: Arc<Shared>,
 }
 
 /// How often what happened, since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
-    pub looks: u64,
+    pub polls: u64,
     /// Looks that saw nothing.
-    pub dark_looks: u64,
+    pub poll_failures: u64,
     /// Connections that reached the end of the login.
     pub connections: u64,
     /// Look batches sent.
@@ -36,35 +36,35 @@ pub struct Counters {
 
 /// Interest in one instance: the looks go on while a handle is alive.
 #[derive(Clone)]
-pub struct Watch {
-    instance: Arc<Instance>,
+pub struct MonitorHandle {
+    instance: Arc<MonitoredInstance>,
 }
 
 struct Shared {
     interval: Duration,
     deadlines: Deadlines,
-    instances: Mutex<HashMap<Target, Weak<Instance>>>,
+    instances: Mutex<HashMap<Target, Weak<MonitoredInstance>>>,
     changes: broadcast::Sender<u64>,
     next_id: AtomicU64,
-    looks: AtomicU64,
-    dark_looks: AtomicU64,
+    polls: AtomicU64,
+    poll_failures: AtomicU64,
     connections: AtomicU64,
     statements: AtomicU64,
 }
 
-struct Instance {
+struct MonitoredInstance {
     id: u64,
     target: Target,
     shared: Arc<Shared>,
     /// The number of the newest request for a look.
     requested: watch::Sender<u64>,
-    seen: watch::Receiver<Seen>,
+    published: watch::Receiver<Published>,
     task: AbortHandle,
 }
 
 #[derive(Clone)]
-struct Seen {
-    view: ServerObservation,
+struct Published {
+    observation: ServerObservation,
     /// The newest request that came before the look behind `view` began.
     served: u64,
 }
@@ -73,33 +73,33 @@ struct Seen {
 const BACKLOG: usize = 1024;
 
 /// A wrong password or key is not tried more often than this, as SQL Server or the domain may lock the account.
-const AFTER_REFUSED_LOGIN: Duration = Duration::from_secs(60);
+const MAX_LOGIN_RETRY_DELAY: Duration = Duration::from_secs(60);
 
-impl Hub {
-    pub fn new(interval: Duration, deadlines: Deadlines) -> Hub {
+impl InstanceMonitors {
+    pub fn new(interval: Duration, deadlines: Deadlines) -> InstanceMonitors {
         let shared = Shared {
             interval,
             deadlines,
             instances: Mutex::default(),
             changes: broadcast::Sender::new(BACKLOG),
             next_id: AtomicU64::new(1),
-            looks: AtomicU64::new(0),
-            dark_looks: AtomicU64::new(0),
+            polls: AtomicU64::new(0),
+            poll_failures: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             statements: AtomicU64::new(0),
         };
-        Hub { shared: Arc::new(shared) }
+        InstanceMonitors { shared: Arc::new(shared) }
     }
 
     /// Starts to look at the instance unless somebody does already. Needs a Tokio runtime around it.
-    pub fn watch(&self, target: &Target) -> Watch {
+    pub fn watch(&self, target: &Target) -> MonitorHandle {
         let mut instances = self.shared.instances();
         if let Some(instance) = instances.get(target).and_then(Weak::upgrade) {
-            return Watch { instance };
+            return MonitorHandle { instance };
         }
-        let instance = Arc::new(Instance::start(target.clone(), self.shared.clone()));
+        let instance = Arc::new(MonitoredInstance::start(target.clone(), self.shared.clone()));
         instances.insert(target.clone(), Arc::downgrade(&instance));
-        Watch { instance }
+        MonitorHandle { instance }
     }
 
     /// The id of a watch each time the content of a look changed: anything but the queues, darkness included.
@@ -115,63 +115,70 @@ impl Hub {
     pub fn counters(&self) -> Counters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Counters {
-            looks: read(&self.shared.looks),
-            dark_looks: read(&self.shared.dark_looks),
+            polls: read(&self.shared.polls),
+            poll_failures: read(&self.shared.poll_failures),
             connections: read(&self.shared.connections),
             statements: read(&self.shared.statements),
         }
     }
 }
 
-impl Watch {
+impl MonitorHandle {
     /// The same for all watches of one instance while any of them is alive.
     pub fn id(&self) -> u64 {
         self.instance.id
     }
 
     pub fn latest(&self) -> ServerObservation {
-        self.instance.seen.borrow().view.clone()
+        self.instance.published.borrow().observation.clone()
     }
 
     /// The next look whose batch starts after this call; those who ask while one is pending share it.
-    pub async fn fresh(&self) -> ServerObservation {
+    pub async fn refresh(&self) -> ServerObservation {
         let mut wanted = 0;
         self.instance.requested.send_modify(|newest| {
             *newest += 1;
             wanted = *newest;
         });
-        let mut seen = self.instance.seen.clone();
-        match seen.wait_for(|seen| seen.served >= wanted).await {
-            Ok(seen) => seen.view.clone(),
+        let mut published = self.instance.published.clone();
+        match published.wait_for(|published| published.served >= wanted).await {
+            Ok(published) => published.observation.clone(),
             Err(_) => self.latest(),
         }
     }
 }
 
 impl Shared {
-    fn instances(&self) -> MutexGuard<'_, HashMap<Target, Weak<Instance>>> {
+    fn instances(&self) -> MutexGuard<'_, HashMap<Target, Weak<MonitoredInstance>>> {
         self.instances.lock()
     }
 }
 
-impl Instance {
-    fn start(target: Target, shared: Arc<Shared>) -> Instance {
+impl MonitoredInstance {
+    fn start(target: Target, shared: Arc<Shared>) -> MonitoredInstance {
         let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
         let (requested, requests) = watch::channel(0);
         let detail = "The first look is still under way.".into();
-        let view = ServerObservation::Unavailable {
+        let observation = ServerObservation::Unavailable {
             address: target.address(),
             unavailable: Unavailable { cause: UnavailableCause::NotYetPolled, detail },
         };
-        let (publish, seen) = watch::channel(Seen { view, served: 0 });
-        let eye =
-            Eye { id, target: target.clone(), shared: shared.clone(), requests, publish, session: None, looked: None };
-        let task = tokio::spawn(eye.watch()).abort_handle();
-        Instance { id, target, shared, requested, seen, task }
+        let (publisher, published) = watch::channel(Published { observation, served: 0 });
+        let poll_task = PollTask {
+            id,
+            target: target.clone(),
+            shared: shared.clone(),
+            requests,
+            publisher,
+            session: None,
+            polled_at: None,
+        };
+        let task = tokio::spawn(poll_task.run()).abort_handle();
+        MonitoredInstance { id, target, shared, requested, published, task }
     }
 }
 
-impl Drop for Instance {
+impl Drop for MonitoredInstance {
     fn drop(&mut self) {
         self.task.abort();
         let mut instances = self.shared.instances();
@@ -182,39 +189,41 @@ impl Drop for Instance {
     }
 }
 
-fn one_more(counter: &AtomicU64) {
+fn increment(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
 /// The task of one instance.
-struct Eye {
+struct PollTask {
     id: u64,
     target: Target,
     shared: Arc<Shared>,
     requests: watch::Receiver<u64>,
-    publish: watch::Sender<Seen>,
+    publisher: watch::Sender<Published>,
     session: Option<Session>,
     /// When the newest answer came.
-    looked: Option<Instant>,
+    polled_at: Option<Instant>,
 }
 
-impl Eye {
-    async fn watch(mut self) {
-        let mut refused = 0_u32;
+impl PollTask {
+    async fn run(mut self) {
+        let mut rejected_logins = 0_u32;
         loop {
-            let begun = Instant::now();
-            let served = self.look().await;
-            refused = match self.publish.borrow().view {
-                ServerObservation::Unavailable { unavailable: Unavailable { cause, .. }, .. } if is_refusal(cause) => {
-                    refused.saturating_add(1)
+            let started = Instant::now();
+            let served = self.poll().await;
+            rejected_logins = match self.publisher.borrow().observation {
+                ServerObservation::Unavailable { unavailable: Unavailable { cause, .. }, .. }
+                    if is_rejected_login(cause) =>
+                {
+                    rejected_logins.saturating_add(1)
                 }
                 _ => 0,
             };
-            let next = begun + pause(self.shared.interval, refused);
+            let next = started + next_delay(self.shared.interval, rejected_logins);
             tokio::select! {
                 () = sleep_until(next) => {}
-                asked = self.requests.wait_for(|newest| *newest > served) => {
-                    if asked.is_err() {
+                request = self.requests.wait_for(|newest| *newest > served) => {
+                    if request.is_err() {
                         return;
                     }
                 }
@@ -223,67 +232,67 @@ impl Eye {
     }
 
     /// One look, published; the newest request that it serves.
-    async fn look(&mut self) -> u64 {
+    async fn poll(&mut self) -> u64 {
         let mut served = *self.requests.borrow();
-        let outcome = self.see(&mut served).await;
-        one_more(&self.shared.looks);
+        let outcome = self.try_poll(&mut served).await;
+        increment(&self.shared.polls);
         let address = self.target.address();
-        let view = match outcome {
+        let observation = match outcome {
             Ok(server) => ServerObservation::Available { address, server: Arc::new(server) },
             Err(unavailable) => {
-                one_more(&self.shared.dark_looks);
+                increment(&self.shared.poll_failures);
                 ServerObservation::Unavailable { address, unavailable }
             }
         };
-        let news = !same(&self.publish.borrow().view, &view);
-        if let (true, ServerObservation::Unavailable { address, unavailable }) = (news, &view) {
+        let changed = !is_unchanged(&self.publisher.borrow().observation, &observation);
+        if let (true, ServerObservation::Unavailable { address, unavailable }) = (changed, &observation) {
             tracing::info!(%address, detail = %unavailable.detail, "dark");
         }
-        self.publish.send_replace(Seen { view, served });
-        if news {
+        self.publisher.send_replace(Published { observation, served });
+        if changed {
             let _ = self.shared.changes.send(self.id);
         }
         served
     }
 
-    async fn see(&mut self, served: &mut u64) -> Result<Server, Unavailable> {
+    async fn try_poll(&mut self, served: &mut u64) -> Result<Server, Unavailable> {
         let deadlines = &self.shared.deadlines;
         let session = match self.session.take() {
             Some(session) => session,
             None => {
                 let session = Session::open(&self.target, deadlines).await?;
-                one_more(&self.shared.connections);
+                increment(&self.shared.connections);
                 session
             }
         };
         // Those who asked while the connection was made get this look too: its batch is yet to start.
         *served = *self.requests.borrow();
-        one_more(&self.shared.statements);
-        let (session, mut server) = look(session, &self.target.address(), deadlines.batch).await?;
+        increment(&self.shared.statements);
+        let (session, mut server) = poll(session, &self.target.address(), deadlines.batch).await?;
         self.session = Some(session);
         let now = Instant::now();
         if let (ServerObservation::Available { server: before, .. }, Some(then)) =
-            (&self.publish.borrow().view, self.looked)
+            (&self.publisher.borrow().observation, self.polled_at)
         {
-            rate::fill(&mut server, before, now.saturating_duration_since(then));
+            redo_rate::update_redo_rate(&mut server, before, now.saturating_duration_since(then));
         }
-        self.looked = Some(now);
+        self.polled_at = Some(now);
         Ok(server)
     }
 }
 
-fn is_refusal(cause: UnavailableCause) -> bool {
+fn is_rejected_login(cause: UnavailableCause) -> bool {
     matches!(
         cause,
         UnavailableCause::LoginFailed | UnavailableCause::LoginLocked | UnavailableCause::NoKerberosCredentials
     )
 }
 
-fn pause(interval: Duration, refused: u32) -> Duration {
-    let longer = interval.saturating_mul(2_u32.saturating_pow(refused.min(16)));
-    longer.min(AFTER_REFUSED_LOGIN.max(interval))
+fn next_delay(interval: Duration, rejected_logins: u32) -> Duration {
+    let delay = interval.saturating_mul(2_u32.saturating_pow(rejected_logins.min(16)));
+    delay.min(MAX_LOGIN_RETRY_DELAY.max(interval))
 }
 
 #[cfg(test)]
-#[path = "hub_tests.rs"]
+#[path = "monitor_tests.rs"]
 mod tests;

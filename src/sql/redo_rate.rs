@@ -5,16 +5,16 @@ use std::time::Duration;
 use crate::model::Server;
 
 /// Closer looks tell more about the clock than about the server.
-const APART: Duration = Duration::from_millis(500);
+const MIN_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Fills in `redo_rate_kb`. Only a queue that was not empty at both looks shows the capacity; without one, the rate
 /// that was seen before still stands.
-pub fn fill(server: &mut Server, before: &Server, elapsed: Duration) {
+pub fn update_redo_rate(server: &mut Server, before: &Server, elapsed: Duration) {
     for (name, database) in &mut server.databases {
         let Some(old) = before.databases.get(name) else { continue };
         database.redo_rate_kb = old.redo_rate_kb;
         let busy = |queue: Option<i64>| queue.is_some_and(|kb| kb > 0);
-        if !busy(old.redo_queue_kb) || !busy(database.redo_queue_kb) || elapsed < APART {
+        if !busy(old.redo_queue_kb) || !busy(database.redo_queue_kb) || elapsed < MIN_INTERVAL {
             continue;
         }
         let redone = database.redone_bytes.zip(old.redone_bytes).map_or(0, |(now, then)| now.saturating_sub(then));
@@ -57,12 +57,12 @@ mod tests {
     }
 
     fn rate(before: &Server, mut now: Server, millis: u64) -> Option<i64> {
-        fill(&mut now, before, Duration::from_millis(millis));
+        update_redo_rate(&mut now, before, Duration::from_millis(millis));
         now.databases[&DatabaseName::new("rtcxds")].redo_rate_kb
     }
 
     #[test]
-    fn only_a_backlog_shows_how_fast_redo_is() {
+    fn update_redo_rate_without_a_queue_at_both_polls_keeps_the_rate() {
         let second = 4 * 1024 * 1024;
         assert_eq!(rate(&server(9000, 0, None), server(5000, second, None), 1000), Some(4096));
         assert_eq!(rate(&server(0, 0, None), server(5000, second, None), 1000), None, "it was idle for a part");

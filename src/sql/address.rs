@@ -8,28 +8,28 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::model::{Unavailable, UnavailableCause};
-use crate::sql::browser::{self, Unanswered};
+use crate::sql::browser::{self, BrowserError};
 use crate::sql::error::{self, Phase};
-use crate::sql::{Deadlines, Endpoint, Target};
+use crate::sql::{Deadlines, InstanceAddress, Target};
 
 /// Where the instance listens, in the order in which the addresses are tried. Never empty.
 pub async fn resolve(target: &Target, deadlines: &Deadlines) -> Result<Vec<SocketAddr>, Unavailable> {
     let hosts = lookup(target, deadlines.resolve).await?;
-    let Endpoint::Instance(instance) = &target.endpoint else {
-        let Endpoint::Port(port) = target.endpoint else { return Ok(Vec::new()) };
+    let InstanceAddress::Instance(instance) = &target.endpoint else {
+        let InstanceAddress::Port(port) = target.endpoint else { return Ok(Vec::new()) };
         return Ok(hosts.into_iter().map(|host| SocketAddr::new(host, port)).collect());
     };
     let share = share(deadlines.browser, hosts.len());
-    let mut outcome = Unanswered::Silent;
+    let mut outcome = BrowserError::Silent;
     for host in hosts {
-        match browser::port_of(SocketAddr::new(host, browser::PORT), instance, share).await {
+        match browser::resolve_port(SocketAddr::new(host, browser::PORT), instance, share).await {
             Ok(port) => return Ok(vec![SocketAddr::new(host, port)]),
-            Err(unanswered) => outcome = unanswered,
+            Err(error) => outcome = error,
         }
     }
     let cause = match outcome {
-        Unanswered::Silent => UnavailableCause::BrowserSilent,
-        Unanswered::Closed | Unanswered::NoTcp | Unanswered::Unreadable => UnavailableCause::InstanceNotFound,
+        BrowserError::Silent => UnavailableCause::BrowserSilent,
+        BrowserError::Closed | BrowserError::NoTcp | BrowserError::Unreadable => UnavailableCause::InstanceNotFound,
     };
     Err(error::unavailable(cause, format!("No port is known for {}: {outcome}.", target.address())))
 }
@@ -92,7 +92,7 @@ mod tests {
     use crate::sql::tests::{closed_port, target};
 
     #[tokio::test]
-    async fn a_closed_port_is_refused() {
+    async fn dial_to_a_closed_port_is_refused() {
         let (_socket, port) = closed_port();
         let address = (Ipv4Addr::LOCALHOST, port).into();
         let target = target(port);
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_second_address_is_tried() {
+    async fn dial_after_a_refusal_tries_the_second_address() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let open = listener.local_addr().unwrap();
         let (_socket, port) = closed_port();
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unknown_host_is_not_found() {
+    async fn resolve_of_an_unknown_host_is_host_not_found() {
         let mut target = target(1433);
         target.host = "sql a.invalid".into();
         let unavailable = resolve(&target, &Deadlines::default()).await.unwrap_err();
@@ -119,10 +119,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_instance_without_a_browser_is_not_found() {
+    async fn resolve_of_an_instance_without_a_browser_is_instance_not_found() {
         let mut target = target(1433);
         target.host = "127.73.14.34".into();
-        target.endpoint = Endpoint::Instance("RTC".into());
+        target.endpoint = InstanceAddress::Instance("RTC".into());
         let unavailable = resolve(&target, &Deadlines::default()).await.unwrap_err();
         assert_eq!(unavailable.cause, UnavailableCause::InstanceNotFound);
         assert!(unavailable.detail.contains("127.73.14.34\\RTC"), "{}", unavailable.detail);

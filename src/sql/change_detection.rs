@@ -2,7 +2,7 @@
 
 use crate::model::{Database, Server, ServerObservation};
 
-pub fn same(a: &ServerObservation, b: &ServerObservation) -> bool {
+pub fn is_unchanged(a: &ServerObservation, b: &ServerObservation) -> bool {
     match (a, b) {
         (ServerObservation::Available { server: a, .. }, ServerObservation::Available { server: b, .. }) => {
             servers(a, b)
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
     use crate::model::{DatabaseName, DatabaseState, Unavailable, UnavailableCause};
 
-    fn view(name: &str, state: DatabaseState, queue: Option<i64>) -> ServerObservation {
+    fn observation(name: &str, state: DatabaseState, queue: Option<i64>) -> ServerObservation {
         let database = Database {
             state,
             mirroring: None,
@@ -74,22 +74,28 @@ mod tests {
     }
 
     #[test]
-    fn queues_alone_are_no_news() {
-        let one = view("A", DatabaseState::Online, Some(1));
-        assert!(same(&one, &view("A", DatabaseState::Online, Some(2))));
-        assert!(same(&one, &view("A", DatabaseState::Online, None)));
-        assert!(!same(&one, &view("A", DatabaseState::Restoring, Some(1))));
-        assert!(!same(&one, &view("B", DatabaseState::Online, Some(1))));
+    fn is_unchanged_ignores_queues() {
+        let one = observation("A", DatabaseState::Online, Some(1));
+        assert!(is_unchanged(&one, &observation("A", DatabaseState::Online, Some(2))));
+        assert!(is_unchanged(&one, &observation("A", DatabaseState::Online, None)));
+        assert!(!is_unchanged(&one, &observation("A", DatabaseState::Restoring, Some(1))));
+        assert!(!is_unchanged(&one, &observation("B", DatabaseState::Online, Some(1))));
     }
 
     #[test]
-    fn darkness_is_news_and_the_same_darkness_is_not() {
+    fn is_unchanged_compares_the_cause_of_unavailability() {
         let unavailable = |cause| ServerObservation::Unavailable {
             address: "a,1433".into(),
             unavailable: Unavailable { cause, detail: "d".into() },
         };
-        assert!(!same(&view("A", DatabaseState::Online, None), &unavailable(UnavailableCause::TimedOut)));
-        assert!(same(&unavailable(UnavailableCause::TimedOut), &unavailable(UnavailableCause::TimedOut)));
-        assert!(!same(&unavailable(UnavailableCause::TimedOut), &unavailable(UnavailableCause::ConnectionLost)));
+        assert!(!is_unchanged(
+            &observation("A", DatabaseState::Online, None),
+            &unavailable(UnavailableCause::TimedOut)
+        ));
+        assert!(is_unchanged(&unavailable(UnavailableCause::TimedOut), &unavailable(UnavailableCause::TimedOut)));
+        assert!(!is_unchanged(
+            &unavailable(UnavailableCause::TimedOut),
+            &unavailable(UnavailableCause::ConnectionLost)
+        ));
     }
 }
