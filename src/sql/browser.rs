@@ -1,5 +1,5 @@
-//! The SQL Browser (MC-SQLR): which TCP port a named instance listens on. Our own client, since the one in tiberius
-//! asks once and believes an answer from anywhere.
+//! The client of the SQL Server Browser (MC-SQLR), which reports the TCP port of a named instance. The client in
+//! tiberius is not used: it sends one request and accepts a response from any address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -11,27 +11,29 @@ pub const PORT: u16 = 1434;
 const TRIES: u32 = 3;
 const CLNT_UCAST_INST: u8 = 0x04;
 const SVR_RESP: u8 = 0x05;
-/// MC-SQLR 2.2.5: the answer about one instance.
+/// The longest response about one instance, in bytes (MC-SQLR 2.2.5).
 const LONGEST: usize = 1024 + 3;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BrowserError {
-    #[error("the SQL Browser (UDP {PORT}) did not answer, or knows no such instance")]
+    #[error("the SQL Server Browser (UDP {PORT}) did not answer or has no such instance")]
     Silent,
-    /// ICMP told that nothing listens.
-    #[error("no SQL Browser listens on UDP {PORT}")]
+    /// ICMP reported a closed port.
+    #[error("no SQL Server Browser listens on UDP {PORT}")]
     Closed,
-    #[error("the SQL Browser names no TCP port: TCP is not enabled for the instance")]
+    #[error("the SQL Server Browser reports no TCP port because TCP is disabled for the instance")]
     NoTcp,
-    #[error("the SQL Browser answered with something unreadable")]
+    #[error("the SQL Server Browser sent an invalid response")]
     Unreadable,
 }
 
-/// Asks the SQL Browser at `browser` for the TCP port of `instance`: three tries within `deadline`.
-/// A Browser that does not know an instance stays silent (MC-SQLR 3.2.5.3).
+/// Requests the TCP port of `instance` from the SQL Server Browser at `browser`: three tries within `deadline`.
+///
+/// # Errors
+/// `Silent` also covers an unknown instance: the service then sends no response (MC-SQLR 3.2.5.3).
 pub async fn resolve_port(browser: SocketAddr, instance: &str, deadline: Duration) -> Result<u16, BrowserError> {
     let any: IpAddr = if browser.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    // Connected: the kernel drops datagrams from elsewhere, and tells of a closed port.
+    // A connected socket: the kernel drops datagrams from other addresses and reports a closed port.
     let Ok(socket) = UdpSocket::bind((any, 0)).await else { return Err(BrowserError::Silent) };
     if socket.connect(browser).await.is_err() {
         return Err(BrowserError::Silent);
@@ -115,7 +117,7 @@ mod tests {
         assert_eq!(
             parse(&answer("InstanceName;RTC;;tcp;7;;"), "RTC"),
             Err(BrowserError::NoTcp),
-            "only the first instance"
+            "only the first instance counts"
         );
         let mut bytes = answer(USUAL);
         bytes[10] = 0xff;
@@ -128,7 +130,7 @@ mod tests {
             let _ = parse(&bytes, "RTC");
         }
 
-        /// Near misses: an answer of the right shape around anything.
+        /// Random text in a response with a correct header.
         #[test]
         fn parse_with_any_text_returns_only_contained_ports(text in "[A-Za-z;0-9\\\\é]{0,80}") {
             if let Ok(port) = parse(&answer(&text), "RTC") {

@@ -1,7 +1,9 @@
-//! When two looks tell the same. The queues change with every transaction, so they alone are no news.
+//! Compares two observations of a server. Queue lengths and rates are ignored, because they change with each
+//! transaction.
 
 use crate::model::{Database, Server, ServerObservation};
 
+/// Whether two observations are equal apart from queue lengths and rates.
 pub fn is_unchanged(a: &ServerObservation, b: &ServerObservation) -> bool {
     match (a, b) {
         (ServerObservation::Available { server: a, .. }, ServerObservation::Available { server: b, .. }) => {
@@ -16,7 +18,7 @@ pub fn is_unchanged(a: &ServerObservation, b: &ServerObservation) -> bool {
 }
 
 fn servers(a: &Server, b: &Server) -> bool {
-    // Taken apart, so that a new field cannot be forgotten here.
+    // The pattern is exhaustive, so that the compiler reports a new field.
     let Server {
         name,
         version,

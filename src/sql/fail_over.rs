@@ -1,4 +1,5 @@
-//! The guarded failover of one database: its text, and what the answer means. Whether to send it is decided elsewhere.
+//! The guarded failover of one database: the batch and the meaning of the response. The planner decides whether to
+//! send it.
 
 use std::time::Duration;
 
@@ -10,15 +11,15 @@ use crate::sql::error::FATAL;
 use crate::sql::session::Failure;
 use crate::sql::{Deadlines, Session, Target, Unquotable, address, quote};
 
-/// `RAISERROR` with a text always has this number ("RAISERROR").
+/// The error number of every `RAISERROR` with a text ("RAISERROR").
 const RAISED: u32 = 50_000;
-/// The state by which our own guard is known.
+/// The error state that marks the error of the operator's own guard.
 const GUARD: u8 = 77;
 const GUARD_PREFIX: &str = "lync-mirror guard:";
 /// "The remote server did not respond within the timeout": the statement may or may not have completed.
 const NO_ANSWER_FROM_PARTNER: u32 = 1421;
 
-/// The statement itself, as people read it in the status ("ALTER DATABASE Database Mirroring").
+/// The bare statement, for the status and the events ("ALTER DATABASE Database Mirroring").
 pub fn statement(act: Act, database: &DatabaseName) -> String {
     render(act, database).unwrap_or_else(|e| format!("-- no statement for {:?}: {e}", database.as_str()))
 }
@@ -31,15 +32,18 @@ fn render(act: Act, database: &DatabaseName) -> Result<String, Unquotable> {
     Ok(format!("ALTER DATABASE {} SET PARTNER {option}", quote::identifier(database.as_str())?))
 }
 
-/// What is sent: the statement, behind a guard that the server itself evaluates (rule 4 of the design). The statement
-/// is issued only if everything is still as it was when the move was planned.
+/// The batch that is sent: the statement behind a guard, which the server evaluates (docs/design/rules.md, rule 4). The
+/// server runs the statement only if the database is still in the state of the plan.
+///
+/// # Errors
+/// A name that no SQL Server can have.
 pub fn batch(step: &Failover) -> Result<String, Unquotable> {
     let Failover { act, database, on: _, server, partner, guid, role_sequence } = step;
     let statement = render(*act, database)?;
     let database = quote::literal(database.as_str())?;
     let server = quote::literal(server)?;
     let partner = quote::literal(partner)?;
-    // A failover asks a principal in full health; a forced service a mirror that lost its principal and has no witness.
+    // A failover needs a synchronized principal. A forced service needs a mirror without principal and without witness.
     let (condition, reported) = match act {
         Act::Failover => (
             "@role = 1 AND @state = 4 AND @safety = 2 AND @online = 0",
@@ -64,8 +68,10 @@ ELSE
     ))
 }
 
-/// Opens `count` sessions at once, before anything is sent, so that all statements of a type start together.
-/// One that fails fails all.
+/// Opens `count` sessions before the first statement is sent, so that all statements of a type start together.
+///
+/// # Errors
+/// The first connection that fails; the other sessions are closed.
 pub async fn connect_for_moves(
     target: &Target,
     count: usize,
@@ -75,8 +81,8 @@ pub async fn connect_for_moves(
     try_join_all((0..count).map(|_| Session::open_at(target, &addresses, deadlines))).await
 }
 
-/// Sends the guarded batch and waits for its answer. The session is used up. After `Accepted` as after `Lost` only a
-/// look tells what happened: the statement may succeed and fail afterwards ("ALTER DATABASE Database Mirroring").
+/// Sends the guarded batch and waits for the response; consumes the session. After `Accepted` and after `Lost`, only a
+/// poll shows the outcome: the statement may succeed and fail afterwards ("ALTER DATABASE Database Mirroring").
 pub async fn fail_over(session: Session, step: &Failover, deadline: Duration) -> Answer {
     let batch = match batch(step) {
         Ok(batch) => batch,

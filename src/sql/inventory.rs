@@ -1,5 +1,5 @@
-//! The read-only batch that asks a server what it has outside of its databases, and its rows as [`ServerInventory`]. What differs
-//! is told elsewhere.
+//! The read-only batch that reads the server-level objects, and its rows as [`ServerInventory`]. `inventory_diff`
+//! compares two inventories.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,10 +14,10 @@ use crate::sql::{Deadlines, Target};
 /// Legal from SQL Server 2008 R2 on ("sys.server_principals", "dbo.sysjobs", "sys.servers", "sys.databases").
 pub const INVENTORY: &str = include_str!("inventory.sql");
 
-/// One comparison over a connection of its own, so that no look waits for it.
+/// Reads the inventory of one server over a separate connection, so that polls do not wait for it.
 ///
 /// # Errors
-/// Why the server could not be asked; the login needs sysadmin, or the right to read `msdb.dbo.sysjobs`.
+/// The cause for which the server is unavailable. The login needs sysadmin or read access to `msdb.dbo.sysjobs`.
 pub async fn inventory(target: &Target, deadlines: &Deadlines) -> Result<ServerInventory, Unavailable> {
     let address = target.address();
     let session = Session::open(target, deadlines).await?;
@@ -72,7 +72,7 @@ fn read(results: &[Vec<Row>]) -> Result<ServerInventory, String> {
     })
 }
 
-/// Made by SQL Server or by the machine for themselves, and rightly different on each.
+/// Whether a login belongs to SQL Server or to the machine. Such logins differ between servers by design.
 fn is_machine_local(login: &str, server: &str) -> bool {
     let machine = server.split('\\').next().unwrap_or(server);
     let Some((domain, _)) = login.split_once('\\') else { return login.starts_with("##") };

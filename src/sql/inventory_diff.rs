@@ -1,12 +1,12 @@
-//! The differences between two servers that a role switch does not carry along (R22), each with the statement that
-//! removes it. Pure.
+//! The differences between server-level objects that a role switch does not synchronize (docs/design/rules.md, R22),
+//! each with the statement that removes the difference. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{DatabaseCopy, DatabaseName, Seat, ServerInventory};
-use crate::sql::quote;
+use crate::sql::{hex, quote};
 
-/// Each difference in a sentence, in a stable order.
+/// One message per difference, in a stable order. `databases` limits the comparison of the database properties.
 pub fn differences(primary: &ServerInventory, mirror: &ServerInventory, databases: &[DatabaseName]) -> Vec<String> {
     let mut messages = servers(primary, mirror);
     messages.extend(logins(primary, mirror));
@@ -30,7 +30,7 @@ fn servers(a: &ServerInventory, b: &ServerInventory) -> Vec<String> {
     messages
 }
 
-/// Those that the other has not, by side.
+/// The names that only one server has, with the seat that lacks them.
 fn missing<'a>(
     a: impl Fn(&str) -> bool,
     b: impl Fn(&str) -> bool,
@@ -51,8 +51,8 @@ fn logins(a: &ServerInventory, b: &ServerInventory) -> Vec<String> {
     let mut messages: Vec<String> = missing(|name| has(a, name), |name| has(b, name), names)
         .into_iter()
         .map(|(name, seat)| {
-            let known = a.logins.get(name).or_else(|| b.logins.get(name));
-            let how = match known {
+            let login = a.logins.get(name).or_else(|| b.logins.get(name));
+            let how = match login {
                 Some(login) if login.is_sql => {
                     format!("CREATE LOGIN {} WITH PASSWORD = '...', SID = {}", bracket(name), hex(&login.sid))
                 }
@@ -97,7 +97,7 @@ fn linked(a: &ServerInventory, b: &ServerInventory) -> Vec<String> {
         .collect()
 }
 
-/// The values of a mirror are those kept there; they can be changed only while that copy is principal.
+/// Compares database properties, which each server stores for its own copy. They can change only on the principal.
 fn copies(name: &DatabaseName, a: &DatabaseCopy, b: &DatabaseCopy) -> Vec<String> {
     let mut messages = Vec::new();
     if a.owner_sid != b.owner_sid {
@@ -130,13 +130,13 @@ fn copies(name: &DatabaseName, a: &DatabaseCopy, b: &DatabaseCopy) -> Vec<String
     messages
 }
 
-/// The name between brackets. A name that no server can have is printed as it is, for it is advice and is never sent.
+/// The name in brackets. An invalid name is returned unchanged: the text is advice and never sent.
 fn bracket(name: &str) -> String {
     quote::identifier(name).unwrap_or_else(|_| name.to_owned())
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold("0x".to_owned(), |text, byte| format!("{text}{byte:02X}"))
+    format!("0x{}", hex::upper(bytes, ""))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! A Windows login by keytab, as the operator sees it: one helper process (`ticket`) for each login, which is killed when
-//! it takes too long, and what its troubles mean.
+//! Windows logins by keytab. The operator starts one helper process (`kerberos_helper`) for each login, kills the
+//! process after a deadline and translates its errors.
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -15,9 +15,9 @@ use crate::sql::Target;
 use crate::sql::error::unavailable;
 use crate::sql::kerberos_helper::{GssError, Request, Response};
 
-/// Helpers that one account may have at a time: no more than its store has servers, and a handle for a move.
+/// Concurrent helpers of one account: one for each server of a store and one for a failover.
 const HELPERS: usize = 4;
-/// Of all accounts together: each takes about 1 MB, and the Pod's memory is limited. So many wait only for silent KDCs.
+/// Concurrent helpers of all accounts. Each takes about 1 MB of the Pod's memory; only silent KDCs cause so many.
 static ALL: Semaphore = Semaphore::const_new(48);
 
 /// A Windows account and its keys.
@@ -25,18 +25,18 @@ pub struct Account {
     /// `svc-lync@CONTOSO.COM`
     principal: String,
     keytab: SecretSlice<u8>,
-    /// As in `krb5.conf`: `host` or `host:port`. Empty: those that DNS names.
+    /// As in `krb5.conf`: `host` or `host:port`. Empty: the KDCs of DNS.
     kdcs: Vec<String>,
     permits: Arc<Semaphore>,
 }
 
 impl Account {
-    /// None: the principal is not `name@REALM`.
+    /// Returns `None` unless the principal has the form `name@REALM`.
     pub fn new(principal: &str, keytab: Vec<u8>, kdcs: Vec<String>) -> Option<Account> {
         let (name, realm) = principal.split_once('@')?;
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         let named = !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control());
-        // The realm is written into krb5.conf, where a line more could name a library to be loaded.
+        // The realm is written into krb5.conf, where an injected line could load a library.
         (named && !realm.is_empty() && realm.chars().all(plain)).then(|| Account {
             principal: principal.to_owned(),
             keytab: keytab.into(),
@@ -53,14 +53,15 @@ impl Account {
         self.principal.split_once('@').map_or("", |(_, realm)| realm)
     }
 
-    /// Equal for equal accounts.
+    /// The SHA-256 of keytab and configuration, equal for equal accounts.
     pub(super) fn digest(&self) -> [u8; 32] {
         let mut digest = Sha256::new_with_prefix(self.keytab.expose_secret());
         digest.update(self.config());
         digest.finalize().into()
     }
 
-    /// No name is asked of DNS but that of the KDCs: a name that DNS makes of another is not the one that was registered.
+    /// The content of `krb5.conf`. DNS resolves only KDCs: a canonicalized host name would not match the registered
+    /// SPN.
     fn config(&self) -> String {
         let realm = self.realm();
         let lines: String = self.kdcs.iter().map(|kdc| format!("    kdc = {kdc}\n")).collect();
@@ -71,7 +72,7 @@ impl Account {
     }
 }
 
-/// A login under way. Dropped, it ends its helper.
+/// A login in progress. Dropping the handshake kills the helper.
 pub struct Handshake {
     helper: Child,
     requests: ChildStdin,
@@ -79,13 +80,16 @@ pub struct Handshake {
     _permits: (OwnedSemaphorePermit, SemaphorePermit<'static>),
 }
 
-/// The name under which Active Directory knows the instance: always with the port, however the instance was found.
+/// The SPN of the instance in Active Directory. The port is always part of it, also for a named instance.
 fn spn(target: &Target, account: &Account, port: u16) -> String {
     format!("MSSQLSvc/{}:{port}@{}", target.host, account.realm())
 }
 
 impl Handshake {
-    /// The token for LOGIN7.
+    /// Starts a helper and returns the token for LOGIN7.
+    ///
+    /// # Errors
+    /// The cause for which no ticket was issued.
     pub async fn begin(target: &Target, account: &Account, port: u16) -> Result<(Handshake, Vec<u8>), Unavailable> {
         let broken = |what: &dyn std::fmt::Display| no_helper(target, what);
         let own = account.permits.clone().acquire_owned().await.map_err(|e| broken(&e))?;
@@ -101,7 +105,7 @@ impl Handshake {
             .spawn()
             .map_err(|e| broken(&e))?;
         let (Some(requests), Some(responses)) = (helper.stdin.take(), helper.stdout.take()) else {
-            return Err(broken(&"it has no standard input and output"));
+            return Err(broken(&"no standard input and output"));
         };
         let mut handshake =
             Handshake { helper, requests, responses: BufReader::new(responses).lines(), _permits: permits };
@@ -115,30 +119,32 @@ impl Handshake {
         match handshake.exchange(target, &request).await? {
             Response::Token(token) => Ok((handshake, token)),
             Response::GssError(error) => Err(explain(target, account, &spn, &error)),
-            Response::ServerVerified => Err(broken(&"it answered out of turn")),
+            Response::ServerVerified => Err(broken(&"a response out of order")),
         }
     }
 
-    /// Whether the server, that let us in, is the one that the SPN names.
+    /// Verifies with the token of its response that the server holds the key of the SPN (mutual authentication).
+    ///
+    /// # Errors
+    /// `ProtocolError` if the server did not prove its identity.
     pub async fn verify_server(mut self, target: &Target, answer: Option<Vec<u8>>) -> Result<(), Unavailable> {
         let address = target.address();
         let unverified = |why: &str| {
-            let detail =
-                format!("{address} accepted the login, but did not prove that it is the server of that name: {why}.");
+            let detail = format!("{address} accepted the login but did not prove its identity: {why}.");
             unavailable(UnavailableCause::ProtocolError, detail)
         };
-        let answer = answer.ok_or_else(|| unverified("it sent no Kerberos answer"))?;
+        let answer = answer.ok_or_else(|| unverified("the response contains no Kerberos token"))?;
         match self.exchange(target, &answer).await? {
             Response::ServerVerified => Ok(()),
             Response::GssError(error) => Err(unverified(&error.text)),
-            Response::Token(_) => Err(unverified("it wants to go on")),
+            Response::Token(_) => Err(unverified("the server requested another Kerberos exchange")),
         }
     }
 
     async fn exchange(&mut self, target: &Target, request: &impl serde::Serialize) -> Result<Response, Unavailable> {
         let mut line = serde_json::to_vec(request).map_err(|e| no_helper(target, &e))?;
         line.push(b'\n');
-        // A helper that is gone says more by its exit than a broken pipe does.
+        // The exit status of a dead helper is more precise than a broken pipe.
         let _ = self.requests.write_all(&line).await;
         match self.responses.next_line().await {
             Ok(Some(response)) => serde_json::from_str(&response).map_err(|e| no_helper(target, &e)),
@@ -153,7 +159,7 @@ impl Handshake {
 
 fn no_helper(target: &Target, what: &dyn std::fmt::Display) -> Unavailable {
     let detail = format!(
-        "No Kerberos ticket for {}: the operator's own helper process (lync-mirror ticket) failed: {what}.",
+        "No Kerberos ticket for {}: the helper process (lync-mirror ticket) failed with {what}.",
         target.address()
     );
     unavailable(UnavailableCause::NoKerberosCredentials, detail)
@@ -175,7 +181,7 @@ mod code {
     pub const KDCREP_SKEW: i32 = -1_765_328_236;
     pub const REALM_UNKNOWN: i32 = -1_765_328_230;
     pub const KDC_UNREACH: i32 = -1_765_328_228;
-    /// There is no cache but the one that the keytab would fill.
+    /// The only cache is the one that the keytab fills, so this means an unusable keytab.
     pub const CC_NOTFOUND: i32 = -1_765_328_243;
     pub const KT_NOTFOUND: i32 = -1_765_328_203;
     pub const REALM_CANT_RESOLVE: i32 = -1_765_328_164;
@@ -187,49 +193,51 @@ fn explain(target: &Target, account: &Account, spn: &str, error: &GssError) -> U
         code::KDC_UNREACH | code::REALM_UNKNOWN | code::REALM_CANT_RESOLVE => (
             UnavailableCause::KdcUnreachable,
             format!(
-                "no KDC of {realm} could be reached: {}",
+                "no KDC of {realm} is reachable. To fix: {}",
                 if account.kdcs.is_empty() {
-                    "DNS names none that answers (_kerberos._tcp); spec.sql.auth.kdcs can name them".to_owned()
+                    "publish reachable KDCs in DNS (_kerberos._tcp) or list them in spec.sql.auth.kdcs".to_owned()
                 } else {
-                    format!("not one of spec.sql.auth.kdcs answers ({})", account.kdcs.join(", "))
+                    format!("check the KDCs of spec.sql.auth.kdcs ({})", account.kdcs.join(", "))
                 }
             ),
         ),
         code::S_PRINCIPAL_UNKNOWN => (
             UnavailableCause::SpnUnknown,
             format!(
-                "{realm} knows no {spn}: register it with setspn for the account that SQL Server runs as, and name the host in spec as it is registered"
+                "{realm} has no SPN {spn}. To fix: register the SPN with setspn for the service account of SQL Server, and use the registered host name in the spec"
             ),
         ),
         code::TKT_EXPIRED | code::TKT_NYV | code::SKEW | code::KDCREP_SKEW | code::NEVER_VALID => (
             UnavailableCause::TicketExpired,
-            format!("a ticket of {principal} is expired or not yet valid: compare the clocks of KDC, server and node"),
+            format!(
+                "a ticket of {principal} is expired or not yet valid. To fix: synchronize the clocks of KDC, server and node"
+            ),
         ),
         code::NAME_EXP | code::KEY_EXP => (
             UnavailableCause::TicketExpired,
-            format!("the account {principal} or its password has expired: no ticket is given to it"),
+            format!("the account {principal} or its password has expired. To fix: renew the account or its password"),
         ),
         code::CLIENT_REVOKED => {
             (UnavailableCause::LoginLocked, format!("the account {principal} is locked or disabled"))
         }
         code::C_PRINCIPAL_UNKNOWN => (
             UnavailableCause::NoKerberosCredentials,
-            format!("{realm} knows no account {principal}: correct username in the Secret"),
+            format!("{realm} has no account {principal}. To fix: correct username in the Secret"),
         ),
         code::PREAUTH_FAILED | code::BAD_INTEGRITY => (
             UnavailableCause::NoKerberosCredentials,
-            format!("the key of {principal} in the keytab is not the present one: make the keytab anew"),
+            format!("the key of {principal} in the keytab is not the present one. To fix: create a new keytab"),
         ),
         code::KT_NOTFOUND | code::CC_NOTFOUND => (
             UnavailableCause::NoKerberosCredentials,
-            format!("the keytab holds no key of {principal}, or is none: make the keytab for that name"),
+            format!("the keytab is invalid or holds no key of {principal}. To fix: create a keytab for this principal"),
         ),
         _ => (UnavailableCause::NoKerberosCredentials, error.text.trim_end_matches('.').to_owned()),
     };
     unavailable(cause, format!("No Kerberos ticket for {}: {why}.", target.address()))
 }
 
-/// The helper did not answer in time: it waits for a KDC.
+/// The helper exceeded its deadline: no KDC answered.
 pub fn kdc_timed_out(target: &Target, account: &Account, waited: std::time::Duration) -> Unavailable {
     let detail = format!(
         "No Kerberos ticket for {}: no KDC of {} answered within {waited:?}.",
@@ -283,7 +291,7 @@ mod tests {
             (code::CLIENT_REVOKED,      UnavailableCause::LoginLocked,           "svc-lync@CONTOSO.COM is locked"),
             (code::C_PRINCIPAL_UNKNOWN, UnavailableCause::NoKerberosCredentials, "username"),
             (code::PREAUTH_FAILED,      UnavailableCause::NoKerberosCredentials, "not the present one"),
-            (code::CC_NOTFOUND,         UnavailableCause::NoKerberosCredentials, "or is none"),
+            (code::CC_NOTFOUND,         UnavailableCause::NoKerberosCredentials, "is invalid"),
             (code::KT_NOTFOUND,         UnavailableCause::NoKerberosCredentials, "holds no key"),
             (4711,                      UnavailableCause::NoKerberosCredentials, "something new"),
         ];

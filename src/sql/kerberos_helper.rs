@@ -1,5 +1,5 @@
-//! The Kerberos half of one login, in a process of its own that may use no more than one keytab. GSSAPI blocks for as
-//! long as a KDC is silent, and takes its credentials from the environment: neither is bearable in the operator's process.
+//! The Kerberos part of one login, in a separate process with access to one keytab. GSSAPI blocks while a KDC is
+//! silent and reads its credentials from the environment, so the operator's process cannot call it.
 
 use std::convert::Infallible;
 use std::fs::File;
@@ -16,7 +16,7 @@ use libgssapi::oid::{GSS_MECH_KRB5, GSS_NT_KRB5_PRINCIPAL, OidSet};
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
-/// What the process is told first, in a line of JSON.
+/// The request on standard input, one line of JSON.
 #[derive(Serialize, Deserialize)]
 pub struct Request {
     pub keytab: Vec<u8>,
@@ -25,17 +25,17 @@ pub struct Request {
     pub spn: String,
 }
 
-/// What it answers, a line each.
+/// A response on standard output, one line of JSON each.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Response {
-    /// For the server. The server's answer is expected on standard input, as a JSON array of bytes.
+    /// The token for LOGIN7. The helper then expects the server's token on standard input, as a JSON array of bytes.
     Token(Vec<u8>),
-    /// The server knows the key of its SPN.
+    /// The server proved that it holds the key of its SPN.
     ServerVerified,
     GssError(GssError),
 }
 
-/// An error of the library, by its number in `krb5.h`.
+/// An error of GSSAPI, with its number in `krb5.h`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GssError {
     pub code: i32,
@@ -48,10 +48,10 @@ impl From<Error> for GssError {
     }
 }
 
-/// Takes the order and becomes the process that carries it out: same program, own environment.
+/// Reads the request and replaces the process: same program, isolated environment.
 ///
 /// # Errors
-/// No order, or no memory for its files.
+/// A missing or invalid request, or a failure of `memfd_create` or `exec`.
 pub fn exec_isolated() -> io::Result<Infallible> {
     let mut line = String::new();
     io::stdin().read_line(&mut line)?;
@@ -69,7 +69,7 @@ pub fn exec_isolated() -> io::Result<Infallible> {
     Err(failed)
 }
 
-/// A file without a name, which stays open in the program that follows.
+/// An anonymous file that stays open across `exec`.
 fn in_memory(name: &str, content: &[u8]) -> io::Result<File> {
     let fd: OwnedFd = memfd_create(name, MemfdFlags::empty())?;
     let mut file = File::from(fd);
@@ -77,10 +77,10 @@ fn in_memory(name: &str, content: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-/// Gets the ticket, and holds the server's answer against it.
+/// Obtains the ticket, writes the token and verifies the server's token.
 ///
 /// # Errors
-/// Nobody reads or writes any more.
+/// Standard input or output is closed, or the input is invalid.
 pub fn run(principal: &str, spn: &str) -> io::Result<()> {
     let (mut context, token) = match begin(principal, spn) {
         Ok(started) => started,

@@ -1,5 +1,5 @@
-//! The hands and eyes: the only TDS client. It looks and it moves roles when told to; it chooses nothing, and knows no
-//! Kubernetes.
+//! The TDS client: polls servers, compares their inventories and runs guarded failovers. The planner decides when; this
+//! module has no dependency on Kubernetes.
 
 mod address;
 mod browser;
@@ -9,6 +9,7 @@ mod error;
 mod fail_over;
 #[cfg(test)]
 mod golden_tests;
+mod hex;
 mod inventory;
 mod inventory_diff;
 mod kerberos;
@@ -50,7 +51,7 @@ mod tests {
         }
     }
 
-    /// A port that refuses: bound while the socket lives, so that nobody else gets it, and never listened on.
+    /// A port that refuses connections: bound for the lifetime of the socket, so that no other process gets it.
     pub fn closed_port() -> (tokio::net::TcpSocket, u16) {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -58,19 +59,19 @@ mod tests {
         (socket, port)
     }
 
-    /// For servers that never answer.
+    /// Short deadlines for servers that never answer.
     pub fn short() -> Deadlines {
-        let brief = Duration::from_millis(400);
-        let patient = Duration::from_secs(10);
+        let remote = Duration::from_millis(400);
+        let local = Duration::from_secs(10);
         Deadlines {
-            resolve: patient,
-            browser: brief,
-            connect: patient,
-            prelogin: brief,
-            tls: brief,
-            ticket: brief,
-            login: brief,
-            batch: brief,
+            resolve: local,
+            browser: remote,
+            connect: local,
+            prelogin: remote,
+            tls: remote,
+            ticket: remote,
+            login: remote,
+            batch: remote,
         }
     }
 }

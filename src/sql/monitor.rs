@@ -1,5 +1,5 @@
-//! All instances that are looked at: one task, one connection and one look per interval for each, however many
-//! resources need it. It passes on what was seen and judges nothing.
+//! The instance monitors: one task, one connection and one poll per interval for each instance, shared by all resources
+//! that refer to the instance. They publish observations and do not interpret them.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,25 +16,27 @@ use crate::sql::change_detection::is_unchanged;
 use crate::sql::poll::poll;
 use crate::sql::{Deadlines, Session, Target, redo_rate};
 
-/// All instances that are looked at; cheap to clone. Each instance has its own task, so a hung one holds up nobody else.
+/// The monitors of all instances; cheap to clone. Each instance has its own task, so that a hung instance delays no
+/// other.
 #[derive(Clone)]
 pub struct InstanceMonitors {
     shared: Arc<Shared>,
 }
 
-/// How often what happened, since the start.
+/// Totals since the start of the process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
+    /// Polls, including failed ones.
     pub polls: u64,
-    /// Looks that saw nothing.
+    /// Polls that failed.
     pub poll_failures: u64,
-    /// Connections that reached the end of the login.
+    /// Connections that completed the login.
     pub connections: u64,
-    /// Look batches sent.
+    /// Poll batches sent.
     pub statements: u64,
 }
 
-/// Interest in one instance: the looks go on while a handle is alive.
+/// A reference to the monitor of one instance. Polling continues until the last handle is dropped.
 #[derive(Clone)]
 pub struct MonitorHandle {
     instance: Arc<MonitoredInstance>,
@@ -56,7 +58,7 @@ struct MonitoredInstance {
     id: u64,
     target: Target,
     shared: Arc<Shared>,
-    /// The number of the newest request for a look.
+    /// The number of the newest request for a poll.
     requested: watch::Sender<u64>,
     published: watch::Receiver<Published>,
     task: AbortHandle,
@@ -65,14 +67,14 @@ struct MonitoredInstance {
 #[derive(Clone)]
 struct Published {
     observation: ServerObservation,
-    /// The newest request that came before the look behind `view` began.
+    /// The newest request that arrived before the poll of `observation` began.
     served: u64,
 }
 
-/// Changes that a slow receiver may be behind before it misses some and is told so (`RecvError::Lagged`).
+/// The capacity of the change channel. A receiver that lags further behind gets `RecvError::Lagged`.
 const BACKLOG: usize = 1024;
 
-/// A wrong password or key is not tried more often than this, as SQL Server or the domain may lock the account.
+/// The longest delay after a rejected login: SQL Server or the domain may lock an account after frequent failures.
 const MAX_LOGIN_RETRY_DELAY: Duration = Duration::from_secs(60);
 
 impl InstanceMonitors {
@@ -91,7 +93,7 @@ impl InstanceMonitors {
         InstanceMonitors { shared: Arc::new(shared) }
     }
 
-    /// Starts to look at the instance unless somebody does already. Needs a Tokio runtime around it.
+    /// Starts to poll the instance, or returns a handle of its running monitor. Requires a Tokio runtime.
     pub fn watch(&self, target: &Target) -> MonitorHandle {
         let mut instances = self.shared.instances();
         if let Some(instance) = instances.get(target).and_then(Weak::upgrade) {
@@ -102,16 +104,17 @@ impl InstanceMonitors {
         MonitorHandle { instance }
     }
 
-    /// The id of a watch each time the content of a look changed: anything but the queues, darkness included.
+    /// The id of a monitor each time its observation changed, apart from queue lengths and rates.
     pub fn changes(&self) -> broadcast::Receiver<u64> {
         self.shared.changes.subscribe()
     }
 
-    /// How many instances are looked at.
+    /// The number of monitored instances.
     pub fn instances(&self) -> usize {
         self.shared.instances().len()
     }
 
+    /// The totals of all instances.
     pub fn counters(&self) -> Counters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Counters {
@@ -124,16 +127,17 @@ impl InstanceMonitors {
 }
 
 impl MonitorHandle {
-    /// The same for all watches of one instance while any of them is alive.
+    /// Equal for all handles of one instance during the lifetime of its monitor.
     pub fn id(&self) -> u64 {
         self.instance.id
     }
 
+    /// The latest published observation, without a new poll.
     pub fn latest(&self) -> ServerObservation {
         self.instance.published.borrow().observation.clone()
     }
 
-    /// The next look whose batch starts after this call; those who ask while one is pending share it.
+    /// The observation of the next poll whose batch starts after this call. Concurrent callers share the poll.
     pub async fn refresh(&self) -> ServerObservation {
         let mut wanted = 0;
         self.instance.requested.send_modify(|newest| {
@@ -158,7 +162,7 @@ impl MonitoredInstance {
     fn start(target: Target, shared: Arc<Shared>) -> MonitoredInstance {
         let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
         let (requested, requests) = watch::channel(0);
-        let detail = "The first look is still under way.".into();
+        let detail = "The first poll is in progress.".into();
         let observation = ServerObservation::Unavailable {
             address: target.address(),
             unavailable: Unavailable { cause: UnavailableCause::NotYetPolled, detail },
@@ -182,7 +186,7 @@ impl Drop for MonitoredInstance {
     fn drop(&mut self) {
         self.task.abort();
         let mut instances = self.shared.instances();
-        // Somebody may have started anew in the meantime.
+        // A new monitor of the same target may exist by now.
         if instances.get(&self.target).is_some_and(|instance| instance.strong_count() == 0) {
             instances.remove(&self.target);
         }
@@ -193,7 +197,7 @@ fn increment(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-/// The task of one instance.
+/// The polling task of one instance.
 struct PollTask {
     id: u64,
     target: Target,
@@ -201,7 +205,7 @@ struct PollTask {
     requests: watch::Receiver<u64>,
     publisher: watch::Sender<Published>,
     session: Option<Session>,
-    /// When the newest answer came.
+    /// The time of the latest successful response.
     polled_at: Option<Instant>,
 }
 
@@ -231,7 +235,7 @@ impl PollTask {
         }
     }
 
-    /// One look, published; the newest request that it serves.
+    /// Polls once and publishes the result; returns the newest request that the poll serves.
     async fn poll(&mut self) -> u64 {
         let mut served = *self.requests.borrow();
         let outcome = self.try_poll(&mut served).await;
@@ -246,7 +250,7 @@ impl PollTask {
         };
         let changed = !is_unchanged(&self.publisher.borrow().observation, &observation);
         if let (true, ServerObservation::Unavailable { address, unavailable }) = (changed, &observation) {
-            tracing::info!(%address, detail = %unavailable.detail, "dark");
+            tracing::info!(%address, detail = %unavailable.detail, "instance unavailable");
         }
         self.publisher.send_replace(Published { observation, served });
         if changed {
@@ -265,7 +269,7 @@ impl PollTask {
                 session
             }
         };
-        // Those who asked while the connection was made get this look too: its batch is yet to start.
+        // Requests that arrived during the connection phase share this poll, because its batch starts later.
         *served = *self.requests.borrow();
         increment(&self.shared.statements);
         let (session, mut server) = poll(session, &self.target.address(), deadlines.batch).await?;

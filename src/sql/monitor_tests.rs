@@ -1,4 +1,4 @@
-//! The bookkeeping of the hub against listeners that refuse or stay silent; the looks themselves are in tests/wire.rs.
+//! The instance monitors against listeners that refuse or stay silent. tests/wire covers the polls.
 
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -11,7 +11,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 fn cause(observation: &ServerObservation) -> UnavailableCause {
     match observation {
         ServerObservation::Unavailable { unavailable, .. } => unavailable.cause,
-        ServerObservation::Available { .. } => panic!("lit without a server"),
+        ServerObservation::Available { .. } => panic!("an observation of a server that does not exist"),
     }
 }
 
@@ -52,7 +52,7 @@ async fn changes_after_an_equal_poll_sends_nothing() {
     handle.refresh().await;
     handle.refresh().await;
     assert_eq!(changes.recv().await, Ok(handle.id()));
-    assert!(changes.try_recv().is_err(), "the second look saw the same");
+    assert!(changes.try_recv().is_err(), "the second poll returned an equal observation");
     let counters = monitors.counters();
     assert!(counters.polls >= 2, "{counters:?}");
     assert_eq!((counters.polls, counters.connections, counters.statements), (counters.poll_failures, 0, 0));
@@ -74,7 +74,7 @@ async fn monitor_of_a_hung_instance_delays_no_other() {
     drop(hung);
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).await.unwrap();
-    assert_eq!(monitors.instances(), 1, "with the last handle the connection is gone");
+    assert_eq!(monitors.instances(), 1, "dropping the last handle closes the connection");
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn refresh_of_concurrent_callers_shares_a_poll() {
     for refresh in refreshes {
         assert_ne!(cause(&refresh.await.unwrap()), UnavailableCause::NotYetPolled);
     }
-    assert_eq!(monitors.counters().polls, 2, "the look under way, and one for all who asked meanwhile");
+    assert_eq!(monitors.counters().polls, 2, "the poll in progress and one poll for all requests since");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The one batch of a look, and its rows as a `Server`. It judges nothing that it sees.
+//! The batch of a poll and its rows as a [`Server`]. The planner interprets the values.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +17,10 @@ use crate::sql::session::{Failure, Session};
 /// "sys.database_mirroring_endpoints", "sys.database_mirroring_witnesses", "SQL Server, Database Mirroring Object").
 pub const POLL: &str = include_str!("poll.sql");
 
-/// One look over a session, which comes back if it may be used again. `address` is for the details.
+/// Polls an instance over a session, which is returned for the next poll. `address` appears in the error details.
+///
+/// # Errors
+/// The cause for which the instance is unavailable; the session is then closed.
 pub async fn poll(session: Session, address: &str, deadline: Duration) -> Result<(Session, Server), Unavailable> {
     let (session, results) = session.query(POLL, deadline).await.map_err(|failure| match failure {
         Failure::TimedOut => error::timed_out(address, Phase::Poll, deadline),
@@ -69,7 +72,7 @@ fn database(row: &Row) -> Result<(DatabaseName, Database), String> {
     ))
 }
 
-/// `sys.databases.state`; NULL for a database that is just being closed.
+/// `sys.databases.state`; NULL while a database is being closed.
 fn state(number: Option<i64>) -> DatabaseState {
     match number {
         Some(0) => DatabaseState::Online,
@@ -93,7 +96,7 @@ fn mirroring(row: &Row) -> Result<Option<Mirroring>, String> {
     let partner_name = text(row, "mirroring_partner_name")?.unwrap_or_default();
     let partner_instance = text(row, "mirroring_partner_instance")?.unwrap_or_default();
     let guid = guid(row, "mirroring_guid")?;
-    // The columns are NULL together; a row with holes tells nothing one could rely on.
+    // The columns are NULL together. A row with only some of them is inconsistent and counts as not mirrored.
     let (Some(guid), Some(state), Some(role), Some(sequence)) = (guid, state, role, sequence) else { return Ok(None) };
     Ok(Some(Mirroring {
         guid,
@@ -108,9 +111,9 @@ fn mirroring(row: &Row) -> Result<Option<Mirroring>, String> {
         role: match role {
             1 => Role::Principal,
             2 => Role::Mirror,
-            other => return Err(format!("{other} is no mirroring_role")),
+            other => return Err(format!("{other} is not a mirroring_role")),
         },
-        role_sequence: i32::try_from(sequence).map_err(|_| "mirroring_role_sequence is no int")?,
+        role_sequence: i32::try_from(sequence).map_err(|_| "mirroring_role_sequence is not an int")?,
         safety: match safety {
             Some(1) => Safety::Off,
             Some(2) => Safety::Full,
@@ -144,7 +147,7 @@ fn witness(row: &Row) -> Result<Witnessed, String> {
         guid: required(guid(row, "mirroring_guid")?, "mirroring_guid")?,
         principal: text(row, "principal_server_name")?.unwrap_or_default(),
         mirror: text(row, "mirror_server_name")?.unwrap_or_default(),
-        role_sequence: i32::try_from(sequence).map_err(|_| "role_sequence_number is no int")?,
+        role_sequence: i32::try_from(sequence).map_err(|_| "role_sequence_number is not an int")?,
     })
 }
 
@@ -152,12 +155,12 @@ fn read_counter(row: &Row, databases: &mut BTreeMap<DatabaseName, Database>) -> 
     let counter = text(row, "counter_name")?.unwrap_or_default();
     let name = DatabaseName::new(text(row, "database_name")?.unwrap_or_default());
     let value = integer(row, "cntr_value")?;
-    // `_Total` is no database.
+    // `_Total` is not a database.
     let Some(database) = databases.get_mut(&name) else { return Ok(()) };
     match counter.trim_end() {
         "Redo Queue KB" => database.redo_queue_kb = value,
         "Log Send Queue KB" => database.send_queue_kb = value,
-        // In this view a counter "per second" is a sum since the start; rates are for who looks twice.
+        // In this view, a counter "per second" is a sum since the start. `redo_rate` derives the rate from two polls.
         "Redo Bytes/sec" => database.redone_bytes = value,
         _ => {}
     }

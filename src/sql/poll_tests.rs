@@ -1,4 +1,4 @@
-//! Rows as SQL Server sends them, NULLs and other types included, against `read`.
+//! Tests `read` with rows as SQL Server sends them, including NULL and alternative types.
 
 use tiberius::{ColumnData, ColumnType, Row};
 

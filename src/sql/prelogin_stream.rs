@@ -1,7 +1,30 @@
-//! The two layers around TLS that make tiberius believe in a plain connection. No policy here.
+//! The two stream layers around TLS. tiberius runs above them as on a plain connection.
 //!
-//! Below TLS, `TlsInPrelogin` carries the handshake in PRELOGIN packets (MS-TDS 3.2.5.2), then steps aside. Above TLS, `PreloginShim`
-//! answers the PRELOGIN of tiberius from memory, as the true one went before TLS; then it steps aside too.
+//! ```text
+//! tiberius -> PreloginShim -> SspiStream -> TLS (OpenSSL) -> TlsInPrelogin -> TCP
+//! ```
+//!
+//! `TlsInPrelogin` frames the TLS handshake in TDS packets (MS-TDS 3.2.5.2):
+//!
+//! ```text
+//! state              OpenSSL                  TlsInPrelogin                      server
+//! -----------------  -----------------------  ---------------------------------  --------------------------
+//! in_handshake       ClientHello, ...    -->  collects until flush or read
+//!                                             [0x12|status|length|..] + bytes -> PRELOGIN packets, <= 4096
+//!                    ServerHello, ...    <--  removes the header             <-  packets 0x12 or 0x04
+//! finish_handshake   the rest of a started packet is still read as payload
+//! raw                TLS records         <->  unchanged                      <-> TLS records
+//! ```
+//!
+//! `PreloginShim` answers the PRELOGIN of tiberius from memory, because `session` exchanged the real one before TLS:
+//!
+//! ```text
+//! state              tiberius                 PreloginShim                       server
+//! -----------------  -----------------------  ---------------------------------  --------------------------
+//! absorbed: Some     PRELOGIN (0x12)     -->  collects one packet                nothing is sent
+//! answer not empty   response (0x04)     <--  reply with ENCRYPT_NOT_SUP         nothing is read
+//! raw                LOGIN7, batches     <->  unchanged, counts received bytes   LOGIN7, batches
+//! ```
 
 use std::io;
 use std::pin::Pin;
@@ -16,19 +39,19 @@ fn invalid(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-/// Handshake records in PRELOGIN packets until `unpack`, raw bytes afterwards.
+/// Frames handshake records in PRELOGIN packets until `finish_handshake`; passes raw bytes afterwards.
 #[derive(Debug)]
 pub struct TlsInPrelogin<S> {
     inner: S,
     in_handshake: bool,
-    /// Handshake bytes of the flight that is being written.
+    /// Handshake bytes that are not framed yet.
     handshake_bytes: Vec<u8>,
-    /// The flight as packets, and how much of it is written.
+    /// The framed packets, and how many of their bytes are written.
     sending: Vec<u8>,
     sent: usize,
     header: [u8; HEADER],
     header_read: usize,
-    /// Payload of the current packet that is still to come.
+    /// The unread payload of the current packet, in bytes.
     payload: usize,
 }
 
@@ -46,7 +69,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsInPrelogin<S> {
         }
     }
 
-    /// From the end of the handshake on: TLS records directly on the stream.
+    /// Ends the framing: from now on, TLS records go directly to the stream.
     pub fn finish_handshake(&mut self) {
         self.in_handshake = false;
     }
@@ -70,7 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsInPrelogin<S> {
         }
     }
 
-    /// Ready once `payload` bytes of the current packet may be read; false at the end of the stream.
+    /// Ready once the payload of a packet can be read; false at the end of the stream.
     fn poll_header(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         while self.payload == 0 {
             while self.header_read < HEADER {
@@ -131,14 +154,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsInPrelogin<S> {
     }
 }
 
-/// Swallows the one PRELOGIN that tiberius writes and answers it from memory; transparent afterwards, but for the meter.
+/// Absorbs the PRELOGIN of tiberius and answers it from memory. Afterwards, the shim only counts the received bytes.
 #[derive(Debug)]
 pub struct PreloginShim<S> {
     inner: S,
     response_limit: ResponseLimit,
-    /// The PRELOGIN of tiberius, as far as it is written; None once it is answered.
+    /// The PRELOGIN of tiberius, as far as written; `None` after the response.
     absorbed: Option<Vec<u8>>,
-    /// What is left of the answer.
+    /// The unread part of the response.
     answer: Vec<u8>,
 }
 
@@ -151,7 +174,10 @@ impl<S> PreloginShim<S> {
         self.response_limit.clone()
     }
 
-    /// Takes bytes of the PRELOGIN; the number of bytes that belong to it.
+    /// Takes bytes of the PRELOGIN and returns their number.
+    ///
+    /// # Errors
+    /// `InvalidData` for anything but a PRELOGIN of one packet.
     fn absorb(&mut self, buf: &[u8]) -> io::Result<usize> {
         let Some(absorbed) = &mut self.absorbed else { return Ok(0) };
         let header = absorbed.get(..HEADER).and_then(|bytes| bytes.try_into().ok());
@@ -267,7 +293,7 @@ mod tests {
         shim.write_all(b"login").await.unwrap();
         let mut login = [0; 5];
         server.read_exact(&mut login).await.unwrap();
-        assert_eq!(&login, b"login", "the login is the first thing the server sees");
+        assert_eq!(&login, b"login", "the server receives the login first");
     }
 
     #[tokio::test]
@@ -283,7 +309,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a server sends in place of its handshake is read to its end or refused, and no more is given than came.
+        /// Any bytes in place of a handshake are read to the end or rejected, and the output is never longer than the
+        /// input.
         #[test]
         fn tls_in_prelogin_with_any_bytes_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200), tabular: bool) {
             let kind = if tabular { TABULAR } else { PRELOGIN };

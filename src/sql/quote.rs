@@ -1,7 +1,6 @@
-//! Names and texts as T-SQL source: the only place where a value becomes part of a statement.
-//! No statement is written here.
+//! Quotes names and literals for T-SQL. Every value in a statement passes through this module.
 
-/// A text that SQL Server could not hold as a name, so it is never sent.
+/// The defect of a text that cannot be a name in SQL Server. Such a text is never sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unquotable {
     #[error("the name is empty")]
@@ -15,13 +14,13 @@ pub enum Unquotable {
 /// The length of `sysname` in UTF-16 units ("Database Identifiers").
 const SYSNAME: usize = 128;
 
-/// `[name]`, with `]` doubled ("QUOTENAME").
+/// Returns `[name]` with each `]` doubled ("QUOTENAME").
 pub fn identifier(name: &str) -> Result<String, Unquotable> {
     check(name)?;
     Ok(format!("[{}]", name.replace(']', "]]")))
 }
 
-/// `N'text'`, with `'` doubled. For names only: the limit of `sysname` holds here too.
+/// Returns `N'text'` with each `'` doubled. For names only: the limit of `sysname` applies.
 pub fn literal(name: &str) -> Result<String, Unquotable> {
     check(name)?;
     Ok(format!("N'{}'", name.replace('\'', "''")))
@@ -66,7 +65,7 @@ mod tests {
     }
 
     proptest! {
-        /// Inside the delimiters every delimiter is one of a pair, so the text cannot end early.
+        /// Between the delimiters, each delimiter is doubled, so the text cannot end early.
         #[test]
         fn quoted_text_never_ends_early(name in "[\\]'\\[a-z; \u{e9}]{1,60}") {
             let quoted = identifier(&name).unwrap();

@@ -1,4 +1,4 @@
-//! A logged-in connection to `master` that answers one batch at a time. What the batches say is not known here.
+//! A logged-in connection to `master` that runs one batch at a time. The callers own the batches.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -24,24 +24,28 @@ use crate::sql::{Authentication, Deadlines, InstanceAddress, Target, Tls, addres
 
 type Wire = PreloginShim<SspiStream<Either<SslStream<TlsInPrelogin<TcpStream>>, TcpStream>>>;
 
-/// A connection whose last answer was read to its end. `ask` takes it by value: after a failure, a timeout or a dropped
-/// future there is nothing left that could be used again (tiberius would read the old answer as the next one).
+/// A connection whose last response was read completely. `query` takes the session by value: after a failure, a
+/// timeout or a dropped future, tiberius would read the rest of the old response as the next one.
 pub struct Session {
     client: Client<Compat<Wire>>,
     response_limit: ResponseLimit,
 }
 
-/// Why a batch has no result. Every failure but `Server` below class 20 leaves open what the server did.
+/// The reason for which a batch has no result. Only a server error below class 20 proves the outcome of the batch.
 #[derive(Debug)]
 pub enum Failure {
     TimedOut,
     Tds(Error),
 }
 
+/// The rows of each result set of a batch.
 pub type Results = Vec<Vec<Row>>;
 
 impl Session {
     /// Resolves, dials, encrypts and logs in, each phase with its own deadline.
+    ///
+    /// # Errors
+    /// The cause for which the instance is unavailable.
     pub async fn open(target: &Target, deadlines: &Deadlines) -> Result<Session, Unavailable> {
         let addresses = address::resolve(target, deadlines).await?;
         Self::open_at(target, &addresses, deadlines).await
@@ -77,7 +81,10 @@ impl Session {
         Ok(Session { client, response_limit })
     }
 
-    /// One batch, its whole answer, within `deadline` and a limit of bytes.
+    /// Runs one batch and reads the whole response within `deadline` and `MAX_RESPONSE_BYTES`.
+    ///
+    /// # Errors
+    /// The deadline or the error of tiberius; the session is closed.
     pub async fn query(mut self, batch: &str, deadline: Duration) -> Result<(Session, Results), Failure> {
         self.response_limit.reset();
         let answer = async { self.client.simple_query(batch).await?.into_results().await };
@@ -99,7 +106,7 @@ async fn within<T>(
     timeout(deadline, work).await.unwrap_or_else(|_| Err(error::timed_out(&target.address(), phase, deadline)))
 }
 
-/// What a Kerberos login needs before its LOGIN7; None for one with a password.
+/// The handshake and token of a Kerberos login; `None` for a login with a password.
 async fn ticket(target: &Target, port: u16, deadline: Duration) -> Result<Option<(Handshake, Vec<u8>)>, Unavailable> {
     match &target.login {
         Authentication::SqlLogin { .. } => Ok(None),
@@ -110,7 +117,7 @@ async fn ticket(target: &Target, port: u16, deadline: Duration) -> Result<Option
     }
 }
 
-/// Our own PRELOGIN, before TLS: nothing but full encryption will do, or none where that was asked for.
+/// Exchanges PRELOGIN before TLS. Accepts only full encryption, or none where the spec disables it.
 async fn negotiate(target: &Target, tcp: &mut TcpStream) -> Result<(), Unavailable> {
     let address = target.address();
     let instance = match &target.endpoint {
@@ -127,7 +134,7 @@ async fn negotiate(target: &Target, tcp: &mut TcpStream) -> Result<(), Unavailab
         let mut header = [0; HEADER];
         tcp.read_exact(&mut header).await.map_err(broken)?;
         let Some(Header { kind: prelogin::TABULAR, last, length }) = Header::parse(header) else {
-            return Err(error::protocol_error(&address, Phase::Prelogin, "it sent something that is no TDS answer"));
+            return Err(error::protocol_error(&address, Phase::Prelogin, "the packet is not a TDS response"));
         };
         let start = payload.len();
         payload.resize(start + length, 0);
@@ -136,23 +143,23 @@ async fn negotiate(target: &Target, tcp: &mut TcpStream) -> Result<(), Unavailab
             break;
         }
         if payload.len() > usize::from(u16::MAX) {
-            return Err(error::protocol_error(&address, Phase::Prelogin, "its prelogin does not end"));
+            return Err(error::protocol_error(&address, Phase::Prelogin, "the prelogin is too long"));
         }
     }
     let reply = prelogin::parse(&payload).map_err(|what| error::protocol_error(&address, Phase::Prelogin, what))?;
     if !reply.instance {
-        let detail = format!("The port that the SQL Browser names for {address} belongs to another instance.");
+        let detail = format!("The port that the SQL Server Browser reports for {address} belongs to another instance.");
         return Err(unavailable(UnavailableCause::InstanceNotFound, detail));
     }
     match (reply.encryption, encrypt) {
         (Encryption::Full, true) | (Encryption::NotSupported, false) => Ok(()),
         (Encryption::LoginOnly | Encryption::NotSupported, true) => Err(unavailable(
             UnavailableCause::TlsFailed,
-            format!("{address} offers no encryption of the whole connection, and nothing is sent without it."),
+            format!("{address} does not offer encryption of the whole connection: no login was sent."),
         )),
         (Encryption::LoginOnly | Encryption::Full, false) => Err(unavailable(
             UnavailableCause::TlsFailed,
-            format!("{address} demands encryption: set spec.sql.tls.mode to another value than Off."),
+            format!("{address} demands encryption, but spec.sql.tls.mode disables it. To fix: set another mode."),
         )),
     }
 }
@@ -163,15 +170,15 @@ fn config(target: &Target, port: u16, deadlines: &Deadlines) -> Config {
     config.port(port);
     config.database("master");
     config.application_name("lync-mirror");
-    // The stream underneath is encrypted already.
+    // TLS runs below tiberius, so tiberius must not encrypt again.
     config.encryption(EncryptionLevel::NotSupported);
     config.authentication(match &target.login {
         Authentication::SqlLogin { username, password } => AuthMethod::sql_server(username, password.expose_secret()),
-        // The token takes this place on its way out (`sspi`).
+        // `SspiStream` replaces the empty password with the token.
         Authentication::Kerberos(_) => AuthMethod::sql_server("", ""),
     });
     config.handshake_timeout(Some(deadlines.login));
-    // `ask` times the whole answer; the pause between two tokens of a failover may be as long as that.
+    // `query` limits the whole response; the pause between two tokens of a failover may take as long.
     config.command_timeout(None);
     config
 }
@@ -184,7 +191,7 @@ mod tests {
     use crate::sql::prelogin::{TABULAR, packets};
     use crate::sql::tests::{short, target};
 
-    /// A listener that reads the prelogin, answers and then keeps the connection or closes it.
+    /// Opens a session with a listener that reads the prelogin, sends `answer` and keeps or closes the connection.
     async fn open_against(answer: &[u8], keep_open: bool) -> Unavailable {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = target(listener.local_addr().unwrap().port());
@@ -199,7 +206,7 @@ mod tests {
         };
         let deadlines = short();
         let (session, ()) = tokio::join!(Session::open(&target, &deadlines), serve);
-        let Err(unavailable) = session else { panic!("a session with a listener that speaks no TDS") };
+        let Err(unavailable) = session else { panic!("a session with a listener that does not implement TDS") };
         assert!(unavailable.detail.contains(&target.address()), "{}", unavailable.detail);
         unavailable
     }

@@ -1,5 +1,22 @@
-//! The Kerberos token's way into LOGIN7 and out of its answer, as the driver knows passwords only (MS-TDS 2.2.6.4,
-//! 2.2.7.22). No ticket is made here.
+//! Inserts a Kerberos token into the driver's LOGIN7 and extracts the server's token from the response (MS-TDS 2.2.6.4,
+//! 2.2.7.22), because the driver supports passwords only. `kerberos` obtains the token.
+//!
+//! ```text
+//! state        driver (tiberius)            SspiStream                       server
+//! -----------  ---------------------------  -------------------------------  -----------------------------
+//! Login        LOGIN7 packets (0x10)   -->  buffers until end of message
+//!                                           sets fIntSecurity, appends the
+//!                                           token, fixes ibSSPI and cbSSPI
+//! Wait                                      sends from `sent` on        -->  LOGIN7 packets (0x10)
+//!                                           drops a message with only   <--  response (0x04) [SSPI 0xed]
+//!                                           the SSPI token, reads on
+//!                                           buffers until end of msg.   <--  response (0x04) [SSPI], LOGINACK, ...
+//! Replay       response (0x04)         <--  returns from `given` on
+//! PassThrough  any packet              <->  unchanged                   <->  any packet
+//! ```
+//!
+//! Without a token, the stream starts in `PassThrough`. A message of another type or a response over `LONGEST` bytes
+//! is an `InvalidData` error.
 
 use std::io;
 use std::pin::Pin;
@@ -12,17 +29,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::sql::prelogin::{HEADER, Header, TABULAR, packets};
 
 const LOGIN7: u8 = 0x10;
-/// Where LOGIN7 has OptionFlags2, and ibSSPI with cbSSPI.
+/// The offsets of OptionFlags2 and of ibSSPI, which cbSSPI follows, in LOGIN7.
 const FLAGS2: usize = 25;
 const SSPI: usize = 78;
 const FIXED: usize = 94;
 const INTEGRATED: u8 = 0x80;
-/// Kind and length of a token.
+/// The bytes of type and length before a token.
 const TOKEN_HEADER: usize = 3;
-/// The longest answer to a login that is believed.
+/// The longest accepted response to a login, in bytes.
 const LONGEST: usize = 1 << 17;
 
-/// A LOGIN7 with the token in place of a password; None: it is none, or the token is too long for it.
+/// The LOGIN7 with the token appended; `None` if the input is too short for a LOGIN7 or the token is too long.
 fn with_token(login: &[u8], token: &[u8]) -> Option<Vec<u8>> {
     if login.len() < FIXED {
         return None;
@@ -38,7 +55,7 @@ fn with_token(login: &[u8], token: &[u8]) -> Option<Vec<u8>> {
     Some(login)
 }
 
-/// The token in the server's answer. Only tokens that may precede it are stepped over.
+/// The SSPI token of the server's response. Only ERROR, INFO, LOGINACK and ENVCHANGE may precede it.
 fn token_in(mut answer: &[u8]) -> Option<&[u8]> {
     const SSPI: u8 = 0xed;
     /// ERROR, INFO, LOGINACK, ENVCHANGE.
@@ -55,32 +72,35 @@ fn token_in(mut answer: &[u8]) -> Option<&[u8]> {
     None
 }
 
-/// The server's token, once the login is answered.
+/// The server's token, available after the response to the login.
 #[derive(Debug, Clone, Default)]
 pub struct ServerToken(Arc<Mutex<Option<Vec<u8>>>>);
 
 impl ServerToken {
+    /// Takes the token; `None` if the response had none.
     pub fn take(&self) -> Option<Vec<u8>> {
         self.0.lock().take()
     }
 }
 
-/// Packets of one message as they come.
+/// Collects the packets of one message.
 #[derive(Debug, Default)]
 struct MessageBuffer {
     bytes: Vec<u8>,
     payload: Vec<u8>,
-    /// Of `bytes`, what is in whole packets.
+    /// The number of `bytes` in complete packets.
     read: usize,
 }
 
 impl MessageBuffer {
-    /// Whether the message is complete; an error if it is none of this kind.
+    /// Whether the message is complete.
+    ///
+    /// # Errors
+    /// `InvalidData` for a packet of a type other than `kind` or a message over `LONGEST` bytes.
     fn complete(&mut self, kind: u8) -> io::Result<bool> {
         while let Some(header) = self.bytes.get(self.read..self.read + HEADER) {
             let header = header.try_into().ok().and_then(Header::parse).filter(|header| header.kind == kind);
-            let Header { last, length, .. } =
-                header.ok_or_else(|| invalid("it sent something that is no TDS answer"))?;
+            let Header { last, length, .. } = header.ok_or_else(|| invalid("the packet is not a TDS response"))?;
             let start = self.read + HEADER;
             let Some(body) = self.bytes.get(start..start + length) else { return Ok(false) };
             self.payload.extend_from_slice(body);
@@ -90,7 +110,7 @@ impl MessageBuffer {
             }
         }
         if self.bytes.len() > LONGEST {
-            return Err(invalid("its answer to the login does not end"));
+            return Err(invalid("the login response is too long"));
         }
         Ok(false)
     }
@@ -107,13 +127,13 @@ enum State {
         token: Vec<u8>,
         written: MessageBuffer,
     },
-    /// The login goes out, from `sent` on, then the answer comes in.
+    /// Sends the login from `sent` on, then collects the response.
     Wait {
         login: Vec<u8>,
         sent: usize,
         answer: MessageBuffer,
     },
-    /// The driver reads the answer, from `given` on.
+    /// Returns the response to the driver, from `given` on.
     Replay {
         answer: Vec<u8>,
         given: usize,
@@ -121,7 +141,7 @@ enum State {
     PassThrough,
 }
 
-/// Puts a token into the first message written, and takes one from its answer; transparent before and after.
+/// Adds a token to the login and extracts the server's token from the response; transparent afterwards.
 #[derive(Debug)]
 pub struct SspiStream<S> {
     inner: S,
@@ -130,12 +150,13 @@ pub struct SspiStream<S> {
 }
 
 impl<S> SspiStream<S> {
-    /// Without a token nothing is changed.
+    /// Without a token, the stream passes all bytes through.
     pub fn new(inner: S, token: Option<Vec<u8>>) -> Self {
         let state = token.map_or(State::PassThrough, |token| State::Login { token, written: MessageBuffer::default() });
         Self { inner, state, server_token: ServerToken::default() }
     }
 
+    /// The shared slot for the server's token.
     pub fn server_token(&self) -> ServerToken {
         self.server_token.clone()
     }
@@ -170,7 +191,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for SspiStream<S> {
                     if !token_only {
                         break;
                     }
-                    // The driver would take the end of this message for the end of the answer.
+                    // The driver would mistake the end of this message for the end of the response.
                     *answer = MessageBuffer { bytes: answer.bytes.split_off(answer.read), ..MessageBuffer::default() };
                     continue;
                 }
@@ -265,12 +286,12 @@ mod tests {
         let (token, rest) = ([0xed, 1, 0, 4], [0xfd; 5000]);
         let together = packets(TABULAR, &[&token[..], &rest].concat());
         log_in(&together, &together).await;
-        // As Microsoft's driver wants it.
+        // Microsoft's driver expects this form.
         let apart = [packets(TABULAR, &token), packets(TABULAR, &rest)].concat();
         log_in(&apart, &packets(TABULAR, &rest)).await;
     }
 
-    /// What the server sends, and what the driver reads of it.
+    /// Asserts what the driver reads when the server sends `sent`.
     async fn log_in(sent: &[u8], read: &[u8]) {
         let (client, mut server) = duplex(512);
         let mut stream = SspiStream::new(client, Some(vec![9; 5000]));

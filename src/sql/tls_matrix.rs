@@ -1,15 +1,16 @@
-//! Every policy of the client against every kind of server that there is: what works, and what a refusal names.
+//! Every TLS policy against every kind of server: the outcome, and the setting that a failure message names.
 
 use super::*;
 
-/// A server as it is found: its name, how it is set up, and the identity that it shows.
+/// A server of the matrix: its name, TLS configuration and certificate.
 struct TestServer {
     name: &'static str,
     context: SslContext,
     identity: Identity,
 }
 
-/// `list`: the ciphers it offers; `sha1`: it signs with SHA-1 or not at all, as Schannel with its own certificate.
+/// `list` are the offered ciphers. With `sha1`, the server signs with SHA-1 only, like Schannel with a generated
+/// certificate.
 fn test_server(name: &'static str, identity: Identity, newest: SslVersion, list: &str, sha1: bool) -> TestServer {
     let mut context = SslContext::builder(SslMethod::tls_server()).unwrap();
     context.set_security_level(0);
@@ -24,7 +25,7 @@ fn test_server(name: &'static str, identity: Identity, newest: SslVersion, list:
     TestServer { name, context: context.build(), identity }
 }
 
-/// SQL Server 2008 R2 to 2014 on Windows of their time.
+/// SQL Server 2008 R2 to 2014 on the Windows releases of the same years.
 fn servers(ca: &Identity) -> Vec<TestServer> {
     let named = || Identity::new(&["127.0.0.1"], VALID, Some(ca));
     let fallback = || Identity::made(&["127.0.0.1"], VALID, None, 1024, MessageDigest::sha1());

@@ -1,4 +1,4 @@
-//! Handshakes with a TLS server of our own: who is believed, and what is said of the others.
+//! Handshakes with a local TLS server: accepted certificates, and the failure messages of the others.
 
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
@@ -24,7 +24,7 @@ struct Identity {
 }
 
 impl Identity {
-    /// Signed by `issuer`, or by itself and then a CA. The names are for the subject alternative name.
+    /// Signed by `issuer`; without issuer, a self-signed CA. `names` become the subject alternative names.
     fn new(names: &[&str], days: (u32, u32), issuer: Option<&Identity>) -> Identity {
         Identity::made(names, days, issuer, 2048, MessageDigest::sha256())
     }
@@ -83,7 +83,7 @@ impl Identity {
 
 const VALID: (u32, u32) = (0, 60);
 
-/// The handshake, and an echo over the encrypted connection once it stands.
+/// Runs the handshake and an echo over the encrypted connection.
 async fn handshake(server: &SslContext, tls: Tls, host: &str) -> Result<(), Unavailable> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
