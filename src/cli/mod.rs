@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use kube::CustomResourceExt;
 
 use crate::api::LyncPoolMirror;
-use crate::sql::ticket;
+use crate::sql::kerberos_helper;
 
 /// Kubernetes operator for mirrored SQL Servers behind Lync pools.
 #[derive(Debug, Parser)]
@@ -28,11 +28,11 @@ enum Command {
     Version,
     /// Internal: obtains one Kerberos ticket (request on stdin).
     #[command(hide = true)]
-    Ticket(Ticket),
+    Ticket(TicketArguments),
 }
 
 #[derive(Debug, Args)]
-struct Ticket {
+struct TicketArguments {
     #[arg(long, requires = "spn")]
     principal: Option<String>,
     #[arg(long, requires = "principal")]
@@ -44,8 +44,10 @@ pub fn dispatch() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Run(run) => run.start(),
         Command::Crd => print(&crd()?),
-        Command::Ticket(Ticket { principal: Some(principal), spn: Some(spn) }) => Ok(ticket::speak(&principal, &spn)?),
-        Command::Ticket(_) => match ticket::prepare()? {},
+        Command::Ticket(TicketArguments { principal: Some(principal), spn: Some(spn) }) => {
+            Ok(kerberos_helper::run(&principal, &spn)?)
+        }
+        Command::Ticket(_) => match kerberos_helper::exec_isolated()? {},
         Command::Version => print(concat!(env!("CARGO_PKG_VERSION"), "\n")),
     }
 }

@@ -8,7 +8,7 @@ use crate::controller::context::Context;
 use crate::controller::object::namespace;
 use crate::controller::pass::Pass;
 use crate::model::{Pair, Seat, ServerObservation, StoreId, Stores, Unavailable};
-use crate::sql::{Endpoint, Login, Target, Tls, Watch};
+use crate::sql::{Authentication, InstanceAddress, MonitorHandle, Target, Tls};
 
 /// The servers of a resource, by store.
 pub struct Connections {
@@ -21,9 +21,9 @@ pub enum Store {
 }
 
 pub struct ResolvedStore {
-    primary: (Target, Arc<Watch>),
-    mirror: (Target, Arc<Watch>),
-    witness: Option<Arc<Watch>>,
+    primary: (Target, Arc<MonitorHandle>),
+    mirror: (Target, Arc<MonitorHandle>),
+    witness: Option<Arc<MonitorHandle>>,
 }
 
 /// A store whose credentials could not be read: its servers are not polled.
@@ -80,12 +80,12 @@ impl Store {
     /// Polls both partners now. The witness is advisory: its latest poll is used, and no fresh one is waited for.
     pub async fn refresh(&self, pair: &mut Pair) {
         if let Store::Resolved(store) = self {
-            let (primary, mirror) = futures::join!(store.primary.1.fresh(), store.mirror.1.fresh());
+            let (primary, mirror) = futures::join!(store.primary.1.refresh(), store.mirror.1.refresh());
             *pair = Pair { primary, mirror, witness: store.witness.as_ref().map(|watch| watch.latest()) };
         }
     }
 
-    fn watches(&self) -> Vec<Arc<Watch>> {
+    fn watches(&self) -> Vec<Arc<MonitorHandle>> {
         match self {
             Store::Unresolved(_) => Vec::new(),
             Store::Resolved(store) => {
@@ -116,15 +116,15 @@ pub async fn connect(ctx: &Context, pass: &Pass<'_>) -> Result<Connections, Erro
     Ok(Connections { stores })
 }
 
-fn resolved(ctx: &Context, sql: &SqlStore, login: &Login, tls: &Tls) -> ResolvedStore {
+fn resolved(ctx: &Context, sql: &SqlStore, login: &Authentication, tls: &Tls) -> ResolvedStore {
     let watch = |server: &SqlServer| {
         let endpoint = match (server.port, &server.instance) {
-            (Some(port), _) => Endpoint::Port(port),
-            (None, Some(instance)) => Endpoint::Instance(instance.clone()),
-            (None, None) => Endpoint::Port(SqlServer::DEFAULT_PORT),
+            (Some(port), _) => InstanceAddress::Port(port),
+            (None, Some(instance)) => InstanceAddress::Instance(instance.clone()),
+            (None, None) => InstanceAddress::Port(SqlServer::DEFAULT_PORT),
         };
         let target = Target { host: server.host.clone(), endpoint, login: login.clone(), tls: tls.clone() };
-        let watch = Arc::new(ctx.hub.watch(&target));
+        let watch = Arc::new(ctx.monitors.watch(&target));
         (target, watch)
     };
     ResolvedStore {

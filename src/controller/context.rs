@@ -16,7 +16,7 @@ use crate::controller::object::{ResourceRef, WatchedResource, namespace, namespa
 use crate::controller::ownership::OwnershipRegistry;
 use crate::leader::Leadership;
 use crate::metrics::Metrics;
-use crate::sql::{Counters, Deadlines, Hub, Watch};
+use crate::sql::{Counters, Deadlines, InstanceMonitors, MonitorHandle};
 
 /// Capacity of the trigger channel. A lagging controller misses triggers and falls back to its periodic resync.
 const TRIGGERS: usize = 4096;
@@ -25,7 +25,7 @@ pub struct Context {
     pub client: Client,
     pub recorder: Recorder,
     pub leadership: Leadership,
-    pub hub: Hub,
+    pub monitors: InstanceMonitors,
     pub deadlines: Deadlines,
     pub metrics: Metrics,
     pub credentials: Credentials,
@@ -33,7 +33,7 @@ pub struct Context {
     pub ownership: OwnershipRegistry,
     pub drift_schedule: DriftSchedule,
     triggers: broadcast::Sender<ResourceRef>,
-    watches: Mutex<HashMap<ResourceRef, Vec<Arc<Watch>>>>,
+    watches: Mutex<HashMap<ResourceRef, Vec<Arc<MonitorHandle>>>>,
     stores: Mutex<Vec<Store<WatchedResource>>>,
     counted: Mutex<Counters>,
     /// Notices already published by this process.
@@ -41,13 +41,19 @@ pub struct Context {
 }
 
 impl Context {
-    pub fn new(client: Client, leadership: Leadership, hub: Hub, deadlines: Deadlines, metrics: Metrics) -> Self {
+    pub fn new(
+        client: Client,
+        leadership: Leadership,
+        monitors: InstanceMonitors,
+        deadlines: Deadlines,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             recorder: Recorder::new(client.clone(), Reporter::from("lync-mirror")),
             credentials: Credentials::new(client.clone()),
             client,
             leadership,
-            hub,
+            monitors,
             deadlines,
             metrics,
             in_flight: InFlightStatements::default(),
@@ -109,7 +115,7 @@ impl Context {
     }
 
     /// Replaces the instances that a resource needs. Polling of an instance ends when no resource needs it.
-    pub fn watch(&self, resource: &ResourceRef, watches: Vec<Arc<Watch>>) {
+    pub fn watch(&self, resource: &ResourceRef, watches: Vec<Arc<MonitorHandle>>) {
         self.watches.lock().insert(resource.clone(), watches);
     }
 
@@ -156,11 +162,11 @@ impl Context {
         if self.synced() {
             self.prune_deleted();
         }
-        let now = self.hub.counters();
+        let now = self.monitors.counters();
         let mut before = self.counted.lock();
-        self.metrics.polled(now.looks - before.looks, now.dark_looks - before.dark_looks);
+        self.metrics.polled(now.polls - before.polls, now.poll_failures - before.poll_failures);
         self.metrics.connections_opened(now.connections - before.connections);
-        self.metrics.set_instances(self.hub.instances());
+        self.metrics.set_instances(self.monitors.instances());
         *before = now;
     }
 }

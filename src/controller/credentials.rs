@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 use crate::api::{Auth, AuthMethod, TlsMode, TlsSpec};
 use crate::controller::Error;
 use crate::model::{Unavailable, UnavailableCause};
-use crate::sql::{Account, Login, Pin, Tls};
+use crate::sql::{Account, Authentication, Pin, Tls};
 
 /// The maximum age of a cached Secret or ConfigMap.
 const MAX_AGE: Duration = Duration::from_secs(10);
@@ -32,7 +32,7 @@ type Cache<K, T> = Mutex<HashMap<K, (Instant, Resolved<T>)>>;
 
 pub struct Credentials {
     client: Client,
-    logins: Cache<(String, Auth), Login>,
+    logins: Cache<(String, Auth), Authentication>,
     bundles: Cache<(String, String, String), Arc<str>>,
 }
 
@@ -46,7 +46,7 @@ impl Credentials {
     }
 
     /// The login of a store. The outer error means that the API server does not answer and nothing is cached.
-    pub async fn login(&self, namespace: &str, auth: &Auth) -> Result<Resolved<Login>, Error> {
+    pub async fn login(&self, namespace: &str, auth: &Auth) -> Result<Resolved<Authentication>, Error> {
         let read = |secret: Option<Secret>| read_login(namespace, auth, secret);
         let key = (namespace.to_owned(), auth.clone());
         resolve(&self.client, &self.logins, key, namespace, &auth.secret_ref.name, read).await
@@ -120,7 +120,7 @@ fn forbidden(kind: &str, answer: &Status) -> Unavailable {
     unavailable(UnavailableCause::CredentialsForbidden, detail)
 }
 
-fn read_login(namespace: &str, auth: &Auth, secret: Option<Secret>) -> Resolved<Login> {
+fn read_login(namespace: &str, auth: &Auth, secret: Option<Secret>) -> Resolved<Authentication> {
     let name = &auth.secret_ref.name;
     let keys = match auth.method {
         AuthMethod::SqlLogin => "username and password",
@@ -149,9 +149,10 @@ fn read_login(namespace: &str, auth: &Auth, secret: Option<Secret>) -> Resolved<
     };
     let username = text("username", bytes("username")?)?;
     match auth.method {
-        AuthMethod::SqlLogin => {
-            Ok(Login::SqlLogin { username, password: SecretString::from(text("password", bytes("password")?)?) })
-        }
+        AuthMethod::SqlLogin => Ok(Authentication::SqlLogin {
+            username,
+            password: SecretString::from(text("password", bytes("password")?)?),
+        }),
         AuthMethod::Kerberos => {
             let kdcs = auth.kdcs.clone().unwrap_or_default();
             let account = Account::new(&username, bytes("keytab")?, kdcs).ok_or_else(|| {
@@ -160,7 +161,7 @@ fn read_login(namespace: &str, auth: &Auth, secret: Option<Secret>) -> Resolved<
                 );
                 unavailable(UnavailableCause::NoKerberosCredentials, detail)
             })?;
-            Ok(Login::Kerberos(Arc::new(account)))
+            Ok(Authentication::Kerberos(Arc::new(account)))
         }
     }
 }

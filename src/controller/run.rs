@@ -20,7 +20,7 @@ use crate::controller::reconcile::{error_policy, reconcile};
 use crate::health::{Health, Loop};
 use crate::leader::Leadership;
 use crate::metrics::Metrics;
-use crate::sql::{Deadlines, Hub};
+use crate::sql::{Deadlines, InstanceMonitors};
 
 /// The settings of a run.
 pub struct Settings {
@@ -42,12 +42,12 @@ pub async fn run(
     health: Health,
     stop: CancellationToken,
 ) {
-    let hub = Hub::new(settings.poll_interval, settings.deadlines);
-    let context = Arc::new(Context::new(client.clone(), leadership, hub.clone(), settings.deadlines, metrics));
+    let monitors = InstanceMonitors::new(settings.poll_interval, settings.deadlines);
+    let context = Arc::new(Context::new(client.clone(), leadership, monitors.clone(), settings.deadlines, metrics));
     let controllers: Vec<_> =
         scopes(&client, &settings.namespaces).into_iter().map(|scope| controller(&context, scope, &stop)).collect();
     let background = [
-        tokio::spawn(forward_changes(hub, context.clone())),
+        tokio::spawn(forward_changes(monitors, context.clone())),
         tokio::spawn(heartbeat(context.clone(), health)),
         tokio::spawn(follow_leadership(context.clone())),
     ];
@@ -112,8 +112,8 @@ fn trim_managed_fields(resource: &mut WatchedResource) {
 }
 
 /// A poll that shows a change triggers the resources that need the instance.
-async fn forward_changes(hub: Hub, context: Arc<Context>) {
-    let mut changes = hub.changes();
+async fn forward_changes(monitors: InstanceMonitors, context: Arc<Context>) {
+    let mut changes = monitors.changes();
     loop {
         match changes.recv().await {
             Ok(instance) => context.enqueue_watchers(instance),

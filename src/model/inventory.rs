@@ -11,7 +11,7 @@ pub struct ServerInventory {
     pub version: String,
     pub edition: String,
     /// SQL logins, Windows logins and groups, without those that SQL Server and Windows create.
-    pub logins: BTreeMap<String, Login>,
+    pub logins: BTreeMap<String, ServerLogin>,
     /// Agent jobs by name. True: enabled.
     pub jobs: BTreeMap<String, bool>,
     pub linked_servers: BTreeSet<String>,
@@ -19,7 +19,7 @@ pub struct ServerInventory {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Login {
+pub struct ServerLogin {
     pub sid: Vec<u8>,
     pub is_sql: bool,
     pub disabled: bool,

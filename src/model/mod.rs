@@ -14,10 +14,10 @@ mod window;
 
 pub use database::{DatabaseName, DatabaseType};
 pub use desired::{Desired, DesiredType, FieldManagers, ForceService, Policy, Suspend, UnrequestedSwitch};
-pub use inventory::{DatabaseCopy, Login, ServerInventory};
+pub use inventory::{DatabaseCopy, ServerInventory, ServerLogin};
 pub use observation::{
-    Answer, Database, DatabaseState, DriftReport, Endpoint, Guid, Mirroring, MirroringState, Observation, Pair,
-    PhaseTimings, Safety, Server, ServerObservation, StatementState, Unavailable, UnavailableCause, WitnessLink,
+    Answer, Database, DatabaseState, DriftReport, Guid, Mirroring, MirroringEndpoint, MirroringState, Observation,
+    Pair, PhaseTimings, Safety, Server, ServerObservation, StatementState, Unavailable, UnavailableCause, WitnessLink,
     Witnessed,
 };
 pub use persisted::{

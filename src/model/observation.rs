@@ -148,14 +148,14 @@ pub struct Server {
     pub sysadmin: bool,
     pub view_server_state: bool,
     pub view_any_database: bool,
-    pub endpoint: Option<Endpoint>,
+    pub endpoint: Option<MirroringEndpoint>,
     pub databases: BTreeMap<DatabaseName, Database>,
     /// The sessions for which this instance is the witness.
     pub witnessed: Vec<Witnessed>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
+pub struct MirroringEndpoint {
     pub name: String,
     /// The state is STARTED. Mirroring needs a started endpoint.
     pub started: bool,

@@ -1,6 +1,6 @@
 //! The obstacles of a failover and the message of each.
 
-use crate::model::{DatabaseState, Endpoint, Guid, Reason, Seat, Unavailable, UnavailableCause, WitnessLink};
+use crate::model::{DatabaseState, Guid, MirroringEndpoint, Reason, Seat, Unavailable, UnavailableCause, WitnessLink};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Obstacle {
@@ -54,7 +54,7 @@ pub enum Obstacle {
     },
     EndpointStopped {
         seat: Seat,
-        endpoint: Option<Endpoint>,
+        endpoint: Option<MirroringEndpoint>,
     },
     FailoverInProgress,
     Unsettled,

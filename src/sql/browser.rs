@@ -1,5 +1,5 @@
-//! The SQL Browser (MC-SQLR): which TCP port a named instance listens on. Our own client, since the one in tiberius
-//! asks once and believes an answer from anywhere.
+//! The client of the SQL Server Browser (MC-SQLR), which reports the TCP port of a named instance. The client in
+//! tiberius is not used: it sends one request and accepts a response from any address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -11,45 +11,47 @@ pub const PORT: u16 = 1434;
 const TRIES: u32 = 3;
 const CLNT_UCAST_INST: u8 = 0x04;
 const SVR_RESP: u8 = 0x05;
-/// MC-SQLR 2.2.5: the answer about one instance.
+/// The longest response about one instance, in bytes (MC-SQLR 2.2.5).
 const LONGEST: usize = 1024 + 3;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unanswered {
-    #[error("the SQL Browser (UDP {PORT}) did not answer, or knows no such instance")]
+pub enum BrowserError {
+    #[error("the SQL Server Browser (UDP {PORT}) did not answer or has no such instance")]
     Silent,
-    /// ICMP told that nothing listens.
-    #[error("no SQL Browser listens on UDP {PORT}")]
+    /// ICMP reported a closed port.
+    #[error("no SQL Server Browser listens on UDP {PORT}")]
     Closed,
-    #[error("the SQL Browser names no TCP port: TCP is not enabled for the instance")]
+    #[error("the SQL Server Browser reports no TCP port because TCP is disabled for the instance")]
     NoTcp,
-    #[error("the SQL Browser answered with something unreadable")]
+    #[error("the SQL Server Browser sent an invalid response")]
     Unreadable,
 }
 
-/// Asks the SQL Browser at `browser` for the TCP port of `instance`: three tries within `deadline`.
-/// A Browser that does not know an instance stays silent (MC-SQLR 3.2.5.3).
-pub async fn port_of(browser: SocketAddr, instance: &str, deadline: Duration) -> Result<u16, Unanswered> {
+/// Requests the TCP port of `instance` from the SQL Server Browser at `browser`: three tries within `deadline`.
+///
+/// # Errors
+/// `Silent` also covers an unknown instance: the service then sends no response (MC-SQLR 3.2.5.3).
+pub async fn resolve_port(browser: SocketAddr, instance: &str, deadline: Duration) -> Result<u16, BrowserError> {
     let any: IpAddr = if browser.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    // Connected: the kernel drops datagrams from elsewhere, and tells of a closed port.
-    let Ok(socket) = UdpSocket::bind((any, 0)).await else { return Err(Unanswered::Silent) };
+    // A connected socket: the kernel drops datagrams from other addresses and reports a closed port.
+    let Ok(socket) = UdpSocket::bind((any, 0)).await else { return Err(BrowserError::Silent) };
     if socket.connect(browser).await.is_err() {
-        return Err(Unanswered::Silent);
+        return Err(BrowserError::Silent);
     }
     let mut request = vec![CLNT_UCAST_INST];
     request.extend_from_slice(instance.as_bytes());
     request.push(0);
 
-    let mut outcome = Unanswered::Silent;
+    let mut outcome = BrowserError::Silent;
     for _ in 0..TRIES {
         if socket.send(&request).await.is_err() {
-            outcome = Unanswered::Closed;
+            outcome = BrowserError::Closed;
             continue;
         }
         let mut answer = [0; LONGEST];
         match timeout(deadline / TRIES, socket.recv(&mut answer)).await {
             Ok(Ok(length)) => return parse(&answer[..length], instance),
-            Ok(Err(_)) => outcome = Unanswered::Closed,
+            Ok(Err(_)) => outcome = BrowserError::Closed,
             Err(_) => {}
         }
     }
@@ -57,10 +59,10 @@ pub async fn port_of(browser: SocketAddr, instance: &str, deadline: Duration) ->
 }
 
 /// `05 length "ServerName;A;InstanceName;RTC;...;tcp;49172;;"`.
-fn parse(answer: &[u8], instance: &str) -> Result<u16, Unanswered> {
-    let [SVR_RESP, low, high, text @ ..] = answer else { return Err(Unanswered::Unreadable) };
+fn parse(answer: &[u8], instance: &str) -> Result<u16, BrowserError> {
+    let [SVR_RESP, low, high, text @ ..] = answer else { return Err(BrowserError::Unreadable) };
     if text.len() != usize::from(u16::from_le_bytes([*low, *high])) {
-        return Err(Unanswered::Unreadable);
+        return Err(BrowserError::Unreadable);
     }
     let text = String::from_utf8_lossy(text);
     let body = text.split(";;").next().unwrap_or_default();
@@ -75,10 +77,10 @@ fn parse(answer: &[u8], instance: &str) -> Result<u16, Unanswered> {
         }
     }
     if !named.is_some_and(|named| named.eq_ignore_ascii_case(instance)) {
-        return Err(Unanswered::Unreadable);
+        return Err(BrowserError::Unreadable);
     }
-    let port = port.ok_or(Unanswered::NoTcp)?;
-    port.parse().ok().filter(|port| *port != 0).ok_or(Unanswered::Unreadable)
+    let port = port.ok_or(BrowserError::NoTcp)?;
+    port.parse().ok().filter(|port| *port != 0).ok_or(BrowserError::Unreadable)
 }
 
 #[cfg(test)]
@@ -97,25 +99,25 @@ mod tests {
     const USUAL: &str = "ServerName;SQL-A;InstanceName;RTC;IsClustered;No;Version;11.0.7001.0;tcp;49172;np;\\\\SQL-A\\pipe\\MSSQL$RTC\\sql\\query;;";
 
     #[test]
-    fn the_tcp_port_is_read() {
+    fn parse_returns_the_tcp_port() {
         assert_eq!(parse(&answer(USUAL), "RTC"), Ok(49172));
         assert_eq!(parse(&answer(USUAL), "rtc"), Ok(49172));
     }
 
     #[test]
-    fn hostile_answers_are_refused() {
-        assert_eq!(parse(&[], "RTC"), Err(Unanswered::Unreadable));
-        assert_eq!(parse(&[SVR_RESP, 0xff, 0xff, b'x'], "RTC"), Err(Unanswered::Unreadable));
-        assert_eq!(parse(&[0x04, 0, 0], "RTC"), Err(Unanswered::Unreadable));
-        assert_eq!(parse(&answer(USUAL), "OTHER"), Err(Unanswered::Unreadable));
-        assert_eq!(parse(&answer("InstanceName;RTC;tcp;99999;;"), "RTC"), Err(Unanswered::Unreadable));
-        assert_eq!(parse(&answer("InstanceName;RTC;tcp;0;;"), "RTC"), Err(Unanswered::Unreadable));
-        assert_eq!(parse(&answer("InstanceName;RTC;np;x;;"), "RTC"), Err(Unanswered::NoTcp));
-        assert_eq!(parse(&answer("InstanceName;RTC;tcp"), "RTC"), Err(Unanswered::NoTcp));
+    fn parse_with_a_hostile_response_fails() {
+        assert_eq!(parse(&[], "RTC"), Err(BrowserError::Unreadable));
+        assert_eq!(parse(&[SVR_RESP, 0xff, 0xff, b'x'], "RTC"), Err(BrowserError::Unreadable));
+        assert_eq!(parse(&[0x04, 0, 0], "RTC"), Err(BrowserError::Unreadable));
+        assert_eq!(parse(&answer(USUAL), "OTHER"), Err(BrowserError::Unreadable));
+        assert_eq!(parse(&answer("InstanceName;RTC;tcp;99999;;"), "RTC"), Err(BrowserError::Unreadable));
+        assert_eq!(parse(&answer("InstanceName;RTC;tcp;0;;"), "RTC"), Err(BrowserError::Unreadable));
+        assert_eq!(parse(&answer("InstanceName;RTC;np;x;;"), "RTC"), Err(BrowserError::NoTcp));
+        assert_eq!(parse(&answer("InstanceName;RTC;tcp"), "RTC"), Err(BrowserError::NoTcp));
         assert_eq!(
             parse(&answer("InstanceName;RTC;;tcp;7;;"), "RTC"),
-            Err(Unanswered::NoTcp),
-            "only the first instance"
+            Err(BrowserError::NoTcp),
+            "only the first instance counts"
         );
         let mut bytes = answer(USUAL);
         bytes[10] = 0xff;
@@ -124,13 +126,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn parse_with_any_bytes_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let _ = parse(&bytes, "RTC");
         }
 
-        /// Near misses: an answer of the right shape around anything.
+        /// Random text in a response with a correct header.
         #[test]
-        fn no_text_panics_and_no_port_is_made_up(text in "[A-Za-z;0-9\\\\é]{0,80}") {
+        fn parse_with_any_text_returns_only_contained_ports(text in "[A-Za-z;0-9\\\\é]{0,80}") {
             if let Ok(port) = parse(&answer(&text), "RTC") {
                 prop_assert!(text.contains(&port.to_string()));
             }
@@ -138,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lost_datagram_is_asked_again() {
+    async fn resolve_port_after_a_lost_datagram_retries() {
         let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = server.local_addr().unwrap();
         let serve = async {
@@ -148,16 +150,16 @@ mod tests {
             assert_eq!(&buffer[..length], b"\x04RTC\0");
             server.send_to(&answer(USUAL), from).await.unwrap();
         };
-        let (port, ()) = tokio::join!(port_of(address, "RTC", Duration::from_millis(600)), serve);
+        let (port, ()) = tokio::join!(resolve_port(address, "RTC", Duration::from_millis(600)), serve);
         assert_eq!(port, Ok(49172));
     }
 
     #[tokio::test]
-    async fn silence_and_a_closed_port_are_told_apart() {
+    async fn resolve_port_distinguishes_silence_from_a_closed_port() {
         let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = silent.local_addr().unwrap();
-        assert_eq!(port_of(address, "RTC", Duration::from_millis(30)).await, Err(Unanswered::Silent));
+        assert_eq!(resolve_port(address, "RTC", Duration::from_millis(30)).await, Err(BrowserError::Silent));
         drop(silent);
-        assert_eq!(port_of(address, "RTC", Duration::from_secs(3)).await, Err(Unanswered::Closed));
+        assert_eq!(resolve_port(address, "RTC", Duration::from_secs(3)).await, Err(BrowserError::Closed));
     }
 }

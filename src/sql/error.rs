@@ -1,14 +1,14 @@
-//! Failures as `Unavailable`: one sentence each, for a person, without secrets and without numbers that change from look
-//! to look (they end up in the status). What follows from a failure is decided elsewhere.
+//! Failures as `Unavailable`. The details appear in the status, so they hold no secrets and no numbers that change from
+//! poll to poll. Shape: what happened and the cause, then `To fix:` with an imperative where a remedy exists.
 
 use std::time::Duration;
 
 use tiberius::error::{Error, IoErrorKind};
 
 use crate::model::{Unavailable, UnavailableCause};
-use crate::sql::Login;
+use crate::sql::Authentication;
 
-/// Where a connection stands when something goes wrong.
+/// The phase of a connection in which a failure occurred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
 pub enum Phase {
     #[strum(to_string = "the DNS lookup")]
@@ -21,8 +21,8 @@ pub enum Phase {
     Tls,
     #[strum(to_string = "the login")]
     Login,
-    #[strum(to_string = "the look")]
-    Look,
+    #[strum(to_string = "the poll")]
+    Poll,
 }
 
 pub fn unavailable(cause: UnavailableCause, detail: String) -> Unavailable {
@@ -30,29 +30,29 @@ pub fn unavailable(cause: UnavailableCause, detail: String) -> Unavailable {
 }
 
 pub fn timed_out(address: &str, phase: Phase, waited: Duration) -> Unavailable {
-    unavailable(silence(phase), format!("{phase} of {address} did not finish within {waited:?}."))
+    unavailable(timeout_cause(phase), format!("Timeout: {phase} of {address} did not complete within {waited:?}."))
 }
 
 pub fn lost(address: &str, phase: Phase) -> Unavailable {
     unavailable(UnavailableCause::ConnectionLost, format!("{address} closed the connection during {phase}."))
 }
 
-pub fn nonsense(address: &str, phase: Phase, what: impl std::fmt::Display) -> Unavailable {
+pub fn protocol_error(address: &str, phase: Phase, what: impl std::fmt::Display) -> Unavailable {
     unavailable(
         UnavailableCause::ProtocolError,
-        format!("{address} did not answer as SQL Server does during {phase}: {what}."),
+        format!("{address} sent an unexpected response during {phase}: {what}."),
     )
 }
 
-/// Who accepted a connection is alive, however silent: that is not the same as a dead address.
-fn silence(phase: Phase) -> UnavailableCause {
+/// A server that accepted a connection is alive although it does not answer; a silent address may be dead.
+fn timeout_cause(phase: Phase) -> UnavailableCause {
     match phase {
         Phase::Connect => UnavailableCause::TimedOut,
-        Phase::Resolve | Phase::Prelogin | Phase::Tls | Phase::Login | Phase::Look => UnavailableCause::Unresponsive,
+        Phase::Resolve | Phase::Prelogin | Phase::Tls | Phase::Login | Phase::Poll => UnavailableCause::Unresponsive,
     }
 }
 
-/// An error of a phase that speaks raw bytes.
+/// An I/O error of a phase that works on the socket directly.
 pub fn io(address: &str, phase: Phase, error: &std::io::Error) -> Unavailable {
     io_kind(address, phase, error.kind())
 }
@@ -61,31 +61,31 @@ fn io_kind(address: &str, phase: Phase, kind: IoErrorKind) -> Unavailable {
     match kind {
         IoErrorKind::ConnectionRefused => unavailable(
             UnavailableCause::ConnectionRefused,
-            format!("{address} refused the TCP connection: nothing listens there."),
+            format!("{address} refused the TCP connection: no process listens on the port."),
         ),
         IoErrorKind::TimedOut => {
-            unavailable(silence(phase), format!("{phase} of {address} timed out: the network gave the connection up."))
+            unavailable(timeout_cause(phase), format!("Timeout: {phase} of {address} was ended by the network stack."))
         }
         IoErrorKind::HostUnreachable | IoErrorKind::NetworkUnreachable => unavailable(
             UnavailableCause::TimedOut,
-            format!("{phase} of {address} failed: there is no route to the host."),
+            format!("{address} is unreachable during {phase}: there is no route to the host."),
         ),
         _ => lost(address, phase),
     }
 }
 
-/// An error that tiberius met in the login.
-pub fn login(address: &str, login: &Login, error: &Error, deadline: Duration) -> Unavailable {
+/// An error that tiberius returned during the login.
+pub fn login(address: &str, login: &Authentication, error: &Error, deadline: Duration) -> Unavailable {
     let Error::Server(token) = error else { return tds(address, Phase::Login, error, deadline) };
     let (number, username) = (token.code(), login.username());
-    let windows = matches!(login, Login::Kerberos(_));
-    let why = match number {
-        18456 if windows => "the account has no login there, or it may not connect".to_owned(),
+    let windows = matches!(login, Authentication::Kerberos(_));
+    let reason = match number {
+        18456 if windows => "the account has no login on the server, or it may not connect".to_owned(),
         18452 if windows => {
-            "it could not open the ticket: its SPN is registered for another account than the one it runs as, its domain does not trust this one, or the clocks differ".to_owned()
+            "the server could not decrypt the ticket, because its SPN is registered for another account, its domain does not trust this one, or the clocks differ".to_owned()
         }
         18456 => "the name or the password is wrong, or the login may not connect".to_owned(),
-        18452 => "the server takes Windows logins only, or the login is from an untrusted domain".to_owned(),
+        18452 => "the server accepts Windows logins only, or the login is from an untrusted domain".to_owned(),
         18470 => "the login is disabled".to_owned(),
         18486 => "the login is locked out".to_owned(),
         18487 => "the password has expired".to_owned(),
@@ -94,34 +94,34 @@ pub fn login(address: &str, login: &Login, error: &Error, deadline: Duration) ->
     };
     let cause =
         if matches!(number, 18470 | 18486) { UnavailableCause::LoginLocked } else { UnavailableCause::LoginFailed };
-    unavailable(cause, format!("{address} refused the login {username:?} with error {number}: {why}."))
+    unavailable(cause, format!("{address} refused the login {username:?} with error {number}: {reason}."))
 }
 
-/// An error that tiberius met after the login.
-pub fn look(address: &str, error: &Error, deadline: Duration) -> Unavailable {
+/// An error that tiberius returned after the login.
+pub fn poll(address: &str, error: &Error, deadline: Duration) -> Unavailable {
     match error {
         Error::Server(token) if token.class() < FATAL => unavailable(
             UnavailableCause::QueryFailed,
-            format!("{address} answered the look with error {}: {}", token.code(), token.message().trim()),
+            format!("{address} answered the poll with error {}: {}", token.code(), token.message().trim()),
         ),
         Error::Server(token) => unavailable(
             UnavailableCause::ConnectionLost,
             format!("{address} ended the connection with error {}: {}", token.code(), token.message().trim()),
         ),
-        other => tds(address, Phase::Look, other, deadline),
+        other => tds(address, Phase::Poll, other, deadline),
     }
 }
 
-/// From this severity on the server has ended the connection ("Database Engine Error Severities").
+/// From this severity on, the server ends the connection ("Database Engine Error Severities").
 pub const FATAL: u8 = 20;
 
 fn tds(address: &str, phase: Phase, error: &Error, deadline: Duration) -> Unavailable {
     match error {
         Error::Io { kind: IoErrorKind::TimedOut, .. } => timed_out(address, phase, deadline),
-        Error::Io { kind: IoErrorKind::InvalidData, message } => nonsense(address, phase, message),
+        Error::Io { kind: IoErrorKind::InvalidData, message } => protocol_error(address, phase, message),
         Error::Io { kind, .. } => io_kind(address, phase, *kind),
-        Error::Routing { .. } => nonsense(address, phase, "it redirects to another server"),
-        other => nonsense(address, phase, other),
+        Error::Routing { .. } => protocol_error(address, phase, "the server redirects the client to another server"),
+        other => protocol_error(address, phase, other),
     }
 }
 
@@ -130,28 +130,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn details_are_sentences_that_name_phase_and_address() {
+    fn timed_out_names_phase_and_address() {
         let waited = Duration::from_secs(10);
         let unavailable = timed_out("sql-a,1433", Phase::Tls, waited);
         assert_eq!(unavailable.cause, UnavailableCause::Unresponsive);
-        assert_eq!(unavailable.detail, "the TLS handshake of sql-a,1433 did not finish within 10s.");
+        assert_eq!(unavailable.detail, "Timeout: the TLS handshake of sql-a,1433 did not complete within 10s.");
         let refused = std::io::Error::from(IoErrorKind::ConnectionRefused);
         assert_eq!(io("sql-a,1433", Phase::Connect, &refused).cause, UnavailableCause::ConnectionRefused);
         let reset = std::io::Error::from(IoErrorKind::ConnectionReset);
-        assert_eq!(io("sql-a,1433", Phase::Look, &reset).cause, UnavailableCause::ConnectionLost);
+        assert_eq!(io("sql-a,1433", Phase::Poll, &reset).cause, UnavailableCause::ConnectionLost);
     }
 
     #[test]
-    fn errors_of_the_wire_are_told_apart() {
+    fn driver_errors_map_to_distinct_causes() {
         let waited = Duration::from_secs(10);
-        let lync = Login::SqlLogin { username: "lync".into(), password: "hunter2".into() };
+        let lync = Authentication::SqlLogin { username: "lync".into(), password: "hunter2".into() };
         let eof = Error::Io { kind: IoErrorKind::UnexpectedEof, message: "No more packets in the wire".into() };
-        assert_eq!(look("a,1", &eof, waited).cause, UnavailableCause::ConnectionLost);
+        assert_eq!(poll("a,1", &eof, waited).cause, UnavailableCause::ConnectionLost);
         assert_eq!(login("a,1", &lync, &eof, waited).cause, UnavailableCause::ConnectionLost);
         let slow = Error::Io { kind: IoErrorKind::TimedOut, message: "slow".into() };
-        assert_eq!(look("a,1", &slow, waited).cause, UnavailableCause::Unresponsive);
+        assert_eq!(poll("a,1", &slow, waited).cause, UnavailableCause::Unresponsive);
         let routing = Error::Routing { host: "b".into(), port: 1 };
         assert_eq!(login("a,1", &lync, &routing, waited).cause, UnavailableCause::ProtocolError);
-        assert_eq!(look("a,1", &Error::Utf16, waited).cause, UnavailableCause::ProtocolError);
+        assert_eq!(poll("a,1", &Error::Utf16, waited).cause, UnavailableCause::ProtocolError);
     }
 }

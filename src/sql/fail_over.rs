@@ -1,4 +1,5 @@
-//! The guarded failover of one database: its text, and what the answer means. Whether to send it is decided elsewhere.
+//! The guarded failover of one database: the batch and the meaning of the response. The planner decides whether to
+//! send it.
 
 use std::time::Duration;
 
@@ -8,17 +9,17 @@ use tiberius::error::Error;
 use crate::model::{Act, Answer, DatabaseName, Failover, Unavailable};
 use crate::sql::error::FATAL;
 use crate::sql::session::Failure;
-use crate::sql::{Deadlines, Session, Target, Unquotable, endpoint, quote};
+use crate::sql::{Deadlines, Session, Target, Unquotable, address, quote};
 
-/// `RAISERROR` with a text always has this number ("RAISERROR").
+/// The error number of every `RAISERROR` with a text ("RAISERROR").
 const RAISED: u32 = 50_000;
-/// The state by which our own guard is known.
+/// The error state that marks the error of the operator's own guard.
 const GUARD: u8 = 77;
 const GUARD_PREFIX: &str = "lync-mirror guard:";
 /// "The remote server did not respond within the timeout": the statement may or may not have completed.
 const NO_ANSWER_FROM_PARTNER: u32 = 1421;
 
-/// The statement itself, as people read it in the status ("ALTER DATABASE Database Mirroring").
+/// The bare statement, for the status and the events ("ALTER DATABASE Database Mirroring").
 pub fn statement(act: Act, database: &DatabaseName) -> String {
     render(act, database).unwrap_or_else(|e| format!("-- no statement for {:?}: {e}", database.as_str()))
 }
@@ -31,16 +32,19 @@ fn render(act: Act, database: &DatabaseName) -> Result<String, Unquotable> {
     Ok(format!("ALTER DATABASE {} SET PARTNER {option}", quote::identifier(database.as_str())?))
 }
 
-/// What is sent: the statement, behind a guard that the server itself evaluates (rule 4 of the design). The statement
-/// is issued only if everything is still as it was when the move was planned.
+/// The batch that is sent: the statement behind a guard, which the server evaluates (docs/design/rules.md, rule 4). The
+/// server runs the statement only if the database is still in the state of the plan.
+///
+/// # Errors
+/// A name that no SQL Server can have.
 pub fn batch(step: &Failover) -> Result<String, Unquotable> {
     let Failover { act, database, on: _, server, partner, guid, role_sequence } = step;
     let statement = render(*act, database)?;
     let database = quote::literal(database.as_str())?;
     let server = quote::literal(server)?;
     let partner = quote::literal(partner)?;
-    // A failover asks a principal in full health; a forced service a mirror that lost its principal and has no witness.
-    let (must_hold, told) = match act {
+    // A failover needs a synchronized principal. A forced service needs a mirror without principal and without witness.
+    let (condition, reported) = match act {
         Act::Failover => (
             "@role = 1 AND @state = 4 AND @safety = 2 AND @online = 0",
             "role %d (1), state %d (4), safety %d (2), database state %d (0), witness %s",
@@ -57,32 +61,34 @@ SET @server = CAST(SERVERPROPERTY('ServerName') AS nvarchar(128));
 SELECT @role = m.mirroring_role, @state = m.mirroring_state, @safety = m.mirroring_safety_level, @sequence = m.mirroring_role_sequence, @online = d.state, @witness = m.mirroring_witness_name, @guid = CAST(m.mirroring_guid AS nvarchar(36)), @partner = m.mirroring_partner_instance
  FROM sys.databases AS d JOIN sys.database_mirroring AS m ON m.database_id = d.database_id
  WHERE d.name = {database};
-IF DB_NAME() = N'master' AND @server = {server} AND {must_hold} AND @sequence = {role_sequence} AND @guid = N'{guid}' AND @partner = {partner}
+IF DB_NAME() = N'master' AND @server = {server} AND {condition} AND @sequence = {role_sequence} AND @guid = N'{guid}' AND @partner = {partner}
  {statement}
 ELSE
- RAISERROR (N'{GUARD_PREFIX} nothing was done; {told}, role sequence %d (%d), server %s, partner %s, guid %s', 16, {GUARD}, @role, @state, @safety, @online, @witness, @sequence, {role_sequence}, @server, @partner, @guid);"
+ RAISERROR (N'{GUARD_PREFIX} nothing was done; {reported}, role sequence %d (%d), server %s, partner %s, guid %s', 16, {GUARD}, @role, @state, @safety, @online, @witness, @sequence, {role_sequence}, @server, @partner, @guid);"
     ))
 }
 
-/// Opens `count` sessions at once, before anything is sent, so that all statements of a type start together.
-/// One that fails fails all.
+/// Opens `count` sessions before the first statement is sent, so that all statements of a type start together.
+///
+/// # Errors
+/// The first connection that fails; the other sessions are closed.
 pub async fn connect_for_moves(
     target: &Target,
     count: usize,
     deadlines: &Deadlines,
 ) -> Result<Vec<Session>, Unavailable> {
-    let addresses = endpoint::resolve(target, deadlines).await?;
+    let addresses = address::resolve(target, deadlines).await?;
     try_join_all((0..count).map(|_| Session::open_at(target, &addresses, deadlines))).await
 }
 
-/// Sends the guarded batch and waits for its answer. The session is used up. After `Accepted` as after `Lost` only a
-/// look tells what happened: the statement may succeed and fail afterwards ("ALTER DATABASE Database Mirroring").
+/// Sends the guarded batch and waits for the response; consumes the session. After `Accepted` and after `Lost`, only a
+/// poll shows the outcome: the statement may succeed and fail afterwards ("ALTER DATABASE Database Mirroring").
 pub async fn fail_over(session: Session, step: &Failover, deadline: Duration) -> Answer {
     let batch = match batch(step) {
         Ok(batch) => batch,
         Err(e) => return Answer::NotSent { detail: format!("Nothing was sent for {}: {e}.", step.database) },
     };
-    match session.ask(&batch, deadline).await {
+    match session.query(&batch, deadline).await {
         Ok(_) => Answer::Accepted,
         Err(failure) => interpret(&failure, deadline),
     }
@@ -128,14 +134,14 @@ mod tests {
     }
 
     #[test]
-    fn people_read_the_bare_statement() {
-        let of = |act| statement(act, &DatabaseName::new("rtcxds"));
-        assert_eq!(of(Act::Failover), "ALTER DATABASE [rtcxds] SET PARTNER FAILOVER");
-        assert_eq!(of(Act::ForceService), "ALTER DATABASE [rtcxds] SET PARTNER FORCE_SERVICE_ALLOW_DATA_LOSS");
+    fn statement_renders_the_bare_text() {
+        let rendered = |act| statement(act, &DatabaseName::new("rtcxds"));
+        assert_eq!(rendered(Act::Failover), "ALTER DATABASE [rtcxds] SET PARTNER FAILOVER");
+        assert_eq!(rendered(Act::ForceService), "ALTER DATABASE [rtcxds] SET PARTNER FORCE_SERVICE_ALLOW_DATA_LOSS");
     }
 
     #[test]
-    fn hostile_names_stay_inside_their_delimiters() {
+    fn batch_with_hostile_names_keeps_the_delimiters() {
         let text = batch(&step("a]; DROP DATABASE [x]--'é𝕏")).unwrap();
         assert!(text.contains("ALTER DATABASE [a]]; DROP DATABASE [x]]--'é𝕏] SET PARTNER FAILOVER\n"), "{text}");
         assert!(text.contains("WHERE d.name = N'a]; DROP DATABASE [x]--''é𝕏';"), "{text}");
@@ -147,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_no_server_has_are_not_rendered() {
+    fn batch_with_an_invalid_name_is_rejected() {
         assert_eq!(batch(&step("a\0b")), Err(Unquotable::Nul));
         assert_eq!(batch(&step(&"x".repeat(129))), Err(Unquotable::TooLong));
         assert_eq!(batch(&Failover { partner: String::new(), ..step("rtcxds") }), Err(Unquotable::Empty));
@@ -156,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_leaves_the_outcome_open_is_lost() {
+    fn interpret_without_a_known_outcome_is_lost() {
         let deadline = Duration::from_secs(300);
         let lost = |failure| matches!(interpret(&failure, deadline), Answer::Lost { .. });
         assert!(lost(Failure::TimedOut));

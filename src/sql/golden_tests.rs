@@ -1,5 +1,5 @@
-//! Every statement that is rendered for a SQL Server, to the letter, as files that other readers of T-SQL judge too
-//! (tests/grammar, tests/clients). `UPDATE_EXPECT=1` writes them anew.
+//! Every rendered statement against its golden file. tests/grammar and tests/clients read the same files.
+//! `UPDATE_EXPECT=1` rewrites them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::model::{Act, DatabaseName, Failover, Guid, Seat};
 use crate::sql::fail_over::batch;
 
-/// The names that a statement has to survive, by what is hostile about them.
+/// Database and server names that try to break out of their delimiters, by kind.
 fn hostile() -> [(&'static str, String); 6] {
     [
         ("brackets", "a]; DROP DATABASE [x]--".into()),
@@ -15,7 +15,7 @@ fn hostile() -> [(&'static str, String); 6] {
         ("comments", "a/*b--c*/d".into()),
         ("unicode", "Jürgen Ω データベース 𝕏\u{202e}\u{feff}".into()),
         ("lines", "a\nGO\nb\tc".into()),
-        // Each doubled, they are the longest text that a name of 128 UTF-16 units becomes.
+        // Each character is doubled: the longest text of a name of 128 UTF-16 units.
         ("longest", "]'".repeat(64)),
     ]
 }
@@ -37,28 +37,28 @@ fn step(act: Act, database: &str, server: &str, partner: &str) -> Failover {
     }
 }
 
-fn all() -> BTreeMap<String, String> {
-    let mut all = BTreeMap::new();
+fn statements() -> BTreeMap<String, String> {
+    let mut statements = BTreeMap::new();
     for (act, verb) in [(Act::Failover, "fail_over"), (Act::ForceService, "force_service")] {
         let (server, partner) = match act {
             Act::Failover => (r"SQL-A\RTC", r"SQL-B\RTC"),
             Act::ForceService => (r"SQL-B\RTC", r"SQL-A\RTC"),
         };
-        all.insert(verb.to_owned(), batch(&step(act, "rtcxds", server, partner)).unwrap());
+        statements.insert(verb.to_owned(), batch(&step(act, "rtcxds", server, partner)).unwrap());
         for (what, name) in hostile() {
-            all.insert(format!("{verb}.{what}"), batch(&step(act, &name, &name, &name)).unwrap());
+            statements.insert(format!("{verb}.{what}"), batch(&step(act, &name, &name, &name)).unwrap());
         }
     }
-    all
+    statements
 }
 
 #[test]
-fn rendered_statements_equal_their_golden_files() {
+fn batch_equals_its_golden_file() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sql/golden");
-    let all = all();
-    for (name, text) in &all {
+    let statements = statements();
+    for (name, text) in &statements {
         expect_test::expect_file![folder.join(format!("{name}.sql"))].assert_eq(text);
     }
     let written = std::fs::read_dir(&folder).unwrap().count();
-    assert_eq!(written, all.len(), "{} holds a file that nothing renders", folder.display());
+    assert_eq!(written, statements.len(), "{} contains a file without a statement", folder.display());
 }

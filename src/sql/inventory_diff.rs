@@ -1,36 +1,36 @@
-//! The differences between two servers that a role switch does not carry along (R22), each with the statement that
-//! removes it. Pure.
+//! The differences between server-level objects that a role switch does not synchronize (docs/design/rules.md, R22),
+//! each with the statement that removes the difference. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{DatabaseCopy, DatabaseName, Seat, ServerInventory};
-use crate::sql::quote;
+use crate::sql::{hex, quote};
 
-/// Each difference in a sentence, in a stable order.
+/// One message per difference, in a stable order. `databases` limits the comparison of the database properties.
 pub fn differences(primary: &ServerInventory, mirror: &ServerInventory, databases: &[DatabaseName]) -> Vec<String> {
-    let mut all = servers(primary, mirror);
-    all.extend(logins(primary, mirror));
-    all.extend(jobs(primary, mirror));
-    all.extend(linked(primary, mirror));
+    let mut messages = servers(primary, mirror);
+    messages.extend(logins(primary, mirror));
+    messages.extend(jobs(primary, mirror));
+    messages.extend(linked(primary, mirror));
     for name in databases {
         if let (Some(a), Some(b)) = (primary.copies.get(name), mirror.copies.get(name)) {
-            all.extend(copies(name, a, b));
+            messages.extend(copies(name, a, b));
         }
     }
-    all
+    messages
 }
 
 fn servers(a: &ServerInventory, b: &ServerInventory) -> Vec<String> {
-    let mut all = Vec::new();
+    let mut messages = Vec::new();
     for (what, ours, theirs) in [("version", &a.version, &b.version), ("edition", &a.edition, &b.edition)] {
         if ours != theirs {
-            all.push(format!("{what}: the primary is {ours}, the mirror {theirs}; bring both to the same"));
+            messages.push(format!("{what}: the primary is {ours}, the mirror {theirs}; bring both to the same"));
         }
     }
-    all
+    messages
 }
 
-/// Those that the other has not, by side.
+/// The names that only one server has, with the seat that lacks them.
 fn missing<'a>(
     a: impl Fn(&str) -> bool,
     b: impl Fn(&str) -> bool,
@@ -46,13 +46,13 @@ fn missing<'a>(
 }
 
 fn logins(a: &ServerInventory, b: &ServerInventory) -> Vec<String> {
-    let has = |of: &ServerInventory, name: &str| of.logins.contains_key(name);
+    let has = |inventory: &ServerInventory, name: &str| inventory.logins.contains_key(name);
     let names = a.logins.keys().chain(b.logins.keys());
-    let mut all: Vec<String> = missing(|name| has(a, name), |name| has(b, name), names)
+    let mut messages: Vec<String> = missing(|name| has(a, name), |name| has(b, name), names)
         .into_iter()
         .map(|(name, seat)| {
-            let known = a.logins.get(name).or_else(|| b.logins.get(name));
-            let how = match known {
+            let login = a.logins.get(name).or_else(|| b.logins.get(name));
+            let how = match login {
                 Some(login) if login.is_sql => {
                     format!("CREATE LOGIN {} WITH PASSWORD = '...', SID = {}", bracket(name), hex(&login.sid))
                 }
@@ -64,21 +64,21 @@ fn logins(a: &ServerInventory, b: &ServerInventory) -> Vec<String> {
     for (name, ours) in &a.logins {
         let Some(theirs) = b.logins.get(name) else { continue };
         if ours.sid != theirs.sid {
-            all.push(format!(
+            messages.push(format!(
                 "login {name} has another SID on the mirror: its users are orphaned after a switch; there, where no database needs the old one: DROP LOGIN, then CREATE LOGIN {} WITH PASSWORD = '...', SID = {}",
                 bracket(name),
                 hex(&ours.sid)
             ));
         } else if ours.disabled != theirs.disabled {
             let seat = if ours.disabled { Seat::Primary } else { Seat::Mirror };
-            all.push(format!("login {name} is disabled on the {} only", seat.word()));
+            messages.push(format!("login {name} is disabled on the {} only", seat.word()));
         }
     }
-    all
+    messages
 }
 
 fn jobs(a: &ServerInventory, b: &ServerInventory) -> Vec<String> {
-    let runs = |of: &BTreeMap<String, bool>, name: &str| of.get(name) == Some(&true);
+    let runs = |inventory: &BTreeMap<String, bool>, name: &str| inventory.get(name) == Some(&true);
     let names = a.jobs.keys().chain(b.jobs.keys());
     missing(|name| runs(&a.jobs, name), |name| runs(&b.jobs, name), names)
         .into_iter()
@@ -90,19 +90,19 @@ fn jobs(a: &ServerInventory, b: &ServerInventory) -> Vec<String> {
 }
 
 fn linked(a: &ServerInventory, b: &ServerInventory) -> Vec<String> {
-    let has = |of: &ServerInventory, name: &str| of.linked_servers.contains(name);
+    let has = |inventory: &ServerInventory, name: &str| inventory.linked_servers.contains(name);
     missing(|name| has(a, name), |name| has(b, name), a.linked_servers.iter().chain(&b.linked_servers))
         .into_iter()
         .map(|(name, seat)| format!("linked server {name} is missing on the {}; sp_addlinkedserver there", seat.word()))
         .collect()
 }
 
-/// The values of a mirror are those kept there; they can be changed only while that copy is principal.
+/// Compares database properties, which each server stores for its own copy. They can change only on the principal.
 fn copies(name: &DatabaseName, a: &DatabaseCopy, b: &DatabaseCopy) -> Vec<String> {
-    let mut all = Vec::new();
+    let mut messages = Vec::new();
     if a.owner_sid != b.owner_sid {
         let owner = |copy: &DatabaseCopy| copy.owner.clone().unwrap_or_else(|| hex(&copy.owner_sid));
-        all.push(format!(
+        messages.push(format!(
             "{name}: the owner is {} on the primary and {} on the mirror; on the principal: ALTER AUTHORIZATION ON DATABASE::{} TO [login]",
             owner(a),
             owner(b),
@@ -114,7 +114,7 @@ fn copies(name: &DatabaseName, a: &DatabaseCopy, b: &DatabaseCopy) -> Vec<String
     {
         if ours != theirs {
             let seat = if ours { Seat::Mirror } else { Seat::Primary };
-            all.push(format!(
+            messages.push(format!(
                 "{name}: {option} is OFF on the {}; once that is principal: ALTER DATABASE {} SET {option} ON",
                 seat.word(),
                 bracket(name.as_str())
@@ -122,30 +122,30 @@ fn copies(name: &DatabaseName, a: &DatabaseCopy, b: &DatabaseCopy) -> Vec<String
         }
     }
     if a.compatibility != b.compatibility {
-        all.push(format!(
+        messages.push(format!(
             "{name}: the compatibility level is {} on the primary and {} on the mirror",
             a.compatibility, b.compatibility
         ));
     }
-    all
+    messages
 }
 
-/// The name between brackets. A name that no server can have is printed as it is, for it is advice and is never sent.
+/// The name in brackets. An invalid name is returned unchanged: the text is advice and never sent.
 fn bracket(name: &str) -> String {
     quote::identifier(name).unwrap_or_else(|_| name.to_owned())
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold("0x".to_owned(), |text, byte| format!("{text}{byte:02X}"))
+    format!("0x{}", hex::upper(bytes, ""))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Login;
+    use crate::model::ServerLogin;
 
-    fn login(sid: u8) -> Login {
-        Login { sid: vec![sid, 1], is_sql: true, disabled: false }
+    fn login(sid: u8) -> ServerLogin {
+        ServerLogin { sid: vec![sid, 1], is_sql: true, disabled: false }
     }
 
     fn copy() -> DatabaseCopy {
@@ -169,47 +169,64 @@ mod tests {
     }
 
     #[test]
-    fn each_difference_has_its_sentence() {
+    fn differences_has_one_message_per_difference() {
         let databases = [DatabaseName::new("rtcxds")];
-        let told = |change: fn(&mut ServerInventory)| {
+        let found = |change: fn(&mut ServerInventory)| {
             let mut mirror = both();
             change(&mut mirror);
             differences(&both(), &mirror, &databases)
         };
-        assert_eq!(told(|_| {}), Vec::<String>::new());
+        assert_eq!(found(|_| {}), Vec::<String>::new());
         type Row = (fn(&mut ServerInventory), &'static [&'static str]);
         let rows: [Row; 10] = [
             (
-                |of| of.logins.clear(),
+                |inventory| inventory.logins.clear(),
                 &["login backup is missing on the mirror", "CREATE LOGIN [backup]", "SID = 0x0701"],
             ),
-            (|of| _ = of.logins.insert("x]y".to_owned(), login(2)), &["x]y is missing on the primary", "[x]]y]"]),
-            (|of| _ = of.logins.insert("backup".to_owned(), login(8)), &["another SID on the mirror", "SID = 0x0701"]),
-            (|of| of.logins.values_mut().for_each(|one| one.disabled = true), &["disabled on the mirror only"]),
-            (|of| of.jobs.clear(), &["Agent job nightly is missing or disabled on the mirror"]),
-            (|of| _ = of.linked_servers.insert("DW".to_owned()), &["linked server DW is missing on the primary"]),
-            (|of| of.version = "11.0.6020.0".to_owned(), &["11.0.7001.0", "the mirror 11.0.6020.0"]),
             (
-                |of| of.copies.values_mut().for_each(|one| (one.owner_sid, one.owner) = (vec![9], None)),
+                |inventory| _ = inventory.logins.insert("x]y".to_owned(), login(2)),
+                &["x]y is missing on the primary", "[x]]y]"],
+            ),
+            (
+                |inventory| _ = inventory.logins.insert("backup".to_owned(), login(8)),
+                &["another SID on the mirror", "SID = 0x0701"],
+            ),
+            (
+                |inventory| inventory.logins.values_mut().for_each(|value| value.disabled = true),
+                &["disabled on the mirror only"],
+            ),
+            (|inventory| inventory.jobs.clear(), &["Agent job nightly is missing or disabled on the mirror"]),
+            (
+                |inventory| _ = inventory.linked_servers.insert("DW".to_owned()),
+                &["linked server DW is missing on the primary"],
+            ),
+            (|inventory| inventory.version = "11.0.6020.0".to_owned(), &["11.0.7001.0", "the mirror 11.0.6020.0"]),
+            (
+                |inventory| {
+                    inventory.copies.values_mut().for_each(|value| (value.owner_sid, value.owner) = (vec![9], None))
+                },
                 &["rtcxds: the owner is sa on the primary and 0x09 on the mirror", "ALTER AUTHORIZATION"],
             ),
             (
-                |of| of.copies.values_mut().for_each(|one| one.trustworthy = true),
+                |inventory| inventory.copies.values_mut().for_each(|value| value.trustworthy = true),
                 &["TRUSTWORTHY is OFF on the primary"],
             ),
-            (|of| of.copies.values_mut().for_each(|one| one.compatibility = 100), &["110 on the primary and 100"]),
+            (
+                |inventory| inventory.copies.values_mut().for_each(|value| value.compatibility = 100),
+                &["110 on the primary and 100"],
+            ),
         ];
         for (change, parts) in rows {
-            let all = told(change);
-            assert_eq!(all.len(), 1, "{all:?}");
-            parts.iter().for_each(|part| assert!(all[0].contains(part), "{} lacks {part:?}", all[0]));
+            let messages = found(change);
+            assert_eq!(messages.len(), 1, "{messages:?}");
+            parts.iter().for_each(|part| assert!(messages[0].contains(part), "{} lacks {part:?}", messages[0]));
         }
     }
 
     #[test]
-    fn databases_that_nobody_asked_for_are_not_compared() {
+    fn differences_ignores_databases_outside_the_list() {
         let mut mirror = both();
-        mirror.copies.values_mut().for_each(|one| one.trustworthy = true);
+        mirror.copies.values_mut().for_each(|value| value.trustworthy = true);
         assert!(differences(&both(), &mirror, &[DatabaseName::new("other")]).is_empty());
     }
 }

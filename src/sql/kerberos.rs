@@ -1,5 +1,5 @@
-//! A Windows login by keytab, as the operator sees it: one helper process (`ticket`) for each login, which is killed when
-//! it takes too long, and what its troubles mean.
+//! Windows logins by keytab. The operator starts one helper process (`kerberos_helper`) for each login, kills the
+//! process after a deadline and translates its errors.
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use crate::model::{Unavailable, UnavailableCause};
 use crate::sql::Target;
 use crate::sql::error::unavailable;
-use crate::sql::ticket::{Order, Said, Trouble};
+use crate::sql::kerberos_helper::{GssError, Request, Response};
 
-/// Helpers that one account may have at a time: no more than its store has servers, and a handle for a move.
+/// Concurrent helpers of one account: one for each server of a store and one for a failover.
 const HELPERS: usize = 4;
-/// Of all accounts together: each takes about 1 MB, and the Pod's memory is limited. So many wait only for silent KDCs.
+/// Concurrent helpers of all accounts. Each takes about 1 MB of the Pod's memory; only silent KDCs cause so many.
 static ALL: Semaphore = Semaphore::const_new(48);
 
 /// A Windows account and its keys.
@@ -25,23 +25,23 @@ pub struct Account {
     /// `svc-lync@CONTOSO.COM`
     principal: String,
     keytab: SecretSlice<u8>,
-    /// As in `krb5.conf`: `host` or `host:port`. Empty: those that DNS names.
+    /// As in `krb5.conf`: `host` or `host:port`. Empty: the KDCs of DNS.
     kdcs: Vec<String>,
-    turns: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 impl Account {
-    /// None: the principal is not `name@REALM`.
+    /// Returns `None` unless the principal has the form `name@REALM`.
     pub fn new(principal: &str, keytab: Vec<u8>, kdcs: Vec<String>) -> Option<Account> {
         let (name, realm) = principal.split_once('@')?;
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         let named = !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control());
-        // The realm is written into krb5.conf, where a line more could name a library to be loaded.
+        // The realm is written into krb5.conf, where an injected line could load a library.
         (named && !realm.is_empty() && realm.chars().all(plain)).then(|| Account {
             principal: principal.to_owned(),
             keytab: keytab.into(),
             kdcs,
-            turns: Arc::new(Semaphore::new(HELPERS)),
+            permits: Arc::new(Semaphore::new(HELPERS)),
         })
     }
 
@@ -53,14 +53,15 @@ impl Account {
         self.principal.split_once('@').map_or("", |(_, realm)| realm)
     }
 
-    /// Equal for equal accounts.
+    /// The SHA-256 of keytab and configuration, equal for equal accounts.
     pub(super) fn digest(&self) -> [u8; 32] {
         let mut digest = Sha256::new_with_prefix(self.keytab.expose_secret());
         digest.update(self.config());
         digest.finalize().into()
     }
 
-    /// No name is asked of DNS but that of the KDCs: a name that DNS makes of another is not the one that was registered.
+    /// The content of `krb5.conf`. DNS resolves only KDCs: a canonicalized host name would not match the registered
+    /// SPN.
     fn config(&self) -> String {
         let realm = self.realm();
         let lines: String = self.kdcs.iter().map(|kdc| format!("    kdc = {kdc}\n")).collect();
@@ -71,25 +72,28 @@ impl Account {
     }
 }
 
-/// A login under way. Dropped, it ends its helper.
+/// A login in progress. Dropping the handshake kills the helper.
 pub struct Handshake {
     helper: Child,
-    orders: ChildStdin,
-    says: Lines<BufReader<ChildStdout>>,
-    _turns: (OwnedSemaphorePermit, SemaphorePermit<'static>),
+    requests: ChildStdin,
+    responses: Lines<BufReader<ChildStdout>>,
+    _permits: (OwnedSemaphorePermit, SemaphorePermit<'static>),
 }
 
-/// The name under which Active Directory knows the instance: always with the port, however the instance was found.
+/// The SPN of the instance in Active Directory. The port is always part of it, also for a named instance.
 fn spn(target: &Target, account: &Account, port: u16) -> String {
     format!("MSSQLSvc/{}:{port}@{}", target.host, account.realm())
 }
 
 impl Handshake {
-    /// The token for LOGIN7.
+    /// Starts a helper and returns the token for LOGIN7.
+    ///
+    /// # Errors
+    /// The cause for which no ticket was issued.
     pub async fn begin(target: &Target, account: &Account, port: u16) -> Result<(Handshake, Vec<u8>), Unavailable> {
         let broken = |what: &dyn std::fmt::Display| no_helper(target, what);
-        let own = account.turns.clone().acquire_owned().await.map_err(|e| broken(&e))?;
-        let turns = (own, ALL.acquire().await.map_err(|e| broken(&e))?);
+        let own = account.permits.clone().acquire_owned().await.map_err(|e| broken(&e))?;
+        let permits = (own, ALL.acquire().await.map_err(|e| broken(&e))?);
         let program = std::env::current_exe().map_err(|e| broken(&e))?;
         let mut helper = Command::new(program)
             .arg("ticket")
@@ -100,47 +104,50 @@ impl Handshake {
             .kill_on_drop(true)
             .spawn()
             .map_err(|e| broken(&e))?;
-        let (Some(orders), Some(says)) = (helper.stdin.take(), helper.stdout.take()) else {
-            return Err(broken(&"it has no standard input and output"));
+        let (Some(requests), Some(responses)) = (helper.stdin.take(), helper.stdout.take()) else {
+            return Err(broken(&"no standard input and output"));
         };
-        let mut handshake = Handshake { helper, orders, says: BufReader::new(says).lines(), _turns: turns };
+        let mut handshake =
+            Handshake { helper, requests, responses: BufReader::new(responses).lines(), _permits: permits };
         let spn = spn(target, account, port);
-        let order = Order {
+        let request = Request {
             keytab: account.keytab.expose_secret().to_vec(),
             config: account.config(),
             principal: account.principal.clone(),
             spn: spn.clone(),
         };
-        match handshake.ask(target, &order).await? {
-            Said::Token(token) => Ok((handshake, token)),
-            Said::Trouble(trouble) => Err(meaning(target, account, &spn, &trouble)),
-            Said::Proven => Err(broken(&"it answered out of turn")),
+        match handshake.exchange(target, &request).await? {
+            Response::Token(token) => Ok((handshake, token)),
+            Response::GssError(error) => Err(explain(target, account, &spn, &error)),
+            Response::ServerVerified => Err(broken(&"a response out of order")),
         }
     }
 
-    /// Whether the server, that let us in, is the one that the SPN names.
-    pub async fn prove(mut self, target: &Target, answer: Option<Vec<u8>>) -> Result<(), Unavailable> {
+    /// Verifies with the token of its response that the server holds the key of the SPN (mutual authentication).
+    ///
+    /// # Errors
+    /// `ProtocolError` if the server did not prove its identity.
+    pub async fn verify_server(mut self, target: &Target, answer: Option<Vec<u8>>) -> Result<(), Unavailable> {
         let address = target.address();
-        let impostor = |why: &str| {
-            let detail =
-                format!("{address} accepted the login, but did not prove that it is the server of that name: {why}.");
+        let unverified = |why: &str| {
+            let detail = format!("{address} accepted the login but did not prove its identity: {why}.");
             unavailable(UnavailableCause::ProtocolError, detail)
         };
-        let answer = answer.ok_or_else(|| impostor("it sent no Kerberos answer"))?;
-        match self.ask(target, &answer).await? {
-            Said::Proven => Ok(()),
-            Said::Trouble(trouble) => Err(impostor(&trouble.text)),
-            Said::Token(_) => Err(impostor("it wants to go on")),
+        let answer = answer.ok_or_else(|| unverified("the response contains no Kerberos token"))?;
+        match self.exchange(target, &answer).await? {
+            Response::ServerVerified => Ok(()),
+            Response::GssError(error) => Err(unverified(&error.text)),
+            Response::Token(_) => Err(unverified("the server requested another Kerberos exchange")),
         }
     }
 
-    async fn ask(&mut self, target: &Target, order: &impl serde::Serialize) -> Result<Said, Unavailable> {
-        let mut line = serde_json::to_vec(order).map_err(|e| no_helper(target, &e))?;
+    async fn exchange(&mut self, target: &Target, request: &impl serde::Serialize) -> Result<Response, Unavailable> {
+        let mut line = serde_json::to_vec(request).map_err(|e| no_helper(target, &e))?;
         line.push(b'\n');
-        // A helper that is gone says more by its exit than a broken pipe does.
-        let _ = self.orders.write_all(&line).await;
-        match self.says.next_line().await {
-            Ok(Some(said)) => serde_json::from_str(&said).map_err(|e| no_helper(target, &e)),
+        // The exit status of a dead helper is more precise than a broken pipe.
+        let _ = self.requests.write_all(&line).await;
+        match self.responses.next_line().await {
+            Ok(Some(response)) => serde_json::from_str(&response).map_err(|e| no_helper(target, &e)),
             Ok(None) => match self.helper.wait().await {
                 Ok(status) => Err(no_helper(target, &status)),
                 Err(error) => Err(no_helper(target, &error)),
@@ -152,7 +159,7 @@ impl Handshake {
 
 fn no_helper(target: &Target, what: &dyn std::fmt::Display) -> Unavailable {
     let detail = format!(
-        "No Kerberos ticket for {}: the operator's own helper process (lync-mirror ticket) failed: {what}.",
+        "No Kerberos ticket for {}: the helper process (lync-mirror ticket) failed with {what}.",
         target.address()
     );
     unavailable(UnavailableCause::NoKerberosCredentials, detail)
@@ -174,62 +181,64 @@ mod code {
     pub const KDCREP_SKEW: i32 = -1_765_328_236;
     pub const REALM_UNKNOWN: i32 = -1_765_328_230;
     pub const KDC_UNREACH: i32 = -1_765_328_228;
-    /// There is no cache but the one that the keytab would fill.
+    /// The only cache is the one that the keytab fills, so this means an unusable keytab.
     pub const CC_NOTFOUND: i32 = -1_765_328_243;
     pub const KT_NOTFOUND: i32 = -1_765_328_203;
     pub const REALM_CANT_RESOLVE: i32 = -1_765_328_164;
 }
 
-fn meaning(target: &Target, account: &Account, spn: &str, trouble: &Trouble) -> Unavailable {
+fn explain(target: &Target, account: &Account, spn: &str, error: &GssError) -> Unavailable {
     let (principal, realm) = (&account.principal, account.realm());
-    let (cause, why) = match trouble.code {
+    let (cause, why) = match error.code {
         code::KDC_UNREACH | code::REALM_UNKNOWN | code::REALM_CANT_RESOLVE => (
             UnavailableCause::KdcUnreachable,
             format!(
-                "no KDC of {realm} could be reached: {}",
+                "no KDC of {realm} is reachable. To fix: {}",
                 if account.kdcs.is_empty() {
-                    "DNS names none that answers (_kerberos._tcp); spec.sql.auth.kdcs can name them".to_owned()
+                    "publish reachable KDCs in DNS (_kerberos._tcp) or list them in spec.sql.auth.kdcs".to_owned()
                 } else {
-                    format!("not one of spec.sql.auth.kdcs answers ({})", account.kdcs.join(", "))
+                    format!("check the KDCs of spec.sql.auth.kdcs ({})", account.kdcs.join(", "))
                 }
             ),
         ),
         code::S_PRINCIPAL_UNKNOWN => (
             UnavailableCause::SpnUnknown,
             format!(
-                "{realm} knows no {spn}: register it with setspn for the account that SQL Server runs as, and name the host in spec as it is registered"
+                "{realm} has no SPN {spn}. To fix: register the SPN with setspn for the service account of SQL Server, and use the registered host name in the spec"
             ),
         ),
         code::TKT_EXPIRED | code::TKT_NYV | code::SKEW | code::KDCREP_SKEW | code::NEVER_VALID => (
             UnavailableCause::TicketExpired,
-            format!("a ticket of {principal} is expired or not yet valid: compare the clocks of KDC, server and node"),
+            format!(
+                "a ticket of {principal} is expired or not yet valid. To fix: synchronize the clocks of KDC, server and node"
+            ),
         ),
         code::NAME_EXP | code::KEY_EXP => (
             UnavailableCause::TicketExpired,
-            format!("the account {principal} or its password has expired: no ticket is given to it"),
+            format!("the account {principal} or its password has expired. To fix: renew the account or its password"),
         ),
         code::CLIENT_REVOKED => {
             (UnavailableCause::LoginLocked, format!("the account {principal} is locked or disabled"))
         }
         code::C_PRINCIPAL_UNKNOWN => (
             UnavailableCause::NoKerberosCredentials,
-            format!("{realm} knows no account {principal}: correct username in the Secret"),
+            format!("{realm} has no account {principal}. To fix: correct username in the Secret"),
         ),
         code::PREAUTH_FAILED | code::BAD_INTEGRITY => (
             UnavailableCause::NoKerberosCredentials,
-            format!("the key of {principal} in the keytab is not the present one: make the keytab anew"),
+            format!("the key of {principal} in the keytab is not the present one. To fix: create a new keytab"),
         ),
         code::KT_NOTFOUND | code::CC_NOTFOUND => (
             UnavailableCause::NoKerberosCredentials,
-            format!("the keytab holds no key of {principal}, or is none: make the keytab for that name"),
+            format!("the keytab is invalid or holds no key of {principal}. To fix: create a keytab for this principal"),
         ),
-        _ => (UnavailableCause::NoKerberosCredentials, trouble.text.trim_end_matches('.').to_owned()),
+        _ => (UnavailableCause::NoKerberosCredentials, error.text.trim_end_matches('.').to_owned()),
     };
     unavailable(cause, format!("No Kerberos ticket for {}: {why}.", target.address()))
 }
 
-/// The helper did not answer in time: it waits for a KDC.
-pub fn silent(target: &Target, account: &Account, waited: std::time::Duration) -> Unavailable {
+/// The helper exceeded its deadline: no KDC answered.
+pub fn kdc_timed_out(target: &Target, account: &Account, waited: std::time::Duration) -> Unavailable {
     let detail = format!(
         "No Kerberos ticket for {}: no KDC of {} answered within {waited:?}.",
         target.address(),
@@ -249,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_principal_names_its_realm_and_nothing_else() {
+    fn account_with_an_invalid_principal_is_rejected() {
         for wrong in ["", "svc", "@R", "svc@", "a b@R", "svc@R\n[plugins]", "svc@R = {", "a@b@C", "svc@R}"] {
             assert!(Account::new(wrong, Vec::new(), Vec::new()).is_none(), "{wrong:?}");
         }
@@ -257,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn kdcs_are_those_that_are_named_or_those_of_dns() {
+    fn config_lists_the_kdcs_or_uses_dns() {
         let named = account(&["dc1", "dc2:1088"]).config();
         assert!(named.contains("dns_lookup_kdc = false\n"), "{named}");
         assert!(named.contains("  CONTOSO.COM = {\n    kdc = dc1\n    kdc = dc2:1088\n  }\n"), "{named}");
@@ -266,13 +275,13 @@ mod tests {
     }
 
     #[test]
-    fn the_service_is_named_with_its_port() {
+    fn spn_contains_the_port() {
         assert_eq!(spn(&target(1433), &account(&[]), 49172), "MSSQLSvc/127.0.0.1:49172@CONTOSO.COM");
     }
 
     #[test]
     #[rustfmt::skip]
-    fn troubles_are_told_apart() {
+    fn explain_maps_each_code_to_cause_and_detail() {
         let table = [
             (code::KDC_UNREACH,         UnavailableCause::KdcUnreachable,        "spec.sql.auth.kdcs"),
             (code::REALM_CANT_RESOLVE,  UnavailableCause::KdcUnreachable,        "_kerberos._tcp"),
@@ -282,13 +291,13 @@ mod tests {
             (code::CLIENT_REVOKED,      UnavailableCause::LoginLocked,           "svc-lync@CONTOSO.COM is locked"),
             (code::C_PRINCIPAL_UNKNOWN, UnavailableCause::NoKerberosCredentials, "username"),
             (code::PREAUTH_FAILED,      UnavailableCause::NoKerberosCredentials, "not the present one"),
-            (code::CC_NOTFOUND,         UnavailableCause::NoKerberosCredentials, "or is none"),
+            (code::CC_NOTFOUND,         UnavailableCause::NoKerberosCredentials, "is invalid"),
             (code::KT_NOTFOUND,         UnavailableCause::NoKerberosCredentials, "holds no key"),
             (4711,                      UnavailableCause::NoKerberosCredentials, "something new"),
         ];
         for (code, cause, word) in table {
-            let trouble = Trouble { code, text: "something new".into() };
-            let unavailable = meaning(&target(1433), &account(&[]), "MSSQLSvc/a:1@R", &trouble);
+            let error = GssError { code, text: "something new".into() };
+            let unavailable = explain(&target(1433), &account(&[]), "MSSQLSvc/a:1@R", &error);
             assert_eq!(unavailable.cause, cause, "{code}");
             assert!(unavailable.detail.contains(word) && unavailable.detail.contains("127.0.0.1,1433"), "{}", unavailable.detail);
         }

@@ -1,39 +1,40 @@
-//! The hands and eyes: the only TDS client. It looks and it moves roles when told to; it chooses nothing, and knows no
-//! Kubernetes.
+//! The TDS client: polls servers, compares their inventories and runs guarded failovers. The planner decides when; this
+//! module has no dependency on Kubernetes.
 
+mod address;
 mod browser;
-mod cell;
-mod compare;
-mod endpoint;
+mod change_detection;
+mod column;
 mod error;
 mod fail_over;
 #[cfg(test)]
 mod golden_tests;
-mod hub;
+mod hex;
+mod inventory;
 mod inventory_diff;
 mod kerberos;
-mod look;
-mod meter;
+pub mod kerberos_helper;
+mod monitor;
+mod poll;
 mod prelogin;
+mod prelogin_stream;
 mod quote;
-mod rate;
-mod same;
+mod redo_rate;
+mod response_limit;
 mod session;
 mod sspi;
 mod target;
-pub mod ticket;
 mod tls;
-mod wrap;
 
-pub use compare::{COMPARE, inventory};
 pub use fail_over::{batch, connect_for_moves, fail_over, statement};
-pub use hub::{Counters, Hub, Watch};
+pub use inventory::{INVENTORY, inventory};
 pub use inventory_diff::differences;
 pub use kerberos::Account;
-pub use look::LOOK;
+pub use monitor::{Counters, InstanceMonitors, MonitorHandle};
+pub use poll::POLL;
 pub use quote::Unquotable;
 pub use session::Session;
-pub use target::{Deadlines, Endpoint, Login, Pin, Target, Tls};
+pub use target::{Authentication, Deadlines, InstanceAddress, Pin, Target, Tls};
 
 #[cfg(test)]
 mod tests {
@@ -44,13 +45,13 @@ mod tests {
     pub fn target(port: u16) -> Target {
         Target {
             host: "127.0.0.1".into(),
-            endpoint: Endpoint::Port(port),
-            login: Login::SqlLogin { username: "lync".into(), password: "hunter2".into() },
+            endpoint: InstanceAddress::Port(port),
+            login: Authentication::SqlLogin { username: "lync".into(), password: "hunter2".into() },
             tls: Tls::TrustServerCertificate,
         }
     }
 
-    /// A port that refuses: bound while the socket lives, so that nobody else gets it, and never listened on.
+    /// A port that refuses connections: bound for the lifetime of the socket, so that no other process gets it.
     pub fn closed_port() -> (tokio::net::TcpSocket, u16) {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -58,19 +59,19 @@ mod tests {
         (socket, port)
     }
 
-    /// For servers that never answer.
+    /// Short deadlines for servers that never answer.
     pub fn short() -> Deadlines {
-        let brief = Duration::from_millis(400);
-        let patient = Duration::from_secs(10);
+        let remote = Duration::from_millis(400);
+        let local = Duration::from_secs(10);
         Deadlines {
-            resolve: patient,
-            browser: brief,
-            connect: patient,
-            prelogin: brief,
-            tls: brief,
-            ticket: brief,
-            login: brief,
-            batch: brief,
+            resolve: local,
+            browser: remote,
+            connect: local,
+            prelogin: remote,
+            tls: remote,
+            ticket: remote,
+            login: remote,
+            batch: remote,
         }
     }
 }

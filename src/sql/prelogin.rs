@@ -1,4 +1,4 @@
-//! PRELOGIN (MS-TDS 2.2.6.5) and the packet header (2.2.3.1): bytes only, no socket.
+//! PRELOGIN messages (MS-TDS 2.2.6.5) and the packet header (MS-TDS 2.2.3.1) as bytes.
 
 /// Packet types (MS-TDS 2.2.3.1.1).
 pub const TABULAR: u8 = 0x04;
@@ -19,7 +19,7 @@ const ENCRYPT_ON: u8 = 1;
 const ENCRYPT_NOT_SUP: u8 = 2;
 const ENCRYPT_REQ: u8 = 3;
 
-/// What the server says about encryption.
+/// The encryption that the server offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encryption {
     Full,
@@ -27,15 +27,15 @@ pub enum Encryption {
     NotSupported,
 }
 
-/// The part of the server's PRELOGIN that matters here.
+/// The options of the server's PRELOGIN that the client uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reply {
     pub encryption: Encryption,
-    /// False: the port belongs to another instance than the one that was asked for.
+    /// False if the port belongs to an instance other than the requested one.
     pub instance: bool,
 }
 
-/// The client's PRELOGIN: everything encrypted, or nothing. `instance` is checked by the server; empty: any.
+/// The client's PRELOGIN payload, with full encryption or none. The server checks `instance`; empty means any.
 pub fn request(instance: &str, encrypt: bool) -> Vec<u8> {
     let mut name: Vec<u8> = instance.bytes().filter(|byte| *byte != 0).take(255).collect();
     name.push(0);
@@ -43,7 +43,8 @@ pub fn request(instance: &str, encrypt: bool) -> Vec<u8> {
     options(&[(VERSION, &[0; 6]), (ENCRYPTION, &[encryption]), (INSTOPT, &name), (THREADID, &[0; 4]), (MARS, &[0])])
 }
 
-/// A server's PRELOGIN for a client that is to add no encryption of its own. Its THREADID stays empty, as a server's is.
+/// A server's PRELOGIN for a client that is to add no encryption of its own. Its THREADID stays empty, as a server's
+/// is.
 pub fn reply_without_encryption() -> Vec<u8> {
     let version = [11, 0, 0, 0, 0, 0];
     options(&[(VERSION, &version), (ENCRYPTION, &[ENCRYPT_NOT_SUP]), (INSTOPT, &[0]), (THREADID, &[]), (MARS, &[0])])
@@ -68,7 +69,10 @@ fn short(number: usize) -> [u8; 2] {
     u16::try_from(number).unwrap_or(u16::MAX).to_be_bytes()
 }
 
-/// Reads the server's PRELOGIN; the error says what is wrong with it. Unknown options are skipped, as MS-TDS wants.
+/// Parses the payload of the server's PRELOGIN. Unknown options are skipped (MS-TDS 2.2.6.5).
+///
+/// # Errors
+/// The defect of the payload, as part of a sentence.
 pub fn parse(payload: &[u8]) -> Result<Reply, &'static str> {
     let mut encryption = None;
     let mut instance = true;
@@ -84,20 +88,20 @@ pub fn parse(payload: &[u8]) -> Result<Reply, &'static str> {
                     (ENCRYPTION, [ENCRYPT_ON | ENCRYPT_REQ]) => encryption = Some(Encryption::Full),
                     (ENCRYPTION, [ENCRYPT_OFF]) => encryption = Some(Encryption::LoginOnly),
                     (ENCRYPTION, [ENCRYPT_NOT_SUP]) => encryption = Some(Encryption::NotSupported),
-                    (ENCRYPTION, _) => return Err("the prelogin says something unknown about encryption"),
+                    (ENCRYPTION, _) => return Err("the prelogin has an unknown encryption option"),
                     (INSTOPT, [first, ..]) => instance = *first == 0,
                     _ => {}
                 }
                 rest = tail;
             }
-            _ => return Err("the prelogin has no end"),
+            _ => return Err("the prelogin has no terminator"),
         }
     }
-    let encryption = encryption.ok_or("the prelogin says nothing about encryption")?;
+    let encryption = encryption.ok_or("the prelogin has no encryption option")?;
     Ok(Reply { encryption, instance })
 }
 
-/// `payload` as one message of packets of the type.
+/// Splits `payload` into the packets of one message of type `kind`.
 pub fn packets(kind: u8, payload: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(payload.len() + HEADER);
     let mut chunks = payload.chunks(LARGEST - HEADER).peekable();
@@ -117,12 +121,12 @@ pub fn packets(kind: u8, payload: &[u8]) -> Vec<u8> {
 pub struct Header {
     pub kind: u8,
     pub last: bool,
-    /// Of the payload.
+    /// The length of the payload, in bytes.
     pub length: usize,
 }
 
 impl Header {
-    /// None: no TDS.
+    /// Returns `None` if the length is invalid for TDS.
     pub fn parse(bytes: [u8; HEADER]) -> Option<Self> {
         let length = usize::from(u16::from_be_bytes([bytes[2], bytes[3]])).checked_sub(HEADER)?;
         Some(Self { kind: bytes[0], last: bytes[1] & END_OF_MESSAGE != 0, length })
@@ -136,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_request_asks_for_full_encryption() {
+    fn request_demands_full_encryption() {
         let bytes = request("RTC", true);
         assert_eq!(parse(&bytes), Ok(Reply { encryption: Encryption::Full, instance: false }));
         assert!(bytes.ends_with(b"RTC\0\0\0\0\0\0"), "{bytes:?}");
@@ -144,13 +148,13 @@ mod tests {
     }
 
     #[test]
-    fn the_reply_from_memory_switches_encryption_off() {
+    fn reply_without_encryption_disables_encryption() {
         let reply = parse(&reply_without_encryption());
         assert_eq!(reply, Ok(Reply { encryption: Encryption::NotSupported, instance: true }));
     }
 
     #[test]
-    fn hostile_bytes_are_refused() {
+    fn parse_with_hostile_bytes_fails() {
         assert!(parse(&[]).is_err());
         assert!(parse(&[TERMINATOR]).is_err());
         assert!(parse(b"HTTP/1.1 400 Bad Request\r\n\r\n").is_err());
@@ -162,13 +166,13 @@ mod tests {
     }
 
     #[test]
-    fn unknown_options_are_skipped() {
+    fn parse_skips_unknown_options() {
         let bytes = options(&[(0x07, &[0; 32]), (ENCRYPTION, &[ENCRYPT_REQ])]);
         assert_eq!(parse(&bytes), Ok(Reply { encryption: Encryption::Full, instance: true }));
     }
 
     #[test]
-    fn a_long_payload_becomes_several_packets() {
+    fn packets_splits_a_long_payload() {
         let bytes = packets(PRELOGIN, &[7; 5000]);
         let header = |at: usize| Header::parse(bytes[at..at + HEADER].try_into().unwrap()).unwrap();
         assert_eq!(header(0), Header { kind: PRELOGIN, last: false, length: LARGEST - HEADER });
@@ -178,7 +182,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+        fn parse_with_any_bytes_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
             let _ = parse(&bytes);
         }
     }

@@ -1,7 +1,6 @@
-//! Names and texts as T-SQL source: the only place where a value becomes part of a statement.
-//! No statement is written here.
+//! Quotes names and literals for T-SQL. Every value in a statement passes through this module.
 
-/// A text that SQL Server could not hold as a name, so it is never sent.
+/// The defect of a text that cannot be a name in SQL Server. Such a text is never sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unquotable {
     #[error("the name is empty")]
@@ -15,13 +14,13 @@ pub enum Unquotable {
 /// The length of `sysname` in UTF-16 units ("Database Identifiers").
 const SYSNAME: usize = 128;
 
-/// `[name]`, with `]` doubled ("QUOTENAME").
+/// Returns `[name]` with each `]` doubled ("QUOTENAME").
 pub fn identifier(name: &str) -> Result<String, Unquotable> {
     check(name)?;
     Ok(format!("[{}]", name.replace(']', "]]")))
 }
 
-/// `N'text'`, with `'` doubled. For names only: the limit of `sysname` holds here too.
+/// Returns `N'text'` with each `'` doubled. For names only: the limit of `sysname` applies.
 pub fn literal(name: &str) -> Result<String, Unquotable> {
     check(name)?;
     Ok(format!("N'{}'", name.replace('\'', "''")))
@@ -47,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn delimiters_are_doubled() {
+    fn quoting_doubles_the_delimiters() {
         assert_eq!(identifier("rtcxds").unwrap(), "[rtcxds]");
         assert_eq!(identifier("a]; DROP DATABASE [b").unwrap(), "[a]]; DROP DATABASE [b]");
         assert_eq!(identifier("it's").unwrap(), "[it's]");
@@ -56,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_name_can_be_is_refused() {
+    fn quoting_an_invalid_name_fails() {
         assert_eq!(identifier(""), Err(Unquotable::Empty));
         assert_eq!(literal("a\0b"), Err(Unquotable::Nul));
         assert!(identifier(&"x".repeat(128)).is_ok());
@@ -66,9 +65,9 @@ mod tests {
     }
 
     proptest! {
-        /// Inside the delimiters every delimiter is one of a pair, so the text cannot end early.
+        /// Between the delimiters, each delimiter is doubled, so the text cannot end early.
         #[test]
-        fn no_text_escapes(name in "[\\]'\\[a-z; \u{e9}]{1,60}") {
+        fn quoted_text_never_ends_early(name in "[\\]'\\[a-z; \u{e9}]{1,60}") {
             let quoted = identifier(&name).unwrap();
             let inside = &quoted[1..quoted.len() - 1];
             prop_assert_eq!(inside.replace("]]", "").contains(']'), false);

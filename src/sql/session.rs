@@ -1,4 +1,4 @@
-//! A logged-in connection to `master` that answers one batch at a time. What the batches say is not known here.
+//! A logged-in connection to `master` that runs one batch at a time. The callers own the batches.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,34 +16,38 @@ use tokio_util::either::Either;
 use crate::model::{Unavailable, UnavailableCause};
 use crate::sql::error::{self, Phase, unavailable};
 use crate::sql::kerberos::{self, Handshake};
-use crate::sql::meter::{ENDLESS, Meter};
 use crate::sql::prelogin::{self, Encryption, HEADER, Header};
-use crate::sql::sspi::Bearer;
-use crate::sql::wrap::{Packed, Veiled};
-use crate::sql::{Deadlines, Endpoint, Login, Target, Tls, endpoint, tls};
+use crate::sql::prelogin_stream::{PreloginShim, TlsInPrelogin};
+use crate::sql::response_limit::{ResponseLimit, TOO_LONG};
+use crate::sql::sspi::SspiStream;
+use crate::sql::{Authentication, Deadlines, InstanceAddress, Target, Tls, address, tls};
 
-type Wire = Veiled<Bearer<Either<SslStream<Packed<TcpStream>>, TcpStream>>>;
+type Wire = PreloginShim<SspiStream<Either<SslStream<TlsInPrelogin<TcpStream>>, TcpStream>>>;
 
-/// A connection whose last answer was read to its end. `ask` takes it by value: after a failure, a timeout or a dropped
-/// future there is nothing left that could be used again (tiberius would read the old answer as the next one).
+/// A connection whose last response was read completely. `query` takes the session by value: after a failure, a
+/// timeout or a dropped future, tiberius would read the rest of the old response as the next one.
 pub struct Session {
     client: Client<Compat<Wire>>,
-    meter: Meter,
+    response_limit: ResponseLimit,
 }
 
-/// Why a batch has no result. Every failure but `Server` below class 20 leaves open what the server did.
+/// The reason for which a batch has no result. Only a server error below class 20 proves the outcome of the batch.
 #[derive(Debug)]
 pub enum Failure {
     TimedOut,
     Tds(Error),
 }
 
+/// The rows of each result set of a batch.
 pub type Results = Vec<Vec<Row>>;
 
 impl Session {
     /// Resolves, dials, encrypts and logs in, each phase with its own deadline.
+    ///
+    /// # Errors
+    /// The cause for which the instance is unavailable.
     pub async fn open(target: &Target, deadlines: &Deadlines) -> Result<Session, Unavailable> {
-        let addresses = endpoint::resolve(target, deadlines).await?;
+        let addresses = address::resolve(target, deadlines).await?;
         Self::open_at(target, &addresses, deadlines).await
     }
 
@@ -52,7 +56,7 @@ impl Session {
         addresses: &[SocketAddr],
         deadlines: &Deadlines,
     ) -> Result<Session, Unavailable> {
-        let mut tcp = endpoint::dial(target, addresses, deadlines.connect).await?;
+        let mut tcp = address::dial(target, addresses, deadlines.connect).await?;
         let peer = tcp.peer_addr().map_err(|e| error::io(&target.address(), Phase::Connect, &e))?;
         within(target, Phase::Prelogin, deadlines.prelogin, negotiate(target, &mut tcp)).await?;
         let stream = match target.tls {
@@ -61,10 +65,10 @@ impl Session {
         };
         let (handshake, token) = ticket(target, peer.port(), deadlines.ticket).await?.unzip();
         let config = config(target, peer.port(), deadlines);
-        let stream = Bearer::new(stream, token);
-        let proof = stream.answer();
-        let wire = Veiled::new(stream);
-        let meter = wire.meter();
+        let stream = SspiStream::new(stream, token);
+        let server_token = stream.server_token();
+        let wire = PreloginShim::new(stream);
+        let response_limit = wire.response_limit();
         let login = async {
             Client::connect(config, wire.compat_write())
                 .await
@@ -72,19 +76,22 @@ impl Session {
         };
         let client = within(target, Phase::Login, deadlines.login, login).await?;
         if let Some(handshake) = handshake {
-            within(target, Phase::Login, deadlines.login, handshake.prove(target, proof.take())).await?;
+            within(target, Phase::Login, deadlines.login, handshake.verify_server(target, server_token.take())).await?;
         }
-        Ok(Session { client, meter })
+        Ok(Session { client, response_limit })
     }
 
-    /// One batch, its whole answer, within `deadline` and a limit of bytes.
-    pub async fn ask(mut self, batch: &str, deadline: Duration) -> Result<(Session, Results), Failure> {
-        self.meter.reset();
+    /// Runs one batch and reads the whole response within `deadline` and `MAX_RESPONSE_BYTES`.
+    ///
+    /// # Errors
+    /// The deadline or the error of tiberius; the session is closed.
+    pub async fn query(mut self, batch: &str, deadline: Duration) -> Result<(Session, Results), Failure> {
+        self.response_limit.reset();
         let answer = async { self.client.simple_query(batch).await?.into_results().await };
         let answer = timeout(deadline, answer).await.map_err(|_| Failure::TimedOut)?;
         let results = answer.map_err(|error| {
-            let endless = || Error::Io { kind: std::io::ErrorKind::InvalidData, message: ENDLESS.into() };
-            Failure::Tds(if self.meter.exceeded() { endless() } else { error })
+            let too_long = || Error::Io { kind: std::io::ErrorKind::InvalidData, message: TOO_LONG.into() };
+            Failure::Tds(if self.response_limit.exceeded() { too_long() } else { error })
         })?;
         Ok((self, results))
     }
@@ -99,23 +106,23 @@ async fn within<T>(
     timeout(deadline, work).await.unwrap_or_else(|_| Err(error::timed_out(&target.address(), phase, deadline)))
 }
 
-/// What a Kerberos login needs before its LOGIN7; None for one with a password.
+/// The handshake and token of a Kerberos login; `None` for a login with a password.
 async fn ticket(target: &Target, port: u16, deadline: Duration) -> Result<Option<(Handshake, Vec<u8>)>, Unavailable> {
     match &target.login {
-        Login::SqlLogin { .. } => Ok(None),
-        Login::Kerberos(account) => timeout(deadline, Handshake::begin(target, account, port))
+        Authentication::SqlLogin { .. } => Ok(None),
+        Authentication::Kerberos(account) => timeout(deadline, Handshake::begin(target, account, port))
             .await
-            .unwrap_or_else(|_| Err(kerberos::silent(target, account, deadline)))
+            .unwrap_or_else(|_| Err(kerberos::kdc_timed_out(target, account, deadline)))
             .map(Some),
     }
 }
 
-/// Our own PRELOGIN, before TLS: nothing but full encryption will do, or none where that was asked for.
+/// Exchanges PRELOGIN before TLS. Accepts only full encryption, or none where the spec disables it.
 async fn negotiate(target: &Target, tcp: &mut TcpStream) -> Result<(), Unavailable> {
     let address = target.address();
     let instance = match &target.endpoint {
-        Endpoint::Instance(name) => name.as_str(),
-        Endpoint::Port(_) => "",
+        InstanceAddress::Instance(name) => name.as_str(),
+        InstanceAddress::Port(_) => "",
     };
     let encrypt = target.tls != Tls::Off;
     let request = prelogin::packets(prelogin::PRELOGIN, &prelogin::request(instance, encrypt));
@@ -127,7 +134,7 @@ async fn negotiate(target: &Target, tcp: &mut TcpStream) -> Result<(), Unavailab
         let mut header = [0; HEADER];
         tcp.read_exact(&mut header).await.map_err(broken)?;
         let Some(Header { kind: prelogin::TABULAR, last, length }) = Header::parse(header) else {
-            return Err(error::nonsense(&address, Phase::Prelogin, "it sent something that is no TDS answer"));
+            return Err(error::protocol_error(&address, Phase::Prelogin, "the packet is not a TDS response"));
         };
         let start = payload.len();
         payload.resize(start + length, 0);
@@ -136,23 +143,23 @@ async fn negotiate(target: &Target, tcp: &mut TcpStream) -> Result<(), Unavailab
             break;
         }
         if payload.len() > usize::from(u16::MAX) {
-            return Err(error::nonsense(&address, Phase::Prelogin, "its prelogin does not end"));
+            return Err(error::protocol_error(&address, Phase::Prelogin, "the prelogin is too long"));
         }
     }
-    let reply = prelogin::parse(&payload).map_err(|what| error::nonsense(&address, Phase::Prelogin, what))?;
+    let reply = prelogin::parse(&payload).map_err(|what| error::protocol_error(&address, Phase::Prelogin, what))?;
     if !reply.instance {
-        let detail = format!("The port that the SQL Browser names for {address} belongs to another instance.");
+        let detail = format!("The port that the SQL Server Browser reports for {address} belongs to another instance.");
         return Err(unavailable(UnavailableCause::InstanceNotFound, detail));
     }
     match (reply.encryption, encrypt) {
         (Encryption::Full, true) | (Encryption::NotSupported, false) => Ok(()),
         (Encryption::LoginOnly | Encryption::NotSupported, true) => Err(unavailable(
             UnavailableCause::TlsFailed,
-            format!("{address} offers no encryption of the whole connection, and nothing is sent without it."),
+            format!("{address} does not offer encryption of the whole connection: no login was sent."),
         )),
         (Encryption::LoginOnly | Encryption::Full, false) => Err(unavailable(
             UnavailableCause::TlsFailed,
-            format!("{address} demands encryption: set spec.sql.tls.mode to another value than Off."),
+            format!("{address} demands encryption, but spec.sql.tls.mode disables it. To fix: set another mode."),
         )),
     }
 }
@@ -163,15 +170,15 @@ fn config(target: &Target, port: u16, deadlines: &Deadlines) -> Config {
     config.port(port);
     config.database("master");
     config.application_name("lync-mirror");
-    // The stream underneath is encrypted already.
+    // TLS runs below tiberius, so tiberius must not encrypt again.
     config.encryption(EncryptionLevel::NotSupported);
     config.authentication(match &target.login {
-        Login::SqlLogin { username, password } => AuthMethod::sql_server(username, password.expose_secret()),
-        // The token takes this place on its way out (`sspi`).
-        Login::Kerberos(_) => AuthMethod::sql_server("", ""),
+        Authentication::SqlLogin { username, password } => AuthMethod::sql_server(username, password.expose_secret()),
+        // `SspiStream` replaces the empty password with the token.
+        Authentication::Kerberos(_) => AuthMethod::sql_server("", ""),
     });
     config.handshake_timeout(Some(deadlines.login));
-    // `ask` times the whole answer; the pause between two tokens of a failover may be as long as that.
+    // `query` limits the whole response; the pause between two tokens of a failover may take as long.
     config.command_timeout(None);
     config
 }
@@ -184,8 +191,8 @@ mod tests {
     use crate::sql::prelogin::{TABULAR, packets};
     use crate::sql::tests::{short, target};
 
-    /// A listener that reads the prelogin, answers and then keeps the connection or closes it.
-    async fn against(answer: &[u8], stay: bool) -> Unavailable {
+    /// Opens a session with a listener that reads the prelogin, sends `answer` and keeps or closes the connection.
+    async fn open_against(answer: &[u8], keep_open: bool) -> Unavailable {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = target(listener.local_addr().unwrap().port());
         let serve = async {
@@ -193,13 +200,13 @@ mod tests {
             let mut request = [0; 4096];
             let _ = stream.read(&mut request).await.unwrap();
             stream.write_all(answer).await.unwrap();
-            if stay {
+            if keep_open {
                 while stream.read(&mut request).await.is_ok_and(|read| read > 0) {}
             }
         };
         let deadlines = short();
         let (session, ()) = tokio::join!(Session::open(&target, &deadlines), serve);
-        let Err(unavailable) = session else { panic!("a session with a listener that speaks no TDS") };
+        let Err(unavailable) = session else { panic!("a session with a listener that does not implement TDS") };
         assert!(unavailable.detail.contains(&target.address()), "{}", unavailable.detail);
         unavailable
     }
@@ -209,43 +216,43 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_silent_server_times_out_in_the_prelogin() {
-        let unavailable = against(&[], true).await;
+    async fn open_with_a_silent_server_times_out_in_the_prelogin() {
+        let unavailable = open_against(&[], true).await;
         assert_eq!(unavailable.cause, UnavailableCause::Unresponsive);
         assert!(unavailable.detail.contains("the TDS prelogin"), "{}", unavailable.detail);
     }
 
     #[tokio::test]
-    async fn a_server_that_stalls_in_tls_times_out_there() {
-        let unavailable = against(&encryption(1), true).await;
+    async fn open_with_a_stalled_tls_handshake_times_out() {
+        let unavailable = open_against(&encryption(1), true).await;
         assert_eq!(unavailable.cause, UnavailableCause::Unresponsive);
         assert!(unavailable.detail.contains("the TLS handshake"), "{}", unavailable.detail);
     }
 
     #[tokio::test]
-    async fn a_server_that_closes_is_lost() {
-        assert_eq!(against(&[], false).await.cause, UnavailableCause::ConnectionLost);
-        assert_eq!(against(&encryption(1)[..9], false).await.cause, UnavailableCause::ConnectionLost);
+    async fn open_with_a_closed_connection_is_lost() {
+        assert_eq!(open_against(&[], false).await.cause, UnavailableCause::ConnectionLost);
+        assert_eq!(open_against(&encryption(1)[..9], false).await.cause, UnavailableCause::ConnectionLost);
     }
 
     #[tokio::test]
-    async fn a_server_that_closes_in_tls_is_a_tls_failure() {
-        assert_eq!(against(&encryption(1), false).await.cause, UnavailableCause::TlsFailed);
+    async fn open_with_a_connection_closed_in_tls_is_a_tls_failure() {
+        assert_eq!(open_against(&encryption(1), false).await.cause, UnavailableCause::TlsFailed);
     }
 
     #[tokio::test]
-    async fn garbage_is_a_protocol_error() {
-        assert_eq!(against(b"SSH-2.0-OpenSSH_9.2\r\n", true).await.cause, UnavailableCause::ProtocolError);
-        assert_eq!(against(&encryption(9), true).await.cause, UnavailableCause::ProtocolError);
+    async fn open_with_garbage_is_a_protocol_error() {
+        assert_eq!(open_against(b"SSH-2.0-OpenSSH_9.2\r\n", true).await.cause, UnavailableCause::ProtocolError);
+        assert_eq!(open_against(&encryption(9), true).await.cause, UnavailableCause::ProtocolError);
         let mut garbage = encryption(1);
         garbage.extend_from_slice(b"HTTP/1.1 400 Bad Request\r\n\r\n");
-        assert_eq!(against(&garbage, true).await.cause, UnavailableCause::ProtocolError);
+        assert_eq!(open_against(&garbage, true).await.cause, UnavailableCause::ProtocolError);
     }
 
     #[tokio::test]
-    async fn a_server_without_encryption_is_never_sent_a_login() {
+    async fn open_without_encryption_sends_no_login() {
         for byte in [0, 2] {
-            let unavailable = against(&encryption(byte), true).await;
+            let unavailable = open_against(&encryption(byte), true).await;
             assert_eq!(unavailable.cause, UnavailableCause::TlsFailed);
         }
     }

@@ -1,5 +1,22 @@
-//! The Kerberos token's way into LOGIN7 and out of its answer, as the driver knows passwords only (MS-TDS 2.2.6.4,
-//! 2.2.7.22). No ticket is made here.
+//! Inserts a Kerberos token into the driver's LOGIN7 and extracts the server's token from the response (MS-TDS 2.2.6.4,
+//! 2.2.7.22), because the driver supports passwords only. `kerberos` obtains the token.
+//!
+//! ```text
+//! state        driver (tiberius)            SspiStream                       server
+//! -----------  ---------------------------  -------------------------------  -----------------------------
+//! Login        LOGIN7 packets (0x10)   -->  buffers until end of message
+//!                                           sets fIntSecurity, appends the
+//!                                           token, fixes ibSSPI and cbSSPI
+//! Wait                                      sends from `sent` on        -->  LOGIN7 packets (0x10)
+//!                                           drops a message with only   <--  response (0x04) [SSPI 0xed]
+//!                                           the SSPI token, reads on
+//!                                           buffers until end of msg.   <--  response (0x04) [SSPI], LOGINACK, ...
+//! Replay       response (0x04)         <--  returns from `given` on
+//! PassThrough  any packet              <->  unchanged                   <->  any packet
+//! ```
+//!
+//! Without a token, the stream starts in `PassThrough`. A message of another type or a response over `LONGEST` bytes
+//! is an `InvalidData` error.
 
 use std::io;
 use std::pin::Pin;
@@ -12,17 +29,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::sql::prelogin::{HEADER, Header, TABULAR, packets};
 
 const LOGIN7: u8 = 0x10;
-/// Where LOGIN7 has OptionFlags2, and ibSSPI with cbSSPI.
+/// The offsets of OptionFlags2 and of ibSSPI, which cbSSPI follows, in LOGIN7.
 const FLAGS2: usize = 25;
 const SSPI: usize = 78;
 const FIXED: usize = 94;
 const INTEGRATED: u8 = 0x80;
-/// Kind and length of a token.
+/// The bytes of type and length before a token.
 const TOKEN_HEADER: usize = 3;
-/// The longest answer to a login that is believed.
+/// The longest accepted response to a login, in bytes.
 const LONGEST: usize = 1 << 17;
 
-/// A LOGIN7 with the token in place of a password; None: it is none, or the token is too long for it.
+/// The LOGIN7 with the token appended; `None` if the input is too short for a LOGIN7 or the token is too long.
 fn with_token(login: &[u8], token: &[u8]) -> Option<Vec<u8>> {
     if login.len() < FIXED {
         return None;
@@ -38,7 +55,7 @@ fn with_token(login: &[u8], token: &[u8]) -> Option<Vec<u8>> {
     Some(login)
 }
 
-/// The token in the server's answer. Only tokens that may precede it are stepped over.
+/// The SSPI token of the server's response. Only ERROR, INFO, LOGINACK and ENVCHANGE may precede it.
 fn token_in(mut answer: &[u8]) -> Option<&[u8]> {
     const SSPI: u8 = 0xed;
     /// ERROR, INFO, LOGINACK, ENVCHANGE.
@@ -55,32 +72,35 @@ fn token_in(mut answer: &[u8]) -> Option<&[u8]> {
     None
 }
 
-/// The server's token, once the login is answered.
+/// The server's token, available after the response to the login.
 #[derive(Debug, Clone, Default)]
-pub struct Answer(Arc<Mutex<Option<Vec<u8>>>>);
+pub struct ServerToken(Arc<Mutex<Option<Vec<u8>>>>);
 
-impl Answer {
+impl ServerToken {
+    /// Takes the token; `None` if the response had none.
     pub fn take(&self) -> Option<Vec<u8>> {
         self.0.lock().take()
     }
 }
 
-/// Packets of one message as they come.
+/// Collects the packets of one message.
 #[derive(Debug, Default)]
-struct Gathered {
+struct MessageBuffer {
     bytes: Vec<u8>,
     payload: Vec<u8>,
-    /// Of `bytes`, what is in whole packets.
+    /// The number of `bytes` in complete packets.
     read: usize,
 }
 
-impl Gathered {
-    /// Whether the message is complete; an error if it is none of this kind.
+impl MessageBuffer {
+    /// Whether the message is complete.
+    ///
+    /// # Errors
+    /// `InvalidData` for a packet of a type other than `kind` or a message over `LONGEST` bytes.
     fn complete(&mut self, kind: u8) -> io::Result<bool> {
         while let Some(header) = self.bytes.get(self.read..self.read + HEADER) {
             let header = header.try_into().ok().and_then(Header::parse).filter(|header| header.kind == kind);
-            let Header { last, length, .. } =
-                header.ok_or_else(|| invalid("it sent something that is no TDS answer"))?;
+            let Header { last, length, .. } = header.ok_or_else(|| invalid("the packet is not a TDS response"))?;
             let start = self.read + HEADER;
             let Some(body) = self.bytes.get(start..start + length) else { return Ok(false) };
             self.payload.extend_from_slice(body);
@@ -90,7 +110,7 @@ impl Gathered {
             }
         }
         if self.bytes.len() > LONGEST {
-            return Err(invalid("its answer to the login does not end"));
+            return Err(invalid("the login response is too long"));
         }
         Ok(false)
     }
@@ -105,43 +125,44 @@ enum State {
     /// The driver writes its LOGIN7.
     Login {
         token: Vec<u8>,
-        written: Gathered,
+        written: MessageBuffer,
     },
-    /// The login goes out, from `sent` on, then the answer comes in.
+    /// Sends the login from `sent` on, then collects the response.
     Wait {
         login: Vec<u8>,
         sent: usize,
-        answer: Gathered,
+        answer: MessageBuffer,
     },
-    /// The driver reads the answer, from `given` on.
-    Give {
+    /// Returns the response to the driver, from `given` on.
+    Replay {
         answer: Vec<u8>,
         given: usize,
     },
-    Through,
+    PassThrough,
 }
 
-/// Puts a token into the first message written, and takes one from its answer; transparent before and after.
+/// Adds a token to the login and extracts the server's token from the response; transparent afterwards.
 #[derive(Debug)]
-pub struct Bearer<S> {
+pub struct SspiStream<S> {
     inner: S,
     state: State,
-    answer: Answer,
+    server_token: ServerToken,
 }
 
-impl<S> Bearer<S> {
-    /// Without a token nothing is changed.
+impl<S> SspiStream<S> {
+    /// Without a token, the stream passes all bytes through.
     pub fn new(inner: S, token: Option<Vec<u8>>) -> Self {
-        let state = token.map_or(State::Through, |token| State::Login { token, written: Gathered::default() });
-        Self { inner, state, answer: Answer::default() }
+        let state = token.map_or(State::PassThrough, |token| State::Login { token, written: MessageBuffer::default() });
+        Self { inner, state, server_token: ServerToken::default() }
     }
 
-    pub fn answer(&self) -> Answer {
-        self.answer.clone()
+    /// The shared slot for the server's token.
+    pub fn server_token(&self) -> ServerToken {
+        self.server_token.clone()
     }
 }
 
-impl<S: AsyncWrite + Unpin> Bearer<S> {
+impl<S: AsyncWrite + Unpin> SspiStream<S> {
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let State::Wait { login, sent, .. } = &mut self.state {
             while *sent < login.len() {
@@ -155,23 +176,23 @@ impl<S: AsyncWrite + Unpin> Bearer<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Bearer<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for SspiStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_send(cx))?;
         let this = &mut *self;
         if let State::Wait { answer, .. } = &mut this.state {
-            let proof = this.answer.0.clone();
-            let mut proof = proof.lock();
+            let slot = this.server_token.0.clone();
+            let mut slot = slot.lock();
             loop {
                 if answer.complete(TABULAR)? {
-                    let token = proof.is_none().then(|| token_in(&answer.payload)).flatten();
-                    let alone = token.is_some_and(|token| token.len() + TOKEN_HEADER == answer.payload.len());
-                    *proof = token.map(<[u8]>::to_vec).or_else(|| proof.take());
-                    if !alone {
+                    let token = slot.is_none().then(|| token_in(&answer.payload)).flatten();
+                    let token_only = token.is_some_and(|token| token.len() + TOKEN_HEADER == answer.payload.len());
+                    *slot = token.map(<[u8]>::to_vec).or_else(|| slot.take());
+                    if !token_only {
                         break;
                     }
-                    // The driver would take the end of this message for the end of the answer.
-                    *answer = Gathered { bytes: answer.bytes.split_off(answer.read), ..Gathered::default() };
+                    // The driver would mistake the end of this message for the end of the response.
+                    *answer = MessageBuffer { bytes: answer.bytes.split_off(answer.read), ..MessageBuffer::default() };
                     continue;
                 }
                 let mut part = [0; 4096];
@@ -182,24 +203,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Bearer<S> {
                 }
                 answer.bytes.extend_from_slice(part.filled());
             }
-            this.state = State::Give { answer: std::mem::take(&mut answer.bytes), given: 0 };
+            this.state = State::Replay { answer: std::mem::take(&mut answer.bytes), given: 0 };
         }
         match &mut this.state {
-            State::Give { answer, given } => {
+            State::Replay { answer, given } => {
                 let part = (answer.len() - *given).min(buf.remaining());
                 buf.put_slice(&answer[*given..*given + part]);
                 *given += part;
                 if *given == answer.len() {
-                    this.state = State::Through;
+                    this.state = State::PassThrough;
                 }
                 Poll::Ready(Ok(()))
             }
-            State::Login { .. } | State::Wait { .. } | State::Through => Pin::new(&mut this.inner).poll_read(cx, buf),
+            State::Login { .. } | State::Wait { .. } | State::PassThrough => {
+                Pin::new(&mut this.inner).poll_read(cx, buf)
+            }
         }
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Bearer<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for SspiStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_send(cx))?;
         let State::Login { token, written } = &mut self.state else {
@@ -209,7 +232,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Bearer<S> {
         if written.complete(LOGIN7)? {
             let login = with_token(&written.payload, token)
                 .ok_or_else(|| invalid("the Kerberos ticket is too long for a login"))?;
-            self.state = State::Wait { login: packets(LOGIN7, &login), sent: 0, answer: Gathered::default() };
+            self.state = State::Wait { login: packets(LOGIN7, &login), sent: 0, answer: MessageBuffer::default() };
         }
         Poll::Ready(Ok(buf.len()))
     }
@@ -238,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_stands_at_the_end_and_the_lengths_say_so() {
+    fn with_token_appends_the_token_and_sets_the_lengths() {
         let login = with_token(&login(), &[9; 300]).unwrap();
         assert_eq!(login[..4], 424_u32.to_le_bytes());
         assert_eq!(login[FLAGS2], 0x83);
@@ -249,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_is_found_behind_what_may_precede_it() {
+    fn token_in_skips_only_allowed_tokens() {
         let done = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         let sspi = [0xed, 2, 0, 8, 9];
         assert_eq!(token_in(&[&sspi[..], &done].concat()), Some(&[8, 9][..]));
@@ -259,26 +282,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_login_takes_the_token_along_and_brings_one_back() {
+    async fn sspi_stream_sends_the_token_and_returns_the_servers_token() {
         let (token, rest) = ([0xed, 1, 0, 4], [0xfd; 5000]);
         let together = packets(TABULAR, &[&token[..], &rest].concat());
-        bring_back(&together, &together).await;
-        // As Microsoft's driver wants it.
+        log_in(&together, &together).await;
+        // Microsoft's driver expects this form.
         let apart = [packets(TABULAR, &token), packets(TABULAR, &rest)].concat();
-        bring_back(&apart, &packets(TABULAR, &rest)).await;
+        log_in(&apart, &packets(TABULAR, &rest)).await;
     }
 
-    /// What the server sends, and what the driver reads of it.
-    async fn bring_back(sent: &[u8], read: &[u8]) {
+    /// Asserts what the driver reads when the server sends `sent`.
+    async fn log_in(sent: &[u8], read: &[u8]) {
         let (client, mut server) = duplex(512);
-        let mut bearer = Bearer::new(client, Some(vec![9; 5000]));
-        let answer = bearer.answer();
+        let mut stream = SspiStream::new(client, Some(vec![9; 5000]));
+        let server_token = stream.server_token();
         let serve = async {
-            let mut seen = Gathered::default();
-            while !seen.complete(LOGIN7).unwrap() {
-                seen.bytes.push(server.read_u8().await.unwrap());
+            let mut received = MessageBuffer::default();
+            while !received.complete(LOGIN7).unwrap() {
+                received.bytes.push(server.read_u8().await.unwrap());
             }
-            assert_eq!(seen.payload.len(), FIXED + 30 + 5000);
+            assert_eq!(received.payload.len(), FIXED + 30 + 5000);
             server.write_all(sent).await.unwrap();
             let mut more = [0; 4];
             server.read_exact(&mut more).await.unwrap();
@@ -287,16 +310,16 @@ mod tests {
         };
         let ask = async {
             for byte in packets(LOGIN7, &login()) {
-                bearer.write_all(&[byte]).await.unwrap();
+                stream.write_all(&[byte]).await.unwrap();
             }
-            bearer.flush().await.unwrap();
+            stream.flush().await.unwrap();
             let mut given = vec![0; read.len()];
-            bearer.read_exact(&mut given).await.unwrap();
+            stream.read_exact(&mut given).await.unwrap();
             assert_eq!(given, read);
-            assert_eq!(answer.take(), Some(vec![4]));
-            bearer.write_all(b"more").await.unwrap();
+            assert_eq!(server_token.take(), Some(vec![4]));
+            stream.write_all(b"more").await.unwrap();
             let mut after = [0; 5];
-            bearer.read_exact(&mut after).await.unwrap();
+            stream.read_exact(&mut after).await.unwrap();
             after
         };
         let (after, more) = tokio::join!(ask, serve);
@@ -305,10 +328,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_of_an_answer_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn sspi_parsers_with_any_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let _ = token_in(&bytes);
             let _ = with_token(&bytes, &bytes);
-            let _ = Gathered { bytes, ..Gathered::default() }.complete(TABULAR);
+            let _ = MessageBuffer { bytes, ..MessageBuffer::default() }.complete(TABULAR);
         }
     }
 }

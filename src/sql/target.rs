@@ -1,4 +1,4 @@
-//! Where and how to reach one instance, and how long each phase may take. Nothing is dialled here.
+//! The address, credentials and TLS policy of one instance, and the deadlines of each phase.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -10,100 +10,104 @@ use sha2::{Digest, Sha256};
 
 use crate::sql::Account;
 
-/// Where and how to reach one instance. Equal targets share one connection and one look; two passwords are two targets.
+/// The address, credentials and TLS policy of one instance. Equal targets share one monitor; a new password is a new
+/// target.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Target {
-    /// A DNS name or an IP address, as the spec writes it.
+    /// A DNS name or an IP address, as written in the spec.
     pub host: String,
-    pub endpoint: Endpoint,
-    pub login: Login,
+    pub endpoint: InstanceAddress,
+    pub login: Authentication,
     pub tls: Tls,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Endpoint {
+/// The TCP port of an instance, or the name that resolves to the port.
+pub enum InstanceAddress {
     Port(u16),
-    /// The SQL Browser on UDP 1434 is asked for the port.
+    /// The SQL Server Browser on UDP 1434 resolves the name to a port.
     Instance(String),
 }
 
+/// The credentials of a connection. Debug output shows the user name only.
 #[derive(Clone)]
-pub enum Login {
-    /// A login that SQL Server itself keeps.
+pub enum Authentication {
+    /// SQL Server authentication.
     SqlLogin { username: String, password: SecretString },
-    /// A Windows login, for which a keytab gets a ticket.
+    /// Windows authentication with a Kerberos ticket, obtained with a keytab.
     Kerberos(Arc<Account>),
 }
 
 /// The SHA-256 of a certificate (DER).
 pub type Pin = [u8; 32];
 
-/// How the server proves who it is. TLS 1.2 at least, but in `Legacy`.
+/// The TLS policy. At least TLS 1.2, except in `Legacy`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Tls {
-    /// The chain and the name are checked.
+    /// Verifies the certificate chain and the host name.
     Verify {
-        /// The only certificates that are trusted, in PEM; None: those of the system.
+        /// The trusted certificates in PEM; `None` means the roots of the system.
         ca_pem: Option<Arc<str>>,
     },
-    /// The certificate is one of these, whoever signed it and for whatever name.
+    /// Accepts exactly these certificates, regardless of issuer and name.
     Pin { pins: Arc<[Pin]> },
-    /// Encrypted, but to whoever answers.
+    /// Encrypts without verification of the server.
     TrustServerCertificate,
-    /// For servers that cannot do better: TLS 1.0, SHA-1 and small keys too. Empty: whoever answers.
+    /// Also accepts TLS 1.0, SHA-1 and short keys, for outdated servers. Without pins, the server is not verified.
     Legacy { pins: Arc<[Pin]> },
-    /// No encryption at all: never with a password.
+    /// No encryption; rejected together with a password.
     Off,
 }
 
 impl Target {
-    /// `host,1433` or `host\RTC`, as administrators write it.
+    /// `host,1433` or `host\RTC`, as in SQL Server tools.
     pub fn address(&self) -> String {
         match &self.endpoint {
-            Endpoint::Port(port) => format!("{},{port}", self.host),
-            Endpoint::Instance(name) => format!("{}\\{name}", self.host),
+            InstanceAddress::Port(port) => format!("{},{port}", self.host),
+            InstanceAddress::Instance(name) => format!("{}\\{name}", self.host),
         }
     }
 }
 
-impl Login {
+impl Authentication {
+    /// The login name or the Kerberos principal.
     pub fn username(&self) -> &str {
         match self {
-            Login::SqlLogin { username, .. } => username,
-            Login::Kerberos(account) => account.principal(),
+            Authentication::SqlLogin { username, .. } => username,
+            Authentication::Kerberos(account) => account.principal(),
         }
     }
 
-    /// Equal for equal logins; password and keytab enter only as SHA-256.
+    /// Equal for equal credentials; contains password and keytab only as SHA-256.
     fn key(&self) -> (bool, &str, [u8; 32]) {
         match self {
-            Login::SqlLogin { username, password } => {
+            Authentication::SqlLogin { username, password } => {
                 (false, username, Sha256::digest(password.expose_secret().as_bytes()).into())
             }
-            Login::Kerberos(account) => (true, account.principal(), account.digest()),
+            Authentication::Kerberos(account) => (true, account.principal(), account.digest()),
         }
     }
 }
 
-impl PartialEq for Login {
+impl PartialEq for Authentication {
     fn eq(&self, other: &Self) -> bool {
         self.key() == other.key()
     }
 }
 
-impl Eq for Login {}
+impl Eq for Authentication {}
 
-impl Hash for Login {
+impl Hash for Authentication {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.key().hash(state);
     }
 }
 
-impl fmt::Debug for Login {
+impl fmt::Debug for Authentication {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self {
-            Login::SqlLogin { .. } => "SqlLogin",
-            Login::Kerberos(_) => "Kerberos",
+            Authentication::SqlLogin { .. } => "SqlLogin",
+            Authentication::Kerberos(_) => "Kerberos",
         };
         f.debug_struct(kind).field("username", &self.username()).finish_non_exhaustive()
     }
@@ -123,20 +127,20 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// How long each phase of a connection may take, each on its own.
+/// The deadline of each phase of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {
     pub resolve: Duration,
-    /// For all tries together.
+    /// For all tries of a Browser request together.
     pub browser: Duration,
     /// For all addresses of the host together.
     pub connect: Duration,
     pub prelogin: Duration,
     pub tls: Duration,
-    /// Until a KDC has given a Kerberos ticket.
+    /// For the Kerberos ticket.
     pub ticket: Duration,
     pub login: Duration,
-    /// A look. Longer than the 10 s after which mirroring itself gives a partner up (R19).
+    /// For a poll. Longer than the 10 s after which mirroring declares a partner lost (docs/design/rules.md, R19).
     pub batch: Duration,
 }
 
@@ -165,15 +169,15 @@ mod tests {
     fn target(password: &str) -> Target {
         Target {
             host: "sql-a.contoso.com".into(),
-            endpoint: Endpoint::Instance("RTC".into()),
-            login: Login::SqlLogin { username: "lync".into(), password: password.into() },
+            endpoint: InstanceAddress::Instance("RTC".into()),
+            login: Authentication::SqlLogin { username: "lync".into(), password: password.into() },
             tls: Tls::Verify { ca_pem: Some("-----BEGIN".into()) },
         }
     }
 
     #[test]
-    #[allow(clippy::mutable_key_type, reason = "what changes in an account is no part of its hash")]
-    fn equal_targets_are_one_and_a_new_password_is_another() {
+    #[allow(clippy::mutable_key_type, reason = "the mutable part of an account is not hashed")]
+    fn target_equality_includes_the_password() {
         let set: HashSet<Target> = [target("one"), target("one"), target("two")].into();
         assert_eq!(set.len(), 2);
     }
@@ -183,15 +187,15 @@ mod tests {
         let text = format!("{:?}", target("hunter2"));
         assert!(text.contains("lync"), "{text}");
         assert!(!text.contains("hunter2"), "{text}");
-        let digest: String = Sha256::digest("hunter2").iter().map(|byte| format!("{byte:02x}")).collect();
-        assert!(!text.contains(&digest[..8]), "{text}");
+        let digest = crate::sql::hex::upper(&Sha256::digest("hunter2"), "");
+        assert!(!text.to_uppercase().contains(&digest[..8]), "{text}");
     }
 
     #[test]
-    fn addresses_read_as_administrators_write_them() {
+    fn address_has_the_form_of_sql_server_tools() {
         let mut target = target("one");
         assert_eq!(target.address(), "sql-a.contoso.com\\RTC");
-        target.endpoint = Endpoint::Port(1433);
+        target.endpoint = InstanceAddress::Port(1433);
         assert_eq!(target.address(), "sql-a.contoso.com,1433");
     }
 }

@@ -1,4 +1,4 @@
-//! Encryption of one connection: who is believed, and why a server was not. The packets around it are in `wrap`.
+//! The TLS handshake of one connection: certificate policy and failure messages. `prelogin_stream` frames the records.
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -16,60 +16,64 @@ use tokio_openssl::SslStream;
 
 use crate::model::{Unavailable, UnavailableCause};
 use crate::sql::error::{self, Phase, unavailable};
-use crate::sql::wrap::Packed;
-use crate::sql::{Target, Tls};
+use crate::sql::prelogin_stream::TlsInPrelogin;
+use crate::sql::{Target, Tls, hex};
 
-/// Why a certificate was not believed.
+/// The first verification failure of a certificate chain.
 #[derive(Debug, Clone)]
-struct Complaint {
+struct VerifyFailure {
     /// `X509_V_ERR_*`.
     number: i32,
     text: &'static str,
     names: String,
 }
 
-type Heard = Arc<Mutex<Option<Complaint>>>;
+type RecordedFailure = Arc<Mutex<Option<VerifyFailure>>>;
 
-/// The TLS handshake inside TDS. Ends with TLS records directly on the stream.
-pub async fn encrypt(target: &Target, tcp: TcpStream) -> Result<SslStream<Packed<TcpStream>>, Unavailable> {
-    let heard = Heard::default();
-    let ssl = session(target, &heard)?;
-    let mut stream = SslStream::new(ssl, Packed::new(tcp)).map_err(|e| internal(target, &e))?;
+/// Runs the TLS handshake inside PRELOGIN packets. Afterwards, TLS records are sent directly on the stream.
+///
+/// # Errors
+/// `TlsFailed` or `CaBundleInvalid` with the setting that fixes the failure; `ProtocolError` for other bytes.
+pub async fn encrypt(target: &Target, tcp: TcpStream) -> Result<SslStream<TlsInPrelogin<TcpStream>>, Unavailable> {
+    let recorded = RecordedFailure::default();
+    let ssl = session(target, &recorded)?;
+    let mut stream = SslStream::new(ssl, TlsInPrelogin::new(tcp)).map_err(|e| internal(target, &e))?;
     match Pin::new(&mut stream).connect().await {
         Ok(()) => {
             check_pin(target, stream.ssl().peer_certificate().as_deref())?;
-            stream.get_mut().unpack();
+            stream.get_mut().finish_handshake();
             Ok(stream)
         }
         Err(e) => {
-            let complaint = heard.lock().take();
-            Err(match complaint {
-                Some(complaint) => untrusted(target, &complaint),
+            let failure = recorded.lock().take();
+            Err(match failure {
+                Some(failure) => untrusted(target, &failure),
                 None => failed(target, &e),
             })
         }
     }
 }
 
-fn session(target: &Target, heard: &Heard) -> Result<Ssl, Unavailable> {
+fn session(target: &Target, recorded: &RecordedFailure) -> Result<Ssl, Unavailable> {
     let build = || -> Result<SslContextBuilder, ErrorStack> {
         let mut context = SslContextBuilder::new(SslMethod::tls_client())?;
         context.set_options(SslOptions::NO_COMPRESSION | SslOptions::NO_RENEGOTIATION);
         if matches!(target.tls, Tls::Legacy { .. }) {
-            // OpenSSL 3 does TLS 1.0, SHA-1 signatures and 1024-bit keys at this level only.
+            // OpenSSL 3 supports TLS 1.0, SHA-1 signatures and 1024-bit keys at this level only.
             context.set_security_level(0);
             context.set_cipher_list("DEFAULT:@SECLEVEL=0")?;
             context.set_min_proto_version(Some(SslVersion::TLS1))?;
         } else {
             context.set_min_proto_version(Some(SslVersion::TLS1_2))?;
         }
-        // TLS 1.3 exists in TDS 8.0 only; its tickets come after the handshake, where no packet would wrap them.
+        // TLS 1.3 exists in TDS 8.0 only. Its tickets follow the handshake, where PRELOGIN packets no longer frame
+        // them.
         context.set_max_proto_version(Some(SslVersion::TLS1_2))?;
         Ok(context)
     };
     let mut context = build().map_err(|e| internal(target, &e))?;
     match &target.tls {
-        // A pin is held against the certificate after the handshake, before anything is sent.
+        // `check_pin` compares the pins after the handshake, before any data is sent.
         Tls::TrustServerCertificate | Tls::Pin { .. } | Tls::Legacy { .. } | Tls::Off => {
             context.set_verify(SslVerifyMode::NONE)
         }
@@ -78,18 +82,18 @@ fn session(target: &Target, heard: &Heard) -> Result<Ssl, Unavailable> {
                 None => context.set_default_verify_paths().map_err(|e| internal(target, &e))?,
                 Some(pem) => {
                     let store = roots(pem).ok_or_else(|| {
-                        let detail = "The CA bundle of spec.sql.tls.caBundle holds no readable PEM certificate.";
+                        let detail = "The CA bundle of spec.sql.tls.caBundle contains no valid PEM certificate.";
                         unavailable(UnavailableCause::CaBundleInvalid, detail.into())
                     })?;
                     context.set_cert_store(store.build());
                 }
             }
-            let heard = heard.clone();
-            context.set_verify_callback(SslVerifyMode::PEER, move |believed, chain| {
-                if !believed {
-                    listen(&heard, chain);
+            let recorded = recorded.clone();
+            context.set_verify_callback(SslVerifyMode::PEER, move |trusted, chain| {
+                if !trusted {
+                    record_failure(&recorded, chain);
                 }
-                believed
+                trusted
             });
         }
     }
@@ -107,7 +111,7 @@ fn session(target: &Target, heard: &Heard) -> Result<Ssl, Unavailable> {
     prepare().map_err(|e| internal(target, &e))
 }
 
-/// Whoever signed it and whatever it says: it is the one that was pinned, or the connection ends here.
+/// Compares the certificate with the pins, if the policy has any.
 fn check_pin(target: &Target, certificate: Option<&X509Ref>) -> Result<(), Unavailable> {
     let pins = match &target.tls {
         Tls::Pin { pins } => pins,
@@ -116,23 +120,21 @@ fn check_pin(target: &Target, certificate: Option<&X509Ref>) -> Result<(), Unava
     };
     let digest = certificate.and_then(|certificate| certificate.digest(MessageDigest::sha256()).ok());
     let Some(digest) = digest else {
-        let detail =
-            format!("{} showed no certificate that could be held against spec.sql.tls.pins.", target.address());
+        let detail = format!("{} presented no certificate to compare with spec.sql.tls.pins.", target.address());
         return Err(unavailable(UnavailableCause::TlsFailed, detail));
     };
     if pins.iter().any(|pin| pin[..] == digest[..]) {
         return Ok(());
     }
-    let shown: Vec<String> = digest.iter().map(|byte| format!("{byte:02X}")).collect();
     let detail = format!(
-        "The certificate of {} has the SHA-256 fingerprint {}, which is not in spec.sql.tls.pins: if that is the server, put it there (a SQL Server without a certificate of its own makes a new one at each start).",
+        "The certificate of {} has the SHA-256 fingerprint {}, which is not in spec.sql.tls.pins. To fix: verify the certificate on the server, then add the fingerprint (SQL Server generates a new certificate at each start if none is installed).",
         target.address(),
-        shown.join(":")
+        hex::upper(&digest, ":")
     );
     Err(unavailable(UnavailableCause::TlsFailed, detail))
 }
 
-/// None: not a single certificate in it.
+/// Returns `None` without a valid certificate.
 fn roots(pem: &str) -> Option<X509StoreBuilder> {
     let certificates = X509::stack_from_pem(pem.as_bytes()).ok().filter(|all| !all.is_empty())?;
     let mut store = X509StoreBuilder::new().ok()?;
@@ -142,13 +144,13 @@ fn roots(pem: &str) -> Option<X509StoreBuilder> {
     Some(store)
 }
 
-fn listen(heard: &Heard, chain: &X509StoreContextRef) {
-    let mut heard = heard.lock();
-    // The first complaint is the cause; later ones follow from it.
-    if heard.is_none() {
+fn record_failure(recorded: &RecordedFailure, chain: &X509StoreContextRef) {
+    let mut recorded = recorded.lock();
+    // The first failure is the cause; later ones follow from it.
+    if recorded.is_none() {
         let number = chain.error().as_raw();
         let names = chain.current_cert().map(names).unwrap_or_default();
-        *heard = Some(Complaint { number, text: X509VerifyResult::error_string(&chain.error()), names });
+        *recorded = Some(VerifyFailure { number, text: X509VerifyResult::error_string(&chain.error()), names });
     }
 }
 
@@ -177,7 +179,7 @@ mod code {
     pub const EXPIRED: i32 = 10;
     pub const SELF_SIGNED: i32 = 18;
     pub const SELF_SIGNED_IN_CHAIN: i32 = 19;
-    /// 7: the bundle holds a CA of the same name and another key, as after a renewal.
+    /// 7: the bundle contains a CA of the same name with another key, for example after a renewal.
     pub const NO_ISSUER: [i32; 4] = [2, 7, 20, 21];
     pub const HOSTNAME: i32 = 62;
     pub const IP_ADDRESS: i32 = 64;
@@ -185,23 +187,25 @@ mod code {
     pub const TOO_WEAK: [i32; 3] = [66, 67, 68];
 }
 
-fn untrusted(target: &Target, complaint: &Complaint) -> Unavailable {
+fn untrusted(target: &Target, failure: &VerifyFailure) -> Unavailable {
     let address = target.address();
-    let Complaint { number, text, names } = complaint;
+    let VerifyFailure { number, text, names } = failure;
     let detail = match *number {
         code::HOSTNAME | code::IP_ADDRESS => format!(
-            "The certificate of {address} is for {names:?} and not for {:?}: set spec.sql's host to a name of the certificate.",
+            "The certificate of {address} is for {names:?} and not for {:?}. To fix: set the host of spec.sql to a name of the certificate.",
             target.host
         ),
-        code::EXPIRED => format!("The certificate {names:?} of {address} has expired: renew it on the server."),
-        code::NOT_YET_VALID => format!("The certificate {names:?} of {address} is not valid yet: check the clocks."),
+        code::EXPIRED => format!("The certificate {names:?} of {address} has expired. To fix: renew it on the server."),
+        code::NOT_YET_VALID => {
+            format!("The certificate {names:?} of {address} is not valid yet. To fix: check the clocks.")
+        }
         n if code::TOO_WEAK.contains(&n) => format!(
-            "The certificate {names:?} of {address} is too weak ({text}), like those that SQL Server makes for itself: give it one of 2048 bits and SHA-256, or set spec.sql.tls.mode: Pin."
+            "The certificate {names:?} of {address} is too weak ({text}). To fix: install a certificate with 2048 bits and SHA-256, or set spec.sql.tls.mode: Pin."
         ),
         n if n == code::SELF_SIGNED || n == code::SELF_SIGNED_IN_CHAIN || code::NO_ISSUER.contains(&n) => format!(
-            "The certificate of {address} is not from a trusted CA ({text}): put the CA into spec.sql.tls.caBundle."
+            "The certificate of {address} is not from a trusted CA ({text}). To fix: add the CA to spec.sql.tls.caBundle."
         ),
-        _ => format!("The certificate {names:?} of {address} was not accepted: {text}."),
+        _ => format!("The certificate {names:?} of {address} was rejected: {text}."),
     };
     unavailable(UnavailableCause::TlsFailed, detail)
 }
@@ -210,7 +214,7 @@ fn failed(target: &Target, error: &openssl::ssl::Error) -> Unavailable {
     let address = target.address();
     if let Some(io) = error.io_error() {
         return match io.kind() {
-            std::io::ErrorKind::InvalidData => error::nonsense(&address, Phase::Tls, io),
+            std::io::ErrorKind::InvalidData => error::protocol_error(&address, Phase::Tls, io),
             std::io::ErrorKind::TimedOut => error::io(&address, Phase::Tls, io),
             _ => closed(target),
         };
@@ -226,20 +230,20 @@ fn failed(target: &Target, error: &openssl::ssl::Error) -> Unavailable {
         r if r.contains("protocol version") || r == "unsupported protocol" || r == "wrong version number" => {
             match target.tls {
                 Tls::Legacy { .. } => {
-                    format!("{address} speaks no version of TLS that this operator knows ({reason}).")
+                    format!("{address} and the operator support no common version of TLS ({reason}).")
                 }
                 _ => format!(
-                    "{address} speaks no TLS 1.2 ({reason}): install the TLS 1.2 update of SQL Server (KB3135244), or set spec.sql.tls.mode: Legacy."
+                    "{address} does not support TLS 1.2 ({reason}). To fix: install the TLS 1.2 update of SQL Server (KB3135244), or set spec.sql.tls.mode: Legacy."
                 ),
             }
         }
-        // What OpenSSL says of SHA-1 signatures and of keys below 2048 bits.
+        // The reasons of OpenSSL for SHA-1 signatures and keys below 2048 bits.
         r if ["wrong signature type", "no shared signature algorithms", "ee key too small", "dh key too small"]
             .contains(&r)
             || r.contains("handshake failure") =>
         {
             format!(
-                "{address} and this operator share no cipher and signature algorithm ({reason}): give the server a certificate of 2048 bits and SHA-256, or set spec.sql.tls.mode: Legacy."
+                "{address} and the operator share no cipher and signature algorithm ({reason}). To fix: install a certificate with 2048 bits and SHA-256, or set spec.sql.tls.mode: Legacy."
             )
         }
         _ => format!("The TLS handshake with {address} failed: {reason}."),
@@ -247,15 +251,15 @@ fn failed(target: &Target, error: &openssl::ssl::Error) -> Unavailable {
     unavailable(UnavailableCause::TlsFailed, detail)
 }
 
-/// Schannel resets instead of naming what it misses.
+/// Schannel closes the connection without an alert when no algorithm matches.
 fn closed(target: &Target) -> Unavailable {
     let address = target.address();
-    let way = match target.tls {
-        Tls::Legacy { .. } => "this operator offered TLS 1.0 to 1.2 and everything that OpenSSL still knows",
-        _ => "this operator offered TLS 1.2 with SHA-256; for a server that is older, set spec.sql.tls.mode: Legacy",
+    let offer = match target.tls {
+        Tls::Legacy { .. } => "The operator offered TLS 1.0 to 1.2 with all ciphers of OpenSSL",
+        _ => "The operator offered TLS 1.2 with SHA-256. To fix: for an older server, set spec.sql.tls.mode: Legacy",
     };
     let detail = format!(
-        "{address} closed the connection during the TLS handshake, as Windows does when no version, cipher or signature algorithm suits both sides: {way}."
+        "{address} closed the connection during the TLS handshake, as Windows does without a common version, cipher or signature algorithm. {offer}."
     );
     unavailable(UnavailableCause::TlsFailed, detail)
 }

@@ -1,16 +1,17 @@
-//! Every policy of the client against every kind of server that there is: what works, and what a refusal names.
+//! Every TLS policy against every kind of server: the outcome, and the setting that a failure message names.
 
 use super::*;
 
-/// A server as it is found: its name, how it is set up, and the identity that it shows.
-struct Found {
+/// A server of the matrix: its name, TLS configuration and certificate.
+struct TestServer {
     name: &'static str,
     context: SslContext,
     identity: Identity,
 }
 
-/// `list`: the ciphers it offers; `sha1`: it signs with SHA-1 or not at all, as Schannel with its own certificate.
-fn found(name: &'static str, identity: Identity, newest: SslVersion, list: &str, sha1: bool) -> Found {
+/// `list` are the offered ciphers. With `sha1`, the server signs with SHA-1 only, like Schannel with a generated
+/// certificate.
+fn test_server(name: &'static str, identity: Identity, newest: SslVersion, list: &str, sha1: bool) -> TestServer {
     let mut context = SslContext::builder(SslMethod::tls_server()).unwrap();
     context.set_security_level(0);
     context.set_certificate(&identity.certificate).unwrap();
@@ -21,67 +22,67 @@ fn found(name: &'static str, identity: Identity, newest: SslVersion, list: &str,
     if sha1 {
         context.set_sigalgs_list("RSA+SHA1").unwrap();
     }
-    Found { name, context: context.build(), identity }
+    TestServer { name, context: context.build(), identity }
 }
 
-/// SQL Server 2008 R2 to 2014 on Windows of their time.
-fn servers(ca: &Identity) -> Vec<Found> {
+/// SQL Server 2008 R2 to 2014 on the Windows releases of the same years.
+fn servers(ca: &Identity) -> Vec<TestServer> {
     let named = || Identity::new(&["127.0.0.1"], VALID, Some(ca));
     let fallback = || Identity::made(&["127.0.0.1"], VALID, None, 1024, MessageDigest::sha1());
     let level0 = |list: &str| format!("{list}:@SECLEVEL=0");
     vec![
-        found("1.2 ECDHE-GCM", named(), SslVersion::TLS1_2, &level0("ECDHE-RSA-AES128-GCM-SHA256"), false),
-        found(
+        test_server("1.2 ECDHE-GCM", named(), SslVersion::TLS1_2, &level0("ECDHE-RSA-AES128-GCM-SHA256"), false),
+        test_server(
             "1.2 ECDHE-CBC",
             named(),
             SslVersion::TLS1_2,
             &level0("ECDHE-RSA-AES256-SHA384:ECDHE-RSA-AES256-SHA"),
             false,
         ),
-        found("1.2 RSA key exchange", named(), SslVersion::TLS1_2, &level0("AES256-SHA"), false),
-        found("1.2 fallback certificate", fallback(), SslVersion::TLS1_2, &level0("AES256-SHA"), false),
-        found("1.2 SHA-1 signatures only", fallback(), SslVersion::TLS1_2, &level0("ECDHE-RSA-AES256-SHA"), true),
-        found("1.0 only", fallback(), SslVersion::TLS1, &level0("AES256-SHA:ECDHE-RSA-AES256-SHA"), false),
+        test_server("1.2 RSA key exchange", named(), SslVersion::TLS1_2, &level0("AES256-SHA"), false),
+        test_server("1.2 fallback certificate", fallback(), SslVersion::TLS1_2, &level0("AES256-SHA"), false),
+        test_server("1.2 SHA-1 signatures only", fallback(), SslVersion::TLS1_2, &level0("ECDHE-RSA-AES256-SHA"), true),
+        test_server("1.0 only", fallback(), SslVersion::TLS1, &level0("AES256-SHA:ECDHE-RSA-AES256-SHA"), false),
     ]
 }
 
-fn pin(of: &Identity) -> Arc<[crate::sql::Pin]> {
-    let digest = of.certificate.digest(MessageDigest::sha256()).unwrap();
+fn pin(identity: &Identity) -> Arc<[crate::sql::Pin]> {
+    let digest = identity.certificate.digest(MessageDigest::sha256()).unwrap();
     [<[u8; 32]>::try_from(&digest[..]).unwrap()].into()
 }
 
 #[tokio::test]
-async fn every_policy_meets_every_server() {
+async fn encrypt_for_every_policy_and_server_has_the_expected_outcome() {
     const OK: &str = "ok";
     const CA: &str = "spec.sql.tls.caBundle";
     const WEAK: &str = "spec.sql.tls.mode: Pin";
     const PINS: &str = "spec.sql.tls.pins";
     const LEGACY: &str = "spec.sql.tls.mode: Legacy";
     let ca = Identity::new(&[], VALID, None);
-    let stranger = Identity::new(&["127.0.0.1"], VALID, None);
-    type Policy = (&'static str, fn(&Identity, &Found, &Identity) -> Tls, [&'static str; 6]);
+    let other = Identity::new(&["127.0.0.1"], VALID, None);
+    type Policy = (&'static str, fn(&Identity, &TestServer, &Identity) -> Tls, [&'static str; 6]);
     // In the order of the servers.
     let policies: [Policy; 7] = [
         ("Verify", |ca, _, _| verify(ca), [OK, OK, OK, WEAK, LEGACY, LEGACY]),
         ("Verify, system roots", |_, _, _| Tls::Verify { ca_pem: None }, [CA, CA, CA, WEAK, LEGACY, LEGACY]),
-        ("Pin", |_, found, _| Tls::Pin { pins: pin(&found.identity) }, [OK, OK, OK, OK, LEGACY, LEGACY]),
-        ("Pin, another", |_, _, stranger| Tls::Pin { pins: pin(stranger) }, [PINS, PINS, PINS, PINS, LEGACY, LEGACY]),
+        ("Pin", |_, test_server, _| Tls::Pin { pins: pin(&test_server.identity) }, [OK, OK, OK, OK, LEGACY, LEGACY]),
+        ("Pin, another", |_, _, other| Tls::Pin { pins: pin(other) }, [PINS, PINS, PINS, PINS, LEGACY, LEGACY]),
         ("TrustServerCertificate", |_, _, _| Tls::TrustServerCertificate, [OK, OK, OK, OK, LEGACY, LEGACY]),
         ("Legacy", |_, _, _| Tls::Legacy { pins: [].into() }, [OK; 6]),
-        ("Legacy, another pin", |_, _, stranger| Tls::Legacy { pins: pin(stranger) }, [PINS; 6]),
+        ("Legacy, another pin", |_, _, other| Tls::Legacy { pins: pin(other) }, [PINS; 6]),
     ];
     let servers = servers(&ca);
-    println!("{:<24}{}", "", servers.iter().map(|found| format!("{:<28}", found.name)).collect::<String>());
+    println!("{:<24}{}", "", servers.iter().map(|test_server| format!("{:<28}", test_server.name)).collect::<String>());
     let mut wrong = Vec::new();
     for (name, policy, expected) in policies {
         let mut cells = String::new();
-        for (found, expected) in servers.iter().zip(expected) {
-            let result = handshake(&found.context, policy(&ca, found, &stranger), "127.0.0.1").await;
-            let told = result.map_or_else(|unavailable| unavailable.detail, |()| OK.to_owned());
-            let kept = if expected == OK { told == OK } else { told != OK && told.contains(expected) };
-            cells.push_str(&format!("{:<28}", if kept { expected } else { "WRONG" }));
-            if !kept {
-                wrong.push(format!("{name} x {}: expected {expected:?}, got {told:?}", found.name));
+        for (test_server, expected) in servers.iter().zip(expected) {
+            let result = handshake(&test_server.context, policy(&ca, test_server, &other), "127.0.0.1").await;
+            let outcome = result.map_or_else(|unavailable| unavailable.detail, |()| OK.to_owned());
+            let matches = if expected == OK { outcome == OK } else { outcome != OK && outcome.contains(expected) };
+            cells.push_str(&format!("{:<28}", if matches { expected } else { "WRONG" }));
+            if !matches {
+                wrong.push(format!("{name} x {}: expected {expected:?}, got {outcome:?}", test_server.name));
             }
         }
         println!("{name:<24}{cells}");

@@ -1,4 +1,4 @@
-//! Handshakes with a TLS server of our own: who is believed, and what is said of the others.
+//! Handshakes with a local TLS server: accepted certificates, and the failure messages of the others.
 
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
@@ -24,7 +24,7 @@ struct Identity {
 }
 
 impl Identity {
-    /// Signed by `issuer`, or by itself and then a CA. The names are for the subject alternative name.
+    /// Signed by `issuer`; without issuer, a self-signed CA. `names` become the subject alternative names.
     fn new(names: &[&str], days: (u32, u32), issuer: Option<&Identity>) -> Identity {
         Identity::made(names, days, issuer, 2048, MessageDigest::sha256())
     }
@@ -83,17 +83,17 @@ impl Identity {
 
 const VALID: (u32, u32) = (0, 60);
 
-/// The handshake, and an echo over the encrypted connection once it stands.
+/// Runs the handshake and an echo over the encrypted connection.
 async fn handshake(server: &SslContext, tls: Tls, host: &str) -> Result<(), Unavailable> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let serve = async {
         let (tcp, _) = listener.accept().await.unwrap();
-        let mut stream = SslStream::new(Ssl::new(server).unwrap(), Packed::new(tcp)).unwrap();
+        let mut stream = SslStream::new(Ssl::new(server).unwrap(), TlsInPrelogin::new(tcp)).unwrap();
         let accepted = Pin::new(&mut stream).accept().await;
         let _ = stream.get_mut().flush().await;
         if accepted.is_ok() {
-            stream.get_mut().unpack();
+            stream.get_mut().finish_handshake();
             if let Ok(byte) = stream.read_u8().await {
                 stream.write_u8(byte).await.unwrap();
                 stream.flush().await.unwrap();
@@ -124,7 +124,7 @@ fn verify(ca: &Identity) -> Tls {
 }
 
 #[tokio::test]
-async fn a_certificate_of_the_ca_is_believed_for_its_names() {
+async fn encrypt_with_a_ca_signed_certificate_accepts_only_its_names() {
     let ca = Identity::new(&[], VALID, None);
     let server = Identity::new(&["sql-a.contoso.com", "127.0.0.1"], VALID, Some(&ca)).server(SslVersion::TLS1_2);
     assert_eq!(handshake(&server, verify(&ca), "sql-a.contoso.com").await, Ok(()));
@@ -136,7 +136,7 @@ async fn a_certificate_of_the_ca_is_believed_for_its_names() {
 }
 
 #[tokio::test]
-async fn an_unknown_ca_names_the_setting_that_would_help() {
+async fn encrypt_with_an_unknown_ca_names_ca_bundle() {
     let ca = Identity::new(&[], VALID, None);
     let server = Identity::new(&["127.0.0.1"], VALID, Some(&ca)).server(SslVersion::TLS1_2);
     let other = Identity::new(&[], VALID, None);
@@ -149,7 +149,7 @@ async fn an_unknown_ca_names_the_setting_that_would_help() {
 }
 
 #[tokio::test]
-async fn a_self_signed_certificate_can_be_its_own_bundle() {
+async fn encrypt_with_a_self_signed_certificate_as_bundle_succeeds() {
     let own = Identity::new(&["127.0.0.1"], VALID, None);
     let server = own.server(SslVersion::TLS1_2);
     assert_eq!(handshake(&server, verify(&own), "127.0.0.1").await, Ok(()));
@@ -158,7 +158,7 @@ async fn a_self_signed_certificate_can_be_its_own_bundle() {
 }
 
 #[tokio::test]
-async fn an_expired_certificate_is_called_so() {
+async fn encrypt_with_an_expired_certificate_reports_the_expiry() {
     let ca = Identity::new(&[], VALID, None);
     let server = Identity::new(&["127.0.0.1"], (0, 1), Some(&ca)).server(SslVersion::TLS1_2);
     assert!(detail(handshake(&server, verify(&ca), "127.0.0.1").await).contains("expired"));
@@ -167,7 +167,7 @@ async fn an_expired_certificate_is_called_so() {
 }
 
 #[tokio::test]
-async fn a_server_without_tls_1_2_is_refused() {
+async fn encrypt_without_tls_1_2_fails() {
     let own = Identity::new(&["127.0.0.1"], VALID, None);
     for newest in [SslVersion::TLS1, SslVersion::TLS1_1] {
         let detail = detail(handshake(&own.server(newest), Tls::TrustServerCertificate, "127.0.0.1").await);
@@ -176,17 +176,17 @@ async fn a_server_without_tls_1_2_is_refused() {
 }
 
 #[tokio::test]
-async fn a_newer_server_steps_down_to_tls_1_2() {
+async fn encrypt_with_a_tls_1_3_server_uses_tls_1_2() {
     let own = Identity::new(&["127.0.0.1"], VALID, None);
     assert_eq!(handshake(&own.server(SslVersion::TLS1_3), verify(&own), "127.0.0.1").await, Ok(()));
 }
 
 #[test]
-fn a_bundle_without_certificate_is_invalid() {
+fn session_with_an_empty_bundle_is_ca_bundle_invalid() {
     let mut target = target(1433);
     for pem in ["", "not PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
         target.tls = Tls::Verify { ca_pem: Some(pem.into()) };
-        let unavailable = session(&target, &Heard::default()).unwrap_err();
+        let unavailable = session(&target, &RecordedFailure::default()).unwrap_err();
         assert_eq!(unavailable.cause, UnavailableCause::CaBundleInvalid, "{pem:?}");
     }
 }

@@ -1,8 +1,10 @@
-//! When two looks tell the same. The queues change with every transaction, so they alone are no news.
+//! Compares two observations of a server. Queue lengths and rates are ignored, because they change with each
+//! transaction.
 
 use crate::model::{Database, Server, ServerObservation};
 
-pub fn same(a: &ServerObservation, b: &ServerObservation) -> bool {
+/// Whether two observations are equal apart from queue lengths and rates.
+pub fn is_unchanged(a: &ServerObservation, b: &ServerObservation) -> bool {
     match (a, b) {
         (ServerObservation::Available { server: a, .. }, ServerObservation::Available { server: b, .. }) => {
             servers(a, b)
@@ -16,7 +18,7 @@ pub fn same(a: &ServerObservation, b: &ServerObservation) -> bool {
 }
 
 fn servers(a: &Server, b: &Server) -> bool {
-    // Taken apart, so that a new field cannot be forgotten here.
+    // The pattern is exhaustive, so that the compiler reports a new field.
     let Server {
         name,
         version,
@@ -49,7 +51,7 @@ mod tests {
     use super::*;
     use crate::model::{DatabaseName, DatabaseState, Unavailable, UnavailableCause};
 
-    fn view(name: &str, state: DatabaseState, queue: Option<i64>) -> ServerObservation {
+    fn observation(name: &str, state: DatabaseState, queue: Option<i64>) -> ServerObservation {
         let database = Database {
             state,
             mirroring: None,
@@ -74,22 +76,28 @@ mod tests {
     }
 
     #[test]
-    fn queues_alone_are_no_news() {
-        let one = view("A", DatabaseState::Online, Some(1));
-        assert!(same(&one, &view("A", DatabaseState::Online, Some(2))));
-        assert!(same(&one, &view("A", DatabaseState::Online, None)));
-        assert!(!same(&one, &view("A", DatabaseState::Restoring, Some(1))));
-        assert!(!same(&one, &view("B", DatabaseState::Online, Some(1))));
+    fn is_unchanged_ignores_queues() {
+        let one = observation("A", DatabaseState::Online, Some(1));
+        assert!(is_unchanged(&one, &observation("A", DatabaseState::Online, Some(2))));
+        assert!(is_unchanged(&one, &observation("A", DatabaseState::Online, None)));
+        assert!(!is_unchanged(&one, &observation("A", DatabaseState::Restoring, Some(1))));
+        assert!(!is_unchanged(&one, &observation("B", DatabaseState::Online, Some(1))));
     }
 
     #[test]
-    fn darkness_is_news_and_the_same_darkness_is_not() {
+    fn is_unchanged_compares_the_cause_of_unavailability() {
         let unavailable = |cause| ServerObservation::Unavailable {
             address: "a,1433".into(),
             unavailable: Unavailable { cause, detail: "d".into() },
         };
-        assert!(!same(&view("A", DatabaseState::Online, None), &unavailable(UnavailableCause::TimedOut)));
-        assert!(same(&unavailable(UnavailableCause::TimedOut), &unavailable(UnavailableCause::TimedOut)));
-        assert!(!same(&unavailable(UnavailableCause::TimedOut), &unavailable(UnavailableCause::ConnectionLost)));
+        assert!(!is_unchanged(
+            &observation("A", DatabaseState::Online, None),
+            &unavailable(UnavailableCause::TimedOut)
+        ));
+        assert!(is_unchanged(&unavailable(UnavailableCause::TimedOut), &unavailable(UnavailableCause::TimedOut)));
+        assert!(!is_unchanged(
+            &unavailable(UnavailableCause::TimedOut),
+            &unavailable(UnavailableCause::ConnectionLost)
+        ));
     }
 }

@@ -1,5 +1,5 @@
-//! The Kerberos half of one login, in a process of its own that may use no more than one keytab. GSSAPI blocks for as
-//! long as a KDC is silent, and takes its credentials from the environment: neither is bearable in the operator's process.
+//! The Kerberos part of one login, in a separate process with access to one keytab. GSSAPI blocks while a KDC is
+//! silent and reads its credentials from the environment, so the operator's process cannot call it.
 
 use std::convert::Infallible;
 use std::fs::File;
@@ -16,51 +16,51 @@ use libgssapi::oid::{GSS_MECH_KRB5, GSS_NT_KRB5_PRINCIPAL, OidSet};
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
-/// What the process is told first, in a line of JSON.
+/// The request on standard input, one line of JSON.
 #[derive(Serialize, Deserialize)]
-pub struct Order {
+pub struct Request {
     pub keytab: Vec<u8>,
     pub config: String,
     pub principal: String,
     pub spn: String,
 }
 
-/// What it answers, a line each.
+/// A response on standard output, one line of JSON each.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Said {
-    /// For the server. The server's answer is expected on standard input, as a JSON array of bytes.
+pub enum Response {
+    /// The token for LOGIN7. The helper then expects the server's token on standard input, as a JSON array of bytes.
     Token(Vec<u8>),
-    /// The server knows the key of its SPN.
-    Proven,
-    Trouble(Trouble),
+    /// The server proved that it holds the key of its SPN.
+    ServerVerified,
+    GssError(GssError),
 }
 
-/// An error of the library, by its number in `krb5.h`.
+/// An error of GSSAPI, with its number in `krb5.h`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trouble {
+pub struct GssError {
     pub code: i32,
     pub text: String,
 }
 
-impl From<Error> for Trouble {
+impl From<Error> for GssError {
     fn from(error: Error) -> Self {
         Self { code: error.minor.cast_signed(), text: error.to_string() }
     }
 }
 
-/// Takes the order and becomes the process that carries it out: same program, own environment.
+/// Reads the request and replaces the process: same program, isolated environment.
 ///
 /// # Errors
-/// No order, or no memory for its files.
-pub fn prepare() -> io::Result<Infallible> {
+/// A missing or invalid request, or a failure of `memfd_create` or `exec`.
+pub fn exec_isolated() -> io::Result<Infallible> {
     let mut line = String::new();
     io::stdin().read_line(&mut line)?;
-    let order: Order = serde_json::from_str(&line)?;
-    let (keytab, config) = (in_memory("keytab", &order.keytab)?, in_memory("krb5.conf", order.config.as_bytes())?);
+    let request: Request = serde_json::from_str(&line)?;
+    let (keytab, config) = (in_memory("keytab", &request.keytab)?, in_memory("krb5.conf", request.config.as_bytes())?);
     let path = |file: &File| format!("/proc/self/fd/{}", file.as_raw_fd());
     let program = std::env::current_exe()?;
     let failed = Command::new(program)
-        .args(["ticket", "--principal", &order.principal, "--spn", &order.spn])
+        .args(["ticket", "--principal", &request.principal, "--spn", &request.spn])
         .env_clear()
         .env("KRB5_CONFIG", path(&config))
         .env("KRB5_CLIENT_KTNAME", format!("FILE:{}", path(&keytab)))
@@ -69,7 +69,7 @@ pub fn prepare() -> io::Result<Infallible> {
     Err(failed)
 }
 
-/// A file without a name, which stays open in the program that follows.
+/// An anonymous file that stays open across `exec`.
 fn in_memory(name: &str, content: &[u8]) -> io::Result<File> {
     let fd: OwnedFd = memfd_create(name, MemfdFlags::empty())?;
     let mut file = File::from(fd);
@@ -77,24 +77,24 @@ fn in_memory(name: &str, content: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-/// Gets the ticket, and holds the server's answer against it.
+/// Obtains the ticket, writes the token and verifies the server's token.
 ///
 /// # Errors
-/// Nobody reads or writes any more.
-pub fn speak(principal: &str, spn: &str) -> io::Result<()> {
+/// Standard input or output is closed, or the input is invalid.
+pub fn run(principal: &str, spn: &str) -> io::Result<()> {
     let (mut context, token) = match begin(principal, spn) {
-        Ok(begun) => begun,
-        Err(error) => return say(&Said::Trouble(error.into())),
+        Ok(started) => started,
+        Err(error) => return write_response(&Response::GssError(error.into())),
     };
-    say(&Said::Token(token))?;
+    write_response(&Response::Token(token))?;
     let mut line = String::new();
     if io::stdin().lock().read_line(&mut line)? == 0 {
         return Ok(());
     }
     let answer: Vec<u8> = serde_json::from_str(&line)?;
     match context.step(Some(&answer), None) {
-        Ok(_) => say(&Said::Proven),
-        Err(error) => say(&Said::Trouble(error.into())),
+        Ok(_) => write_response(&Response::ServerVerified),
+        Err(error) => write_response(&Response::GssError(error.into())),
     }
 }
 
@@ -108,8 +108,8 @@ fn begin(principal: &str, spn: &str) -> Result<(ClientCtx, Vec<u8>), Error> {
     Ok((context, token))
 }
 
-fn say(said: &Said) -> io::Result<()> {
+fn write_response(response: &Response) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{}", serde_json::to_string(said)?)?;
+    writeln!(out, "{}", serde_json::to_string(response)?)?;
     out.flush()
 }

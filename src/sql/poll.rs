@@ -1,4 +1,4 @@
-//! The one batch of a look, and its rows as a `Server`. It judges nothing that it sees.
+//! The batch of a poll and its rows as a [`Server`]. The planner interprets the values.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,24 +6,27 @@ use std::time::Duration;
 use tiberius::Row;
 
 use crate::model::{
-    Database, DatabaseName, DatabaseState, Endpoint, Mirroring, MirroringState, Role, Safety, Server, Unavailable,
-    WitnessLink, Witnessed,
+    Database, DatabaseName, DatabaseState, Mirroring, MirroringEndpoint, MirroringState, Role, Safety, Server,
+    Unavailable, WitnessLink, Witnessed,
 };
-use crate::sql::cell::{guid, integer, present, text};
+use crate::sql::column::{guid, integer, required, text};
 use crate::sql::error::{self, Phase};
 use crate::sql::session::{Failure, Session};
 
 /// Everything about an instance in one round trip. Legal from SQL Server 2008 R2 on ("sys.database_mirroring",
 /// "sys.database_mirroring_endpoints", "sys.database_mirroring_witnesses", "SQL Server, Database Mirroring Object").
-pub const LOOK: &str = include_str!("look.sql");
+pub const POLL: &str = include_str!("poll.sql");
 
-/// One look over a session, which comes back if it may be used again. `address` is for the details.
-pub async fn look(session: Session, address: &str, deadline: Duration) -> Result<(Session, Server), Unavailable> {
-    let (session, results) = session.ask(LOOK, deadline).await.map_err(|failure| match failure {
-        Failure::TimedOut => error::timed_out(address, Phase::Look, deadline),
-        Failure::Tds(e) => error::look(address, &e, deadline),
+/// Polls an instance over a session, which is returned for the next poll. `address` appears in the error details.
+///
+/// # Errors
+/// The cause for which the instance is unavailable; the session is then closed.
+pub async fn poll(session: Session, address: &str, deadline: Duration) -> Result<(Session, Server), Unavailable> {
+    let (session, results) = session.query(POLL, deadline).await.map_err(|failure| match failure {
+        Failure::TimedOut => error::timed_out(address, Phase::Poll, deadline),
+        Failure::Tds(e) => error::poll(address, &e, deadline),
     })?;
-    let server = read(&results).map_err(|what| error::nonsense(address, Phase::Look, what))?;
+    let server = read(&results).map_err(|what| error::protocol_error(address, Phase::Poll, what))?;
     Ok((session, server))
 }
 
@@ -32,21 +35,21 @@ fn read(results: &[Vec<Row>]) -> Result<Server, String> {
         return Err(format!("{} result sets instead of 5", results.len()));
     };
     let [properties] = properties.as_slice() else { return Err("not one row of server properties".into()) };
-    let words = |column| present(text(properties, column)?, column);
-    let holds = |column| Ok::<_, String>(integer(properties, column)? == Some(1));
+    let required_text = |column| required(text(properties, column)?, column);
+    let flag = |column| Ok::<_, String>(integer(properties, column)? == Some(1));
 
     let mut databases = databases.iter().map(database).collect::<Result<BTreeMap<_, _>, _>>()?;
     for row in counters {
-        count(row, &mut databases)?;
+        read_counter(row, &mut databases)?;
     }
     Ok(Server {
-        name: words("server_name")?,
-        version: words("product_version")?,
+        name: required_text("server_name")?,
+        version: required_text("product_version")?,
         edition: text(properties, "edition")?.unwrap_or_default(),
         login: text(properties, "login_name")?.unwrap_or_default(),
-        sysadmin: holds("is_sysadmin")?,
-        view_server_state: holds("can_view_server_state")?,
-        view_any_database: holds("can_view_any_database")?,
+        sysadmin: flag("is_sysadmin")?,
+        view_server_state: flag("can_view_server_state")?,
+        view_any_database: flag("can_view_any_database")?,
         endpoint: endpoints.first().map(endpoint).transpose()?,
         databases,
         witnessed: witnessed.iter().map(witness).collect::<Result<_, _>>()?,
@@ -54,7 +57,7 @@ fn read(results: &[Vec<Row>]) -> Result<Server, String> {
 }
 
 fn database(row: &Row) -> Result<(DatabaseName, Database), String> {
-    let name = DatabaseName::new(present(text(row, "name")?, "name")?);
+    let name = DatabaseName::new(required(text(row, "name")?, "name")?);
     let state = state(integer(row, "state")?);
     Ok((
         name,
@@ -69,7 +72,7 @@ fn database(row: &Row) -> Result<(DatabaseName, Database), String> {
     ))
 }
 
-/// `sys.databases.state`; NULL for a database that is just being closed.
+/// `sys.databases.state`; NULL while a database is being closed.
 fn state(number: Option<i64>) -> DatabaseState {
     match number {
         Some(0) => DatabaseState::Online,
@@ -93,7 +96,7 @@ fn mirroring(row: &Row) -> Result<Option<Mirroring>, String> {
     let partner_name = text(row, "mirroring_partner_name")?.unwrap_or_default();
     let partner_instance = text(row, "mirroring_partner_instance")?.unwrap_or_default();
     let guid = guid(row, "mirroring_guid")?;
-    // The columns are NULL together; a row with holes tells nothing one could rely on.
+    // The columns are NULL together. A row with only some of them is inconsistent and counts as not mirrored.
     let (Some(guid), Some(state), Some(role), Some(sequence)) = (guid, state, role, sequence) else { return Ok(None) };
     Ok(Some(Mirroring {
         guid,
@@ -108,9 +111,9 @@ fn mirroring(row: &Row) -> Result<Option<Mirroring>, String> {
         role: match role {
             1 => Role::Principal,
             2 => Role::Mirror,
-            other => return Err(format!("{other} is no mirroring_role")),
+            other => return Err(format!("{other} is not a mirroring_role")),
         },
-        role_sequence: i32::try_from(sequence).map_err(|_| "mirroring_role_sequence is no int")?,
+        role_sequence: i32::try_from(sequence).map_err(|_| "mirroring_role_sequence is not an int")?,
         safety: match safety {
             Some(1) => Safety::Off,
             Some(2) => Safety::Full,
@@ -127,9 +130,9 @@ fn mirroring(row: &Row) -> Result<Option<Mirroring>, String> {
     }))
 }
 
-fn endpoint(row: &Row) -> Result<Endpoint, String> {
-    Ok(Endpoint {
-        name: present(text(row, "name")?, "name")?,
+fn endpoint(row: &Row) -> Result<MirroringEndpoint, String> {
+    Ok(MirroringEndpoint {
+        name: required(text(row, "name")?, "name")?,
         started: integer(row, "state")? == Some(0),
         partner: matches!(integer(row, "role")?, Some(1 | 3)),
         port: integer(row, "port")?.and_then(|port| i32::try_from(port).ok()),
@@ -137,27 +140,27 @@ fn endpoint(row: &Row) -> Result<Endpoint, String> {
 }
 
 fn witness(row: &Row) -> Result<Witnessed, String> {
-    let words = |column| present(text(row, column)?, column);
-    let sequence = present(integer(row, "role_sequence_number")?, "role_sequence_number")?;
+    let required_text = |column| required(text(row, column)?, column);
+    let sequence = required(integer(row, "role_sequence_number")?, "role_sequence_number")?;
     Ok(Witnessed {
-        database: DatabaseName::new(words("database_name")?),
-        guid: present(guid(row, "mirroring_guid")?, "mirroring_guid")?,
+        database: DatabaseName::new(required_text("database_name")?),
+        guid: required(guid(row, "mirroring_guid")?, "mirroring_guid")?,
         principal: text(row, "principal_server_name")?.unwrap_or_default(),
         mirror: text(row, "mirror_server_name")?.unwrap_or_default(),
-        role_sequence: i32::try_from(sequence).map_err(|_| "role_sequence_number is no int")?,
+        role_sequence: i32::try_from(sequence).map_err(|_| "role_sequence_number is not an int")?,
     })
 }
 
-fn count(row: &Row, databases: &mut BTreeMap<DatabaseName, Database>) -> Result<(), String> {
+fn read_counter(row: &Row, databases: &mut BTreeMap<DatabaseName, Database>) -> Result<(), String> {
     let counter = text(row, "counter_name")?.unwrap_or_default();
     let name = DatabaseName::new(text(row, "database_name")?.unwrap_or_default());
     let value = integer(row, "cntr_value")?;
-    // `_Total` is no database.
+    // `_Total` is not a database.
     let Some(database) = databases.get_mut(&name) else { return Ok(()) };
     match counter.trim_end() {
         "Redo Queue KB" => database.redo_queue_kb = value,
         "Log Send Queue KB" => database.send_queue_kb = value,
-        // In this view a counter "per second" is a sum since the start; rates are for who looks twice.
+        // In this view, a counter "per second" is a sum since the start. `redo_rate` derives the rate from two polls.
         "Redo Bytes/sec" => database.redone_bytes = value,
         _ => {}
     }
@@ -165,5 +168,5 @@ fn count(row: &Row, databases: &mut BTreeMap<DatabaseName, Database>) -> Result<
 }
 
 #[cfg(test)]
-#[path = "look_tests.rs"]
+#[path = "poll_tests.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-//! From a target to a TCP connection: DNS, SQL Browser, dial. No TDS here.
+//! From a target to a TCP connection: DNS, SQL Server Browser, dial. TDS starts in `session`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -8,35 +8,38 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::model::{Unavailable, UnavailableCause};
-use crate::sql::browser::{self, Unanswered};
+use crate::sql::browser::{self, BrowserError};
 use crate::sql::error::{self, Phase};
-use crate::sql::{Deadlines, Endpoint, Target};
+use crate::sql::{Deadlines, InstanceAddress, Target};
 
-/// Where the instance listens, in the order in which the addresses are tried. Never empty.
+/// The socket addresses of the instance, in the order of the connection attempts. Never empty.
+///
+/// # Errors
+/// `HostNotFound`, `BrowserSilent` or `InstanceNotFound`; `Unresponsive` if DNS exceeds its deadline.
 pub async fn resolve(target: &Target, deadlines: &Deadlines) -> Result<Vec<SocketAddr>, Unavailable> {
     let hosts = lookup(target, deadlines.resolve).await?;
-    let Endpoint::Instance(instance) = &target.endpoint else {
-        let Endpoint::Port(port) = target.endpoint else { return Ok(Vec::new()) };
+    let InstanceAddress::Instance(instance) = &target.endpoint else {
+        let InstanceAddress::Port(port) = target.endpoint else { return Ok(Vec::new()) };
         return Ok(hosts.into_iter().map(|host| SocketAddr::new(host, port)).collect());
     };
     let share = share(deadlines.browser, hosts.len());
-    let mut outcome = Unanswered::Silent;
+    let mut outcome = BrowserError::Silent;
     for host in hosts {
-        match browser::port_of(SocketAddr::new(host, browser::PORT), instance, share).await {
+        match browser::resolve_port(SocketAddr::new(host, browser::PORT), instance, share).await {
             Ok(port) => return Ok(vec![SocketAddr::new(host, port)]),
-            Err(unanswered) => outcome = unanswered,
+            Err(error) => outcome = error,
         }
     }
     let cause = match outcome {
-        Unanswered::Silent => UnavailableCause::BrowserSilent,
-        Unanswered::Closed | Unanswered::NoTcp | Unanswered::Unreadable => UnavailableCause::InstanceNotFound,
+        BrowserError::Silent => UnavailableCause::BrowserSilent,
+        BrowserError::Closed | BrowserError::NoTcp | BrowserError::Unreadable => UnavailableCause::InstanceNotFound,
     };
-    Err(error::unavailable(cause, format!("No port is known for {}: {outcome}.", target.address())))
+    Err(error::unavailable(cause, format!("The port of {} is unknown: {outcome}.", target.address())))
 }
 
 async fn lookup(target: &Target, deadline: Duration) -> Result<Vec<IpAddr>, Unavailable> {
     let not_found =
-        || error::unavailable(UnavailableCause::HostNotFound, format!("DNS knows no address for {:?}.", target.host));
+        || error::unavailable(UnavailableCause::HostNotFound, format!("DNS has no address for {:?}.", target.host));
     match timeout(deadline, tokio::net::lookup_host((target.host.as_str(), 0))).await {
         Err(_) => Err(error::timed_out(&target.address(), Phase::Resolve, deadline)),
         Ok(Err(_)) => Err(not_found()),
@@ -48,6 +51,9 @@ async fn lookup(target: &Target, deadline: Duration) -> Result<Vec<IpAddr>, Unav
 }
 
 /// Dials the addresses one after the other, each with an equal share of the deadline.
+///
+/// # Errors
+/// `ConnectionRefused` if any address refused the connection, else the failure of the last address that answered.
 pub async fn dial(target: &Target, addresses: &[SocketAddr], deadline: Duration) -> Result<TcpStream, Unavailable> {
     let share = share(deadline, addresses.len());
     let mut outcome = error::timed_out(&target.address(), Phase::Connect, deadline);
@@ -57,7 +63,7 @@ pub async fn dial(target: &Target, addresses: &[SocketAddr], deadline: Duration)
                 tune(&stream).map_err(|e| error::io(&target.address(), Phase::Connect, &e))?;
                 return Ok(stream);
             }
-            // A refusal says more than silence, and DNS may turn the order of the addresses at any look.
+            // A refusal is more precise than a timeout, and DNS may rotate the addresses at each poll.
             Ok(Err(e)) if outcome.cause != UnavailableCause::ConnectionRefused => {
                 outcome = error::io(&target.address(), Phase::Connect, &e);
             }
@@ -71,7 +77,7 @@ fn share(whole: Duration, parts: usize) -> Duration {
     whole / u32::try_from(parts.max(1)).unwrap_or(u32::MAX)
 }
 
-/// A peer that vanished without a word is noticed within half a minute, also between looks.
+/// Detects a vanished peer within half a minute, also between polls.
 fn tune(stream: &TcpStream) -> std::io::Result<()> {
     let keepalive =
         TcpKeepalive::new().with_time(Duration::from_secs(15)).with_interval(Duration::from_secs(5)).with_retries(3);
@@ -92,7 +98,7 @@ mod tests {
     use crate::sql::tests::{closed_port, target};
 
     #[tokio::test]
-    async fn a_closed_port_is_refused() {
+    async fn dial_to_a_closed_port_is_refused() {
         let (_socket, port) = closed_port();
         let address = (Ipv4Addr::LOCALHOST, port).into();
         let target = target(port);
@@ -102,7 +108,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_second_address_is_tried() {
+    async fn dial_after_a_refusal_tries_the_second_address() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let open = listener.local_addr().unwrap();
         let (_socket, port) = closed_port();
@@ -111,7 +117,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unknown_host_is_not_found() {
+    async fn resolve_of_an_unknown_host_is_host_not_found() {
         let mut target = target(1433);
         target.host = "sql a.invalid".into();
         let unavailable = resolve(&target, &Deadlines::default()).await.unwrap_err();
@@ -119,10 +125,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_instance_without_a_browser_is_not_found() {
+    async fn resolve_of_an_instance_without_a_browser_is_instance_not_found() {
         let mut target = target(1433);
         target.host = "127.73.14.34".into();
-        target.endpoint = Endpoint::Instance("RTC".into());
+        target.endpoint = InstanceAddress::Instance("RTC".into());
         let unavailable = resolve(&target, &Deadlines::default()).await.unwrap_err();
         assert_eq!(unavailable.cause, UnavailableCause::InstanceNotFound);
         assert!(unavailable.detail.contains("127.73.14.34\\RTC"), "{}", unavailable.detail);

@@ -1,31 +1,31 @@
-//! The read-only batch that asks a server what it has outside of its databases, and its rows as [`ServerInventory`]. What differs
-//! is told elsewhere.
+//! The read-only batch that reads the server-level objects, and its rows as [`ServerInventory`]. `inventory_diff`
+//! compares two inventories.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tiberius::Row;
 
-use crate::model::{DatabaseCopy, DatabaseName, Login, ServerInventory, Unavailable};
-use crate::sql::cell::{bytes, integer, present, text};
+use crate::model::{DatabaseCopy, DatabaseName, ServerInventory, ServerLogin, Unavailable};
+use crate::sql::column::{bytes, integer, required, text};
 use crate::sql::error::{self, Phase};
 use crate::sql::session::{Failure, Session};
 use crate::sql::{Deadlines, Target};
 
 /// Legal from SQL Server 2008 R2 on ("sys.server_principals", "dbo.sysjobs", "sys.servers", "sys.databases").
-pub const COMPARE: &str = include_str!("compare.sql");
+pub const INVENTORY: &str = include_str!("inventory.sql");
 
-/// One comparison over a connection of its own, so that no look waits for it.
+/// Reads the inventory of one server over a separate connection, so that polls do not wait for it.
 ///
 /// # Errors
-/// Why the server could not be asked; the login needs sysadmin, or the right to read `msdb.dbo.sysjobs`.
+/// The cause for which the server is unavailable. The login needs sysadmin or read access to `msdb.dbo.sysjobs`.
 pub async fn inventory(target: &Target, deadlines: &Deadlines) -> Result<ServerInventory, Unavailable> {
     let address = target.address();
     let session = Session::open(target, deadlines).await?;
-    let (_, results) = session.ask(COMPARE, deadlines.batch).await.map_err(|failure| match failure {
-        Failure::TimedOut => error::timed_out(&address, Phase::Look, deadlines.batch),
-        Failure::Tds(e) => error::look(&address, &e, deadlines.batch),
+    let (_, results) = session.query(INVENTORY, deadlines.batch).await.map_err(|failure| match failure {
+        Failure::TimedOut => error::timed_out(&address, Phase::Poll, deadlines.batch),
+        Failure::Tds(e) => error::poll(&address, &e, deadlines.batch),
     })?;
-    read(&results).map_err(|what| error::nonsense(&address, Phase::Look, what))
+    read(&results).map_err(|what| error::protocol_error(&address, Phase::Poll, what))
 }
 
 fn read(results: &[Vec<Row>]) -> Result<ServerInventory, String> {
@@ -33,20 +33,20 @@ fn read(results: &[Vec<Row>]) -> Result<ServerInventory, String> {
         return Err(format!("{} result sets instead of 5", results.len()));
     };
     let [properties] = properties.as_slice() else { return Err("not one row of server properties".into()) };
-    let name = |row: &Row| present(text(row, "name")?, "name");
-    let server = present(text(properties, "server_name")?, "server_name")?;
-    let mut all = BTreeMap::new();
+    let name = |row: &Row| required(text(row, "name")?, "name");
+    let server = required(text(properties, "server_name")?, "server_name")?;
+    let mut by_name = BTreeMap::new();
     for row in logins {
-        let login = Login {
+        let login = ServerLogin {
             sid: bytes(row, "sid")?.unwrap_or_default(),
             is_sql: text(row, "type")?.is_some_and(|kind| kind.trim() == "S"),
             disabled: integer(row, "is_disabled")? == Some(1),
         };
-        all.insert(name(row)?, login);
+        by_name.insert(name(row)?, login);
     }
     let copies = databases.iter().map(|row| {
         let owner_sid = bytes(row, "owner_sid")?.unwrap_or_default();
-        let owner = all.iter().find(|(_, login)| login.sid == owner_sid).map(|(name, _)| name.clone());
+        let owner = by_name.iter().find(|(_, login)| login.sid == owner_sid).map(|(name, _)| name.clone());
         let copy = DatabaseCopy {
             owner_sid,
             owner,
@@ -60,23 +60,23 @@ fn read(results: &[Vec<Row>]) -> Result<ServerInventory, String> {
     let jobs = jobs.iter().map(|row| Ok((name(row)?, integer(row, "enabled")? == Some(1))));
     let jobs = jobs.collect::<Result<BTreeMap<_, _>, String>>()?;
     let linked_servers = linked.iter().map(name).collect::<Result<BTreeSet<_>, String>>()?;
-    all.retain(|login, _| !is_own(login, &server));
+    by_name.retain(|login, _| !is_machine_local(login, &server));
     Ok(ServerInventory {
         version: text(properties, "product_version")?.unwrap_or_default(),
         edition: text(properties, "edition")?.unwrap_or_default(),
         server,
-        logins: all,
+        logins: by_name,
         jobs,
         linked_servers,
         copies,
     })
 }
 
-/// Made by SQL Server or by the machine for themselves, and rightly different on each.
-fn is_own(login: &str, server: &str) -> bool {
+/// Whether a login belongs to SQL Server or to the machine. Such logins differ between servers by design.
+fn is_machine_local(login: &str, server: &str) -> bool {
     let machine = server.split('\\').next().unwrap_or(server);
     let Some((domain, _)) = login.split_once('\\') else { return login.starts_with("##") };
-    [machine, "NT SERVICE", "NT AUTHORITY", "BUILTIN"].iter().any(|own| own.eq_ignore_ascii_case(domain))
+    [machine, "NT SERVICE", "NT AUTHORITY", "BUILTIN"].iter().any(|local| local.eq_ignore_ascii_case(domain))
 }
 
 #[cfg(test)]
@@ -84,14 +84,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn logins_of_the_machine_are_its_own() {
-        for own in
+    fn is_machine_local_recognizes_logins_of_the_machine() {
+        for local in
             ["##MS_PolicyEventProcessingLogin##", "NT SERVICE\\MSSQL$RTC", "SQL-A\\Administrator", "builtin\\Users"]
         {
-            assert!(is_own(own, "SQL-A\\RTC"), "{own}");
+            assert!(is_machine_local(local, "SQL-A\\RTC"), "{local}");
         }
         for shared in ["sa", "CONTOSO\\RTCComponentUniversalServices", "backup"] {
-            assert!(!is_own(shared, "SQL-A\\RTC"), "{shared}");
+            assert!(!is_machine_local(shared, "SQL-A\\RTC"), "{shared}");
         }
     }
 }

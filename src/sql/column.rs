@@ -1,10 +1,10 @@
-//! Cells of a row by column name, in the types that SQL Server really sends. No meaning is given to them here.
+//! Reads the columns of a row by name, in the types that SQL Server sends. The callers interpret the values.
 
 use tiberius::{ColumnData, Row};
 
 use crate::model::Guid;
 
-fn cell<'a>(row: &'a Row, column: &str) -> Result<&'a ColumnData<'static>, String> {
+fn column_data<'a>(row: &'a Row, column: &str) -> Result<&'a ColumnData<'static>, String> {
     row.get_column_data(column).map_err(|_| format!("the column {column} is missing"))
 }
 
@@ -12,17 +12,17 @@ fn unexpected(column: &str) -> String {
     format!("the column {column} is of an unexpected type")
 }
 
-/// None: NULL.
+/// A character column; `None` is NULL. Errors name the column.
 pub fn text(row: &Row, column: &str) -> Result<Option<String>, String> {
-    match cell(row, column)? {
+    match column_data(row, column)? {
         ColumnData::String(text) => Ok(text.as_ref().map(|text| text.to_string())),
         other => null(other, column),
     }
 }
 
-/// Any integer type, as catalog views differ between releases in tinyint and int.
+/// A column of any integer type or bit: the same catalog column is tinyint or int, depending on the release.
 pub fn integer(row: &Row, column: &str) -> Result<Option<i64>, String> {
-    match cell(row, column)? {
+    match column_data(row, column)? {
         ColumnData::U8(number) => Ok(number.map(i64::from)),
         ColumnData::I16(number) => Ok(number.map(i64::from)),
         ColumnData::I32(number) => Ok(number.map(i64::from)),
@@ -32,26 +32,28 @@ pub fn integer(row: &Row, column: &str) -> Result<Option<i64>, String> {
     }
 }
 
+/// A uniqueidentifier column; `None` is NULL.
 pub fn guid(row: &Row, column: &str) -> Result<Option<Guid>, String> {
-    match cell(row, column)? {
+    match column_data(row, column)? {
         ColumnData::Guid(guid) => Ok(guid.map(|guid| Guid::from_bytes(*guid.as_bytes()))),
         other => null(other, column),
     }
 }
 
+/// A binary column; `None` is NULL.
 pub fn bytes(row: &Row, column: &str) -> Result<Option<Vec<u8>>, String> {
-    match cell(row, column)? {
+    match column_data(row, column)? {
         ColumnData::Binary(bytes) => Ok(bytes.as_ref().map(|bytes| bytes.to_vec())),
         other => null(other, column),
     }
 }
 
-/// A column that is never NULL.
-pub fn present<T>(value: Option<T>, column: &str) -> Result<T, String> {
+/// The value of a column that must not be NULL.
+pub fn required<T>(value: Option<T>, column: &str) -> Result<T, String> {
     value.ok_or_else(|| format!("the column {column} is NULL"))
 }
 
-/// tiberius may give a NULL another type than the column's.
+/// tiberius may return NULL in a type that differs from the type of the column.
 fn null<T>(data: &ColumnData<'static>, column: &str) -> Result<Option<T>, String> {
     match data {
         ColumnData::U8(None)

@@ -1,4 +1,4 @@
-//! Rows as SQL Server sends them, NULLs and other types included, against `read`.
+//! Tests `read` with rows as SQL Server sends them, including NULL and alternative types.
 
 use tiberius::{ColumnData, ColumnType, Row};
 
@@ -11,7 +11,7 @@ fn row(cells: Cells) -> Row {
     cells.into_iter().fold(Row::builder(), |row, (name, data)| row.column(name, ColumnType::Null, data)).build()
 }
 
-fn words(text: &'static str) -> ColumnData<'static> {
+fn nvarchar(text: &'static str) -> ColumnData<'static> {
     ColumnData::String(Some(text.into()))
 }
 
@@ -27,11 +27,11 @@ const GUID: [u8; 16] = [0x5f; 16];
 
 fn properties() -> Cells {
     vec![
-        ("server_name", words("SQL-A\\RTC")),
-        ("product_version", words("11.0.7001.0")),
-        ("edition", words("Standard Edition (64-bit)")),
-        ("login_name", words("lync")),
-        ("database_name", words("master")),
+        ("server_name", nvarchar("SQL-A\\RTC")),
+        ("product_version", nvarchar("11.0.7001.0")),
+        ("edition", nvarchar("Standard Edition (64-bit)")),
+        ("login_name", nvarchar("lync")),
+        ("database_name", nvarchar("master")),
         ("is_sysadmin", int(1)),
         ("can_view_server_state", int(0)),
         ("can_view_any_database", ColumnData::I32(None)),
@@ -40,16 +40,16 @@ fn properties() -> Cells {
 
 fn mirrored() -> Cells {
     vec![
-        ("name", words("rtcxds")),
+        ("name", nvarchar("rtcxds")),
         ("state", tiny(0)),
         ("mirroring_guid", ColumnData::Guid(Some(tiberius::Uuid::from_bytes(GUID)))),
         ("mirroring_state", tiny(4)),
         ("mirroring_role", tiny(1)),
         ("mirroring_role_sequence", int(7)),
         ("mirroring_safety_level", tiny(2)),
-        ("mirroring_partner_name", words("TCP://sql-b:5022")),
-        ("mirroring_partner_instance", words("SQL-B\\RTC")),
-        ("mirroring_witness_name", words("TCP://sql-w:5022")),
+        ("mirroring_partner_name", nvarchar("TCP://sql-b:5022")),
+        ("mirroring_partner_instance", nvarchar("SQL-B\\RTC")),
+        ("mirroring_witness_name", nvarchar("TCP://sql-w:5022")),
         ("mirroring_witness_state", tiny(1)),
     ]
 }
@@ -68,7 +68,7 @@ fn only(database: Cells) -> Database {
 }
 
 #[test]
-fn a_mirrored_database_is_read() {
+fn read_returns_a_mirrored_database() {
     let server = server(mirrored()).unwrap();
     assert_eq!(server.name, "SQL-A\\RTC");
     assert!(server.sysadmin && !server.view_server_state && !server.view_any_database);
@@ -88,7 +88,7 @@ fn a_mirrored_database_is_read() {
 }
 
 #[test]
-fn null_columns_are_no_mirroring() {
+fn read_with_null_columns_has_no_mirroring() {
     let null = |column| with(mirrored(), column, ColumnData::U8(None));
     assert_eq!(only(null("mirroring_role")).mirroring, None);
     assert_eq!(only(with(mirrored(), "mirroring_guid", ColumnData::Guid(None))).mirroring, None);
@@ -97,7 +97,7 @@ fn null_columns_are_no_mirroring() {
 }
 
 #[test]
-fn numbers_have_the_meaning_of_the_catalog() {
+fn read_maps_the_numbers_of_the_catalog() {
     let state = |number| only(with(mirrored(), "mirroring_state", tiny(number))).mirroring.unwrap().state;
     assert_eq!(
         [0, 1, 2, 3, 4, 5, 6].map(state),
@@ -130,10 +130,10 @@ fn numbers_have_the_meaning_of_the_catalog() {
 }
 
 #[test]
-fn no_witness_has_two_encodings() {
+fn read_without_a_witness_accepts_both_encodings() {
     let witness = |name| only(with(mirrored(), "mirroring_witness_name", name)).mirroring.unwrap().witness;
     assert_eq!(witness(ColumnData::String(None)), WitnessLink::None);
-    assert_eq!(witness(words("")), WitnessLink::None);
+    assert_eq!(witness(nvarchar("")), WitnessLink::None);
     let state = |data| only(with(mirrored(), "mirroring_witness_state", data)).mirroring.unwrap().witness;
     assert_eq!(state(tiny(2)), WitnessLink::Disconnected);
     assert_eq!(state(tiny(0)), WitnessLink::Unknown);
@@ -141,25 +141,26 @@ fn no_witness_has_two_encodings() {
 }
 
 #[test]
-fn int_is_taken_for_tinyint() {
+fn read_accepts_int_for_tinyint() {
     assert_eq!(only(with(mirrored(), "mirroring_role", int(2))).mirroring.unwrap().role, Role::Mirror);
     assert_eq!(only(with(mirrored(), "state", ColumnData::I16(Some(1)))).state, DatabaseState::Restoring);
 }
 
 #[test]
-fn endpoint_witnessed_and_counters_are_read() {
-    let endpoint = row(vec![("name", words("Mirroring")), ("state", tiny(0)), ("role", tiny(3)), ("port", int(5022))]);
+fn read_returns_endpoint_witnessed_and_counters() {
+    let endpoint =
+        row(vec![("name", nvarchar("Mirroring")), ("state", tiny(0)), ("role", tiny(3)), ("port", int(5022))]);
     let witnessed = row(vec![
-        ("database_name", words("rtcab")),
-        ("principal_server_name", words("TCP://sql-a:5022")),
+        ("database_name", nvarchar("rtcab")),
+        ("principal_server_name", nvarchar("TCP://sql-a:5022")),
         ("mirror_server_name", ColumnData::String(None)),
         ("role_sequence_number", int(3)),
         ("mirroring_guid", ColumnData::Guid(Some(tiberius::Uuid::from_bytes(GUID)))),
     ]);
     let counter = |name, database, value| {
         row(vec![
-            ("counter_name", words(name)),
-            ("database_name", words(database)),
+            ("counter_name", nvarchar(name)),
+            ("database_name", nvarchar(database)),
             ("cntr_value", ColumnData::I64(Some(value))),
         ])
     };
@@ -171,7 +172,7 @@ fn endpoint_witnessed_and_counters_are_read() {
     ];
     let results = [vec![row(properties())], vec![row(mirrored())], vec![endpoint], vec![witnessed], counters];
     let server = read(&results).unwrap();
-    let expected = Endpoint { name: "Mirroring".into(), started: true, partner: true, port: Some(5022) };
+    let expected = MirroringEndpoint { name: "Mirroring".into(), started: true, partner: true, port: Some(5022) };
     assert_eq!(server.endpoint, Some(expected));
     assert_eq!((server.witnessed[0].role_sequence, server.witnessed[0].mirror.as_str()), (3, ""));
     let database = &server.databases[&DatabaseName::new("rtcxds")];
@@ -179,13 +180,13 @@ fn endpoint_witnessed_and_counters_are_read() {
 }
 
 #[test]
-fn what_is_missing_is_named() {
+fn read_with_missing_columns_names_them() {
     let error = read(&[vec![], vec![]]).unwrap_err();
     assert!(error.contains("2 result sets"), "{error}");
     let mut cells = mirrored();
     cells.retain(|(name, _)| *name != "mirroring_guid");
     assert_eq!(server(cells).unwrap_err(), "the column mirroring_guid is missing");
-    let error = server(with(mirrored(), "mirroring_state", words("SYNCHRONIZED"))).unwrap_err();
+    let error = server(with(mirrored(), "mirroring_state", nvarchar("SYNCHRONIZED"))).unwrap_err();
     assert_eq!(error, "the column mirroring_state is of an unexpected type");
     assert!(server(with(mirrored(), "mirroring_role", tiny(9))).is_err());
     assert!(server(with(mirrored(), "name", ColumnData::String(None))).is_err());

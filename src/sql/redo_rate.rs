@@ -1,20 +1,20 @@
-//! How fast a mirror redoes its backlog, from two looks ("Redo Bytes/sec" is a running sum).
+//! The redo rate of a mirror, derived from two polls ("Redo Bytes/sec" is a running sum).
 
 use std::time::Duration;
 
 use crate::model::Server;
 
-/// Closer looks tell more about the clock than about the server.
-const APART: Duration = Duration::from_millis(500);
+/// The shortest interval between two polls that yields a rate; the clock dominates shorter ones.
+const MIN_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Fills in `redo_rate_kb`. Only a queue that was not empty at both looks shows the capacity; without one, the rate
-/// that was seen before still stands.
-pub fn fill(server: &mut Server, before: &Server, elapsed: Duration) {
+/// Sets `redo_rate_kb` (KiB per second). Only a queue that is not empty at both polls shows the capacity; otherwise the
+/// previous rate is kept.
+pub fn update_redo_rate(server: &mut Server, before: &Server, elapsed: Duration) {
     for (name, database) in &mut server.databases {
         let Some(old) = before.databases.get(name) else { continue };
         database.redo_rate_kb = old.redo_rate_kb;
         let busy = |queue: Option<i64>| queue.is_some_and(|kb| kb > 0);
-        if !busy(old.redo_queue_kb) || !busy(database.redo_queue_kb) || elapsed < APART {
+        if !busy(old.redo_queue_kb) || !busy(database.redo_queue_kb) || elapsed < MIN_INTERVAL {
             continue;
         }
         let redone = database.redone_bytes.zip(old.redone_bytes).map_or(0, |(now, then)| now.saturating_sub(then));
@@ -57,17 +57,25 @@ mod tests {
     }
 
     fn rate(before: &Server, mut now: Server, millis: u64) -> Option<i64> {
-        fill(&mut now, before, Duration::from_millis(millis));
+        update_redo_rate(&mut now, before, Duration::from_millis(millis));
         now.databases[&DatabaseName::new("rtcxds")].redo_rate_kb
     }
 
     #[test]
-    fn only_a_backlog_shows_how_fast_redo_is() {
+    fn update_redo_rate_without_a_queue_at_both_polls_keeps_the_rate() {
         let second = 4 * 1024 * 1024;
         assert_eq!(rate(&server(9000, 0, None), server(5000, second, None), 1000), Some(4096));
-        assert_eq!(rate(&server(0, 0, None), server(5000, second, None), 1000), None, "it was idle for a part");
-        assert_eq!(rate(&server(9000, 0, Some(7)), server(0, second, None), 1000), Some(7), "what was seen stands");
-        assert_eq!(rate(&server(9000, second, Some(7)), server(9000, 0, None), 1000), Some(7), "restarted");
-        assert_eq!(rate(&server(9000, 0, None), server(5000, second, None), 100), None, "too close");
+        assert_eq!(
+            rate(&server(0, 0, None), server(5000, second, None), 1000),
+            None,
+            "redo was idle for a part of the interval"
+        );
+        assert_eq!(
+            rate(&server(9000, 0, Some(7)), server(0, second, None), 1000),
+            Some(7),
+            "the previous rate is kept"
+        );
+        assert_eq!(rate(&server(9000, second, Some(7)), server(9000, 0, None), 1000), Some(7), "the counter restarted");
+        assert_eq!(rate(&server(9000, 0, None), server(5000, second, None), 100), None, "the polls are too close");
     }
 }

@@ -1,7 +1,30 @@
-//! The two layers around TLS that make tiberius believe in a plain connection. No policy here.
+//! The two stream layers around TLS. tiberius runs above them as on a plain connection.
 //!
-//! Below TLS, `Packed` carries the handshake in PRELOGIN packets (MS-TDS 3.2.5.2), then steps aside. Above TLS, `Veiled`
-//! answers the PRELOGIN of tiberius from memory, as the true one went before TLS; then it steps aside too.
+//! ```text
+//! tiberius -> PreloginShim -> SspiStream -> TLS (OpenSSL) -> TlsInPrelogin -> TCP
+//! ```
+//!
+//! `TlsInPrelogin` frames the TLS handshake in TDS packets (MS-TDS 3.2.5.2):
+//!
+//! ```text
+//! state              OpenSSL                  TlsInPrelogin                      server
+//! -----------------  -----------------------  ---------------------------------  --------------------------
+//! in_handshake       ClientHello, ...    -->  collects until flush or read
+//!                                             [0x12|status|length|..] + bytes -> PRELOGIN packets, <= 4096
+//!                    ServerHello, ...    <--  removes the header             <-  packets 0x12 or 0x04
+//! finish_handshake   the rest of a started packet is still read as payload
+//! raw                TLS records         <->  unchanged                      <-> TLS records
+//! ```
+//!
+//! `PreloginShim` answers the PRELOGIN of tiberius from memory, because `session` exchanged the real one before TLS:
+//!
+//! ```text
+//! state              tiberius                 PreloginShim                       server
+//! -----------------  -----------------------  ---------------------------------  --------------------------
+//! absorbed: Some     PRELOGIN (0x12)     -->  collects one packet                nothing is sent
+//! answer not empty   response (0x04)     <--  reply with ENCRYPT_NOT_SUP         nothing is read
+//! raw                LOGIN7, batches     <->  unchanged, counts received bytes   LOGIN7, batches
+//! ```
 
 use std::io;
 use std::pin::Pin;
@@ -9,35 +32,35 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::sql::meter::Meter;
 use crate::sql::prelogin::{HEADER, Header, PRELOGIN, TABULAR, packets, reply_without_encryption};
+use crate::sql::response_limit::ResponseLimit;
 
 fn invalid(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-/// Handshake records in PRELOGIN packets until `unpack`, raw bytes afterwards.
+/// Frames handshake records in PRELOGIN packets until `finish_handshake`; passes raw bytes afterwards.
 #[derive(Debug)]
-pub struct Packed<S> {
+pub struct TlsInPrelogin<S> {
     inner: S,
-    packing: bool,
-    /// Handshake bytes of the flight that is being written.
-    flight: Vec<u8>,
-    /// The flight as packets, and how much of it is written.
+    in_handshake: bool,
+    /// Handshake bytes that are not framed yet.
+    handshake_bytes: Vec<u8>,
+    /// The framed packets, and how many of their bytes are written.
     sending: Vec<u8>,
     sent: usize,
     header: [u8; HEADER],
     header_read: usize,
-    /// Payload of the current packet that is still to come.
+    /// The unread payload of the current packet, in bytes.
     payload: usize,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Packed<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> TlsInPrelogin<S> {
     pub fn new(inner: S) -> Self {
         Self {
             inner,
-            packing: true,
-            flight: Vec::new(),
+            in_handshake: true,
+            handshake_bytes: Vec::new(),
             sending: Vec::new(),
             sent: 0,
             header: [0; HEADER],
@@ -46,9 +69,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packed<S> {
         }
     }
 
-    /// From the end of the handshake on: TLS records directly on the stream.
-    pub fn unpack(&mut self) {
-        self.packing = false;
+    /// Ends the framing: from now on, TLS records go directly to the stream.
+    pub fn finish_handshake(&mut self) {
+        self.in_handshake = false;
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -62,15 +85,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packed<S> {
             }
             self.sending.clear();
             self.sent = 0;
-            if self.flight.is_empty() {
+            if self.handshake_bytes.is_empty() {
                 return Poll::Ready(Ok(()));
             }
-            self.sending = packets(PRELOGIN, &self.flight);
-            self.flight.clear();
+            self.sending = packets(PRELOGIN, &self.handshake_bytes);
+            self.handshake_bytes.clear();
         }
     }
 
-    /// Ready once `payload` bytes of the current packet may be read; false at the end of the stream.
+    /// Ready once the payload of a packet can be read; false at the end of the stream.
     fn poll_header(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         while self.payload == 0 {
             while self.header_read < HEADER {
@@ -92,10 +115,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Packed<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Packed<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsInPrelogin<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_send(cx))?;
-        if !self.packing && self.payload == 0 {
+        if !self.in_handshake && self.payload == 0 {
             return Pin::new(&mut self.inner).poll_read(cx, buf);
         }
         if !ready!(self.poll_header(cx))? {
@@ -111,10 +134,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Packed<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Packed<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsInPrelogin<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.packing {
-            self.flight.extend_from_slice(buf);
+        if self.in_handshake {
+            self.handshake_bytes.extend_from_slice(buf);
             return Poll::Ready(Ok(buf.len()));
         }
         ready!(self.poll_send(cx))?;
@@ -131,51 +154,54 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Packed<S> {
     }
 }
 
-/// Swallows the one PRELOGIN that tiberius writes and answers it from memory; transparent afterwards, but for the meter.
+/// Absorbs the PRELOGIN of tiberius and answers it from memory. Afterwards, the shim only counts the received bytes.
 #[derive(Debug)]
-pub struct Veiled<S> {
+pub struct PreloginShim<S> {
     inner: S,
-    meter: Meter,
-    /// The PRELOGIN of tiberius, as far as it is written; None once it is answered.
-    swallowed: Option<Vec<u8>>,
-    /// What is left of the answer.
+    response_limit: ResponseLimit,
+    /// The PRELOGIN of tiberius, as far as written; `None` after the response.
+    absorbed: Option<Vec<u8>>,
+    /// The unread part of the response.
     answer: Vec<u8>,
 }
 
-impl<S> Veiled<S> {
+impl<S> PreloginShim<S> {
     pub fn new(inner: S) -> Self {
-        Self { inner, meter: Meter::default(), swallowed: Some(Vec::new()), answer: Vec::new() }
+        Self { inner, response_limit: ResponseLimit::default(), absorbed: Some(Vec::new()), answer: Vec::new() }
     }
 
-    pub fn meter(&self) -> Meter {
-        self.meter.clone()
+    pub fn response_limit(&self) -> ResponseLimit {
+        self.response_limit.clone()
     }
 
-    /// Takes bytes of the PRELOGIN; the number of bytes that belong to it.
-    fn swallow(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let Some(swallowed) = &mut self.swallowed else { return Ok(0) };
-        let header = swallowed.get(..HEADER).and_then(|bytes| bytes.try_into().ok());
+    /// Takes bytes of the PRELOGIN and returns their number.
+    ///
+    /// # Errors
+    /// `InvalidData` for anything but a PRELOGIN of one packet.
+    fn absorb(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let Some(absorbed) = &mut self.absorbed else { return Ok(0) };
+        let header = absorbed.get(..HEADER).and_then(|bytes| bytes.try_into().ok());
         let wanted = match header.map(Header::parse) {
-            None => HEADER - swallowed.len(),
-            Some(Some(Header { kind: PRELOGIN, last: true, length })) => HEADER + length - swallowed.len(),
+            None => HEADER - absorbed.len(),
+            Some(Some(Header { kind: PRELOGIN, last: true, length })) => HEADER + length - absorbed.len(),
             Some(_) => return Err(invalid("the driver did not begin with one PRELOGIN packet")),
         };
         let taken = wanted.min(buf.len());
-        swallowed.extend_from_slice(&buf[..taken]);
-        if swallowed.len() > HEADER && taken == wanted {
-            self.swallowed = None;
+        absorbed.extend_from_slice(&buf[..taken]);
+        if absorbed.len() > HEADER && taken == wanted {
+            self.absorbed = None;
             self.answer = packets(TABULAR, &reply_without_encryption());
         }
         Ok(taken)
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Veiled<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for PreloginShim<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.answer.is_empty() {
             let before = buf.filled().len();
             ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
-            return Poll::Ready(self.meter.add(buf.filled().len() - before));
+            return Poll::Ready(self.response_limit.add(buf.filled().len() - before));
         }
         let read = self.answer.len().min(buf.remaining());
         buf.put_slice(&self.answer[..read]);
@@ -184,10 +210,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Veiled<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Veiled<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for PreloginShim<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.swallowed.is_some() {
-            return Poll::Ready(self.swallow(buf));
+        if self.absorbed.is_some() {
+            return Poll::Ready(self.absorb(buf));
         }
         Pin::new(&mut self.inner).poll_write(cx, buf)
     }
@@ -207,85 +233,86 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
-    use crate::sql::meter::ANSWER_LIMIT;
     use crate::sql::prelogin::{Encryption, parse, request};
+    use crate::sql::response_limit::MAX_RESPONSE_BYTES;
 
     #[tokio::test]
-    async fn a_flight_travels_in_packets_and_then_raw() {
+    async fn tls_in_prelogin_frames_the_handshake_and_then_passes_raw_bytes() {
         let (client, mut server) = duplex(64);
-        let mut packed = Packed::new(client);
-        packed.write_all(b"client ").await.unwrap();
-        packed.write_all(b"hello").await.unwrap();
-        packed.flush().await.unwrap();
-        let mut seen = [0; HEADER + 12];
-        server.read_exact(&mut seen).await.unwrap();
+        let mut stream = TlsInPrelogin::new(client);
+        stream.write_all(b"client ").await.unwrap();
+        stream.write_all(b"hello").await.unwrap();
+        stream.flush().await.unwrap();
+        let mut received = [0; HEADER + 12];
+        server.read_exact(&mut received).await.unwrap();
         assert_eq!(
-            Header::parse(seen[..HEADER].try_into().unwrap()),
+            Header::parse(received[..HEADER].try_into().unwrap()),
             Some(Header { kind: PRELOGIN, last: true, length: 12 })
         );
-        assert_eq!(&seen[HEADER..], b"client hello");
+        assert_eq!(&received[HEADER..], b"client hello");
 
         server.write_all(&packets(PRELOGIN, b"server ")).await.unwrap();
         server.write_all(&packets(TABULAR, b"hello")).await.unwrap();
         let mut hello = [0; 12];
-        packed.read_exact(&mut hello).await.unwrap();
+        stream.read_exact(&mut hello).await.unwrap();
         assert_eq!(&hello, b"server hello");
 
-        packed.unpack();
-        packed.write_all(b"raw").await.unwrap();
+        stream.finish_handshake();
+        stream.write_all(b"raw").await.unwrap();
         server.write_all(b"RAW").await.unwrap();
         let mut raw = [0; 3];
         server.read_exact(&mut raw).await.unwrap();
         assert_eq!(&raw, b"raw");
-        packed.read_exact(&mut raw).await.unwrap();
+        stream.read_exact(&mut raw).await.unwrap();
         assert_eq!(&raw, b"RAW");
     }
 
     #[tokio::test]
-    async fn garbage_in_the_handshake_is_invalid() {
+    async fn tls_in_prelogin_with_unframed_bytes_is_invalid_data() {
         let (client, mut server) = duplex(64);
         server.write_all(b"HTTP/1.1 400 Bad Request").await.unwrap();
-        let error = Packed::new(client).read_u8().await.unwrap_err();
+        let error = TlsInPrelogin::new(client).read_u8().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 
     #[tokio::test]
-    async fn the_prelogin_of_the_driver_never_leaves() {
+    async fn prelogin_shim_answers_the_driver_from_memory() {
         let (client, mut server) = duplex(1024);
-        let mut veiled = Veiled::new(client);
+        let mut shim = PreloginShim::new(client);
         for byte in packets(PRELOGIN, &request("", true)) {
-            veiled.write_all(&[byte]).await.unwrap();
+            shim.write_all(&[byte]).await.unwrap();
         }
         let mut header = [0; HEADER];
-        veiled.read_exact(&mut header).await.unwrap();
+        shim.read_exact(&mut header).await.unwrap();
         let header = Header::parse(header).unwrap();
         assert_eq!(header.kind, TABULAR);
         let mut reply = vec![0; header.length];
-        veiled.read_exact(&mut reply).await.unwrap();
+        shim.read_exact(&mut reply).await.unwrap();
         assert_eq!(parse(&reply).unwrap().encryption, Encryption::NotSupported);
 
-        veiled.write_all(b"login").await.unwrap();
+        shim.write_all(b"login").await.unwrap();
         let mut login = [0; 5];
         server.read_exact(&mut login).await.unwrap();
-        assert_eq!(&login, b"login", "the login is the first thing the server sees");
+        assert_eq!(&login, b"login", "the server receives the login first");
     }
 
     #[tokio::test]
-    async fn an_answer_without_end_is_cut_off_and_each_question_counts_anew() {
-        let mut veiled = Veiled::new(tokio::io::repeat(7));
-        veiled.swallowed = None;
-        let mut part = vec![0; ANSWER_LIMIT];
-        veiled.read_exact(&mut part).await.unwrap();
-        veiled.meter().reset();
-        veiled.read_exact(&mut part).await.unwrap();
-        let error = veiled.read_u8().await.unwrap_err();
+    async fn prelogin_shim_limits_each_response_and_reset_restarts_the_count() {
+        let mut shim = PreloginShim::new(tokio::io::repeat(7));
+        shim.absorbed = None;
+        let mut part = vec![0; MAX_RESPONSE_BYTES];
+        shim.read_exact(&mut part).await.unwrap();
+        shim.response_limit().reset();
+        shim.read_exact(&mut part).await.unwrap();
+        let error = shim.read_u8().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 
     proptest! {
-        /// Whatever a server sends in place of its handshake is read to its end or refused, and no more is given than came.
+        /// Any bytes in place of a handshake are read to the end or rejected, and the output is never longer than the
+        /// input.
         #[test]
-        fn no_bytes_of_a_handshake_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), tabular: bool) {
+        fn tls_in_prelogin_with_any_bytes_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200), tabular: bool) {
             let kind = if tabular { TABULAR } else { PRELOGIN };
             let framed = [packets(kind, &bytes), bytes.clone()].concat();
             for sent in [bytes.clone(), framed] {
@@ -294,18 +321,18 @@ mod tests {
                     let (client, mut server) = duplex(4096);
                     server.write_all(&sent).await.unwrap();
                     drop(server);
-                    let mut seen = Vec::new();
-                    let _ = Packed::new(client).read_to_end(&mut seen).await;
-                    assert!(seen.len() <= sent.len());
+                    let mut received = Vec::new();
+                    let _ = TlsInPrelogin::new(client).read_to_end(&mut received).await;
+                    assert!(received.len() <= sent.len());
                 });
             }
         }
     }
 
     #[tokio::test]
-    async fn anything_but_a_prelogin_is_refused() {
+    async fn prelogin_shim_without_a_prelogin_is_invalid_data() {
         let (client, _server) = duplex(1024);
-        let error = Veiled::new(client).write_all(&packets(0x10, b"login")).await.unwrap_err();
+        let error = PreloginShim::new(client).write_all(&packets(0x10, b"login")).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 }
