@@ -7,7 +7,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use lync_mirror::model::ServerObservation;
-use lync_mirror::sql::{Account, Deadlines, Endpoint, Hub, Login, Target, Tls};
+use lync_mirror::sql::{Account, Authentication, Deadlines, InstanceAddress, InstanceMonitors, Target, Tls};
 use serde_json::{Value, json};
 use support::{Operator, TestPool, condition, types, until};
 
@@ -235,14 +235,14 @@ enum Silence {
 async fn silent(silence: &Silence) -> Line {
     let sim = TestPool::simulate(true, &["rtcxds"]).await;
     let kdc = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let sql = |username: &str| Login::SqlLogin { username: username.into(), password: "Passw0rd".into() };
+    let sql = |username: &str| Authentication::SqlLogin { username: username.into(), password: "Passw0rd".into() };
     let target = |server: &str, login: Login| Target {
         host: sim.address(server).ip().to_string(),
-        endpoint: Endpoint::Port(sim.address(server).port()),
+        endpoint: InstanceAddress::Port(sim.address(server).port()),
         login,
         tls: Tls::TrustServerCertificate,
     };
-    let monitors = || Hub::new(Duration::from_secs(1), Deadlines::default());
+    let monitors = || InstanceMonitors::new(Duration::from_secs(1), Deadlines::default());
     let (quiet, busy) = (monitors(), monitors());
     let healthy = ["c", "d"].map(|server| target(server, sql("lync-mirror")));
     let healthy = [quiet.watch(&healthy[0]), busy.watch(&healthy[1])];
@@ -254,7 +254,10 @@ async fn silent(silence: &Silence) -> Line {
         Silence::Kdc => {
             let kdcs = vec![kdc.local_addr().unwrap().to_string()];
             let account = move |at| Account::new(&format!("svc{at}@CONTOSO.TEST"), keytab(at), kdcs.clone()).unwrap();
-            ("a poll beside 20 logins at a silent KDC / alone", Box::new(move |at| Login::Kerberos(account(at).into())))
+            (
+                "a poll beside 20 logins at a silent KDC / alone",
+                Box::new(move |at| Authentication::Kerberos(account(at).into())),
+            )
         }
     };
     let unavailable: Vec<_> = (0..20).map(|at| busy.watch(&target("a", login(at)))).collect();
@@ -262,7 +265,7 @@ async fn silent(silence: &Silence) -> Line {
     let mut took = [Vec::new(), Vec::new()];
     for turn in 0..2 * POLLS {
         let started = Instant::now();
-        assert!(matches!(healthy[turn % 2].fresh().await, ServerObservation::Available { .. }));
+        assert!(matches!(healthy[turn % 2].refresh().await, ServerObservation::Available { .. }));
         took[turn % 2].push(started.elapsed());
     }
     let [alone, beside] = took.map(|mut took| {

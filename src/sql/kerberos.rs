@@ -2,75 +2,20 @@
 //! process after a deadline and translates its errors.
 
 use std::process::Stdio;
-use std::sync::Arc;
 
-use secrecy::{ExposeSecret, SecretSlice};
-use sha2::{Digest, Sha256};
+use secrecy::ExposeSecret;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::model::{Unavailable, UnavailableCause};
 use crate::sql::Target;
+use crate::sql::account::Account;
 use crate::sql::error::unavailable;
 use crate::sql::kerberos_helper::{GssError, Request, Response};
 
-/// Concurrent helpers of one account: one for each server of a store and one for a failover.
-const HELPERS: usize = 4;
 /// Concurrent helpers of all accounts. Each takes about 1 MB of the Pod's memory; only silent KDCs cause so many.
 static ALL: Semaphore = Semaphore::const_new(48);
-
-/// A Windows account and its keys.
-pub struct Account {
-    /// `svc-lync@CONTOSO.COM`
-    principal: String,
-    keytab: SecretSlice<u8>,
-    /// As in `krb5.conf`: `host` or `host:port`. Empty: the KDCs of DNS.
-    kdcs: Vec<String>,
-    permits: Arc<Semaphore>,
-}
-
-impl Account {
-    /// Returns `None` unless the principal has the form `name@REALM`.
-    pub fn new(principal: &str, keytab: Vec<u8>, kdcs: Vec<String>) -> Option<Account> {
-        let (name, realm) = principal.split_once('@')?;
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-        let named = !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control());
-        // The realm is written into krb5.conf, where an injected line could load a library.
-        (named && !realm.is_empty() && realm.chars().all(plain)).then(|| Account {
-            principal: principal.to_owned(),
-            keytab: keytab.into(),
-            kdcs,
-            permits: Arc::new(Semaphore::new(HELPERS)),
-        })
-    }
-
-    pub fn principal(&self) -> &str {
-        &self.principal
-    }
-
-    fn realm(&self) -> &str {
-        self.principal.split_once('@').map_or("", |(_, realm)| realm)
-    }
-
-    /// The SHA-256 of keytab and configuration, equal for equal accounts.
-    pub(super) fn digest(&self) -> [u8; 32] {
-        let mut digest = Sha256::new_with_prefix(self.keytab.expose_secret());
-        digest.update(self.config());
-        digest.finalize().into()
-    }
-
-    /// The content of `krb5.conf`. DNS resolves only KDCs: a canonicalized host name would not match the registered
-    /// SPN.
-    fn config(&self) -> String {
-        let realm = self.realm();
-        let lines: String = self.kdcs.iter().map(|kdc| format!("    kdc = {kdc}\n")).collect();
-        format!(
-            "[libdefaults]\n  default_realm = {realm}\n  dns_lookup_kdc = {}\n  dns_lookup_realm = false\n  rdns = false\n  dns_canonicalize_hostname = false\n  udp_preference_limit = 1\n[realms]\n  {realm} = {{\n{lines}  }}\n",
-            self.kdcs.is_empty(),
-        )
-    }
-}
 
 /// A login in progress. Dropping the handshake kills the helper.
 pub struct Handshake {
@@ -113,7 +58,7 @@ impl Handshake {
         let request = Request {
             keytab: account.keytab.expose_secret().to_vec(),
             config: account.config(),
-            principal: account.principal.clone(),
+            principal: account.principal().to_owned(),
             spn: spn.clone(),
         };
         match handshake.exchange(target, &request).await? {
@@ -188,7 +133,7 @@ mod code {
 }
 
 fn explain(target: &Target, account: &Account, spn: &str, error: &GssError) -> Unavailable {
-    let (principal, realm) = (&account.principal, account.realm());
+    let (principal, realm) = (account.principal(), account.realm());
     let (cause, why) = match error.code {
         code::KDC_UNREACH | code::REALM_UNKNOWN | code::REALM_CANT_RESOLVE => (
             UnavailableCause::KdcUnreachable,

@@ -1,6 +1,7 @@
 //! The TDS client: polls servers, compares their inventories and runs guarded failovers. The planner decides when; this
 //! module has no dependency on Kubernetes.
 
+mod account;
 mod address;
 mod browser;
 mod change_detection;
@@ -26,10 +27,10 @@ mod sspi;
 mod target;
 mod tls;
 
+pub use account::Account;
 pub use fail_over::{batch, connect_for_moves, fail_over, statement};
 pub use inventory::{INVENTORY, inventory};
 pub use inventory_diff::differences;
-pub use kerberos::Account;
 pub use monitor::{Counters, InstanceMonitors, MonitorHandle};
 pub use poll::POLL;
 pub use quote::Unquotable;

@@ -11,7 +11,7 @@ from pair import DATABASES, LOGIN, MODES, PASSWORD, PLAIN, WEAK, WEAK_PASSWORD
 
 SQL = pathlib.Path(__file__).resolve().parents[2] / "src/sql"
 # The read-only batch of the operator that polls a server.
-POLL_SQL = SQL / "look.sql"
+POLL_SQL = SQL / "poll.sql"
 ROLES = ("SELECT d.name, m.mirroring_state, m.mirroring_role FROM sys.databases AS d JOIN sys.database_mirroring AS m "
          "ON m.database_id = d.database_id WHERE m.mirroring_guid IS NOT NULL ORDER BY d.name")
 
@@ -135,7 +135,7 @@ def many_packets(context):
 
 
 def compare(context):
-    rows = as_text(context.query((SQL / "compare.sql").read_text()))
+    rows = as_text(context.query((SQL / "inventory.sql").read_text()))
     login = next(row for row in rows if row[0] == "contoso_lync")
     assert re.search("0102030405060708090a0b0c0d0e0f10|\\\\x01\\\\x02\\\\x03", login[1].lower()) or login[1] == str(bytes(range(1, 17))), login
     assert any(row[0] == "backup of rtcxds" for row in rows) and any(row == ["REPORTS"] for row in rows), rows
@@ -148,7 +148,7 @@ def without_rights(context):
     rows = as_text(query(POLL_SQL.read_text()))
     assert any(row[0] == context.pair.names["a"] and "0" in row[5:] for row in rows), rows[:2]
     assert not any(row[0] in DATABASES and len(row) > 6 and row[5] == "4" for row in rows), "a login without permissions sees mirroring rows"
-    context.refused(229, lambda: query((SQL / "compare.sql").read_text()))
+    context.refused(229, lambda: query((SQL / "inventory.sql").read_text()))
     context.refused(5011, lambda: query("ALTER DATABASE [rtcxds] SET PARTNER FAILOVER"))
 
 

@@ -37,19 +37,6 @@ const RETIRED: &[(&str, &str)] = &[
 /// `(part of a path, word, why it stays)`.
 const ALLOWED: &[(&str, &str, &str)] = &[
     ("tests/contract/words.rs", "", "this list"),
-    // Until the rename of the SQL module is complete.
-    ("src/", "", "pending"),
-    ("xtask/", "", "pending"),
-    ("docs/reference/", "", "pending"),
-    ("crds/", "", "pending"),
-    ("charts/lync-mirror/files/", "", "pending"),
-    ("deploy/install.yaml", "", "pending"),
-    ("tests/wire/", "", "pending"),
-    ("tests/bench.rs", "", "pending"),
-    ("tests/e2e/stale.rs", "", "pending"),
-    ("tests/clients/checks.py", "", "pending"),
-    ("tests/contract/", "", "pending"),
-    ("tests/scenarios/", "", "pending"),
     ("Cargo.toml", "ring", "a feature of the TLS library"),
     ("docs/decisions/", "ring", "a feature of the TLS library"),
     ("tests/control-plane/go.sum", "", "hashes"),

@@ -20,7 +20,7 @@ async fn away(cluster: &'static Cluster, namespace: &str, leave: &str, come_back
     until("the move ends on the servers", || {
         if fixture.failovers().len() == 3 { Ok(()) } else { Err(format!("{:?}", fixture.failovers())) }
     });
-    fixture.until_logged("leading no more: the lease was not renewed in time");
+    fixture.until_logged("leadership ended: the lease was not renewed in time");
     fixture.cluster.script(come_back);
     let status = fixture.until_ready("pool01", "True", "Aligned");
     assert_eq!(status["principals"], "User=Mirror CentralMgmt=Primary");

@@ -71,7 +71,7 @@ impl Pair {
     fn end(mut self, principals: &str, failovers: usize) -> Vec<Value> {
         let namespace = self.fixture.namespace.clone();
         self.breakpoint.open();
-        until_logged(&format!("{namespace}-1"), "leading no more");
+        until_logged(&format!("{namespace}-1"), "leadership ended");
         until("what was held has found its end", || {
             let outcomes = self.fixture.outcomes();
             let open = count(&outcomes, "running");
@@ -134,7 +134,7 @@ async fn frozen_leader_whose_statements_arrive_after_the_move_back_is_refused() 
 async fn partitioned_leader_before_sending_checks_its_lease() {
     let pair = Pair::start("two-asks", is_login).await;
     pair.first_proxy.part();
-    until_logged("two-asks-1", "leading no more: the lease was not renewed in time");
+    until_logged("two-asks-1", "leadership ended: the lease was not renewed in time");
     // Its connections to the server are open now, too late.
     pair.breakpoint.open();
     until_logged("two-asks-1", "the lease was lost before the statements were sent: nothing was sent");
@@ -149,7 +149,7 @@ async fn partitioned_leader_before_sending_checks_its_lease() {
 async fn partitioned_leader_after_sending_yields_to_the_other() {
     let pair = Pair::start("two-apart", is_failover).await;
     pair.first_proxy.part();
-    until_logged("two-apart-1", "leading no more: the lease was not renewed in time");
+    until_logged("two-apart-1", "leadership ended: the lease was not renewed in time");
     pair.second_takes_over();
     pair.breakpoint.open();
     until("the server has refused them", || {

@@ -234,7 +234,7 @@ async fn watch_with_late_and_merged_events_moves_nothing_twice() {
     breakpoint.open();
     user_is_on(&fixture, "mirror").await;
     fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
-    until_logged("late", "the resource changed while it was looked at");
+    until_logged("late", "The resource changed during this pass.");
     assert_eq!(fixture.failovers().len(), 3);
     proxy.set_watch_fault(WatchFault::None);
     let status = fixture.until_ready("pool01", "True", "Aligned");
@@ -293,7 +293,7 @@ async fn resource_recreated_under_the_same_name_inherits_nothing() {
     fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
     breakpoint.open();
     user_is_on(&fixture, "mirror").await;
-    until_logged("renamed", "the resource changed while it was looked at");
+    until_logged("renamed", "The resource changed during this pass.");
     assert_eq!(fixture.status("pool01").unwrap(), Value::Null, "the status of the new resource is not written yet");
     proxy.set_watch_fault(WatchFault::None);
     // The new resource never requested a move: the operator finds drift.

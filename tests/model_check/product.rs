@@ -93,7 +93,12 @@ pub fn available(seat: usize, row: Option<(Role, MirroringState)>, odd: Odd) -> 
         sysadmin: odd.sysadmin,
         view_server_state: true,
         view_any_database: true,
-        endpoint: odd.endpoint.then(|| Endpoint { name: "m".to_owned(), started: true, partner: true, port: None }),
+        endpoint: odd.endpoint.then(|| MirroringEndpoint {
+            name: "m".to_owned(),
+            started: true,
+            partner: true,
+            port: None,
+        }),
         databases: BTreeMap::from([(DatabaseName::new("LcsLog"), database)]),
         witnessed: Vec::new(),
     };

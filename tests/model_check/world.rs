@@ -85,7 +85,12 @@ impl World {
             sysadmin: true,
             view_server_state: true,
             view_any_database: true,
-            endpoint: Some(Endpoint { name: "mirroring".to_owned(), started: true, partner: true, port: Some(5022) }),
+            endpoint: Some(MirroringEndpoint {
+                name: "mirroring".to_owned(),
+                started: true,
+                partner: true,
+                port: Some(5022),
+            }),
             databases,
             witnessed: Vec::new(),
         };

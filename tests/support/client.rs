@@ -3,15 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use lync_mirror::sql::{Deadlines, Endpoint, Login, Target, Tls};
+use lync_mirror::sql::{Authentication, Deadlines, InstanceAddress, Target, Tls};
 use mirror_sim::sim::Sim;
 
 /// A server at this address, by the login of `Config::sample`.
 pub fn target(address: SocketAddr, tls: Tls) -> Target {
     Target {
         host: address.ip().to_string(),
-        endpoint: Endpoint::Port(address.port()),
-        login: Login::SqlLogin { username: "operator".into(), password: "secret".into() },
+        endpoint: InstanceAddress::Port(address.port()),
+        login: Authentication::SqlLogin { username: "operator".into(), password: "secret".into() },
         tls,
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::support::client::{target, verify};
 use crate::support::{own_ip, skip, until};
 use lync_mirror::model::{ServerObservation, UnavailableCause};
-use lync_mirror::sql::{Deadlines, Endpoint, Hub, Target, Tls, Watch};
+use lync_mirror::sql::{Deadlines, InstanceAddress, InstanceMonitors, MonitorHandle, Target, Tls};
 use mirror_sim::sim::Sim;
 use serde_json::json;
 
@@ -23,18 +23,18 @@ async fn server(name: &str, listen: &str) -> Sim {
 /// An instance whose port comes from the SQL Browser of the address.
 fn named(ip: Ipv4Addr, instance: &str) -> Target {
     let any_port = SocketAddr::new(ip.into(), 0);
-    Target { endpoint: Endpoint::Instance(instance.into()), ..target(any_port, Tls::TrustServerCertificate) }
+    Target { endpoint: InstanceAddress::Instance(instance.into()), ..target(any_port, Tls::TrustServerCertificate) }
 }
 
-fn watch(target: &Target) -> (Hub, Watch) {
-    let monitors = Hub::new(Duration::from_millis(200), Deadlines::default());
+fn watch(target: &Target) -> (InstanceMonitors, MonitorHandle) {
+    let monitors = InstanceMonitors::new(Duration::from_millis(200), Deadlines::default());
     let watch = monitors.watch(target);
     (monitors, watch)
 }
 
 /// Blocks the thread: the poll tasks need another one.
 #[track_caller]
-fn until_seen(watch: &Watch, name: &str) {
+fn until_seen(watch: &MonitorHandle, name: &str) {
     until(&format!("{name} is seen"), || match watch.latest() {
         ServerObservation::Available { server, .. } if server.name.starts_with(name) => Ok(()),
         other => Err(format!("{other:?}")),
@@ -55,7 +55,7 @@ async fn target_with_an_instance_name_is_resolved_by_the_browser() {
     let (_monitors, known) = watch(&named(ip, "rtc"));
     until_seen(&known, "SQL-A");
     let (_monitors, unknown) = watch(&named(ip, "OTHER"));
-    match unknown.fresh().await {
+    match unknown.refresh().await {
         ServerObservation::Unavailable { unavailable, .. } => {
             assert_eq!(unavailable.cause, UnavailableCause::BrowserSilent, "{}", unavailable.detail);
             assert!(unavailable.detail.contains(&format!("{ip}\\OTHER")), "{}", unavailable.detail);

@@ -11,7 +11,7 @@ use crate::support::client::{deadlines, target, verify};
 use futures::future::join_all;
 use lync_mirror::model::{Act, Failover};
 use lync_mirror::model::{Answer, DatabaseName, Seat, ServerObservation, UnavailableCause};
-use lync_mirror::sql::{Deadlines, Hub, connect_for_moves, fail_over};
+use lync_mirror::sql::{Deadlines, InstanceMonitors, connect_for_moves, fail_over};
 use mirror_sim::config::{Config, TlsMode};
 use mirror_sim::sim::Sim;
 use serde_json::json;
@@ -202,13 +202,13 @@ async fn cell(phase: Phase, fault: Fault) -> String {
     let (network, port) = Network::start(phase, fault, sim.address("a")).await;
     let target = target((Ipv4Addr::LOCALHOST, port).into(), verify(&sim));
     // One set of monitors for all polls, as in the operator: a broken poll must not affect the next one.
-    let monitors = Hub::new(NEVER, deadlines(DEADLINE));
+    let monitors = InstanceMonitors::new(NEVER, deadlines(DEADLINE));
     let watch = monitors.watch(&target);
     let database = DatabaseName::new("rtcxds");
     let statements = || sim.journal(0).iter().filter(|entry| entry.text.contains("PARTNER FAILOVER")).count();
 
     let result = if phase == Phase::Move {
-        let ServerObservation::Available { server, .. } = watch.fresh().await else {
+        let ServerObservation::Available { server, .. } = watch.refresh().await else {
             panic!("{at}: unavailable before the fault")
         };
         let mirroring = server.databases[&database].mirroring.clone().unwrap();
@@ -231,7 +231,7 @@ async fn cell(phase: Phase, fault: Fault) -> String {
         format!("Lost ({})", if detail.contains("within") { "no answer in time" } else { "broken" })
     } else {
         network.armed.store(true, Ordering::SeqCst);
-        let view = watch.fresh().await;
+        let view = watch.refresh().await;
         let ServerObservation::Unavailable { unavailable, .. } = view else {
             panic!("{at}: the fault was not noticed")
         };
@@ -244,7 +244,7 @@ async fn cell(phase: Phase, fault: Fault) -> String {
     assert!(flooded < GULP, "{at}: {flooded} bytes went out");
 
     network.armed.store(false, Ordering::SeqCst);
-    let view = watch.fresh().await;
+    let view = watch.refresh().await;
     let ServerObservation::Available { server, .. } = view else {
         panic!("{at}: still unavailable after healing: {view:?}")
     };
@@ -285,17 +285,17 @@ async fn answer_without_end_is_abandoned_and_the_next_poll_starts_clean() {
     });
     let sim = Sim::start(config).await.unwrap();
     // Long deadlines: the number of bytes must end the poll.
-    let monitors = Hub::new(NEVER, Deadlines { batch: PATIENCE, ..deadlines(DEADLINE) });
+    let monitors = InstanceMonitors::new(NEVER, Deadlines { batch: PATIENCE, ..deadlines(DEADLINE) });
     let watch = |server: &str| monitors.watch(&target(sim.address(server), verify(&sim)));
     let (flooding, other) = (watch("a"), watch("b"));
     sim.do_json(json!({ "do": "flood", "server": "a", "phase": "batch" })).unwrap();
-    let ServerObservation::Unavailable { unavailable, .. } = flooding.fresh().await else {
+    let ServerObservation::Unavailable { unavailable, .. } = flooding.refresh().await else {
         panic!("a poll without end succeeded")
     };
     assert_eq!(unavailable.cause, UnavailableCause::ProtocolError, "{unavailable:?}");
     assert!(unavailable.detail.contains("more than 8 MiB"), "{unavailable:?}");
     for watch in [&other, &flooding] {
-        let view = watch.fresh().await;
+        let view = watch.refresh().await;
         assert!(matches!(view, ServerObservation::Available { .. }), "{view:?}");
     }
 }

@@ -11,7 +11,7 @@ use crate::support::client::{deadlines, target};
 use crate::support::rng::seed;
 use fastrand::Rng;
 use lync_mirror::model::{ServerObservation, UnavailableCause};
-use lync_mirror::sql::{Deadlines, Hub, Tls};
+use lync_mirror::sql::{Deadlines, InstanceMonitors, Tls};
 use mirror_sim::config::{Config, TlsMode};
 use mirror_sim::sim::Sim;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -132,9 +132,9 @@ type Ends = BTreeMap<(Direction, String), usize>;
 
 /// Without TLS, which would protect the messages from changes. A spec does not allow this with a password.
 async fn poll(address: SocketAddr, deadlines: Deadlines) -> ServerObservation {
-    let monitors = Hub::new(Duration::from_secs(3600), deadlines);
+    let monitors = InstanceMonitors::new(Duration::from_secs(3600), deadlines);
     let watch = monitors.watch(&target(address, Tls::Off));
-    watch.fresh().await
+    watch.refresh().await
 }
 
 /// `tries` polls in each direction, one after the other, each with a change of its own.

@@ -8,7 +8,7 @@ use lync_mirror::model::Failover;
 use lync_mirror::model::{
     Answer, DatabaseName, MirroringState, Role, Safety, Seat, Server, ServerObservation, UnavailableCause, WitnessLink,
 };
-use lync_mirror::sql::{Deadlines, Hub, LOOK, Login, Target, Tls, connect_for_moves, fail_over};
+use lync_mirror::sql::{Authentication, Deadlines, InstanceMonitors, POLL, Target, Tls, connect_for_moves, fail_over};
 
 use crate::support::client;
 use mirror_sim::config::{Config, LoginConfig, TlsMode};
@@ -37,8 +37,8 @@ fn target(sim: &Sim, server: &str) -> Target {
     client::target(sim.address(server), client::verify(sim))
 }
 
-fn monitors() -> Hub {
-    Hub::new(NEVER, Deadlines::default())
+fn monitors() -> InstanceMonitors {
+    InstanceMonitors::new(NEVER, Deadlines::default())
 }
 
 fn available(view: ServerObservation) -> Arc<Server> {
@@ -60,7 +60,7 @@ fn unavailable(view: ServerObservation, cause: UnavailableCause) -> String {
 }
 
 async fn poll(target: &Target) -> ServerObservation {
-    monitors().watch(target).fresh().await
+    monitors().watch(target).refresh().await
 }
 
 /// The step that moves the database away from `server`, as the planner writes it from a complete observation.
@@ -141,7 +141,7 @@ async fn server_without_encryption_receives_no_login() {
 async fn password_that_is_wrong_is_named_and_not_shown() {
     let sim = start(config()).await;
     let mut target = target(&sim, "a");
-    target.login = Login::SqlLogin { username: "operator".into(), password: "hunter2".into() };
+    target.login = Authentication::SqlLogin { username: "operator".into(), password: "hunter2".into() };
     let detail = unavailable(poll(&target).await, UnavailableCause::LoginFailed);
     assert!(detail.contains("operator") && detail.contains("18456"), "{detail}");
     assert!(!detail.contains("hunter2"), "{detail}");
@@ -154,11 +154,11 @@ async fn login_that_is_locked_differs_from_a_wrong_password() {
     let sim = start(config).await;
     for (why, number) in [("locked", "18486"), ("disabled", "18470")] {
         let mut target = target(&sim, "a");
-        target.login = Login::SqlLogin { username: why.into(), password: "secret".into() };
+        target.login = Authentication::SqlLogin { username: why.into(), password: "secret".into() };
         let detail = unavailable(poll(&target).await, UnavailableCause::LoginLocked);
         assert!(detail.contains(why) && detail.contains(number), "{detail}");
         // A client with a wrong password must not learn that the login is locked.
-        target.login = Login::SqlLogin { username: why.into(), password: "hunter2".into() };
+        target.login = Authentication::SqlLogin { username: why.into(), password: "hunter2".into() };
         unavailable(poll(&target).await, UnavailableCause::LoginFailed);
     }
 }
@@ -177,7 +177,7 @@ async fn mirror_without_sysadmin_shows_no_roles() {
     }
     let sim = start(config).await;
     let mut target = target(&sim, "b");
-    target.login = Login::SqlLogin { username: "reader".into(), password: "secret".into() };
+    target.login = Authentication::SqlLogin { username: "reader".into(), password: "secret".into() };
     let seen = available(poll(&target).await);
     assert!(!seen.sysadmin && !seen.view_server_state && seen.view_any_database);
     let database = &seen.databases[&DatabaseName::new("rtcxds")];
@@ -188,14 +188,14 @@ async fn mirror_without_sysadmin_shows_no_roles() {
 #[tokio::test]
 async fn server_that_freezes_becomes_unavailable_and_returns() {
     let sim = start(config()).await;
-    let monitors = Hub::new(NEVER, Deadlines { batch: Duration::from_secs(1), ..Deadlines::default() });
+    let monitors = InstanceMonitors::new(NEVER, Deadlines { batch: Duration::from_secs(1), ..Deadlines::default() });
     let watch = monitors.watch(&target(&sim, "a"));
-    available(watch.fresh().await);
+    available(watch.refresh().await);
     sim.do_json(json!({ "do": "pause", "server": "a" })).unwrap();
-    let detail = unavailable(watch.fresh().await, UnavailableCause::Unresponsive);
-    assert!(detail.contains("the look"), "{detail}");
+    let detail = unavailable(watch.refresh().await, UnavailableCause::Unresponsive);
+    assert!(detail.contains("the poll"), "{detail}");
     sim.do_json(json!({ "do": "unpause", "server": "a" })).unwrap();
-    available(watch.fresh().await);
+    available(watch.refresh().await);
     assert_eq!(monitors.counters().connections, 2, "the connection that timed out is not used again");
 }
 
@@ -205,14 +205,14 @@ async fn server_that_stops_becomes_unavailable_and_returns() {
     let monitors = monitors();
     let mut changes = monitors.changes();
     let watch = monitors.watch(&target(&sim, "a"));
-    available(watch.fresh().await);
+    available(watch.refresh().await);
     sim.do_json(json!({ "do": "kill", "server": "a" })).unwrap();
     sim.settled().await;
-    unavailable(watch.fresh().await, UnavailableCause::ConnectionLost);
-    unavailable(watch.fresh().await, UnavailableCause::ConnectionRefused);
+    unavailable(watch.refresh().await, UnavailableCause::ConnectionLost);
+    unavailable(watch.refresh().await, UnavailableCause::ConnectionRefused);
     sim.do_json(json!({ "do": "start", "server": "a" })).unwrap();
     sim.settled().await;
-    available(watch.fresh().await);
+    available(watch.refresh().await);
     for _ in 0..4 {
         assert_eq!(changes.recv().await, Ok(watch.id()));
     }
@@ -230,11 +230,11 @@ async fn connection_that_stalls_in_a_phase_names_the_phase() {
         ("prelogin", Deadlines { prelogin: brief, ..usual }, "the TDS prelogin"),
         ("tls", Deadlines { tls: brief, ..usual }, "the TLS handshake"),
         ("login", Deadlines { login: brief, ..usual }, "the login"),
-        ("batch", Deadlines { batch: brief, ..usual }, "the look"),
+        ("batch", Deadlines { batch: brief, ..usual }, "the poll"),
     ] {
         sim.do_json(json!({ "do": "stall", "server": "a", "phase": phase })).unwrap();
-        let watch = Hub::new(NEVER, deadlines).watch(&target(&sim, "a"));
-        let detail = unavailable(watch.fresh().await, UnavailableCause::Unresponsive);
+        let watch = InstanceMonitors::new(NEVER, deadlines).watch(&target(&sim, "a"));
+        let detail = unavailable(watch.refresh().await, UnavailableCause::Unresponsive);
         assert!(detail.contains(words), "{phase}: {detail}");
     }
 }
@@ -263,9 +263,9 @@ async fn instance_with_fifty_watches_is_polled_once() {
     let target = target(&sim, "a");
     let watches: Vec<_> = (0..50).map(|_| monitors.watch(&target)).collect();
     assert_eq!(monitors.instances(), 1);
-    let views = join_all(watches.iter().map(|watch| watch.fresh())).await;
+    let views = join_all(watches.iter().map(|watch| watch.refresh())).await;
     assert_eq!(views.into_iter().map(available).count(), 50);
-    let polls = sim.journal(0).iter().filter(|entry| entry.text == LOOK).count();
+    let polls = sim.journal(0).iter().filter(|entry| entry.text == POLL).count();
     assert!(polls <= 2, "{polls} polls: at most the first one and one shared by all requests");
     assert_eq!(sim.logins(0).len(), 1);
     drop(watches);
@@ -275,7 +275,7 @@ async fn instance_with_fifty_watches_is_polled_once() {
 #[tokio::test]
 async fn monitor_without_requests_keeps_polling() {
     let sim = start(config()).await;
-    let monitors = Hub::new(Duration::from_millis(20), Deadlines::default());
+    let monitors = InstanceMonitors::new(Duration::from_millis(20), Deadlines::default());
     let watch = monitors.watch(&target(&sim, "a"));
     let mut changes = monitors.changes();
     changes.recv().await.unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::client::{deadlines, target, verify};
 use lync_mirror::model::{Act, Failover};
 use lync_mirror::model::{Answer, Database, DatabaseName, Seat, ServerObservation, UnavailableCause};
-use lync_mirror::sql::{Deadlines, Hub, Target, connect_for_moves, fail_over};
+use lync_mirror::sql::{Deadlines, InstanceMonitors, Target, connect_for_moves, fail_over};
 use mirror_sim::config::{Config, TlsMode};
 use mirror_sim::sim::Sim;
 use serde_json::json;
@@ -53,15 +53,15 @@ fn numbers() -> impl Iterator<Item = (u32, u8)> {
 #[tokio::test]
 async fn poll_that_is_refused_names_the_number_and_the_next_one_succeeds() {
     let (sim, target) = start().await;
-    let monitors = Hub::new(Duration::from_secs(3600), Deadlines::default());
+    let monitors = InstanceMonitors::new(Duration::from_secs(3600), Deadlines::default());
     let watch = monitors.watch(&target);
-    assert!(matches!(watch.fresh().await, ServerObservation::Available { .. }));
+    assert!(matches!(watch.refresh().await, ServerObservation::Available { .. }));
     let mut tried = 0;
     for (number, class) in numbers() {
         let what = "sys.database_mirroring";
         let fault = json!({"do": "refuse", "server": "a", "matching": what, "number": number, "class": class});
         sim.do_json(fault).unwrap();
-        match watch.fresh().await {
+        match watch.refresh().await {
             ServerObservation::Unavailable { unavailable, .. } => {
                 let expected =
                     if class < FATAL { UnavailableCause::QueryFailed } else { UnavailableCause::ConnectionLost };
@@ -70,7 +70,7 @@ async fn poll_that_is_refused_names_the_number_and_the_next_one_succeeds() {
             }
             ServerObservation::Available { .. } => panic!("{number} was not noticed"),
         }
-        assert!(matches!(watch.fresh().await, ServerObservation::Available { .. }), "after {number}");
+        assert!(matches!(watch.refresh().await, ServerObservation::Available { .. }), "after {number}");
         tried += 1;
     }
     println!("{tried} numbers as the answer to a poll");
@@ -114,10 +114,10 @@ async fn environment_change_without_request_costs_one_poll_at_most() {
     let mut table = Vec::new();
     for (what, bytes, harmless) in &changes {
         for phase in ["login", "batch"] {
-            let monitors = Hub::new(Duration::from_secs(3600), deadlines(Duration::from_secs(2)));
+            let monitors = InstanceMonitors::new(Duration::from_secs(3600), deadlines(Duration::from_secs(2)));
             sim.do_json(json!({"do": "surprise", "server": "a", "phase": phase, "bytes": bytes})).unwrap();
             let watch = monitors.watch(&target);
-            match watch.fresh().await {
+            match watch.refresh().await {
                 ServerObservation::Available { .. } => table.push(format!("{what:<22} {phase:<6} Available")),
                 ServerObservation::Unavailable { unavailable, .. } => {
                     assert!(!harmless, "{what} in the {phase}: {}", unavailable.detail);
@@ -129,7 +129,10 @@ async fn environment_change_without_request_costs_one_poll_at_most() {
                     table.push(format!("{what:<22} {phase:<6} {:?}: {}", unavailable.cause, unavailable.detail));
                 }
             }
-            assert!(matches!(watch.fresh().await, ServerObservation::Available { .. }), "after {what} in the {phase}");
+            assert!(
+                matches!(watch.refresh().await, ServerObservation::Available { .. }),
+                "after {what} in the {phase}"
+            );
         }
     }
     println!("{}", table.join("\n"));
@@ -138,7 +141,7 @@ async fn environment_change_without_request_costs_one_poll_at_most() {
 #[tokio::test]
 async fn failover_that_is_refused_names_the_number_and_changes_nothing() {
     let (sim, target) = start().await;
-    let view = Hub::new(Duration::from_secs(3600), Deadlines::default()).watch(&target).fresh().await;
+    let view = InstanceMonitors::new(Duration::from_secs(3600), Deadlines::default()).watch(&target).refresh().await;
     let ServerObservation::Available { server, .. } = view else { panic!("{view:?}") };
     let database = DatabaseName::new("rtcxds");
     let Database { mirroring: Some(row), .. } = server.databases[&database].clone() else { panic!("not mirrored") };
