@@ -12,7 +12,7 @@ pub struct PartialStatus {
     pub spec_problem: Option<String>,
     pub status: LyncPoolMirrorStatus,
     /// The members of the status that cannot be read, with the reason.
-    pub lost: Vec<String>,
+    pub dropped: Vec<String>,
 }
 
 /// Decodes a resource as the API server stores it. A dropped member counts as erased: that can cost a repeated request of
@@ -24,14 +24,14 @@ pub fn decode_lossy(resource: &Value) -> PartialStatus {
     }
     let spec_problem = LyncPoolMirror::deserialize(without_status).err().map(|problem| problem.to_string());
     let mut kept = Map::new();
-    let mut lost = Vec::new();
+    let mut dropped = Vec::new();
     for (member, value) in resource.get("status").and_then(Value::as_object).into_iter().flatten() {
         match value {
             Value::Array(items) => {
                 let readable = items.iter().enumerate().filter(|(index, item)| match read(member, &json!([item])) {
                     Ok(_) => true,
                     Err(problem) => {
-                        lost.push(format!("status.{member}[{index}]: {problem}"));
+                        dropped.push(format!("status.{member}[{index}]: {problem}"));
                         false
                     }
                 });
@@ -41,12 +41,16 @@ pub fn decode_lossy(resource: &Value) -> PartialStatus {
                 Ok(_) => {
                     kept.insert(member.clone(), value.clone());
                 }
-                Err(problem) => lost.push(format!("status.{member}: {problem}")),
+                Err(problem) => dropped.push(format!("status.{member}: {problem}")),
             },
         }
     }
-    let status = LyncPoolMirrorStatus::deserialize(Value::Object(kept)).unwrap_or_default();
-    PartialStatus { spec_problem, status, lost }
+    // Each member was decoded alone, so that together they decode as well, unless one depends on another.
+    let status = LyncPoolMirrorStatus::deserialize(Value::Object(kept)).unwrap_or_else(|problem| {
+        dropped.push(format!("status: {problem}"));
+        LyncPoolMirrorStatus::default()
+    });
+    PartialStatus { spec_problem, status, dropped }
 }
 
 fn read(member: &str, value: &Value) -> Result<LyncPoolMirrorStatus, serde_json::Error> {
@@ -88,8 +92,8 @@ mod tests {
         assert_eq!(partial.spec_problem, None);
         assert_eq!(partial.status.principals.as_deref(), Some("User=Primary"));
         assert_eq!((partial.status.last_move_time, partial.status.history.len()), (None, 1));
-        let lost: Vec<_> = partial.lost.iter().map(|lost| lost.split(':').next().unwrap()).collect();
-        assert_eq!(lost, ["status.history[0]", "status.lastMoveTime"]);
+        let dropped: Vec<_> = partial.dropped.iter().map(|dropped| dropped.split(':').next().unwrap()).collect();
+        assert_eq!(dropped, ["status.history[0]", "status.lastMoveTime"]);
     }
 
     #[test]
@@ -99,6 +103,6 @@ mod tests {
         let partial = decode_lossy(&resource);
         assert!(partial.spec_problem.is_some_and(|problem| problem.contains("Elsewhere")));
         assert_eq!(partial.status.principals.as_deref(), Some("User=Primary"));
-        assert!(partial.lost.is_empty());
+        assert!(partial.dropped.is_empty());
     }
 }

@@ -4,10 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use jiff::fmt::StdFmtWrite;
-use jiff::fmt::friendly::{Spacing, SpanPrinter};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::model::duration_text;
 
 /// A duration in whole seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,21 +24,16 @@ impl std::str::FromStr for Span {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("{text:?} is not a duration; write it as 30s, 10m or 1h30m");
-        let signed: SignedDuration = text.parse().map_err(|_| wrong())?;
-        match Duration::try_from(signed) {
-            // The parser accepts more than the CRD does: signs, fractions and spaces.
-            Ok(exact) if exact.subsec_nanos() == 0 && text.chars().all(|c| c.is_ascii_alphanumeric()) => {
-                Ok(Self(exact))
-            }
-            Ok(_) | Err(_) => Err(wrong()),
-        }
+        // The library also parses signs, fractions, spaces, milliseconds and ISO 8601. The CRD does not.
+        let plain = text.chars().all(|c| c.is_ascii_digit() || matches!(c, 'h' | 'm' | 's')) && !text.contains("ms");
+        let signed: SignedDuration = text.parse().ok().filter(|_| plain).ok_or_else(wrong)?;
+        Duration::try_from(signed).map(Self).map_err(|_| wrong())
     }
 }
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const PRINTER: SpanPrinter = SpanPrinter::new().spacing(Spacing::None);
-        PRINTER.print_unsigned_duration(&self.0, StdFmtWrite(f)).map_err(|_| fmt::Error)
+        f.write_str(&duration_text(self.0))
     }
 }
 
@@ -81,7 +76,22 @@ mod tests {
             assert_eq!(span.0.as_secs(), seconds, "{text}");
             assert_eq!(span.to_string(), printed);
         }
-        for text in ["", "10", "m", "ten minutes", "1d", "10m5", "99999999999999999999h"] {
+        for text in [
+            "",
+            "10",
+            "m",
+            "ten minutes",
+            "1d",
+            "10m5",
+            "99999999999999999999h",
+            "5000ms",
+            "PT1H",
+            "1.5h",
+            "-1h",
+            "1h-5m",
+            "1h 5m",
+            "2H",
+        ] {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }
     }

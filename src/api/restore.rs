@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{LyncPoolMirrorStatus, OperationDatabaseStatus, OperationStatus, StableStatus, TypeTrackingStatus};
 use crate::model::{
-    Attempt, Cause, DatabaseName, Epoch, Operation, OperationDatabase, PersistedState, Request, Stable, TypeTracking,
+    Attempt, DatabaseName, Epoch, Operation, OperationDatabase, PersistedState, Request, Stable, TypeTracking,
 };
 
 pub fn restore_state(status: Option<&LyncPoolMirrorStatus>) -> PersistedState {
@@ -26,7 +26,7 @@ pub fn restore_state(status: Option<&LyncPoolMirrorStatus>) -> PersistedState {
                 ty.type_,
                 Attempt {
                     ended: moved.ended_at.0,
-                    cause: moved.cause.unwrap_or(Cause::Intent),
+                    cause: moved.cause,
                     outcome: moved.outcome,
                     detail: moved.detail.clone(),
                 },
@@ -128,7 +128,7 @@ pub fn operation_status(operation: &Operation) -> OperationStatus {
 mod tests {
     use super::*;
     use crate::api::{DatabaseTypeStatus, LastMoveStatus, RequestStatus};
-    use crate::model::{DatabaseType, Guid, ObservedPrincipal, Outcome, Seat};
+    use crate::model::{Cause, DatabaseType, Guid, ObservedPrincipal, Outcome, Seat};
 
     fn operation(at: impl Fn(i64) -> jiff::Timestamp) -> Operation {
         Operation {
@@ -195,7 +195,7 @@ mod tests {
                 }),
                 last_move: Some(LastMoveStatus {
                     ended_at: Time(last.ended),
-                    cause: Some(last.cause),
+                    cause: last.cause,
                     outcome: last.outcome,
                     detail: last.detail,
                 }),

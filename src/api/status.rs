@@ -173,8 +173,7 @@ pub struct LastMoveStatus {
     /// When the move ended.
     pub ended_at: Time,
     /// Why the operator made the move: Intent (a changed spec), Approved, FailBack or ForcedService.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cause: Option<Cause>,
+    pub cause: Cause,
     /// The result: Succeeded, Partial (some databases moved), Failed or Superseded (the spec or the servers changed otherwise).
     pub outcome: Outcome,
     /// The cause of the result, if the move did not simply succeed.

@@ -58,8 +58,14 @@ impl Credentials {
             (TlsMode::Disabled, _) => Ok(Ok(Tls::Off)),
             (TlsMode::TrustServerCertificate, _) => Ok(Ok(Tls::TrustServerCertificate)),
             (mode @ (TlsMode::Pin | TlsMode::Legacy), _) => {
-                // `api::parse` rejects a spec with an invalid pin. A pin of zeros matches no certificate, if one comes through.
-                let pins: Arc<[Pin]> = spec.fingerprints().unwrap_or_else(|_| vec![[0; 32]]).into();
+                let pins: Arc<[Pin]> = match spec.fingerprints() {
+                    Ok(pins) => pins.into(),
+                    // `api::parse` rejects it before. Without any pin, mode Legacy would accept every certificate.
+                    Err(pin) => {
+                        let detail = format!("{pin:?} is not a SHA-256 fingerprint. To fix: correct tls.pins.");
+                        return Ok(Err(unavailable(UnavailableCause::TlsFailed, detail)));
+                    }
+                };
                 Ok(Ok(if mode == TlsMode::Pin { Tls::Pin { pins } } else { Tls::Legacy { pins } }))
             }
             (TlsMode::Verify, None) => Ok(Ok(Tls::Verify { ca_pem: None })),

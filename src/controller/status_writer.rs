@@ -71,7 +71,7 @@ pub async fn publish_undecodable(ctx: &Context, resource: &ResourceRef) -> Resul
     let name = namespaced_name(resource);
     let Some(mut object) = read_undecoded(&api, resource).await? else { return Ok(()) };
     let raw = serde_json::to_value(&object).map_err(|source| Error::Encode { resource: name.clone(), source })?;
-    let PartialStatus { spec_problem, mut status, lost } = decode_lossy(&raw);
+    let PartialStatus { spec_problem, mut status, dropped } = decode_lossy(&raw);
     let before = status.clone();
     if let Some(problem) = spec_problem {
         let problem = format!("The spec cannot be decoded: {}.", problem.trim_end_matches('.'));
@@ -84,10 +84,10 @@ pub async fn publish_undecodable(ctx: &Context, resource: &ResourceRef) -> Resul
             events::publish_warning(ctx, resource, Reason::InvalidSpec, &problem).await;
         }
     }
-    if !lost.is_empty() {
-        let lost = format!("The operator dropped unreadable parts of the status: {}.", lost.join("; "));
-        warn!(resource = name, lost, "cannot decode the status");
-        events::publish_warning(ctx, resource, Reason::StatusUnreadable, &lost).await;
+    if !dropped.is_empty() {
+        let dropped = format!("The operator dropped unreadable parts of the status: {}.", dropped.join("; "));
+        warn!(resource = name, dropped, "cannot decode the status");
+        events::publish_warning(ctx, resource, Reason::StatusUnreadable, &dropped).await;
     } else if status == before {
         return Ok(());
     }

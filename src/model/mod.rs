@@ -10,6 +10,7 @@ mod reason;
 mod seat;
 mod statement;
 mod store;
+mod time;
 mod window;
 
 pub use database::{DatabaseName, DatabaseType};
@@ -27,4 +28,5 @@ pub use reason::{Effect, Reason};
 pub use seat::{ObservedPrincipal, Role, Seat};
 pub use statement::{Act, Failover};
 pub use store::{StoreId, Stores};
-pub use window::{Window, later};
+pub use time::{duration_text, later};
+pub use window::Window;

@@ -6,10 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// Adds and saturates, so that an extreme timestamp in an edited status causes no panic.
-pub fn later(from: Timestamp, by: Duration) -> Timestamp {
-    jiff::SignedDuration::try_from(by).ok().and_then(|by| from.checked_add(by).ok()).unwrap_or(Timestamp::MAX)
-}
+use crate::model::later;
 
 /// A window that opens by a cron schedule in a time zone and stays open for a duration.
 #[derive(Debug, Clone)]

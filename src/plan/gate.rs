@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::model::{Cause, Outcome, Reason, Window, later};
+use crate::model::{Cause, Outcome, Reason, Window, duration_text, later};
 use crate::plan::estimate::predict;
 use crate::plan::finding::epoch;
 use crate::plan::precondition::Precondition;
-use crate::plan::text::{coarse, duration, list, second};
+use crate::plan::text::{coarse, list, second};
 use crate::plan::tracking::{Tripped, cooldown, tripped};
 use crate::plan::types::{Case, Verdict};
 
@@ -128,8 +128,8 @@ fn max_interruption(case: &Case) -> Option<Verdict> {
         format!(
             "{} waits: the predicted interruption ({}, from the redo queue of {name}) exceeds policy.maxInterruption ({}).",
             failover(case),
-            duration(coarse(longest)),
-            duration(most)
+            duration_text(coarse(longest)),
+            duration_text(most)
         )
     } else {
         format!(

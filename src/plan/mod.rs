@@ -23,7 +23,7 @@ pub use gate::next as next_window;
 pub use obstacle::{Obstacle, Severity, unavailable_reason};
 pub use planner::{plan, plan_with};
 pub use precondition::{Precondition, Preconditions};
-pub use text::{coarse, duration};
+pub use text::coarse;
 pub use tracking::TRIPS;
 pub use types::{ATTEMPTS, Ended, Plan, Progress, Release, Requeue, TypePlan, Verdict};
 

@@ -23,13 +23,3 @@ pub fn coarse(exact: Duration) -> Duration {
     let step = STEPS.into_iter().find(|step| *step >= seconds);
     Duration::from_secs(step.unwrap_or_else(|| seconds.div_ceil(3600) * 3600))
 }
-
-/// `1m30s`.
-pub fn duration(span: Duration) -> String {
-    let (minutes, seconds) = (span.as_secs() / 60, span.as_secs() % 60);
-    match (minutes, seconds) {
-        (0, seconds) => format!("{seconds}s"),
-        (minutes, 0) => format!("{minutes}m"),
-        (minutes, seconds) => format!("{minutes}m{seconds}s"),
-    }
-}

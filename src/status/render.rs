@@ -11,8 +11,9 @@ use crate::api::{
 };
 use crate::model::{
     Act, DatabaseName, DatabaseType, DriftReport, Failover, Observation, Pair, Reason, Seat, ServerObservation,
+    duration_text,
 };
-use crate::plan::{Finding, Plan, TypePlan, coarse, duration, next_window, predict, unavailable_reason};
+use crate::plan::{Finding, Plan, TypePlan, coarse, next_window, predict, unavailable_reason};
 use crate::sql;
 use crate::status::input::Input;
 use crate::status::{conditions, history};
@@ -105,7 +106,7 @@ fn type_status(planned: &TypePlan, plan: &Plan, observation: &Observation) -> Da
         }),
         last_move: plan.persisted.last.get(&ty).map(|last| LastMoveStatus {
             ended_at: Time(last.ended),
-            cause: Some(last.cause),
+            cause: last.cause,
             outcome: last.outcome,
             detail: last.detail.clone(),
         }),
@@ -178,7 +179,7 @@ fn planned_statement(ty: DatabaseType, planned: &TypePlan, step: &Failover, obse
         server: step.server.clone(),
         seat: step.on,
         why: planned.verdict.reason.name().to_owned(),
-        predicted_interruption: predicted.map(|exact| duration(coarse(exact))),
+        predicted_interruption: predicted.map(|exact| duration_text(coarse(exact))),
     }
 }
 

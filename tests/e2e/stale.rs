@@ -148,7 +148,10 @@ fn wrong_statuses() -> Vec<(&'static str, Value)> {
             json!({"operation": none})
         }),
         ("a history of 100", json!({"history": vec![entry; 100]})),
-        ("a last move of the future", of_type("lastMove", json!({"endedAt": FUTURE, "outcome": "Succeeded"}))),
+        (
+            "a last move of the future",
+            of_type("lastMove", json!({"endedAt": FUTURE, "cause": "Intent", "outcome": "Succeeded"})),
+        ),
         ("a tracking of the future", of_type("tracking", tracking)),
         ("a generation of the future", json!({"observedGeneration": 9_007_199_254_740_993_i64, "principals": "?"})),
         ("conditions of the future", {
@@ -158,7 +161,10 @@ fn wrong_statuses() -> Vec<(&'static str, Value)> {
             });
             json!({"conditions": [ready]})
         }),
-        ("the beginning of time", of_type("lastMove", json!({"endedAt": "0000-01-01T00:00:00Z", "outcome": "Failed"}))),
+        (
+            "the beginning of time",
+            of_type("lastMove", json!({"endedAt": "0000-01-01T00:00:00Z", "cause": "Intent", "outcome": "Failed"})),
+        ),
         ("the end of time", json!({"lastMoveTime": "9999-12-31T23:59:59Z"})),
         ("a negative count", of_type("tracking", json!({"consecutiveFailures": -1}))),
         ("a negative attempt", json!({"operation": operation(guid, -1, FUTURE)})),
