@@ -176,8 +176,16 @@ fn is_gone(cause: UnavailableCause) -> bool {
 pub(crate) fn aftermath(case: &Case, obstacle: &Obstacle, names: &str) -> Option<Verdict> {
     let last = case.persisted.last.get(&case.desired_type.ty)?;
     let left = match obstacle {
-        Obstacle::Suspended { .. } => {
-            "Both servers answer and mirroring is SUSPENDED; the operator does not resume it. To fix: decide which data to keep. ALTER DATABASE ... SET PARTNER RESUME on the principal destroys what the old principal had not sent; SET PARTNER OFF keeps both copies and ends mirroring.".to_owned()
+        Obstacle::Suspended { versions } => {
+            let upgrade = match versions {
+                Some((principal, mirror)) => format!(
+                    " The versions differ (principal {principal}, mirror {mirror}), so that RESUME needs an upgrade of the older server first."
+                ),
+                None => String::new(),
+            };
+            format!(
+                "Both servers answer and mirroring is SUSPENDED; the operator does not resume it. To fix: decide which data to keep. ALTER DATABASE ... SET PARTNER RESUME on the principal destroys what the old principal had not sent; SET PARTNER OFF keeps both copies and ends mirroring.{upgrade}"
+            )
         }
         Obstacle::Unavailable { .. } | Obstacle::Disconnected => format!(
             "It serves without a mirror. When the old principal comes back it becomes a suspended mirror, and nothing is lost before mirroring is resumed; the operator does not resume it. {}",

@@ -46,7 +46,13 @@ fn breaker(case: &Case) -> Option<Verdict> {
         match tripped(case.tracking, case.input.now).filter(|_| case.input.enforced(Precondition::CircuitClosed))? {
             Tripped::Failures(count) => {
                 let detail = case.persisted.last.get(&case.desired_type.ty).and_then(|last| last.detail.as_deref());
-                (format!("{count} consecutive moves failed, the last with: {}", detail.unwrap_or("no detail")), None)
+                (
+                    format!(
+                        "{count} consecutive moves failed, the last with: {}",
+                        detail.unwrap_or("no detail").trim_end_matches('.')
+                    ),
+                    None,
+                )
             }
             Tripped::Switches(count, until) => (
                 format!("{count} unrequested switches followed each other; the circuit closes at {}", second(until)),
@@ -95,7 +101,7 @@ fn cooldown_gate(case: &Case) -> Option<Verdict> {
                 "{} waits until {}, and every failure lengthens the pause. The last move failed: {}.",
                 failover(case),
                 second(end),
-                last.detail.as_deref().unwrap_or("no detail")
+                last.detail.as_deref().unwrap_or("no detail").trim_end_matches('.')
             ),
         ),
         Outcome::Succeeded | Outcome::Superseded => (

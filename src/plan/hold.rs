@@ -23,7 +23,7 @@ pub(crate) fn held(case: &Case, obstacle: Option<&(&Obstacle, String)>, epoch: O
         UnrequestedSwitch::FailBack => "policy.unrequestedSwitch: FailBack waits for a witness that both partners see",
     };
     let mut message = format!(
-        "The principal of {wrong} is on the {seat_word} ({address}) but the spec wants the {}. The spec did not change, so the move is on hold ({why}).",
+        "The principal of {wrong} is on the {seat_word} ({address}) but the spec wants the {}. No change of the spec requested a move, so the move is on hold ({why}).",
         desired_type.principal.word(),
     );
     if let Some((obstacle, names)) = obstacle {

@@ -191,13 +191,13 @@ impl Obstacle {
                 "the {} sees neither its partner nor the witness, so that SQL Server does not serve the database",
                 seat.word()
             ),
-            Obstacle::PrincipalLost { seat, .. } => {
-                format!("the mirror lost its principal on the {} and does not serve the database", seat.word())
-            }
+            Obstacle::PrincipalLost { seat, unavailable, witness } => lost_principal(*seat, unavailable, *witness),
             Obstacle::Unavailable { seat, exposed: true, .. } => {
-                format!("the {} is not available and the principal runs without a mirror", seat.word())
+                format!("the operator does not see the {}, and the principal runs without a mirror", seat.word())
             }
-            Obstacle::Unavailable { seat, exposed: false, .. } => format!("the {} is not available", seat.word()),
+            Obstacle::Unavailable { seat, exposed: false, .. } => {
+                format!("the operator does not see the {}", seat.word())
+            }
             Obstacle::Suspended { versions: Some((principal, mirror)) } => {
                 format!("mirroring is SUSPENDED and the versions differ (principal {principal}, mirror {mirror})")
             }
@@ -232,7 +232,7 @@ impl Obstacle {
             }
             Obstacle::SameServer { .. } => "correct host, instance or port in spec.sql".to_owned(),
             Obstacle::GuidDiffers { .. } => {
-                "name the two partners of one session in spec.sql, or set mirroring up again".to_owned()
+                "name the two partners of one session in spec.sql; if mirroring was set up again on one server, set it up on both".to_owned()
             }
             Obstacle::PartnerOutside { .. } => "name the two partners of one session in spec.sql".to_owned(),
             Obstacle::Hidden { .. } => {
@@ -271,6 +271,19 @@ impl Obstacle {
             | Obstacle::Synchronizing => return None,
         })
     }
+}
+
+fn lost_principal(seat: Seat, unavailable: &Unavailable, witness: WitnessLink) -> String {
+    let why = match witness {
+        WitnessLink::None => ". Without a witness there is no automatic failover",
+        WitnessLink::Connected => ". The witness did not fail over, as the copies were not synchronized",
+        WitnessLink::Disconnected | WitnessLink::Unknown => "",
+    };
+    format!(
+        "the mirror lost its principal on the {} and does not serve the database. {}{why}",
+        seat.word(),
+        unavailable.detail.trim_end_matches('.')
+    )
 }
 
 /// The reason of an unavailable server.

@@ -171,11 +171,12 @@ impl<'a> Check<'a> {
         };
         let way = self.way();
         if self.input.now >= self.operation.deadline {
-            let errors = self.errors.as_ref().map(|text| format!("; {text}")).unwrap_or_default();
+            let errors = self.errors.as_ref().map(|text| format!("; {}", text.trim_end_matches('.')));
+            let errors = errors.unwrap_or_default();
             return Progress {
                 reason: Reason::SwitchOverdue,
                 message: format!(
-                    "Failover of {way} did not complete within policy.switchDeadline: {open}{moved}{errors}. It will not be retried, and the operator keeps monitoring it. To fix: check both servers."
+                    "Failover of {way} was not observed to complete within policy.switchDeadline: {open}{moved}{errors}. It will not be retried, and the operator keeps monitoring it. To fix: check both servers."
                 ),
             };
         }
@@ -262,7 +263,7 @@ impl<'a> Check<'a> {
         let again = self.resend_forced();
         if !again.is_empty() && !self.is_paused() {
             let message = format!(
-                "Forcing service of {open} on the {seat}: the operator was restarted before the statement was sent."
+                "Forcing service of {open} on the {seat}: the operator was restarted and has no record of the statement."
             );
             let progress = Progress { reason: Reason::Moving, message };
             return OperationState::Retry(self.next_attempt(), again, progress);

@@ -23,7 +23,7 @@ fn view(seat: Seat, text: &str) -> ServerObservation {
     if text == "away" {
         let unavailable = Unavailable {
             cause: UnavailableCause::ConnectionRefused,
-            detail: format!("{address} refuses connections"),
+            detail: format!("{address} refuses connections."),
         };
         return ServerObservation::Unavailable { address, unavailable };
     }

@@ -97,16 +97,21 @@ pub fn login(address: &str, login: &Authentication, error: &Error, deadline: Dur
     unavailable(cause, format!("{address} refused the login {username:?} with error {number}: {reason}."))
 }
 
+/// The text of a server without its period, so that a sentence can end with it.
+fn sentence(text: &str) -> &str {
+    text.trim().trim_end_matches('.')
+}
+
 /// An error that tiberius returned after the login.
 pub fn poll(address: &str, error: &Error, deadline: Duration) -> Unavailable {
     match error {
         Error::Server(token) if token.class() < FATAL => unavailable(
             UnavailableCause::QueryFailed,
-            format!("{address} answered the poll with error {}: {}", token.code(), token.message().trim()),
+            format!("{address} answered the poll with error {}: {}.", token.code(), sentence(token.message())),
         ),
         Error::Server(token) => unavailable(
             UnavailableCause::ConnectionLost,
-            format!("{address} ended the connection with error {}: {}", token.code(), token.message().trim()),
+            format!("{address} ended the connection with error {}: {}.", token.code(), sentence(token.message())),
         ),
         other => tds(address, Phase::Poll, other, deadline),
     }

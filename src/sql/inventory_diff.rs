@@ -17,7 +17,8 @@ pub fn differences(primary: &ServerInventory, mirror: &ServerInventory, database
             messages.extend(copies(name, a, b));
         }
     }
-    messages
+    // Messages are joined: without a period the SQL of one would run into the next.
+    messages.iter().map(|message| format!("{}.", message.trim_end_matches('.'))).collect()
 }
 
 fn servers(a: &ServerInventory, b: &ServerInventory) -> Vec<String> {
@@ -130,9 +131,9 @@ fn copies(name: &DatabaseName, a: &DatabaseCopy, b: &DatabaseCopy) -> Vec<String
     messages
 }
 
-/// The name in brackets. An invalid name is returned unchanged: the text is advice and never sent.
+/// The name in brackets, also when no server can have it: an administrator may copy the text.
 fn bracket(name: &str) -> String {
-    quote::identifier(name).unwrap_or_else(|_| name.to_owned())
+    quote::identifier(name).unwrap_or_else(|_| format!("[{}]", name.replace(']', "]]")))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -228,5 +229,16 @@ mod tests {
         let mut mirror = both();
         mirror.copies.values_mut().for_each(|value| value.trustworthy = true);
         assert!(differences(&both(), &mirror, &[DatabaseName::new("other")]).is_empty());
+    }
+
+    #[test]
+    fn differences_of_two_logins_are_separate_sentences_with_quoted_names() {
+        let mut mirror = both();
+        mirror.logins.clear();
+        let mut primary = both();
+        primary.logins.insert("x".repeat(200), login(9));
+        let all = differences(&primary, &mirror, &[]);
+        assert_eq!(all.len(), 2, "{all:?}");
+        assert!(all.iter().all(|message| message.ends_with('.') && message.contains(" [")), "{all:?}");
     }
 }

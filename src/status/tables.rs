@@ -2,6 +2,7 @@
 //! writes the files anew.
 
 use std::fmt::Write;
+use std::path::{Path, PathBuf};
 
 use expect_test::expect_file;
 use serde_json::json;
@@ -78,6 +79,11 @@ fn status(principal: &str, persisted: &PersistedState, (a, b): (&str, &str)) -> 
     })
 }
 
+/// The absolute path: a test binary that runs without cargo has no other way to find its files.
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/status/golden").join(name)
+}
+
 fn conditions(status: &LyncPoolMirrorStatus) -> String {
     status.conditions.iter().fold(String::new(), |mut text, condition| {
         let _ =
@@ -96,7 +102,7 @@ fn conditions_of_every_state_equal_their_golden_file() {
             let _ = writeln!(table, "{name}, spec wants {wanted}: {principals}\n{}", conditions(&status));
         }
     }
-    expect_file!["golden/conditions.txt"].assert_eq(&table);
+    expect_file![golden("conditions.txt")].assert_eq(&table);
 }
 
 #[test]
@@ -107,7 +113,7 @@ fn status_of_every_state_equals_its_golden_file() {
         status.conditions.clear();
         let _ = writeln!(table, "{name}\n{}\n", serde_json::to_string_pretty(&status).unwrap());
     }
-    expect_file!["golden/status.txt"].assert_eq(&table);
+    expect_file![golden("status.txt")].assert_eq(&table);
 }
 
 #[test]
@@ -124,5 +130,5 @@ fn history_of_every_ending_equals_its_golden_file() {
         let status = status("Mirror", &begun.persisted, (a, b));
         let _ = writeln!(table, "{name}\n{}\n", serde_json::to_string_pretty(&status.history).unwrap());
     }
-    expect_file!["golden/history.txt"].assert_eq(&table);
+    expect_file![golden("history.txt")].assert_eq(&table);
 }

@@ -205,7 +205,7 @@ async fn ready_condition_of_an_older_generation_is_not_taken_for_the_new_spec() 
 fn crd_shown_by_kubectl_documents_each_field_and_column() {
     let cluster = Cluster::get();
     let explained = cluster.kubectl(&["explain", "lpm.spec.databaseTypes.principal"]);
-    assert!(explained.contains("Which seat shall hold the principal role"), "{explained}");
+    assert!(explained.contains("The seat that should hold the principal role"), "{explained}");
     let crd = cluster.get_json(&["crd", "lyncpoolmirrors.lyncmirror.io"]).unwrap();
     let version = &crd["spec"]["versions"][0];
     let mut silent = Vec::new();
