@@ -106,6 +106,16 @@ async fn move_forgotten_and_sent_again_is_refused_by_the_servers() {
     assert_no_violation(&fixture, &mut [&mut operator], &["forgotten"], 3);
 }
 
+/// A status with one entry for User, in which one field has this value.
+fn of_type(field: &str, value: Value) -> Value {
+    let mut item = json!({
+        "type": "User", "desired": "Mirror", "observed": "Split", "reason": "NoSuchReason", "message": "",
+        "request": {"principal": "Primary", "generation": 9_007_199_254_740_993_i64, "pending": false},
+    });
+    item[field] = value;
+    json!({"databaseTypes": [item]})
+}
+
 /// Statuses that the schema accepts and no operator writes.
 fn wrong_statuses() -> Vec<(&'static str, Value)> {
     const FUTURE: &str = "9000-01-01T00:00:00Z";
@@ -121,14 +131,6 @@ fn wrong_statuses() -> Vec<(&'static str, Value)> {
         "type": "User", "from": "Mirror", "to": "Mirror", "cause": "Intent", "outcome": "Partial", "generation": 1,
         "startedAt": FUTURE, "endedAt": FUTURE, "databases": [], "attempts": 1,
     });
-    let of_type = |field: &str, value: Value| {
-        let mut item = json!({
-            "type": "User", "desired": "Mirror", "observed": "Split", "reason": "NoSuchReason", "message": "",
-            "request": {"principal": "Primary", "generation": 9_007_199_254_740_993_i64, "pending": false},
-        });
-        item[field] = value;
-        json!({"databaseTypes": [item]})
-    };
     let tracking = json!({
         "lastSettledSeat": "Mirror", "consecutiveFailures": 0, "unrequestedSwitches": 2_147_483_647, "lastUnrequestedSwitchTime": FUTURE,
         "stable": {"epoch": "", "since": FUTURE}, "principalLostSince": FUTURE, "consumedConsentEpoch": "",
