@@ -204,7 +204,9 @@ async fn ready_condition_of_an_older_generation_is_not_taken_for_the_new_spec() 
 #[test]
 fn crd_shown_by_kubectl_documents_each_field_and_column() {
     let cluster = Cluster::get();
-    let explained = cluster.kubectl(&["explain", "lpm.spec.databaseTypes.principal"]);
+    // The API server publishes the OpenAPI document of a CRD some time after it serves the resource.
+    let explain = ["explain", "lpm.spec.databaseTypes.principal"];
+    let explained = until("kubectl explain finds the CRD", || cluster.try_kubectl(&explain));
     assert!(explained.contains("The seat that should hold the principal role"), "{explained}");
     let crd = cluster.get_json(&["crd", "lyncpoolmirrors.lyncmirror.io"]).unwrap();
     let version = &crd["spec"]["versions"][0];
