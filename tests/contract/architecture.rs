@@ -155,6 +155,16 @@ fn reason_without_a_page_or_page_without_a_reason_is_refused() {
         .filter(|name| name != "README")
         .collect();
     assert_eq!(reasons, pages);
+    let index = std::fs::read_to_string(root().join("docs/reasons/README.md")).unwrap();
+    for reason in Reason::iter() {
+        let row = index.lines().find(|line| line.starts_with(&format!("| [{0}]({0}.md) |", reason.name())));
+        let effect = format!("| {:?} |", reason.effect());
+        assert!(
+            row.is_some_and(|row| row.contains(&effect)),
+            "docs/reasons/README.md: {} needs {effect}",
+            reason.name()
+        );
+    }
     for reason in reasons {
         let page = std::fs::read_to_string(root().join(format!("docs/reasons/{reason}.md"))).unwrap();
         for part in [format!("# {reason}\n"), "## Operator behaviour\n".to_owned(), "## What to do\n".to_owned()] {
