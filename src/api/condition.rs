@@ -14,6 +14,7 @@ pub enum ConditionType {
     Synchronized,
     PartnersReachable,
     QuorumAtRisk,
+    Serving,
     Suspended,
     PostSwitchDrift,
     WeakEncryption,

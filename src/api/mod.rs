@@ -10,6 +10,7 @@ mod spec;
 mod status;
 mod timestamp;
 mod tls;
+mod tracking;
 
 pub use condition::{ConditionDraft, ConditionType};
 pub use decode_lossy::{PartialStatus, decode_lossy};
@@ -23,7 +24,9 @@ pub use spec::{
 };
 pub use status::{
     DatabaseStatus, DatabaseTypeStatus, HistoryDatabase, HistoryEntry, LastMoveStatus, LyncPoolMirrorStatus,
-    OperationDatabaseStatus, OperationStatus, PlannedStep, RequestStatus, ServerStatus, StableStatus,
-    TypeTrackingStatus,
+    OperationDatabaseStatus, OperationStatus, PlannedStep, RequestStatus, ServerStatus,
 };
 pub use tls::{CaBundle, ConfigMapRef, TlsMode, TlsSpec};
+pub use tracking::{
+    ConsentStatus, PairIdentityStatus, ServerIdentityStatus, SessionStatus, StableStatus, TypeTrackingStatus,
+};

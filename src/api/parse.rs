@@ -2,7 +2,9 @@
 
 use crate::api::field_managers::field_managers;
 use crate::api::{AuthMethod, DatabaseTypeSpec, ForceServiceSpec, LyncPoolMirror, PolicySpec, SqlStore, TlsMode};
-use crate::model::{DatabaseName, Desired, DesiredType, Epoch, ForceService, Policy, StoreId, Stores, Suspend, Window};
+use crate::model::{
+    Approval, DatabaseName, Desired, DesiredType, Epoch, ForceService, Policy, StoreId, Stores, Suspend, Window,
+};
 
 /// A parsed spec: the desired state for the planner, and the stores to poll.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,7 +60,10 @@ pub fn parse(resource: &LyncPoolMirror) -> Result<ParsedSpec, SpecError> {
             principal: item.principal,
             databases: databases(item, &field)?,
             store,
-            approve: item.approve.as_ref().map(|approve| Epoch::new(approve.epoch.clone())),
+            approve: item
+                .approve
+                .as_ref()
+                .map(|approve| Approval { epoch: Epoch::new(approve.epoch.clone()), until: approve.until }),
             force: item.force_service.as_ref().map(|consent| force(consent, &field)).transpose()?,
             requested_by: field_managers(managed, item.type_),
         });
@@ -114,7 +119,11 @@ fn force(consent: &ForceServiceSpec, field: &str) -> Result<ForceService, SpecEr
     if !consent.accept_data_loss {
         return Err(wrong(format!("{field}.forceService.acceptDataLoss"), "must be true, or remove forceService"));
     }
-    Ok(ForceService { epoch: Epoch::new(consent.epoch.clone()), until: consent.until })
+    Ok(ForceService {
+        epoch: Epoch::new(consent.epoch.clone()),
+        until: consent.until,
+        fenced: consent.old_principal_fenced,
+    })
 }
 
 fn policy(spec: &PolicySpec) -> Result<Policy, SpecError> {
@@ -128,6 +137,7 @@ fn policy(spec: &PolicySpec) -> Result<Policy, SpecError> {
         windows: windows.collect::<Result<_, _>>()?,
         max_interruption: spec.max_interruption.map(|span| span.0),
         cooldown: spec.cooldown.0,
+        settle_after: spec.settle_after.0,
         switch_deadline: spec.switch_deadline.0,
         order: spec.order.clone(),
     })

@@ -4,13 +4,20 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::api::{LyncPoolMirrorStatus, OperationDatabaseStatus, OperationStatus, StableStatus, TypeTrackingStatus};
+use crate::api::{
+    ConsentStatus, LyncPoolMirrorStatus, OperationDatabaseStatus, OperationStatus, PairIdentityStatus,
+    ServerIdentityStatus, SessionStatus, Span, StableStatus, TypeTrackingStatus,
+};
 use crate::model::{
-    Attempt, DatabaseName, Epoch, Operation, OperationDatabase, PersistedState, Request, Stable, TypeTracking,
+    Absence, Attempt, Consent, DatabaseName, Epoch, Operation, OperationDatabase, PairIdentity, PersistedState,
+    Request, ServerIdentity, Stable, TypeTracking,
 };
 
-pub fn restore_state(status: Option<&LyncPoolMirrorStatus>) -> PersistedState {
-    let Some(status) = status else { return PersistedState::default() };
+/// `uid`: of the resource. The status of another resource, such as one that a backup restored, is not its state.
+pub fn restore_state(uid: &str, status: Option<&LyncPoolMirrorStatus>) -> PersistedState {
+    let Some(status) = status.filter(|status| status.resource_uid.as_deref() == Some(uid)) else {
+        return PersistedState::default();
+    };
     let mut requests = BTreeMap::new();
     let mut last = BTreeMap::new();
     let mut tracking = BTreeMap::new();
@@ -29,6 +36,8 @@ pub fn restore_state(status: Option<&LyncPoolMirrorStatus>) -> PersistedState {
                     cause: moved.cause,
                     outcome: moved.outcome,
                     detail: moved.detail.clone(),
+                    to_server: moved.to_server.clone(),
+                    synchronized: moved.synchronized,
                 },
             );
         }
@@ -40,33 +49,73 @@ pub fn restore_state(status: Option<&LyncPoolMirrorStatus>) -> PersistedState {
 }
 
 fn tracking_of(status: &TypeTrackingStatus) -> TypeTracking {
+    let server =
+        |server: &ServerIdentityStatus| ServerIdentity { address: server.address.clone(), name: server.name.clone() };
+    let stable = |stable: &StableStatus| Stable { epoch: Epoch::new(stable.epoch.clone()), since: stable.since.0 };
     TypeTracking {
-        last_settled_seat: status.last_settled_seat,
+        pair: status
+            .pair
+            .as_ref()
+            .map(|pair| PairIdentity { primary: server(&pair.primary), mirror: server(&pair.mirror) }),
+        sessions: status
+            .sessions
+            .iter()
+            .filter_map(|session| Some((DatabaseName::new(&session.database), session.guid.parse().ok()?)))
+            .collect(),
+        last_settled_server: status.last_settled_server.clone(),
+        was_aligned: status.was_aligned,
         consecutive_failures: status.consecutive_failures,
         unrequested_switches: status.unrequested_switches,
         last_unrequested_switch: status.last_unrequested_switch_time.as_ref().map(|at| at.0),
-        stable: status
-            .stable
-            .as_ref()
-            .map(|stable| Stable { epoch: Epoch::new(stable.epoch.clone()), since: stable.since.0 }),
+        stable: status.stable.as_ref().map(stable),
         principal_lost_since: status.principal_lost_since.as_ref().map(|at| at.0),
-        consumed_consent_epoch: status.consumed_consent_epoch.clone().map(Epoch::new),
+        consumed_consent: status
+            .consumed_consent
+            .as_ref()
+            .map(|consent| Consent { epoch: Epoch::new(consent.epoch.clone()), until: consent.until.0 }),
+        approval: status.approval.as_ref().map(stable),
+        transition_since: status.transition_since.as_ref().map(|at| at.0),
+        absence: match (&status.back_since, status.partner_was_away) {
+            (Some(since), _) => Some(Absence::BackSince(since.0)),
+            (None, true) => Some(Absence::Away),
+            (None, false) => None,
+        },
     }
 }
 
 /// The tracking of a type as the status stores it. None if there is nothing to persist.
 pub fn tracking_status(tracking: &TypeTracking) -> Option<TypeTrackingStatus> {
+    let server =
+        |server: &ServerIdentity| ServerIdentityStatus { address: server.address.clone(), name: server.name.clone() };
+    let stable = |stable: &Stable| StableStatus { epoch: stable.epoch.to_string(), since: Time(stable.since) };
     (*tracking != TypeTracking::default()).then(|| TypeTrackingStatus {
-        last_settled_seat: tracking.last_settled_seat,
+        pair: tracking
+            .pair
+            .as_ref()
+            .map(|pair| PairIdentityStatus { primary: server(&pair.primary), mirror: server(&pair.mirror) }),
+        sessions: tracking
+            .sessions
+            .iter()
+            .map(|(name, guid)| SessionStatus { database: name.to_string(), guid: guid.to_string() })
+            .collect(),
+        last_settled_server: tracking.last_settled_server.clone(),
+        was_aligned: tracking.was_aligned,
         consecutive_failures: tracking.consecutive_failures,
         unrequested_switches: tracking.unrequested_switches,
         last_unrequested_switch_time: tracking.last_unrequested_switch.map(Time),
-        stable: tracking
-            .stable
-            .as_ref()
-            .map(|stable| StableStatus { epoch: stable.epoch.to_string(), since: Time(stable.since) }),
+        stable: tracking.stable.as_ref().map(stable),
         principal_lost_since: tracking.principal_lost_since.map(Time),
-        consumed_consent_epoch: tracking.consumed_consent_epoch.as_ref().map(ToString::to_string),
+        consumed_consent: tracking
+            .consumed_consent
+            .as_ref()
+            .map(|consent| ConsentStatus { epoch: consent.epoch.to_string(), until: Time(consent.until) }),
+        approval: tracking.approval.as_ref().map(stable),
+        transition_since: tracking.transition_since.map(Time),
+        partner_was_away: tracking.absence.is_some(),
+        back_since: match tracking.absence {
+            Some(Absence::BackSince(since)) => Some(Time(since)),
+            Some(Absence::Away) | None => None,
+        },
     })
 }
 
@@ -87,6 +136,8 @@ fn operation(status: &OperationStatus) -> Option<Operation> {
         ty: status.type_,
         from: status.from,
         to: status.to,
+        from_server: status.from_server.clone(),
+        to_server: status.to_server.clone(),
         cause: status.cause,
         generation: status.generation,
         requested_by: status.requested_by.clone(),
@@ -94,6 +145,7 @@ fn operation(status: &OperationStatus) -> Option<Operation> {
         attempted: status.attempted_at.0,
         deadline: status.deadline.0,
         attempt: status.attempt,
+        predicted: status.predicted_interruption.map(|span| span.0),
         databases: databases.filter(|databases| !databases.is_empty())?,
     })
 }
@@ -104,6 +156,8 @@ pub fn operation_status(operation: &Operation) -> OperationStatus {
         type_: operation.ty,
         from: operation.from,
         to: operation.to,
+        from_server: operation.from_server.clone(),
+        to_server: operation.to_server.clone(),
         cause: operation.cause,
         generation: operation.generation,
         requested_by: operation.requested_by.clone(),
@@ -111,6 +165,7 @@ pub fn operation_status(operation: &Operation) -> OperationStatus {
         attempted_at: Time(operation.attempted),
         deadline: Time(operation.deadline),
         attempt: operation.attempt,
+        predicted_interruption: operation.predicted.map(Span),
         databases: operation
             .databases
             .iter()
@@ -128,13 +183,15 @@ pub fn operation_status(operation: &Operation) -> OperationStatus {
 mod tests {
     use super::*;
     use crate::api::{DatabaseTypeStatus, LastMoveStatus, RequestStatus};
-    use crate::model::{Cause, DatabaseType, Guid, ObservedPrincipal, Outcome, Seat};
+    use crate::model::{Cause, DatabaseType, Guid, ObservedPrincipal, Outcome, Seat, Service};
 
     fn operation(at: impl Fn(i64) -> jiff::Timestamp) -> Operation {
         Operation {
             ty: DatabaseType::User,
             from: Seat::Primary,
             to: Seat::Mirror,
+            from_server: Some("SQL-A".to_owned()),
+            to_server: Some("SQL-B".to_owned()),
             cause: Cause::ForcedService,
             generation: 3,
             requested_by: Some("argocd".to_owned()),
@@ -142,6 +199,7 @@ mod tests {
             attempted: at(1_795_000_007),
             deadline: at(1_795_000_300),
             attempt: 2,
+            predicted: Some(std::time::Duration::from_secs(45)),
             databases: vec![OperationDatabase {
                 name: DatabaseName::new("rtcxds"),
                 guid: Guid::from_bytes([7; 16]),
@@ -156,20 +214,29 @@ mod tests {
     fn restore_state_of_a_written_status_is_the_same_state() {
         let at = |second| jiff::Timestamp::from_second(second).unwrap();
         let operation = operation(at);
+        let server = |name: &str| ServerIdentity { address: format!("{name}.contoso.com,1433"), name: name.to_owned() };
         let tracking = TypeTracking {
-            last_settled_seat: Some(Seat::Mirror),
+            pair: Some(PairIdentity { primary: server("SQL-A"), mirror: server("SQL-B") }),
+            sessions: [(DatabaseName::new("rtcxds"), Guid::from_bytes([7; 16]))].into(),
+            last_settled_server: Some("SQL-B".to_owned()),
+            was_aligned: true,
             consecutive_failures: 2,
             unrequested_switches: 1,
             last_unrequested_switch: Some(at(1_794_000_000)),
             stable: Some(Stable { epoch: Epoch::new("5-abcd"), since: at(1_794_000_001) }),
             principal_lost_since: Some(at(1_794_000_002)),
-            consumed_consent_epoch: Some(Epoch::new("4-abcd")),
+            consumed_consent: Some(Consent { epoch: Epoch::new("4-abcd"), until: at(1_795_000_000) }),
+            approval: Some(Stable { epoch: Epoch::new("5-abcd"), since: at(1_794_000_003) }),
+            transition_since: Some(at(1_794_000_004)),
+            absence: Some(Absence::BackSince(at(1_794_000_005))),
         };
         let last = Attempt {
             ended: at(1_793_000_000),
             cause: Cause::FailBack,
             outcome: Outcome::Partial,
             detail: Some("why".to_owned()),
+            to_server: Some("SQL-A".to_owned()),
+            synchronized: true,
         };
         let request = Request { principal: Seat::Mirror, generation: 3, pending: true };
         let ty = operation.ty;
@@ -180,11 +247,13 @@ mod tests {
             tracking: [(ty, tracking.clone())].into(),
         };
         let status = LyncPoolMirrorStatus {
+            resource_uid: Some("uid-1".to_owned()),
             operation: Some(operation_status(&operation)),
             database_types: vec![DatabaseTypeStatus {
                 type_: ty,
                 desired: Seat::Mirror,
                 observed: ObservedPrincipal::Unknown,
+                service: Service::Exposed,
                 reason: String::new(),
                 message: String::new(),
                 epoch: None,
@@ -198,6 +267,8 @@ mod tests {
                     cause: last.cause,
                     outcome: last.outcome,
                     detail: last.detail,
+                    to_server: last.to_server,
+                    synchronized: last.synchronized,
                 }),
                 tracking: tracking_status(&tracking),
                 databases: Vec::new(),
@@ -205,6 +276,8 @@ mod tests {
             ..LyncPoolMirrorStatus::default()
         };
         let written = serde_json::to_string(&status).unwrap();
-        assert_eq!(restore_state(Some(&serde_json::from_str(&written).unwrap())), persisted);
+        let read = serde_json::from_str(&written).unwrap();
+        assert_eq!(restore_state("uid-1", Some(&read)), persisted);
+        assert_eq!(restore_state("uid-2", Some(&read)), PersistedState::default(), "the status of another resource");
     }
 }

@@ -23,6 +23,12 @@ use crate::model::{DatabaseType, Seat, UnrequestedSwitch};
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
     printcolumn(
+        name = "Service",
+        type_ = "string",
+        json_path = ".status.service",
+        description = "Protected, Exposed, Unknown or NotServed: the worst of all database types"
+    ),
+    printcolumn(
         name = "Principals",
         type_ = "string",
         json_path = ".status.principals",
@@ -175,7 +181,7 @@ pub struct DatabaseTypeSpec {
     /// Approves a held move of this type once, only for the state that the epoch names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approve: Option<Approve>,
-    /// Consent to FORCE_SERVICE_ALLOW_DATA_LOSS, once, when the principal is lost for good and the sessions have no witness. Transactions that the lost principal had not sent are lost. `principal` must name the surviving seat.
+    /// Consent to FORCE_SERVICE_ALLOW_DATA_LOSS, once, when the principal is lost for good and the sessions have no witness. The surviving mirror serves the databases again, without what the old principal had not sent. `principal` need not be changed for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub force_service: Option<ForceServiceSpec>,
 }
@@ -184,12 +190,16 @@ pub struct DatabaseTypeSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.acceptDataLoss").message("acceptDataLoss must be true: forced service loses what the lost principal had not sent; remove forceService if that is not accepted"))]
+#[x_kube(validation = Rule::new("self.oldPrincipalFenced").message("oldPrincipalFenced must be true: switch the old principal off or cut it off from clients and partner first (docs/how-to/force-service.md); remove forceService if that is not done"))]
 pub struct ForceServiceSpec {
     /// The epoch as the status of the type shows it while the principal is lost. A consent for another epoch does nothing.
     #[schemars(length(min = 1, max = 64))]
     pub epoch: String,
     /// Must be true.
     pub accept_data_loss: bool,
+    /// Must be true for the consent to apply: you vouch that no client and no partner reaches the old principal any more, because it is switched off or cut off. The operator and the mirror cannot see that. If the old principal still serves, both servers accept different data.
+    #[serde(default)]
+    pub old_principal_fenced: bool,
     /// The consent ends at this time (RFC 3339), used or not.
     #[serde(deserialize_with = "timestamp::required")]
     #[schemars(with = "k8s_openapi::apimachinery::pkg::apis::meta::v1::Time")]
@@ -199,6 +209,10 @@ pub struct ForceServiceSpec {
 /// Approval of a held move, for exactly one state of the type.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
 pub struct Approve {
+    /// The approval ends at this time (RFC 3339), used or not. The default is 30 minutes after the operator first observed it.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "timestamp::optional")]
+    #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>")]
+    pub until: Option<jiff::Timestamp>,
     /// The epoch as the status of the type shows it, e.g. `14-5f3a`. An approval for another epoch does nothing.
     #[schemars(length(min = 1, max = 64))]
     pub epoch: String,
@@ -246,6 +260,9 @@ pub struct PolicySpec {
     /// The least time between the end of one move of a type and the start of the next. `0s` disables it. The default is `10m`.
     #[serde(default = "default_cooldown")]
     pub cooldown: Span,
+    /// A server that was away must be back, with all databases of the type synchronized, for this long before a move. `0s` disables it. The default is `2m`.
+    #[serde(default = "default_settle_after")]
+    pub settle_after: Span,
     /// How long a move may take before it is reported as overdue, at least `10s`. The operator keeps monitoring an overdue move and does not retry it. The default is `5m`.
     #[serde(default = "default_switch_deadline")]
     pub switch_deadline: Span,
@@ -280,6 +297,10 @@ fn default_cooldown() -> Span {
     Span::seconds(600)
 }
 
+fn default_settle_after() -> Span {
+    Span::seconds(120)
+}
+
 fn default_switch_deadline() -> Span {
     Span::seconds(300)
 }
@@ -293,6 +314,7 @@ impl Default for PolicySpec {
             max_interruption: None,
             order: Vec::new(),
             cooldown: default_cooldown(),
+            settle_after: default_settle_after(),
             switch_deadline: default_switch_deadline(),
         }
     }

@@ -5,7 +5,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Cause, DatabaseType, ObservedPrincipal, Outcome, Seat};
+use crate::api::{Span, TypeTrackingStatus};
+use crate::model::{Cause, DatabaseType, ObservedPrincipal, Outcome, Seat, Service};
 
 /// The observed state, the next planned step and, if nothing is planned, the reason.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -14,7 +15,13 @@ pub struct LyncPoolMirrorStatus {
     /// The generation of the spec that this status is based on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The observed principal of each type; `!` marks one that is not where the spec wants it.
+    /// The UID of the resource that this status belongs to. The operator ignores what a backup restored onto another resource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_uid: Option<String>,
+    /// The worst service of all database types: Protected (served, synchronized, with a connected witness if there is one), Exposed (served; a further loss stops or endangers it), Unknown (cannot be told from what the operator sees) or NotServed (the servers that could serve it were read and do not).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Service>,
+    /// The observed principal of each type; `!` marks one that is not where the spec wants it, or that is not served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub principals: Option<String>,
     /// When the last move ended.
@@ -23,7 +30,7 @@ pub struct LyncPoolMirrorStatus {
     /// The largest redo queue of all mirrors as a range, e.g. `<10MB`. The exact size is in the metrics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redo_queue: Option<String>,
-    /// The conditions of the resource. Types: Ready, Reconciling, Stalled, PrincipalsAligned, Synchronized, PartnersReachable, QuorumAtRisk, Suspended, PostSwitchDrift, WeakEncryption.
+    /// The conditions of the resource. Types: Ready, Reconciling, Stalled, PrincipalsAligned, Synchronized, PartnersReachable, QuorumAtRisk, Serving, Suspended, PostSwitchDrift, WeakEncryption.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -89,9 +96,12 @@ pub struct DatabaseTypeStatus {
     pub desired: Seat,
     /// The observed seat of the principal: Primary, Mirror, Split or Unknown.
     pub observed: ObservedPrincipal,
+    /// Whether clients are served, as far as the servers prove it: Protected, Exposed, Unknown or NotServed.
+    #[serde(default)]
+    pub service: Service,
     /// The reason of the decision: one of the reasons of docs/reasons.
     pub reason: String,
-    /// What happened, its cause and how to fix it.
+    /// The service, what happened, its cause and how to fix it.
     pub message: String,
     /// Identifies the current state. `approve` and `forceService` must name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -109,49 +119,6 @@ pub struct DatabaseTypeStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub databases: Vec<DatabaseStatus>,
-}
-
-/// The history of a type that a single poll cannot show. The operator restores it after a restart.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct TypeTrackingStatus {
-    /// The seat that held the principals when both servers last agreed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_settled_seat: Option<Seat>,
-    /// Failed moves in a row. At 3 the circuit breaker opens (CircuitOpen).
-    #[serde(default, skip_serializing_if = "is_zero")]
-    #[schemars(with = "i32")]
-    pub consecutive_failures: u32,
-    /// Switches without a change of the spec, each within a day of the one before. At 3 the circuit breaker opens (CircuitOpen).
-    #[serde(default, skip_serializing_if = "is_zero")]
-    #[schemars(with = "i32")]
-    pub unrequested_switches: u32,
-    /// When the last switch without a change of the spec was observed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_unrequested_switch_time: Option<Time>,
-    /// Since when the type has been in the other seat, synchronized and with a connected witness (policy.failBackAfter).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stable: Option<StableStatus>,
-    /// Since when the mirror has been without its principal.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub principal_lost_since: Option<Time>,
-    /// The epoch for which a consent to forced service has been used. That consent never applies again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub consumed_consent_epoch: Option<String>,
-}
-
-fn is_zero(count: &u32) -> bool {
-    *count == 0
-}
-
-/// A state that has lasted for some time.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct StableStatus {
-    /// The epoch of the state.
-    pub epoch: String,
-    /// When the state was first observed.
-    pub since: Time,
 }
 
 /// The principal that the spec requests, and whether the request is fulfilled.
@@ -174,11 +141,17 @@ pub struct LastMoveStatus {
     pub ended_at: Time,
     /// Why the operator made the move: Intent (a changed spec), Approved, FailBack or ForcedService.
     pub cause: Cause,
-    /// The result: Succeeded, Partial (some databases moved), Failed or Superseded (the spec or the servers changed otherwise).
+    /// The result: Succeeded, Partial (some databases moved), Failed, Unknown (a forced service was sent and its effect was not observed) or Superseded (the spec or the servers changed otherwise).
     pub outcome: Outcome,
     /// The cause of the result, if the move did not simply succeed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// The server that was to receive the principal role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_server: Option<String>,
+    /// True once both partners were synchronized after the move. A forced service is over then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub synchronized: bool,
 }
 
 /// The state of one database, with the values of Get-CsDatabaseMirrorState.
@@ -242,6 +215,12 @@ pub struct OperationStatus {
     pub from: Seat,
     /// The seat that receives the principal role.
     pub to: Seat,
+    /// The name of the server in the seat `from`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_server: Option<String>,
+    /// The name of the server in the seat `to`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_server: Option<String>,
     /// Why the operator makes the move: Intent (a changed spec), Approved, FailBack or ForcedService.
     pub cause: Cause,
     /// The generation of the spec that the move is based on.
@@ -258,6 +237,9 @@ pub struct OperationStatus {
     /// The number of the current attempt, from 1.
     #[schemars(with = "i32")]
     pub attempt: u32,
+    /// The predicted interruption of the clients at the start of the move, rounded up, e.g. `10s`. Absent if the redo queue was not visible.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted_interruption: Option<Span>,
     /// The databases of the move.
     pub databases: Vec<OperationDatabaseStatus>,
 }
@@ -288,9 +270,15 @@ pub struct HistoryEntry {
     pub from: Seat,
     /// The seat that was to receive the principal role.
     pub to: Seat,
+    /// The name of the server in the seat `from`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_server: Option<String>,
+    /// The name of the server in the seat `to`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_server: Option<String>,
     /// Why the operator made the move: Intent (a changed spec), Approved, FailBack or ForcedService.
     pub cause: Cause,
-    /// The result: Succeeded, Partial (some databases moved), Failed or Superseded (the spec or the servers changed otherwise).
+    /// The result: Succeeded, Partial (some databases moved), Failed, Unknown (a forced service was sent and its effect was not observed) or Superseded (the spec or the servers changed otherwise).
     pub outcome: Outcome,
     /// The generation of the spec that the move was based on.
     pub generation: i64,

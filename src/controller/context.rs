@@ -12,6 +12,7 @@ use tokio::sync::broadcast;
 use crate::controller::credentials::Credentials;
 use crate::controller::drift_schedule::DriftSchedule;
 use crate::controller::in_flight::InFlightStatements;
+use crate::controller::movement::Movements;
 use crate::controller::object::{ResourceRef, WatchedResource, namespace, namespaced_name};
 use crate::controller::ownership::OwnershipRegistry;
 use crate::leader::Leadership;
@@ -31,6 +32,7 @@ pub struct Context {
     pub credentials: Credentials,
     pub in_flight: InFlightStatements,
     pub ownership: OwnershipRegistry,
+    pub movements: Movements,
     pub drift_schedule: DriftSchedule,
     triggers: broadcast::Sender<ResourceRef>,
     watches: Mutex<HashMap<ResourceRef, Vec<Arc<MonitorHandle>>>>,
@@ -58,6 +60,7 @@ impl Context {
             metrics,
             in_flight: InFlightStatements::default(),
             ownership: OwnershipRegistry::default(),
+            movements: Movements::default(),
             drift_schedule: DriftSchedule::default(),
             triggers: broadcast::Sender::new(TRIGGERS),
             watches: Mutex::default(),
@@ -128,6 +131,7 @@ impl Context {
     pub fn forget(&self, resource: &ResourceRef) {
         self.watches.lock().remove(resource);
         self.ownership.release(&namespaced_name(resource));
+        self.movements.forget(&namespaced_name(resource));
         self.drift_schedule.forget(resource);
         self.metrics.forget(namespace(resource), &resource.name);
     }
@@ -154,6 +158,7 @@ impl Context {
         self.watches.lock().clear();
         // Reports are out of date when this process leads again, because another leader can move principals meanwhile.
         self.drift_schedule.forget_all();
+        self.movements.forget_all();
         self.metrics.forget_all();
     }
 

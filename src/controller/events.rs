@@ -4,11 +4,12 @@ use kube::runtime::events::{Event, EventType};
 use tracing::{debug, info};
 
 use crate::api::LyncPoolMirrorStatus;
+use crate::controller::announce::{Announcement, announcements};
 use crate::controller::context::Context;
 use crate::controller::object::{ResourceRef, namespace, namespaced_name};
 use crate::controller::pass::Pass;
 use crate::metrics::{DatabaseSnapshot, ResourceSnapshot, TypeSnapshot};
-use crate::model::{Cause, Effect, Observation, Operation, Outcome, Pair, Reason, Seat};
+use crate::model::{Observation, Pair, Reason, Seat};
 use crate::plan::{Finding, Plan, TypePlan};
 
 /// The API server rejects a longer note.
@@ -28,12 +29,9 @@ pub async fn report(
     if let Some(ended) = &plan.ended {
         ctx.metrics.move_ended(namespace, &resource.name, ended.operation.ty, ended.outcome);
     }
-    for (reason, action, note) in changed_decisions(before, plan) {
-        info!(resource = name, reason = reason.name(), note, "publishing an event");
-        publish_event(ctx, resource, reason, action, note).await;
-    }
-    if let Some(found) = new_drift(before, status) {
-        publish_event(ctx, resource, Reason::PostSwitchDrift, "Compare".to_owned(), found).await;
+    for announcement in announcements(before, status, plan) {
+        info!(resource = name, reason = announcement.reason.name(), note = announcement.note, "publishing an event");
+        publish_event(ctx, resource, announcement).await;
     }
     report_second_cms(ctx, resource).await;
 }
@@ -46,79 +44,24 @@ async fn report_second_cms(ctx: &Context, resource: &ResourceRef) {
         let note = format!(
             "CentralMgmt is also managed on other servers by {others}. Paired pools need that for the backup. To fix any other case: correct the servers in the spec of the wrong resource."
         );
-        publish_event(ctx, resource, Reason::SecondCentralMgmt, "Compare".to_owned(), note).await;
+        publish_event(ctx, resource, Announcement::new(Reason::SecondCentralMgmt, "Compare", note)).await;
     }
 }
 
 /// Publishes an event about the resource itself, not about its databases.
 pub async fn publish_warning(ctx: &Context, resource: &ResourceRef, reason: Reason, problem: &str) {
-    publish_event(ctx, resource, reason, "Read".to_owned(), problem.to_owned()).await;
+    publish_event(ctx, resource, Announcement::new(reason, "Read", problem)).await;
 }
 
-async fn publish_event(ctx: &Context, resource: &ResourceRef, reason: Reason, action: String, note: String) {
-    let type_ = match reason.effect() {
-        Effect::Ready | Effect::Reconciling => EventType::Normal,
-        Effect::Stalled => EventType::Warning,
-    };
+async fn publish_event(ctx: &Context, resource: &ResourceRef, announcement: Announcement) {
+    let Announcement { warns, reason, action, note } = announcement;
+    let type_ = if warns { EventType::Warning } else { EventType::Normal };
     let note = note.chars().take(NOTE_LIMIT).collect();
     let event = Event { type_, reason: reason.name().to_owned(), note: Some(note), action, secondary: None };
     // The status contains the same information, so that a failure is not an error.
     if let Err(error) = ctx.recorder.publish(&event, &resource.clone().into()).await {
         debug!(resource = namespaced_name(resource), %error, "cannot publish the event");
     }
-}
-
-/// The message of the post-switch comparison, if it is new.
-fn new_drift(before: Option<&LyncPoolMirrorStatus>, now: &LyncPoolMirrorStatus) -> Option<String> {
-    let condition = |status: &LyncPoolMirrorStatus| {
-        let found = status.conditions.iter().find(|condition| condition.reason == Reason::PostSwitchDrift.name());
-        found.map(|condition| condition.message.clone())
-    };
-    condition(now).filter(|found| before.and_then(condition).as_ref() != Some(found))
-}
-
-/// The changes since the last status: reason, action and note. The recorder merges events with the same action, so the
-/// action contains the database type.
-fn changed_decisions(before: Option<&LyncPoolMirrorStatus>, plan: &Plan) -> Vec<(Reason, String, String)> {
-    let mut changes = Vec::new();
-    if let (Some(operation), false) = (&plan.persisted.operation, plan.steps.is_empty()) {
-        let names = plan.steps.iter().map(|step| step.database.to_string()).collect::<Vec<_>>().join(", ");
-        let (subject, cause, attempt) = (subject(operation), operation.cause, operation.attempt);
-        let (reason, note) = if attempt == 1 {
-            (Reason::MoveStarted, format!("{subject} started with cause {cause}: {names}."))
-        } else {
-            (Reason::MoveRetried, format!("{subject} is retried with cause {cause}, attempt {attempt}: {names}."))
-        };
-        changes.push((reason, format!("Move{}-{attempt}", operation.ty), note));
-    }
-    if let Some(ended) = &plan.ended {
-        let (reason, outcome) = match ended.outcome {
-            Outcome::Succeeded => (Reason::MoveSucceeded, "succeeded"),
-            Outcome::Failed => (Reason::MoveFailed, "failed"),
-            Outcome::Partial => (Reason::MoveFailed, "completed partially"),
-            Outcome::Superseded => (Reason::MoveSuperseded, "was superseded"),
-        };
-        let operation = &ended.operation;
-        let detail = ended.detail.as_ref().map(|detail| format!(": {}", detail.trim_end_matches('.')));
-        let note = format!("{} {outcome}{}.", subject(operation), detail.unwrap_or_default());
-        changes.push((reason, format!("End{}-{}", operation.ty, operation.started.as_second()), note));
-    }
-    for (ty, planned) in &plan.types {
-        let previous = before.and_then(|status| status.database_types.iter().find(|previous| previous.type_ == *ty));
-        let reason = planned.verdict.reason;
-        // The events of the move cover these reasons.
-        let covered = matches!(reason, Reason::Moving | Reason::Verifying);
-        if !covered && previous.is_none_or(|previous| previous.reason != reason.name()) {
-            changes.push((reason, format!("Decide{ty}"), planned.verdict.message.clone()));
-        }
-    }
-    changes
-}
-
-/// `Failover of User to the mirror`, or `Forced service of User to the mirror`.
-fn subject(operation: &Operation) -> String {
-    let act = if operation.cause == Cause::ForcedService { "Forced service" } else { "Failover" };
-    format!("{act} of {} to the {}", operation.ty, operation.to.word())
 }
 
 fn snapshot(status: &LyncPoolMirrorStatus, observation: &Observation, plan: &Plan) -> ResourceSnapshot {
@@ -130,6 +73,7 @@ fn snapshot(status: &LyncPoolMirrorStatus, observation: &Observation, plan: &Pla
         reason,
         suspended: is_true("Suspended"),
         weak_encryption: is_true("WeakEncryption"),
+        quorum_at_risk: is_true("QuorumAtRisk"),
         types: plan.types.values().map(|planned| type_snapshot(planned, observation)).collect(),
     }
 }
@@ -141,6 +85,7 @@ fn type_snapshot(planned: &TypePlan, observation: &Observation) -> TypeSnapshot 
         desired: planned.desired_type.principal,
         observed: planned.observed,
         reason: planned.verdict.reason,
+        service: planned.service,
         databases: planned.findings.iter().map(|finding| database_snapshot(finding, pair)).collect(),
     }
 }

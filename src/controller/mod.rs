@@ -1,5 +1,6 @@
 //! The controller: watches resources and reconciles them. `reconcile` contains the steps of a pass in their order.
 
+mod announce;
 mod connections;
 mod context;
 mod credentials;
@@ -9,6 +10,7 @@ mod error;
 mod events;
 mod execute;
 mod in_flight;
+mod movement;
 mod object;
 mod observe;
 mod ownership;

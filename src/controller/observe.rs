@@ -7,6 +7,7 @@ use futures::future::join_all;
 use crate::controller::connections::Connections;
 use crate::controller::context::Context;
 use crate::controller::in_flight::AttemptId;
+use crate::controller::movement::types_with_servers;
 use crate::controller::object::ResourceRef;
 use crate::controller::pass::Pass;
 use crate::model::Observation;
@@ -32,11 +33,13 @@ pub async fn observe(ctx: &Context, pass: &Pass<'_>, connections: &Connections, 
     }
     let existing = ctx.existing();
     let conflicts = ctx.ownership.conflicts(&name, |other| existing.contains(other));
+    let types = types_with_servers(&pass.spec.desired.types, &pairs);
+    let turns = ctx.movements.turns(&name, types.into_iter(), |other| existing.contains(other));
     let statements = match pass.operation() {
         Some(operation) => ctx.in_flight.states(&AttemptId::of(pass.uid(), operation)),
         None => BTreeMap::new(),
     };
-    Observation { pairs, conflicts, statements }
+    Observation { pairs, conflicts, turns, statements }
 }
 
 /// The resources that have not registered their databases. None: all have, so that no conflict is missed and moves may start.

@@ -48,7 +48,7 @@ async fn reconcile_decoded(mirror: &LyncPoolMirror, name: &ResourceRef, ctx: &Ar
             return Ok(Action::await_change());
         }
     };
-    let persisted = restore_state(mirror.status.as_ref());
+    let persisted = restore_state(identity.uid, mirror.status.as_ref());
     run_pass(ctx, &Pass { identity, spec, persisted }).await
 }
 
@@ -68,6 +68,14 @@ async fn run_pass(ctx: &Arc<Context>, pass: &Pass<'_>) -> Result<Action, Error> 
         info!(
             resource = pass.name(),
             unregistered, "a move waits until these resources have registered their databases"
+        );
+        return Ok(Action::requeue(Duration::from_millis(500)));
+    }
+
+    if !ctx.movements.reserve(&pass.name(), &planned, &observation) {
+        info!(
+            resource = pass.name(),
+            "a move waits, because another resource has begun one on the same pair of servers"
         );
         return Ok(Action::requeue(Duration::from_millis(500)));
     }

@@ -39,6 +39,7 @@ pub async fn publish(
     let drift = ctx.drift_schedule.report(pass.resource(), pass.uid());
     let status = status::render(&Input {
         spec: &pass.spec,
+        uid: pass.uid(),
         observation,
         plan,
         timings,

@@ -11,7 +11,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use crate::model::{DatabaseType, Effect, MirroringState, ObservedPrincipal, Outcome, Reason, Seat};
+use crate::model::{DatabaseType, Effect, MirroringState, ObservedPrincipal, Outcome, Reason, Seat, Service};
+use strum::IntoEnumIterator;
 
 /// The observed state of a resource.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +22,7 @@ pub struct ResourceSnapshot {
     pub reason: Reason,
     pub suspended: bool,
     pub weak_encryption: bool,
+    pub quorum_at_risk: bool,
     pub types: Vec<TypeSnapshot>,
 }
 
@@ -30,6 +32,7 @@ pub struct TypeSnapshot {
     pub desired: Seat,
     pub observed: ObservedPrincipal,
     pub reason: Reason,
+    pub service: Service,
     pub databases: Vec<DatabaseSnapshot>,
 }
 
@@ -66,6 +69,7 @@ impl Snapshots {
             Outcome::Succeeded => "Succeeded",
             Outcome::Failed => "Failed",
             Outcome::Partial => "Partial",
+            Outcome::Unknown => "Unknown",
             Outcome::Superseded => "Superseded",
         };
         let mut entries = self.lock();
@@ -117,6 +121,7 @@ impl Collector for Snapshots {
             Resources(entries.iter().filter_map(|(key, entry)| Some((key, entry.snapshot.as_ref()?))).collect());
         resources.encode_resource_gauges(&mut encoder)?;
         resources.encode_reasons(&mut encoder)?;
+        resources.encode_services(&mut encoder)?;
         resources.encode_conflicts(&mut encoder)?;
         resources.encode_principals(&mut encoder)?;
         resources.encode_database_gauges(&mut encoder)?;
@@ -147,7 +152,14 @@ impl<'a> Resources<'a> {
         gauge(encoder, "stalled", "1 while the resource is Stalled and an administrator has to act", stalled)?;
         gauge(encoder, "suspended", "1 while the resource is suspended", series(|resource| resource.suspended))?;
         let weak = series(|resource| resource.weak_encryption);
-        gauge(encoder, "weak_encryption", "1 while spec.sql.tls.mode is Legacy or Disabled", weak)
+        gauge(encoder, "weak_encryption", "1 while spec.sql.tls.mode is Legacy or Disabled", weak)?;
+        let quorum = series(|resource| resource.quorum_at_risk);
+        gauge(
+            encoder,
+            "quorum_at_risk",
+            "1 while the condition QuorumAtRisk is True, e.g. after the loss of a witness",
+            quorum,
+        )
     }
 
     fn encode_reasons(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -157,6 +169,21 @@ impl<'a> Resources<'a> {
             .map(|(key, name, ty)| (labels(key, &[("database_type", name), ("reason", ty.reason.name())]), 1));
         let help = "1 for the current reason of a database type, or of the resource if the series has no database_type";
         gauge(encoder, "reason", help, of_resources.chain(of_types))
+    }
+
+    fn encode_services(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let series = self.types().flat_map(|(key, name, ty)| {
+            Service::iter().map(move |service| {
+                let more = [("database_type", name), ("service", service.into())];
+                (labels(key, &more), (service == ty.service).into())
+            })
+        });
+        gauge(
+            encoder,
+            "service",
+            "1 for the service of a database type: Protected, Exposed, Unknown or NotServed",
+            series,
+        )
     }
 
     fn encode_conflicts(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

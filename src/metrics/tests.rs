@@ -1,7 +1,7 @@
 //! The metrics text, line by line.
 
 use super::*;
-use crate::model::{MirroringState, ObservedPrincipal, Reason, Seat};
+use crate::model::{MirroringState, ObservedPrincipal, Reason, Seat, Service};
 
 #[test]
 fn encode_after_updates_of_a_clone_contains_the_documented_series() {
@@ -52,11 +52,13 @@ fn split() -> ResourceSnapshot {
         reason: Reason::SplitRoles,
         suspended: false,
         weak_encryption: false,
+        quorum_at_risk: true,
         types: vec![TypeSnapshot {
             ty: DatabaseType::User,
             desired: Seat::Mirror,
             observed: ObservedPrincipal::Split,
             reason: Reason::SplitRoles,
+            service: Service::Exposed,
             databases: vec![DatabaseSnapshot {
                 name: "rtcxds".to_owned(),
                 states: vec![(Seat::Primary, MirroringState::Synchronized), (Seat::Mirror, MirroringState::Suspended)],
@@ -88,10 +90,15 @@ fn encode_of_a_snapshot_contains_all_its_series() {
         format!(r#"database_principal{common}{ty},side="desired",seat="Mirror"}} 1"#),
         format!(r#"database_principal{common}{ty},side="observed",seat="Split"}} 1"#),
         format!(r#"moves_total{common}{ty},outcome="Partial"}} 1"#),
+        format!(r#"quorum_at_risk{common}}} 1"#),
         format!(r#"ready{common}}} 0"#),
         format!(r#"reason{common}{ty},reason="SplitRoles"}} 1"#),
         format!(r#"reason{common},reason="SplitRoles"}} 1"#),
         format!(r#"redo_queue_kilobytes{common}{ty}{db}}} 42"#),
+        format!(r#"service{common}{ty},service="Exposed"}} 1"#),
+        format!(r#"service{common}{ty},service="NotServed"}} 0"#),
+        format!(r#"service{common}{ty},service="Protected"}} 0"#),
+        format!(r#"service{common}{ty},service="Unknown"}} 0"#),
         format!(r#"stalled{common}}} 1"#),
         format!(r#"suspended{common}}} 0"#),
         format!(r#"weak_encryption{common}}} 0"#),

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{DatabaseName, DatabaseType, Epoch, Seat, StoreId, Window};
+use crate::model::{Consent, DatabaseName, DatabaseType, Epoch, Seat, StoreId, Window, later};
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Desired {
@@ -28,7 +28,7 @@ pub struct DesiredType {
     /// The pair of servers that holds the databases.
     pub store: StoreId,
     /// Approval: the epoch for which a held move is released.
-    pub approve: Option<Epoch>,
+    pub approve: Option<Approval>,
     /// Consent to forced service, which can lose data. It applies once.
     pub force: Option<ForceService>,
     /// The field managers of the fields that cause a move.
@@ -43,11 +43,36 @@ pub struct FieldManagers {
     pub force: Option<String>,
 }
 
+/// Approval of a held move, limited to an epoch of the type and to a time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Approval {
+    pub epoch: Epoch,
+    /// None: it ends [`Approval::LIFETIME`] after it was first observed.
+    pub until: Option<Timestamp>,
+}
+
+impl Approval {
+    /// An approval without an end of its own must not release a move days later.
+    pub const LIFETIME: Duration = Duration::from_secs(30 * 60);
+
+    pub fn end(&self, first_observed: Timestamp) -> Timestamp {
+        self.until.unwrap_or_else(|| later(first_observed, Self::LIFETIME))
+    }
+}
+
 /// Consent to `FORCE_SERVICE_ALLOW_DATA_LOSS` (R1), limited to an epoch of the type and to a time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ForceService {
     pub epoch: Epoch,
     pub until: Timestamp,
+    /// An administrator vouches that the old principal cannot serve clients any more.
+    pub fenced: bool,
+}
+
+impl ForceService {
+    pub fn consent(&self) -> Consent {
+        Consent { epoch: self.epoch.clone(), until: self.until }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -73,6 +98,8 @@ pub struct Policy {
     /// A move with a longer predicted interruption waits.
     pub max_interruption: Option<Duration>,
     pub cooldown: Duration,
+    /// A partner that was away must be back and synchronized for this long before a move.
+    pub settle_after: Duration,
     pub switch_deadline: Duration,
     /// The types that move first, in this order. The other types follow in the order of [`DatabaseType`].
     pub order: Vec<DatabaseType>,
@@ -93,6 +120,7 @@ impl Default for Policy {
             windows: Vec::new(),
             max_interruption: None,
             cooldown: Duration::from_secs(10 * 60),
+            settle_after: Duration::from_secs(2 * 60),
             switch_deadline: Duration::from_secs(5 * 60),
             order: Vec::new(),
         }

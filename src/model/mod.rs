@@ -8,24 +8,27 @@ mod observation;
 mod persisted;
 mod reason;
 mod seat;
+mod service;
 mod statement;
 mod store;
 mod time;
 mod window;
 
 pub use database::{DatabaseName, DatabaseType};
-pub use desired::{Desired, DesiredType, FieldManagers, ForceService, Policy, Suspend, UnrequestedSwitch};
+pub use desired::{Approval, Desired, DesiredType, FieldManagers, ForceService, Policy, Suspend, UnrequestedSwitch};
 pub use inventory::{DatabaseCopy, ServerInventory, ServerLogin};
 pub use observation::{
-    Answer, Database, DatabaseState, DriftReport, Guid, Mirroring, MirroringEndpoint, MirroringState, Observation,
-    Pair, PhaseTimings, Safety, Server, ServerObservation, StatementState, Unavailable, UnavailableCause, WitnessLink,
-    Witnessed,
+    Answer, Database, DatabaseState, DriftReport, Evidence, Guid, Mirroring, MirroringEndpoint, MirroringState,
+    Observation, Pair, PhaseTimings, Safety, Server, ServerObservation, StatementState, Unavailable, UnavailableCause,
+    WitnessLink, Witnessed,
 };
 pub use persisted::{
-    Attempt, Cause, Epoch, Operation, OperationDatabase, Outcome, PersistedState, Request, Stable, TypeTracking,
+    Absence, Attempt, Cause, Consent, Epoch, Operation, OperationDatabase, Outcome, PairIdentity, PersistedState,
+    Request, ServerIdentity, Stable, TypeTracking,
 };
 pub use reason::{Effect, Reason};
 pub use seat::{ObservedPrincipal, Role, Seat};
+pub use service::Service;
 pub use statement::{Act, Failover};
 pub use store::{StoreId, Stores};
 pub use time::{duration_text, later};

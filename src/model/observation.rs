@@ -15,6 +15,8 @@ pub struct Observation {
     pub pairs: Stores<Pair>,
     /// The other resources, as `namespace/name`, that name a database of this type on the same servers.
     pub conflicts: BTreeMap<DatabaseType, Vec<String>>,
+    /// The other resource that a type waits for, because it moves on the same pair of servers or has an earlier turn there.
+    pub turns: BTreeMap<DatabaseType, String>,
     /// The statements of the operation in the journal that this process sent. Empty after a restart.
     pub statements: BTreeMap<DatabaseName, StatementState>,
 }
@@ -39,6 +41,18 @@ impl Pair {
             Seat::Primary => &self.primary,
             Seat::Mirror => &self.mirror,
         }
+    }
+
+    /// The row of a database on the server in this seat. None: unavailable, absent or without a session.
+    pub fn row(&self, seat: Seat, name: &DatabaseName) -> Option<&Mirroring> {
+        self.view(seat).available()?.databases.get(name)?.mirroring.as_ref()
+    }
+
+    /// `primary SQL-A\\RTC`: the seat with the name that the server reports, or its address in the spec.
+    pub fn label(&self, seat: Seat) -> String {
+        let view = self.view(seat);
+        let name = view.available().map_or_else(|| view.address(), |server| &server.name);
+        format!("{} {name}", seat.word())
     }
 
     /// The redo queue of a database in KB, as reported by the server with the mirror role.
@@ -133,6 +147,42 @@ pub enum UnavailableCause {
     QueryFailed,
     /// The answer violates the protocol of SQL Server.
     ProtocolError,
+}
+
+/// What an unavailable server proves about itself. Only `NotAnswering` supports a forced service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Evidence {
+    NotAnswering,
+    Alive,
+    Inconclusive,
+}
+
+impl UnavailableCause {
+    pub fn evidence(self) -> Evidence {
+        match self {
+            UnavailableCause::ConnectionRefused | UnavailableCause::TimedOut => Evidence::NotAnswering,
+            UnavailableCause::Unresponsive
+            | UnavailableCause::ConnectionLost
+            | UnavailableCause::TlsFailed
+            | UnavailableCause::LoginFailed
+            | UnavailableCause::LoginLocked
+            | UnavailableCause::QueryFailed
+            | UnavailableCause::ProtocolError => Evidence::Alive,
+            UnavailableCause::NotYetPolled
+            | UnavailableCause::SecretNotFound
+            | UnavailableCause::SecretKeyMissing
+            | UnavailableCause::CredentialsForbidden
+            | UnavailableCause::CaBundleNotFound
+            | UnavailableCause::CaBundleInvalid
+            | UnavailableCause::HostNotFound
+            | UnavailableCause::InstanceNotFound
+            | UnavailableCause::BrowserSilent
+            | UnavailableCause::KdcUnreachable
+            | UnavailableCause::SpnUnknown
+            | UnavailableCause::TicketExpired
+            | UnavailableCause::NoKerberosCredentials => Evidence::Inconclusive,
+        }
+    }
 }
 
 /// The state of an instance and of its databases, read in a single batch.

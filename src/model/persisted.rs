@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -21,11 +22,17 @@ pub struct PersistedState {
     pub tracking: BTreeMap<DatabaseType, TypeTracking>,
 }
 
-/// The history of a type.
+/// The history of a type. It applies only to the servers and the sessions that it names.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TypeTracking {
-    /// The seat that held all principals of the type when both servers last agreed.
-    pub last_settled_seat: Option<Seat>,
+    /// The servers that the type was last seen on, both in one pass and as partners of one session.
+    pub pair: Option<PairIdentity>,
+    /// The mirroring session of each database when both servers last agreed.
+    pub sessions: BTreeMap<DatabaseName, Guid>,
+    /// The server that held all principals of the type when both servers last agreed.
+    pub last_settled_server: Option<String>,
+    /// The principal was in the requested seat once, on these servers. Only then a later difference is a switch.
+    pub was_aligned: bool,
     /// The number of consecutive failed moves.
     pub consecutive_failures: u32,
     /// The number of unrequested switches, each within a day of the previous one.
@@ -35,8 +42,53 @@ pub struct TypeTracking {
     pub stable: Option<Stable>,
     /// Since when the mirror has had no principal.
     pub principal_lost_since: Option<Timestamp>,
-    /// The epoch whose consent to forced service is consumed. The consent never applies again.
-    pub consumed_consent_epoch: Option<Epoch>,
+    /// The consent to forced service that is consumed. The same consent never applies again.
+    pub consumed_consent: Option<Consent>,
+    /// The approval in the spec, and when it was first observed.
+    pub approval: Option<Stable>,
+    /// Since when a database of the type has been in a transition between two states.
+    pub transition_since: Option<Timestamp>,
+    /// A partner was away, and has not been back for policy.settleAfter.
+    pub absence: Option<Absence>,
+}
+
+/// A partner that was away: unavailable, or not connected to the other partner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absence {
+    Away,
+    /// Back since this time, with every database synchronized.
+    BackSince(Timestamp),
+}
+
+/// The two servers of a pair, as the spec and as the servers themselves name them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PairIdentity {
+    pub primary: ServerIdentity,
+    pub mirror: ServerIdentity,
+}
+
+impl PairIdentity {
+    pub fn server(&self, seat: Seat) -> &ServerIdentity {
+        match seat {
+            Seat::Primary => &self.primary,
+            Seat::Mirror => &self.mirror,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerIdentity {
+    /// The address in the spec.
+    pub address: String,
+    /// `SERVERPROPERTY('ServerName')`.
+    pub name: String,
+}
+
+/// A consent to forced service. A new `until` for the same epoch is a new consent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Consent {
+    pub epoch: Epoch,
+    pub until: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -74,6 +126,9 @@ pub struct Operation {
     pub ty: DatabaseType,
     pub from: Seat,
     pub to: Seat,
+    /// The names that the servers in these seats reported.
+    pub from_server: Option<String>,
+    pub to_server: Option<String>,
     pub cause: Cause,
     pub generation: i64,
     /// The field manager that requested the move, if the API server recorded it.
@@ -84,6 +139,8 @@ pub struct Operation {
     pub attempted: Timestamp,
     /// Counts from 1. A further attempt requires a poll that shows no effect of the former attempt.
     pub attempt: u32,
+    /// The predicted interruption of the clients at the decision. None: the redo queue was not visible.
+    pub predicted: Option<Duration>,
     pub databases: Vec<OperationDatabase>,
 }
 
@@ -105,6 +162,8 @@ pub enum Outcome {
     Failed,
     /// Some databases moved and some did not.
     Partial,
+    /// A forced service was sent, and its effect was not observed in time. It may still show.
+    Unknown,
     /// SQL Server or another client moved the databases.
     Superseded,
 }
@@ -116,6 +175,10 @@ pub struct Attempt {
     pub outcome: Outcome,
     /// The problem, for the administrator.
     pub detail: Option<String>,
+    /// The server that was to receive the principal role.
+    pub to_server: Option<String>,
+    /// Both partners were synchronized after the end of the move. A forced service is over then.
+    pub synchronized: bool,
 }
 
 /// A name for the state of a type, which an approval repeats: the sum of the role sequences, and a digest of the guids.

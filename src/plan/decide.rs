@@ -1,12 +1,13 @@
 //! The verdict of one database type, from its findings, desired state and persisted state.
 
-use crate::model::{Cause, Reason, Request, UnrequestedSwitch};
+use crate::model::{Approval, Cause, Reason, Request, UnrequestedSwitch, later};
 use crate::plan::finding::{epoch, most_severe};
 use crate::plan::obstacle::Obstacle;
 use crate::plan::precondition::Precondition;
-use crate::plan::text::list;
+use crate::plan::text::{list, second};
 use crate::plan::types::{Case, Progress, Release, Verdict};
-use crate::plan::{forced_service, gate, hold, tracking};
+use crate::plan::version::is_newer_release;
+use crate::plan::{forced_service, gate, hold, identity, tracking};
 
 /// The verdict of one type. Total.
 pub(crate) fn verdict(case: &Case) -> Verdict {
@@ -15,7 +16,7 @@ pub(crate) fn verdict(case: &Case) -> Verdict {
         input.observation.conflicts.get(&desired_type.ty).filter(|_| input.enforced(Precondition::NoConflict))
     {
         let message = format!(
-            "{} is also named by {}: resources that name the same database of the same pair all stop. To fix: remove the type from all but one of them.",
+            "{} is also named by {}, and resources that name the same database of the same pair all stop. To fix: remove the type from all but one of them.",
             desired_type.ty,
             others.join(", ")
         );
@@ -25,15 +26,18 @@ pub(crate) fn verdict(case: &Case) -> Verdict {
         return Verdict::waiting(*reason, message.clone());
     }
     let obstacle = most_severe(findings);
+    if let Some(verdict) =
+        obstacle.as_ref().and_then(|(obstacle, names)| forced_service::aftermath(case, obstacle, names))
+    {
+        return verdict;
+    }
     let aligned = findings.iter().all(|finding| finding.principal == Some(desired_type.principal));
     if aligned && input.enforced(Precondition::AlignedStays) {
         return match obstacle {
-            Some((obstacle, names)) => {
-                forced_service::aftermath(case, obstacle, &names).unwrap_or_else(|| obstructed(obstacle, &names))
-            }
+            Some((obstacle, names)) => obstructed(case, obstacle, &names),
             None => Verdict::waiting(
                 Reason::Aligned,
-                format!("The principal of {} is on the {}.", desired_type.ty, desired_type.principal.word()),
+                format!("The principal of {} is on the {}.", desired_type.ty, case.pair.label(desired_type.principal)),
             ),
         };
     }
@@ -44,55 +48,119 @@ pub(crate) fn verdict(case: &Case) -> Verdict {
     if let Some((obstacle, names)) = &obstacle
         && (obstacle.questions_session() || !wrong)
     {
-        return obstructed(obstacle, names);
+        return obstructed(case, obstacle, names);
     }
     released(case, obstacle)
 }
 
 /// The principal is in the other seat, and the session is not in question: the reason why the type moves now or waits.
 fn released(case: &Case, obstacle: Option<(&Obstacle, String)>) -> Verdict {
-    let Case { input, desired_type, findings, .. } = *case;
+    let Case { input, desired_type, tracking, .. } = *case;
     let pending = case.persisted.requests.get(&desired_type.ty).is_some_and(|request: &Request| request.pending);
-    let state = epoch(findings);
-    let approved = desired_type.approve.is_some()
-        && input.satisfied(Precondition::ApprovalNamesEpoch, desired_type.approve == state);
+    let approved = is_approved(case);
+    let exchanged = identity::exchanged(tracking, case.pair);
+    if !input.satisfied(Precondition::SeatsNotExchanged, !exchanged || approved) {
+        return hold::exchanged(case, obstacle.as_ref());
+    }
     let cause = match (pending, approved, input.desired.policy.unrequested_switch) {
         (true, ..) => Cause::Intent,
         (false, true, _) => Cause::Approved,
-        (false, false, UnrequestedSwitch::FailBack) => Cause::FailBack,
+        (false, false, UnrequestedSwitch::FailBack)
+            if input.satisfied(Precondition::AlignedBeforeFailBack, tracking.was_aligned) =>
+        {
+            Cause::FailBack
+        }
         (false, false, UnrequestedSwitch::Hold) if !input.enforced(Precondition::Requested) => Cause::Intent,
-        (false, false, UnrequestedSwitch::Hold) => return hold::held(case, obstacle.as_ref(), state.as_ref()),
+        (false, false, UnrequestedSwitch::Hold | UnrequestedSwitch::FailBack) => {
+            return hold::held(case, obstacle.as_ref());
+        }
     };
     if let Some((obstacle, names)) = obstacle.filter(|_| input.enforced(Precondition::NoObstacle)) {
+        let verdict = obstructed(case, obstacle, &names);
         let message = format!(
             "{} will fail over to the {} once the obstacle is gone. {}",
             desired_type.ty,
-            desired_type.principal.word(),
-            obstacle.message(&names)
+            case.pair.label(desired_type.principal),
+            verdict.message
         );
-        return Verdict::waiting(obstacle.reason(), message);
+        return Verdict { message, ..verdict };
     }
     let witnessed = || tracking::witnessed(case.pair, desired_type);
     if cause == Cause::FailBack && !input.satisfied(Precondition::WitnessForFailBack, witnessed()) {
-        return hold::held(case, None, state.as_ref());
+        return hold::held(case, None);
+    }
+    if let Some(one_way) = one_way(case, approved) {
+        return one_way;
     }
     if let Some(closed) = gate::closed(case, cause, approved) {
         return closed;
     }
-    let names = list(
-        findings
-            .iter()
-            .filter(|finding| finding.principal != Some(desired_type.principal))
-            .map(|finding| &finding.name),
-    );
     Verdict {
         reason: Reason::Moving,
-        message: format!("Failing over {} to the {}: {names}.", desired_type.ty, desired_type.principal.word()),
+        message: format!(
+            "Failing over {} to the {}: {}.",
+            desired_type.ty,
+            case.pair.label(desired_type.principal),
+            list(moved(case))
+        ),
         release: Release::Ready(cause),
         until: None,
     }
 }
 
-fn obstructed(obstacle: &Obstacle, names: &str) -> Verdict {
-    Verdict::waiting(obstacle.reason(), obstacle.message(names))
+/// The databases that a move to the desired seat would interrupt.
+pub(crate) fn moved<'a>(case: &Case<'a>) -> impl Iterator<Item = &'a crate::model::DatabaseName> {
+    let wanted = case.desired_type.principal;
+    case.findings.iter().filter(move |finding| finding.principal != Some(wanted)).map(|finding| &finding.name)
+}
+
+/// The approval names the current state and has not ended.
+fn is_approved(case: &Case) -> bool {
+    let Some(approve) = &case.desired_type.approve else { return false };
+    let state = epoch(case.findings);
+    case.input.satisfied(Precondition::ApprovalNamesEpoch, Some(&approve.epoch) == state.as_ref())
+        && case.input.satisfied(Precondition::ApprovalNotExpired, case.input.now < approval_end(case, approve))
+}
+
+pub(crate) fn approval_end(case: &Case, approve: &Approval) -> jiff::Timestamp {
+    let seen = case.tracking.approval.as_ref().filter(|seen| seen.epoch == approve.epoch);
+    approve.end(seen.map_or(case.input.now, |seen| seen.since))
+}
+
+/// A database that was open under a newer release cannot go back before the other server is upgraded too ("Upgrading Mirrored
+/// Instances"). Only a person decides that.
+fn one_way(case: &Case, approved: bool) -> Option<Verdict> {
+    let to = case.desired_type.principal;
+    let version = |seat| case.pair.view(seat).available().map(|server| server.version.as_str());
+    let (from, newer) = (version(to.other())?, version(to)?);
+    let condition = approved || !is_newer_release(newer, from);
+    if case.input.satisfied(Precondition::OneWayApproved, condition) {
+        return None;
+    }
+    let state = epoch(case.findings).map(|epoch| epoch.to_string()).unwrap_or_default();
+    let message = format!(
+        "The {} runs a newer release ({newer}) than the {} ({from}). After a move the session is SUSPENDED, and {} cannot go back before the other server is upgraded. To move it anyway: set approve: {{epoch: \"{state}\"}} on type {}.",
+        case.pair.label(to),
+        case.pair.label(to.other()),
+        case.desired_type.ty,
+        case.desired_type.ty
+    );
+    Some(Verdict::waiting(Reason::OneWayMove, message))
+}
+
+/// A transition is bounded: SQL Server leaves it by itself, or a person has to look.
+fn obstructed(case: &Case, obstacle: &Obstacle, names: &str) -> Verdict {
+    let message = obstacle.message(names, case.pair);
+    let verdict = Verdict::waiting(obstacle.reason(), message);
+    let Some(since) = case.tracking.transition_since.filter(|_| obstacle.is_transition()) else { return verdict };
+    let end = later(since, case.input.desired.policy.switch_deadline);
+    if case.input.now < end {
+        return Verdict { until: Some(end), ..verdict };
+    }
+    let message = format!(
+        "{} This has lasted since {}, longer than policy.switchDeadline. To fix: read the error logs of both servers.",
+        verdict.message,
+        second(since)
+    );
+    Verdict::waiting(Reason::TransitionOverdue, message)
 }

@@ -1,11 +1,13 @@
 //! One database as both partners report it: the seat of the principal and the obstacle of a failover (R3, R13, R14).
 
 use crate::model::{
-    Database, DatabaseName, DatabaseState, Epoch, Guid, Mirroring, MirroringState, ObservedPrincipal, Pair, Role,
-    Safety, Seat, Server, ServerObservation, WitnessLink,
+    Database, DatabaseName, DatabaseState, Epoch, Evidence, Guid, Mirroring, MirroringState, ObservedPrincipal, Pair,
+    Role, Seat, Server, ServerObservation, Service, WitnessLink,
 };
-use crate::plan::obstacle::Obstacle;
+use crate::plan::obstacle::{Obstacle, Shown};
 use crate::plan::precondition::{Precondition, Preconditions};
+use crate::plan::preflight::{Half, preflight};
+use crate::plan::service;
 use crate::plan::text::list;
 
 /// The assessment of one database in this pass.
@@ -21,12 +23,14 @@ pub struct Finding {
     pub agreed: bool,
     /// The principal was read, and its database is ONLINE.
     pub online: bool,
+    pub service: Service,
 }
 
 /// The identity of a mirroring session, and how often its roles have switched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Session {
     pub guid: Guid,
+    /// The higher one of the two partners. Their equality is not documented.
     pub role_sequence: i32,
 }
 
@@ -63,6 +67,7 @@ pub fn assess(preconditions: &Preconditions, pair: &Pair, name: &DatabaseName) -
         session: None,
         agreed: false,
         online: false,
+        service: service::of_database(pair, name),
     };
     if let (Some(a), Some(b)) = (pair.primary.available(), pair.mirror.available())
         && !preconditions.satisfied(Precondition::DifferentServers, !same_name(&a.name, &b.name))
@@ -70,14 +75,15 @@ pub fn assess(preconditions: &Preconditions, pair: &Pair, name: &DatabaseName) -
         return blank(Obstacle::SameServer { name: a.name.clone() });
     }
     match (&primary, &mirror) {
-        (RowState::Session(a, da, ma), RowState::Session(b, db, mb)) => {
-            assess_pair(preconditions, name, (a, da, ma), (b, db, mb))
-        }
+        (RowState::Session(a, da, ma), RowState::Session(b, db, mb)) => Finding {
+            service: service::of_database(pair, name),
+            ..assess_pair(preconditions, name, (a, da, ma), (b, db, mb))
+        },
         (RowState::Session(_, database, mirroring), other) => {
-            assess_one_sided(name, Seat::Primary, database, mirroring, other, pair)
+            assess_one_sided(preconditions, pair, name, Seat::Primary, (database, mirroring), other)
         }
         (other, RowState::Session(_, database, mirroring)) => {
-            assess_one_sided(name, Seat::Mirror, database, mirroring, other, pair)
+            assess_one_sided(preconditions, pair, name, Seat::Mirror, (database, mirroring), other)
         }
         (a, b) => blank(
             unseen(Seat::Primary, a, pair)
@@ -93,7 +99,7 @@ pub fn assess(preconditions: &Preconditions, pair: &Pair, name: &DatabaseName) -
 fn unseen(seat: Seat, row: &RowState, pair: &Pair) -> Option<Obstacle> {
     match (row, pair.view(seat)) {
         (RowState::Unavailable, ServerObservation::Unavailable { unavailable, .. }) => {
-            Some(Obstacle::Unavailable { seat, unavailable: unavailable.clone(), exposed: false })
+            Some(Obstacle::Unavailable { seat, unavailable: unavailable.clone(), shown: None })
         }
         (RowState::Unavailable, ServerObservation::Available { .. }) | (RowState::Session(..), _) => None,
         (RowState::Absent, _) => Some(Obstacle::Missing { seat }),
@@ -102,43 +108,61 @@ fn unseen(seat: Seat, row: &RowState, pair: &Pair) -> Option<Obstacle> {
             Some(Obstacle::Hidden { seat, login })
         }
         (RowState::Unmirrored(database), _) => Some(match database.state {
-            DatabaseState::Online | DatabaseState::Restoring | DatabaseState::Recovering => {
-                Obstacle::NotMirrored { seat, other_has_session: false }
-            }
-            state => Obstacle::NotOnline { seat, state },
+            DatabaseState::Online => Obstacle::NotMirrored { seat, other_has_session: false },
+            // "If the database is not ONLINE ..., the values of all columns ... will be NULL" (sys.database_mirroring):
+            // such a row does not prove that the database is not mirrored.
+            state => Obstacle::not_open(seat, state),
         }),
     }
 }
 
 /// Only one server shows a session: nothing may move (R14), but the finding still reports the roles.
 fn assess_one_sided(
+    preconditions: &Preconditions,
+    pair: &Pair,
     name: &DatabaseName,
     seat: Seat,
-    database: &Database,
-    mirroring: &Mirroring,
+    (database, mirroring): (&Database, &Mirroring),
     other: &RowState,
-    pair: &Pair,
 ) -> Finding {
-    let disconnected = matches!(mirroring.state, MirroringState::Disconnected | MirroringState::Suspended);
     let away = matches!(other, RowState::Unavailable);
-    let principal = match mirroring.role {
-        Role::Principal => Some(seat),
-        // A connected mirror proves that its partner is the principal; the row of a disconnected mirror is stale.
-        Role::Mirror if !disconnected && away => Some(seat.other()),
-        Role::Mirror => None,
+    let principal = match (mirroring.role, mirroring.state) {
+        (Role::Principal, _) => Some(seat),
+        // A connected mirror proves that its partner is the principal. The row of a disconnected mirror is stale, and a
+        // suspended session stays suspended without a connection ("Mirroring States").
+        (
+            Role::Mirror,
+            MirroringState::Synchronized | MirroringState::Synchronizing | MirroringState::PendingFailover,
+        ) if away => Some(seat.other()),
+        (Role::Mirror, _) => None,
     };
-    let obstacle = match (mirroring.role, unseen(seat.other(), other, pair)) {
-        (_, Some(Obstacle::NotMirrored { seat, .. })) => Obstacle::NotMirrored { seat, other_has_session: true },
-        (_, Some(obstacle)) if !away => obstacle,
-        (_, Some(_)) if disconnected && is_lost(mirroring.witness) => Obstacle::NoQuorum { seat },
-        (Role::Mirror, Some(Obstacle::Unavailable { unavailable, .. })) if disconnected => {
-            Obstacle::PrincipalLost { seat: seat.other(), unavailable, witness: mirroring.witness }
+    let obstacle = match unseen(seat.other(), other, pair) {
+        Some(Obstacle::NotMirrored { seat, .. }) => Obstacle::NotMirrored { seat, other_has_session: true },
+        Some(Obstacle::Unavailable { unavailable, .. }) => {
+            let shown = Shown::new(mirroring, database.state);
+            let gone = preconditions
+                .satisfied(Precondition::ForceServerGone, unavailable.cause.evidence() == Evidence::NotAnswering);
+            let (witness, other) = (mirroring.witness, seat.other());
+            match (mirroring.role, mirroring.state) {
+                (Role::Principal, _) if is_isolated(mirroring) && database.state != DatabaseState::Online => {
+                    Obstacle::NoQuorum { seat }
+                }
+                (Role::Mirror, MirroringState::Disconnected) if gone && is_isolated(mirroring) => {
+                    Obstacle::NoQuorum { seat }
+                }
+                (Role::Mirror, MirroringState::Disconnected) if gone => {
+                    Obstacle::PrincipalLost { seat: other, unavailable, witness, suspended: false }
+                }
+                (Role::Mirror, MirroringState::Suspended) if gone => {
+                    Obstacle::PrincipalLost { seat: other, unavailable, witness, suspended: true }
+                }
+                (Role::Principal | Role::Mirror, _) => {
+                    Obstacle::Unavailable { seat: other, unavailable, shown: Some(shown) }
+                }
+            }
         }
-        (_, Some(Obstacle::Unavailable { seat, unavailable, .. })) => {
-            Obstacle::Unavailable { seat, unavailable, exposed: disconnected }
-        }
-        (_, Some(obstacle)) => obstacle,
-        (_, None) => Obstacle::Unsettled,
+        Some(obstacle) => obstacle,
+        None => Obstacle::Unsettled,
     };
     Finding {
         name: name.clone(),
@@ -147,33 +171,31 @@ fn assess_one_sided(
         session: Some(Session { guid: mirroring.guid, role_sequence: mirroring.role_sequence }),
         agreed: false,
         online: mirroring.role == Role::Principal && database.state == DatabaseState::Online,
+        service: service::of_database(pair, name),
     }
 }
-
-type Half<'a> = (&'a Server, &'a Database, &'a Mirroring);
 
 /// Both servers show a session.
 fn assess_pair(preconditions: &Preconditions, name: &DatabaseName, primary: Half, mirror: Half) -> Finding {
     let (a, b) = (primary.2, mirror.2);
+    let same_session = preconditions.satisfied(Precondition::SameGuid, a.guid == b.guid);
     let finding = |principal, obstacle, agreed, online| Finding {
         name: name.clone(),
         principal,
         obstacle,
-        session: preconditions
-            .satisfied(Precondition::SameGuid, a.guid == b.guid)
-            .then_some(Session { guid: a.guid, role_sequence: a.role_sequence.max(b.role_sequence) }),
+        session: same_session.then_some(Session { guid: a.guid, role_sequence: a.role_sequence.max(b.role_sequence) }),
         agreed,
         online,
+        service: Service::Unknown,
     };
-    if !preconditions.satisfied(Precondition::SameGuid, a.guid == b.guid) {
-        return finding(None, Some(Obstacle::GuidDiffers { primary: a.guid, mirror: b.guid }), false, false);
-    }
-    for (seat, own, partner) in [(Seat::Primary, a, mirror.0), (Seat::Mirror, b, primary.0)] {
-        if !preconditions.satisfied(Precondition::PartnerIsTheOther, same_name(&own.partner_instance, &partner.name)) {
-            let obstacle =
-                Obstacle::PartnerOutside { seat, names: own.partner_instance.clone(), expected: partner.name.clone() };
-            return finding(None, Some(obstacle), false, false);
-        }
+    let contested = |obstacle| finding(None, Some(obstacle), false, false);
+    if !same_session {
+        let [primary, mirror] = [primary, mirror].map(|half| Shown::new(half.2, half.1.state));
+        return contested(if (a.role, b.role) == (Role::Principal, Role::Principal) {
+            Obstacle::TwoPrincipals { sessions: Some((primary, mirror)) }
+        } else {
+            Obstacle::GuidDiffers { primary, mirror }
+        });
     }
     let (seat, held, following) = match (a.role, b.role) {
         (Role::Principal, Role::Mirror) => (Seat::Primary, primary, mirror),
@@ -182,82 +204,50 @@ fn assess_pair(preconditions: &Preconditions, name: &DatabaseName, primary: Half
             (Seat::Primary, primary, mirror)
         }
         (Role::Principal, Role::Principal) => {
-            return finding(
-                None,
-                Some(if is_stale_principal(a, b) { Obstacle::Unsettled } else { Obstacle::TwoPrincipals }),
-                false,
-                false,
-            );
+            return match isolated_principal(a, b) {
+                Some(old) => finding(Some(old.other()), Some(Obstacle::IsolatedPrincipal { seat: old }), false, {
+                    let serving = if old == Seat::Primary { mirror.1 } else { primary.1 };
+                    serving.state == DatabaseState::Online
+                }),
+                None if is_stale_principal(a, b) => contested(Obstacle::Unsettled),
+                None => contested(Obstacle::TwoPrincipals { sessions: None }),
+            };
         }
         (Role::Mirror, Role::Mirror) if a.role_sequence == b.role_sequence && is_stable(a) && is_stable(b) => {
-            return finding(None, Some(Obstacle::NoPrincipal), false, false);
+            return contested(Obstacle::NoPrincipal);
         }
-        (Role::Mirror, Role::Mirror) => return finding(None, Some(Obstacle::Unsettled), false, false),
+        (Role::Mirror, Role::Mirror) => return contested(Obstacle::Unsettled),
     };
     let online = held.1.state == DatabaseState::Online;
+    for (seat, own, partner) in [(Seat::Primary, a, mirror.0), (Seat::Mirror, b, primary.0)] {
+        if !preconditions.satisfied(Precondition::PartnerIsTheOther, same_name(&own.partner_instance, &partner.name)) {
+            let obstacle =
+                Obstacle::PartnerOutside { seat, names: own.partner_instance.clone(), expected: partner.name.clone() };
+            return finding(None, Some(obstacle), false, false);
+        }
+    }
     finding(Some(seat), preflight(preconditions, seat, held, following), true, online)
 }
 
-/// The conditions of a planned failover, on complementary roles of one session (R3).
-fn preflight(
-    preconditions: &Preconditions,
-    seat: Seat,
-    (server, database, principal): Half,
-    (partner, _, mirror): Half,
-) -> Option<Obstacle> {
-    use MirroringState::*;
-    if !preconditions
-        .satisfied(Precondition::SafetyFull, principal.safety == Safety::Full && mirror.safety == Safety::Full)
-    {
-        return Some(Obstacle::SafetyOff);
-    }
-    match (effective(preconditions, principal.state), effective(preconditions, mirror.state)) {
-        (Suspended, _) | (_, Suspended) => {
-            let versions =
-                (server.version != partner.version).then(|| (server.version.clone(), partner.version.clone()));
-            return Some(Obstacle::Suspended { versions });
-        }
-        (PendingFailover, _) | (_, PendingFailover) => return Some(Obstacle::FailoverInProgress),
-        (Disconnected, Disconnected) if is_lost(principal.witness) => return Some(Obstacle::NoQuorum { seat }),
-        (Disconnected, Disconnected) => return Some(Obstacle::Disconnected),
-        // The partners normally report one state: two different ones are a transition, or a stale read.
-        (Disconnected, _) | (_, Disconnected) => return Some(Obstacle::Unsettled),
-        (Synchronizing, _) | (_, Synchronizing) => return Some(Obstacle::Synchronizing),
-        (Unknown, _) | (_, Unknown) => return Some(Obstacle::Unsettled),
-        (Synchronized, Synchronized) => {}
-    }
-    if !preconditions.satisfied(Precondition::SameRoleSequence, principal.role_sequence == mirror.role_sequence) {
-        return Some(Obstacle::Unsettled);
-    }
-    if !preconditions.satisfied(Precondition::DatabaseOnline, database.state == DatabaseState::Online) {
-        return Some(Obstacle::NotOnline { seat, state: database.state });
-    }
-    for (seat, server) in [(seat, server), (seat.other(), partner)] {
-        let serves = server.endpoint.as_ref().is_some_and(|endpoint| endpoint.started && endpoint.partner);
-        if !preconditions.satisfied(Precondition::EndpointStarted, serves) {
-            return Some(Obstacle::EndpointStopped { seat, endpoint: server.endpoint.clone() });
-        }
-    }
-    None
+/// A partner without a connection to the other one and to its witness. As a principal, it does not serve ("Quorum: How a
+/// Witness Affects Database Availability").
+pub(crate) fn is_isolated(row: &Mirroring) -> bool {
+    row.state == MirroringState::Disconnected && is_witness_lost(row.witness)
 }
 
-/// The effective state in the preflight: a state whose precondition is not enforced counts as SYNCHRONIZED.
-fn effective(preconditions: &Preconditions, state: MirroringState) -> MirroringState {
-    let precondition = match state {
-        MirroringState::Suspended => Precondition::MirroringNotSuspended,
-        MirroringState::PendingFailover => Precondition::NoFailoverUnderWay,
-        MirroringState::Disconnected => Precondition::PartnersConnected,
-        MirroringState::Synchronizing => Precondition::CaughtUp,
-        MirroringState::Unknown => Precondition::StateKnown,
-        MirroringState::Synchronized => return state,
-    };
-    if preconditions.enforced(precondition) { state } else { MirroringState::Synchronized }
-}
-
-fn is_lost(witness: WitnessLink) -> bool {
+pub(crate) fn is_witness_lost(witness: WitnessLink) -> bool {
     match witness {
         WitnessLink::Disconnected | WitnessLink::Unknown => true,
         WitnessLink::None | WitnessLink::Connected => false,
+    }
+}
+
+/// The seat of an old principal without quorum, beside a newer one that has quorum.
+fn isolated_principal(a: &Mirroring, b: &Mirroring) -> Option<Seat> {
+    match (is_isolated(a), is_isolated(b)) {
+        (true, false) if b.role_sequence > a.role_sequence => Some(Seat::Primary),
+        (false, true) if a.role_sequence > b.role_sequence => Some(Seat::Mirror),
+        _ => None,
     }
 }
 
@@ -267,7 +257,7 @@ fn is_stable(row: &Mirroring) -> bool {
 
 /// Two principals in two polls a moment apart are a switch in transition, as long as the older row was still connected
 /// when it was read. In a true split brain the older row is disconnected or suspended (S22).
-fn is_stale_principal(a: &Mirroring, b: &Mirroring) -> bool {
+pub(crate) fn is_stale_principal(a: &Mirroring, b: &Mirroring) -> bool {
     let older = if a.role_sequence <= b.role_sequence { a } else { b };
     a.role_sequence != b.role_sequence
         && matches!(
@@ -277,7 +267,7 @@ fn is_stale_principal(a: &Mirroring, b: &Mirroring) -> bool {
 }
 
 /// Server names compare without case, as Windows does.
-fn same_name(a: &str, b: &str) -> bool {
+pub(crate) fn same_name(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b)
 }
 

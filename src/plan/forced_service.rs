@@ -1,124 +1,173 @@
 //! Forced service: the only action that may lose data. It requires a lost principal without a witness and a consent for
 //! exactly this state (R1, R2). Every other state with a lost principal is refused here, with the reason.
 
-use crate::model::{Cause, MirroringState, Outcome, Reason, Seat, UnavailableCause, WitnessLink, later};
+use crate::model::{Cause, DatabaseType, MirroringState, Outcome, Reason, Role, Seat, WitnessLink, later};
 use crate::plan::finding::{Finding, epoch};
+use crate::plan::identity::{self, SameServers};
 use crate::plan::obstacle::Obstacle;
 use crate::plan::precondition::Precondition;
 use crate::plan::text::{list, second};
+use crate::plan::tracking::failure_pause;
 use crate::plan::types::{Case, Release, Verdict};
 
-/// Lync users are in limited functionality about this long after the loss ("Back End Server High Availability").
+/// Lync users are in limited functionality about this long after the loss of their store ("Back End Server High
+/// Availability").
 const RESILIENCY: std::time::Duration = std::time::Duration::from_secs(30 * 60);
+
+/// The seat of the principal of a database whose mirror is alone.
+pub(crate) fn lost_seat(finding: &Finding) -> Option<Seat> {
+    match &finding.obstacle {
+        Some(Obstacle::PrincipalLost { seat, .. }) => Some(*seat),
+        _ => None,
+    }
+}
+
+/// The seat of the surviving mirror of a type that lost its principal.
+pub(crate) fn survivor(findings: &[Finding]) -> Option<Seat> {
+    findings.iter().find_map(lost_seat).map(Seat::other)
+}
 
 /// The verdict of a type whose mirror lost its principal. None: the type is in another state.
 pub(crate) fn verdict(case: &Case) -> Option<Verdict> {
-    let Case { input, desired_type, tracking, findings, .. } = *case;
-    let lost: Vec<&Finding> =
-        findings.iter().filter(|finding| matches!(finding.obstacle, Some(Obstacle::PrincipalLost { .. }))).collect();
-    let Some(Obstacle::PrincipalLost { seat, unavailable, .. }) =
-        lost.first().and_then(|first| first.obstacle.as_ref())
-    else {
-        return None;
-    };
-    let names = list(lost.iter().map(|finding| &finding.name));
-    let survivor = seat.other();
-    let mut message = format!(
-        "{names}: the mirror lost its principal on the {} and does not serve the database. {}",
-        seat.word(),
-        unavailable.detail
-    );
-    if let Some(since) = tracking.principal_lost_since {
+    let Case { desired_type, findings, tracking, pair, .. } = *case;
+    let Some(survivor) = survivor(findings) else { return unproved(case) };
+    let lost_findings = || findings.iter().filter(|finding| lost_seat(finding).is_some());
+    let obstacle = lost_findings().find_map(|finding| finding.obstacle.as_ref())?;
+    let names = list(lost_findings().map(|finding| &finding.name));
+    let mut message = format!("{names}: {}.", obstacle.problem(pair));
+    if let (Some(since), DatabaseType::User) = (tracking.principal_lost_since, desired_type.ty) {
         message.push_str(&format!(
-            " First observed at {}. Lync users fall back to limited functionality about 30 minutes after the loss ({}).",
+            " First observed at {}. If no server serves them, Lync users fall back to limited functionality about 30 minutes after the loss ({}).",
             second(since),
             second(later(since, RESILIENCY))
         ));
     }
+    let bring_back = format!("To fix: bring the {} back", pair.label(survivor.other()));
     if let Some(refusal) = refusal(case, survivor) {
-        message.push_str(&format!(" Forced service is refused: {refusal}. To fix: bring the principal back."));
-        return Some(Verdict::waiting(Reason::PrincipalLost, message));
+        message.push_str(&format!(" Forced service is refused: {refusal}. {bring_back}."));
+        return Some(Verdict::waiting(obstacle.reason(), message));
     }
     Some(match consent(case, survivor, &names) {
         Consent::Given(verdict) => verdict,
-        Consent::Missing(sentence) => {
-            message.push_str(&sentence);
-            let until = desired_type.force.as_ref().map(|force| force.until).filter(|until| input.now < *until);
-            Verdict { until, ..Verdict::waiting(Reason::PrincipalLost, message) }
+        Consent::Missing(sentence, until) => {
+            message.push_str(&format!(" {bring_back}. {sentence}"));
+            Verdict { until, ..Verdict::waiting(obstacle.reason(), message) }
         }
     })
+}
+
+/// The refusal of a consent while nothing proves that the principal is gone. None: there is no consent, or another state.
+fn unproved(case: &Case) -> Option<Verdict> {
+    case.desired_type.force.as_ref()?;
+    let alone = |finding: &&Finding| match &finding.obstacle {
+        Some(Obstacle::Unavailable { shown: Some(shown), .. }) => {
+            shown.role == Role::Mirror
+                && matches!(shown.state, MirroringState::Disconnected | MirroringState::Suspended)
+        }
+        _ => false,
+    };
+    let obstacle = case.findings.iter().find(alone)?.obstacle.as_ref()?;
+    let names = list(case.findings.iter().filter(alone).map(|finding| &finding.name));
+    let message = format!(
+        "{} Forced service is refused: nothing proves that the other server does not answer on its own port.",
+        obstacle.message(&names, case.pair)
+    );
+    Some(Verdict::waiting(obstacle.reason(), message))
 }
 
 enum Consent {
     Given(Verdict),
-    /// Why there is none, as a sentence with a leading space.
-    Missing(String),
+    /// Why there is none, and when time alone changes that.
+    Missing(String, Option<jiff::Timestamp>),
 }
 
 /// Whether the spec consents to forced service in exactly this state.
 fn consent(case: &Case, survivor: Seat, names: &str) -> Consent {
-    let Case { input, desired_type, tracking, .. } = *case;
-    let state = epoch(case.findings);
-    let names_state = |epoch| input.satisfied(Precondition::ConsentNamesEpoch, Some(epoch) == state.as_ref());
-    let live = desired_type.force.as_ref().filter(|force| names_state(&force.epoch));
-    let used = input.enforced(Precondition::ConsentUnused)
-        && live.is_some_and(|force| tracking.consumed_consent_epoch.as_ref() == Some(&force.epoch));
+    let Case { input, desired_type, tracking, pair, .. } = *case;
+    let current = epoch(case.findings);
+    let state = current.as_ref().map(ToString::to_string).unwrap_or_default();
+    let server = pair.label(survivor);
+    let old = pair.label(survivor.other());
     let price = format!(
-        "Forced service on the {} serves {names} again from its copy. What the lost principal had committed and not sent is lost once mirroring is resumed",
-        survivor.word()
+        "Forced service on the {server} serves {names} again from its copy, without what the old principal had not sent"
     );
-    let state = state.map(|epoch| epoch.to_string()).unwrap_or_default();
-    Consent::Missing(match (live, &desired_type.force) {
-        (Some(_), _) if used => format!(
-            " The consent for epoch {state} has been used and does not apply again. To fix: read the outcome in status.history and check the {}.",
-            survivor.word()
+    let Some(force) = &desired_type.force else {
+        return Consent::Missing(
+            format!(
+                "If it is lost for good: {price}. First make sure that no client reaches the {old} (docs/how-to/force-service.md, step 0), then set forceService: {{epoch: \"{state}\", acceptDataLoss: true, oldPrincipalFenced: true, until: <time>}} on type {}.",
+                desired_type.ty
+            ),
+            None,
+        );
+    };
+    let until = Some(force.until).filter(|until| input.now < *until);
+    let missing = |sentence: String| Consent::Missing(sentence, until);
+    if !input.satisfied(Precondition::ConsentNamesEpoch, Some(&force.epoch) == current.as_ref()) {
+        return missing(format!(
+            "The consent for epoch {} does not apply, as the current epoch is {state}. {price}.",
+            force.epoch
+        ));
+    }
+    if !input.satisfied(Precondition::ConsentUnused, tracking.consumed_consent.as_ref() != Some(&force.consent())) {
+        return missing(format!(
+            "The consent until {} has been used. Read the outcome in status.history and check the {server}. A new until is a new consent.",
+            second(force.until)
+        ));
+    }
+    if !input.satisfied(Precondition::ConsentNotExpired, input.now < force.until) {
+        return missing(format!("The consent ended at {}. {price}.", second(force.until)));
+    }
+    if !input.satisfied(Precondition::ConsentFenced, force.fenced) {
+        return missing(format!(
+            "The consent does not vouch that the {old} is fenced. Make sure that no client reaches it, then set oldPrincipalFenced: true."
+        ));
+    }
+    if !input.satisfied(Precondition::ForceNotSuspended, !input.is_suspended()) {
+        return missing("The spec consents to forced service, and spec.suspend holds it back.".to_owned());
+    }
+    if let Some(end) = pause(case) {
+        return Consent::Missing(
+            format!("The last attempt to force service failed. The next one is made at {}.", second(end)),
+            Some(end),
+        );
+    }
+    Consent::Given(Verdict {
+        reason: Reason::Moving,
+        message: format!(
+            "Forcing service of {names} on the {server} by consent for epoch {state} until {}: data may be lost.",
+            second(force.until)
         ),
-        (Some(force), _) if !input.satisfied(Precondition::ConsentNotExpired, input.now < force.until) => {
-            format!(" The consent to forced service ended at {} and does not apply. {price}.", second(force.until))
-        }
-        (Some(_), _) if !input.satisfied(Precondition::ForceNotSuspended, !input.is_suspended()) => {
-            " The spec consents to forced service, and spec.suspend holds it back.".to_owned()
-        }
-        (Some(force), _) => {
-            return Consent::Given(Verdict {
-                reason: Reason::Moving,
-                message: format!(
-                    "Forcing service of {names} on the {} by consent for epoch {state} until {}: data may be lost.",
-                    survivor.word(),
-                    second(force.until)
-                ),
-                release: Release::Ready(Cause::ForcedService),
-                until: None,
-            });
-        }
-        (None, Some(stale)) => {
-            format!(" The consent for epoch {} does not apply, as the current epoch is {state}. {price}.", stale.epoch)
-        }
-        (None, None) => format!(
-            " To fix: bring the principal back. {price}. To consent once if the principal is lost for good: set forceService: {{epoch: \"{state}\", acceptDataLoss: true, until: <time>}} on type {}.",
-            desired_type.ty
-        ),
+        release: Release::Ready(Cause::ForcedService),
+        until: None,
     })
 }
 
-/// Why service must not be forced, whether consented to or not. None: service could be forced.
+/// The end of the pause after an attempt that sent nothing.
+fn pause(case: &Case) -> Option<jiff::Timestamp> {
+    let last = case.persisted.last.get(&case.desired_type.ty)?;
+    let end = later(last.ended, failure_pause(case.tracking));
+    let failed = last.cause == Cause::ForcedService && last.outcome == Outcome::Failed;
+    (failed && !case.input.satisfied(Precondition::ForcePaused, case.input.now >= end)).then_some(end)
+}
+
+/// Why service must not be forced, whether consented to or not. None: service could be forced. What no edit of the spec
+/// lifts comes first, so that no edit is in vain.
 pub(crate) fn refusal(case: &Case, survivor: Seat) -> Option<String> {
-    let Case { input, desired_type, tracking, .. } = *case;
-    if desired_type.principal != survivor {
-        return Some(format!(
-            "the spec wants the principal on the lost {}, so that principal: {survivor} must be set first",
-            survivor.other().word()
-        ));
+    let Case { input, tracking, pair, .. } = *case;
+    if let Some(refusal) = case.findings.iter().find_map(|finding| refusal_of(case, finding, survivor)) {
+        return Some(refusal);
     }
-    if !input.satisfied(Precondition::ForceSeenTogether, tracking.last_settled_seat.is_some()) {
+    let same = identity::compare(tracking.pair.as_ref(), pair) == SameServers::Yes;
+    (!input.satisfied(Precondition::ForceSeenTogether, same)).then(|| {
         // A wrong port in the spec is indistinguishable from a server that is down.
-        return Some("the operator never saw both servers of the pair together under this spec".to_owned());
-    }
-    case.findings.iter().find_map(|finding| refusal_of(case, finding, survivor))
+        "the operator never saw both servers of the pair together under these addresses, so that the address may be wrong"
+            .to_owned()
+    })
 }
 
 fn refusal_of(case: &Case, finding: &Finding, survivor: Seat) -> Option<String> {
     let input = case.input;
+    let row = case.pair.row(survivor, &finding.name);
     match &finding.obstacle {
         Some(Obstacle::PrincipalLost { witness, .. })
             if !input.satisfied(Precondition::ForceNoWitness, *witness == WitnessLink::None) =>
@@ -128,78 +177,52 @@ fn refusal_of(case: &Case, finding: &Finding, survivor: Seat) -> Option<String> 
                 finding.name
             ));
         }
-        Some(Obstacle::PrincipalLost { unavailable, .. })
-            if !input.satisfied(Precondition::ForceServerGone, is_gone(unavailable.cause)) =>
-        {
-            return Some("the lost server may still serve, as nothing proves that it does not answer".to_owned());
-        }
         Some(Obstacle::PrincipalLost { .. }) => {}
         // Already serving here: forced before, or never lost.
         _ if finding.principal == Some(survivor) => return None,
         _ if !input.enforced(Precondition::ForceAllAlike) => return None,
         _ => return Some(format!("{} is not in the same state", finding.name)),
     }
-    let server = case.pair.view(survivor).available();
-    let row = server.and_then(|server| server.databases.get(&finding.name)?.mirroring.as_ref());
-    let disconnected = row.is_some_and(|row| row.state == MirroringState::Disconnected);
-    (!input.satisfied(Precondition::ForceDisconnected, disconnected))
-        .then(|| format!("{} is not DISCONNECTED on the {}", finding.name, survivor.word()))
+    let apart = row.is_some_and(|row| matches!(row.state, MirroringState::Disconnected | MirroringState::Suspended));
+    (!input.satisfied(Precondition::ForceDisconnected, apart)).then(|| {
+        format!(
+            "{} is neither DISCONNECTED nor SUSPENDED on the {}, so that it may still be connected to its principal",
+            finding.name,
+            case.pair.label(survivor)
+        )
+    })
 }
 
-/// Nothing at all answered at the address of the server (R2). A server that refuses a login or a certificate is alive.
-fn is_gone(cause: UnavailableCause) -> bool {
-    match cause {
-        UnavailableCause::ConnectionRefused | UnavailableCause::TimedOut | UnavailableCause::BrowserSilent => true,
-        UnavailableCause::NotYetPolled
-        | UnavailableCause::SecretNotFound
-        | UnavailableCause::SecretKeyMissing
-        | UnavailableCause::CredentialsForbidden
-        | UnavailableCause::CaBundleNotFound
-        | UnavailableCause::CaBundleInvalid
-        | UnavailableCause::HostNotFound
-        | UnavailableCause::InstanceNotFound
-        | UnavailableCause::Unresponsive
-        | UnavailableCause::ConnectionLost
-        | UnavailableCause::TlsFailed
-        | UnavailableCause::KdcUnreachable
-        | UnavailableCause::SpnUnknown
-        | UnavailableCause::TicketExpired
-        | UnavailableCause::NoKerberosCredentials
-        | UnavailableCause::LoginFailed
-        | UnavailableCause::LoginLocked
-        | UnavailableCause::QueryFailed
-        | UnavailableCause::ProtocolError => false,
-    }
-}
-
-/// S14, S15: what an administrator has to decide after a forced service. The operator resumes nothing (R11).
+/// S14, S15: what an administrator has to decide after a forced service. The operator resumes nothing (R11). It is over once
+/// both partners were synchronized again.
 pub(crate) fn aftermath(case: &Case, obstacle: &Obstacle, names: &str) -> Option<Verdict> {
     let last = case.persisted.last.get(&case.desired_type.ty)?;
+    let forced = last.cause == Cause::ForcedService && matches!(last.outcome, Outcome::Succeeded | Outcome::Partial);
+    if !forced || last.synchronized {
+        return None;
+    }
     let left = match obstacle {
         Obstacle::Suspended { versions } => {
             let upgrade = match versions {
                 Some((principal, mirror)) => format!(
-                    " The versions differ (principal {principal}, mirror {mirror}), so that RESUME needs an upgrade of the older server first."
+                    " The principal is newer ({principal}) than the mirror ({mirror}), so that RESUME needs an upgrade of the mirror first."
                 ),
                 None => String::new(),
             };
             format!(
-                "Both servers answer and mirroring is SUSPENDED; the operator does not resume it. To fix: decide which data to keep. ALTER DATABASE ... SET PARTNER RESUME on the principal destroys what the old principal had not sent; SET PARTNER OFF keeps both copies and ends mirroring.{upgrade}"
+                "Both servers answer and mirroring is SUSPENDED; the operator does not resume it. To fix: save what only the old principal has before anything is resumed, see docs/reasons/ServiceForced.md. RESUME destroys it.{upgrade}"
             )
         }
-        Obstacle::Unavailable { .. } | Obstacle::Disconnected => format!(
-            "It serves without a mirror. When the old principal comes back it becomes a suspended mirror, and nothing is lost before mirroring is resumed; the operator does not resume it. {}",
-            obstacle.message(names)
+        Obstacle::Unavailable { .. }
+        | Obstacle::Disconnected
+        | Obstacle::Recovering { .. }
+        | Obstacle::IsolatedPrincipal { .. } => format!(
+            "It serves without a mirror. When the old principal comes back it becomes a suspended mirror, and the operator does not resume it. {} Do not remove mirroring while the old principal is away, see docs/reasons/ServiceForced.md.",
+            obstacle.message(names, case.pair)
         ),
         _ => return None,
     };
-    let forced = last.cause == Cause::ForcedService && matches!(last.outcome, Outcome::Succeeded | Outcome::Partial);
-    forced.then(|| {
-        let message = format!(
-            "{names}: service was forced on the {} at {}. {left}",
-            case.desired_type.principal.word(),
-            second(last.ended)
-        );
-        Verdict::waiting(Reason::ServiceForced, message)
-    })
+    let server = last.to_server.as_deref().unwrap_or("the surviving server");
+    let message = format!("{names}: service was forced on {server} at {}. {left}", second(last.ended));
+    Some(Verdict::waiting(Reason::ServiceForced, message))
 }

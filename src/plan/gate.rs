@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::model::{Cause, Outcome, Reason, Window, duration_text, later};
+use crate::model::{Absence, Cause, Outcome, Reason, Window, duration_text, later};
 use crate::plan::estimate::predict;
 use crate::plan::finding::epoch;
 use crate::plan::precondition::Precondition;
@@ -13,24 +13,51 @@ use crate::plan::text::{coarse, list, second};
 use crate::plan::tracking::{Tripped, cooldown, tripped};
 use crate::plan::types::{Case, Verdict};
 
-/// The first gate that is closed.
+/// The gate that is closed: suspension and circuit breaker first, then the gate that time opens last.
 pub(crate) fn closed(case: &Case, cause: Cause, approved: bool) -> Option<Verdict> {
     suspension(case)
         .or_else(|| if approved { None } else { breaker(case) })
-        .or_else(|| if cause == Cause::FailBack { fail_back_delay(case) } else { None })
-        .or_else(|| cooldown_gate(case))
+        .or_else(|| waits_for_time(case, cause))
         .or_else(|| max_interruption(case))
-        .or_else(|| if cause == Cause::FailBack { maintenance_window(case) } else { None })
+}
+
+/// The latest of all times that the move waits for, so that the message names the time at which it can begin.
+fn waits_for_time(case: &Case, cause: Cause) -> Option<Verdict> {
+    let fails_back = cause == Cause::FailBack;
+    let delay = if fails_back { fail_back_delay(case) } else { None };
+    let latest = [settling(case), delay, cooldown_gate(case)].into_iter().flatten().max_by_key(|verdict| verdict.until);
+    let from = latest.as_ref().and_then(|verdict| verdict.until).unwrap_or(case.input.now);
+    let window = if fails_back { maintenance_window(case, from) } else { None };
+    window.or(latest)
+}
+
+/// A server that was away may go away again: the move waits until it has been back for a time.
+fn settling(case: &Case) -> Option<Verdict> {
+    let since = match case.tracking.absence? {
+        Absence::BackSince(since) => since,
+        Absence::Away => case.input.now,
+    };
+    let end = later(since, case.input.desired.policy.settle_after);
+    if case.input.satisfied(Precondition::SettledAfterAbsence, case.input.now >= end) {
+        return None;
+    }
+    let message = format!(
+        "{} waits until {} (policy.settleAfter), as a server was away and both have been synchronized since {}.",
+        failover(case),
+        second(end),
+        second(since)
+    );
+    Some(Verdict { until: Some(end), ..Verdict::waiting(Reason::Settling, message) })
 }
 
 /// `Failover of User to the mirror`.
 fn failover(case: &Case) -> String {
-    format!("Failover of {} to the {}", case.desired_type.ty, case.desired_type.principal.word())
+    format!("Failover of {} to the {}", case.desired_type.ty, case.pair.label(case.desired_type.principal))
 }
 
 /// `Fail-back of User to the primary`.
 fn fail_back(case: &Case) -> String {
-    format!("Fail-back of {} to the {}", case.desired_type.ty, case.desired_type.principal.word())
+    format!("Fail-back of {} to the {}", case.desired_type.ty, case.pair.label(case.desired_type.principal))
 }
 
 fn suspension(case: &Case) -> Option<Verdict> {
@@ -48,20 +75,20 @@ fn breaker(case: &Case) -> Option<Verdict> {
                 let detail = case.persisted.last.get(&case.desired_type.ty).and_then(|last| last.detail.as_deref());
                 (
                     format!(
-                        "{count} consecutive moves failed, the last with: {}",
+                        "{count} consecutive moves failed. The last one ended with: {}",
                         detail.unwrap_or("no detail").trim_end_matches('.')
                     ),
                     None,
                 )
             }
             Tripped::Switches(count, until) => (
-                format!("{count} unrequested switches followed each other; the circuit closes at {}", second(until)),
+                format!("{count} unrequested switches followed each other. The circuit closes at {}", second(until)),
                 Some(until),
             ),
         };
     let state = epoch(case.findings).map(|epoch| epoch.to_string()).unwrap_or_default();
     let message = format!(
-        "Automatic moves of {} are disabled (circuit open): {why}. To fix: find the cause, then set approve: {{epoch: \"{state}\"}} on the type to move it now, or change principal.",
+        "Automatic moves of {} are disabled (circuit open). {why}. To fix: find the cause, then set approve: {{epoch: \"{state}\"}} on the type to move it now, or change principal.",
         case.desired_type.ty
     );
     Some(Verdict { until, ..Verdict::waiting(Reason::CircuitOpen, message) })
@@ -95,7 +122,7 @@ fn cooldown_gate(case: &Case) -> Option<Verdict> {
         return None;
     }
     let (reason, message) = match last.outcome {
-        Outcome::Failed | Outcome::Partial => (
+        Outcome::Failed | Outcome::Partial | Outcome::Unknown => (
             Reason::MoveFailed,
             format!(
                 "{} waits until {}, and every failure lengthens the pause. The last move failed: {}.",
@@ -146,13 +173,14 @@ fn max_interruption(case: &Case) -> Option<Verdict> {
     Some(Verdict::waiting(Reason::InterruptionTooLong, message))
 }
 
-fn maintenance_window(case: &Case) -> Option<Verdict> {
+/// `from`: the time at which every other gate is open.
+fn maintenance_window(case: &Case, from: Timestamp) -> Option<Verdict> {
     let windows = &case.input.desired.policy.windows;
-    let open = windows.iter().any(|window| window.open_until(case.input.now).is_some());
+    let open = windows.iter().any(|window| window.open_until(from).is_some());
     if windows.is_empty() || case.input.satisfied(Precondition::MaintenanceWindow, open) {
         return None;
     }
-    let Some((at, window)) = next(windows, case.input.now) else {
+    let Some((at, window)) = next(windows, from) else {
         let message = format!(
             "{} waits for a maintenance window: none of policy.maintenanceWindows ever opens. To fix: correct their schedule.",
             fail_back(case)

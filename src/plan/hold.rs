@@ -1,45 +1,110 @@
 //! The hold: the principal is not where the spec wants it, and no change of the spec asked for a move.
 
-use crate::model::{Epoch, ObservedPrincipal, Reason, UnrequestedSwitch};
-use crate::plan::finding::observed_principal;
+use crate::model::{ObservedPrincipal, Reason, Seat, UnrequestedSwitch};
+use crate::plan::decide::approval_end;
+use crate::plan::finding::{epoch, observed_principal};
 use crate::plan::obstacle::Obstacle;
-use crate::plan::text::list;
+use crate::plan::text::{list, second};
 use crate::plan::types::{Case, Verdict};
 
-/// The location of the principals, the reason of the hold, and the two ways to end it.
-pub(crate) fn held(case: &Case, obstacle: Option<&(&Obstacle, String)>, epoch: Option<&Epoch>) -> Verdict {
-    let Case { desired_type, findings, .. } = *case;
+/// The databases with their principal in this seat.
+fn on(case: &Case, seat: Seat) -> String {
+    list(case.findings.iter().filter(|finding| finding.principal == Some(seat)).map(|finding| &finding.name))
+}
+
+/// The location of the principals, the reason of the hold, and the ways to end it. A move is offered only while it is possible.
+pub(crate) fn held(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> Verdict {
+    let Case { desired_type, findings, pair, .. } = *case;
+    let (wanted, other) = (desired_type.principal, desired_type.principal.other());
     let split = observed_principal(findings) == ObservedPrincipal::Split;
-    let wrong = list(
-        findings
-            .iter()
-            .filter(|finding| finding.principal == Some(desired_type.principal.other()))
-            .map(|finding| &finding.name),
-    );
-    let seat_word = desired_type.principal.other().word();
-    let address = case.pair.view(desired_type.principal.other()).address();
     let why = match case.input.desired.policy.unrequested_switch {
         UnrequestedSwitch::Hold => "policy.unrequestedSwitch: Hold",
+        UnrequestedSwitch::FailBack if !case.tracking.was_aligned => {
+            "policy.unrequestedSwitch: FailBack waits until the principal was in its seat once on these servers"
+        }
         UnrequestedSwitch::FailBack => "policy.unrequestedSwitch: FailBack waits for a witness that both partners see",
     };
-    let mut message = format!(
-        "The principal of {wrong} is on the {seat_word} ({address}) but the spec wants the {}. No change of the spec requested a move, so the move is on hold ({why}).",
-        desired_type.principal.word(),
-    );
-    if let Some((obstacle, names)) = obstacle {
-        message.push_str(&format!(" A move back is not possible now. {}", obstacle.message(names)));
-    }
-    match (epoch, &desired_type.approve) {
-        (Some(epoch), Some(approve)) => message.push_str(&format!(
-            " approve.epoch {approve} of type {} does not apply, as the current epoch is {epoch}.",
-            desired_type.ty
-        )),
-        (Some(epoch), None) => message.push_str(&format!(
-            " To move it back: set approve: {{epoch: \"{epoch}\"}} on type {}. To keep it: set principal: {}.",
-            desired_type.ty,
-            desired_type.principal.other()
-        )),
-        (None, _) => {}
-    }
+    let place = if split {
+        format!(
+            "{} has its principal on the {}, and {} on the {}. The spec wants the {}.",
+            on(case, wanted),
+            pair.label(wanted),
+            on(case, other),
+            pair.label(other),
+            wanted.word()
+        )
+    } else {
+        format!(
+            "The principal of {} is on the {}, and the spec wants the {}.",
+            on(case, other),
+            pair.label(other),
+            wanted.word()
+        )
+    };
+    let mut message = format!("{place} No change of the spec requested a move, so that the move is on hold ({why}).");
+    message.push_str(&ways_out(case, obstacle, split));
     Verdict::waiting(if split { Reason::SplitRoles } else { Reason::UnexpectedPrincipal }, message)
+}
+
+fn ways_out(case: &Case, obstacle: Option<&(&Obstacle, String)>, split: bool) -> String {
+    let Case { desired_type, pair, .. } = *case;
+    let (wanted, other, ty) = (desired_type.principal, desired_type.principal.other(), desired_type.ty);
+    let mut text = String::new();
+    match obstacle {
+        Some((obstacle, names)) => {
+            text.push_str(&format!(" A move is not possible now. {}", obstacle.message(names, pair)));
+        }
+        None if case.tracking.absence.is_some() => {
+            text.push_str(
+                " A server was away: a move is possible once both have been synchronized for policy.settleAfter.",
+            );
+        }
+        None => text.push_str(&approval(case, split)),
+    }
+    if split {
+        text.push_str(&format!(
+            " To unite on the {} (moves {}): set principal: {other}. To leave it split: do nothing.",
+            pair.label(other),
+            on(case, wanted)
+        ));
+    } else {
+        text.push_str(&format!(" To keep it there: set principal: {other} on type {ty}."));
+    }
+    text
+}
+
+/// How to approve the move, or why the approval in the spec does not apply.
+fn approval(case: &Case, split: bool) -> String {
+    let Case { desired_type, pair, .. } = *case;
+    let Some(state) = epoch(case.findings) else { return String::new() };
+    let old = match &desired_type.approve {
+        Some(approve) if approve.epoch != state => {
+            format!(" approve.epoch {} does not apply, as the current epoch is {state}.", approve.epoch)
+        }
+        Some(approve) => format!(" The approval ended at {}.", second(approval_end(case, approve))),
+        None => String::new(),
+    };
+    let moved = on(case, desired_type.principal.other());
+    let aim = if split {
+        format!("To unite on the {} (moves {moved})", pair.label(desired_type.principal))
+    } else {
+        format!("To move it (interrupts {moved})")
+    };
+    format!("{old} {aim}: set approve: {{epoch: \"{state}\"}} on type {}.", desired_type.ty)
+}
+
+/// The spec exchanged the two servers: labels moved, and no database.
+pub(crate) fn exchanged(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> Verdict {
+    let Case { desired_type, pair, .. } = *case;
+    let other = desired_type.principal.other();
+    let mut message = format!(
+        "spec.sql exchanged primary and mirror: the {} and the {} had the other seats before. Nothing was moved, and nothing will be. To fix: exchange them back, or set principal: {other} on type {} to keep the databases where they are.",
+        pair.label(Seat::Primary),
+        pair.label(Seat::Mirror),
+        desired_type.ty
+    );
+    if obstacle.is_none() && case.tracking.absence.is_none() {
+        message.push_str(&approval(case, false));
+    }
+    Verdict::waiting(Reason::SeatsExchanged, message)
 }

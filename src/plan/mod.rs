@@ -4,29 +4,41 @@
 mod decide;
 mod estimate;
 mod finding;
+mod forced_operation;
 mod forced_service;
 mod gate;
 mod hold;
+mod identity;
 mod obstacle;
+mod obstacle_text;
 mod operation;
 mod planner;
 mod precondition;
+mod preflight;
 mod schedule;
+mod service;
 mod statements;
 mod text;
 mod tracking;
 mod types;
+mod version;
 
 pub use estimate::predict;
 pub use finding::{Finding, Session, assess};
 pub use gate::next as next_window;
-pub use obstacle::{Obstacle, Severity, unavailable_reason};
+pub use obstacle::{Obstacle, Severity, Shown, unavailable_reason};
 pub use planner::{plan, plan_with};
 pub use precondition::{Precondition, Preconditions};
 pub use text::coarse;
 pub use tracking::TRIPS;
 pub use types::{ATTEMPTS, Ended, Plan, Progress, Release, Requeue, TypePlan, Verdict};
 
+#[cfg(test)]
+mod evidence_tests;
+#[cfg(test)]
+mod forced_tests;
+#[cfg(test)]
+mod memory_tests;
 #[cfg(test)]
 mod policy_tests;
 #[cfg(test)]

@@ -4,13 +4,16 @@
 use std::time::Duration;
 
 use crate::model::{
-    Answer, Cause, DesiredType, Failover, Observation, Operation, OperationDatabase, Outcome, Pair, PersistedState,
-    Reason, StatementState, TypeTracking, later,
+    Answer, Cause, DatabaseName, DatabaseState, DesiredType, Failover, Observation, Operation, OperationDatabase,
+    Outcome, Pair, PersistedState, Reason, Role, Seat, ServerObservation, StatementState, TypeTracking, duration_text,
+    later,
 };
-use crate::plan::finding::{Finding, assess};
+use crate::plan::estimate::predict;
+use crate::plan::finding::{Finding, assess, same_name};
+use crate::plan::obstacle::Obstacle;
 use crate::plan::precondition::Precondition;
 use crate::plan::statements;
-use crate::plan::text::list;
+use crate::plan::text::{coarse, list};
 use crate::plan::types::{ATTEMPTS, Case, Ended, Input, Progress};
 
 pub(crate) enum OperationState {
@@ -23,7 +26,7 @@ pub(crate) enum OperationState {
 
 /// What the servers show of one database of the move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum DatabaseOutcome {
+pub(crate) enum DatabaseOutcome {
     /// Both agree on the new roles, and the new principal is ONLINE.
     Moved,
     /// Both agree that nothing happened since the journal was written, and a failover is possible.
@@ -52,28 +55,52 @@ pub(crate) fn check(input: &Input, persisted: &PersistedState) -> OperationState
             operation: operation.clone(),
             outcome: Outcome::Superseded,
             detail: Some(format!("{} was removed from the spec during the move", operation.ty)),
+            nothing_sent: false,
         });
     };
+    if let Some(detail) = foreign(input, operation, desired_type) {
+        return OperationState::Ended(Ended {
+            operation: operation.clone(),
+            outcome: Outcome::Superseded,
+            detail: Some(detail),
+            nothing_sent: false,
+        });
+    }
     let check = Check::new(input, persisted, operation, desired_type);
     if operation.cause == Cause::ForcedService { check.forced_service() } else { check.failover() }
 }
 
+/// Why the journal is not of these servers or of this spec.
+fn foreign(input: &Input, operation: &Operation, desired_type: &DesiredType) -> Option<String> {
+    let pair = input.observation.pair(desired_type.store);
+    let differs = |seat, journaled: &Option<String>| {
+        let server = pair.view(seat).available();
+        server.zip(journaled.as_deref()).is_some_and(|(server, name)| !same_name(&server.name, name))
+    };
+    let others = differs(operation.from, &operation.from_server) || differs(operation.to, &operation.to_server);
+    if !input.satisfied(Precondition::SameServers, !others) {
+        return Some("spec.sql names other servers than the ones of the move".to_owned());
+    }
+    (!input.satisfied(Precondition::RequestOfThisSpec, operation.generation <= input.desired.generation))
+        .then(|| "the journal is of a later generation of the spec, as of a restored status".to_owned())
+}
+
 /// One move in flight and what the servers show of its databases.
-struct Check<'a> {
-    input: &'a Input<'a>,
-    persisted: &'a PersistedState,
-    operation: &'a Operation,
-    desired_type: &'a DesiredType,
-    pair: &'a Pair,
-    databases: Vec<(&'a OperationDatabase, Finding, DatabaseOutcome)>,
+pub(crate) struct Check<'a> {
+    pub(crate) input: &'a Input<'a>,
+    pub(crate) persisted: &'a PersistedState,
+    pub(crate) operation: &'a Operation,
+    pub(crate) desired_type: &'a DesiredType,
+    pub(crate) pair: &'a Pair,
+    pub(crate) databases: Vec<(&'a OperationDatabase, Finding, DatabaseOutcome)>,
     /// A statement of this process is without an answer.
-    unanswered: bool,
+    pub(crate) unanswered: bool,
     /// What the servers answered, where the answer was an error.
-    errors: Option<String>,
+    pub(crate) errors: Option<String>,
 }
 
 impl<'a> Check<'a> {
-    fn new(
+    pub(crate) fn new(
         input: &'a Input<'a>,
         persisted: &'a PersistedState,
         operation: &'a Operation,
@@ -82,7 +109,7 @@ impl<'a> Check<'a> {
         let pair = input.observation.pair(desired_type.store);
         let databases = operation.databases.iter().map(|journal| {
             let finding = assess(input.preconditions, pair, &journal.name);
-            let outcome = database_outcome(input, operation, journal, &finding);
+            let outcome = database_outcome(input, pair, operation, journal, &finding);
             (journal, finding, outcome)
         });
         let statement = |database: &OperationDatabase| input.observation.statements.get(&database.name);
@@ -98,40 +125,60 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn any(&self, wanted: DatabaseOutcome) -> bool {
+    pub(crate) fn any(&self, wanted: DatabaseOutcome) -> bool {
         self.databases.iter().any(|(.., outcome)| *outcome == wanted)
     }
 
-    fn named(&self, is: impl Fn(DatabaseOutcome) -> bool) -> String {
+    pub(crate) fn named(&self, is: impl Fn(DatabaseOutcome) -> bool) -> String {
         list(self.databases.iter().filter(|(.., outcome)| is(*outcome)).map(|(journal, ..)| &journal.name))
     }
 
-    fn ended(&self, outcome: Outcome, detail: Option<String>) -> OperationState {
-        OperationState::Ended(Ended { operation: self.operation.clone(), outcome, detail })
+    pub(crate) fn ended(&self, outcome: Outcome, detail: Option<String>) -> OperationState {
+        let nothing_sent = self.operation.databases.iter().all(|database| {
+            matches!(
+                self.input.observation.statements.get(&database.name),
+                Some(StatementState::Answered(Answer::NotSent { .. } | Answer::GuardRefused { .. }))
+            )
+        });
+        OperationState::Ended(Ended { operation: self.operation.clone(), outcome, detail, nothing_sent })
     }
 
     /// Partial if a database moved, else `none_moved`.
-    fn partial_or(&self, none_moved: Outcome) -> Outcome {
+    pub(crate) fn partial_or(&self, none_moved: Outcome) -> Outcome {
         if self.any(Moved) { Outcome::Partial } else { none_moved }
     }
 
-    /// `User to the mirror`.
-    fn way(&self) -> String {
-        format!("{} to the {}", self.operation.ty, self.operation.to.word())
+    /// `User to the mirror SQL-B`.
+    pub(crate) fn way(&self) -> String {
+        format!("{} to the {}", self.operation.ty, self.server())
     }
 
-    fn next_attempt(&self) -> Operation {
+    /// The seat and the name of the server that receives the principal role.
+    pub(crate) fn server(&self) -> String {
+        let seat = self.operation.to;
+        match &self.operation.to_server {
+            Some(name) => format!("{} {name}", seat.word()),
+            None => self.pair.label(seat),
+        }
+    }
+
+    pub(crate) fn overdue(&self) -> bool {
+        self.input.now >= self.operation.deadline
+    }
+
+    pub(crate) fn next_attempt(&self) -> Operation {
         Operation { attempt: self.operation.attempt + 1, attempted: self.input.now, ..self.operation.clone() }
     }
 
-    fn is_paused(&self) -> bool {
+    pub(crate) fn is_paused(&self) -> bool {
         self.input.now < later(self.operation.attempted, pause(self.operation.attempt))
     }
 
-    fn failover(&self) -> OperationState {
+    pub(crate) fn failover(&self) -> OperationState {
         let input = self.input;
         let open = self.any(Pending);
-        if !open && !self.any(Unchanged) && !self.any(Diverged) && !self.unanswered {
+        let answered = !self.unanswered || self.overdue();
+        if !open && !self.any(Unchanged) && !self.any(Diverged) && answered {
             return self.ended(Outcome::Succeeded, None);
         }
         if !input.satisfied(Precondition::SettledBeforeRetry, !open)
@@ -159,33 +206,53 @@ impl<'a> Check<'a> {
     }
 
     /// The progress of a move that is not settled: the open databases, and whether the deadline has passed.
-    fn in_progress(&self) -> Progress {
-        let open = match (self.named(|outcome| outcome == Pending), self.unanswered) {
-            (names, false) => format!("not settled yet: {names}"),
-            (names, true) if names.is_empty() => "no answer yet".to_owned(),
-            (names, true) => format!("in progress: {names}"),
-        };
-        let moved = match self.named(|outcome| outcome == Moved) {
-            names if names.is_empty() => String::new(),
-            names => format!("; moved: {names}"),
-        };
+    pub(crate) fn in_progress(&self) -> Progress {
         let way = self.way();
-        if self.input.now >= self.operation.deadline {
-            let errors = self.errors.as_ref().map(|text| format!("; {}", text.trim_end_matches('.')));
-            let errors = errors.unwrap_or_default();
+        let open = self.databases.iter().filter(|(.., outcome)| *outcome == Pending);
+        let open = open.map(|(journal, ..)| self.with_time_left(&journal.name)).collect::<Vec<_>>().join(", ");
+        let mut details = match (open.is_empty(), self.unanswered) {
+            (false, true) => format!(" In progress: {open}."),
+            (false, false) => format!(" Not settled yet: {open}."),
+            (true, _) => " There is no answer yet.".to_owned(),
+        };
+        let moved = self.named(|outcome| outcome == Moved);
+        if !moved.is_empty() {
+            details.push_str(&format!(" Moved: {moved}."));
+        }
+        for seat in Seat::BOTH {
+            if let ServerObservation::Unavailable { unavailable, .. } = self.pair.view(seat) {
+                details.push_str(&format!(
+                    " The operator does not see the {}. {}",
+                    self.pair.label(seat),
+                    unavailable.detail
+                ));
+            }
+        }
+        if self.overdue() {
+            if let Some(errors) = &self.errors {
+                details.push_str(&format!(" Answers: {}.", errors.trim_end_matches('.')));
+            }
             return Progress {
                 reason: Reason::SwitchOverdue,
                 message: format!(
-                    "Failover of {way} was not observed to complete within policy.switchDeadline: {open}{moved}{errors}. It will not be retried, and the operator keeps monitoring it. To fix: check both servers."
+                    "Failover of {way} was not observed to complete within policy.switchDeadline.{details} It will not be retried, and the operator keeps monitoring it. To fix: check both servers."
                 ),
             };
         }
         let reason = if self.unanswered { Reason::Moving } else { Reason::Verifying };
-        Progress { reason, message: format!("Failing over {way}: {open}{moved}.") }
+        Progress { reason, message: format!("Failing over {way}.{details}") }
+    }
+
+    /// The database, with the time that its redo queue still needs. In steps, so that a status does not change with each poll.
+    pub(crate) fn with_time_left(&self, name: &DatabaseName) -> String {
+        match predict(self.pair, name) {
+            Some(left) => format!("{name} (about {} left)", duration_text(coarse(left))),
+            None => name.to_string(),
+        }
     }
 
     /// Some databases are unchanged: a further attempt, or the end.
-    fn retry(&self) -> OperationState {
+    pub(crate) fn retry(&self) -> OperationState {
         let input = self.input;
         let Operation { attempt, deadline, .. } = *self.operation;
         let (way, unchanged) = (self.way(), self.named(|outcome| outcome == Unchanged));
@@ -197,8 +264,10 @@ impl<'a> Check<'a> {
             return self.ended(self.partial_or(Outcome::Failed), Some(what));
         }
         if !input.satisfied(Precondition::PauseBeforeRetry, !self.is_paused()) {
-            let message =
-                format!("Failing over {way}: attempt {attempt} did not move {unchanged} and is retried ({why}).");
+            let message = format!(
+                "Failing over {way}. Attempt {attempt} did not move {unchanged} and is retried. Cause: {}.",
+                why.trim_end_matches('.')
+            );
             return OperationState::InProgress(Progress { reason: Reason::Verifying, message });
         }
         let findings: Vec<Finding> = self
@@ -210,87 +279,48 @@ impl<'a> Check<'a> {
         let tracking = TypeTracking::default();
         let steps = statements::failovers(&self.case(&findings, &tracking), &findings);
         let again = self.next_attempt();
-        let message = format!("Failing over {way}: attempt {} for {unchanged} ({why}).", again.attempt);
+        let message = format!(
+            "Failing over {way}. Attempt {} for {unchanged}. Cause: {}.",
+            again.attempt,
+            why.trim_end_matches('.')
+        );
         OperationState::Retry(again, steps, Progress { reason: Reason::Moving, message })
     }
 
-    fn case<'b>(&'b self, findings: &'b [Finding], tracking: &'b TypeTracking) -> Case<'b> {
+    pub(crate) fn case<'b>(&'b self, findings: &'b [Finding], tracking: &'b TypeTracking) -> Case<'b> {
         let Self { input, pair, persisted, desired_type, .. } = *self;
         Case { input: *input, pair, persisted, desired_type, findings, tracking, progress: None }
     }
+}
 
-    /// The statements of a forced service that this process has no record of: a former process wrote the journal and
-    /// ended. The consent is for this state and is valid while the survivor still shows it. The guard in the batch
-    /// accepts only one of two such statements. Empty unless all that R2 requires still holds.
-    fn resend_forced(&self) -> Vec<Failover> {
-        let Self { input, operation, .. } = *self;
-        let hindered = input.is_suspended() || input.observation.conflicts.contains_key(&operation.ty);
-        if !input.satisfied(Precondition::ResendNotHindered, !hindered) {
-            return Vec::new();
-        }
-        let Some(tracking) = self.persisted.tracking.get(&self.desired_type.ty) else { return Vec::new() };
-        let consented = self.desired_type.force.as_ref().is_some_and(|force| {
-            tracking.consumed_consent_epoch.as_ref() == Some(&force.epoch) && input.now < force.until
-        });
-        let unsent =
-            operation.databases.iter().all(|database| !input.observation.statements.contains_key(&database.name));
-        let bounded = input.now < operation.deadline && operation.attempt < ATTEMPTS;
-        if !input.satisfied(Precondition::ResendConsented, consented)
-            || !input.satisfied(Precondition::ResendUnsent, unsent)
-            || !input.satisfied(Precondition::ResendBounded, bounded)
-        {
-            return Vec::new();
-        }
-        let findings: Vec<Finding> = self.databases.iter().map(|(_, finding, _)| finding.clone()).collect();
-        let unchanged = |step: &Failover| {
-            let journal = operation.databases.iter().find(|database| database.name == step.database);
-            journal.is_some_and(|journal| journal.guid == step.guid && journal.role_sequence == step.role_sequence)
-        };
-        let steps = statements::forced(&self.case(&findings, tracking));
-        if input.satisfied(Precondition::ResendUnchanged, steps.iter().all(unchanged)) { steps } else { Vec::new() }
-    }
-
-    /// A forced service is sent once for a state. Only the surviving server can show the result, as the other is unavailable.
-    fn forced_service(&self) -> OperationState {
-        let seat = self.operation.to.word();
-        let served = self.databases.iter().filter(|(.., outcome)| *outcome == Moved).count();
-        if served == self.databases.len() && !self.unanswered {
-            let what =
-                format!("service was forced on the {seat}; what the lost principal had not sent is not in this copy");
-            return self.ended(Outcome::Succeeded, Some(what));
-        }
-        let open = self.named(|outcome| outcome != Moved);
-        let again = self.resend_forced();
-        if !again.is_empty() && !self.is_paused() {
-            let message = format!(
-                "Forcing service of {open} on the {seat}: the operator was restarted and has no record of the statement."
-            );
-            let progress = Progress { reason: Reason::Moving, message };
-            return OperationState::Retry(self.next_attempt(), again, progress);
-        }
-        let overdue = self.input.now >= self.operation.deadline;
-        if !self.unanswered && (self.errors.is_some() || overdue) {
-            let why = self.errors.clone().unwrap_or_else(|| "nothing shows that it happened".to_owned());
-            let what = format!("service of {open} was not forced on the {seat}: {why}. The consent is used up");
-            return self.ended(self.partial_or(Outcome::Failed), Some(what));
-        }
-        let reason = if self.unanswered { Reason::Moving } else { Reason::Verifying };
-        let message = format!("Forcing service of {} on the {seat}: {open}.", self.operation.ty);
-        OperationState::InProgress(Progress { reason, message })
-    }
+/// The row of the survivor alone proves a forced service: the other server may be back as a second principal.
+fn has_forced(pair: &Pair, survivor: Seat, journal: &OperationDatabase) -> bool {
+    let server = pair.view(survivor).available();
+    server.and_then(|server| server.databases.get(&journal.name)).is_some_and(|database| {
+        database.state == DatabaseState::Online
+            && database.mirroring.as_ref().is_some_and(|row| {
+                row.role == Role::Principal && row.guid == journal.guid && row.role_sequence > journal.role_sequence
+            })
+    })
 }
 
 fn database_outcome(
     input: &Input,
+    pair: &Pair,
     operation: &Operation,
     journal: &OperationDatabase,
     finding: &Finding,
 ) -> DatabaseOutcome {
-    let Some(session) = finding.session else { return Pending };
     if operation.cause == Cause::ForcedService {
-        let serves = finding.principal == Some(operation.to) && finding.online && session.guid == journal.guid;
-        return if serves && session.role_sequence > journal.role_sequence { Moved } else { Pending };
+        return if has_forced(pair, operation.to, journal) { Moved } else { Pending };
     }
+    let Some(session) = finding.session else { return Pending };
+    // The equality of the sequences is not documented, so that a difference counts only within the deadline.
+    let clear = match &finding.obstacle {
+        None => true,
+        Some(Obstacle::SequencesDiffer { .. }) => input.now >= operation.deadline,
+        Some(_) => false,
+    };
     if finding.agreed && !input.satisfied(Precondition::SameSessionAsJournal, session.guid == journal.guid) {
         return Diverged;
     }
@@ -300,8 +330,8 @@ fn database_outcome(
         (true, Some(seat)) if seat == operation.to && switched && finding.online => Moved,
         // Role and sequence contradict each other: the two polls straddle the switch.
         (true, Some(seat)) if seat == operation.to => Pending,
-        (true, Some(_)) if switched && finding.obstacle.is_none() => Diverged,
-        (true, Some(_)) if !switched && finding.obstacle.is_none() => Unchanged,
+        (true, Some(_)) if switched && clear => Diverged,
+        (true, Some(_)) if !switched && clear => Unchanged,
         _ => Pending,
     }
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::{
-    Attempt, DatabaseType, Desired, DesiredType, Failover, Observation, Operation, PersistedState, Reason,
+    Attempt, DatabaseType, Desired, DesiredType, Failover, Observation, Operation, PersistedState, Reason, Service,
     TypeTracking, later,
 };
 use crate::plan::finding::{Finding, assess, epoch, observed_principal};
+use crate::plan::obstacle::Obstacle;
 use crate::plan::operation::{self, OperationState};
 use crate::plan::precondition::{Precondition, Preconditions};
 use crate::plan::types::{Case, Ended, Input, Plan, Progress, Requeue, TypePlan};
@@ -35,7 +36,7 @@ pub fn plan_with(
     let mut persisted = persisted.clone();
     let mut desired_types: Vec<DesiredType> = desired.types.clone();
     desired_types.sort_by_key(|desired_type| desired_type.ty);
-    let found: Vec<Vec<Finding>> = desired_types
+    let mut found: Vec<Vec<Finding>> = desired_types
         .iter()
         .map(|desired_type| {
             desired_type
@@ -47,15 +48,16 @@ pub fn plan_with(
         .collect();
 
     let Checked { mut steps, progress, ended } = check_operation(&input, &mut persisted);
-    for (desired_type, findings) in desired_types.iter().zip(&found) {
+    for (desired_type, findings) in desired_types.iter().zip(&mut found) {
         tracking::update(&input, &mut persisted, desired_type, findings, ended.as_ref());
+        tolerate_sequences(&input, &persisted, desired_type, findings);
     }
     let mut types = BTreeMap::new();
     for (desired_type, findings) in desired_types.into_iter().zip(found) {
         types.insert(desired_type.ty, type_plan(input, &persisted, desired_type, findings, progress.as_ref()));
     }
     if input.satisfied(Precondition::OneOperation, persisted.operation.is_none())
-        && let Some((operation, begun)) = schedule::start_next(&input, &mut types)
+        && let Some((operation, begun)) = schedule::start_next(&input, &persisted, &mut types)
     {
         if let Some(plan) = types.get(&operation.ty) {
             tracking::operation_started(&mut persisted, &plan.desired_type, operation.cause);
@@ -63,8 +65,23 @@ pub fn plan_with(
         steps = begun;
         persisted.operation = Some(operation);
     }
+    for plan in types.values_mut() {
+        // The first word of every message.
+        plan.verdict.message = format!("{}. {}", plan.service, plan.verdict.message);
+    }
     let requeue = requeue(desired, &types, &persisted, now);
     Plan { types, persisted, steps, ended, requeue }
+}
+
+/// The equality of the role sequences of both partners is not documented. A difference delays a move like a transition, and
+/// no longer than one.
+fn tolerate_sequences(input: &Input, persisted: &PersistedState, desired_type: &DesiredType, findings: &mut [Finding]) {
+    let since = persisted.tracking.get(&desired_type.ty).and_then(|tracking| tracking.transition_since);
+    if since.is_some_and(|since| input.now >= later(since, input.desired.policy.switch_deadline)) {
+        for finding in findings {
+            finding.obstacle.take_if(|obstacle| matches!(obstacle, Obstacle::SequencesDiffer { .. }));
+        }
+    }
 }
 
 /// What the check of the move in flight showed.
@@ -85,7 +102,14 @@ fn check_operation(input: &Input, persisted: &mut PersistedState) -> Checked {
         }
         OperationState::Ended(over) => {
             let Operation { ty, cause, .. } = over.operation;
-            let attempt = Attempt { ended: input.now, cause, outcome: over.outcome, detail: over.detail.clone() };
+            let attempt = Attempt {
+                ended: input.now,
+                cause,
+                outcome: over.outcome,
+                detail: over.detail.clone(),
+                to_server: over.operation.to_server.clone(),
+                synchronized: false,
+            };
             persisted.last.insert(ty, attempt);
             persisted.operation = None;
             Checked { ended: Some(over), ..Checked::default() }
@@ -113,7 +137,15 @@ fn type_plan(
     };
     let verdict = decide::verdict(&case);
     let next = if in_flight.is_some() { Vec::new() } else { statements::next(&case) };
-    TypePlan { observed: observed_principal(&findings), epoch: epoch(&findings), next, verdict, findings, desired_type }
+    TypePlan {
+        observed: observed_principal(&findings),
+        epoch: epoch(&findings),
+        service: Service::worst(findings.iter().map(|finding| finding.service)),
+        next,
+        verdict,
+        findings,
+        desired_type,
+    }
 }
 
 fn requeue(

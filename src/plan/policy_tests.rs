@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::tests::{NOW, attempt, desired, observation, pending, reason, store};
+use super::tests::{NOW, attempt, desired, observation, pending, reason, settled, store};
 use super::*;
 use crate::model::*;
 
@@ -21,6 +21,11 @@ fn fail_back() -> Desired {
     desired.policy.unrequested_switch = UnrequestedSwitch::FailBack;
     desired.policy.cooldown = Duration::ZERO;
     desired
+}
+
+/// The principal was seen in the primary seat before.
+fn seen_at_home() -> PersistedState {
+    PersistedState { tracking: [(TY, settled(Seat::Primary))].into(), ..PersistedState::default() }
 }
 
 fn redo(observation: &mut Observation, queue: Option<i64>, rate: Option<i64>) {
@@ -39,7 +44,9 @@ fn redo(observation: &mut Observation, queue: Option<i64>, rate: Option<i64>) {
 fn fail_back_before_the_delay_waits() {
     let desired = fail_back();
     let drifted = observation("M/4/C", "P/4/C");
-    let first = plan(&desired, &drifted, &PersistedState::default(), NOW);
+    let unseen = plan(&desired, &drifted, &PersistedState::default(), NOW);
+    assert_eq!(reason(&unseen), Reason::UnexpectedPrincipal, "never seen at home on these servers");
+    let first = plan(&desired, &drifted, &seen_at_home(), NOW);
     assert_eq!(reason(&first), Reason::FailBackPending, "{}", first.types[&TY].verdict.message);
     assert_eq!(first.requeue, Requeue::At(after(1800)));
     let early = plan(&desired, &drifted, &first.persisted, after(1799));
@@ -69,7 +76,7 @@ fn fail_back_outside_the_window_waits() {
     // The epoch was a Thursday.
     desired.policy.windows = vec![Window::new("0 2 * * FRI", "UTC", Duration::from_secs(3600)).unwrap()];
     let drifted = observation("M/4/C", "P/4/C");
-    let closed = plan(&desired, &drifted, &PersistedState::default(), NOW);
+    let closed = plan(&desired, &drifted, &seen_at_home(), NOW);
     assert_eq!(reason(&closed), Reason::FailBackPending);
     let opens = 26 * 3600;
     assert!(closed.types[&TY].verdict.message.contains("1970-01-02T02:00:00Z"));
@@ -108,11 +115,7 @@ fn breaker_after_three_failures_opens_until_an_approval() {
     let mut persisted = pending(Seat::Mirror);
     persisted.last.insert(TY, attempt(Outcome::Failed));
     let with = |persisted: &PersistedState, failures| {
-        let tracking = TypeTracking {
-            last_settled_seat: Some(Seat::Primary),
-            consecutive_failures: failures,
-            ..TypeTracking::default()
-        };
+        let tracking = TypeTracking { consecutive_failures: failures, ..settled(Seat::Primary) };
         PersistedState {
             tracking: [(TY, tracking)].into(),
             requests: [(TY, Request { principal: Seat::Mirror, generation: 2, pending: true })].into(),
@@ -128,7 +131,7 @@ fn breaker_after_three_failures_opens_until_an_approval() {
     assert_eq!((reason(&open), open.steps.len()), (Reason::CircuitOpen, 0));
 
     let mut approved = desired.clone();
-    approved.types[0].approve = open.types[&TY].epoch.clone();
+    approved.types[0].approve = open.types[&TY].epoch.clone().map(|epoch| Approval { epoch, until: None });
     assert_eq!(plan(&approved, &healthy, &open.persisted, after(1_000_000)).steps.len(), 1);
     let mut back = desired.clone();
     back.types[0].principal = Seat::Primary;
@@ -155,7 +158,7 @@ fn breaker_after_three_unrequested_switches_opens_for_a_day() {
         persisted = drifted.persisted;
         if let Some(operation) = persisted.operation.take() {
             persisted.last.insert(TY, Attempt { ended: NOW, cause: operation.cause, ..attempt(Outcome::Succeeded) });
-            persisted.tracking.get_mut(&TY).unwrap().last_settled_seat = Some(Seat::Primary);
+            persisted.tracking.get_mut(&TY).unwrap().last_settled_server = Some("SQL-PRIMARY".to_owned());
         }
     }
 }
@@ -183,176 +186,6 @@ fn schedule_with_policy_order_moves_the_listed_type_first() {
     persisted.requests.insert(DatabaseType::CentralMgmt, persisted.requests[&TY]);
     let begun = plan(&desired, &observation("P/4/C", "M/4/C"), &persisted, NOW);
     assert_eq!(begun.persisted.operation.unwrap().ty, DatabaseType::CentralMgmt);
-}
-
-mod forced {
-    use super::*;
-
-    fn lost() -> PersistedState {
-        let tracking = TypeTracking { last_settled_seat: Some(Seat::Primary), ..TypeTracking::default() };
-        let request = Request { principal: Seat::Mirror, generation: 2, pending: true };
-        PersistedState {
-            tracking: [(TY, tracking)].into(),
-            requests: [(TY, request)].into(),
-            ..PersistedState::default()
-        }
-    }
-
-    fn consented(epoch: &str, until: Timestamp) -> Desired {
-        let mut desired = desired(Seat::Mirror);
-        desired.types[0].force = Some(ForceService { epoch: Epoch::new(epoch), until });
-        desired
-    }
-
-    fn epoch_of(a: &str, b: &str) -> String {
-        let shown = plan(&desired(Seat::Mirror), &observation(a, b), &lost(), NOW);
-        shown.types[&TY].epoch.as_ref().map(ToString::to_string).unwrap_or_default()
-    }
-
-    #[test]
-    fn plan_forces_service_only_in_the_documented_state() {
-        let hour = after(3600);
-        for (name, a, b, forced) in [
-            ("S11 principal lost, no witness", "away", "M/1/-", true),
-            ("S11 suspended instead", "away", "M/0/-", false),
-            ("S12 witness lost too", "away", "M/1/D", false),
-            ("S13 witness connected", "away", "M/1/C", false),
-            ("S14 forced already", "away", "P/0/-", false),
-            ("S20 link cut, witness", "P/1/C", "M/1/C", false),
-            ("S21 link cut, both alive", "P/1/-", "M/1/-", false),
-            ("S22 split brain", "P/1/-", "P/1/-/8", false),
-            ("healthy", "P/4/-", "M/4/-", false),
-        ] {
-            let desired = consented(&epoch_of(a, b), hour);
-            let plan = plan(&desired, &observation(a, b), &lost(), NOW);
-            let acts: Vec<Act> = plan.steps.iter().map(|step| step.act).collect();
-            assert_eq!(acts.contains(&Act::ForceService), forced, "{name}: {}", plan.types[&TY].verdict.message);
-        }
-    }
-
-    #[test]
-    fn consent_applies_once_to_one_state_until_its_end() {
-        let (a, b) = ("away", "M/1/-");
-        let epoch = epoch_of(a, b);
-        let decide =
-            |desired: &Desired, persisted: &PersistedState, now| plan(desired, &observation(a, b), persisted, now);
-        let hour = after(3600);
-        assert!(decide(&desired(Seat::Mirror), &lost(), NOW).steps.is_empty(), "no consent");
-        assert!(decide(&consented("6-0000", hour), &lost(), NOW).steps.is_empty(), "another state");
-        assert!(decide(&consented(&epoch, hour), &lost(), hour).steps.is_empty(), "ended");
-        let mut held = consented(&epoch, hour);
-        held.suspend = Some(Suspend { reason: "patching".to_owned(), until: None });
-        assert!(decide(&held, &lost(), NOW).steps.is_empty(), "suspended");
-        let mut elsewhere = consented(&epoch, hour);
-        elsewhere.types[0].principal = Seat::Primary;
-        assert!(decide(&elsewhere, &lost(), NOW).steps.is_empty(), "the spec wants the lost seat");
-        assert!(
-            decide(&consented(&epoch, hour), &PersistedState::default(), NOW).steps.is_empty(),
-            "never seen together"
-        );
-
-        let fired = decide(&consented(&epoch, hour), &lost(), NOW);
-        assert_eq!((fired.steps.len(), fired.steps[0].on), (1, Seat::Mirror));
-        // It did not happen: the consent is used up all the same.
-        let operation = fired.persisted.operation.clone().unwrap();
-        let late = later(operation.deadline, Duration::from_secs(1));
-        let given_up = decide(&consented(&epoch, after(99_999)), &fired.persisted, late);
-        assert_eq!(given_up.ended.as_ref().unwrap().outcome, Outcome::Failed);
-        assert!(given_up.steps.is_empty());
-        let again =
-            decide(&consented(&epoch, after(99_999)), &given_up.persisted, later(late, Duration::from_secs(60_000)));
-        assert!(again.steps.is_empty(), "{}", again.types[&TY].verdict.message);
-    }
-
-    #[test]
-    fn consent_after_a_restart_before_the_statement_is_kept() {
-        let (a, b) = ("away", "M/1/-");
-        let desired = consented(&epoch_of(a, b), after(3600));
-        let fired = plan(&desired, &observation(a, b), &lost(), NOW);
-        let name = fired.steps[0].database.clone();
-        let resume = |a: &str, b: &str, desired: &Desired, statement: Option<StatementState>, now| {
-            let mut observation = observation(a, b);
-            observation.statements.extend(statement.map(|statement| (name.clone(), statement)));
-            plan(desired, &observation, &fired.persisted, now)
-        };
-        // No statement in flight is known: a former process planned it. The same statement is sent again with the same guard.
-        let again = resume(a, b, &desired, None, after(5));
-        assert_eq!(again.steps, fired.steps);
-        assert_eq!(again.persisted.operation.as_ref().unwrap().attempt, 2);
-        assert_eq!(again.persisted.tracking, fired.persisted.tracking, "the consent stays used");
-        assert!(resume(a, b, &desired, None, NOW).steps.is_empty(), "a statement on its way gets the time to show");
-
-        let lost = Answer::Lost { detail: String::new() };
-        for statement in
-            [StatementState::Sent, StatementState::Answered(lost), StatementState::Answered(Answer::Accepted)]
-        {
-            assert!(resume(a, b, &desired, Some(statement.clone()), after(5)).steps.is_empty(), "{statement:?}");
-        }
-        let mut suspended = desired.clone();
-        suspended.suspend = Some(Suspend { reason: "patching".to_owned(), until: None });
-        let mut withdrawn = desired.clone();
-        withdrawn.types[0].force = None;
-        let mut ended = desired.clone();
-        ended.types[0].force.as_mut().unwrap().until = after(4);
-        let mut elsewhere = desired.clone();
-        elsewhere.types[0].principal = Seat::Primary;
-        for changed in [suspended, withdrawn, ended, elsewhere] {
-            assert!(resume(a, b, &changed, None, after(5)).steps.is_empty(), "{changed:?}");
-        }
-        for (a, b) in
-            [("away", "P/0/-/8"), ("away", "M/1/-/9"), ("away", "M/1/D"), ("P/1/-", "M/1/-"), ("away", "away")]
-        {
-            assert!(resume(a, b, &desired, None, after(5)).steps.is_empty(), "{a} {b}");
-        }
-    }
-
-    #[test]
-    fn refusal_of_a_server_that_answers_names_the_cause() {
-        let epoch = epoch_of("away", "M/1/-");
-        for cause in [
-            UnavailableCause::LoginFailed,
-            UnavailableCause::TlsFailed,
-            UnavailableCause::HostNotFound,
-            UnavailableCause::Unresponsive,
-            UnavailableCause::SecretNotFound,
-        ] {
-            let mut observation = observation("away", "M/1/-");
-            let ServerObservation::Unavailable { unavailable, .. } = &mut observation.pairs[store()].primary else {
-                panic!()
-            };
-            unavailable.cause = cause;
-            let plan = plan(&consented(&epoch, after(60)), &observation, &lost(), NOW);
-            assert!(plan.steps.is_empty(), "{cause:?}");
-            assert!(plan.types[&TY].verdict.message.contains("refused"), "{}", plan.types[&TY].verdict.message);
-        }
-    }
-
-    #[test]
-    fn aftermath_of_a_forced_service_resumes_nothing() {
-        let epoch = epoch_of("away", "M/1/-");
-        let desired = consented(&epoch, after(3600));
-        let fired = plan(&desired, &observation("away", "M/1/-"), &lost(), NOW);
-        let served = plan(&desired, &observation("away", "P/0/-/8"), &fired.persisted, after(5));
-        assert_eq!(served.ended.as_ref().unwrap().outcome, Outcome::Succeeded);
-        assert_eq!(reason(&served), Reason::ServiceForced, "{}", served.types[&TY].verdict.message);
-        let back = plan(&desired, &observation("M/0/-/8", "P/0/-/8"), &served.persisted, after(999_999));
-        assert_eq!((reason(&back), back.steps.len()), (Reason::ServiceForced, 0));
-        assert!(back.types[&TY].verdict.message.contains("decide which data to keep"));
-        let healed = plan(&desired, &observation("M/4/-/8", "P/4/-/8"), &back.persisted, after(999_999));
-        assert_eq!(reason(&healed), Reason::Aligned);
-    }
-
-    #[test]
-    fn message_of_a_lost_principal_names_the_time_limit() {
-        let first = plan(&desired(Seat::Mirror), &observation("away", "M/1/-"), &lost(), NOW);
-        assert_eq!(first.persisted.tracking[&TY].principal_lost_since, Some(NOW));
-        let message = &plan(&desired(Seat::Mirror), &observation("away", "M/1/-"), &first.persisted, after(60)).types
-            [&TY]
-            .verdict
-            .message;
-        assert!(message.contains("1970-01-01T00:30:00Z"), "{message}");
-        assert!(message.contains("forceService"), "{message}");
-    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ pub enum Precondition {
     StateKnown,
     SameRoleSequence,
     DatabaseOnline,
+    MirrorRestoring,
     EndpointStarted,
     /// Redundant with AllPassPreflight: an obstructed type has no statements. Both must be disabled to reach a violation.
     NoObstacle,
@@ -27,10 +28,18 @@ pub enum Precondition {
     Requested,
     FirstObservationIsNoRequest,
     ApprovalNamesEpoch,
+    ApprovalNotExpired,
+    SeatsNotExchanged,
+    SameServers,
+    SameSession,
+    RequestOfThisSpec,
+    OneWayApproved,
+    AlignedBeforeFailBack,
     WitnessForFailBack,
     // The gates (R8, R9, R16).
     NotSuspended,
     CircuitClosed,
+    SettledAfterAbsence,
     StableForFailBack,
     StableInOneState,
     Cooldown,
@@ -40,6 +49,8 @@ pub enum Precondition {
     OneOperation,
     OneTypeAtATime,
     InOrder,
+    /// No other resource moves on the same pair of servers or has an earlier turn there.
+    TurnOfThePair,
     SettledBefore,
     EarlierTypeFirst,
     // A further attempt (R18).
@@ -62,6 +73,8 @@ pub enum Precondition {
     ConsentNamesEpoch,
     ConsentUnused,
     ConsentNotExpired,
+    ConsentFenced,
+    ForcePaused,
     ForceNotSuspended,
     // A forced service that was journaled and perhaps not sent.
     ResendConsented,

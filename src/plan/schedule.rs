@@ -1,34 +1,43 @@
-//! The schedule across the types: one type at a time, in order, and the journal entry of the move that begins.
+//! The schedule across the types: one type of a pair at a time, in order, and the journal entry of the move that begins.
 
 use std::collections::BTreeMap;
 
-use crate::model::{Cause, DatabaseType, Failover, Operation, OperationDatabase, Reason, later};
+use jiff::Timestamp;
+
+use crate::model::{
+    Act, Cause, DatabaseType, Failover, Operation, OperationDatabase, Pair, PersistedState, Reason, StoreId, later,
+};
+use crate::plan::estimate::predict;
 use crate::plan::precondition::Precondition;
+use crate::plan::text::second;
 use crate::plan::types::{Input, Release, TypePlan, Verdict};
 
-/// One type at a time, in Lync's order, CentralMgmt last, and only when the one before is synchronized again (R17).
+/// What the schedule needs of a type that another type could wait for.
+struct Standing {
+    ty: DatabaseType,
+    store: StoreId,
+    reason: Reason,
+    /// The operator moved the type a moment ago: until this time, the next type waits until it is synchronized again.
+    follows_until: Option<Timestamp>,
+}
+
+/// One type of a pair at a time, in Lync's order, CentralMgmt last, and only when the one that the operator moved before is
+/// synchronized again (R17).
 pub(crate) fn start_next(
     input: &Input,
+    persisted: &PersistedState,
     types: &mut BTreeMap<DatabaseType, TypePlan>,
 ) -> Option<(Operation, Vec<Failover>)> {
     let policy = &input.desired.policy;
-    let standing: Vec<(DatabaseType, Reason)> = types.iter().map(|(ty, plan)| (*ty, plan.verdict.reason)).collect();
-    let blocker = |ty: DatabaseType| {
-        standing.iter().find(|(other, reason)| {
-            *other != ty
-                && match reason {
-                    Reason::Moving
-                    | Reason::Verifying
-                    | Reason::Synchronizing
-                    | Reason::FailoverInProgress
-                    | Reason::Unsettled => input.enforced(Precondition::SettledBefore),
-                    Reason::Cooldown | Reason::NotYetObserved => {
-                        input.enforced(Precondition::EarlierTypeFirst) && policy.turn(*other) < policy.turn(ty)
-                    }
-                    _ => false,
-                }
+    let standing: Vec<Standing> = types
+        .iter()
+        .map(|(ty, plan)| Standing {
+            ty: *ty,
+            store: plan.desired_type.store,
+            reason: plan.verdict.reason,
+            follows_until: persisted.last.get(ty).map(|last| later(last.ended, policy.switch_deadline)),
         })
-    };
+        .collect();
     let mut begun: Option<(Operation, Vec<Failover>)> = None;
     let mut turns: Vec<(&DatabaseType, &mut TypePlan)> = types.iter_mut().collect();
     if input.enforced(Precondition::InOrder) {
@@ -36,19 +45,19 @@ pub(crate) fn start_next(
     }
     for (ty, plan) in turns {
         let Release::Ready(cause) = plan.verdict.release else { continue };
-        let before = match (&begun, blocker(*ty).filter(|(_, reason)| *reason != Reason::Moving)) {
-            (Some((operation, _)), _) if input.enforced(Precondition::OneTypeAtATime) => Some((operation.ty, "moving")),
-            (None, Some((other, _))) => Some((*other, "not settled yet")),
-            (Some(_), _) | (None, None) => None,
+        let waits_for = match &begun {
+            Some((operation, _)) if input.enforced(Precondition::OneTypeAtATime) => {
+                Some(format!("{}, which is moving", operation.ty))
+            }
+            Some(_) => None,
+            None => blocker(input, &standing, *ty, plan),
         };
-        if let Some((other, state)) = before {
-            plan.verdict = Verdict::waiting(
-                Reason::WaitingForTurn,
-                format!(
-                    "Failover of {ty} to the {} waits for {other}, which is {state}: one type moves at a time.",
-                    plan.desired_type.principal.word()
-                ),
+        if let Some(other) = waits_for {
+            let message = format!(
+                "Failover of {ty} to the {} waits for {other}: one type moves at a time on a pair of servers.",
+                input.observation.pair(plan.desired_type.store).label(plan.desired_type.principal)
             );
+            plan.verdict = Verdict::waiting(Reason::WaitingForTurn, message);
             continue;
         }
         if plan.next.is_empty() {
@@ -61,12 +70,71 @@ pub(crate) fn start_next(
     begun
 }
 
+/// What a type that is ready to move waits for.
+fn blocker(input: &Input, standing: &[Standing], ty: DatabaseType, plan: &TypePlan) -> Option<String> {
+    let turn = |ty| input.desired.policy.turn(ty);
+    let pair = |store| input.observation.pair(store);
+    let blocks = |other: &&Standing| {
+        let follows = other.follows_until.is_some_and(|until| input.now < until);
+        other.ty != ty
+            && same_servers(pair(other.store), pair(plan.desired_type.store))
+            && match other.reason {
+                Reason::Synchronizing | Reason::FailoverInProgress | Reason::Unsettled | Reason::DatabaseRecovering => {
+                    follows && input.enforced(Precondition::SettledBefore)
+                }
+                Reason::Cooldown | Reason::Settling | Reason::NotYetObserved => {
+                    input.enforced(Precondition::EarlierTypeFirst) && turn(other.ty) < turn(ty)
+                }
+                _ => false,
+            }
+    };
+    if let Some(other) = standing.iter().find(blocks) {
+        let until = other.follows_until.filter(|until| input.now < *until);
+        let limit = until.map(|until| format!(" (at most until {})", second(until))).unwrap_or_default();
+        return Some(format!("{}, which is not settled yet{limit}", other.ty));
+    }
+    let other = input.observation.turns.get(&ty).filter(|_| input.enforced(Precondition::TurnOfThePair))?;
+    Some(other.clone())
+}
+
+/// Two stores of one resource can name the same servers.
+fn same_servers(a: &Pair, b: &Pair) -> bool {
+    let names = |pair: &Pair| {
+        let mut names = [&pair.primary, &pair.mirror].map(|view| {
+            view.available().map_or_else(|| view.address().to_lowercase(), |server| server.name.to_lowercase())
+        });
+        names.sort();
+        names
+    };
+    names(a) == names(b)
+}
+
 fn new_operation(input: &Input, plan: &TypePlan, cause: Cause) -> Operation {
     let pair = input.observation.pair(plan.desired_type.store);
+    let to = match plan.next.first().map(|step| (step.act, step.on)) {
+        Some((Act::ForceService, on)) => on,
+        Some((Act::Failover, _)) | None => plan.desired_type.principal,
+    };
+    let server = |seat| pair.view(seat).available().map(|server| server.name.clone());
+    let journaled = |step: &Failover| OperationDatabase {
+        name: step.database.clone(),
+        guid: step.guid,
+        // The higher one of both partners, so that a higher one later proves a switch.
+        role_sequence: plan
+            .findings
+            .iter()
+            .find(|finding| finding.name == step.database)
+            .and_then(|finding| finding.session)
+            .map_or(step.role_sequence, |session| session.role_sequence),
+        before: pair.describe(&step.database),
+    };
+    let failovers = plan.next.iter().filter(|step| step.act == Act::Failover);
     Operation {
         ty: plan.desired_type.ty,
-        from: plan.desired_type.principal.other(),
-        to: plan.desired_type.principal,
+        from: to.other(),
+        to,
+        from_server: server(to.other()),
+        to_server: server(to),
         cause,
         generation: input.desired.generation,
         requested_by: match cause {
@@ -79,15 +147,7 @@ fn new_operation(input: &Input, plan: &TypePlan, cause: Cause) -> Operation {
         attempted: input.now,
         deadline: later(input.now, input.desired.policy.switch_deadline),
         attempt: 1,
-        databases: plan
-            .next
-            .iter()
-            .map(|step| OperationDatabase {
-                name: step.database.clone(),
-                guid: step.guid,
-                role_sequence: step.role_sequence,
-                before: pair.describe(&step.database),
-            })
-            .collect(),
+        predicted: failovers.filter_map(|step| predict(pair, &step.database)).max(),
+        databases: plan.next.iter().map(journaled).collect(),
     }
 }

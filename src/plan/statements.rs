@@ -3,7 +3,6 @@
 use crate::model::{Act, Failover};
 use crate::plan::finding::Finding;
 use crate::plan::forced_service;
-use crate::plan::obstacle::Obstacle;
 use crate::plan::precondition::Precondition;
 use crate::plan::types::Case;
 
@@ -28,16 +27,16 @@ pub(crate) fn failovers(case: &Case, findings: &[Finding]) -> Vec<Failover> {
         .iter()
         .filter(|finding| finding.principal == Some(on))
         .filter_map(|finding| {
-            let session = finding.session?;
+            let row = case.pair.row(on, &finding.name)?;
             Some(Failover {
                 act: Act::Failover,
                 // The spelling of the server, as its collation may be case-sensitive.
                 database: server.databases.get_key_value(&finding.name).map_or(&finding.name, |(name, _)| name).clone(),
                 on,
                 server: server.name.clone(),
-                partner: server.databases.get(&finding.name)?.mirroring.as_ref()?.partner_instance.clone(),
-                guid: session.guid,
-                role_sequence: session.role_sequence,
+                partner: row.partner_instance.clone(),
+                guid: row.guid,
+                role_sequence: row.role_sequence,
             })
         })
         .inspect(|step| debug_assert!(step.partner.eq_ignore_ascii_case(&partner.name)))
@@ -46,25 +45,25 @@ pub(crate) fn failovers(case: &Case, findings: &[Finding]) -> Vec<Failover> {
 
 /// The statements that force service on the surviving mirror. Empty unless R2 allows it for every database.
 pub(crate) fn forced(case: &Case) -> Vec<Failover> {
-    let survivor = case.desired_type.principal;
+    let Some(survivor) = forced_service::survivor(case.findings) else { return Vec::new() };
     let Some(server) = case.pair.view(survivor).available() else { return Vec::new() };
     if forced_service::refusal(case, survivor).is_some() {
         return Vec::new();
     }
     case.findings
         .iter()
-        .filter(|finding| matches!(finding.obstacle, Some(Obstacle::PrincipalLost { .. })))
+        .filter(|finding| forced_service::lost_seat(finding).is_some())
         .filter_map(|finding| {
             let (name, database) = server.databases.get_key_value(&finding.name)?;
-            let (row, session) = (database.mirroring.as_ref()?, finding.session?);
+            let row = database.mirroring.as_ref()?;
             Some(Failover {
                 act: Act::ForceService,
                 database: name.clone(),
                 on: survivor,
                 server: server.name.clone(),
                 partner: row.partner_instance.clone(),
-                guid: session.guid,
-                role_sequence: session.role_sequence,
+                guid: row.guid,
+                role_sequence: row.role_sequence,
             })
         })
         .collect()

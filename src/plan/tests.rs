@@ -16,32 +16,36 @@ pub fn store() -> StoreId {
 
 pub const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-/// `P/4/C`: role (P, M), mirroring_state, witness (C connected, D disconnected, - none). `NULL`: not mirrored.
-/// `away`: unavailable.
-fn view(seat: Seat, text: &str) -> ServerObservation {
+/// `P/4/C`: role (P, M), mirroring_state, witness (C connected, D disconnected, - none), then a role sequence and a database
+/// state (r RECOVERING, s SUSPECT, g RESTORING) in any order. `NULL`: not mirrored. `away`: refuses connections. `dark`: refuses the login.
+pub fn view(seat: Seat, text: &str) -> ServerObservation {
     let address = format!("sql-{}", seat.word());
-    if text == "away" {
-        let unavailable = Unavailable {
-            cause: UnavailableCause::ConnectionRefused,
-            detail: format!("{address} refuses connections."),
-        };
+    let cause = match text {
+        "away" => Some((UnavailableCause::ConnectionRefused, "refuses connections")),
+        "dark" => Some((UnavailableCause::LoginFailed, "refuses the login")),
+        _ => None,
+    };
+    if let Some((cause, what)) = cause {
+        let unavailable = Unavailable { cause, detail: format!("{address} {what}.") };
         return ServerObservation::Unavailable { address, unavailable };
     }
     let mut server = server(seat);
+    let mirroring = (!text.starts_with("NULL")).then(|| mirroring(seat, text));
+    let state = match (text.split('/').next_back(), mirroring.as_ref().map(|row| row.role)) {
+        (Some("r"), _) => DatabaseState::Recovering,
+        (Some("s"), _) => DatabaseState::Suspect,
+        (Some("g"), _) | (_, Some(Role::Mirror)) => DatabaseState::Restoring,
+        (_, Some(Role::Principal) | None) => DatabaseState::Online,
+    };
     let database = Database {
-        state: DatabaseState::Online,
-        mirroring: None,
+        state,
+        mirroring,
         redo_queue_kb: Some(0),
         send_queue_kb: None,
         redone_bytes: None,
         redo_rate_kb: None,
     };
-    let mirroring = (text != "NULL").then(|| mirroring(seat, text));
-    let state = match mirroring.as_ref().map(|row| row.role) {
-        Some(Role::Mirror) => DatabaseState::Restoring,
-        Some(Role::Principal) | None => DatabaseState::Online,
-    };
-    server.databases.insert(DatabaseName::new("LcsLog"), Database { state, mirroring, ..database });
+    server.databases.insert(DatabaseName::new("LcsLog"), database);
     ServerObservation::Available { address, server: Arc::new(server) }
 }
 
@@ -81,7 +85,7 @@ fn mirroring(seat: Seat, text: &str) -> Mirroring {
         Some("D") => WitnessLink::Disconnected,
         _ => WitnessLink::None,
     };
-    let role_sequence = parts.next().map_or(7, |sequence| sequence.parse().unwrap());
+    let role_sequence = parts.find_map(|part| part.parse().ok()).unwrap_or(7);
     Mirroring {
         guid: Guid::from_bytes([1; 16]),
         state,
@@ -99,7 +103,12 @@ pub fn pair(a: &str, b: &str) -> Pair {
 }
 
 pub fn observation(a: &str, b: &str) -> Observation {
-    Observation { pairs: Stores::single(pair(a, b)).0, conflicts: BTreeMap::new(), statements: BTreeMap::new() }
+    Observation {
+        pairs: Stores::single(pair(a, b)).0,
+        conflicts: BTreeMap::new(),
+        turns: BTreeMap::new(),
+        statements: BTreeMap::new(),
+    }
 }
 
 pub fn desired(want: Seat) -> Desired {
@@ -126,8 +135,28 @@ pub fn pending(want: Seat) -> PersistedState {
     PersistedState { requests: [(DatabaseType::Archiving, request)].into(), ..PersistedState::default() }
 }
 
+/// The pair of these tables, as a former pass recorded it.
+pub fn known_pair() -> PairIdentity {
+    let server = |seat: Seat| ServerIdentity {
+        address: format!("sql-{}", seat.word()),
+        name: format!("SQL-{}", seat.word().to_uppercase()),
+    };
+    PairIdentity { primary: server(Seat::Primary), mirror: server(Seat::Mirror) }
+}
+
+/// The state after both servers were seen together, with the principal in this seat.
+pub fn settled(seat: Seat) -> TypeTracking {
+    TypeTracking {
+        pair: Some(known_pair()),
+        sessions: [(DatabaseName::new("LcsLog"), Guid::from_bytes([1; 16]))].into(),
+        last_settled_server: Some(known_pair().server(seat).name.clone()),
+        was_aligned: true,
+        ..TypeTracking::default()
+    }
+}
+
 pub fn attempt(outcome: Outcome) -> Attempt {
-    Attempt { ended: NOW, cause: Cause::Intent, outcome, detail: None }
+    Attempt { ended: NOW, cause: Cause::Intent, outcome, detail: None, to_server: None, synchronized: false }
 }
 
 fn decide(want: Seat, a: &str, b: &str, persisted: &PersistedState) -> Plan {
@@ -151,7 +180,8 @@ fn plan_each_row_of_the_truth_table_has_its_reason() {
         ("S5 briefly disconnected",        "M/2/C",  "P/1/C",   Reason::Unsettled),
         ("S6 mirror lost, witness",        "P/1/C",  "away",    Reason::ConnectionRefused),
         ("S7 mirror lost, no witness",     "P/1/-",  "away",    Reason::ConnectionRefused),
-        ("S8 mirror and witness lost",     "P/1/D",  "away",    Reason::NoQuorum),
+        ("S8 ONLINE without quorum",       "P/1/D",  "away",    Reason::ConnectionRefused),
+        ("S8 mirror and witness lost",     "P/1/D/r", "away",   Reason::NoQuorum),
         ("S9 automatic failover",          "away",   "P/1/C",   Reason::ConnectionRefused),
         ("S10 the old principal is back",  "M/4/C",  "P/4/C",   Reason::Aligned),
         ("S11 principal lost, no witness", "away",   "M/1/-",   Reason::PrincipalLost),
@@ -222,7 +252,7 @@ fn plan_unrequested_switch_is_held_until_its_epoch_is_approved() {
     assert!(first.types[&DatabaseType::Archiving].verdict.message.contains(epoch.as_str()));
     let approve = |epoch: &Epoch| {
         let mut desired = desired(Seat::Mirror);
-        desired.types[0].approve = Some(epoch.clone());
+        desired.types[0].approve = Some(Approval { epoch: epoch.clone(), until: None });
         plan(&desired, &observation("P/4/C", "M/4/C"), &first.persisted, NOW)
     };
     assert!(approve(&Epoch::new("6-0000")).steps.is_empty(), "an approval for another state never fires");

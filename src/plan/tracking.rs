@@ -5,10 +5,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::{
-    Cause, Desired, DesiredType, Outcome, Pair, PersistedState, Request, Seat, Stable, TypeTracking, UnrequestedSwitch,
-    WitnessLink, later,
+    Absence, Cause, Desired, DesiredType, Evidence, ForceService, Outcome, Pair, PersistedState, Request, Role, Seat,
+    ServerObservation, Stable, TypeTracking, UnrequestedSwitch, WitnessLink, later,
 };
-use crate::plan::finding::{Finding, epoch, seat_of};
+use crate::plan::finding::{Finding, epoch, same_name, seat_of};
+use crate::plan::identity;
 use crate::plan::obstacle::Obstacle;
 use crate::plan::precondition::Precondition;
 use crate::plan::types::{Ended, Input};
@@ -40,6 +41,11 @@ pub(crate) fn cooldown(desired: &Desired, tracking: &TypeTracking) -> Duration {
     desired.policy.cooldown.max(FIRST_PAUSE).saturating_mul(1 << doublings.min(10)).min(QUIET)
 }
 
+/// How long after a forced service that failed the same consent is tried again.
+pub(crate) fn failure_pause(tracking: &TypeTracking) -> Duration {
+    FIRST_PAUSE.saturating_mul(1 << tracking.consecutive_failures.saturating_sub(1).min(10)).min(QUIET)
+}
+
 /// The shortest pause after a failed move, even with policy.cooldown 0s.
 const FIRST_PAUSE: Duration = Duration::from_secs(15);
 
@@ -52,43 +58,150 @@ pub(crate) fn update(
     ended: Option<&Ended>,
 ) {
     let now = input.now;
-    let mut tracking = persisted.tracking.remove(&desired_type.ty).unwrap_or_default();
+    let pair = input.observation.pair(desired_type.store);
     let moving = persisted.operation.as_ref().is_some_and(|operation| operation.ty == desired_type.ty);
+    let ended = ended.filter(|ended| ended.operation.ty == desired_type.ty);
+    if !moving && ended.is_none() {
+        identity::forget_foreign_state(input, persisted, desired_type, findings);
+    }
+    let mut tracking = persisted.tracking.remove(&desired_type.ty).unwrap_or_default();
+    let exchanged = identity::exchanged(&tracking, pair);
     if update_request(input, persisted, desired_type, findings, moving) {
         // The user changed the spec: reset the failure counters.
         (tracking.consecutive_failures, tracking.unrequested_switches, tracking.last_unrequested_switch) = (0, 0, None);
+        tracking.was_aligned = false;
     }
-    let ended = ended.filter(|ended| ended.operation.ty == desired_type.ty);
     let settled = findings.iter().all(|finding| finding.agreed).then(|| seat_of(findings)).flatten();
-    match ended.map(|ended| (ended.outcome, ended.operation.to)) {
-        Some((Outcome::Succeeded, to)) => (tracking.consecutive_failures, tracking.last_settled_seat) = (0, Some(to)),
-        Some((Outcome::Failed | Outcome::Partial, _)) => {
+    let server = |seat: Option<Seat>| seat.and_then(|seat| Some(pair.view(seat).available()?.name.clone()));
+    match ended.map(|ended| ended.outcome) {
+        Some(Outcome::Succeeded) => tracking.consecutive_failures = 0,
+        Some(Outcome::Failed | Outcome::Partial | Outcome::Unknown) => {
             tracking.consecutive_failures = tracking.consecutive_failures.saturating_add(1);
-            tracking.last_settled_seat = settled.or(tracking.last_settled_seat);
         }
-        Some((Outcome::Superseded, _)) => tracking.last_settled_seat = settled.or(tracking.last_settled_seat),
+        Some(Outcome::Superseded) => {}
         None if moving => {}
-        None => record_unrequested_switch(&mut tracking, settled, now),
+        None => record_unrequested_switch(&mut tracking, server(settled).as_deref(), now),
     }
-    tracking.stable = match (input.desired.policy.unrequested_switch, epoch(findings)) {
-        (UnrequestedSwitch::FailBack, Some(epoch))
-            if !moving && is_stable_off_seat(input.observation.pair(desired_type.store), desired_type, findings) =>
-        {
-            let since = tracking
-                .stable
-                .filter(|stable| {
-                    input.satisfied(Precondition::StableInOneState, stable.epoch == epoch) && stable.since <= now
-                })
-                .map_or(now, |stable| stable.since);
-            Some(Stable { epoch, since })
-        }
-        (UnrequestedSwitch::FailBack | UnrequestedSwitch::Hold, _) => None,
-    };
+    if ended.is_some_and(|ended| ended.nothing_sent) {
+        tracking.consumed_consent = None;
+    }
+    if ended.is_some() {
+        let reached = ended
+            .filter(|ended| ended.outcome == Outcome::Succeeded)
+            .and_then(|ended| ended.operation.to_server.clone());
+        tracking.last_settled_server = reached.or(server(settled)).or(tracking.last_settled_server);
+    }
+    tracking.was_aligned |= settled == Some(desired_type.principal);
+    tracking.stable = stable(input, &tracking, desired_type, findings, moving);
     let lost = findings
         .iter()
         .any(|finding| matches!(finding.obstacle, Some(Obstacle::PrincipalLost { .. } | Obstacle::NoQuorum { .. })));
     tracking.principal_lost_since = lost.then(|| tracking.principal_lost_since.unwrap_or(now));
+    let transition = !moving && has_transition(findings);
+    tracking.transition_since = transition.then(|| earliest(tracking.transition_since, now));
+    tracking.approval = desired_type.approve.as_ref().map(|approve| match tracking.approval.take() {
+        Some(seen) if seen.epoch == approve.epoch => seen,
+        Some(_) | None => Stable { epoch: approve.epoch.clone(), since: now },
+    });
+    tracking.absence = absence(input, tracking.absence, pair, findings);
+    follow_forced_service(persisted, desired_type, pair, findings);
+    // The seats of an exchange stay in question until the principal is where the spec wants it.
+    if !exchanged || settled == Some(desired_type.principal) || !input.enforced(Precondition::SeatsNotExchanged) {
+        identity::record(&mut tracking, pair, findings);
+    }
     persisted.tracking.insert(desired_type.ty, tracking);
+}
+
+/// A recorded time in the future comes from an edited status or a clock that jumped.
+fn earliest(recorded: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    recorded.filter(|at| *at <= now).unwrap_or(now)
+}
+
+fn has_transition(findings: &[Finding]) -> bool {
+    findings.iter().any(|finding| finding.obstacle.as_ref().is_some_and(Obstacle::is_transition))
+}
+
+/// Since when a fail-back could be due.
+fn stable(
+    input: &Input,
+    tracking: &TypeTracking,
+    desired_type: &DesiredType,
+    findings: &[Finding],
+    moving: bool,
+) -> Option<Stable> {
+    let pair = input.observation.pair(desired_type.store);
+    match (input.desired.policy.unrequested_switch, epoch(findings)) {
+        (UnrequestedSwitch::FailBack, Some(epoch)) if !moving && is_stable_off_seat(pair, desired_type, findings) => {
+            let since = tracking
+                .stable
+                .as_ref()
+                .filter(|stable| {
+                    input.satisfied(Precondition::StableInOneState, stable.epoch == epoch) && stable.since <= input.now
+                })
+                .map_or(input.now, |stable| stable.since);
+            Some(Stable { epoch, since })
+        }
+        (UnrequestedSwitch::FailBack | UnrequestedSwitch::Hold, _) => None,
+    }
+}
+
+/// A partner that was away counts as away until it has been back and synchronized for policy.settleAfter.
+fn absence(input: &Input, before: Option<Absence>, pair: &Pair, findings: &[Finding]) -> Option<Absence> {
+    let silent = Seat::BOTH.into_iter().any(|seat| match pair.view(seat) {
+        ServerObservation::Available { .. } => false,
+        ServerObservation::Unavailable { unavailable, .. } => unavailable.cause.evidence() == Evidence::NotAnswering,
+    });
+    let apart = findings.iter().any(|finding| {
+        matches!(
+            finding.obstacle,
+            Some(
+                Obstacle::Disconnected
+                    | Obstacle::PrincipalLost { .. }
+                    | Obstacle::NoQuorum { .. }
+                    | Obstacle::IsolatedPrincipal { .. }
+                    | Obstacle::Recovering { .. }
+            )
+        )
+    });
+    if silent || apart {
+        return Some(Absence::Away);
+    }
+    let synchronized = findings.iter().all(|finding| finding.obstacle.is_none());
+    let since = match before? {
+        Absence::BackSince(since) if synchronized && since <= input.now => since,
+        Absence::Away | Absence::BackSince(_) if synchronized => input.now,
+        Absence::Away | Absence::BackSince(_) => return Some(Absence::Away),
+    };
+    (input.now < later(since, input.desired.policy.settle_after)).then_some(Absence::BackSince(since))
+}
+
+/// A forced service whose answer was lost happened if the survivor is principal in a later state. It is over once both
+/// partners are synchronized again.
+fn follow_forced_service(
+    persisted: &mut PersistedState,
+    desired_type: &DesiredType,
+    pair: &Pair,
+    findings: &[Finding],
+) {
+    let Some(last) = persisted.last.get_mut(&desired_type.ty) else { return };
+    if findings.iter().all(|finding| finding.agreed && finding.obstacle.is_none()) {
+        last.synchronized = true;
+    }
+    let serves = |seat: Seat| {
+        let server = pair.view(seat).available();
+        server.is_some_and(|server| last.to_server.as_deref().is_some_and(|to| same_name(to, &server.name)))
+            && desired_type
+                .databases
+                .iter()
+                .any(|name| pair.row(seat, name).is_some_and(|row| row.role == Role::Principal))
+    };
+    if last.cause == Cause::ForcedService
+        && last.outcome == Outcome::Unknown
+        && !last.synchronized
+        && Seat::BOTH.into_iter().any(serves)
+    {
+        last.outcome = Outcome::Succeeded;
+    }
 }
 
 /// A changed principal is pending until both servers show it; any other difference is unrequested. True if the spec
@@ -119,14 +232,14 @@ fn update_request(
 }
 
 /// The type moved without the operator: by an automatic failover, or by a DBA.
-fn record_unrequested_switch(tracking: &mut TypeTracking, settled: Option<Seat>, now: Timestamp) {
-    let Some(seat) = settled else { return };
-    if tracking.last_settled_seat.is_some_and(|before| before != seat) {
+fn record_unrequested_switch(tracking: &mut TypeTracking, settled: Option<&str>, now: Timestamp) {
+    let Some(server) = settled else { return };
+    if tracking.last_settled_server.as_deref().is_some_and(|before| !same_name(before, server)) {
         let fresh = tracking.last_unrequested_switch.is_some_and(|switched| now < later(switched, QUIET));
         tracking.unrequested_switches = if fresh { tracking.unrequested_switches.saturating_add(1) } else { 1 };
         tracking.last_unrequested_switch = Some(now);
     }
-    tracking.last_settled_seat = Some(seat);
+    tracking.last_settled_server = Some(server.to_owned());
 }
 
 /// In the other seat, without an obstacle, and with the witness connected on both servers (R8, R15).
@@ -139,10 +252,7 @@ fn is_stable_off_seat(pair: &Pair, desired_type: &DesiredType, findings: &[Findi
 /// Every session of the type has a witness that both partners are connected to.
 pub(crate) fn witnessed(pair: &Pair, desired_type: &DesiredType) -> bool {
     desired_type.databases.iter().all(|name| {
-        Seat::BOTH.into_iter().all(|seat| {
-            let row = pair.view(seat).available().and_then(|server| server.databases.get(name)?.mirroring.as_ref());
-            row.is_some_and(|row| row.witness == WitnessLink::Connected)
-        })
+        Seat::BOTH.into_iter().all(|seat| pair.row(seat, name).is_some_and(|row| row.witness == WitnessLink::Connected))
     })
 }
 
@@ -154,9 +264,7 @@ pub(crate) fn operation_started(persisted: &mut PersistedState, desired_type: &D
             (tracking.consecutive_failures, tracking.unrequested_switches, tracking.last_unrequested_switch) =
                 (0, 0, None)
         }
-        Cause::ForcedService => {
-            tracking.consumed_consent_epoch = desired_type.force.as_ref().map(|force| force.epoch.clone())
-        }
+        Cause::ForcedService => tracking.consumed_consent = desired_type.force.as_ref().map(ForceService::consent),
         Cause::Intent | Cause::FailBack => {}
     }
     tracking.stable = None;

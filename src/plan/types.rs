@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::model::{
     Cause, DatabaseType, Desired, DesiredType, Epoch, Failover, Observation, ObservedPrincipal, Operation, Outcome,
-    Pair, PersistedState, Reason, TypeTracking,
+    Pair, PersistedState, Reason, Service, TypeTracking,
 };
 use crate::plan::finding::Finding;
 use crate::plan::precondition::{Precondition, Preconditions};
@@ -36,6 +36,7 @@ pub struct TypePlan {
     pub findings: Vec<Finding>,
     /// The statements that are sent once the verdict releases them.
     pub next: Vec<Failover>,
+    pub service: Service,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +44,8 @@ pub struct Ended {
     pub operation: Operation,
     pub outcome: Outcome,
     pub detail: Option<String>,
+    /// No server received a statement of the move.
+    pub nothing_sent: bool,
 }
 
 /// When to reconcile again, if nothing changes on the servers before.

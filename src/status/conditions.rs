@@ -1,19 +1,17 @@
 //! Plan -> conditions in the sense of kstatus: Ready is True only for the observed generation, and exactly one of Ready,
 //! Reconciling and Stalled is True. Pure.
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use strum::IntoEnumIterator;
 
 use crate::api::{ConditionDraft, ConditionType, ParsedSpec, TlsMode};
 use crate::model::{
-    DatabaseName, DriftReport, Effect, Mirroring, MirroringState, Observation, ObservedPrincipal, Reason, Role, Seat,
-    ServerObservation, Unavailable, WitnessLink,
+    DriftReport, Effect, MirroringState, Observation, ObservedPrincipal, Reason, Seat, ServerObservation, Service,
 };
 use crate::plan::{Finding, Plan, TypePlan, unavailable_reason};
 use crate::status::input::Input;
+use crate::status::quorum;
 
 /// All conditions of this operator, and those of others unchanged.
 pub(super) fn conditions(input: &Input) -> Vec<Condition> {
@@ -23,7 +21,8 @@ pub(super) fn conditions(input: &Input) -> Vec<Condition> {
     drafts.push(aligned(plan));
     drafts.push(synchronized(plan, observation));
     drafts.push(reachable(observation));
-    drafts.push(quorum(observation, plan));
+    drafts.push(quorum::condition(spec, observation, plan));
+    drafts.push(serving(plan));
     drafts.push(suspended(spec, now));
     drafts.extend(input.drift.map(post_switch_drift));
     drafts.extend(weak_encryption(spec));
@@ -96,7 +95,10 @@ fn ready_conditions(plan: &Plan) -> Vec<ConditionDraft> {
     let reason = primary.verdict.reason;
     let effect = reason.effect();
     let message = match effect {
-        Effect::Ready => "Every database type has its principal where the spec wants it, synchronized.".to_owned(),
+        Effect::Ready => {
+            let service = Service::worst(plan.types.values().map(|planned| planned.service));
+            format!("{service}. Every database type has its principal where the spec wants it, synchronized.")
+        }
         Effect::Reconciling | Effect::Stalled => {
             let others =
                 plan.types.values().filter(|planned| planned.verdict.reason.effect() != Effect::Ready).count() - 1;
@@ -118,6 +120,36 @@ fn ready_conditions(plan: &Plan) -> Vec<ConditionDraft> {
         ConditionDraft::when(working, ConditionType::Reconciling, ready_reason, ready_message.clone()),
         ConditionDraft::when(stuck, ConditionType::Stalled, ready_reason, ready_message),
     ]
+}
+
+/// Whether clients are served: the worst of all types.
+fn serving(plan: &Plan) -> ConditionDraft {
+    let kind = ConditionType::Serving;
+    let worst = Service::worst(plan.types.values().map(|planned| planned.service));
+    let types = plan.types.values().filter(|planned| planned.service == worst);
+    let names = types.map(|planned| planned.desired_type.ty.to_string()).collect::<Vec<_>>().join(", ");
+    match worst {
+        Service::Protected => ConditionDraft::true_(
+            kind,
+            worst.reason(),
+            "Every database is served and synchronized, with the witness connected if its session has one.",
+        ),
+        Service::Exposed => ConditionDraft::true_(
+            kind,
+            worst.reason(),
+            format!("{names}: served, and one further loss stops it or endangers its data."),
+        ),
+        Service::Unknown => ConditionDraft::unknown(
+            kind,
+            worst.reason(),
+            format!("{names}: what the operator sees proves neither that clients are served nor that they are not."),
+        ),
+        Service::NotServed => ConditionDraft::false_(
+            kind,
+            worst.reason(),
+            format!("{names}: the servers that could serve it were read and do not serve it."),
+        ),
+    }
 }
 
 fn aligned(plan: &Plan) -> ConditionDraft {
@@ -156,11 +188,15 @@ fn synchronized(plan: &Plan, observation: &Observation) -> ConditionDraft {
     let reason = |finding: &Finding| finding.obstacle.as_ref().map_or(Reason::Unsettled, |obstacle| obstacle.reason());
     match bad().next() {
         None => ConditionDraft::true_(kind, Reason::AllSynchronized, "Every database is SYNCHRONIZED on both servers."),
-        Some((_, finding)) => {
+        Some((planned, finding)) => {
             let alike = bad().filter(|(_, other)| reason(other) == reason(finding));
             let names = alike.map(|(_, finding)| finding.name.as_str()).collect::<Vec<_>>().join(", ");
             let reason = reason(finding);
-            let text = finding.obstacle.as_ref().map(|obstacle| obstacle.message(&names)).unwrap_or_default();
+            let text = finding
+                .obstacle
+                .as_ref()
+                .map(|obstacle| obstacle.message(&names, observation.pair(planned.desired_type.store)))
+                .unwrap_or_default();
             if finding.agreed {
                 ConditionDraft::false_(kind, reason, text)
             } else {
@@ -193,115 +229,6 @@ fn reachable(observation: &Observation) -> ConditionDraft {
             }
         }
     }
-}
-
-/// True while one further loss stops a database that the witness is to protect (R15, S19).
-fn quorum(observation: &Observation, plan: &Plan) -> ConditionDraft {
-    let kind = ConditionType::QuorumAtRisk;
-    let sessions: Vec<_> = observation
-        .pairs
-        .iter()
-        .flat_map(|pair| [&pair.primary, &pair.mirror])
-        .filter_map(ServerObservation::available)
-        .flat_map(|server| {
-            server.databases.iter().filter_map(|(name, database)| Some((name, database.mirroring.as_ref()?)))
-        })
-        .filter(|(name, _)| plan.types.values().any(|planned| planned.desired_type.databases.contains(name)))
-        .collect();
-    let unavailable_witness =
-        observation.pairs.iter().filter_map(|pair| pair.witness.as_ref()).find_map(|view| match view {
-            ServerObservation::Available { .. } => None,
-            ServerObservation::Unavailable { unavailable, .. } => Some(unavailable),
-        });
-    match quorum_fact(&sessions, unavailable_witness) {
-        QuorumFact::NoSession => {
-            ConditionDraft::unknown(kind, Reason::NotYetObserved, "The operator sees no mirroring session.")
-        }
-        QuorumFact::WitnessDisconnected(names) => ConditionDraft::true_(
-            kind,
-            Reason::WitnessDisconnected,
-            format!(
-                "{names}: the witness is not connected. If a partner is lost too, the database stops even if its principal is alive."
-            ),
-        ),
-        QuorumFact::PrincipalAlone(names) => ConditionDraft::true_(
-            kind,
-            Reason::RunningExposed,
-            format!("{names}: the principal runs without its partner. If the witness is lost too, the database stops."),
-        ),
-        QuorumFact::MirrorAlone(names) => ConditionDraft::true_(
-            kind,
-            Reason::RunningExposed,
-            format!(
-                "{names}: the mirror is without its principal. If the witness is lost too, not even forced service is possible."
-            ),
-        ),
-        QuorumFact::WitnessUnreachable(unavailable) => ConditionDraft::false_(
-            kind,
-            Reason::WitnessUnreachable,
-            format!("The partners see the witness, the operator does not. {}", unavailable.detail),
-        ),
-        QuorumFact::NoWitness => ConditionDraft::false_(
-            kind,
-            Reason::NoWitness,
-            "No witness is configured: there is no automatic failover and no quorum requirement.",
-        ),
-        QuorumFact::Healthy => {
-            ConditionDraft::false_(kind, Reason::QuorumHealthy, "Partners and witness see each other.")
-        }
-    }
-}
-
-/// A mirroring session as one server shows it.
-type SessionRow<'a> = (&'a DatabaseName, &'a Mirroring);
-
-/// The quorum of all sessions, the first that applies in this order.
-enum QuorumFact<'a> {
-    NoSession,
-    /// A server reports that its session has lost the witness.
-    WitnessDisconnected(String),
-    /// A principal with a witness runs without its partner.
-    PrincipalAlone(String),
-    /// Only mirrors with a witness are without their partner, so that no server serves the database. A further loss of
-    /// the witness also prevents forced service (error 1431).
-    MirrorAlone(String),
-    /// The operator cannot reach the witness, the partners can.
-    WitnessUnreachable(&'a Unavailable),
-    NoWitness,
-    Healthy,
-}
-
-fn quorum_fact<'a>(sessions: &[SessionRow], unavailable_witness: Option<&'a Unavailable>) -> QuorumFact<'a> {
-    let without_witness = |row: &Mirroring| matches!(row.witness, WitnessLink::Disconnected | WitnessLink::Unknown);
-    let without_partner = |row: &Mirroring| {
-        row.witness != WitnessLink::None
-            && matches!(row.state, MirroringState::Disconnected | MirroringState::Suspended)
-    };
-    if sessions.is_empty() {
-        return QuorumFact::NoSession;
-    }
-    if let Some(names) = names(sessions, without_witness) {
-        return QuorumFact::WitnessDisconnected(names);
-    }
-    if let Some(names) = names(sessions, |row| row.role == Role::Principal && without_partner(row)) {
-        return QuorumFact::PrincipalAlone(names);
-    }
-    if let Some(names) = names(sessions, without_partner) {
-        return QuorumFact::MirrorAlone(names);
-    }
-    if let Some(unavailable) = unavailable_witness {
-        return QuorumFact::WitnessUnreachable(unavailable);
-    }
-    if sessions.iter().all(|(_, row)| row.witness == WitnessLink::None) {
-        return QuorumFact::NoWitness;
-    }
-    QuorumFact::Healthy
-}
-
-/// The databases whose row satisfies the predicate, each once, as `a, b`.
-fn names(sessions: &[SessionRow], is: impl Fn(&Mirroring) -> bool) -> Option<String> {
-    let names: BTreeSet<&str> = sessions.iter().filter(|(_, row)| is(row)).map(|(name, _)| name.as_str()).collect();
-    (!names.is_empty()).then(|| names.into_iter().collect::<Vec<_>>().join(", "))
 }
 
 /// Published only while a store uses a weak mode, so that every viewer of the resource notices it.

@@ -14,7 +14,9 @@ const LENGTH: usize = 10;
 /// The history with the move that has just ended, if one has; newest first.
 pub(super) fn history(input: &Input) -> Vec<HistoryEntry> {
     let mut entries: Vec<HistoryEntry> = input.plan.ended.iter().map(|ended| entry(ended, input)).collect();
-    entries.extend(input.before.into_iter().flat_map(|status| status.history.iter().cloned()));
+    // A backup may have restored the status of another resource.
+    let own = input.before.filter(|status| status.resource_uid.as_deref() == Some(input.uid));
+    entries.extend(own.into_iter().flat_map(|status| status.history.iter().cloned()));
     entries.truncate(LENGTH);
     entries
 }
@@ -25,6 +27,8 @@ fn entry(ended: &Ended, input: &Input) -> HistoryEntry {
         type_: operation.ty,
         from: operation.from,
         to: operation.to,
+        from_server: operation.from_server.clone(),
+        to_server: operation.to_server.clone(),
         cause: operation.cause,
         outcome: ended.outcome,
         generation: operation.generation,

@@ -10,6 +10,8 @@ use crate::plan::Plan;
 #[derive(Clone, Copy)]
 pub struct Input<'a> {
     pub spec: &'a ParsedSpec,
+    /// `metadata.uid` of the resource.
+    pub uid: &'a str,
     pub observation: &'a Observation,
     pub plan: &'a Plan,
     /// The durations of the move that has just ended.

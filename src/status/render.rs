@@ -10,7 +10,7 @@ use crate::api::{
     ServerStatus, operation_status, tracking_status,
 };
 use crate::model::{
-    Act, DatabaseName, DatabaseType, DriftReport, Failover, Observation, Pair, Reason, Seat, ServerObservation,
+    Act, DatabaseName, DriftReport, Failover, Observation, Pair, Reason, Role, Seat, ServerObservation, Service,
     duration_text,
 };
 use crate::plan::{Finding, Plan, TypePlan, coarse, next_window, predict, unavailable_reason};
@@ -26,6 +26,8 @@ pub fn render(input: &Input) -> LyncPoolMirrorStatus {
     let history = history::history(input);
     LyncPoolMirrorStatus {
         observed_generation: Some(spec.desired.generation),
+        resource_uid: Some(input.uid.to_owned()),
+        service: Some(Service::worst(plan.types.values().map(|planned| planned.service))),
         principals: Some(principals(plan)),
         last_move_time: history.first().map(|entry| entry.ended_at.clone()),
         redo_queue: observation.pairs.iter().filter_map(largest_redo).max().map(redo_bucket),
@@ -48,7 +50,8 @@ pub fn render(input: &Input) -> LyncPoolMirrorStatus {
 fn principals(plan: &Plan) -> String {
     let entries = plan.types.iter().map(|(ty, planned)| {
         let observed = planned.observed;
-        let mark = if observed == planned.desired_type.principal.into() { "" } else { "!" };
+        let wanted = observed == planned.desired_type.principal.into() && planned.service != Service::NotServed;
+        let mark = if wanted { "" } else { "!" };
         format!("{ty}={observed}{mark}")
     });
     entries.collect::<Vec<_>>().join(" ")
@@ -96,6 +99,7 @@ fn type_status(planned: &TypePlan, plan: &Plan, observation: &Observation) -> Da
         type_: ty,
         desired: planned.desired_type.principal,
         observed: planned.observed,
+        service: planned.service,
         reason: planned.verdict.reason.name().to_owned(),
         message: planned.verdict.message.clone(),
         epoch: planned.epoch.as_ref().map(ToString::to_string),
@@ -109,6 +113,8 @@ fn type_status(planned: &TypePlan, plan: &Plan, observation: &Observation) -> Da
             cause: last.cause,
             outcome: last.outcome,
             detail: last.detail.clone(),
+            to_server: last.to_server.clone(),
+            synchronized: last.synchronized,
         }),
         tracking: plan.persisted.tracking.get(&ty).and_then(tracking_status),
         databases: planned.findings.iter().map(|finding| database_status(finding, pair)).collect(),
@@ -118,7 +124,7 @@ fn type_status(planned: &TypePlan, plan: &Plan, observation: &Observation) -> Da
 fn database_status(finding: &Finding, pair: &Pair) -> DatabaseStatus {
     let [(state_on_primary, mirroring_status_on_primary), (state_on_mirror, mirroring_status_on_mirror)] =
         [&pair.primary, &pair.mirror].map(|view| cmdlet_state(view, &finding.name));
-    let session = |seat: Seat| pair.view(seat).available()?.databases.get(&finding.name)?.mirroring.as_ref();
+    let session = |seat: Seat| pair.row(seat, &finding.name);
     let holder =
         finding.principal.and_then(session).or_else(|| session(Seat::Primary)).or_else(|| session(Seat::Mirror));
     DatabaseStatus {
@@ -161,19 +167,52 @@ fn redo_bucket(kb: i64) -> String {
     .to_owned()
 }
 
+/// Every statement that the spec wants next, also while an obstacle holds it back: `why` tells what it waits for.
 fn planned_statements(plan: &Plan, observation: &Observation) -> Vec<PlannedStep> {
-    let statements =
-        plan.types.iter().flat_map(|(ty, planned)| planned.next.iter().map(move |step| (*ty, planned, step)));
-    statements.map(|(ty, planned, step)| planned_statement(ty, planned, step, observation)).collect()
+    let mut steps = Vec::new();
+    for planned in plan.types.values() {
+        if planned.next.is_empty() {
+            let pair = observation.pair(planned.desired_type.store);
+            let wanted = planned.findings.iter().filter(|finding| is_wanted(planned, finding, pair));
+            steps.extend(wanted.map(|finding| wanted_statement(planned, &finding.name, observation)));
+        } else {
+            steps.extend(planned.next.iter().map(|step| planned_statement(planned, step, observation)));
+        }
+    }
+    steps
 }
 
-fn planned_statement(ty: DatabaseType, planned: &TypePlan, step: &Failover, observation: &Observation) -> PlannedStep {
+/// The principal of the database is, or may be, in the other seat than the spec wants.
+fn is_wanted(planned: &TypePlan, finding: &Finding, pair: &Pair) -> bool {
+    let other = planned.desired_type.principal.other();
+    match finding.principal {
+        Some(seat) => seat == other,
+        None => pair.row(other, &finding.name).is_none_or(|row| row.role != Role::Mirror),
+    }
+}
+
+fn wanted_statement(planned: &TypePlan, name: &DatabaseName, observation: &Observation) -> PlannedStep {
+    let pair = observation.pair(planned.desired_type.store);
+    let seat = planned.desired_type.principal.other();
+    let view = pair.view(seat);
+    PlannedStep {
+        type_: planned.desired_type.ty,
+        database: name.to_string(),
+        statement: sql::statement(Act::Failover, name),
+        server: view.available().map_or_else(|| view.address().to_owned(), |server| server.name.clone()),
+        seat,
+        why: planned.verdict.reason.name().to_owned(),
+        predicted_interruption: predict(pair, name).map(|exact| duration_text(coarse(exact))),
+    }
+}
+
+fn planned_statement(planned: &TypePlan, step: &Failover, observation: &Observation) -> PlannedStep {
     let predicted = match step.act {
         Act::Failover => predict(observation.pair(planned.desired_type.store), &step.database),
         Act::ForceService => None,
     };
     PlannedStep {
-        type_: ty,
+        type_: planned.desired_type.ty,
         database: step.database.to_string(),
         statement: sql::statement(step.act, &step.database),
         server: step.server.clone(),

@@ -70,6 +70,7 @@ fn status(principal: &str, persisted: &PersistedState, (a, b): (&str, &str)) -> 
     let plan = plan(&spec.desired, &observation, persisted, NOW);
     render(&Input {
         spec: &spec,
+        uid: "uid-1",
         observation: &observation,
         plan: &plan,
         timings: PhaseTimings::default(),

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::disabled::plan;
 use crate::observations::{
-    Situation, first, healthy, mirror, pick, principal, scattered, situation, unavailable, with,
+    Situation, elsewhere, first, healthy, known, mirror, pick, principal, scattered, situation, unavailable, with,
 };
 use crate::policies::{ago, noon};
 use crate::product::{Counts, HEALTHY, Odd, TY};
@@ -57,6 +57,11 @@ struct InFlight {
     to: Seat,
     consent: bool,
     consumed: bool,
+    fenced: bool,
+    /// The journal is of other servers than the ones in the spec.
+    elsewhere: bool,
+    /// The journal is of a later generation of the spec.
+    restored: bool,
 }
 
 impl InFlight {
@@ -77,6 +82,9 @@ impl InFlight {
             to: pick(n, &[Seat::Mirror, Seat::Primary]),
             consent: pick(n, &[true, false]),
             consumed: pick(n, &[true, false]),
+            fenced: pick(n, &[true, false]),
+            elsewhere: pick(n, &[false, true]),
+            restored: pick(n, &[false, true]),
         };
         (number == 0).then_some(in_flight)
     }
@@ -93,12 +101,15 @@ impl InFlight {
             from: Seat::Primary,
             to: Seat::Mirror,
             cause: if self.forced { Cause::ForcedService } else { Cause::Intent },
-            generation: 2,
+            from_server: Some(if self.elsewhere { "OTHER-0" } else { "SQL-0" }.to_owned()),
+            to_server: Some("SQL-1".to_owned()),
+            generation: if self.restored { 3 } else { 2 },
             requested_by: None,
             started: ago(self.attempted),
             deadline: if self.overdue { ago(1) } else { later(noon(), Duration::from_secs(60)) },
             attempted: ago(self.attempted),
             attempt: self.attempt,
+            predicted: None,
             databases: databases.iter().map(journaled).collect(),
         }
     }
@@ -106,20 +117,14 @@ impl InFlight {
     fn plan(&self, situation: &Situation) -> Plan {
         let mut desired_type = situation.desired_type(self.to);
         let epoch = Epoch::of([(Guid::from_bytes([1; 16]), 7)]);
-        desired_type.force = self.consent.then(|| ForceService { epoch: epoch.clone(), until: Timestamp::MAX });
+        desired_type.force =
+            self.consent.then(|| ForceService { epoch: epoch.clone(), until: Timestamp::MAX, fenced: self.fenced });
         let desired = desired(vec![desired_type], self.suspended);
         let mut persisted =
             PersistedState { operation: Some(self.operation(&situation.databases)), ..PersistedState::default() };
         persisted.requests.insert(TY, Request { principal: self.to, generation: 2, pending: true });
-        let consumed = self.consumed.then_some(epoch);
-        persisted.tracking.insert(
-            TY,
-            TypeTracking {
-                last_settled_seat: Some(Seat::Primary),
-                consumed_consent_epoch: consumed,
-                ..TypeTracking::default()
-            },
-        );
+        let consumed_consent = self.consumed.then_some(Consent { epoch, until: Timestamp::MAX });
+        persisted.tracking.insert(TY, TypeTracking { consumed_consent, ..known() });
         let mut observation = situation.observation();
         observation.statements.extend(self.sent_state.clone().map(|sent_state| (first(), sent_state)));
         if self.conflict {
@@ -132,11 +137,14 @@ impl InFlight {
     fn lets(&self, situation: &Situation) -> Option<Act> {
         let pause = if self.attempt == 1 { 1 } else { 15 };
         let open = self.attempt < ATTEMPTS && !self.overdue && self.attempted >= pause;
-        if !open || self.suspended || self.conflict || self.to != Seat::Mirror {
+        // Other servers: only where the one in question was read.
+        let foreign = self.restored || (self.elsewhere && situation.pair.primary.available().is_some());
+        if !open || foreign || self.suspended || self.conflict || (self.to != Seat::Mirror && !self.forced) {
             return None;
         }
         if self.forced {
-            let lets = situation.name == "lost" && self.consent && self.consumed && self.sent_state.is_none();
+            let consent = self.consent && self.consumed && self.fenced;
+            let lets = situation.name == "lost" && consent && self.sent_state.is_none();
             return lets.then_some(Act::ForceService);
         }
         (situation.name == "healthy" && self.sent_state != Some(StatementState::Sent)).then_some(Act::Failover)
@@ -188,12 +196,19 @@ fn requested(order: [DatabaseType; 2], hot: bool, in_flight: bool) -> PersistedS
         persisted.requests.insert(ty, Request { principal: Seat::Mirror, generation: 2, pending: true });
     }
     if hot {
-        let last = Attempt { ended: ago(1), cause: Cause::Intent, outcome: Outcome::Succeeded, detail: None };
+        let last = Attempt {
+            ended: ago(1),
+            cause: Cause::Intent,
+            outcome: Outcome::Succeeded,
+            detail: None,
+            to_server: None,
+            synchronized: false,
+        };
         persisted.last.insert(order[0], last);
     }
     if in_flight {
         let operation = InFlight::numbered(0).unwrap().operation(&[first()]);
-        persisted.operation = Some(Operation { ty: order[0], ..operation });
+        persisted.operation = Some(Operation { ty: order[0], from_server: None, to_server: None, ..operation });
     }
     persisted
 }
@@ -210,14 +225,15 @@ pub fn turns() -> Result<Counts, String> {
         unavailable(1, UnavailableCause::NotYetPolled),
     );
     let states = [healthy(), catching, unseen];
-    for number in 0..states.len().pow(2) * 16 {
+    for number in 0..states.len().pow(2) * 64 {
         let n = &mut number.clone();
         let (a, b) = (pick(n, &states), pick(n, &states));
         let (first_is_next, hot, in_flight) =
             (pick(n, &[false, true]), pick(n, &[false, true]), pick(n, &[false, true]));
         let contested = pick(n, &[false, true]);
+        let (on_other_servers, taken) = (pick(n, &[false, true]), pick(n, &[false, true]));
         let mut observation = a.observation();
-        let store = observation.pairs.push(b.pair.clone());
+        let store = observation.pairs.push(if on_other_servers { elsewhere(&b) } else { b.pair.clone() });
         let mut types =
             vec![a.desired_type(Seat::Mirror), DesiredType { ty: NEXT, store, ..b.desired_type(Seat::Mirror) }];
         types.sort_by_key(|desired_type| desired_type.ty);
@@ -229,6 +245,9 @@ pub fn turns() -> Result<Counts, String> {
         if contested {
             observation.conflicts.insert(early, vec!["other/pool".to_owned()]);
         }
+        if taken {
+            observation.turns.insert(early, "User of other/pool, which is moving".to_owned());
+        }
         if in_flight {
             observation.statements.insert(first(), StatementState::Sent);
         }
@@ -238,16 +257,23 @@ pub fn turns() -> Result<Counts, String> {
         let begun = decided.persisted.operation.as_ref().filter(|_| !decided.steps.is_empty()).map(|one| one.ty);
         counts.moves += u64::from(begun.is_some());
         let ready = |ty| name_of(ty) == "healthy";
-        // The earlier one while it can, then the later one; never while the other is unsettled, or a move is in flight.
-        let lets = match (in_flight, contested) {
-            (true, _) => None,
-            (false, true) => ready(order[1]).then_some(order[1]),
-            (false, false) if hot || !ready(order[0]) => None,
-            (false, false) => (name_of(order[1]) != "catching up").then_some(order[0]),
+        // The earlier one while it can, then the later one; on one pair of servers never while the earlier one cools down, was
+        // not polled, or is not synchronized again after a move of the operator.
+        let later_one = || ready(order[1]).then_some(order[1]);
+        let lets = if in_flight {
+            None
+        } else if contested || (ready(order[0]) && !hot && taken) {
+            later_one()
+        } else if ready(order[0]) && !hot {
+            Some(order[0])
+        } else if !on_other_servers && (hot || name_of(order[0]) == "not polled yet") {
+            None
+        } else {
+            later_one()
         };
         if begun != lets || decided.steps.len() > 1 {
             return Err(format!(
-                "{lets:?} may begin, and {begun:?} begins with {} statements: {TY} {}, {NEXT} {}, order {order:?}, hot {hot}, in flight {in_flight}, contested {contested}",
+                "{lets:?} may begin, and {begun:?} begins with {} statements: {TY} {}, {NEXT} {}, order {order:?}, hot {hot}, in flight {in_flight}, contested {contested}, other servers {on_other_servers}, taken {taken}",
                 decided.steps.len(),
                 a.name,
                 b.name

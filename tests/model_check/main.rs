@@ -10,6 +10,7 @@ mod operator;
 mod policies;
 mod product;
 mod state;
+mod words;
 mod world;
 
 use std::collections::{HashMap, VecDeque};

@@ -71,6 +71,51 @@ fn and(view: ServerObservation, other: &ServerObservation) -> ServerObservation 
     })
 }
 
+fn version(view: ServerObservation, version: &str) -> ServerObservation {
+    edit(view, |server| server.version = version.to_owned())
+}
+
+/// The pair of every situation, as a former pass recorded it.
+pub fn known_pair() -> PairIdentity {
+    let server = |seat: usize| ServerIdentity { address: format!("sql-{seat}"), name: format!("SQL-{seat}") };
+    PairIdentity { primary: server(0), mirror: server(1) }
+}
+
+/// The state after both servers were seen together, with the principal in its seat once.
+pub fn known() -> TypeTracking {
+    TypeTracking {
+        pair: Some(known_pair()),
+        sessions: [(first(), Guid::from_bytes([1; 16])), (second(), Guid::from_bytes([1; 16]))].into(),
+        last_settled_server: Some("SQL-0".to_owned()),
+        was_aligned: true,
+        ..TypeTracking::default()
+    }
+}
+
+/// The situation on two other servers.
+pub fn elsewhere(situation: &Situation) -> Pair {
+    let rename = |view: &ServerObservation| {
+        let renamed = |name: &str| name.replace("SQL-", "OTHER-");
+        edit(view.clone(), |server| {
+            server.name = renamed(&server.name);
+            for row in server.databases.values_mut().filter_map(|database| database.mirroring.as_mut()) {
+                row.partner_instance = renamed(&row.partner_instance);
+            }
+        })
+    };
+    let moved = |view: ServerObservation| match view {
+        ServerObservation::Unavailable { address, unavailable } => {
+            ServerObservation::Unavailable { address: address.replace("sql-", "other-"), unavailable }
+        }
+        available => available,
+    };
+    Pair {
+        primary: moved(rename(&situation.pair.primary)),
+        mirror: moved(rename(&situation.pair.mirror)),
+        witness: None,
+    }
+}
+
 /// A second database beside the first one of a sight, as `other` shows it in each seat.
 pub fn with(situation: Situation, name: &'static str, other: impl Fn(usize) -> ServerObservation) -> Situation {
     let Situation { pair, mut databases, .. } = situation;
@@ -120,6 +165,17 @@ pub fn begins() -> Vec<Situation> {
             principal(0, Synchronized, HEALTHY),
             queue(mirror(1, Synchronized, HEALTHY), None),
         ),
+        situation(
+            "a newer release on the mirror",
+            principal(0, Synchronized, HEALTHY),
+            version(mirror(1, Synchronized, HEALTHY), "12.0"),
+        ),
+        situation(
+            "a newer release on the primary",
+            version(mirror(0, Synchronized, HEALTHY), "12.0"),
+            principal(1, Synchronized, HEALTHY),
+        ),
+        situation("lost, still connected", refused(), mirror(1, Synchronizing, alone)),
         unready,
         lost,
         situation("lost, with a witness", refused(), mirror(1, Disconnected, HEALTHY)),
@@ -147,9 +203,18 @@ impl Situation {
         server(to) != server(to.other()) && self.all(to, may_fail_over)
     }
 
-    /// R2, for every database of the type.
-    pub fn may_force(&self, to: Seat) -> bool {
-        self.all(to, may_force)
+    /// R2, for every database of the type: the seat of the survivor.
+    pub fn survivor(&self) -> Option<Seat> {
+        Seat::BOTH.into_iter().find(|seat| self.all(*seat, may_force))
+    }
+
+    /// The release of the server in this seat is newer than that of the other one.
+    pub fn is_one_way(&self, to: Seat) -> bool {
+        match self.name {
+            "a newer release on the mirror" => to == Seat::Mirror,
+            "a newer release on the primary" => to == Seat::Primary,
+            _ => false,
+        }
     }
 
     pub fn is_aligned(&self, to: Seat) -> bool {
@@ -180,6 +245,7 @@ impl Situation {
         Observation {
             pairs: Stores::single(self.pair.clone()).0,
             conflicts: Default::default(),
+            turns: Default::default(),
             statements: Default::default(),
         }
     }

@@ -34,7 +34,7 @@ impl Resource {
                 principal: self.principal,
                 databases: NAMES.iter().map(|name| DatabaseName::new(*name)).collect(),
                 store: only_store(),
-                approve: self.approve.clone(),
+                approve: self.approve.clone().map(|epoch| Approval { epoch, until: None }),
                 force: self.force.clone(),
                 requested_by: FieldManagers::default(),
             }],
@@ -43,6 +43,7 @@ impl Resource {
                 unrequested_switch: self.policy,
                 fail_back_after: std::time::Duration::ZERO,
                 cooldown: std::time::Duration::ZERO,
+                settle_after: std::time::Duration::ZERO,
                 ..Policy::default()
             },
         }
@@ -55,6 +56,8 @@ pub struct Process {
     /// The version that the present pass read, and the views of this pass.
     pub read: Option<u8>,
     pub views: [Option<ServerObservation>; 2],
+    /// Whether each server served each database when it was polled: the truth behind the view.
+    pub served: [[bool; 2]; 2],
     pub unsent: Vec<Failover>,
     pub statements: BTreeMap<DatabaseName, StatementState>,
     /// The number of restarts: answers to an earlier process are lost.
@@ -67,6 +70,7 @@ impl Process {
             self.read = Some(resource.version);
         }
         self.views[seat] = Some(world.poll(seat));
+        self.served[seat] = world.serves(seat);
     }
 
     /// Plan, and write the journal if the resource is still the one that was read. None: a conflict, poll again.
@@ -78,7 +82,12 @@ impl Process {
             return None;
         }
         let (pairs, _) = Stores::single(Pair { primary, mirror, witness: None });
-        let observation = Observation { pairs, conflicts: BTreeMap::new(), statements: self.statements.clone() };
+        let observation = Observation {
+            pairs,
+            conflicts: BTreeMap::new(),
+            turns: BTreeMap::new(),
+            statements: self.statements.clone(),
+        };
         let decided = plan(&resource.desired(), &observation, &resource.persisted, now);
         if decided.persisted != resource.persisted {
             resource.version = resource.version.wrapping_add(1);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::disabled::plan;
-use crate::observations::{Situation, begins, pick, scattered};
+use crate::observations::{Situation, begins, first, known, known_pair, pick, scattered};
 use crate::product::{Counts, TY};
 use lync_mirror::model::*;
 use lync_mirror::plan::TRIPS;
@@ -40,6 +40,8 @@ enum Past {
     Nothing,
     JustMoved,
     MovedBefore,
+    /// A forced service that sent nothing a moment ago.
+    ForceFailed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +54,14 @@ enum Kept {
     SteadyShort,
     Consumed,
     NeverSeen,
+    OtherServers,
+    OtherSession,
+    LaterRequest,
+    Exchanged,
+    NeverAligned,
+    /// A server was away, and is back for a moment.
+    BackForAMoment,
+    OldApproval,
 }
 
 /// One combination.
@@ -69,6 +79,7 @@ struct Mind {
     kept: Kept,
     window: bool,
     short: bool,
+    fenced: bool,
 }
 
 impl Mind {
@@ -85,7 +96,7 @@ impl Mind {
             expired: pick(n, &[false, true]),
             suspended: pick(n, &[false, true]),
             conflict: pick(n, &[false, true]),
-            past: pick(n, &[Past::Nothing, Past::JustMoved, Past::MovedBefore]),
+            past: pick(n, &[Past::Nothing, Past::JustMoved, Past::MovedBefore, Past::ForceFailed]),
             kept: pick(
                 n,
                 &[
@@ -97,10 +108,18 @@ impl Mind {
                     Kept::SteadyShort,
                     Kept::Consumed,
                     Kept::NeverSeen,
+                    Kept::OtherServers,
+                    Kept::OtherSession,
+                    Kept::LaterRequest,
+                    Kept::Exchanged,
+                    Kept::NeverAligned,
+                    Kept::BackForAMoment,
+                    Kept::OldApproval,
                 ],
             ),
             window: pick(n, &[false, true]),
             short: pick(n, &[false, true]),
+            fenced: pick(n, &[true, false]),
         };
         (number == 0).then_some(mind)
     }
@@ -109,7 +128,23 @@ impl Mind {
     fn is_idle(&self) -> bool {
         let fails_back = self.policy == UnrequestedSwitch::FailBack;
         let stable = matches!(self.kept, Kept::SteadyLong | Kept::SteadyOtherState | Kept::SteadyShort);
+        let unlike = matches!(
+            self.kept,
+            Kept::OtherServers
+                | Kept::OtherSession
+                | Kept::LaterRequest
+                | Kept::Exchanged
+                | Kept::NeverAligned
+                | Kept::BackForAMoment
+                | Kept::OldApproval
+        );
+        let plain = self.kept == Kept::Nothing && self.past == Past::Nothing && !self.short && !self.window;
         (self.consent == Named::Nothing && (self.expired || self.kept == Kept::Consumed))
+            || (!self.fenced && !(self.consent == Named::Present && plain))
+            || (self.past == Past::ForceFailed && (self.kept != Kept::Nothing || self.short || self.window))
+            // What is forgotten does not depend on these.
+            || (unlike
+                && (self.suspended || self.conflict || self.short || self.window || self.expired || self.consent == Named::Other))
             || (!fails_back && (self.window || stable))
     }
 
@@ -121,11 +156,16 @@ impl Mind {
         }
     }
 
+    fn until(&self) -> Timestamp {
+        if self.expired { ago(1) } else { later(noon(), Duration::from_secs(60)) }
+    }
+
     fn desired(&self, situation: &Situation) -> Desired {
         let mut desired_type = situation.desired_type(self.to);
-        desired_type.approve = Mind::epoch(self.approve, situation);
-        let until = if self.expired { ago(1) } else { later(noon(), Duration::from_secs(60)) };
-        desired_type.force = Mind::epoch(self.consent, situation).map(|epoch| ForceService { epoch, until });
+        desired_type.approve = Mind::epoch(self.approve, situation).map(|epoch| Approval { epoch, until: None });
+        let until = self.until();
+        desired_type.force =
+            Mind::epoch(self.consent, situation).map(|epoch| ForceService { epoch, until, fenced: self.fenced });
         Desired {
             pool: "pool".to_owned(),
             generation: 2,
@@ -144,37 +184,74 @@ impl Mind {
 
     fn persisted(&self, situation: &Situation) -> PersistedState {
         let mut persisted = PersistedState::default();
+        let generation = if self.kept == Kept::LaterRequest { 3 } else { 2 };
         if let Some(pending) = self.pending {
-            persisted.requests.insert(TY, Request { principal: self.to, generation: 2, pending });
+            persisted.requests.insert(TY, Request { principal: self.to, generation, pending });
         }
-        let attempt = |ended| Attempt { ended, cause: Cause::Intent, outcome: Outcome::Succeeded, detail: None };
-        match self.past {
-            Past::Nothing => None,
-            Past::JustMoved => persisted.last.insert(TY, attempt(ago(1))),
-            Past::MovedBefore => persisted.last.insert(TY, attempt(ago(301))),
+        let attempt = |ended, cause, outcome| Attempt {
+            ended: ago(ended),
+            cause,
+            outcome,
+            detail: None,
+            to_server: None,
+            synchronized: false,
         };
-        let seat = situation.seat();
+        let last = match self.past {
+            Past::Nothing => None,
+            Past::JustMoved => Some(attempt(1, Cause::Intent, Outcome::Succeeded)),
+            Past::MovedBefore => Some(attempt(301, Cause::Intent, Outcome::Succeeded)),
+            Past::ForceFailed => Some(attempt(1, Cause::ForcedService, Outcome::Failed)),
+        };
+        persisted.last.extend(last.map(|last| (TY, last)));
+        persisted.tracking.insert(TY, self.tracking(situation));
+        persisted
+    }
+
+    fn tracking(&self, situation: &Situation) -> TypeTracking {
+        let seat = situation.seat().map_or(0, |seat| usize::from(seat == Seat::Mirror));
+        let base = TypeTracking { last_settled_server: Some(format!("SQL-{seat}")), ..known() };
         let stable = |epoch, seconds| Some(Stable { epoch, since: ago(seconds) });
         let epoch = situation.epoch().unwrap();
-        let track = match self.kept {
-            Kept::Nothing => TypeTracking::default(),
-            Kept::Failures => TypeTracking { consecutive_failures: TRIPS, ..TypeTracking::default() },
-            Kept::Switches => TypeTracking {
-                unrequested_switches: TRIPS,
-                last_unrequested_switch: Some(ago(3600)),
-                ..TypeTracking::default()
-            },
-            Kept::SteadyLong => TypeTracking { stable: stable(epoch, 600), ..TypeTracking::default() },
-            Kept::SteadyOtherState => {
-                TypeTracking { stable: stable(Epoch::new("1-0000"), 600), ..TypeTracking::default() }
+        let swapped = PairIdentity { primary: known_pair().mirror, mirror: known_pair().primary };
+        let named = |name: &str| ServerIdentity { address: "sql-0".to_owned(), name: name.to_owned() };
+        match self.kept {
+            Kept::Nothing | Kept::LaterRequest => base,
+            Kept::Failures => TypeTracking { consecutive_failures: TRIPS, ..base },
+            Kept::Switches => {
+                TypeTracking { unrequested_switches: TRIPS, last_unrequested_switch: Some(ago(3600)), ..base }
             }
-            Kept::SteadyShort => TypeTracking { stable: stable(epoch, 599), ..TypeTracking::default() },
-            Kept::Consumed => TypeTracking { consumed_consent_epoch: Some(epoch), ..TypeTracking::default() },
+            Kept::SteadyLong => TypeTracking { stable: stable(epoch, 600), ..base },
+            Kept::SteadyOtherState => TypeTracking { stable: stable(Epoch::new("1-0000"), 600), ..base },
+            Kept::SteadyShort => TypeTracking { stable: stable(epoch, 599), ..base },
+            Kept::Consumed => TypeTracking { consumed_consent: Some(Consent { epoch, until: self.until() }), ..base },
             Kept::NeverSeen => TypeTracking::default(),
-        };
-        let seat = if self.kept == Kept::NeverSeen { None } else { seat };
-        persisted.tracking.insert(TY, TypeTracking { last_settled_seat: seat, ..track });
-        persisted
+            Kept::OtherServers => TypeTracking {
+                pair: Some(PairIdentity { primary: named("OTHER-0"), mirror: named("OTHER-1") }),
+                sessions: BTreeMap::new(),
+                stable: stable(epoch, 600),
+                ..base
+            },
+            Kept::OtherSession => TypeTracking {
+                sessions: [(first(), Guid::from_bytes([9; 16]))].into(),
+                stable: stable(epoch, 600),
+                ..base
+            },
+            Kept::Exchanged => TypeTracking { pair: Some(swapped), stable: stable(epoch, 600), ..base },
+            Kept::NeverAligned => TypeTracking { was_aligned: false, stable: stable(epoch, 600), ..base },
+            Kept::BackForAMoment => {
+                TypeTracking { absence: Some(Absence::BackSince(ago(60))), stable: stable(epoch, 600), ..base }
+            }
+            Kept::OldApproval => TypeTracking { approval: stable(epoch, 1800), ..base },
+        }
+    }
+
+    /// What is remembered is of other servers, another session or another life of the resource: nothing is owed.
+    fn is_forgotten(&self) -> bool {
+        match self.kept {
+            Kept::OtherServers | Kept::OtherSession => true,
+            Kept::LaterRequest => self.pending.is_some(),
+            _ => false,
+        }
     }
 
     /// The rules, a second time: which statement may be sent.
@@ -182,23 +259,26 @@ impl Mind {
         if self.suspended || self.conflict {
             return None;
         }
-        let (pending, approved) = (self.pending == Some(true), self.approve == Named::Present);
-        if situation.may_force(self.to) {
-            let consent = self.consent == Named::Present && !self.expired;
-            let known = !matches!(self.kept, Kept::Consumed | Kept::NeverSeen);
-            return (consent && known).then_some(Act::ForceService);
+        let forgotten = self.is_forgotten();
+        let pending = self.pending == Some(true) && !forgotten;
+        let approved = self.approve == Named::Present && self.kept != Kept::OldApproval;
+        if situation.survivor().is_some() {
+            let consent = self.consent == Named::Present && !self.expired && self.fenced;
+            let known = !forgotten && !matches!(self.kept, Kept::Consumed | Kept::NeverSeen | Kept::Exchanged);
+            let paused = self.past == Past::ForceFailed;
+            return (consent && known && !paused).then_some(Act::ForceService);
         }
-        let fails_back = self.policy == UnrequestedSwitch::FailBack
-            && situation.witnessed()
-            && self.kept == Kept::SteadyLong
-            && !self.window;
+        let stable = self.kept == Kept::SteadyLong;
+        let fails_back = self.policy == UnrequestedSwitch::FailBack && situation.witnessed() && stable && !self.window;
         let tripped = matches!(self.kept, Kept::Failures | Kept::Switches);
-        let cool = self.past != Past::JustMoved && !(self.kept == Kept::Failures && self.past != Past::Nothing);
+        let hot = matches!(self.past, Past::JustMoved | Past::ForceFailed)
+            || (self.kept == Kept::Failures && self.past != Past::Nothing);
         let quick = !self.short || !matches!(situation.name, "a long redo queue" | "an unseen redo queue");
         let lets = situation.may_fail_over(self.to)
             && (pending || approved || fails_back)
-            && (approved || !tripped)
-            && cool
+            && (approved || !(tripped || situation.is_one_way(self.to) || self.kept == Kept::Exchanged))
+            && self.kept != Kept::BackForAMoment
+            && (!hot || forgotten)
             && quick;
         lets.then_some(Act::Failover)
     }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::disabled::plan;
-use crate::observations::only_store;
+use crate::observations::{known, only_store};
+use crate::words::{is_silent, words_hold};
 use jiff::Timestamp;
 use lync_mirror::model::*;
 
@@ -29,6 +30,8 @@ pub struct Odd {
     pub guid: u8,
     pub partner: bool,
     pub online: bool,
+    /// The copy of a mirror is in the state RESTORING.
+    pub restoring: bool,
     pub endpoint: bool,
     pub sysadmin: bool,
 }
@@ -40,6 +43,7 @@ pub const HEALTHY: Odd = Odd {
     guid: 1,
     partner: true,
     online: true,
+    restoring: true,
     endpoint: true,
     sysadmin: true,
 };
@@ -50,12 +54,15 @@ fn oddities() -> Vec<Odd> {
         HEALTHY,
         Odd { witness: WitnessLink::None, ..HEALTHY },
         Odd { witness: WitnessLink::Disconnected, ..HEALTHY },
+        Odd { witness: WitnessLink::Disconnected, online: false, ..HEALTHY },
+        Odd { witness: WitnessLink::Disconnected, sequence: 6, ..HEALTHY },
         Odd { safety: Safety::Off, ..HEALTHY },
         Odd { safety: Safety::Unknown, ..HEALTHY },
         Odd { sequence: 8, ..HEALTHY },
         Odd { guid: 2, ..HEALTHY },
         Odd { partner: false, ..HEALTHY },
         Odd { online: false, ..HEALTHY },
+        Odd { restoring: false, ..HEALTHY },
         Odd { endpoint: false, ..HEALTHY },
         Odd { sysadmin: false, ..HEALTHY },
     ]
@@ -74,7 +81,9 @@ pub fn available(seat: usize, row: Option<(Role, MirroringState)>, odd: Odd) -> 
     });
     let state = match row {
         Some((Role::Principal, _)) if !odd.online => DatabaseState::Suspect,
+        Some((Role::Mirror, _)) if !odd.restoring => DatabaseState::Suspect,
         Some((Role::Mirror, _)) => DatabaseState::Restoring,
+        None if !odd.online => DatabaseState::Recovering,
         _ => DatabaseState::Online,
     };
     let database = Database {
@@ -110,6 +119,7 @@ fn views(seat: usize) -> Vec<ServerObservation> {
         UnavailableCause::ConnectionRefused,
         UnavailableCause::TimedOut,
         UnavailableCause::Unresponsive,
+        UnavailableCause::BrowserSilent,
         UnavailableCause::LoginFailed,
         UnavailableCause::TlsFailed,
         UnavailableCause::SecretNotFound,
@@ -122,6 +132,7 @@ fn views(seat: usize) -> Vec<ServerObservation> {
     .to_vec();
     all.push(available(seat, None, HEALTHY));
     all.push(available(seat, None, Odd { sysadmin: false, ..HEALTHY }));
+    all.push(available(seat, None, Odd { online: false, ..HEALTHY }));
     for role in [Role::Principal, Role::Mirror] {
         for state in STATES {
             all.extend(oddities().into_iter().map(|odd| available(seat, Some((role, state)), odd)));
@@ -155,8 +166,12 @@ fn spec_variations(epoch: Option<&Epoch>, now: Timestamp, plain: bool) -> Vec<(D
                     principal,
                     databases: vec![DatabaseName::new("LcsLog")],
                     store: only_store(),
-                    approve: approve.cloned(),
-                    force: force.map(|epoch| ForceService { epoch: epoch.clone(), until: Timestamp::MAX }),
+                    approve: approve.cloned().map(|epoch| Approval { epoch, until: None }),
+                    force: force.map(|epoch| ForceService {
+                        epoch: epoch.clone(),
+                        until: Timestamp::MAX,
+                        fenced: true,
+                    }),
                     requested_by: FieldManagers::default(),
                 };
                 let desired = Desired {
@@ -171,13 +186,20 @@ fn spec_variations(epoch: Option<&Epoch>, now: Timestamp, plain: bool) -> Vec<(D
                     },
                 };
                 let request = Request { principal, generation: 2, pending };
-                let track = TypeTracking { last_settled_seat: Some(principal.other()), ..TypeTracking::default() };
+                let track = known();
                 let persisted = PersistedState {
                     requests: [(TY, request)].into(),
                     tracking: [(TY, track)].into(),
                     ..PersistedState::default()
                 };
-                let last = |ended, outcome| Attempt { ended, cause: Cause::Intent, outcome, detail: None };
+                let last = |ended, outcome| Attempt {
+                    ended,
+                    cause: Cause::Intent,
+                    outcome,
+                    detail: None,
+                    to_server: None,
+                    synchronized: false,
+                };
                 let mut hot = persisted.clone();
                 hot.last.insert(TY, last(now, Outcome::Succeeded));
                 all.push((desired.clone(), persisted));
@@ -198,7 +220,7 @@ pub fn row(view: &ServerObservation) -> Option<(&Server, &Database, &Mirroring)>
 
 /// Design rule 1, written down a second time.
 pub fn may_fail_over(from: &ServerObservation, to: &ServerObservation) -> bool {
-    let (Some((a, d, p)), Some((b, _, m))) = (row(from), row(to)) else { return false };
+    let (Some((a, d, p)), Some((b, copy, m))) = (row(from), row(to)) else { return false };
     let serves =
         |server: &Server| server.endpoint.as_ref().is_some_and(|endpoint| endpoint.started && endpoint.partner);
     (p.role, m.role) == (Role::Principal, Role::Mirror)
@@ -209,15 +231,18 @@ pub fn may_fail_over(from: &ServerObservation, to: &ServerObservation) -> bool {
         && [p.safety, m.safety] == [Safety::Full; 2]
         && [p.state, m.state] == [MirroringState::Synchronized; 2]
         && d.state == DatabaseState::Online
+        && copy.state == DatabaseState::Restoring
         && serves(a)
         && serves(b)
 }
 
 /// R2, for the disaster without a witness, written down a second time.
 pub fn may_force(lost: &ServerObservation, survivor: &ServerObservation) -> bool {
-    let gone = matches!(lost, ServerObservation::Unavailable { unavailable, .. } if matches!(unavailable.cause, UnavailableCause::ConnectionRefused | UnavailableCause::TimedOut | UnavailableCause::BrowserSilent));
     let Some((_, _, m)) = row(survivor) else { return false };
-    gone && m.role == Role::Mirror && m.state == MirroringState::Disconnected && m.witness == WitnessLink::None
+    is_silent(lost)
+        && m.role == Role::Mirror
+        && matches!(m.state, MirroringState::Disconnected | MirroringState::Suspended)
+        && m.witness == WitnessLink::None
 }
 
 /// How many plans were made, and in how many of them a move began.
@@ -245,8 +270,12 @@ fn every(plain: bool) -> Result<Counts, String> {
     for primary in &primaries {
         for mirror in &mirrors {
             let pair = Pair { primary: primary.clone(), mirror: mirror.clone(), witness: None };
-            let observation =
-                Observation { pairs: Stores::single(pair).0, conflicts: BTreeMap::new(), statements: BTreeMap::new() };
+            let observation = Observation {
+                pairs: Stores::single(pair).0,
+                conflicts: BTreeMap::new(),
+                turns: BTreeMap::new(),
+                statements: BTreeMap::new(),
+            };
             let (first, _) = spec_variations(None, now, true).remove(0);
             let epoch = plan(&first, &observation, &PersistedState::default(), now).types[&TY].epoch.clone();
             for (desired, persisted) in spec_variations(epoch.as_ref(), now, plain) {
@@ -277,18 +306,22 @@ fn check(
         must(of.findings.iter().all(|finding| finding.obstacle.is_none()), "good, and obstructed")?;
     }
     let pair = &observation.pairs[only_store()];
+    words_hold(pair, of, desired_type)?;
     let (there, here) = (pair.view(desired_type.principal.other()), pair.view(desired_type.principal));
     for step in &decided.steps {
-        let approved = desired_type.approve.as_ref().is_some_and(|approve| Some(approve) == epoch);
+        let approved = desired_type.approve.as_ref().is_some_and(|approve| Some(&approve.epoch) == epoch);
         let fails_back = desired.policy.unrequested_switch == UnrequestedSwitch::FailBack;
-        must(persisted.requests[&TY].pending || approved || fails_back, "a move without a request")?;
+        let requested = persisted.requests[&TY].pending || approved || fails_back;
+        must(requested || step.act == Act::ForceService, "a move without a request")?;
         must(desired.suspend.is_none(), "a move of what is suspended")?;
         must(of.observed != ObservedPrincipal::from(desired_type.principal), "a move of what is aligned")?;
         match step.act {
             Act::Failover => {
                 counts.moves += 1;
                 must(may_fail_over(there, here), "a failover that design rule 1 forbids")?;
-                must(persisted.last.is_empty(), "a move in the cooldown of another")?;
+                // What was mirrored anew has no cooldown.
+                let anew = row(there).is_some_and(|(.., row)| row.guid != Guid::from_bytes([1; 16]));
+                must(persisted.last.is_empty() || anew, "a move in the cooldown of another")?;
                 must(step.on == desired_type.principal.other(), "a failover on the wrong server")?;
                 let cause = decided.persisted.operation.as_ref().map(|operation| operation.cause);
                 let witnessed = [there, here]
@@ -299,9 +332,9 @@ fn check(
             Act::ForceService => {
                 counts.forced += 1;
                 let consent = desired_type.force.as_ref().is_some_and(|force| Some(&force.epoch) == epoch);
-                must(may_force(there, here), "a forced service that R2 forbids")?;
+                let allowed = may_force(pair.view(step.on.other()), pair.view(step.on));
+                must(allowed, "a forced service that R2 forbids, or on the wrong server")?;
                 must(consent, "a forced service without consent")?;
-                must(step.on == desired_type.principal, "a forced service on the wrong server")?;
             }
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lync_mirror::model::*;
-use lync_mirror::plan::Plan;
+use lync_mirror::plan::{Plan, TypePlan};
 
 use crate::operator::{Process, Resource};
 use crate::world::{self, Copies, TYPE, World, index};
@@ -76,9 +76,7 @@ impl State {
     pub fn first(setting: &Setting) -> State {
         let mut persisted = PersistedState::default();
         persisted.requests.insert(TYPE, Request { principal: Seat::Primary, generation: 1, pending: false });
-        persisted
-            .tracking
-            .insert(TYPE, TypeTracking { last_settled_seat: Some(Seat::Primary), ..TypeTracking::default() });
+        persisted.tracking.insert(TYPE, State::first_tracking());
         let resource = Resource {
             principal: Seat::Primary,
             policy: setting.policy,
@@ -87,6 +85,7 @@ impl State {
             force: setting.consent.then(|| ForceService {
                 epoch: Epoch::of([(Guid::from_bytes([1; 16]), 1), (Guid::from_bytes([2; 16]), 1)]),
                 until: later(Timestamp::UNIX_EPOCH, Duration::from_secs(86_400)),
+                fenced: true,
             }),
             suspended: false,
             generation: 1,
@@ -102,6 +101,19 @@ impl State {
             faults: setting.faults,
             types: setting.types,
             crashes: setting.crashes,
+        }
+    }
+
+    /// Both servers were seen together before, with the principals on the primary.
+    fn first_tracking() -> TypeTracking {
+        let server = |seat: usize| ServerIdentity { address: format!("sql-{seat}"), name: world::server_name(seat) };
+        let session = |number: usize, guid| (DatabaseName::new(world::NAMES[number]), Guid::from_bytes([guid; 16]));
+        TypeTracking {
+            pair: Some(PairIdentity { primary: server(0), mirror: server(1) }),
+            sessions: [session(0, 1), session(1, 2)].into(),
+            last_settled_server: Some(world::server_name(0)),
+            was_aligned: true,
+            ..TypeTracking::default()
         }
     }
 
@@ -220,13 +232,15 @@ impl State {
             self.resource.persisted.operation = None;
         }
         let of = &plan.types[&TYPE];
+        self.claims_hold(of)?;
         if plan.steps.is_empty() {
             return Ok(Some(plan));
         }
         if plan.persisted.operation.is_none() {
             return Err("a step without a journal".to_owned());
         }
-        if of.observed == ObservedPrincipal::from(self.resource.principal) {
+        let forces = plan.steps.iter().any(|step| step.act == Act::ForceService);
+        if !forces && of.observed == ObservedPrincipal::from(self.resource.principal) {
             return Err("a step for a type that is where it should be".to_owned());
         }
         for step in &plan.steps {
@@ -245,6 +259,21 @@ impl State {
             }
         }
         Ok(Some(plan))
+    }
+
+    /// What the plan claims of the service was true when the servers were polled.
+    fn claims_hold(&self, of: &TypePlan) -> Result<(), String> {
+        let served = |number: usize| self.process.served.iter().any(|seat| seat[number]);
+        let claim = match of.service {
+            Service::NotServed => (0..2).all(served),
+            Service::Protected | Service::Exposed => !(0..2).all(served),
+            Service::Unknown => false,
+        };
+        if claim {
+            Err(format!("{} is claimed, and the servers were otherwise: {}", of.service, of.verdict.message))
+        } else {
+            Ok(())
+        }
     }
 
     fn deliver(&mut self, number: usize, rules: Rules, answered: bool) -> Result<(), String> {

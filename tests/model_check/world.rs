@@ -97,6 +97,11 @@ impl World {
         ServerObservation::Available { address, server: Arc::new(server) }
     }
 
+    /// Whether the server in this seat serves each database.
+    pub fn serves(&self, seat: usize) -> [bool; 2] {
+        [0, 1].map(|number| self.up[seat] && self.sessions[number].principal[seat])
+    }
+
     fn row(&self, seat: usize, session: &Session) -> Database {
         let principal = session.principal[seat];
         let state = match (self.connected(), session.copies) {
@@ -139,9 +144,7 @@ impl World {
             Act::Failover => {
                 session.principal[seat] && connected && session.copies == Copies::Synchronized && session.full
             }
-            Act::ForceService => {
-                !session.principal[seat] && !connected && session.copies != Copies::Suspended && !witness
-            }
+            Act::ForceService => !session.principal[seat] && !connected && !witness,
         };
         if guard && !(same && state) {
             return Err("the guard");

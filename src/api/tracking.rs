@@ -1,0 +1,111 @@
+//! The history of a type in the status, which the operator restores after a restart.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The history of a type that a single poll cannot show. The operator restores it after a restart.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct TypeTrackingStatus {
+    /// The servers that the type was last seen on. What is tracked applies only to them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<PairIdentityStatus>,
+    /// The mirroring session of each database when both servers last agreed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["database".into()]))]
+    pub sessions: Vec<SessionStatus>,
+    /// The server that held the principals when both servers last agreed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_settled_server: Option<String>,
+    /// True once the principal was in the requested seat on these servers. Only then policy.unrequestedSwitch FailBack applies.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub was_aligned: bool,
+    /// Failed moves in a row. At 3 the circuit breaker opens (CircuitOpen).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(with = "i32")]
+    pub consecutive_failures: u32,
+    /// Switches without a change of the spec, each within a day of the one before. At 3 the circuit breaker opens (CircuitOpen).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(with = "i32")]
+    pub unrequested_switches: u32,
+    /// When the last switch without a change of the spec was observed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_unrequested_switch_time: Option<Time>,
+    /// Since when the type has been in the other seat, synchronized and with a connected witness (policy.failBackAfter).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable: Option<StableStatus>,
+    /// Since when the mirror has been without its principal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principal_lost_since: Option<Time>,
+    /// The consent to forced service that has been used. The same consent never applies again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumed_consent: Option<ConsentStatus>,
+    /// The approval in the spec, and when the operator first observed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<StableStatus>,
+    /// Since when a database has been in a transition between two states.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transition_since: Option<Time>,
+    /// True while a partner is away, or has not been back for policy.settleAfter.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partner_was_away: bool,
+    /// Since when both partners have been back, with all databases synchronized.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back_since: Option<Time>,
+}
+
+/// The two servers of a pair.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PairIdentityStatus {
+    /// The server in the primary seat.
+    pub primary: ServerIdentityStatus,
+    /// The server in the mirror seat.
+    pub mirror: ServerIdentityStatus,
+}
+
+/// One server of a pair.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerIdentityStatus {
+    /// The address of the server in the spec.
+    pub address: String,
+    /// The name that the server reports.
+    pub name: String,
+}
+
+/// The mirroring session of a database.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionStatus {
+    /// The name of the database.
+    pub database: String,
+    /// The mirroring_guid of the session.
+    pub guid: String,
+}
+
+/// A consent to forced service.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsentStatus {
+    /// The epoch of the consent.
+    pub epoch: String,
+    /// The end of the consent.
+    pub until: Time,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+/// A state that has lasted for some time.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StableStatus {
+    /// The epoch of the state.
+    pub epoch: String,
+    /// When the state was first observed.
+    pub since: Time,
+}

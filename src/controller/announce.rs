@@ -1,0 +1,138 @@
+//! The changes since the last status, each as one event. Pure: `events` publishes them.
+
+use crate::api::LyncPoolMirrorStatus;
+use crate::model::{Cause, Effect, Operation, Outcome, Reason, duration_text};
+use crate::plan::{Ended, Plan, coarse};
+
+/// An event. The recorder merges events with the same action, so the action of a type contains the type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announcement {
+    /// The event is of type Warning.
+    pub warns: bool,
+    pub reason: Reason,
+    pub action: String,
+    pub note: String,
+}
+
+impl Announcement {
+    pub fn new(reason: Reason, action: impl Into<String>, note: impl Into<String>) -> Self {
+        let warns = reason.effect() == Effect::Stalled;
+        Self { warns, reason, action: action.into(), note: note.into() }
+    }
+
+    /// A forced service may lose data: each of its events is a warning.
+    fn of_move(operation: &Operation, reason: Reason, action: String, note: String) -> Self {
+        let event = Self::new(reason, action, note);
+        Self { warns: event.warns || operation.cause == Cause::ForcedService, ..event }
+    }
+}
+
+/// The events of a pass. `before`: the status that was read, `now`: the status that was written.
+pub fn announcements(
+    before: Option<&LyncPoolMirrorStatus>,
+    now: &LyncPoolMirrorStatus,
+    plan: &Plan,
+) -> Vec<Announcement> {
+    let mut all = Vec::new();
+    all.extend(started(plan));
+    all.extend(plan.ended.as_ref().map(ended));
+    all.extend(decisions(before, plan));
+    all.extend(services(before, plan));
+    all.extend(changed_condition(before, now, "QuorumAtRisk", "True"));
+    all.extend(changed_condition(before, now, "PostSwitchDrift", "True"));
+    all
+}
+
+fn started(plan: &Plan) -> Option<Announcement> {
+    let operation = plan.persisted.operation.as_ref().filter(|_| !plan.steps.is_empty())?;
+    let names = plan.steps.iter().map(|step| step.database.to_string()).collect::<Vec<_>>().join(", ");
+    let (subject, cause, attempt) = (subject(operation), operation.cause, operation.attempt);
+    let predicted =
+        operation.predicted.map(|exact| format!(" Predicted interruption: {}.", duration_text(coarse(exact))));
+    let predicted = predicted.unwrap_or_default();
+    let (reason, note) = if attempt == 1 {
+        (Reason::MoveStarted, format!("{subject} started with cause {cause}: {names}.{predicted}"))
+    } else {
+        (Reason::MoveRetried, format!("{subject} is retried with cause {cause}, attempt {attempt}: {names}."))
+    };
+    Some(Announcement::of_move(operation, reason, format!("Move{}-{attempt}", operation.ty), note))
+}
+
+fn ended(ended: &Ended) -> Announcement {
+    let (reason, outcome) = match ended.outcome {
+        Outcome::Succeeded => (Reason::MoveSucceeded, "succeeded"),
+        Outcome::Failed => (Reason::MoveFailed, "failed"),
+        Outcome::Partial => (Reason::MoveFailed, "completed partially"),
+        Outcome::Unknown => (Reason::MoveFailed, "has an unknown outcome"),
+        Outcome::Superseded => (Reason::MoveSuperseded, "was superseded"),
+    };
+    let operation = &ended.operation;
+    let detail = ended.detail.as_ref().map(|detail| format!(": {}", detail.trim_end_matches('.')));
+    let note = format!("{} {outcome}{}.", subject(operation), detail.unwrap_or_default());
+    let action = format!("End{}-{}", operation.ty, operation.started.as_second());
+    Announcement::of_move(operation, reason, action, note)
+}
+
+fn decisions(before: Option<&LyncPoolMirrorStatus>, plan: &Plan) -> Vec<Announcement> {
+    let changed = plan.types.iter().filter(|(ty, planned)| {
+        let previous = before.and_then(|status| status.database_types.iter().find(|previous| previous.type_ == **ty));
+        let reason = planned.verdict.reason;
+        // The events of the move cover these reasons.
+        let covered = matches!(reason, Reason::Moving | Reason::Verifying);
+        !covered && previous.is_none_or(|previous| previous.reason != reason.name())
+    });
+    changed
+        .map(|(ty, planned)| {
+            Announcement::new(planned.verdict.reason, format!("Decide{ty}"), planned.verdict.message.clone())
+        })
+        .collect()
+}
+
+/// A change of the service of a type, apart from the one that a move of the operator causes.
+fn services(before: Option<&LyncPoolMirrorStatus>, plan: &Plan) -> Vec<Announcement> {
+    let moving = plan.persisted.operation.as_ref().map(|operation| operation.ty);
+    let changed = plan.types.iter().filter(|(ty, _)| Some(**ty) != moving).filter_map(|(ty, planned)| {
+        let previous = before?.database_types.iter().find(|previous| previous.type_ == *ty)?;
+        (previous.service != planned.service).then_some((ty, previous.service, planned))
+    });
+    changed
+        .map(|(ty, previous, planned)| {
+            let note = format!("{ty} is {}, and was {previous} before. {}", planned.service, planned.verdict.message);
+            Announcement::new(planned.service.reason(), format!("Service{ty}"), note)
+        })
+        .collect()
+}
+
+/// A condition that took this value or, with this value, another reason or message; and its end.
+fn changed_condition(
+    before: Option<&LyncPoolMirrorStatus>,
+    now: &LyncPoolMirrorStatus,
+    kind: &str,
+    value: &str,
+) -> Option<Announcement> {
+    let condition = |status: &LyncPoolMirrorStatus| {
+        let found = status.conditions.iter().find(|condition| condition.type_ == kind)?;
+        Some((found.status.clone(), found.reason.clone(), found.message.clone()))
+    };
+    let (status, reason, message) = condition(now)?;
+    let previous = before.and_then(condition);
+    let was = previous.as_ref().is_some_and(|(status, ..)| status == value);
+    let is = status == value;
+    let news = match (was, is) {
+        (false, true) => true,
+        (true, true) => {
+            previous.is_some_and(|(_, previous, text)| (previous, text) != (reason.clone(), message.clone()))
+        }
+        (true, false) => status == "False",
+        (false, false) => false,
+    };
+    let reason = reason.parse().ok().filter(|_| news)?;
+    Some(Announcement::new(reason, format!("Observe{kind}"), message))
+}
+
+/// `Failover of User to the mirror SQL-B`, or `Forced service of User to the mirror SQL-B`.
+fn subject(operation: &Operation) -> String {
+    let act = if operation.cause == Cause::ForcedService { "Forced service" } else { "Failover" };
+    let server = operation.to_server.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
+    format!("{act} of {} to the {}{server}", operation.ty, operation.to.word())
+}

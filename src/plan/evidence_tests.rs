@@ -1,0 +1,151 @@
+//! What may be concluded from which rows: service, principal and reason of each pair of rows.
+
+use super::tests::{NOW, desired, observation, reason, settled, store, view};
+use super::*;
+use crate::model::*;
+
+const TY: DatabaseType = DatabaseType::Archiving;
+
+fn seen(want: Seat, a: &str, b: &str) -> Plan {
+    let persisted = PersistedState { tracking: [(TY, settled(want))].into(), ..PersistedState::default() };
+    plan(&desired(want), &observation(a, b), &persisted, NOW)
+}
+
+#[test]
+fn rows_of_both_servers_prove_their_service_principal_and_reason() {
+    use ObservedPrincipal::{Mirror, Primary, Unknown as Nowhere};
+    use Service::{Exposed, NotServed, Protected, Unknown};
+    #[rustfmt::skip]
+    let table = [
+        ("P/4/C",     "M/4/C",     Protected, Primary, Reason::Aligned),
+        ("P/4/-",     "M/4/-",     Protected, Primary, Reason::Aligned),
+        ("P/4/D",     "M/4/D",     Exposed,   Primary, Reason::Aligned),
+        ("P/4/C",     "dark",      Protected, Primary, Reason::LoginFailed),
+        ("P/4/C",     "away",      Exposed,   Primary, Reason::ConnectionRefused),
+        ("P/2/C",     "M/2/C",     Exposed,   Primary, Reason::Synchronizing),
+        ("P/0/C",     "M/0/C",     Exposed,   Primary, Reason::MirroringSuspended),
+        ("P/3/C",     "M/4/C",     Unknown,   Primary, Reason::FailoverInProgress),
+        ("P/1/C",     "away",      Exposed,   Primary, Reason::ConnectionRefused),
+        ("P/1/-",     "away",      Exposed,   Primary, Reason::ConnectionRefused),
+        ("P/1/-",     "M/1/-",     Exposed,   Primary, Reason::PartnersDisconnected),
+        // Without quorum a principal stops serving; the row alone does not prove it while it says ONLINE.
+        ("P/1/D",     "away",      Unknown,   Primary, Reason::ConnectionRefused),
+        ("P/1/D",     "M/1/D",     Unknown,   Primary, Reason::PartnersDisconnected),
+        ("P/1/D/r",   "M/1/D",     NotServed, Primary, Reason::NoQuorum),
+        ("P/1/D/r",   "away",      Unknown,   Primary, Reason::NoQuorum),
+        // The mirror alone: it cannot tell whether its principal serves.
+        ("away",      "M/1/-",     Unknown,   Nowhere, Reason::PrincipalLost),
+        ("away",      "M/1/C",     Unknown,   Nowhere, Reason::PrincipalLost),
+        ("away",      "M/1/D",     Unknown,   Nowhere, Reason::NoQuorum),
+        ("dark",      "M/1/-",     Unknown,   Nowhere, Reason::LoginFailed),
+        ("dark",      "M/1/D",     Unknown,   Nowhere, Reason::LoginFailed),
+        ("away",      "M/0/-",     Unknown,   Nowhere, Reason::ConnectionRefused),
+        ("dark",      "M/0/D",     Unknown,   Nowhere, Reason::LoginFailed),
+        ("away",      "M/0/D",     Unknown,   Nowhere, Reason::ConnectionRefused),
+        ("P/0/D",     "dark",      Exposed,   Primary, Reason::LoginFailed),
+        // A connected mirror names its partner as the principal, and does not prove that it is open.
+        ("dark",      "M/4/C",     Unknown,   Primary, Reason::LoginFailed),
+        ("dark",      "M/2/C",     Unknown,   Primary, Reason::LoginFailed),
+        // After a restart the columns are NULL until the database is open.
+        ("NULL/r",    "M/1/-",     NotServed, Nowhere, Reason::DatabaseRecovering),
+        ("NULL/r",    "P/1/C/8",   Exposed,   Mirror,  Reason::DatabaseRecovering),
+        ("NULL/g",    "P/1/C/8",   Exposed,   Mirror,  Reason::DatabaseRecovering),
+        ("NULL/r",    "away",      Unknown,   Nowhere, Reason::ConnectionRefused),
+        ("NULL",      "M/1/C",     Exposed,   Nowhere, Reason::MirroringRemoved),
+        ("NULL",      "NULL",      Exposed,   Nowhere, Reason::NotMirrored),
+        ("NULL",      "NULL/g",    Exposed,   Nowhere, Reason::NotMirrored),
+        ("NULL/s",    "away",      Unknown,   Nowhere, Reason::DatabaseNotOnline),
+        // An isolated old principal is no split brain.
+        ("P/1/D/7",   "P/1/C/8",   Exposed,   Mirror,  Reason::IsolatedPrincipal),
+        ("P/1/D/7/r", "P/1/C/8",   Exposed,   Mirror,  Reason::IsolatedPrincipal),
+        ("P/1/-/7",   "P/1/-/8",   Exposed,   Nowhere, Reason::TwoPrincipals),
+        ("P/1/D/8",   "P/1/C/7",   Exposed,   Nowhere, Reason::TwoPrincipals),
+        ("P/4/C",     "P/2/C/8",   Unknown,   Nowhere, Reason::Unsettled),
+        // The copy of the mirror counts too.
+        ("P/4/C",     "M/4/C/s",   Exposed,   Primary, Reason::DatabaseNotOnline),
+        ("P/4/C/s",   "M/4/C",     NotServed, Primary, Reason::DatabaseNotOnline),
+        ("P/1/-/s",   "M/1/-",     NotServed, Primary, Reason::DatabaseNotOnline),
+        ("M/1/-",     "M/1/-",     NotServed, Nowhere, Reason::NoPrincipal),
+        ("M/4/C",     "M/4/C",     Unknown,   Nowhere, Reason::NoPrincipal),
+        ("M/4/C",     "M/4/C/8",   Unknown,   Nowhere, Reason::Unsettled),
+        ("away",      "away",      Unknown,   Nowhere, Reason::ConnectionRefused),
+        ("P/9/C",     "M/9/C",     Unknown,   Primary, Reason::Unsettled),
+    ];
+    for (a, b, service, observed, expected) in table {
+        let want = if observed == Mirror { Seat::Mirror } else { Seat::Primary };
+        let decided = seen(want, a, b);
+        let of = &decided.types[&TY];
+        let got = (of.service, of.observed, of.verdict.reason);
+        assert_eq!(got, (service, observed, expected), "{a} {b}: {}", of.verdict.message);
+        assert!(of.verdict.message.starts_with(&format!("{service}. ")), "{a} {b}: {}", of.verdict.message);
+        assert!(decided.steps.is_empty(), "{a} {b}");
+    }
+}
+
+/// The same rows in exchanged seats lead to the same conclusions.
+#[test]
+fn assessment_of_exchanged_rows_is_symmetric() {
+    for (a, b) in
+        [("P/1/D/7", "P/1/C/8"), ("away", "M/1/-"), ("NULL/r", "M/1/-"), ("P/4/C", "M/4/C/s"), ("dark", "M/4/C")]
+    {
+        let (there, here) = (seen(Seat::Primary, a, b), seen(Seat::Mirror, b, a));
+        assert_eq!(there.types[&TY].service, here.types[&TY].service, "{a} {b}");
+        assert_eq!(reason(&there), reason(&here), "{a} {b}");
+    }
+}
+
+#[test]
+fn transition_that_never_ends_is_overdue_with_its_begin() {
+    for (a, b) in [("P/3/C", "M/3/C"), ("P/1/C", "M/4/C"), ("NULL/r", "M/1/-"), ("P/9/C", "M/9/C")] {
+        let first = seen(Seat::Primary, a, b);
+        assert_eq!(first.types[&TY].verdict.reason.effect(), Effect::Reconciling, "{a} {b}");
+        let bound = Policy::default().switch_deadline;
+        assert_eq!(first.requeue, Requeue::At(later(NOW, bound)), "{a} {b}");
+        let overdue = plan(&desired(Seat::Primary), &observation(a, b), &first.persisted, later(NOW, bound));
+        assert_eq!(reason(&overdue), Reason::TransitionOverdue, "{a} {b}");
+        assert!(overdue.types[&TY].verdict.message.contains("since 1970-01-01T00:00:00Z"), "{a} {b}");
+    }
+}
+
+/// The equality of the sequences is not documented: after the bound it no longer holds a move back.
+#[test]
+fn unequal_sequences_delay_a_move_for_the_bound_only() {
+    let persisted = PersistedState {
+        requests: [(TY, Request { principal: Seat::Primary, generation: 1, pending: false })].into(),
+        ..PersistedState::default()
+    };
+    let rows = observation("P/4/C/7", "M/4/C/9");
+    let waits = plan(&desired(Seat::Mirror), &rows, &persisted, NOW);
+    assert_eq!((reason(&waits), waits.steps.len()), (Reason::Unsettled, 0));
+    let bound = later(NOW, Policy::default().switch_deadline);
+    let moves = plan(&desired(Seat::Mirror), &rows, &waits.persisted, bound);
+    assert_eq!(moves.steps.len(), 1, "{}", moves.types[&TY].verdict.message);
+    assert_eq!(moves.steps[0].role_sequence, 7, "the guard compares the row of the principal");
+    let done = observation("M/4/C/10", "P/4/C/8");
+    let ended = plan(&desired(Seat::Mirror), &done, &moves.persisted, later(bound, std::time::Duration::from_secs(2)));
+    assert_eq!(ended.ended.unwrap().outcome, Outcome::Succeeded);
+}
+
+#[test]
+fn suspended_session_is_a_version_mismatch_only_if_the_principal_is_newer() {
+    let with = |principal: &str, mirror: &str| {
+        let mut rows = observation("P/0/-", "M/0/-");
+        let pair = &mut rows.pairs[store()];
+        for (view, version) in [(&mut pair.primary, principal), (&mut pair.mirror, mirror)] {
+            let ServerObservation::Available { server, .. } = view else { panic!() };
+            std::sync::Arc::make_mut(server).version = version.to_owned();
+        }
+        let decided = plan(&desired(Seat::Primary), &rows, &PersistedState::default(), NOW);
+        let message = decided.types[&TY].verdict.message.clone();
+        assert!(message.contains("RESUME destroys what the old principal had not sent"), "{message}");
+        reason(&decided)
+    };
+    assert_eq!(with("11.0.7507.2", "11.0.7001.0"), Reason::VersionMismatch);
+    assert_eq!(with("11.0.7001.0", "11.0.7507.2"), Reason::MirroringSuspended, "the normal order of a rolling patch");
+    assert_eq!(with("11.0.7001.0", "11.0.7001.0"), Reason::MirroringSuspended);
+}
+
+#[test]
+fn view_of_a_server_that_is_not_seen_has_no_row() {
+    assert!(view(Seat::Primary, "away").available().is_none());
+}

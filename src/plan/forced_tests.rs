@@ -1,0 +1,244 @@
+//! Forced service, row by row: the states in which it is possible, the consent, and what follows.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::tests::{NOW, desired, observation, reason, settled, store};
+use super::*;
+use crate::model::*;
+
+const TY: DatabaseType = DatabaseType::Archiving;
+
+fn after(seconds: u64) -> Timestamp {
+    later(NOW, Duration::from_secs(seconds))
+}
+
+fn lost() -> PersistedState {
+    let request = Request { principal: Seat::Primary, generation: 2, pending: false };
+    PersistedState {
+        tracking: [(TY, settled(Seat::Primary))].into(),
+        requests: [(TY, request)].into(),
+        ..PersistedState::default()
+    }
+}
+
+fn consented(epoch: &str, until: Timestamp) -> Desired {
+    let mut desired = desired(Seat::Primary);
+    desired.types[0].force = Some(ForceService { epoch: Epoch::new(epoch), until, fenced: true });
+    desired
+}
+
+fn epoch_of(a: &str, b: &str) -> String {
+    let shown = plan(&desired(Seat::Primary), &observation(a, b), &lost(), NOW);
+    shown.types[&TY].epoch.as_ref().map(ToString::to_string).unwrap_or_default()
+}
+
+#[test]
+fn plan_forces_service_only_in_the_documented_state() {
+    let hour = after(3600);
+    for (name, a, b, forced) in [
+        ("S11 principal lost, no witness", "away", "M/1/-", true),
+        ("S11 suspended instead", "away", "M/0/-", true),
+        ("S11 suspended, with a witness", "away", "M/0/C", false),
+        ("still connected", "away", "M/2/-", false),
+        ("the other server refuses the login", "dark", "M/1/-", false),
+        ("S12 witness lost too", "away", "M/1/D", false),
+        ("S13 witness connected", "away", "M/1/C", false),
+        ("S14 forced already", "away", "P/0/-", false),
+        ("S20 link cut, witness", "P/1/C", "M/1/C", false),
+        ("S21 link cut, both alive", "P/1/-", "M/1/-", false),
+        ("S22 split brain", "P/1/-", "P/1/-/8", false),
+        ("healthy", "P/4/-", "M/4/-", false),
+    ] {
+        let desired = consented(&epoch_of(a, b), hour);
+        let plan = plan(&desired, &observation(a, b), &lost(), NOW);
+        let acts: Vec<Act> = plan.steps.iter().map(|step| step.act).collect();
+        assert_eq!(acts.contains(&Act::ForceService), forced, "{name}: {}", plan.types[&TY].verdict.message);
+    }
+}
+
+#[test]
+fn consent_applies_once_to_one_state_until_its_end() {
+    let (a, b) = ("away", "M/1/-");
+    let epoch = epoch_of(a, b);
+    let decide = |desired: &Desired, persisted: &PersistedState, now| plan(desired, &observation(a, b), persisted, now);
+    let hour = after(3600);
+    assert!(decide(&desired(Seat::Primary), &lost(), NOW).steps.is_empty(), "no consent");
+    assert!(decide(&consented("6-0000", hour), &lost(), NOW).steps.is_empty(), "another state");
+    assert!(decide(&consented(&epoch, hour), &lost(), hour).steps.is_empty(), "ended");
+    let mut held = consented(&epoch, hour);
+    held.suspend = Some(Suspend { reason: "patching".to_owned(), until: None });
+    assert!(decide(&held, &lost(), NOW).steps.is_empty(), "suspended");
+    let mut unfenced = consented(&epoch, hour);
+    unfenced.types[0].force.as_mut().unwrap().fenced = false;
+    let refused = decide(&unfenced, &lost(), NOW);
+    assert!(refused.steps.is_empty(), "nobody vouches for the fence");
+    assert!(refused.types[&TY].verdict.message.contains("oldPrincipalFenced: true"));
+    let mut moved = lost();
+    moved.tracking.get_mut(&TY).unwrap().pair.as_mut().unwrap().primary.address = "sql-c".to_owned();
+    assert!(decide(&consented(&epoch, hour), &moved, NOW).steps.is_empty(), "the address was edited since");
+    assert!(decide(&consented(&epoch, hour), &PersistedState::default(), NOW).steps.is_empty(), "never seen together");
+
+    let fired = decide(&consented(&epoch, hour), &lost(), NOW);
+    assert_eq!((fired.steps.len(), fired.steps[0].on), (1, Seat::Mirror));
+    // Nothing shows that it happened: the outcome is unknown, and the consent is used up.
+    let operation = fired.persisted.operation.clone().unwrap();
+    let late = later(operation.deadline, Duration::from_secs(1));
+    let given_up = decide(&consented(&epoch, hour), &fired.persisted, late);
+    assert_eq!(given_up.ended.as_ref().unwrap().outcome, Outcome::Unknown);
+    assert!(given_up.steps.is_empty());
+    let again = decide(&consented(&epoch, hour), &given_up.persisted, later(late, Duration::from_secs(60)));
+    assert!(again.steps.is_empty(), "{}", again.types[&TY].verdict.message);
+    let renewed = decide(&consented(&epoch, after(99_999)), &given_up.persisted, later(late, Duration::from_secs(60)));
+    assert_eq!(renewed.steps.len(), 1, "a new until is a new consent");
+}
+
+#[test]
+fn consent_after_a_restart_before_the_statement_is_kept() {
+    let (a, b) = ("away", "M/1/-");
+    let desired = consented(&epoch_of(a, b), after(3600));
+    let fired = plan(&desired, &observation(a, b), &lost(), NOW);
+    let name = fired.steps[0].database.clone();
+    let resume = |a: &str, b: &str, desired: &Desired, statement: Option<StatementState>, now| {
+        let mut observation = observation(a, b);
+        observation.statements.extend(statement.map(|statement| (name.clone(), statement)));
+        plan(desired, &observation, &fired.persisted, now)
+    };
+    // No statement in flight is known: a former process planned it. The same statement is sent again with the same guard.
+    let again = resume(a, b, &desired, None, after(5));
+    assert_eq!(again.steps, fired.steps);
+    assert_eq!(again.persisted.operation.as_ref().unwrap().attempt, 2);
+    assert_eq!(again.persisted.tracking, fired.persisted.tracking, "the consent stays used");
+    assert!(resume(a, b, &desired, None, NOW).steps.is_empty(), "a statement on its way gets the time to show");
+
+    let lost = Answer::Lost { detail: String::new() };
+    for statement in [StatementState::Sent, StatementState::Answered(lost), StatementState::Answered(Answer::Accepted)]
+    {
+        assert!(resume(a, b, &desired, Some(statement.clone()), after(5)).steps.is_empty(), "{statement:?}");
+    }
+    let mut suspended = desired.clone();
+    suspended.suspend = Some(Suspend { reason: "patching".to_owned(), until: None });
+    let mut withdrawn = desired.clone();
+    withdrawn.types[0].force = None;
+    let mut ended = desired.clone();
+    ended.types[0].force.as_mut().unwrap().until = after(4);
+    let mut unfenced = desired.clone();
+    unfenced.types[0].force.as_mut().unwrap().fenced = false;
+    for changed in [suspended, withdrawn, ended, unfenced] {
+        assert!(resume(a, b, &changed, None, after(5)).steps.is_empty(), "{changed:?}");
+    }
+    for (a, b) in [("away", "P/0/-/8"), ("away", "M/1/-/9"), ("away", "M/1/D"), ("P/1/-", "M/1/-"), ("away", "away")] {
+        assert!(resume(a, b, &desired, None, after(5)).steps.is_empty(), "{a} {b}");
+    }
+}
+
+#[test]
+fn refusal_of_a_server_that_answers_names_the_cause() {
+    let epoch = epoch_of("away", "M/1/-");
+    for cause in [
+        UnavailableCause::LoginFailed,
+        UnavailableCause::TlsFailed,
+        UnavailableCause::HostNotFound,
+        UnavailableCause::Unresponsive,
+        UnavailableCause::SecretNotFound,
+    ] {
+        let mut observation = observation("away", "M/1/-");
+        let ServerObservation::Unavailable { unavailable, .. } = &mut observation.pairs[store()].primary else {
+            panic!()
+        };
+        unavailable.cause = cause;
+        let plan = plan(&consented(&epoch, after(60)), &observation, &lost(), NOW);
+        assert!(plan.steps.is_empty(), "{cause:?}");
+        assert_ne!(reason(&plan), Reason::PrincipalLost, "{cause:?}");
+        assert!(plan.types[&TY].verdict.message.contains("refused"), "{}", plan.types[&TY].verdict.message);
+    }
+}
+
+#[test]
+fn aftermath_of_a_forced_service_resumes_nothing() {
+    let epoch = epoch_of("away", "M/1/-");
+    let desired = consented(&epoch, after(3600));
+    let fired = plan(&desired, &observation("away", "M/1/-"), &lost(), NOW);
+    let served = plan(&desired, &observation("away", "P/0/-/8"), &fired.persisted, after(5));
+    assert_eq!(served.ended.as_ref().unwrap().outcome, Outcome::Succeeded);
+    assert_eq!(reason(&served), Reason::ServiceForced, "{}", served.types[&TY].verdict.message);
+    let back = plan(&desired, &observation("M/0/-/8", "P/0/-/8"), &served.persisted, after(999_999));
+    assert_eq!((reason(&back), back.steps.len()), (Reason::ServiceForced, 0));
+    assert!(back.types[&TY].verdict.message.contains("RESUME destroys it"));
+    let healed = plan(&desired, &observation("M/4/-/8", "P/4/-/8"), &back.persisted, after(999_999));
+    assert_eq!(reason(&healed), Reason::UnexpectedPrincipal, "the operator never moves it back by itself");
+    let cut = plan(&desired, &observation("M/1/-/8", "P/1/-/8"), &healed.persisted, after(1_000_050));
+    assert_eq!(reason(&cut), Reason::UnexpectedPrincipal, "a later incident is not the forced service");
+    assert!(!cut.types[&TY].verdict.message.contains("forced"), "{}", cut.types[&TY].verdict.message);
+}
+
+#[test]
+fn message_of_a_lost_principal_names_the_time_limit() {
+    let first = plan(&desired(Seat::Primary), &observation("away", "M/1/-"), &lost(), NOW);
+    assert_eq!(first.persisted.tracking[&TY].principal_lost_since, Some(NOW));
+    let message = &plan(&desired(Seat::Primary), &observation("away", "M/1/-"), &first.persisted, after(60)).types[&TY]
+        .verdict
+        .message;
+    assert!(!message.contains("30 minutes"), "only the user store has this limit: {message}");
+    assert!(message.contains("forceService"), "{message}");
+}
+
+/// The answer to the one statement, and what the survivor shows a moment later.
+fn answered(answer: Answer, b: &str, seconds: u64) -> (Plan, PersistedState) {
+    let desired = consented(&epoch_of("away", "M/1/-"), after(3600));
+    let fired = plan(&desired, &observation("away", "M/1/-"), &lost(), NOW);
+    let mut seen = observation("away", b);
+    seen.statements = [(fired.steps[0].database.clone(), StatementState::Answered(answer))].into();
+    let next = plan(&desired, &seen, &fired.persisted, after(seconds));
+    let persisted = next.persisted.clone();
+    (next, persisted)
+}
+
+#[test]
+fn forced_service_with_a_lost_answer_is_unknown_until_deadline_and_row_speak() {
+    let detail = || "the connection broke".to_owned();
+    let (early, _) = answered(Answer::Lost { detail: detail() }, "M/1/-", 20);
+    assert!(early.ended.is_none() && early.steps.is_empty(), "{}", early.types[&TY].verdict.message);
+    let (late, persisted) = answered(Answer::Lost { detail: detail() }, "M/1/-", 301);
+    assert_eq!(late.ended.as_ref().unwrap().outcome, Outcome::Unknown);
+    // It takes effect minutes later: it is the forced service all the same.
+    let desired = consented("6-0000", after(3600));
+    let shown = plan(&desired, &observation("away", "P/0/-/8"), &persisted, after(400));
+    assert_eq!(reason(&shown), Reason::ServiceForced, "{}", shown.types[&TY].verdict.message);
+    assert_eq!(shown.persisted.last[&TY].outcome, Outcome::Succeeded);
+}
+
+#[test]
+fn forced_service_that_was_not_sent_gives_the_consent_back() {
+    let detail = || "the login timed out".to_owned();
+    for answer in [Answer::NotSent { detail: detail() }, Answer::GuardRefused { detail: detail() }] {
+        let (ended, persisted) = answered(answer.clone(), "M/1/-", 5);
+        assert_eq!(ended.ended.as_ref().unwrap().outcome, Outcome::Failed, "{answer:?}");
+        assert_eq!(persisted.tracking[&TY].consumed_consent, None, "{answer:?}");
+        let desired = consented(&epoch_of("away", "M/1/-"), after(3600));
+        let again = |seconds| plan(&desired, &observation("away", "M/1/-"), &persisted, after(seconds)).steps.len();
+        assert_eq!((again(6), again(30)), (0, 1), "{answer:?}: again after a pause");
+    }
+    let (refused, persisted) = answered(Answer::Refused { number: 1455, detail: detail() }, "M/1/-", 5);
+    assert_eq!(refused.ended.as_ref().unwrap().outcome, Outcome::Failed);
+    assert!(persisted.tracking[&TY].consumed_consent.is_some(), "a statement that was sent used the consent");
+}
+
+#[test]
+fn forced_service_beside_a_returned_principal_is_two_principals_at_once() {
+    let desired = consented(&epoch_of("away", "M/1/-"), after(3600));
+    let fired = plan(&desired, &observation("away", "M/1/-"), &lost(), NOW);
+    let both = plan(&desired, &observation("P/1/-", "P/1/-/8"), &fired.persisted, after(3));
+    assert_eq!(both.ended.as_ref().unwrap().outcome, Outcome::Succeeded);
+    assert_eq!(reason(&both), Reason::TwoPrincipals, "{}", both.types[&TY].verdict.message);
+}
+
+#[test]
+fn refusal_that_no_edit_lifts_is_told_before_the_missing_fence() {
+    let mut desired = consented(&epoch_of("away", "M/1/C"), after(3600));
+    desired.types[0].force.as_mut().unwrap().fenced = false;
+    let told = plan(&desired, &observation("away", "M/1/C"), &lost(), NOW);
+    let message = &told.types[&TY].verdict.message;
+    assert!(message.contains("has a witness") && !message.contains("oldPrincipalFenced"), "{message}");
+}

@@ -1,0 +1,114 @@
+//! Whose state is remembered: the servers and sessions that a type was last seen on, against those of this pass (design
+//! section 8.2). What belongs to other servers, another session or another resource is forgotten.
+
+use std::collections::BTreeMap;
+
+use crate::model::{
+    DatabaseName, DesiredType, Guid, Pair, PairIdentity, PersistedState, Seat, ServerIdentity, TypeTracking,
+};
+use crate::plan::finding::{Finding, same_name};
+use crate::plan::precondition::Precondition;
+use crate::plan::types::Input;
+
+/// The servers of this pass, compared with those of the persisted state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SameServers {
+    /// Neither server was read, or nothing is remembered.
+    Unknown,
+    Yes,
+    /// The two servers have exchanged their seats in the spec.
+    Exchanged,
+    Other,
+}
+
+/// Compares the names of the servers that were read. A server that was not read has to have its former address.
+pub(crate) fn compare(known: Option<&PairIdentity>, pair: &Pair) -> SameServers {
+    let Some(known) = known else { return SameServers::Unknown };
+    let name = |seat| pair.view(seat).available().map(|server| server.name.as_str());
+    let is = |seat: Seat, of: Seat| name(seat).map(|name| same_name(name, &known.server(of).name));
+    let unmoved = |seat: Seat| pair.view(seat).address().eq_ignore_ascii_case(&known.server(seat).address);
+    match Seat::BOTH.map(|seat| (is(seat, seat), is(seat, seat.other()))) {
+        [(None, _), (None, _)] => {
+            if Seat::BOTH.into_iter().all(unmoved) {
+                SameServers::Yes
+            } else {
+                SameServers::Unknown
+            }
+        }
+        [(Some(true), _), (Some(true), _)] => SameServers::Yes,
+        [(_, Some(true)), (_, Some(true))] | [(None, _), (_, Some(true))] | [(_, Some(true)), (None, _)] => {
+            SameServers::Exchanged
+        }
+        [(Some(true), _), (None, _)] if unmoved(Seat::Mirror) => SameServers::Yes,
+        [(None, _), (Some(true), _)] if unmoved(Seat::Primary) => SameServers::Yes,
+        _ => SameServers::Other,
+    }
+}
+
+/// Both servers as they are named in this pass. None: one of them was not read.
+pub(crate) fn of_pair(pair: &Pair) -> Option<PairIdentity> {
+    let identity = |seat: Seat| {
+        let view = pair.view(seat);
+        let name = view.available()?.name.clone();
+        Some(ServerIdentity { address: view.address().to_owned(), name })
+    };
+    Some(PairIdentity { primary: identity(Seat::Primary)?, mirror: identity(Seat::Mirror)? })
+}
+
+/// True if a database has another mirroring session than the remembered one.
+fn mirrored_anew(known: &BTreeMap<DatabaseName, Guid>, findings: &[Finding]) -> bool {
+    findings.iter().any(|finding| {
+        let session = finding.session.map(|session| session.guid);
+        session.is_some() && known.get(&finding.name).is_some_and(|guid| Some(*guid) != session)
+    })
+}
+
+/// True if a database has the remembered mirroring session: then the servers are the same ones under other names.
+fn has_known_session(known: &BTreeMap<DatabaseName, Guid>, findings: &[Finding]) -> bool {
+    findings.iter().any(|finding| {
+        let session = finding.session.map(|session| session.guid);
+        session.is_some() && known.get(&finding.name).copied() == session
+    })
+}
+
+/// Forgets what the persisted state says of other servers, of other sessions, or of a later generation of the spec.
+pub(crate) fn forget_foreign_state(
+    input: &Input,
+    persisted: &mut PersistedState,
+    desired_type: &DesiredType,
+    findings: &[Finding],
+) {
+    let tracking = persisted.tracking.get(&desired_type.ty);
+    let known = tracking.and_then(|tracking| tracking.pair.as_ref());
+    let empty = BTreeMap::new();
+    let sessions = tracking.map_or(&empty, |tracking| &tracking.sessions);
+    let others = compare(known, input.observation.pair(desired_type.store)) == SameServers::Other
+        // A renamed server keeps its sessions.
+        && !has_known_session(sessions, findings);
+    let later_request =
+        persisted.requests.get(&desired_type.ty).is_some_and(|request| request.generation > input.desired.generation);
+    let ours = input.satisfied(Precondition::SameServers, !others)
+        && input.satisfied(Precondition::SameSession, !mirrored_anew(sessions, findings))
+        && input.satisfied(Precondition::RequestOfThisSpec, !later_request);
+    if !ours {
+        persisted.requests.remove(&desired_type.ty);
+        persisted.last.remove(&desired_type.ty);
+        persisted.tracking.remove(&desired_type.ty);
+    }
+}
+
+/// True if the spec exchanged the two servers since the type was last seen on them.
+pub(crate) fn exchanged(tracking: &TypeTracking, pair: &Pair) -> bool {
+    compare(tracking.pair.as_ref(), pair) == SameServers::Exchanged
+}
+
+/// Records the servers and sessions of the type. Both servers must have been read and agree on every database.
+pub(crate) fn record(tracking: &mut TypeTracking, pair: &Pair, findings: &[Finding]) {
+    if let Some(identity) = of_pair(pair)
+        && findings.iter().all(|finding| finding.agreed)
+    {
+        tracking.pair = Some(identity);
+        tracking.sessions =
+            findings.iter().filter_map(|finding| Some((finding.name.clone(), finding.session?.guid))).collect();
+    }
+}

@@ -1,0 +1,193 @@
+//! The message of each obstacle: what is observed and its cause, then how to fix it.
+
+use crate::model::{MirroringState, Pair, Role, Seat, WitnessLink};
+use crate::plan::finding::is_witness_lost;
+use crate::plan::obstacle::{Obstacle, Shown};
+
+/// On every text about a suspended session: RESUME is the usual advice, and after a forced service it destroys data.
+const RESUME_WARNING: &str = "if service was forced before, RESUME destroys what the old principal had not sent";
+
+impl Obstacle {
+    /// What is observed and its cause, then how to fix it: two sentences. `names`: the databases concerned.
+    pub fn message(&self, names: &str, pair: &Pair) -> String {
+        let problem = format!("{names}: {}", self.problem(pair));
+        match (self, self.fix(pair)) {
+            // The detail of an unavailable server ends with its own fix.
+            (Obstacle::Unavailable { unavailable, .. }, _) => format!("{problem}. {}", unavailable.detail),
+            (_, Some(fix)) => format!("{problem}. To fix: {fix}."),
+            (_, None) => format!("{problem}."),
+        }
+    }
+
+    /// What is observed and its cause, without a period.
+    pub(crate) fn problem(&self, pair: &Pair) -> String {
+        let on = |seat: &Seat| format!("the {}", pair.label(*seat));
+        match self {
+            Obstacle::TwoPrincipals { sessions: None } => {
+                "both servers hold the principal role of one session (split brain)".to_owned()
+            }
+            Obstacle::TwoPrincipals { sessions: Some((primary, mirror)) } => format!(
+                "both servers hold the principal role, in different sessions: {}, and {}",
+                shown(Seat::Primary, primary, pair),
+                shown(Seat::Mirror, mirror, pair)
+            ),
+            Obstacle::NoPrincipal => "both servers hold the mirror role".to_owned(),
+            Obstacle::SameServer { name } => format!("primary and mirror are the same SQL Server {name}"),
+            Obstacle::GuidDiffers { primary, mirror } => format!(
+                "the servers belong to different mirroring sessions: {}, and {}",
+                shown(Seat::Primary, primary, pair),
+                shown(Seat::Mirror, mirror, pair)
+            ),
+            Obstacle::PartnerOutside { seat, names, expected } if names.is_empty() => {
+                format!("{} does not name its partner yet, and the other server is {expected}", on(seat))
+            }
+            Obstacle::PartnerOutside { seat, names, expected } => {
+                format!("{} names {names} as its partner, and the other server is {expected}", on(seat))
+            }
+            Obstacle::Hidden { seat, login } => format!("login {login} cannot see the mirroring state on {}", on(seat)),
+            Obstacle::Missing { seat } => format!("the database does not exist on {}", on(seat)),
+            Obstacle::NotMirrored { seat, other_has_session: true } => {
+                format!("ONLINE and not mirrored on {}, while the other server has a session", on(seat))
+            }
+            Obstacle::NotMirrored { seat, other_has_session: false } => {
+                format!("ONLINE and not mirrored on {}", on(seat))
+            }
+            Obstacle::SafetyOff => "transaction safety is OFF, and Lync supports synchronous mirroring only".to_owned(),
+            Obstacle::NoQuorum { seat } => format!(
+                "{} sees neither its partner nor the witness, and a server without quorum does not serve a mirrored database",
+                on(seat)
+            ),
+            Obstacle::PrincipalLost { seat, unavailable, witness, suspended } => format!(
+                "the {} is {}, and the operator does not reach {} either: whether it still serves clients cannot be told from here. {}{}",
+                pair.label(seat.other()),
+                if *suspended { "a SUSPENDED mirror" } else { "a mirror, DISCONNECTED from its principal" },
+                on(seat),
+                unavailable.detail.trim_end_matches('.'),
+                no_failover(*witness)
+            ),
+            Obstacle::Unavailable { seat, shown: Some(other), .. } => {
+                format!("the operator does not see {}, and {}", on(seat), shown(seat.other(), other, pair))
+            }
+            Obstacle::Unavailable { seat, shown: None, .. } => format!("the operator does not see {}", on(seat)),
+            Obstacle::IsolatedPrincipal { seat } => format!(
+                "{} still has the principal role without quorum, so that it serves nobody, and {} has taken over",
+                on(seat),
+                on(&seat.other())
+            ),
+            Obstacle::Suspended { versions: Some((principal, mirror)) } => format!(
+                "mirroring is SUSPENDED, and the principal is newer ({principal}) than the mirror ({mirror}), which may be the cause"
+            ),
+            Obstacle::Suspended { versions: None } => "mirroring is SUSPENDED".to_owned(),
+            Obstacle::Disconnected => "the partners are both alive and do not reach each other".to_owned(),
+            Obstacle::NotOnline { seat, state } => format!("the copy on {} is {state}", on(seat)),
+            Obstacle::Recovering { seat, state } => format!("the copy on {} is {state} and not open yet", on(seat)),
+            Obstacle::EndpointStopped { seat, endpoint: Some(endpoint) } => {
+                format!(
+                    "the mirroring endpoint {} on {} is not STARTED with role PARTNER or ALL",
+                    endpoint.name,
+                    on(seat)
+                )
+            }
+            Obstacle::EndpointStopped { seat, endpoint: None } => format!("{} has no mirroring endpoint", on(seat)),
+            Obstacle::FailoverInProgress => "a failover is in progress on the servers".to_owned(),
+            Obstacle::Unsettled => "the servers are in a transition, and the operator polls them again".to_owned(),
+            Obstacle::SequencesDiffer { principal, mirror } => format!(
+                "the role sequences of principal and mirror differ ({principal} and {mirror}), as during a switch"
+            ),
+            Obstacle::Synchronizing => "SYNCHRONIZING, the mirror is catching up".to_owned(),
+        }
+    }
+
+    /// An imperative without a period. None: the obstacle ends without a fix, or the message of the type has the fix.
+    fn fix(&self, pair: &Pair) -> Option<String> {
+        let on = |seat: &Seat| format!("the {}", pair.label(*seat));
+        Some(match self {
+            Obstacle::TwoPrincipals { .. } => {
+                "decide which copy to keep, see docs/reasons/TwoPrincipals.md".to_owned()
+            }
+            Obstacle::NoPrincipal => "find out why on both servers, see docs/reasons/NoPrincipal.md".to_owned(),
+            Obstacle::SameServer { .. } => "correct host, instance or port in spec.sql".to_owned(),
+            Obstacle::GuidDiffers { .. } => {
+                "name the two partners of one session in spec.sql, or set mirroring up again on both servers".to_owned()
+            }
+            Obstacle::PartnerOutside { .. } => {
+                "name the two partners of one session in spec.sql; if a server was renamed, set mirroring up again"
+                    .to_owned()
+            }
+            Obstacle::Hidden { .. } => {
+                "grant sysadmin to the login on both servers, as SQL Server hides a mirror database from every other login".to_owned()
+            }
+            Obstacle::Missing { .. } => {
+                "correct the name in spec.databaseTypes[].databases, or remove the type".to_owned()
+            }
+            Obstacle::NotMirrored { other_has_session: true, .. } => {
+                "find out which copy is the newest before anything else, see docs/reasons/MirroringRemoved.md".to_owned()
+            }
+            Obstacle::NotMirrored { other_has_session: false, .. } => {
+                "set mirroring up as docs/reasons/NotMirrored.md describes, or remove the database from the spec"
+                    .to_owned()
+            }
+            Obstacle::SafetyOff => "run ALTER DATABASE ... SET PARTNER SAFETY FULL on the principal".to_owned(),
+            Obstacle::NoQuorum { .. } => "bring back the partner or the witness".to_owned(),
+            Obstacle::PrincipalLost { seat, witness, .. } if is_witness_lost(*witness) => {
+                format!("bring back {} or the witness", on(seat))
+            }
+            Obstacle::PrincipalLost { seat, .. } => format!(
+                "bring back {}. If it is lost for good, see docs/reasons/PrincipalLost.md before anything is forced",
+                on(seat)
+            ),
+            Obstacle::IsolatedPrincipal { seat } => {
+                format!("repair the network of {}, which then becomes the mirror by itself", on(seat))
+            }
+            Obstacle::Suspended { versions: Some(_) } => format!(
+                "find out why first, as {RESUME_WARNING}. Then upgrade the mirror and run ALTER DATABASE ... SET PARTNER RESUME on the principal"
+            ),
+            Obstacle::Suspended { versions: None } => format!(
+                "find out why first, as {RESUME_WARNING}. Then run ALTER DATABASE ... SET PARTNER RESUME on the principal"
+            ),
+            Obstacle::Disconnected => "repair the network between the mirroring endpoints, or the endpoints".to_owned(),
+            Obstacle::NotOnline { .. } => {
+                "see docs/reasons/DatabaseNotOnline.md: back up the tail of the log before any repair".to_owned()
+            }
+            Obstacle::EndpointStopped { endpoint: Some(_), .. } => {
+                "start the endpoint (ALTER ENDPOINT ... STATE = STARTED) with role PARTNER or ALL".to_owned()
+            }
+            Obstacle::EndpointStopped { endpoint: None, .. } => "create a mirroring endpoint".to_owned(),
+            Obstacle::Unavailable { .. }
+            | Obstacle::Recovering { .. }
+            | Obstacle::FailoverInProgress
+            | Obstacle::Unsettled
+            | Obstacle::SequencesDiffer { .. }
+            | Obstacle::Synchronizing => return None,
+        })
+    }
+}
+
+fn no_failover(witness: WitnessLink) -> &'static str {
+    match witness {
+        WitnessLink::None => ". Without a witness there is no automatic failover",
+        WitnessLink::Connected => ". The witness has not failed over",
+        WitnessLink::Disconnected | WitnessLink::Unknown => "",
+    }
+}
+
+/// The row of the server in this seat, in words.
+fn shown(seat: Seat, row: &Shown, pair: &Pair) -> String {
+    let server = pair.label(seat);
+    let partner = if row.partner.is_empty() { "an unnamed partner" } else { &row.partner };
+    let state = match row.state {
+        MirroringState::Suspended => "SUSPENDED",
+        MirroringState::Disconnected => "DISCONNECTED",
+        MirroringState::Synchronizing => "SYNCHRONIZING",
+        MirroringState::PendingFailover => "PENDING_FAILOVER",
+        MirroringState::Synchronized => "SYNCHRONIZED",
+        MirroringState::Unknown => "in an undocumented state",
+    };
+    match row.role {
+        Role::Principal => {
+            let open = if row.online { "" } else { ", not ONLINE" };
+            format!("the {server} is principal{open}, {state} with mirror {partner}")
+        }
+        Role::Mirror => format!("the {server} is mirror, {state} with principal {partner}"),
+    }
+}

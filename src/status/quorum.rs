@@ -1,0 +1,168 @@
+//! The condition QuorumAtRisk: the quorum of all sessions, and the witness of the spec against that of the sessions (R15, S19).
+
+use std::collections::BTreeSet;
+
+use crate::api::{ConditionDraft, ConditionType, ParsedSpec, Store};
+use crate::model::{
+    DatabaseName, Mirroring, MirroringState, Observation, Pair, Reason, Role, ServerObservation, Unavailable,
+    WitnessLink,
+};
+use crate::plan::Plan;
+
+/// True while one further loss stops a database that the witness is to protect.
+pub(super) fn condition(spec: &ParsedSpec, observation: &Observation, plan: &Plan) -> ConditionDraft {
+    let kind = ConditionType::QuorumAtRisk;
+    let at_risk = |reason, message| ConditionDraft::true_(kind, reason, message);
+    match fact(spec, observation, plan) {
+        QuorumFact::NoSession => {
+            ConditionDraft::unknown(kind, Reason::NotYetObserved, "The operator sees no mirroring session.")
+        }
+        QuorumFact::WitnessDisconnected(names) => at_risk(
+            Reason::WitnessDisconnected,
+            format!(
+                "{names}: the witness is not connected, so that nobody takes over if the principal is lost, and the principal stops if the mirror is lost. To fix: start the witness or repair its network."
+            ),
+        ),
+        QuorumFact::PrincipalAlone(names) => at_risk(
+            Reason::RunningExposed,
+            format!("{names}: the principal runs without its partner. If the witness is lost too, the database stops."),
+        ),
+        QuorumFact::Suspended(names) => at_risk(
+            Reason::RunningExposed,
+            format!("{names}: mirroring is SUSPENDED, so that nobody takes over if the principal is lost."),
+        ),
+        QuorumFact::MirrorAlone(names) => at_risk(
+            Reason::RunningExposed,
+            format!(
+                "{names}: the mirror is without its principal. If the witness is lost too, not even forced service is possible."
+            ),
+        ),
+        QuorumFact::WitnessMismatch(problem) => at_risk(Reason::WitnessMismatch, problem),
+        QuorumFact::WitnessUnreachable(unavailable) => ConditionDraft::false_(
+            kind,
+            Reason::WitnessUnreachable,
+            format!("The partners see the witness, the operator does not. {}", unavailable.detail),
+        ),
+        QuorumFact::NoWitness => ConditionDraft::false_(
+            kind,
+            Reason::NoWitness,
+            "No witness is configured: there is no automatic failover and no quorum requirement.",
+        ),
+        QuorumFact::Healthy => {
+            ConditionDraft::false_(kind, Reason::QuorumHealthy, "Partners and witness see each other.")
+        }
+    }
+}
+
+/// A mirroring session as one server shows it.
+type SessionRow<'a> = (&'a DatabaseName, &'a Mirroring);
+
+/// The quorum of all sessions, the first that applies in this order.
+enum QuorumFact<'a> {
+    NoSession,
+    /// A server reports that its session has lost the witness.
+    WitnessDisconnected(String),
+    /// A principal with a witness runs without its partner.
+    PrincipalAlone(String),
+    /// A SUSPENDED session with a witness: it says nothing of the connection of the partners.
+    Suspended(String),
+    /// Mirrors with a witness are without their partner. A further loss of the witness also prevents forced service (error
+    /// 1431).
+    MirrorAlone(String),
+    /// The witness of the spec is not that of the sessions.
+    WitnessMismatch(String),
+    /// The operator cannot reach the witness, the partners can.
+    WitnessUnreachable(&'a Unavailable),
+    NoWitness,
+    Healthy,
+}
+
+fn fact<'a>(spec: &ParsedSpec, observation: &'a Observation, plan: &Plan) -> QuorumFact<'a> {
+    let sessions: Vec<SessionRow> = plan
+        .types
+        .values()
+        .flat_map(|planned| sessions_of(observation.pair(planned.desired_type.store), &planned.desired_type.databases))
+        .collect();
+    let unavailable_witness =
+        observation.pairs.iter().filter_map(|pair| pair.witness.as_ref()).find_map(|view| match view {
+            ServerObservation::Available { .. } => None,
+            ServerObservation::Unavailable { unavailable, .. } => Some(unavailable),
+        });
+    let apart = |row: &Mirroring| row.witness != WitnessLink::None && row.state == MirroringState::Disconnected;
+    if sessions.is_empty() {
+        return QuorumFact::NoSession;
+    }
+    if let Some(names) = names(&sessions, |row| matches!(row.witness, WitnessLink::Disconnected | WitnessLink::Unknown))
+    {
+        return QuorumFact::WitnessDisconnected(names);
+    }
+    if let Some(names) = names(&sessions, |row| row.role == Role::Principal && apart(row)) {
+        return QuorumFact::PrincipalAlone(names);
+    }
+    if let Some(names) = names(&sessions, apart) {
+        return QuorumFact::MirrorAlone(names);
+    }
+    if let Some(names) =
+        names(&sessions, |row| row.witness != WitnessLink::None && row.state == MirroringState::Suspended)
+    {
+        return QuorumFact::Suspended(names);
+    }
+    if let Some(problem) = witness_mismatch(spec, observation, plan) {
+        return QuorumFact::WitnessMismatch(problem);
+    }
+    if let Some(unavailable) = unavailable_witness {
+        return QuorumFact::WitnessUnreachable(unavailable);
+    }
+    if sessions.iter().all(|(_, row)| row.witness == WitnessLink::None) {
+        return QuorumFact::NoWitness;
+    }
+    QuorumFact::Healthy
+}
+
+fn sessions_of<'a>(pair: &'a Pair, databases: &[DatabaseName]) -> Vec<SessionRow<'a>> {
+    let servers = [&pair.primary, &pair.mirror].into_iter().filter_map(ServerObservation::available);
+    servers
+        .flat_map(|server| {
+            databases.iter().filter_map(|name| {
+                let (name, database) = server.databases.get_key_value(name)?;
+                Some((name, database.mirroring.as_ref()?))
+            })
+        })
+        .collect()
+}
+
+/// The witness that the spec names, against the sessions.
+fn witness_mismatch(spec: &ParsedSpec, observation: &Observation, plan: &Plan) -> Option<String> {
+    plan.types.values().find_map(|planned| {
+        let store = planned.desired_type.store;
+        let databases = &planned.desired_type.databases;
+        store_mismatch(&spec.stores[store], observation.pair(store), databases)
+    })
+}
+
+fn store_mismatch(store: &Store, pair: &Pair, databases: &[DatabaseName]) -> Option<String> {
+    let declared = store.sql.witness.as_ref()?.address();
+    let sessions = sessions_of(pair, databases);
+    if let Some(names) = names(&sessions, |row| row.witness == WitnessLink::None) {
+        return Some(format!(
+            "{names}: the spec names the witness {declared}, and the session has no witness, so that nobody takes over if the principal is lost. To fix: add the witness to the session (SET WITNESS on the principal), or remove it from the spec."
+        ));
+    }
+    // The view of the witness lists every session that it is connected to, but only to a login that may see them.
+    let witness = pair.witness.as_ref().and_then(ServerObservation::available).filter(|server| server.sysadmin)?;
+    let unknown = |row: &Mirroring| {
+        row.witness == WitnessLink::Connected && witness.witnessed.iter().all(|session| session.guid != row.guid)
+    };
+    names(&sessions, unknown).map(|names| {
+        format!(
+            "{names}: the session has a witness, and it is not {declared} ({}), which the spec names. To fix: correct spec.sql.witness.",
+            witness.name
+        )
+    })
+}
+
+/// The databases whose row satisfies the predicate, each once, as `a, b`.
+fn names(sessions: &[SessionRow], is: impl Fn(&Mirroring) -> bool) -> Option<String> {
+    let names: BTreeSet<&str> = sessions.iter().filter(|(_, row)| is(row)).map(|(name, _)| name.as_str()).collect();
+    (!names.is_empty()).then(|| names.into_iter().collect::<Vec<_>>().join(", "))
+}
