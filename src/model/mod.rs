@@ -11,6 +11,7 @@ mod seat;
 mod statement;
 mod store;
 mod time;
+mod unavailable;
 mod window;
 
 pub use database::{DatabaseName, DatabaseType};
@@ -18,8 +19,7 @@ pub use desired::{Desired, DesiredType, FieldManagers, ForceService, Policy, Sus
 pub use inventory::{DatabaseCopy, ServerInventory, ServerLogin};
 pub use observation::{
     Answer, Database, DatabaseState, DriftReport, Guid, Mirroring, MirroringEndpoint, MirroringState, Observation,
-    Pair, PhaseTimings, Safety, Server, ServerObservation, StatementState, Unavailable, UnavailableCause, WitnessLink,
-    Witnessed,
+    Pair, PhaseTimings, Safety, Server, ServerObservation, StatementState, WitnessLink, Witnessed,
 };
 pub use persisted::{
     Attempt, Cause, Epoch, Operation, OperationDatabase, Outcome, PersistedState, Request, Stable, TypeTracking,
@@ -29,4 +29,5 @@ pub use seat::{ObservedPrincipal, Role, Seat};
 pub use statement::{Act, Failover};
 pub use store::{StoreId, Stores};
 pub use time::{duration_text, later};
+pub use unavailable::{Evidence, Unavailable, UnavailableCause};
 pub use window::Window;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::model::{DatabaseName, DatabaseType, Role, Seat, StoreId, Stores};
+use crate::model::{DatabaseName, DatabaseType, Role, Seat, StoreId, Stores, Unavailable};
 
 /// The complete input of a decision about the servers.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,53 +86,6 @@ impl ServerObservation {
             ServerObservation::Available { address, .. } | ServerObservation::Unavailable { address, .. } => address,
         }
     }
-}
-
-/// Why a server is unavailable. `detail` consists of full sentences for the administrator and contains no secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unavailable {
-    pub cause: UnavailableCause,
-    pub detail: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::IntoStaticStr)]
-pub enum UnavailableCause {
-    /// The first poll is not complete.
-    NotYetPolled,
-    SecretNotFound,
-    SecretKeyMissing,
-    /// The API server does not let the operator read the Secret or the ConfigMap.
-    CredentialsForbidden,
-    CaBundleNotFound,
-    CaBundleInvalid,
-    HostNotFound,
-    /// The SQL Browser returned no port for the instance.
-    InstanceNotFound,
-    /// The SQL Browser did not answer.
-    BrowserSilent,
-    ConnectionRefused,
-    /// The TCP connection was not established within its deadline.
-    TimedOut,
-    /// The server accepted the connection and then did not answer in time, or the resolver did not answer in time.
-    Unresponsive,
-    ConnectionLost,
-    TlsFailed,
-    /// No KDC issued a ticket in time.
-    KdcUnreachable,
-    /// The KDC has no account with the SPN of the instance.
-    SpnUnknown,
-    /// A ticket or an account has expired, or a clock is wrong.
-    TicketExpired,
-    /// The keytab does not fit the account.
-    NoKerberosCredentials,
-    /// Error 18456 or a similar login error.
-    LoginFailed,
-    /// Error 18486 or 18470, or the KDC reports a locked account.
-    LoginLocked,
-    /// The server answered a poll with an error.
-    QueryFailed,
-    /// The answer violates the protocol of SQL Server.
-    ProtocolError,
 }
 
 /// The state of an instance and of its databases, read in a single batch.

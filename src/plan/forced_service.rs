@@ -1,7 +1,7 @@
 //! Forced service: the only action that may lose data. It requires a lost principal without a witness and a consent for
 //! exactly this state (R1, R2). Every other state with a lost principal is refused here, with the reason.
 
-use crate::model::{Cause, MirroringState, Outcome, Reason, Seat, UnavailableCause, WitnessLink, later};
+use crate::model::{Cause, Evidence, MirroringState, Outcome, Reason, Seat, UnavailableCause, WitnessLink, later};
 use crate::plan::finding::{Finding, epoch};
 use crate::plan::obstacle::Obstacle;
 use crate::plan::precondition::Precondition;
@@ -146,30 +146,9 @@ fn refusal_of(case: &Case, finding: &Finding, survivor: Seat) -> Option<String> 
         .then(|| format!("{} is not DISCONNECTED on the {}", finding.name, survivor.word()))
 }
 
-/// Nothing at all answered at the address of the server (R2). A server that refuses a login or a certificate is alive.
+/// The instance's own port does not answer (R2). A silent SQL Browser or a refused certificate proves no loss.
 fn is_gone(cause: UnavailableCause) -> bool {
-    match cause {
-        UnavailableCause::ConnectionRefused | UnavailableCause::TimedOut | UnavailableCause::BrowserSilent => true,
-        UnavailableCause::NotYetPolled
-        | UnavailableCause::SecretNotFound
-        | UnavailableCause::SecretKeyMissing
-        | UnavailableCause::CredentialsForbidden
-        | UnavailableCause::CaBundleNotFound
-        | UnavailableCause::CaBundleInvalid
-        | UnavailableCause::HostNotFound
-        | UnavailableCause::InstanceNotFound
-        | UnavailableCause::Unresponsive
-        | UnavailableCause::ConnectionLost
-        | UnavailableCause::TlsFailed
-        | UnavailableCause::KdcUnreachable
-        | UnavailableCause::SpnUnknown
-        | UnavailableCause::TicketExpired
-        | UnavailableCause::NoKerberosCredentials
-        | UnavailableCause::LoginFailed
-        | UnavailableCause::LoginLocked
-        | UnavailableCause::QueryFailed
-        | UnavailableCause::ProtocolError => false,
-    }
+    cause.evidence() == Evidence::NotAnswering
 }
 
 /// S14, S15: what an administrator has to decide after a forced service. The operator resumes nothing (R11).

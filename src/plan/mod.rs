@@ -20,7 +20,7 @@ mod types;
 pub use estimate::predict;
 pub use finding::{Finding, Session, assess};
 pub use gate::next as next_window;
-pub use obstacle::{Obstacle, Severity, unavailable_reason};
+pub use obstacle::{Obstacle, Severity};
 pub use planner::{plan, plan_with};
 pub use precondition::{Precondition, Preconditions};
 pub use text::coarse;

@@ -137,7 +137,7 @@ impl Obstacle {
             Obstacle::SafetyOff => Reason::SafetyOff,
             Obstacle::NoQuorum { .. } => Reason::NoQuorum,
             Obstacle::PrincipalLost { .. } => Reason::PrincipalLost,
-            Obstacle::Unavailable { unavailable, .. } => unavailable_reason(unavailable.cause),
+            Obstacle::Unavailable { unavailable, .. } => unavailable.cause.reason(),
             Obstacle::Suspended { versions: Some(_) } => Reason::VersionMismatch,
             Obstacle::Suspended { versions: None } => Reason::MirroringSuspended,
             Obstacle::Disconnected => Reason::PartnersDisconnected,
@@ -284,30 +284,4 @@ fn lost_principal(seat: Seat, unavailable: &Unavailable, witness: WitnessLink) -
         seat.word(),
         unavailable.detail.trim_end_matches('.')
     )
-}
-
-/// The reason of an unavailable server.
-pub fn unavailable_reason(cause: UnavailableCause) -> Reason {
-    match cause {
-        UnavailableCause::NotYetPolled => Reason::NotYetObserved,
-        UnavailableCause::SecretNotFound => Reason::SecretNotFound,
-        UnavailableCause::SecretKeyMissing => Reason::SecretKeyMissing,
-        UnavailableCause::CredentialsForbidden => Reason::CredentialsForbidden,
-        UnavailableCause::CaBundleNotFound => Reason::CaBundleNotFound,
-        UnavailableCause::CaBundleInvalid => Reason::CaBundleInvalid,
-        UnavailableCause::HostNotFound => Reason::HostNotFound,
-        UnavailableCause::InstanceNotFound | UnavailableCause::BrowserSilent => Reason::InstanceNotFound,
-        UnavailableCause::ConnectionRefused => Reason::ConnectionRefused,
-        UnavailableCause::TimedOut | UnavailableCause::Unresponsive => Reason::ConnectionTimedOut,
-        UnavailableCause::ConnectionLost => Reason::ConnectionLost,
-        UnavailableCause::TlsFailed => Reason::TlsFailed,
-        UnavailableCause::KdcUnreachable => Reason::KdcUnreachable,
-        UnavailableCause::SpnUnknown => Reason::SpnUnknown,
-        UnavailableCause::TicketExpired => Reason::TicketExpired,
-        UnavailableCause::NoKerberosCredentials => Reason::NoKerberosCredentials,
-        UnavailableCause::LoginFailed => Reason::LoginFailed,
-        UnavailableCause::LoginLocked => Reason::LoginLocked,
-        UnavailableCause::QueryFailed => Reason::QueryFailed,
-        UnavailableCause::ProtocolError => Reason::ProtocolError,
-    }
 }

@@ -77,8 +77,8 @@ pub async fn connect_for_moves(
     count: usize,
     deadlines: &Deadlines,
 ) -> Result<Vec<Session>, Unavailable> {
-    let addresses = address::resolve(target, deadlines).await?;
-    try_join_all((0..count).map(|_| Session::open_at(target, &addresses, deadlines))).await
+    let route = address::resolve(target, deadlines, None).await?;
+    try_join_all((0..count).map(|_| Session::open_at(target, &route, deadlines))).await
 }
 
 /// Sends the guarded batch and waits for the response; consumes the session. After `Accepted` and after `Lost`, only a

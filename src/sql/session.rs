@@ -1,6 +1,5 @@
 //! A logged-in connection to `master` that runs one batch at a time. The callers own the batches.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -14,6 +13,7 @@ use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
 use tokio_util::either::Either;
 
 use crate::model::{Unavailable, UnavailableCause};
+use crate::sql::address::Route;
 use crate::sql::error::{self, Phase, unavailable};
 use crate::sql::kerberos::{self, Handshake};
 use crate::sql::prelogin::{self, Encryption, HEADER, Header};
@@ -47,16 +47,16 @@ impl Session {
     /// # Errors
     /// The cause for which the instance is unavailable.
     pub async fn open(target: &Target, deadlines: &Deadlines) -> Result<Session, Unavailable> {
-        let addresses = address::resolve(target, deadlines).await?;
-        Self::open_at(target, &addresses, deadlines).await
+        let route = address::resolve(target, deadlines, None).await?;
+        Self::open_at(target, &route, deadlines).await
     }
 
     pub(super) async fn open_at(
         target: &Target,
-        addresses: &[SocketAddr],
+        route: &Route,
         deadlines: &Deadlines,
     ) -> Result<Session, Unavailable> {
-        let mut tcp = address::dial(target, addresses, deadlines.connect).await?;
+        let mut tcp = address::dial(target, route, deadlines.connect).await?;
         let peer = tcp.peer_addr().map_err(|e| error::io(&target.address(), Phase::Connect, &e))?;
         within(target, Phase::Prelogin, deadlines.prelogin, negotiate(target, &mut tcp)).await?;
         let stream = match target.tls {

@@ -12,7 +12,7 @@ use crate::model::{
     DatabaseName, DriftReport, Effect, Mirroring, MirroringState, Observation, ObservedPrincipal, Reason, Role, Seat,
     ServerObservation, Unavailable, WitnessLink,
 };
-use crate::plan::{Finding, Plan, TypePlan, unavailable_reason};
+use crate::plan::{Finding, Plan, TypePlan};
 use crate::status::input::Input;
 
 /// All conditions of this operator, and those of others unchanged.
@@ -49,7 +49,7 @@ fn post_switch_drift(report: &DriftReport) -> ConditionDraft {
             ConditionDraft::true_(kind, Reason::PostSwitchDrift, text)
         }
         DriftReport::Unknown(unavailable) => {
-            ConditionDraft::unknown(kind, unavailable_reason(unavailable.cause), unavailable.detail.clone())
+            ConditionDraft::unknown(kind, unavailable.cause.reason(), unavailable.detail.clone())
         }
     }
 }
@@ -185,7 +185,7 @@ fn reachable(observation: &Observation) -> ConditionDraft {
     match unavailable {
         None => ConditionDraft::true_(kind, Reason::PartnersReachable, "Both partners answer."),
         Some(unavailable) => {
-            let reason = unavailable_reason(unavailable.cause);
+            let reason = unavailable.cause.reason();
             if reason == Reason::NotYetObserved {
                 ConditionDraft::unknown(kind, reason, unavailable.detail.clone())
             } else {

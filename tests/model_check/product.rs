@@ -215,7 +215,7 @@ pub fn may_fail_over(from: &ServerObservation, to: &ServerObservation) -> bool {
 
 /// R2, for the disaster without a witness, written down a second time.
 pub fn may_force(lost: &ServerObservation, survivor: &ServerObservation) -> bool {
-    let gone = matches!(lost, ServerObservation::Unavailable { unavailable, .. } if matches!(unavailable.cause, UnavailableCause::ConnectionRefused | UnavailableCause::TimedOut | UnavailableCause::BrowserSilent));
+    let gone = matches!(lost, ServerObservation::Unavailable { unavailable, .. } if matches!(unavailable.cause, UnavailableCause::ConnectionRefused | UnavailableCause::TimedOut | UnavailableCause::HostUnreachable));
     let Some((_, _, m)) = row(survivor) else { return false };
     gone && m.role == Role::Mirror && m.state == MirroringState::Disconnected && m.witness == WitnessLink::None
 }
