@@ -93,6 +93,9 @@ impl ServerObservation {
 pub struct Server {
     /// `SERVERPROPERTY('ServerName')`: the only name that both partners use for the server. It is never an alias.
     pub name: String,
+    /// `@@SERVERNAME`: the name that the server had at its installation or got by `sp_addserver`. It differs from `name`
+    /// after a rename of the host.
+    pub local_name: Option<String>,
     /// `SERVERPROPERTY('ProductVersion')`, e.g. `11.0.7001.0`.
     pub version: String,
     pub edition: String,
@@ -105,6 +108,9 @@ pub struct Server {
     pub databases: BTreeMap<DatabaseName, Database>,
     /// The sessions for which this instance is the witness.
     pub witnessed: Vec<Witnessed>,
+    /// Why the last additional login failed, although the session of the polls is open. None: it was accepted, or none was
+    /// due.
+    pub stale_login: Option<Unavailable>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -172,7 +172,8 @@ mod tests {
     fn evidence_of_only_three_causes_is_not_answering() {
         let not_answering: Vec<_> =
             UnavailableCause::iter().filter(|cause| cause.evidence() == Evidence::NotAnswering).collect();
-        let expected = [UnavailableCause::ConnectionRefused, UnavailableCause::TimedOut, UnavailableCause::HostUnreachable];
+        let expected =
+            [UnavailableCause::ConnectionRefused, UnavailableCause::TimedOut, UnavailableCause::HostUnreachable];
         assert_eq!(not_answering, expected);
     }
 

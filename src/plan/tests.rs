@@ -48,6 +48,7 @@ fn view(seat: Seat, text: &str) -> ServerObservation {
 fn server(seat: Seat) -> Server {
     Server {
         name: format!("SQL-{}", seat.word().to_uppercase()),
+        local_name: None,
         version: "11.0.7001.0".to_owned(),
         edition: "Standard Edition".to_owned(),
         login: "lync".to_owned(),
@@ -62,6 +63,7 @@ fn server(seat: Seat) -> Server {
         }),
         databases: BTreeMap::new(),
         witnessed: Vec::new(),
+        stale_login: None,
     }
 }
 

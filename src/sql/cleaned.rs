@@ -6,6 +6,11 @@ const LONGEST: usize = 256;
 /// The text in one line: control characters, line breaks and bidirectional marks become a single space, and a long text
 /// ends with an ellipsis.
 pub fn cleaned(text: &str) -> String {
+    cleaned_to(text, LONGEST)
+}
+
+/// The text in one line of at most `longest` characters.
+pub fn cleaned_to(text: &str, longest: usize) -> String {
     let mut cleaned = String::new();
     let mut length = 0;
     for c in text.chars() {
@@ -13,7 +18,7 @@ pub fn cleaned(text: &str) -> String {
         if c == ' ' && (cleaned.is_empty() || cleaned.ends_with(' ')) {
             continue;
         }
-        if length == LONGEST {
+        if length == longest {
             cleaned.push('\u{2026}');
             break;
         }

@@ -252,7 +252,10 @@ mod tests {
     fn messages_contain_no_words_of_the_driver() {
         let detail = |words: &'static str| poll("a,1", &Error::Protocol(words.into()), Duration::ZERO).detail;
         let unexpected = "a,1 sent an unexpected response during the poll: ";
-        assert_eq!(detail("invalid envchange type 15"), format!("{unexpected}an environment change of the unknown type 0x15."));
+        assert_eq!(
+            detail("invalid envchange type 15"),
+            format!("{unexpected}an environment change of the unknown type 0x15.")
+        );
         assert_eq!(detail("invalid token type 0"), format!("{unexpected}a token of the unknown type 0x0."));
         assert_eq!(detail("Never got DONE token."), format!("{unexpected}the response ends without DONE."));
         assert_eq!(detail("anything else"), format!("{unexpected}the response is no valid TDS."));
