@@ -1,11 +1,19 @@
 //! The monitors and sessions against a server with scripted responses.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{Server, ServerObservation, Unavailable, UnavailableCause};
+use tokio::net::UdpSocket;
+
+use crate::model::{
+    Act, Answer, DatabaseName, Failover, Guid, Seat, Server, ServerObservation, Unavailable, UnavailableCause,
+};
 use crate::sql::fake_server::{FakeServer, Script, ack, done, error, refusal};
 use crate::sql::tests::short;
-use crate::sql::{Deadlines, InstanceMonitors, MonitorHandle};
+use crate::sql::{
+    Account, Authentication, Deadlines, InstanceAddress, InstanceMonitors, MonitorHandle, Target, connect_for_moves,
+    fail_over,
+};
 
 /// So long that only requested polls happen.
 const HOUR: Duration = Duration::from_secs(3600);
@@ -197,4 +205,73 @@ async fn verify_login_that_is_accepted_changes_nothing() {
     }
     watch.refresh().await;
     assert!(server.logins() <= refused + 2, "one login in progress and one that is refused");
+}
+
+/// A Kerberos login needs the helper process. The test binary is no helper, so that each attempt fails as with a wrong
+/// keytab.
+#[tokio::test]
+async fn refresh_without_kerberos_credentials_waits_for_the_pause() {
+    let server = FakeServer::start(Script::healthy()).await;
+    let account = Account::new("svc-lync@CONTOSO.COM", b"keys".to_vec(), Vec::new()).unwrap();
+    let target = Target { login: Authentication::Kerberos(Arc::new(account)), ..server.target.clone() };
+    let watch = monitors().watch(&target);
+    for _ in 0..40 {
+        assert_eq!(unavailable(watch.refresh().await).cause, UnavailableCause::NoKerberosCredentials);
+    }
+    assert_eq!((server.connections(), server.logins()), (1, 0));
+}
+
+#[tokio::test]
+async fn fail_over_after_its_deadline_keeps_the_connection() {
+    let server = FakeServer::start(Script { hold: true, ..Script::healthy() }).await;
+    let step = Failover {
+        act: Act::Failover,
+        database: DatabaseName::new("rtcxds"),
+        on: Seat::Primary,
+        server: "SQL-A".into(),
+        partner: "SQL-B".into(),
+        guid: Guid::from_bytes([1; 16]),
+        role_sequence: 1,
+    };
+    let session = connect_for_moves(&server.target, 1, &Deadlines::default()).await.unwrap().remove(0);
+    let answer = fail_over(session, &step, Duration::from_millis(20)).await;
+    assert!(matches!(&answer, Answer::Lost { detail } if detail.contains("within 20ms")), "{answer:?}");
+    assert!(server.release().await, "the connection of a running statement must not be closed");
+}
+
+/// A SQL Server Browser at this address that returns the port of the instance RTC once.
+async fn browser_that_answers_once(host: &str, port: u16) -> tokio::task::JoinHandle<UdpSocket> {
+    let socket = UdpSocket::bind((host, 1434)).await.unwrap();
+    let entry = format!("ServerName;SQL-A;InstanceName;RTC;tcp;{port};;");
+    let answer = [&[5][..], &u16::try_from(entry.len()).unwrap().to_le_bytes(), entry.as_bytes()].concat();
+    tokio::spawn(async move {
+        let (_, from) = socket.recv_from(&mut [0; 64]).await.unwrap();
+        socket.send_to(&answer, from).await.unwrap();
+        socket
+    })
+}
+
+#[tokio::test]
+async fn instance_behind_a_silent_browser_is_reached_at_its_last_port() {
+    const HOST: &str = "127.73.14.36";
+    let server = FakeServer::start_at(HOST, Script { close: true, ..Script::healthy() }).await;
+    let InstanceAddress::Port(port) = server.target.endpoint else { panic!("an instance name") };
+    let browser = browser_that_answers_once(HOST, port).await;
+    let target = Target { endpoint: InstanceAddress::Instance("RTC".into()), ..server.target.clone() };
+    let deadlines = Deadlines { browser: Duration::from_millis(80), ..Deadlines::default() };
+    let monitors = InstanceMonitors::new(HOUR, deadlines);
+    let watch = monitors.watch(&target);
+    available(&watch.refresh().await);
+    // From here on, the socket is bound and does not answer.
+    let _silent = browser.await.unwrap();
+    available(&watch.refresh().await);
+    assert_eq!(monitors.connect_for_moves(&target, 2).await.map(|sessions| sessions.len()).unwrap(), 2);
+    // A monitor that never reached the instance knows no port.
+    let unknown = unavailable(InstanceMonitors::new(HOUR, deadlines).watch(&target).refresh().await);
+    assert_eq!(unknown.cause, UnavailableCause::BrowserSilent, "{unknown:?}");
+    server.stop().await;
+    let refused = unavailable(watch.refresh().await);
+    assert_eq!(refused.cause, UnavailableCause::ConnectionRefused, "{refused:?}");
+    let port = format!("{HOST}\\RTC (port {port}) refused");
+    assert!(refused.detail.contains(&port) && refused.detail.contains("did not answer"), "{}", refused.detail);
 }

@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::model::{Unavailable, UnavailableCause};
-use crate::sql::address::{self, LastPort};
-use crate::sql::{Deadlines, InstanceAddress, Session, Target};
+use crate::sql::address::{self, LastPort, Route};
+use crate::sql::{Deadlines, Session, Target};
 
 /// The longest pause after a refused login: SQL Server or the domain may lock an account after frequent failures.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
@@ -50,8 +50,7 @@ impl Connector {
     /// # Errors
     /// The cause for which the instance is unavailable. During a pause, the refusal that began it.
     pub async fn open(&self) -> Result<Session, Unavailable> {
-        let mut sessions = self.open_all(1).await?;
-        sessions.pop().ok_or_else(|| Unavailable { cause: UnavailableCause::NotYetPolled, detail: String::new() })
+        self.unless_paused(async { self.session(&self.route().await?).await }).await
     }
 
     /// Opens `count` sessions: the first alone, so that wrong credentials cost one refused login.
@@ -59,26 +58,33 @@ impl Connector {
     /// # Errors
     /// The first connection that fails; the other sessions are closed.
     pub async fn open_all(&self, count: usize) -> Result<Vec<Session>, Unavailable> {
+        let open_all = async {
+            let route = self.route().await?;
+            let mut sessions = vec![self.session(&route).await?];
+            sessions.extend(try_join_all((1..count).map(|_| self.session(&route))).await?);
+            Ok(sessions)
+        };
+        self.unless_paused(open_all).await
+    }
+
+    async fn unless_paused<T>(&self, login: impl Future<Output = Result<T, Unavailable>>) -> Result<T, Unavailable> {
         if let Some((_, refusal)) = self.refusal() {
             return Err(refusal);
         }
         let started = Instant::now();
-        let sessions = self.try_open_all(count).await;
-        self.record(started, sessions.as_ref().err());
-        if let (Ok([session, ..]), InstanceAddress::Instance(_)) =
-            (sessions.as_ref().map(Vec::as_slice), &self.target.endpoint)
-        {
-            self.last_port.set(session.port());
-        }
-        sessions
+        let result = login.await;
+        self.record(started, result.as_ref().err());
+        result
     }
 
-    async fn try_open_all(&self, count: usize) -> Result<Vec<Session>, Unavailable> {
-        let route = address::resolve(&self.target, &self.deadlines, self.last_port.get()).await?;
-        let open = || Session::open_at(&self.target, &route, &self.deadlines);
-        let mut sessions = vec![open().await?];
-        sessions.extend(try_join_all((1..count).map(|_| open())).await?);
-        Ok(sessions)
+    async fn route(&self) -> Result<Route, Unavailable> {
+        address::resolve(&self.target, &self.deadlines, self.last_port.get()).await
+    }
+
+    async fn session(&self, route: &Route) -> Result<Session, Unavailable> {
+        let session = Session::open_at(&self.target, route, &self.deadlines).await?;
+        self.last_port.set(session.port());
+        Ok(session)
     }
 
     fn record(&self, started: Instant, failure: Option<&Unavailable>) {

@@ -8,9 +8,7 @@ use rustix::io::Errno;
 use tiberius::error::{Error, IoErrorKind};
 
 use crate::model::{Unavailable, UnavailableCause};
-use crate::sql::Authentication;
 use crate::sql::cleaned::sentence;
-use crate::sql::login_error;
 
 /// The phase of a connection in which a failure occurred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
@@ -124,14 +122,6 @@ fn io_kind(address: &str, phase: Phase, kind: IoErrorKind) -> Unavailable {
     }
 }
 
-/// An error that tiberius returned during the login.
-pub fn login(address: &str, login: &Authentication, error: &Error, deadline: Duration) -> Unavailable {
-    match error {
-        Error::Server(token) => login_error::explain(address, login, token.code(), token.message()),
-        other => tds(address, Phase::Login, other, deadline),
-    }
-}
-
 /// An error that tiberius returned after the login.
 pub fn poll(address: &str, error: &Error, deadline: Duration) -> Unavailable {
     match error {
@@ -167,7 +157,8 @@ pub fn numbered(number: u32, text: &str) -> String {
     }
 }
 
-fn tds(address: &str, phase: Phase, error: &Error, deadline: Duration) -> Unavailable {
+/// An error of the driver that is no answer of the server.
+pub fn tds(address: &str, phase: Phase, error: &Error, deadline: Duration) -> Unavailable {
     match error {
         Error::Io { kind: IoErrorKind::TimedOut, .. } => timed_out(address, phase, deadline),
         Error::Io { kind: IoErrorKind::InvalidData, message } => protocol_error(address, phase, message),
@@ -215,14 +206,13 @@ mod tests {
     #[test]
     fn driver_errors_map_to_distinct_causes() {
         let waited = Duration::from_secs(10);
-        let lync = Authentication::SqlLogin { username: "lync".into(), password: "hunter2".into() };
         let eof = Error::Io { kind: IoErrorKind::UnexpectedEof, message: "No more packets in the wire".into() };
         assert_eq!(poll("a,1", &eof, waited).cause, UnavailableCause::ConnectionLost);
-        assert_eq!(login("a,1", &lync, &eof, waited).cause, UnavailableCause::ConnectionLost);
+        assert_eq!(tds("a,1", Phase::Login, &eof, waited).cause, UnavailableCause::ConnectionLost);
         let slow = Error::Io { kind: IoErrorKind::TimedOut, message: "slow".into() };
         assert_eq!(poll("a,1", &slow, waited).cause, UnavailableCause::Unresponsive);
         let routing = Error::Routing { host: "b".into(), port: 1 };
-        assert_eq!(login("a,1", &lync, &routing, waited).cause, UnavailableCause::ProtocolError);
+        assert_eq!(tds("a,1", Phase::Login, &routing, waited).cause, UnavailableCause::ProtocolError);
         assert_eq!(poll("a,1", &Error::Utf16, waited).cause, UnavailableCause::ProtocolError);
     }
 

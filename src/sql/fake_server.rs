@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 use crate::sql::prelogin::{HEADER, Header, TABULAR, packets, reply_without_encryption};
 use crate::sql::{InstanceAddress, Target, Tls};
@@ -19,27 +21,51 @@ pub struct Script {
     pub batch: Vec<u8>,
     /// Closes the connection after each response to a batch.
     pub close: bool,
+    /// Holds the response to a batch until `FakeServer::release`.
+    pub hold: bool,
 }
 
 pub struct FakeServer {
     pub target: Target,
+    accepting: JoinHandle<()>,
     script: Arc<Mutex<Script>>,
-    logins: Arc<AtomicU64>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    connections: AtomicU64,
+    logins: AtomicU64,
+    released: Notify,
+    /// The clients that were still connected when their held response was released, or had closed.
+    waited: AtomicU64,
+    closed: AtomicU64,
 }
 
 impl FakeServer {
     pub async fn start(script: Script) -> FakeServer {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at("127.0.0.1", script).await
+    }
+
+    pub async fn start_at(host: &str, script: Script) -> FakeServer {
+        let listener = TcpListener::bind((host, 0)).await.unwrap();
         let endpoint = InstanceAddress::Port(listener.local_addr().unwrap().port());
-        let target = Target { endpoint, tls: Tls::Off, ..super::tests::target(0) };
-        let (script, logins) = (Arc::new(Mutex::new(script)), Arc::new(AtomicU64::new(0)));
-        let (shared, counter) = (script.clone(), logins.clone());
-        tokio::spawn(async move {
+        let target = Target { host: host.to_owned(), endpoint, tls: Tls::Off, ..super::tests::target(0) };
+        let (script, counts) = (Arc::new(Mutex::new(script)), Arc::new(Counts::default()));
+        let (shared, counters) = (script.clone(), counts.clone());
+        let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, shared.clone(), counter.clone()));
+                counters.connections.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(serve(stream, shared.clone(), counters.clone()));
             }
         });
-        FakeServer { target, script, logins }
+        FakeServer { target, accepting, script, counts }
+    }
+
+    /// Closes the port.
+    pub async fn stop(self) {
+        self.accepting.abort();
+        let _ = self.accepting.await;
     }
 
     pub fn change(&self, change: impl FnOnce(&mut Script)) {
@@ -48,14 +74,29 @@ impl FakeServer {
 
     /// The number of LOGIN7 messages so far.
     pub fn logins(&self) -> u64 {
-        self.logins.load(Ordering::SeqCst)
+        self.counts.logins.load(Ordering::SeqCst)
+    }
+
+    /// The number of TCP connections so far.
+    pub fn connections(&self) -> u64 {
+        self.counts.connections.load(Ordering::SeqCst)
+    }
+
+    /// Sends one held response. Returns whether its client was still connected.
+    pub async fn release(&self) -> bool {
+        self.counts.released.notify_one();
+        let count = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
+        while count(&self.counts.waited) + count(&self.counts.closed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        count(&self.counts.closed) == 0
     }
 }
 
 impl Script {
     /// Accepts each login and answers each batch as a server without databases answers a poll.
     pub fn healthy() -> Script {
-        Script { login: [ack([0x74, 0, 0, 4]), done(0)].concat(), batch: poll_response(), close: false }
+        Script { login: [ack([0x74, 0, 0, 4]), done(0)].concat(), batch: poll_response(), close: false, hold: false }
     }
 
     pub fn refusing(number: u32) -> Script {
@@ -63,16 +104,26 @@ impl Script {
     }
 }
 
-async fn serve(mut stream: TcpStream, script: Arc<Mutex<Script>>, logins: Arc<AtomicU64>) -> Option<()> {
+async fn serve(mut stream: TcpStream, script: Arc<Mutex<Script>>, counts: Arc<Counts>) -> Option<()> {
     message(&mut stream).await?;
     stream.write_all(&packets(TABULAR, &reply_without_encryption())).await.ok()?;
     message(&mut stream).await?;
-    logins.fetch_add(1, Ordering::SeqCst);
+    counts.logins.fetch_add(1, Ordering::SeqCst);
     let login = script.lock().login.clone();
     stream.write_all(&response(&login)).await.ok()?;
     loop {
         message(&mut stream).await?;
-        let Script { batch, close, .. } = script.lock().clone();
+        let Script { batch, close, hold, .. } = script.lock().clone();
+        if hold {
+            tokio::select! {
+                biased;
+                _ = message(&mut stream) => {
+                    counts.closed.fetch_add(1, Ordering::SeqCst);
+                    return None;
+                }
+                () = counts.released.notified() => counts.waited.fetch_add(1, Ordering::SeqCst),
+            };
+        }
         stream.write_all(&response(&batch)).await.ok()?;
         if close {
             return None;

@@ -136,8 +136,8 @@ impl State {
 
     fn keep(&mut self, payload: &[u8]) {
         if let Some(login) = &mut self.login {
-            let room = LONGEST_LOGIN.saturating_sub(login.len());
-            login.extend_from_slice(&payload[..payload.len().min(room)]);
+            let free = LONGEST_LOGIN.saturating_sub(login.len());
+            login.extend_from_slice(&payload[..payload.len().min(free)]);
         }
         self.tail.extend_from_slice(&payload[payload.len().saturating_sub(DONE)..]);
         self.tail.drain(..self.tail.len().saturating_sub(DONE));

@@ -16,6 +16,7 @@ use crate::model::{Unavailable, UnavailableCause};
 use crate::sql::address::Route;
 use crate::sql::error::{self, Phase, unavailable};
 use crate::sql::kerberos::{self, Handshake};
+use crate::sql::login_error;
 use crate::sql::prelogin::{self, Encryption, HEADER, Header};
 use crate::sql::prelogin_stream::{PreloginShim, TlsInPrelogin};
 use crate::sql::response_check::{Defect, ResponseCheck};
@@ -144,10 +145,12 @@ fn check_login<T>(
             );
             Err(unavailable(UnavailableCause::ServerTooOld, detail))
         }
-        (_, Err(error @ Error::Server(_))) => Err(error::login(&address, &target.login, &error, deadline)),
+        (_, Err(Error::Server(token))) => {
+            Err(login_error::explain(&address, &target.login, token.code(), token.message()))
+        }
         (_, Err(error)) => Err(match check.defect() {
             Some(Defect(what)) => error::protocol_error(&address, Phase::Login, what),
-            None => error::login(&address, &target.login, &error, deadline),
+            None => error::tds(&address, Phase::Login, &error, deadline),
         }),
         (None, Ok(_)) => {
             Err(error::protocol_error(&address, Phase::Login, "the server did not acknowledge the login (LOGINACK)"))
