@@ -69,11 +69,13 @@ pub fn resolver_silent(host: &str) -> Unavailable {
 
 /// Whether the operator itself lacks descriptors, ports, memory or a network, so that the request never left it.
 pub fn is_operator_limited(error: &io::Error) -> bool {
-    const OWN: [Errno; 9] = [
+    const OWN: [Errno; 10] = [
         Errno::MFILE,
         Errno::NFILE,
         Errno::NOBUFS,
         Errno::NOMEM,
+        // No more processes.
+        Errno::AGAIN,
         Errno::ADDRNOTAVAIL,
         Errno::NETUNREACH,
         Errno::NETDOWN,

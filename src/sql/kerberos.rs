@@ -12,7 +12,7 @@ use crate::model::{Unavailable, UnavailableCause};
 use crate::sql::Target;
 use crate::sql::account::Account;
 use crate::sql::cleaned::sentence;
-use crate::sql::error::unavailable;
+use crate::sql::error::{is_operator_limited, operator_limited, unavailable};
 use crate::sql::kerberos_helper::{GssError, Request, Response};
 
 /// Concurrent helpers of all accounts. Each takes about 1 MB of the Pod's memory; only silent KDCs cause so many.
@@ -49,7 +49,7 @@ impl Handshake {
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .map_err(|e| broken(&e))?;
+            .map_err(|e| if is_operator_limited(&e) { operator_limited(&target.address(), &e) } else { broken(&e) })?;
         let (Some(requests), Some(responses)) = (helper.stdin.take(), helper.stdout.take()) else {
             return Err(broken(&"no standard input and output"));
         };
