@@ -120,7 +120,7 @@ fn resolved(ctx: &Context, sql: &SqlStore, login: &Authentication, tls: &Tls) ->
     let watch = |server: &SqlServer| {
         let endpoint = match (server.port, &server.instance) {
             (Some(port), _) => InstanceAddress::Port(port),
-            (None, Some(instance)) => InstanceAddress::Instance(instance.clone()),
+            (None, Some(instance)) => InstanceAddress::named(instance),
             (None, None) => InstanceAddress::Port(SqlServer::DEFAULT_PORT),
         };
         let target = Target { host: server.host.clone(), endpoint, login: login.clone(), tls: tls.clone() };

@@ -17,7 +17,7 @@ use crate::controller::object::{ResourceRef, WatchedResource, namespace, namespa
 use crate::controller::ownership::OwnershipRegistry;
 use crate::leader::Leadership;
 use crate::metrics::Metrics;
-use crate::sql::{Counters, Deadlines, InstanceMonitors, MonitorHandle};
+use crate::sql::{Counters, InstanceMonitors, MonitorHandle};
 
 /// Capacity of the trigger channel. A lagging controller misses triggers and falls back to its periodic resync.
 const TRIGGERS: usize = 4096;
@@ -27,7 +27,6 @@ pub struct Context {
     pub recorder: Recorder,
     pub leadership: Leadership,
     pub monitors: InstanceMonitors,
-    pub deadlines: Deadlines,
     pub metrics: Metrics,
     pub credentials: Credentials,
     pub in_flight: InFlightStatements,
@@ -43,20 +42,13 @@ pub struct Context {
 }
 
 impl Context {
-    pub fn new(
-        client: Client,
-        leadership: Leadership,
-        monitors: InstanceMonitors,
-        deadlines: Deadlines,
-        metrics: Metrics,
-    ) -> Self {
+    pub fn new(client: Client, leadership: Leadership, monitors: InstanceMonitors, metrics: Metrics) -> Self {
         Self {
             recorder: Recorder::new(client.clone(), Reporter::from("lync-mirror")),
             credentials: Credentials::new(client.clone()),
             client,
             leadership,
             monitors,
-            deadlines,
             metrics,
             in_flight: InFlightStatements::default(),
             ownership: OwnershipRegistry::default(),

@@ -179,18 +179,34 @@ fn read_bundle(namespace: &str, name: &str, item: &str, map: Option<ConfigMap>) 
             "ConfigMap {namespace}/{name} (tls.caBundle) does not exist. To fix: create it with the CA certificates in PEM under the key {item}."
         ));
     };
-    let Some(pem) = map.data.unwrap_or_default().remove(item) else {
-        return missing(format!(
-            "ConfigMap {namespace}/{name} (tls.caBundle) has no key {item}. To fix: store the CA certificates in PEM under that key, or set another key."
-        ));
+    // `kubectl create configmap --from-file` stores a file that is not UTF-8 in binaryData.
+    let binary = map.binary_data.unwrap_or_default().remove(item).map(|bytes| bytes.0);
+    let text = map.data.unwrap_or_default().remove(item);
+    let pem = match (text, binary.map(String::from_utf8)) {
+        (Some(pem), _) | (None, Some(Ok(pem))) => pem,
+        (None, Some(Err(bytes))) => return Err(not_pem(namespace, name, item, bytes.as_bytes())),
+        (None, None) => {
+            return missing(format!(
+                "ConfigMap {namespace}/{name} (tls.caBundle) has no key {item}. To fix: store the CA certificates in PEM under that key, or set another key."
+            ));
+        }
     };
     if !pem.contains("-----BEGIN CERTIFICATE-----") {
-        let detail = format!(
-            "Key {item} of ConfigMap {namespace}/{name} (tls.caBundle) contains no PEM certificate. To fix: store the CA certificates in PEM under that key."
-        );
-        return Err(unavailable(UnavailableCause::CaBundleInvalid, detail));
+        return Err(not_pem(namespace, name, item, pem.as_bytes()));
     }
     Ok(Arc::from(pem))
+}
+
+fn not_pem(namespace: &str, name: &str, item: &str, bytes: &[u8]) -> Unavailable {
+    /// A SEQUENCE with a length of two bytes, as every certificate in DER begins.
+    const DER: [u8; 2] = [0x30, 0x82];
+    let what = if bytes.starts_with(&DER) {
+        "is not PEM: it seems to be DER. To fix: convert it with openssl x509 -inform DER, and store the result under that key."
+    } else {
+        "contains no PEM certificate. To fix: store the CA certificates in PEM under that key."
+    };
+    let detail = format!("Key {item} of ConfigMap {namespace}/{name} (tls.caBundle) {what}");
+    unavailable(UnavailableCause::CaBundleInvalid, detail)
 }
 
 #[cfg(test)]
@@ -226,5 +242,19 @@ mod tests {
         );
         assert!(read_login("lync", &kerberos, secret(&[("username", "svc@R"), ("keytab", "x")])).is_ok());
         assert_eq!(read_bundle("lync", "ca", "ca.crt", None).unwrap_err().cause, UnavailableCause::CaBundleNotFound);
+    }
+
+    #[test]
+    fn read_bundle_in_der_names_the_conversion() {
+        let bundle = |bytes: &[u8]| {
+            let binary = [("ca.crt".to_owned(), ByteString(bytes.to_vec()))].into();
+            let map = ConfigMap { binary_data: Some(binary), ..ConfigMap::default() };
+            read_bundle("lync", "ca", "ca.crt", Some(map))
+        };
+        let der = bundle(&[0x30, 0x82, 0x03, 0x9f, 0xff]).unwrap_err();
+        assert_eq!(der.cause, UnavailableCause::CaBundleInvalid);
+        assert!(der.detail.contains("openssl x509 -inform DER"), "{}", der.detail);
+        assert!(bundle(&[0xff, 0xfe]).unwrap_err().detail.contains("contains no PEM certificate"));
+        assert!(bundle(b"-----BEGIN CERTIFICATE-----").is_ok());
     }
 }

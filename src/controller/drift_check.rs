@@ -67,7 +67,7 @@ fn stores(pass: &Pass, connections: &Connections) -> Vec<Store> {
 
 async fn compare(ctx: &Context, stores: &[Store]) -> DriftReport {
     let pairs = stores.iter().map(async |(primary, mirror, names)| {
-        let both = try_join(sql::inventory(primary, &ctx.deadlines), sql::inventory(mirror, &ctx.deadlines));
+        let both = try_join(ctx.monitors.inventory(primary), ctx.monitors.inventory(mirror));
         both.await.map(|(primary, mirror)| sql::differences(&primary, &mirror, names))
     });
     let differences: Result<Vec<Vec<String>>, Unavailable> = join_all(pairs).await.into_iter().collect();

@@ -54,7 +54,7 @@ async fn send(ctx: Arc<Context>, attempt: Attempt) {
     let not_sent = |detail: &str| {
         steps.iter().for_each(|step| record(step, Answer::NotSent { detail: detail.to_owned() }));
     };
-    let sessions = match sql::connect_for_moves(target, steps.len(), &ctx.deadlines).await {
+    let sessions = match ctx.monitors.connect_for_moves(target, steps.len()).await {
         Ok(sessions) if ctx.leadership.leads() => sessions,
         Ok(_) => {
             warn!(resource = name, "the lease was lost before the statements were sent: nothing was sent");

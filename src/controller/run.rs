@@ -43,7 +43,7 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let monitors = InstanceMonitors::new(settings.poll_interval, settings.deadlines);
-    let context = Arc::new(Context::new(client.clone(), leadership, monitors.clone(), settings.deadlines, metrics));
+    let context = Arc::new(Context::new(client.clone(), leadership, monitors.clone(), metrics));
     let controllers: Vec<_> =
         scopes(&client, &settings.namespaces).into_iter().map(|scope| controller(&context, scope, &stop)).collect();
     let background = [

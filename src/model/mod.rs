@@ -12,15 +12,15 @@ mod service;
 mod statement;
 mod store;
 mod time;
+mod unavailable;
 mod window;
 
 pub use database::{DatabaseName, DatabaseType};
 pub use desired::{Approval, Desired, DesiredType, FieldManagers, ForceService, Policy, Suspend, UnrequestedSwitch};
 pub use inventory::{DatabaseCopy, ServerInventory, ServerLogin};
 pub use observation::{
-    Answer, Database, DatabaseState, DriftReport, Evidence, Guid, Mirroring, MirroringEndpoint, MirroringState,
-    Observation, Pair, PhaseTimings, Safety, Server, ServerObservation, StatementState, Unavailable, UnavailableCause,
-    WitnessLink, Witnessed,
+    Answer, Database, DatabaseState, DriftReport, Guid, Mirroring, MirroringEndpoint, MirroringState, Observation,
+    Pair, PhaseTimings, Safety, Server, ServerObservation, StatementState, WitnessLink, Witnessed,
 };
 pub use persisted::{
     Absence, Attempt, Cause, Consent, Epoch, Operation, OperationDatabase, Outcome, PairIdentity, PersistedState,
@@ -32,4 +32,5 @@ pub use service::Service;
 pub use statement::{Act, Failover};
 pub use store::{StoreId, Stores};
 pub use time::{duration_text, later};
+pub use unavailable::{Evidence, Unavailable, UnavailableCause};
 pub use window::Window;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::model::{DatabaseName, DatabaseType, Role, Seat, StoreId, Stores};
+use crate::model::{DatabaseName, DatabaseType, Role, Seat, StoreId, Stores, Unavailable};
 
 /// The complete input of a decision about the servers.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,94 +102,14 @@ impl ServerObservation {
     }
 }
 
-/// Why a server is unavailable. `detail` consists of full sentences for the administrator and contains no secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unavailable {
-    pub cause: UnavailableCause,
-    pub detail: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::IntoStaticStr)]
-pub enum UnavailableCause {
-    /// The first poll is not complete.
-    NotYetPolled,
-    SecretNotFound,
-    SecretKeyMissing,
-    /// The API server does not let the operator read the Secret or the ConfigMap.
-    CredentialsForbidden,
-    CaBundleNotFound,
-    CaBundleInvalid,
-    HostNotFound,
-    /// The SQL Browser returned no port for the instance.
-    InstanceNotFound,
-    /// The SQL Browser did not answer.
-    BrowserSilent,
-    ConnectionRefused,
-    /// The TCP connection was not established within its deadline.
-    TimedOut,
-    /// The server accepted the connection and then did not answer in time, or the resolver did not answer in time.
-    Unresponsive,
-    ConnectionLost,
-    TlsFailed,
-    /// No KDC issued a ticket in time.
-    KdcUnreachable,
-    /// The KDC has no account with the SPN of the instance.
-    SpnUnknown,
-    /// A ticket or an account has expired, or a clock is wrong.
-    TicketExpired,
-    /// The keytab does not fit the account.
-    NoKerberosCredentials,
-    /// Error 18456 or a similar login error.
-    LoginFailed,
-    /// Error 18486 or 18470, or the KDC reports a locked account.
-    LoginLocked,
-    /// The server answered a poll with an error.
-    QueryFailed,
-    /// The answer violates the protocol of SQL Server.
-    ProtocolError,
-}
-
-/// What an unavailable server proves about itself. Only `NotAnswering` supports a forced service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Evidence {
-    NotAnswering,
-    Alive,
-    Inconclusive,
-}
-
-impl UnavailableCause {
-    pub fn evidence(self) -> Evidence {
-        match self {
-            UnavailableCause::ConnectionRefused | UnavailableCause::TimedOut => Evidence::NotAnswering,
-            UnavailableCause::Unresponsive
-            | UnavailableCause::ConnectionLost
-            | UnavailableCause::TlsFailed
-            | UnavailableCause::LoginFailed
-            | UnavailableCause::LoginLocked
-            | UnavailableCause::QueryFailed
-            | UnavailableCause::ProtocolError => Evidence::Alive,
-            UnavailableCause::NotYetPolled
-            | UnavailableCause::SecretNotFound
-            | UnavailableCause::SecretKeyMissing
-            | UnavailableCause::CredentialsForbidden
-            | UnavailableCause::CaBundleNotFound
-            | UnavailableCause::CaBundleInvalid
-            | UnavailableCause::HostNotFound
-            | UnavailableCause::InstanceNotFound
-            | UnavailableCause::BrowserSilent
-            | UnavailableCause::KdcUnreachable
-            | UnavailableCause::SpnUnknown
-            | UnavailableCause::TicketExpired
-            | UnavailableCause::NoKerberosCredentials => Evidence::Inconclusive,
-        }
-    }
-}
-
 /// The state of an instance and of its databases, read in a single batch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Server {
     /// `SERVERPROPERTY('ServerName')`: the only name that both partners use for the server. It is never an alias.
     pub name: String,
+    /// `@@SERVERNAME`: the name that the server had at its installation or got by `sp_addserver`. It differs from `name`
+    /// after a rename of the host.
+    pub local_name: Option<String>,
     /// `SERVERPROPERTY('ProductVersion')`, e.g. `11.0.7001.0`.
     pub version: String,
     pub edition: String,
@@ -202,6 +122,9 @@ pub struct Server {
     pub databases: BTreeMap<DatabaseName, Database>,
     /// The sessions for which this instance is the witness.
     pub witnessed: Vec<Witnessed>,
+    /// Why the last additional login failed, although the session of the polls is open. None: it was accepted, or none was
+    /// due.
+    pub stale_login: Option<Unavailable>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

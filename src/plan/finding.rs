@@ -220,7 +220,7 @@ fn assess_pair(preconditions: &Preconditions, name: &DatabaseName, primary: Half
     };
     let online = held.1.state == DatabaseState::Online;
     for (seat, own, partner) in [(Seat::Primary, a, mirror.0), (Seat::Mirror, b, primary.0)] {
-        if !preconditions.satisfied(Precondition::PartnerIsTheOther, same_name(&own.partner_instance, &partner.name)) {
+        if !preconditions.satisfied(Precondition::PartnerIsTheOther, is_named(partner, &own.partner_instance)) {
             let obstacle =
                 Obstacle::PartnerOutside { seat, names: own.partner_instance.clone(), expected: partner.name.clone() };
             return finding(None, Some(obstacle), false, false);
@@ -264,6 +264,11 @@ pub(crate) fn is_stale_principal(a: &Mirroring, b: &Mirroring) -> bool {
             older.state,
             MirroringState::Synchronized | MirroringState::Synchronizing | MirroringState::PendingFailover
         )
+}
+
+/// The session may name a server as it was called before its host was renamed (@@SERVERNAME).
+fn is_named(server: &Server, name: &str) -> bool {
+    same_name(name, &server.name) || server.local_name.as_deref().is_some_and(|local| same_name(name, local))
 }
 
 /// Server names compare without case, as Windows does.

@@ -126,6 +126,22 @@ fn renamed_server_with_the_same_session_keeps_its_state() {
     assert_eq!(seen.steps.len(), 1, "{}", seen.types[&TY].verdict.message);
 }
 
+/// F11: the session names a renamed host as it was called before.
+#[test]
+fn renamed_host_is_the_partner_under_its_former_name() {
+    let mut rows = renamed("P/4/C", "M/4/C", ["SQL-PRIMARY", "SQL-MIRROR"]);
+    let ServerObservation::Available { server, .. } = &mut rows.pairs[store()].mirror else { panic!() };
+    let server = Arc::make_mut(server);
+    (server.local_name, server.name) = (Some("SQL-MIRROR".to_owned()), "NEW-B".to_owned());
+    let seen = plan(&desired(Seat::Primary), &rows, &at_home(), NOW);
+    assert_eq!(reason(&seen), Reason::Aligned, "{}", seen.types[&TY].verdict.message);
+    let ServerObservation::Available { server, .. } = &mut rows.pairs[store()].mirror else { panic!() };
+    Arc::make_mut(server).local_name = Some("NEW-B".to_owned());
+    let seen = plan(&desired(Seat::Primary), &rows, &at_home(), NOW);
+    assert_eq!(reason(&seen), Reason::PartnerMismatch);
+    assert!(seen.types[&TY].verdict.message.contains("if a server was renamed"));
+}
+
 #[test]
 fn request_of_a_later_generation_is_not_owed() {
     let mut persisted = at_home();

@@ -26,7 +26,7 @@ mod version;
 pub use estimate::predict;
 pub use finding::{Finding, Session, assess};
 pub use gate::next as next_window;
-pub use obstacle::{Obstacle, Severity, Shown, unavailable_reason};
+pub use obstacle::{Obstacle, Severity, Shown};
 pub use planner::{plan, plan_with};
 pub use precondition::{Precondition, Preconditions};
 pub use text::coarse;

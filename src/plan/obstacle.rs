@@ -234,7 +234,7 @@ impl Obstacle {
             Obstacle::NoQuorum { .. } => Reason::NoQuorum,
             Obstacle::PrincipalLost { suspended: false, .. } => Reason::PrincipalLost,
             Obstacle::PrincipalLost { suspended: true, unavailable, .. }
-            | Obstacle::Unavailable { unavailable, .. } => unavailable_reason(unavailable.cause),
+            | Obstacle::Unavailable { unavailable, .. } => unavailable.cause.reason(),
             Obstacle::IsolatedPrincipal { .. } => Reason::IsolatedPrincipal,
             Obstacle::Suspended { versions: Some(_) } => Reason::VersionMismatch,
             Obstacle::Suspended { versions: None } => Reason::MirroringSuspended,
@@ -246,31 +246,5 @@ impl Obstacle {
             Obstacle::Unsettled | Obstacle::SequencesDiffer { .. } => Reason::Unsettled,
             Obstacle::Synchronizing => Reason::Synchronizing,
         }
-    }
-}
-
-/// The reason of an unavailable server.
-pub fn unavailable_reason(cause: UnavailableCause) -> Reason {
-    match cause {
-        UnavailableCause::NotYetPolled => Reason::NotYetObserved,
-        UnavailableCause::SecretNotFound => Reason::SecretNotFound,
-        UnavailableCause::SecretKeyMissing => Reason::SecretKeyMissing,
-        UnavailableCause::CredentialsForbidden => Reason::CredentialsForbidden,
-        UnavailableCause::CaBundleNotFound => Reason::CaBundleNotFound,
-        UnavailableCause::CaBundleInvalid => Reason::CaBundleInvalid,
-        UnavailableCause::HostNotFound => Reason::HostNotFound,
-        UnavailableCause::InstanceNotFound | UnavailableCause::BrowserSilent => Reason::InstanceNotFound,
-        UnavailableCause::ConnectionRefused => Reason::ConnectionRefused,
-        UnavailableCause::TimedOut | UnavailableCause::Unresponsive => Reason::ConnectionTimedOut,
-        UnavailableCause::ConnectionLost => Reason::ConnectionLost,
-        UnavailableCause::TlsFailed => Reason::TlsFailed,
-        UnavailableCause::KdcUnreachable => Reason::KdcUnreachable,
-        UnavailableCause::SpnUnknown => Reason::SpnUnknown,
-        UnavailableCause::TicketExpired => Reason::TicketExpired,
-        UnavailableCause::NoKerberosCredentials => Reason::NoKerberosCredentials,
-        UnavailableCause::LoginFailed => Reason::LoginFailed,
-        UnavailableCause::LoginLocked => Reason::LoginLocked,
-        UnavailableCause::QueryFailed => Reason::QueryFailed,
-        UnavailableCause::ProtocolError => Reason::ProtocolError,
     }
 }

@@ -52,6 +52,7 @@ pub fn view(seat: Seat, text: &str) -> ServerObservation {
 fn server(seat: Seat) -> Server {
     Server {
         name: format!("SQL-{}", seat.word().to_uppercase()),
+        local_name: None,
         version: "11.0.7001.0".to_owned(),
         edition: "Standard Edition".to_owned(),
         login: "lync".to_owned(),
@@ -66,6 +67,7 @@ fn server(seat: Seat) -> Server {
         }),
         databases: BTreeMap::new(),
         witnessed: Vec::new(),
+        stale_login: None,
     }
 }
 

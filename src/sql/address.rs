@@ -1,6 +1,8 @@
 //! From a target to a TCP connection: DNS, SQL Server Browser, dial. TDS starts in `session`.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
@@ -12,29 +14,87 @@ use crate::sql::browser::{self, BrowserError};
 use crate::sql::error::{self, Phase};
 use crate::sql::{Deadlines, InstanceAddress, Target};
 
-/// The socket addresses of the instance, in the order of the connection attempts. Never empty.
+/// The last port at which a named instance accepted a login. The polls and the moves of one instance share it.
+#[derive(Debug, Default)]
+pub struct LastPort(AtomicU16);
+
+impl LastPort {
+    pub fn get(&self) -> Option<u16> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|port| *port != 0)
+    }
+
+    pub fn set(&self, port: u16) {
+        self.0.store(port, Ordering::Relaxed);
+    }
+}
+
+/// Where to dial an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// In the order of the connection attempts. Never empty.
+    addresses: Vec<SocketAddr>,
+    /// Why the port is the last known one and not that of the SQL Server Browser.
+    outdated: Option<BrowserError>,
+}
+
+/// Resolves the instance. If the SQL Server Browser returns no port, the last known port of the instance is used: only the
+/// instance's own port shows whether the instance answers.
 ///
 /// # Errors
-/// `HostNotFound`, `BrowserSilent` or `InstanceNotFound`; `Unresponsive` if DNS exceeds its deadline.
-pub async fn resolve(target: &Target, deadlines: &Deadlines) -> Result<Vec<SocketAddr>, Unavailable> {
+/// `HostNotFound`, `ResolverSilent`, `BrowserSilent`, `InstanceNotFound` or `OperatorLimited`.
+pub async fn resolve(target: &Target, deadlines: &Deadlines, last_port: Option<u16>) -> Result<Route, Unavailable> {
     let hosts = lookup(target, deadlines.resolve).await?;
-    let InstanceAddress::Instance(instance) = &target.endpoint else {
-        let InstanceAddress::Port(port) = target.endpoint else { return Ok(Vec::new()) };
-        return Ok(hosts.into_iter().map(|host| SocketAddr::new(host, port)).collect());
+    let at = |port: u16| hosts.iter().map(|host| SocketAddr::new(*host, port)).collect();
+    let instance = match &target.endpoint {
+        InstanceAddress::Port(port) => return Ok(Route { addresses: at(*port), outdated: None }),
+        InstanceAddress::Instance(instance) => instance,
     };
     let share = share(deadlines.browser, hosts.len());
     let mut outcome = BrowserError::Silent;
-    for host in hosts {
-        match browser::resolve_port(SocketAddr::new(host, browser::PORT), instance, share).await {
-            Ok(port) => return Ok(vec![SocketAddr::new(host, port)]),
-            Err(error) => outcome = error,
+    for host in &hosts {
+        match browser::resolve_port(SocketAddr::new(*host, browser::PORT), instance, share).await {
+            Ok(port) => return Ok(Route { addresses: vec![SocketAddr::new(*host, port)], outdated: None }),
+            // An answer is more precise than silence.
+            Err(error) if matches!(outcome, BrowserError::Silent | BrowserError::Closed | BrowserError::Limited(_)) => {
+                outcome = error;
+            }
+            Err(_) => {}
         }
     }
-    let cause = match outcome {
-        BrowserError::Silent => UnavailableCause::BrowserSilent,
-        BrowserError::Closed | BrowserError::NoTcp | BrowserError::Unreadable => UnavailableCause::InstanceNotFound,
+    match (&outcome, last_port) {
+        (
+            BrowserError::Silent
+            | BrowserError::Closed
+            | BrowserError::UnknownInstance { .. }
+            | BrowserError::Unreadable
+            | BrowserError::Limited(_),
+            Some(port),
+        ) => Ok(Route { addresses: at(port), outdated: Some(outcome) }),
+        // The instance runs without TCP, so that its former port proves nothing.
+        (BrowserError::NoTcp, _) | (_, None) => Err(without_port(target, &outcome)),
+    }
+}
+
+fn without_port(target: &Target, error: &BrowserError) -> Unavailable {
+    let (cause, fix) = match error {
+        BrowserError::Silent | BrowserError::Closed => (
+            UnavailableCause::BrowserSilent,
+            " To fix: start the SQL Server Browser and open UDP 1434, or set the port of the server in spec.sql.",
+        ),
+        BrowserError::UnknownInstance { .. } => (
+            UnavailableCause::InstanceNotFound,
+            " To fix: correct the instance in spec.sql, start the instance, or set its port.",
+        ),
+        BrowserError::NoTcp => (
+            UnavailableCause::InstanceNotFound,
+            " To fix: enable TCP/IP for the instance in the SQL Server Configuration Manager.",
+        ),
+        BrowserError::Unreadable => {
+            (UnavailableCause::InstanceNotFound, " To fix: set the port of the server in spec.sql.")
+        }
+        BrowserError::Limited(_) => (UnavailableCause::OperatorLimited, " This proves nothing about the server."),
     };
-    Err(error::unavailable(cause, format!("The port of {} is unknown: {outcome}.", target.address())))
+    error::unavailable(cause, format!("The port of {} is unknown: {error}.{fix}", target.address()))
 }
 
 async fn lookup(target: &Target, deadline: Duration) -> Result<Vec<IpAddr>, Unavailable> {
@@ -42,6 +102,9 @@ async fn lookup(target: &Target, deadline: Duration) -> Result<Vec<IpAddr>, Unav
         || error::unavailable(UnavailableCause::HostNotFound, format!("DNS has no address for {:?}.", target.host));
     match timeout(deadline, tokio::net::lookup_host((target.host.as_str(), 0))).await {
         Err(_) => Err(error::timed_out(&target.address(), Phase::Resolve, deadline)),
+        Ok(Err(e)) if error::is_operator_limited(&e) => Err(error::operator_limited(&target.address(), &e)),
+        // EAI_AGAIN of getaddrinfo; the standard library passes only its text on.
+        Ok(Err(e)) if e.to_string().contains("Temporary failure") => Err(error::resolver_silent(&target.host)),
         Ok(Err(_)) => Err(not_found()),
         Ok(Ok(found)) => {
             let hosts: Vec<IpAddr> = found.map(|address| address.ip()).collect();
@@ -53,24 +116,60 @@ async fn lookup(target: &Target, deadline: Duration) -> Result<Vec<IpAddr>, Unav
 /// Dials the addresses one after the other, each with an equal share of the deadline.
 ///
 /// # Errors
-/// `ConnectionRefused` if any address refused the connection, else the failure of the last address that answered.
-pub async fn dial(target: &Target, addresses: &[SocketAddr], deadline: Duration) -> Result<TcpStream, Unavailable> {
-    let share = share(deadline, addresses.len());
-    let mut outcome = error::timed_out(&target.address(), Phase::Connect, deadline);
-    for address in addresses {
-        match timeout(share, TcpStream::connect(address)).await {
+/// The most certain failure of all addresses. If the operator itself lacks a resource, that is the failure.
+pub async fn dial(target: &Target, route: &Route, deadline: Duration) -> Result<TcpStream, Unavailable> {
+    let share = share(deadline, route.addresses.len());
+    let mut worst = None;
+    for address in &route.addresses {
+        let name = described(target, address.port());
+        let failure = match timeout(share, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
-                tune(&stream).map_err(|e| error::io(&target.address(), Phase::Connect, &e))?;
+                tune(&stream).map_err(|e| error::io(&name, Phase::Connect, &e))?;
                 return Ok(stream);
             }
-            // A refusal is more precise than a timeout, and DNS may rotate the addresses at each poll.
-            Ok(Err(e)) if outcome.cause != UnavailableCause::ConnectionRefused => {
-                outcome = error::io(&target.address(), Phase::Connect, &e);
-            }
-            Ok(Err(_)) | Err(_) => {}
+            Ok(Err(e)) => (certainty(address, &e), error::connect(&name, &e)),
+            Err(_) => (Certainty::TimedOut, error::timed_out(&name, Phase::Connect, deadline)),
+        };
+        if worst.as_ref().is_none_or(|(certainty, _)| *certainty < failure.0) {
+            worst = Some(failure);
         }
     }
-    Err(outcome)
+    let mut unavailable =
+        worst.map_or_else(|| error::timed_out(&target.address(), Phase::Connect, deadline), |(_, failure)| failure);
+    if let Some(error) = &route.outdated {
+        unavailable.detail += &format!(" This port is the last known one, because {error}.");
+    }
+    Err(unavailable)
+}
+
+/// How much a failed connection attempt proves, compared with the attempts at the other addresses of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Certainty {
+    /// The operator has no IPv6, and DNS lists an IPv6 address.
+    NoFamily,
+    TimedOut,
+    Unreachable,
+    Refused,
+    /// The attempt was not made, so that no other attempt is the whole truth.
+    NotTried,
+}
+
+fn certainty(address: &SocketAddr, error: &io::Error) -> Certainty {
+    match error.kind() {
+        io::ErrorKind::NetworkUnreachable | io::ErrorKind::AddrNotAvailable if address.is_ipv6() => Certainty::NoFamily,
+        _ if error::is_operator_limited(error) => Certainty::NotTried,
+        io::ErrorKind::ConnectionRefused => Certainty::Refused,
+        io::ErrorKind::HostUnreachable => Certainty::Unreachable,
+        _ => Certainty::TimedOut,
+    }
+}
+
+/// The address in the spec, with the port that was found for an instance name.
+fn described(target: &Target, port: u16) -> String {
+    match &target.endpoint {
+        InstanceAddress::Port(_) => target.address(),
+        InstanceAddress::Instance(_) => format!("{} (port {port})", target.address()),
+    }
 }
 
 fn share(whole: Duration, parts: usize) -> Duration {
@@ -92,17 +191,22 @@ fn tune(stream: &TcpStream) -> std::io::Result<()> {
 mod tests {
     use std::net::Ipv4Addr;
 
+    use rustix::io::Errno;
     use tokio::net::TcpListener;
 
     use super::*;
     use crate::sql::tests::{closed_port, target};
+
+    fn route(addresses: &[SocketAddr]) -> Route {
+        Route { addresses: addresses.to_vec(), outdated: None }
+    }
 
     #[tokio::test]
     async fn dial_to_a_closed_port_is_refused() {
         let (_socket, port) = closed_port();
         let address = (Ipv4Addr::LOCALHOST, port).into();
         let target = target(port);
-        let unavailable = dial(&target, &[address], Duration::from_secs(10)).await.unwrap_err();
+        let unavailable = dial(&target, &route(&[address]), Duration::from_secs(10)).await.unwrap_err();
         assert_eq!(unavailable.cause, UnavailableCause::ConnectionRefused);
         assert!(unavailable.detail.contains(&target.address()), "{}", unavailable.detail);
     }
@@ -113,24 +217,69 @@ mod tests {
         let open = listener.local_addr().unwrap();
         let (_socket, port) = closed_port();
         let closed = (Ipv4Addr::LOCALHOST, port).into();
-        assert!(dial(&target(open.port()), &[closed, open], Duration::from_secs(10)).await.is_ok());
+        assert!(dial(&target(open.port()), &route(&[closed, open]), Duration::from_secs(10)).await.is_ok());
     }
 
     #[tokio::test]
     async fn resolve_of_an_unknown_host_is_host_not_found() {
         let mut target = target(1433);
         target.host = "sql a.invalid".into();
-        let unavailable = resolve(&target, &Deadlines::default()).await.unwrap_err();
+        let unavailable = resolve(&target, &Deadlines::default(), None).await.unwrap_err();
         assert_eq!(unavailable.cause, UnavailableCause::HostNotFound);
     }
 
     #[tokio::test]
-    async fn resolve_of_an_instance_without_a_browser_is_instance_not_found() {
+    async fn resolve_of_an_instance_without_a_browser_is_browser_silent() {
         let mut target = target(1433);
         target.host = "127.73.14.34".into();
         target.endpoint = InstanceAddress::Instance("RTC".into());
-        let unavailable = resolve(&target, &Deadlines::default()).await.unwrap_err();
-        assert_eq!(unavailable.cause, UnavailableCause::InstanceNotFound);
+        let unavailable = resolve(&target, &Deadlines::default(), None).await.unwrap_err();
+        assert_eq!(unavailable.cause, UnavailableCause::BrowserSilent);
         assert!(unavailable.detail.contains("127.73.14.34\\RTC"), "{}", unavailable.detail);
+        assert!(unavailable.detail.contains("set the port"), "{}", unavailable.detail);
+    }
+
+    /// A named instance on an address without a SQL Server Browser.
+    fn instance() -> Target {
+        Target { host: "127.73.14.35".into(), endpoint: InstanceAddress::Instance("RTC".into()), ..target(1) }
+    }
+
+    #[tokio::test]
+    async fn resolve_without_a_browser_uses_the_last_known_port() {
+        let listener = TcpListener::bind("127.73.14.35:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let found = resolve(&instance(), &Deadlines::default(), Some(port)).await.unwrap();
+        assert_eq!(found.outdated, Some(BrowserError::Closed));
+        assert!(dial(&instance(), &found, Duration::from_secs(10)).await.is_ok());
+        drop(listener);
+        let unavailable = dial(&instance(), &found, Duration::from_secs(10)).await.unwrap_err();
+        assert_eq!(unavailable.cause, UnavailableCause::ConnectionRefused);
+        let both = format!(
+            "127.73.14.35\\RTC (port {port}) refused the TCP connection: no process listens on the port. This port is the last known one, because no SQL Server Browser listens on UDP 1434."
+        );
+        assert_eq!(unavailable.detail, both);
+    }
+
+    #[test]
+    fn without_port_distinguishes_silence_from_an_unknown_instance() {
+        let detail = |error| without_port(&instance(), &error).detail;
+        let silent = detail(BrowserError::Silent);
+        assert!(silent.contains("did not answer. To fix:"), "{silent}");
+        let unknown = detail(BrowserError::UnknownInstance { known: "LYNC, RTC2".into() });
+        assert!(unknown.contains("does not know the instance; it knows LYNC, RTC2."), "{unknown}");
+        let limited = without_port(&instance(), &BrowserError::Limited(io::ErrorKind::Other));
+        assert_eq!(limited.cause, UnavailableCause::OperatorLimited);
+    }
+
+    #[test]
+    fn certainty_of_a_missing_family_is_lowest_and_of_exhaustion_highest() {
+        let (v4, v6): (SocketAddr, SocketAddr) = ("127.0.0.1:1".parse().unwrap(), "[::1]:1".parse().unwrap());
+        let of = |address: &SocketAddr, number: Errno| certainty(address, &io::Error::from(number));
+        assert_eq!(of(&v6, Errno::NETUNREACH), Certainty::NoFamily);
+        assert_eq!(of(&v4, Errno::NETUNREACH), Certainty::NotTried);
+        assert_eq!(of(&v6, Errno::MFILE), Certainty::NotTried);
+        assert_eq!(of(&v4, Errno::CONNREFUSED), Certainty::Refused);
+        assert_eq!(of(&v4, Errno::HOSTUNREACH), Certainty::Unreachable);
+        assert_eq!(of(&v4, Errno::TIMEDOUT), Certainty::TimedOut);
     }
 }

@@ -1,74 +1,102 @@
 //! The client of the SQL Server Browser (MC-SQLR), which reports the TCP port of a named instance. The client in
 //! tiberius is not used: it sends one request and accepts a response from any address.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
+use crate::sql::cleaned::cleaned;
+
 pub const PORT: u16 = 1434;
 const TRIES: u32 = 3;
+const CLNT_UCAST_EX: u8 = 0x03;
 const CLNT_UCAST_INST: u8 = 0x04;
 const SVR_RESP: u8 = 0x05;
 /// The longest response about one instance, in bytes (MC-SQLR 2.2.5).
 const LONGEST: usize = 1024 + 3;
+/// The longest list of instances, in bytes (MC-SQLR 2.2.5).
+const LONGEST_LIST: usize = u16::MAX as usize + 3;
+/// The instance names that a message lists.
+const LISTED: usize = 8;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BrowserError {
-    #[error("the SQL Server Browser (UDP {PORT}) did not answer or has no such instance")]
+    #[error("the SQL Server Browser (UDP {PORT}) did not answer")]
     Silent,
     /// ICMP reported a closed port.
     #[error("no SQL Server Browser listens on UDP {PORT}")]
     Closed,
+    #[error("the SQL Server Browser does not know the instance; it knows {known}")]
+    UnknownInstance { known: String },
     #[error("the SQL Server Browser reports no TCP port because TCP is disabled for the instance")]
     NoTcp,
     #[error("the SQL Server Browser sent an invalid response")]
     Unreadable,
+    /// The operator could not send the request.
+    #[error("the operator could not send a request to the SQL Server Browser ({0})")]
+    Limited(io::ErrorKind),
 }
 
-/// Requests the TCP port of `instance` from the SQL Server Browser at `browser`: three tries within `deadline`.
+/// Requests the TCP port of `instance` from the SQL Server Browser at `browser`, within `deadline`: three tries, then the
+/// list of all instances, because the service sends no response about an unknown instance (MC-SQLR 3.2.5.3).
 ///
 /// # Errors
-/// `Silent` also covers an unknown instance: the service then sends no response (MC-SQLR 3.2.5.3).
+/// `Silent` only if neither request was answered.
 pub async fn resolve_port(browser: SocketAddr, instance: &str, deadline: Duration) -> Result<u16, BrowserError> {
     let any: IpAddr = if browser.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let limited = |e: io::Error| BrowserError::Limited(e.kind());
     // A connected socket: the kernel drops datagrams from other addresses and reports a closed port.
-    let Ok(socket) = UdpSocket::bind((any, 0)).await else { return Err(BrowserError::Silent) };
-    if socket.connect(browser).await.is_err() {
-        return Err(BrowserError::Silent);
-    }
+    let socket = UdpSocket::bind((any, 0)).await.map_err(limited)?;
+    socket.connect(browser).await.map_err(limited)?;
     let mut request = vec![CLNT_UCAST_INST];
     request.extend_from_slice(instance.as_bytes());
     request.push(0);
 
+    let share = deadline / (TRIES + 1);
     let mut outcome = BrowserError::Silent;
     for _ in 0..TRIES {
-        if socket.send(&request).await.is_err() {
-            outcome = BrowserError::Closed;
-            continue;
-        }
-        let mut answer = [0; LONGEST];
-        match timeout(deadline / TRIES, socket.recv(&mut answer)).await {
-            Ok(Ok(length)) => return parse(&answer[..length], instance),
-            Ok(Err(_)) => outcome = BrowserError::Closed,
-            Err(_) => {}
+        match ask(&socket, &request, LONGEST, share).await {
+            Ok(answer) => return parse(&answer, instance),
+            Err(error) => outcome = error,
         }
     }
-    Err(outcome)
+    match ask(&socket, &[CLNT_UCAST_EX], LONGEST_LIST, share).await {
+        Ok(list) => parse_list(&list, instance),
+        Err(BrowserError::Closed) => Err(BrowserError::Closed),
+        Err(_) => Err(outcome),
+    }
 }
 
-/// `05 length "ServerName;A;InstanceName;RTC;...;tcp;49172;;"`.
-fn parse(answer: &[u8], instance: &str) -> Result<u16, BrowserError> {
-    let [SVR_RESP, low, high, text @ ..] = answer else { return Err(BrowserError::Unreadable) };
-    if text.len() != usize::from(u16::from_le_bytes([*low, *high])) {
-        return Err(BrowserError::Unreadable);
+async fn ask(socket: &UdpSocket, request: &[u8], longest: usize, wait: Duration) -> Result<Vec<u8>, BrowserError> {
+    socket.send(request).await.map_err(|_| BrowserError::Closed)?;
+    let mut answer = vec![0; longest];
+    match timeout(wait, socket.recv(&mut answer)).await {
+        Ok(Ok(length)) => {
+            answer.truncate(length);
+            Ok(answer)
+        }
+        Ok(Err(_)) => Err(BrowserError::Closed),
+        Err(_) => Err(BrowserError::Silent),
     }
-    let text = String::from_utf8_lossy(text);
-    let body = text.split(";;").next().unwrap_or_default();
-    let fields: Vec<&str> = body.split(';').collect();
-    let mut named = None;
-    let mut port = None;
+}
+
+/// The entries of a response: `05 length "ServerName;A;InstanceName;RTC;...;tcp;49172;;ServerName;..."`.
+fn text(answer: &[u8]) -> Result<String, BrowserError> {
+    match answer {
+        [SVR_RESP, low, high, text @ ..] if text.len() == usize::from(u16::from_le_bytes([*low, *high])) => {
+            Ok(String::from_utf8_lossy(text).into_owned())
+        }
+        _ => Err(BrowserError::Unreadable),
+    }
+}
+
+/// The instance name and the TCP port of one entry.
+fn entry(entry: &str) -> (Option<&str>, Option<&str>) {
+    let fields: Vec<&str> = entry.split(';').collect();
+    let (mut named, mut port) = (None, None);
     for pair in fields.chunks_exact(2) {
         match pair[0] {
             key if key.eq_ignore_ascii_case("InstanceName") => named = Some(pair[1]),
@@ -76,11 +104,40 @@ fn parse(answer: &[u8], instance: &str) -> Result<u16, BrowserError> {
             _ => {}
         }
     }
+    (named, port)
+}
+
+fn port_number(port: Option<&str>) -> Result<u16, BrowserError> {
+    let port = port.ok_or(BrowserError::NoTcp)?;
+    port.parse().ok().filter(|port| *port != 0).ok_or(BrowserError::Unreadable)
+}
+
+/// The response about one instance.
+fn parse(answer: &[u8], instance: &str) -> Result<u16, BrowserError> {
+    let text = text(answer)?;
+    let (named, port) = entry(text.split(";;").next().unwrap_or_default());
     if !named.is_some_and(|named| named.eq_ignore_ascii_case(instance)) {
         return Err(BrowserError::Unreadable);
     }
-    let port = port.ok_or(BrowserError::NoTcp)?;
-    port.parse().ok().filter(|port| *port != 0).ok_or(BrowserError::Unreadable)
+    port_number(port)
+}
+
+/// The list of all instances.
+fn parse_list(answer: &[u8], instance: &str) -> Result<u16, BrowserError> {
+    let text = text(answer)?;
+    let mut known = Vec::new();
+    for (named, port) in text.split(";;").map(entry) {
+        match named {
+            Some(named) if named.eq_ignore_ascii_case(instance) => return port_number(port),
+            Some(named) => known.push(cleaned(named)),
+            None => {}
+        }
+    }
+    if known.is_empty() {
+        return Err(BrowserError::Unreadable);
+    }
+    known.truncate(LISTED);
+    Err(BrowserError::UnknownInstance { known: known.join(", ") })
 }
 
 #[cfg(test)]
@@ -124,10 +181,23 @@ mod tests {
         assert_eq!(parse(&bytes, "RTC"), Ok(49172), "a name in another code page");
     }
 
+    #[test]
+    fn parse_list_finds_the_instance_or_names_the_others() {
+        let two = "ServerName;A;InstanceName;LYNC;tcp;1;;ServerName;A;InstanceName;RTC;tcp;49172;;";
+        assert_eq!(parse_list(&answer(two), "rtc"), Ok(49172));
+        let unknown = parse_list(&answer(two), "OTHER");
+        assert_eq!(unknown, Err(BrowserError::UnknownInstance { known: "LYNC, RTC".into() }));
+        assert_eq!(parse_list(&answer("InstanceName;RTC;np;x;;"), "RTC"), Err(BrowserError::NoTcp));
+        assert_eq!(parse_list(&answer(";;;;"), "RTC"), Err(BrowserError::Unreadable));
+        let hostile = parse_list(&answer("InstanceName;a\r\nb;;"), "RTC");
+        assert_eq!(hostile, Err(BrowserError::UnknownInstance { known: "a b".into() }));
+    }
+
     proptest! {
         #[test]
         fn parse_with_any_bytes_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let _ = parse(&bytes, "RTC");
+            let _ = parse_list(&bytes, "RTC");
         }
 
         /// Random text in a response with a correct header.

@@ -21,6 +21,7 @@ fn servers(a: &Server, b: &Server) -> bool {
     // The pattern is exhaustive, so that the compiler reports a new field.
     let Server {
         name,
+        local_name,
         version,
         edition,
         login,
@@ -30,8 +31,10 @@ fn servers(a: &Server, b: &Server) -> bool {
         endpoint,
         databases,
         witnessed,
+        stale_login,
     } = a;
-    (name, version, edition, login) == (&b.name, &b.version, &b.edition, &b.login)
+    (name, local_name, version) == (&b.name, &b.local_name, &b.version)
+        && (edition, login, stale_login) == (&b.edition, &b.login, &b.stale_login)
         && (*sysadmin, *view_server_state, *view_any_database) == (b.sysadmin, b.view_server_state, b.view_any_database)
         && (endpoint, witnessed) == (&b.endpoint, &b.witnessed)
         && databases.len() == b.databases.len()
@@ -62,6 +65,7 @@ mod tests {
         };
         let server = Server {
             name: name.into(),
+            local_name: None,
             version: "11.0.7001.0".into(),
             edition: "Standard Edition".into(),
             login: "lync".into(),
@@ -71,6 +75,7 @@ mod tests {
             endpoint: None,
             databases: BTreeMap::from([(DatabaseName::new("rtcxds"), database)]),
             witnessed: Vec::new(),
+            stale_login: None,
         };
         ServerObservation::Available { address: "a,1433".into(), server: Arc::new(server) }
     }

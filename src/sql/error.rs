@@ -1,12 +1,14 @@
 //! Failures as `Unavailable`. The details appear in the status, so they hold no secrets and no numbers that change from
 //! poll to poll. Shape: what happened and the cause, then `To fix:` with an imperative where a remedy exists.
 
+use std::io;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use tiberius::error::{Error, IoErrorKind};
 
 use crate::model::{Unavailable, UnavailableCause};
-use crate::sql::Authentication;
+use crate::sql::cleaned::sentence;
 
 /// The phase of a connection in which a failure occurred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
@@ -34,10 +36,17 @@ pub fn timed_out(address: &str, phase: Phase, waited: Duration) -> Unavailable {
 }
 
 pub fn lost(address: &str, phase: Phase) -> Unavailable {
-    unavailable(UnavailableCause::ConnectionLost, format!("{address} closed the connection during {phase}."))
+    let hint = match phase {
+        Phase::Prelogin => {
+            " To fix: if Force Strict Encryption (TDS 8.0) is set on the server, turn it off, because the operator does not support it."
+        }
+        Phase::Resolve | Phase::Connect | Phase::Tls | Phase::Login | Phase::Poll => "",
+    };
+    unavailable(UnavailableCause::ConnectionLost, format!("{address} closed the connection during {phase}.{hint}"))
 }
 
 pub fn protocol_error(address: &str, phase: Phase, what: impl std::fmt::Display) -> Unavailable {
+    let what = sentence(&what.to_string()).unwrap_or_else(|| "no description".to_owned());
     unavailable(
         UnavailableCause::ProtocolError,
         format!("{address} sent an unexpected response during {phase}: {what}."),
@@ -47,71 +56,90 @@ pub fn protocol_error(address: &str, phase: Phase, what: impl std::fmt::Display)
 /// A server that accepted a connection is alive although it does not answer; a silent address may be dead.
 fn timeout_cause(phase: Phase) -> UnavailableCause {
     match phase {
+        Phase::Resolve => UnavailableCause::ResolverSilent,
         Phase::Connect => UnavailableCause::TimedOut,
-        Phase::Resolve | Phase::Prelogin | Phase::Tls | Phase::Login | Phase::Poll => UnavailableCause::Unresponsive,
+        Phase::Prelogin | Phase::Tls | Phase::Login | Phase::Poll => UnavailableCause::Unresponsive,
+    }
+}
+
+pub fn resolver_silent(host: &str) -> Unavailable {
+    let detail = format!("DNS did not answer the request for {host:?}. This proves nothing about the server.");
+    unavailable(UnavailableCause::ResolverSilent, detail)
+}
+
+/// Whether the operator itself lacks descriptors, ports, memory or a network, so that the request never left it.
+pub fn is_operator_limited(error: &io::Error) -> bool {
+    const OWN: [Errno; 10] = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+        // No more processes.
+        Errno::AGAIN,
+        Errno::ADDRNOTAVAIL,
+        Errno::NETUNREACH,
+        Errno::NETDOWN,
+        // A local packet filter, such as a NetworkPolicy.
+        Errno::PERM,
+        Errno::ACCESS,
+    ];
+    Errno::from_io_error(error).is_some_and(|number| OWN.contains(&number))
+}
+
+pub fn operator_limited(address: &str, error: &io::Error) -> Unavailable {
+    let detail = format!(
+        "The operator itself could not connect to {address} ({}). This proves nothing about the server. To fix: check the descriptors, ports, memory and network of the operator's Pod.",
+        error.kind()
+    );
+    unavailable(UnavailableCause::OperatorLimited, detail)
+}
+
+/// An error of the TCP connection.
+pub fn connect(address: &str, error: &io::Error) -> Unavailable {
+    match error.kind() {
+        _ if is_operator_limited(error) => operator_limited(address, error),
+        IoErrorKind::ConnectionRefused => unavailable(
+            UnavailableCause::ConnectionRefused,
+            format!("{address} refused the TCP connection: no process listens on the port."),
+        ),
+        IoErrorKind::HostUnreachable => unavailable(
+            UnavailableCause::HostUnreachable,
+            format!("{address} is unreachable: the network has no way to the host."),
+        ),
+        _ => io(address, Phase::Connect, error),
     }
 }
 
 /// An I/O error of a phase that works on the socket directly.
-pub fn io(address: &str, phase: Phase, error: &std::io::Error) -> Unavailable {
+pub fn io(address: &str, phase: Phase, error: &io::Error) -> Unavailable {
     io_kind(address, phase, error.kind())
 }
 
 fn io_kind(address: &str, phase: Phase, kind: IoErrorKind) -> Unavailable {
     match kind {
-        IoErrorKind::ConnectionRefused => unavailable(
-            UnavailableCause::ConnectionRefused,
-            format!("{address} refused the TCP connection: no process listens on the port."),
-        ),
         IoErrorKind::TimedOut => {
             unavailable(timeout_cause(phase), format!("Timeout: {phase} of {address} was ended by the network stack."))
         }
-        IoErrorKind::HostUnreachable | IoErrorKind::NetworkUnreachable => unavailable(
-            UnavailableCause::TimedOut,
-            format!("{address} is unreachable during {phase}: there is no route to the host."),
-        ),
         _ => lost(address, phase),
     }
-}
-
-/// An error that tiberius returned during the login.
-pub fn login(address: &str, login: &Authentication, error: &Error, deadline: Duration) -> Unavailable {
-    let Error::Server(token) = error else { return tds(address, Phase::Login, error, deadline) };
-    let (number, username) = (token.code(), login.username());
-    let windows = matches!(login, Authentication::Kerberos(_));
-    let reason = match number {
-        18456 if windows => "the account has no login on the server, or it may not connect".to_owned(),
-        18452 if windows => {
-            "the server could not decrypt the ticket, because its SPN is registered for another account, its domain does not trust this one, or the clocks differ".to_owned()
-        }
-        18456 => "the name or the password is wrong, or the login may not connect".to_owned(),
-        18452 => "the server accepts Windows logins only, or the login is from an untrusted domain".to_owned(),
-        18470 => "the login is disabled".to_owned(),
-        18486 => "the login is locked out".to_owned(),
-        18487 => "the password has expired".to_owned(),
-        18488 => "the password must be changed first".to_owned(),
-        _ => token.message().trim().trim_end_matches('.').to_owned(),
-    };
-    let cause =
-        if matches!(number, 18470 | 18486) { UnavailableCause::LoginLocked } else { UnavailableCause::LoginFailed };
-    unavailable(cause, format!("{address} refused the login {username:?} with error {number}: {reason}."))
-}
-
-/// The text of a server without its period, so that a sentence can end with it.
-fn sentence(text: &str) -> &str {
-    text.trim().trim_end_matches('.')
 }
 
 /// An error that tiberius returned after the login.
 pub fn poll(address: &str, error: &Error, deadline: Duration) -> Unavailable {
     match error {
+        Error::Server(token) if token.code() == LOCK_TIMEOUT => unavailable(
+            UnavailableCause::QueryFailed,
+            format!(
+                "{address} answered the poll with error {LOCK_TIMEOUT}: another session holds a lock on the system catalog, as a CREATE, ALTER, DROP or RESTORE DATABASE does."
+            ),
+        ),
         Error::Server(token) if token.class() < FATAL => unavailable(
             UnavailableCause::QueryFailed,
-            format!("{address} answered the poll with error {}: {}.", token.code(), sentence(token.message())),
+            format!("{address} answered the poll with {}.", numbered(token.code(), token.message())),
         ),
         Error::Server(token) => unavailable(
             UnavailableCause::ConnectionLost,
-            format!("{address} ended the connection with error {}: {}.", token.code(), sentence(token.message())),
+            format!("{address} ended the connection with {}.", numbered(token.code(), token.message())),
         ),
         other => tds(address, Phase::Poll, other, deadline),
     }
@@ -120,13 +148,43 @@ pub fn poll(address: &str, error: &Error, deadline: Duration) -> Unavailable {
 /// From this severity on, the server ends the connection ("Database Engine Error Severities").
 pub const FATAL: u8 = 20;
 
-fn tds(address: &str, phase: Phase, error: &Error, deadline: Duration) -> Unavailable {
+/// `SET LOCK_TIMEOUT` of the batch has expired.
+const LOCK_TIMEOUT: u32 = 1222;
+
+/// The number of an error of the server, and its text if it has any.
+pub fn numbered(number: u32, text: &str) -> String {
+    match sentence(text) {
+        Some(text) => format!("error {number}: {text}"),
+        None => format!("error {number} without a text"),
+    }
+}
+
+/// An error of the driver that is no answer of the server.
+pub fn tds(address: &str, phase: Phase, error: &Error, deadline: Duration) -> Unavailable {
     match error {
         Error::Io { kind: IoErrorKind::TimedOut, .. } => timed_out(address, phase, deadline),
         Error::Io { kind: IoErrorKind::InvalidData, message } => protocol_error(address, phase, message),
         Error::Io { kind, .. } => io_kind(address, phase, *kind),
         Error::Routing { .. } => protocol_error(address, phase, "the server redirects the client to another server"),
-        other => protocol_error(address, phase, other),
+        other => protocol_error(address, phase, unreadable(other)),
+    }
+}
+
+/// What the driver could not read, in words of the operator.
+pub fn unreadable(error: &Error) -> String {
+    match error {
+        Error::Protocol(words) => match words.rsplit_once(" type ") {
+            // The driver prints the type in hexadecimal, without a mark.
+            Some(("invalid envchange", number)) => format!("an environment change of the unknown type 0x{number}"),
+            Some(("invalid token", number)) => format!("a token of the unknown type 0x{number}"),
+            _ if words.starts_with("Never got DONE") => "the response ends without DONE".to_owned(),
+            _ => "the response is no valid TDS".to_owned(),
+        },
+        Error::Utf8 | Error::Utf16 | Error::Encoding(_) => "a text is not valid UTF-16".to_owned(),
+        Error::Conversion(_) | Error::ParseInt(_) => "a value is not of its type".to_owned(),
+        Error::Io { .. } | Error::Server(_) | Error::Tls(_) | Error::Routing { .. } | Error::BulkInput(_) => {
+            "the response is no valid TDS".to_owned()
+        }
     }
 }
 
@@ -141,7 +199,8 @@ mod tests {
         assert_eq!(unavailable.cause, UnavailableCause::Unresponsive);
         assert_eq!(unavailable.detail, "Timeout: the TLS handshake of sql-a,1433 did not complete within 10s.");
         let refused = std::io::Error::from(IoErrorKind::ConnectionRefused);
-        assert_eq!(io("sql-a,1433", Phase::Connect, &refused).cause, UnavailableCause::ConnectionRefused);
+        assert_eq!(connect("sql-a,1433", &refused).cause, UnavailableCause::ConnectionRefused);
+        assert_eq!(timed_out("sql-a,1433", Phase::Resolve, waited).cause, UnavailableCause::ResolverSilent);
         let reset = std::io::Error::from(IoErrorKind::ConnectionReset);
         assert_eq!(io("sql-a,1433", Phase::Poll, &reset).cause, UnavailableCause::ConnectionLost);
     }
@@ -149,14 +208,50 @@ mod tests {
     #[test]
     fn driver_errors_map_to_distinct_causes() {
         let waited = Duration::from_secs(10);
-        let lync = Authentication::SqlLogin { username: "lync".into(), password: "hunter2".into() };
         let eof = Error::Io { kind: IoErrorKind::UnexpectedEof, message: "No more packets in the wire".into() };
         assert_eq!(poll("a,1", &eof, waited).cause, UnavailableCause::ConnectionLost);
-        assert_eq!(login("a,1", &lync, &eof, waited).cause, UnavailableCause::ConnectionLost);
+        assert_eq!(tds("a,1", Phase::Login, &eof, waited).cause, UnavailableCause::ConnectionLost);
         let slow = Error::Io { kind: IoErrorKind::TimedOut, message: "slow".into() };
         assert_eq!(poll("a,1", &slow, waited).cause, UnavailableCause::Unresponsive);
         let routing = Error::Routing { host: "b".into(), port: 1 };
-        assert_eq!(login("a,1", &lync, &routing, waited).cause, UnavailableCause::ProtocolError);
+        assert_eq!(tds("a,1", Phase::Login, &routing, waited).cause, UnavailableCause::ProtocolError);
         assert_eq!(poll("a,1", &Error::Utf16, waited).cause, UnavailableCause::ProtocolError);
+    }
+
+    #[test]
+    fn connect_errors_of_the_operator_are_operator_limited() {
+        let cause = |errno: Errno| connect("a,1", &io::Error::from(errno)).cause;
+        for own in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::ADDRNOTAVAIL, Errno::NETUNREACH] {
+            assert_eq!(cause(own), UnavailableCause::OperatorLimited, "{own:?}");
+        }
+        assert_eq!(cause(Errno::HOSTUNREACH), UnavailableCause::HostUnreachable);
+        assert_eq!(cause(Errno::TIMEDOUT), UnavailableCause::TimedOut);
+        assert_eq!(cause(Errno::CONNREFUSED), UnavailableCause::ConnectionRefused);
+        let detail = connect("a,1", &io::Error::from(Errno::MFILE)).detail;
+        assert!(detail.contains("proves nothing about the server"), "{detail}");
+        // A connection that was established: the host was alive.
+        let unreachable = io::Error::from(Errno::HOSTUNREACH);
+        assert_eq!(io("a,1", Phase::Poll, &unreachable).cause, UnavailableCause::ConnectionLost);
+    }
+
+    #[test]
+    fn lost_in_the_prelogin_names_strict_encryption() {
+        assert!(lost("a,1", Phase::Prelogin).detail.contains("Force Strict Encryption"));
+        assert_eq!(lost("a,1", Phase::Login).detail, "a,1 closed the connection during the login.");
+    }
+
+    #[test]
+    fn messages_contain_no_words_of_the_driver() {
+        let detail = |words: &'static str| poll("a,1", &Error::Protocol(words.into()), Duration::ZERO).detail;
+        let unexpected = "a,1 sent an unexpected response during the poll: ";
+        assert_eq!(
+            detail("invalid envchange type 15"),
+            format!("{unexpected}an environment change of the unknown type 0x15.")
+        );
+        assert_eq!(detail("invalid token type 0"), format!("{unexpected}a token of the unknown type 0x0."));
+        assert_eq!(detail("Never got DONE token."), format!("{unexpected}the response ends without DONE."));
+        assert_eq!(detail("anything else"), format!("{unexpected}the response is no valid TDS."));
+        assert_eq!(numbered(50_000, " . "), "error 50000 without a text");
+        assert_eq!(numbered(50_000, "a\r\nb."), "error 50000: a b");
     }
 }

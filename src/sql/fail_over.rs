@@ -3,19 +3,23 @@
 
 use std::time::Duration;
 
-use futures::future::try_join_all;
 use tiberius::error::Error;
+use tokio::time::{Instant, timeout};
 
 use crate::model::{Act, Answer, DatabaseName, Failover, Unavailable};
-use crate::sql::error::FATAL;
+use crate::sql::cleaned::{cleaned, cleaned_to};
+use crate::sql::connector::Connector;
+use crate::sql::error::{FATAL, numbered, unreadable};
 use crate::sql::session::Failure;
-use crate::sql::{Deadlines, Session, Target, Unquotable, address, quote};
+use crate::sql::{Deadlines, Session, Target, Unquotable, quote};
 
 /// The error number of every `RAISERROR` with a text ("RAISERROR").
 const RAISED: u32 = 50_000;
 /// The error state that marks the error of the operator's own guard.
 const GUARD: u8 = 77;
 const GUARD_PREFIX: &str = "lync-mirror guard:";
+/// The longest text of the guard, in characters: it contains names of the server.
+const LONGEST_REFUSAL: usize = 1024;
 /// "The remote server did not respond within the timeout": the statement may or may not have completed.
 const NO_ANSWER_FROM_PARTNER: u32 = 1421;
 
@@ -43,15 +47,17 @@ pub fn batch(step: &Failover) -> Result<String, Unquotable> {
     let database = quote::literal(database.as_str())?;
     let server = quote::literal(server)?;
     let partner = quote::literal(partner)?;
-    // A failover needs a synchronized principal. A forced service needs a mirror without principal and without witness.
+    // A failover needs a synchronized principal. A forced service needs a mirror without principal and without witness: a
+    // session that was SUSPENDED may keep this state when the principal is lost ("Database Mirroring Operating Modes",
+    // factors that affect the behavior on loss of the principal).
     let (condition, reported) = match act {
         Act::Failover => (
             "@role = 1 AND @state = 4 AND @safety = 2 AND @online = 0",
             "role %d (1), state %d (4), safety %d (2), database state %d (0), witness %s",
         ),
         Act::ForceService => (
-            "@role = 2 AND @state = 1 AND (@witness IS NULL OR @witness = N'')",
-            "role %d (2), state %d (1), safety %d, database state %d, witness %s (none)",
+            "@role = 2 AND (@state = 0 OR @state = 1) AND (@witness IS NULL OR @witness = N'')",
+            "role %d (2), state %d (0 or 1), safety %d, database state %d, witness %s (none)",
         ),
     };
     Ok(format!(
@@ -68,7 +74,7 @@ ELSE
     ))
 }
 
-/// Opens `count` sessions before the first statement is sent, so that all statements of a type start together.
+/// Opens `count` sessions of an instance without a monitor. `InstanceMonitors::connect_for_moves` is for the operator.
 ///
 /// # Errors
 /// The first connection that fails; the other sessions are closed.
@@ -77,20 +83,38 @@ pub async fn connect_for_moves(
     count: usize,
     deadlines: &Deadlines,
 ) -> Result<Vec<Session>, Unavailable> {
-    let addresses = address::resolve(target, deadlines).await?;
-    try_join_all((0..count).map(|_| Session::open_at(target, &addresses, deadlines))).await
+    Connector::new(target.clone(), *deadlines, Duration::ZERO).open_all(count).await
 }
+
+/// The longest time for which the connection of a statement stays open without an answer.
+const KEEP_OPEN: Duration = Duration::from_secs(24 * 3600);
 
 /// Sends the guarded batch and waits for the response; consumes the session. After `Accepted` and after `Lost`, only a
 /// poll shows the outcome: the statement may succeed and fail afterwards ("ALTER DATABASE Database Mirroring").
+///
+/// The deadline only ends the wait. The connection stays open until an answer or its own end, because no documentation
+/// describes what SQL Server does with a running statement whose client disconnects.
 pub async fn fail_over(session: Session, step: &Failover, deadline: Duration) -> Answer {
     let batch = match batch(step) {
         Ok(batch) => batch,
         Err(e) => return Answer::NotSent { detail: format!("Nothing was sent for {}: {e}.", step.database) },
     };
-    match session.query(&batch, deadline).await {
-        Ok(_) => Answer::Accepted,
-        Err(failure) => interpret(&failure, deadline),
+    let database = step.database.clone();
+    let statement = tokio::spawn(async move {
+        let started = Instant::now();
+        let answer = match session.query(&batch, KEEP_OPEN).await {
+            Ok(_) => Answer::Accepted,
+            Err(failure) => interpret(&failure, KEEP_OPEN),
+        };
+        if started.elapsed() > deadline {
+            tracing::info!(%database, ?answer, "statement answered after its deadline");
+        }
+        answer
+    });
+    match timeout(deadline, statement).await {
+        Err(_) => interpret(&Failure::TimedOut, deadline),
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => Answer::Lost { detail: "The operator ended before the server answered.".into() },
     }
 }
 
@@ -98,19 +122,20 @@ fn interpret(failure: &Failure, deadline: Duration) -> Answer {
     match failure {
         Failure::TimedOut => Answer::Lost { detail: format!("The server did not answer within {deadline:?}.") },
         Failure::Tds(Error::Server(token)) => {
-            let (number, text) = (token.code(), token.message().trim());
+            let (number, text) = (token.code(), cleaned(token.message()));
             if number == RAISED && token.state() == GUARD && text.starts_with(GUARD_PREFIX) {
-                Answer::GuardRefused { detail: text.to_owned() }
+                Answer::GuardRefused { detail: cleaned_to(token.message(), LONGEST_REFUSAL) }
             } else if token.class() >= FATAL || number == NO_ANSWER_FROM_PARTNER {
-                Answer::Lost { detail: format!("Error {number}: {text}") }
+                Answer::Lost { detail: format!("The server answered with {}.", numbered(number, &text)) }
             } else {
-                Answer::Refused { number, detail: text.to_owned() }
+                Answer::Refused { number, detail: text }
             }
         }
-        Failure::Tds(Error::Io { .. }) => {
+        Failure::Unanswered | Failure::Tds(Error::Io { .. }) => {
             Answer::Lost { detail: "The connection broke before the server answered.".into() }
         }
-        Failure::Tds(other) => Answer::Lost { detail: format!("The answer could not be read: {other}.") },
+        Failure::Invalid(what) => Answer::Lost { detail: format!("The answer could not be read: {what}.") },
+        Failure::Tds(other) => Answer::Lost { detail: format!("The answer could not be read: {}.", unreadable(other)) },
     }
 }
 

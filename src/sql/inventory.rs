@@ -2,6 +2,7 @@
 //! compares two inventories.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use tiberius::Row;
 
@@ -9,23 +10,22 @@ use crate::model::{DatabaseCopy, DatabaseName, ServerInventory, ServerLogin, Una
 use crate::sql::column::{bytes, integer, required, text};
 use crate::sql::error::{self, Phase};
 use crate::sql::session::{Failure, Session};
-use crate::sql::{Deadlines, Target};
 
 /// Legal from SQL Server 2008 R2 on ("sys.server_principals", "dbo.sysjobs", "sys.servers", "sys.databases").
 pub const INVENTORY: &str = include_str!("inventory.sql");
 
-/// Reads the inventory of one server over a separate connection, so that polls do not wait for it.
+/// Reads the inventory of one server over a session of its own.
 ///
 /// # Errors
-/// The cause for which the server is unavailable. The login needs sysadmin or read access to `msdb.dbo.sysjobs`.
-pub async fn inventory(target: &Target, deadlines: &Deadlines) -> Result<ServerInventory, Unavailable> {
-    let address = target.address();
-    let session = Session::open(target, deadlines).await?;
-    let (_, results) = session.query(INVENTORY, deadlines.batch).await.map_err(|failure| match failure {
-        Failure::TimedOut => error::timed_out(&address, Phase::Poll, deadlines.batch),
-        Failure::Tds(e) => error::poll(&address, &e, deadlines.batch),
-    })?;
-    read(&results).map_err(|what| error::protocol_error(&address, Phase::Poll, what))
+/// The cause for which the server is unavailable.
+pub async fn read_inventory(
+    session: Session,
+    address: &str,
+    deadline: Duration,
+) -> Result<ServerInventory, Unavailable> {
+    let failed = |failure: Failure| failure.unavailable(address, deadline);
+    let (_, results) = session.query(INVENTORY, deadline).await.map_err(failed)?;
+    read(&results).map_err(|what| error::protocol_error(address, Phase::Poll, what))
 }
 
 fn read(results: &[Vec<Row>]) -> Result<ServerInventory, String> {

@@ -1,3 +1,4 @@
+SET LOCK_TIMEOUT 5000;
 SET NOCOUNT ON;
 SELECT CAST(SERVERPROPERTY('ServerName') AS nvarchar(128)) AS server_name,
  CAST(SERVERPROPERTY('ProductVersion') AS nvarchar(128)) AS product_version,

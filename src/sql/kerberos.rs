@@ -11,7 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use crate::model::{Unavailable, UnavailableCause};
 use crate::sql::Target;
 use crate::sql::account::Account;
-use crate::sql::error::unavailable;
+use crate::sql::cleaned::sentence;
+use crate::sql::error::{is_operator_limited, operator_limited, unavailable};
 use crate::sql::kerberos_helper::{GssError, Request, Response};
 
 /// Concurrent helpers of all accounts. Each takes about 1 MB of the Pod's memory; only silent KDCs cause so many.
@@ -27,7 +28,7 @@ pub struct Handshake {
 
 /// The SPN of the instance in Active Directory. The port is always part of it, also for a named instance.
 fn spn(target: &Target, account: &Account, port: u16) -> String {
-    format!("MSSQLSvc/{}:{port}@{}", target.host, account.realm())
+    format!("MSSQLSvc/{}:{port}@{}", target.host.trim_end_matches('.'), account.realm())
 }
 
 impl Handshake {
@@ -48,7 +49,7 @@ impl Handshake {
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .map_err(|e| broken(&e))?;
+            .map_err(|e| if is_operator_limited(&e) { operator_limited(&target.address(), &e) } else { broken(&e) })?;
         let (Some(requests), Some(responses)) = (helper.stdin.take(), helper.stdout.take()) else {
             return Err(broken(&"no standard input and output"));
         };
@@ -177,7 +178,10 @@ fn explain(target: &Target, account: &Account, spn: &str, error: &GssError) -> U
             UnavailableCause::NoKerberosCredentials,
             format!("the keytab is invalid or holds no key of {principal}. To fix: create a keytab for this principal"),
         ),
-        _ => (UnavailableCause::NoKerberosCredentials, error.text.trim_end_matches('.').to_owned()),
+        _ => (
+            UnavailableCause::NoKerberosCredentials,
+            sentence(&error.text).unwrap_or_else(|| format!("error {} without a text", error.code)),
+        ),
     };
     unavailable(cause, format!("No Kerberos ticket for {}: {why}.", target.address()))
 }

@@ -5,9 +5,15 @@ mod account;
 mod address;
 mod browser;
 mod change_detection;
+mod cleaned;
+#[cfg(test)]
+mod client_tests;
 mod column;
+mod connector;
 mod error;
 mod fail_over;
+#[cfg(test)]
+mod fake_server;
 #[cfg(test)]
 mod golden_tests;
 mod hex;
@@ -15,12 +21,15 @@ mod inventory;
 mod inventory_diff;
 mod kerberos;
 pub mod kerberos_helper;
+mod login_error;
 mod monitor;
 mod poll;
+mod poll_task;
 mod prelogin;
 mod prelogin_stream;
 mod quote;
 mod redo_rate;
+mod response_check;
 mod response_limit;
 mod session;
 mod sspi;
@@ -29,7 +38,7 @@ mod tls;
 
 pub use account::Account;
 pub use fail_over::{batch, connect_for_moves, fail_over, statement};
-pub use inventory::{INVENTORY, inventory};
+pub use inventory::INVENTORY;
 pub use inventory_diff::differences;
 pub use monitor::{Counters, InstanceMonitors, MonitorHandle};
 pub use poll::POLL;

@@ -9,12 +9,11 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{broadcast, watch};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep_until};
 
-use crate::model::{Server, ServerObservation, Unavailable, UnavailableCause};
-use crate::sql::change_detection::is_unchanged;
-use crate::sql::poll::poll;
-use crate::sql::{Deadlines, Session, Target, redo_rate};
+use crate::model::{ServerInventory, ServerObservation, Unavailable, UnavailableCause};
+use crate::sql::connector::Connector;
+use crate::sql::poll_task::{Channels, PollTask, Published, Reports, Schedule};
+use crate::sql::{Deadlines, Session, Target, inventory};
 
 /// The monitors of all instances; cheap to clone. Each instance has its own task, so that a hung instance delays no
 /// other.
@@ -43,52 +42,46 @@ pub struct MonitorHandle {
 }
 
 struct Shared {
-    interval: Duration,
+    schedule: Schedule,
     deadlines: Deadlines,
     instances: Mutex<HashMap<Target, Weak<MonitoredInstance>>>,
-    changes: broadcast::Sender<u64>,
     next_id: AtomicU64,
-    polls: AtomicU64,
-    poll_failures: AtomicU64,
-    connections: AtomicU64,
-    statements: AtomicU64,
+    reports: Arc<Reports>,
 }
 
 struct MonitoredInstance {
     id: u64,
-    target: Target,
+    connector: Arc<Connector>,
     shared: Arc<Shared>,
     /// The number of the newest request for a poll.
     requested: watch::Sender<u64>,
+    /// The number of the newest request for an additional login.
+    verification: watch::Sender<u64>,
     published: watch::Receiver<Published>,
     task: AbortHandle,
 }
 
-#[derive(Clone)]
-struct Published {
-    observation: ServerObservation,
-    /// The newest request that arrived before the poll of `observation` began.
-    served: u64,
-}
-
-/// The capacity of the change channel. A receiver that lags further behind gets `RecvError::Lagged`.
-const BACKLOG: usize = 1024;
-
-/// The longest delay after a rejected login: SQL Server or the domain may lock an account after frequent failures.
-const MAX_LOGIN_RETRY_DELAY: Duration = Duration::from_secs(60);
+/// The default time between two additional logins.
+const VERIFY_LOGIN_EVERY: Duration = Duration::from_secs(300);
 
 impl InstanceMonitors {
     pub fn new(interval: Duration, deadlines: Deadlines) -> InstanceMonitors {
+        Self::with_login_verification(interval, VERIFY_LOGIN_EVERY, deadlines)
+    }
+
+    /// The open session of an instance needs no password. So the monitor makes one additional login in each
+    /// `verify_login_every`, which shows that the credentials have become invalid before the session ends.
+    pub fn with_login_verification(
+        interval: Duration,
+        verify_login_every: Duration,
+        deadlines: Deadlines,
+    ) -> InstanceMonitors {
         let shared = Shared {
-            interval,
+            schedule: Schedule { interval, verify_login_every },
             deadlines,
             instances: Mutex::default(),
-            changes: broadcast::Sender::new(BACKLOG),
             next_id: AtomicU64::new(1),
-            polls: AtomicU64::new(0),
-            poll_failures: AtomicU64::new(0),
-            connections: AtomicU64::new(0),
-            statements: AtomicU64::new(0),
+            reports: Arc::new(Reports::new()),
         };
         InstanceMonitors { shared: Arc::new(shared) }
     }
@@ -106,7 +99,7 @@ impl InstanceMonitors {
 
     /// The id of a monitor each time its observation changed, apart from queue lengths and rates.
     pub fn changes(&self) -> broadcast::Receiver<u64> {
-        self.shared.changes.subscribe()
+        self.shared.reports.changes.subscribe()
     }
 
     /// The number of monitored instances.
@@ -118,11 +111,38 @@ impl InstanceMonitors {
     pub fn counters(&self) -> Counters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Counters {
-            polls: read(&self.shared.polls),
-            poll_failures: read(&self.shared.poll_failures),
-            connections: read(&self.shared.connections),
-            statements: read(&self.shared.statements),
+            polls: read(&self.shared.reports.polls),
+            poll_failures: read(&self.shared.reports.poll_failures),
+            connections: read(&self.shared.reports.connections),
+            statements: read(&self.shared.reports.statements),
         }
+    }
+
+    /// Opens `count` sessions for moves before the first statement is sent, so that all statements of a type start
+    /// together. They use the last known port of the instance and respect the pause after a refused login.
+    ///
+    /// # Errors
+    /// The first connection that fails; the other sessions are closed.
+    pub async fn connect_for_moves(&self, target: &Target, count: usize) -> Result<Vec<Session>, Unavailable> {
+        self.connector(target).open_all(count).await
+    }
+
+    /// Reads the inventory of one server over a separate connection, so that polls do not wait for it.
+    ///
+    /// # Errors
+    /// The cause for which the server is unavailable. The login needs sysadmin or read access to `msdb.dbo.sysjobs`.
+    pub async fn inventory(&self, target: &Target) -> Result<ServerInventory, Unavailable> {
+        let session = self.connector(target).open().await?;
+        inventory::read_inventory(session, &target.address(), self.shared.deadlines.batch).await
+    }
+
+    /// That of the monitor of the instance, if there is one.
+    fn connector(&self, target: &Target) -> Arc<Connector> {
+        let instance = self.shared.instances().get(target).and_then(Weak::upgrade);
+        instance.map_or_else(
+            || Arc::new(Connector::new(target.clone(), self.shared.deadlines, self.shared.schedule.interval)),
+            |instance| instance.connector.clone(),
+        )
     }
 }
 
@@ -137,7 +157,8 @@ impl MonitorHandle {
         self.instance.published.borrow().observation.clone()
     }
 
-    /// The observation of the next poll whose batch starts after this call. Concurrent callers share the poll.
+    /// The observation of the next poll whose batch starts after this call. Concurrent callers share the poll. During the
+    /// pause after a refused login, it is the latest observation.
     pub async fn refresh(&self) -> ServerObservation {
         let mut wanted = 0;
         self.instance.requested.send_modify(|newest| {
@@ -149,6 +170,12 @@ impl MonitorHandle {
             Ok(published) => published.observation.clone(),
             Err(_) => self.latest(),
         }
+    }
+
+    /// Makes an additional login now, unless the pause after a refused login is not over. `Server::stale_login` of a later
+    /// observation shows the result.
+    pub fn verify_login(&self) {
+        self.instance.verification.send_modify(|newest| *newest += 1);
     }
 }
 
@@ -162,23 +189,18 @@ impl MonitoredInstance {
     fn start(target: Target, shared: Arc<Shared>) -> MonitoredInstance {
         let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
         let (requested, requests) = watch::channel(0);
+        let (verification, verifications) = watch::channel(0);
         let detail = "The first poll is in progress.".into();
         let observation = ServerObservation::Unavailable {
             address: target.address(),
             unavailable: Unavailable { cause: UnavailableCause::NotYetPolled, detail },
         };
         let (publisher, published) = watch::channel(Published { observation, served: 0 });
-        let poll_task = PollTask {
-            id,
-            target: target.clone(),
-            shared: shared.clone(),
-            requests,
-            publisher,
-            session: None,
-            polled_at: None,
-        };
+        let connector = Arc::new(Connector::new(target, shared.deadlines, shared.schedule.interval));
+        let channels = Channels { polls: requests, verifications, publisher };
+        let poll_task = PollTask::new(id, connector.clone(), shared.schedule, channels, shared.reports.clone());
         let task = tokio::spawn(poll_task.run()).abort_handle();
-        MonitoredInstance { id, target, shared, requested, published, task }
+        MonitoredInstance { id, connector, shared, requested, verification, published, task }
     }
 }
 
@@ -187,114 +209,10 @@ impl Drop for MonitoredInstance {
         self.task.abort();
         let mut instances = self.shared.instances();
         // A new monitor of the same target may exist by now.
-        if instances.get(&self.target).is_some_and(|instance| instance.strong_count() == 0) {
-            instances.remove(&self.target);
+        if instances.get(&self.connector.target).is_some_and(|instance| instance.strong_count() == 0) {
+            instances.remove(&self.connector.target);
         }
     }
-}
-
-fn increment(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
-}
-
-/// The polling task of one instance.
-struct PollTask {
-    id: u64,
-    target: Target,
-    shared: Arc<Shared>,
-    requests: watch::Receiver<u64>,
-    publisher: watch::Sender<Published>,
-    session: Option<Session>,
-    /// The time of the latest successful response.
-    polled_at: Option<Instant>,
-}
-
-impl PollTask {
-    async fn run(mut self) {
-        let mut rejected_logins = 0_u32;
-        loop {
-            let started = Instant::now();
-            let served = self.poll().await;
-            rejected_logins = match self.publisher.borrow().observation {
-                ServerObservation::Unavailable { unavailable: Unavailable { cause, .. }, .. }
-                    if is_rejected_login(cause) =>
-                {
-                    rejected_logins.saturating_add(1)
-                }
-                _ => 0,
-            };
-            let next = started + next_delay(self.shared.interval, rejected_logins);
-            tokio::select! {
-                () = sleep_until(next) => {}
-                request = self.requests.wait_for(|newest| *newest > served) => {
-                    if request.is_err() {
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Polls once and publishes the result; returns the newest request that the poll serves.
-    async fn poll(&mut self) -> u64 {
-        let mut served = *self.requests.borrow();
-        let outcome = self.try_poll(&mut served).await;
-        increment(&self.shared.polls);
-        let address = self.target.address();
-        let observation = match outcome {
-            Ok(server) => ServerObservation::Available { address, server: Arc::new(server) },
-            Err(unavailable) => {
-                increment(&self.shared.poll_failures);
-                ServerObservation::Unavailable { address, unavailable }
-            }
-        };
-        let changed = !is_unchanged(&self.publisher.borrow().observation, &observation);
-        if let (true, ServerObservation::Unavailable { address, unavailable }) = (changed, &observation) {
-            tracing::info!(%address, detail = %unavailable.detail, "instance unavailable");
-        }
-        self.publisher.send_replace(Published { observation, served });
-        if changed {
-            let _ = self.shared.changes.send(self.id);
-        }
-        served
-    }
-
-    async fn try_poll(&mut self, served: &mut u64) -> Result<Server, Unavailable> {
-        let deadlines = &self.shared.deadlines;
-        let session = match self.session.take() {
-            Some(session) => session,
-            None => {
-                let session = Session::open(&self.target, deadlines).await?;
-                increment(&self.shared.connections);
-                session
-            }
-        };
-        // Requests that arrived during the connection phase share this poll, because its batch starts later.
-        *served = *self.requests.borrow();
-        increment(&self.shared.statements);
-        let (session, mut server) = poll(session, &self.target.address(), deadlines.batch).await?;
-        self.session = Some(session);
-        let now = Instant::now();
-        if let (ServerObservation::Available { server: before, .. }, Some(then)) =
-            (&self.publisher.borrow().observation, self.polled_at)
-        {
-            redo_rate::update_redo_rate(&mut server, before, now.saturating_duration_since(then));
-        }
-        self.polled_at = Some(now);
-        Ok(server)
-    }
-}
-
-fn is_rejected_login(cause: UnavailableCause) -> bool {
-    matches!(
-        cause,
-        UnavailableCause::LoginFailed | UnavailableCause::LoginLocked | UnavailableCause::NoKerberosCredentials
-    )
-}
-
-fn next_delay(interval: Duration, rejected_logins: u32) -> Duration {
-    let delay = interval.saturating_mul(2_u32.saturating_pow(rejected_logins.min(16)));
-    delay.min(MAX_LOGIN_RETRY_DELAY.max(interval))
 }
 
 #[cfg(test)]

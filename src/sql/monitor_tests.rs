@@ -103,12 +103,3 @@ async fn refresh_of_concurrent_callers_shares_a_poll() {
     }
     assert_eq!(monitors.counters().polls, 2, "the poll in progress and one poll for all requests since");
 }
-
-#[tokio::test]
-async fn next_delay_after_rejected_logins_doubles_to_the_limit() {
-    let interval = Duration::from_secs(5);
-    assert_eq!(next_delay(interval, 0), interval);
-    assert_eq!(next_delay(interval, 1), 2 * interval);
-    assert_eq!(next_delay(interval, 40), MAX_LOGIN_RETRY_DELAY);
-    assert_eq!(next_delay(HOUR, 3), HOUR);
-}

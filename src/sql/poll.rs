@@ -17,16 +17,27 @@ use crate::sql::session::{Failure, Session};
 /// "sys.database_mirroring_endpoints", "sys.database_mirroring_witnesses", "SQL Server, Database Mirroring Object").
 pub const POLL: &str = include_str!("poll.sql");
 
+/// Why a poll failed.
+#[derive(Debug)]
+pub struct PollFailure {
+    pub unavailable: Unavailable,
+    /// The connection ended before the first byte of the response, so that the session may have ended before the poll.
+    pub unanswered: bool,
+}
+
 /// Polls an instance over a session, which is returned for the next poll. `address` appears in the error details.
 ///
 /// # Errors
 /// The cause for which the instance is unavailable; the session is then closed.
-pub async fn poll(session: Session, address: &str, deadline: Duration) -> Result<(Session, Server), Unavailable> {
-    let (session, results) = session.query(POLL, deadline).await.map_err(|failure| match failure {
-        Failure::TimedOut => error::timed_out(address, Phase::Poll, deadline),
-        Failure::Tds(e) => error::poll(address, &e, deadline),
+pub async fn poll(session: Session, address: &str, deadline: Duration) -> Result<(Session, Server), PollFailure> {
+    let (session, results) = session.query(POLL, deadline).await.map_err(|failure| PollFailure {
+        unanswered: matches!(failure, Failure::Unanswered),
+        unavailable: failure.unavailable(address, deadline),
     })?;
-    let server = read(&results).map_err(|what| error::protocol_error(address, Phase::Poll, what))?;
+    let server = read(&results).map_err(|what| PollFailure {
+        unavailable: error::protocol_error(address, Phase::Poll, what),
+        unanswered: false,
+    })?;
     Ok((session, server))
 }
 
@@ -44,6 +55,7 @@ fn read(results: &[Vec<Row>]) -> Result<Server, String> {
     }
     Ok(Server {
         name: required_text("server_name")?,
+        local_name: text(properties, "local_name")?,
         version: required_text("product_version")?,
         edition: text(properties, "edition")?.unwrap_or_default(),
         login: text(properties, "login_name")?.unwrap_or_default(),
@@ -52,7 +64,8 @@ fn read(results: &[Vec<Row>]) -> Result<Server, String> {
         view_any_database: flag("can_view_any_database")?,
         endpoint: endpoints.first().map(endpoint).transpose()?,
         databases,
-        witnessed: witnessed.iter().map(witness).collect::<Result<_, _>>()?,
+        witnessed: witnessed.iter().filter_map(|row| witness(row).transpose()).collect::<Result<_, _>>()?,
+        stale_login: None,
     })
 }
 
@@ -139,16 +152,20 @@ fn endpoint(row: &Row) -> Result<MirroringEndpoint, String> {
     })
 }
 
-fn witness(row: &Row) -> Result<Witnessed, String> {
-    let required_text = |column| required(text(row, column)?, column);
-    let sequence = required(integer(row, "role_sequence_number")?, "role_sequence_number")?;
-    Ok(Witnessed {
-        database: DatabaseName::new(required_text("database_name")?),
-        guid: required(guid(row, "mirroring_guid")?, "mirroring_guid")?,
+/// `None` if a column is NULL. Such a row is skipped: the sessions of other pools must not hide this server.
+fn witness(row: &Row) -> Result<Option<Witnessed>, String> {
+    let database = text(row, "database_name")?;
+    let sequence = integer(row, "role_sequence_number")?;
+    let (Some(database), Some(guid), Some(sequence)) = (database, guid(row, "mirroring_guid")?, sequence) else {
+        return Ok(None);
+    };
+    Ok(Some(Witnessed {
+        database: DatabaseName::new(database),
+        guid,
         principal: text(row, "principal_server_name")?.unwrap_or_default(),
         mirror: text(row, "mirror_server_name")?.unwrap_or_default(),
         role_sequence: i32::try_from(sequence).map_err(|_| "role_sequence_number is not an int")?,
-    })
+    }))
 }
 
 fn read_counter(row: &Row, databases: &mut BTreeMap<DatabaseName, Database>) -> Result<(), String> {

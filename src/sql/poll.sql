@@ -1,5 +1,7 @@
+SET LOCK_TIMEOUT 5000;
 SET NOCOUNT ON;
 SELECT CAST(SERVERPROPERTY('ServerName') AS nvarchar(128)) AS server_name,
+ CAST(@@SERVERNAME AS nvarchar(128)) AS local_name,
  CAST(SERVERPROPERTY('ProductVersion') AS nvarchar(128)) AS product_version,
  CAST(SERVERPROPERTY('Edition') AS nvarchar(128)) AS edition,
  SUSER_SNAME() AS login_name, DB_NAME() AS database_name,

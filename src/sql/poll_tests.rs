@@ -28,6 +28,7 @@ const GUID: [u8; 16] = [0x5f; 16];
 fn properties() -> Cells {
     vec![
         ("server_name", nvarchar("SQL-A\\RTC")),
+        ("local_name", nvarchar("SQL-A\\RTC")),
         ("product_version", nvarchar("11.0.7001.0")),
         ("edition", nvarchar("Standard Edition (64-bit)")),
         ("login_name", nvarchar("lync")),
@@ -157,6 +158,13 @@ fn read_returns_endpoint_witnessed_and_counters() {
         ("role_sequence_number", int(3)),
         ("mirroring_guid", ColumnData::Guid(Some(tiberius::Uuid::from_bytes(GUID)))),
     ]);
+    let unknown = row(vec![
+        ("database_name", nvarchar("rtcxds")),
+        ("principal_server_name", ColumnData::String(None)),
+        ("mirror_server_name", ColumnData::String(None)),
+        ("role_sequence_number", ColumnData::I32(None)),
+        ("mirroring_guid", ColumnData::Guid(None)),
+    ]);
     let counter = |name, database, value| {
         row(vec![
             ("counter_name", nvarchar(name)),
@@ -170,8 +178,10 @@ fn read_returns_endpoint_witnessed_and_counters() {
         counter("Redo Bytes/sec", "rtcxds", 56),
         counter("Redo Queue KB", "_Total", 78),
     ];
-    let results = [vec![row(properties())], vec![row(mirrored())], vec![endpoint], vec![witnessed], counters];
+    let results = [vec![row(properties())], vec![row(mirrored())], vec![endpoint], vec![witnessed, unknown], counters];
     let server = read(&results).unwrap();
+    assert_eq!(server.witnessed.len(), 1, "a row with NULL is skipped");
+    assert_eq!(server.local_name.as_deref(), Some("SQL-A\\RTC"));
     let expected = MirroringEndpoint { name: "Mirroring".into(), started: true, partner: true, port: Some(5022) };
     assert_eq!(server.endpoint, Some(expected));
     assert_eq!((server.witnessed[0].role_sequence, server.witnessed[0].mirror.as_str()), (3, ""));

@@ -23,7 +23,7 @@
 //! -----------------  -----------------------  ---------------------------------  --------------------------
 //! absorbed: Some     PRELOGIN (0x12)     -->  collects one packet                nothing is sent
 //! answer not empty   response (0x04)     <--  reply with ENCRYPT_NOT_SUP         nothing is read
-//! raw                LOGIN7, batches     <->  unchanged, counts received bytes   LOGIN7, batches
+//! raw                LOGIN7, batches     <->  unchanged, checks received bytes   LOGIN7, batches
 //! ```
 
 use std::io;
@@ -33,6 +33,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::sql::prelogin::{HEADER, Header, PRELOGIN, TABULAR, packets, reply_without_encryption};
+use crate::sql::response_check::ResponseCheck;
 use crate::sql::response_limit::ResponseLimit;
 
 fn invalid(what: &'static str) -> io::Error {
@@ -154,11 +155,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsInPrelogin<S> {
     }
 }
 
-/// Absorbs the PRELOGIN of tiberius and answers it from memory. Afterwards, the shim only counts the received bytes.
+/// Absorbs the PRELOGIN of tiberius and answers it from memory. Afterwards, the shim only counts and checks the received
+/// bytes.
 #[derive(Debug)]
 pub struct PreloginShim<S> {
     inner: S,
     response_limit: ResponseLimit,
+    response_check: ResponseCheck,
     /// The PRELOGIN of tiberius, as far as written; `None` after the response.
     absorbed: Option<Vec<u8>>,
     /// The unread part of the response.
@@ -167,11 +170,21 @@ pub struct PreloginShim<S> {
 
 impl<S> PreloginShim<S> {
     pub fn new(inner: S) -> Self {
-        Self { inner, response_limit: ResponseLimit::default(), absorbed: Some(Vec::new()), answer: Vec::new() }
+        Self {
+            inner,
+            response_limit: ResponseLimit::default(),
+            response_check: ResponseCheck::new(),
+            absorbed: Some(Vec::new()),
+            answer: Vec::new(),
+        }
     }
 
     pub fn response_limit(&self) -> ResponseLimit {
         self.response_limit.clone()
+    }
+
+    pub fn response_check(&self) -> ResponseCheck {
+        self.response_check.clone()
     }
 
     /// Takes bytes of the PRELOGIN and returns their number.
@@ -201,7 +214,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for PreloginShim<S> {
         if self.answer.is_empty() {
             let before = buf.filled().len();
             ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
-            return Poll::Ready(self.response_limit.add(buf.filled().len() - before));
+            let read = &buf.filled()[before..];
+            return Poll::Ready(self.response_limit.add(read.len()).and_then(|()| self.response_check.read(read)));
         }
         let read = self.answer.len().min(buf.remaining());
         buf.put_slice(&self.answer[..read]);
@@ -298,7 +312,8 @@ mod tests {
 
     #[tokio::test]
     async fn prelogin_shim_limits_each_response_and_reset_restarts_the_count() {
-        let mut shim = PreloginShim::new(tokio::io::repeat(7));
+        // Bytes that are packets without an end: type 4, no END_OF_MESSAGE, a length of 1028.
+        let mut shim = PreloginShim::new(tokio::io::repeat(4));
         shim.absorbed = None;
         let mut part = vec![0; MAX_RESPONSE_BYTES];
         shim.read_exact(&mut part).await.unwrap();
@@ -306,6 +321,7 @@ mod tests {
         shim.read_exact(&mut part).await.unwrap();
         let error = shim.read_u8().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!(shim.response_limit().exceeded());
     }
 
     proptest! {

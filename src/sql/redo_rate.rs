@@ -44,6 +44,7 @@ mod tests {
         };
         Server {
             name: "SQL-B".into(),
+            local_name: None,
             version: "11.0".into(),
             edition: String::new(),
             login: "lync".into(),
@@ -53,6 +54,7 @@ mod tests {
             endpoint: None,
             databases: BTreeMap::from([(DatabaseName::new("rtcxds"), database)]),
             witnessed: Vec::new(),
+            stale_login: None,
         }
     }
 

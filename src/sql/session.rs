@@ -1,10 +1,9 @@
 //! A logged-in connection to `master` that runs one batch at a time. The callers own the batches.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use tiberius::error::Error;
+use tiberius::error::{Error, IoErrorKind};
 use tiberius::{AuthMethod, Client, Config, EncryptionLevel, Row};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -14,10 +13,13 @@ use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt};
 use tokio_util::either::Either;
 
 use crate::model::{Unavailable, UnavailableCause};
+use crate::sql::address::Route;
 use crate::sql::error::{self, Phase, unavailable};
 use crate::sql::kerberos::{self, Handshake};
+use crate::sql::login_error;
 use crate::sql::prelogin::{self, Encryption, HEADER, Header};
 use crate::sql::prelogin_stream::{PreloginShim, TlsInPrelogin};
+use crate::sql::response_check::{Defect, ResponseCheck};
 use crate::sql::response_limit::{ResponseLimit, TOO_LONG};
 use crate::sql::sspi::SspiStream;
 use crate::sql::{Authentication, Deadlines, InstanceAddress, Target, Tls, address, tls};
@@ -29,13 +31,31 @@ type Wire = PreloginShim<SspiStream<Either<SslStream<TlsInPrelogin<TcpStream>>, 
 pub struct Session {
     client: Client<Compat<Wire>>,
     response_limit: ResponseLimit,
+    response_check: ResponseCheck,
+    port: u16,
 }
 
 /// The reason for which a batch has no result. Only a server error below class 20 proves the outcome of the batch.
 #[derive(Debug)]
 pub enum Failure {
     TimedOut,
+    /// The connection ended before the first byte of the response.
+    Unanswered,
+    /// The response is incomplete or marked as failed.
+    Invalid(&'static str),
     Tds(Error),
+}
+
+impl Failure {
+    /// The cause for which a server is unavailable whose poll failed.
+    pub fn unavailable(&self, address: &str, deadline: Duration) -> Unavailable {
+        match self {
+            Failure::TimedOut => error::timed_out(address, Phase::Poll, deadline),
+            Failure::Unanswered => error::lost(address, Phase::Poll),
+            Failure::Invalid(what) => error::protocol_error(address, Phase::Poll, what),
+            Failure::Tds(e) => error::poll(address, e, deadline),
+        }
+    }
 }
 
 /// The rows of each result set of a batch.
@@ -47,16 +67,12 @@ impl Session {
     /// # Errors
     /// The cause for which the instance is unavailable.
     pub async fn open(target: &Target, deadlines: &Deadlines) -> Result<Session, Unavailable> {
-        let addresses = address::resolve(target, deadlines).await?;
-        Self::open_at(target, &addresses, deadlines).await
+        let route = address::resolve(target, deadlines, None).await?;
+        Self::open_at(target, &route, deadlines).await
     }
 
-    pub(super) async fn open_at(
-        target: &Target,
-        addresses: &[SocketAddr],
-        deadlines: &Deadlines,
-    ) -> Result<Session, Unavailable> {
-        let mut tcp = address::dial(target, addresses, deadlines.connect).await?;
+    pub(super) async fn open_at(target: &Target, route: &Route, deadlines: &Deadlines) -> Result<Session, Unavailable> {
+        let mut tcp = address::dial(target, route, deadlines.connect).await?;
         let peer = tcp.peer_addr().map_err(|e| error::io(&target.address(), Phase::Connect, &e))?;
         within(target, Phase::Prelogin, deadlines.prelogin, negotiate(target, &mut tcp)).await?;
         let stream = match target.tls {
@@ -68,32 +84,78 @@ impl Session {
         let stream = SspiStream::new(stream, token);
         let server_token = stream.server_token();
         let wire = PreloginShim::new(stream);
-        let response_limit = wire.response_limit();
+        let (response_limit, response_check) = (wire.response_limit(), wire.response_check());
         let login = async {
-            Client::connect(config, wire.compat_write())
-                .await
-                .map_err(|e| error::login(&target.address(), &target.login, &e, deadlines.login))
+            let client = Client::connect(config, wire.compat_write()).await;
+            check_login(target, &response_check, deadlines.login, client)
         };
         let client = within(target, Phase::Login, deadlines.login, login).await?;
         if let Some(handshake) = handshake {
             within(target, Phase::Login, deadlines.login, handshake.verify_server(target, server_token.take())).await?;
         }
-        Ok(Session { client, response_limit })
+        Ok(Session { client, response_limit, response_check, port: peer.port() })
+    }
+
+    /// The TCP port of the instance.
+    pub(super) fn port(&self) -> u16 {
+        self.port
     }
 
     /// Runs one batch and reads the whole response within `deadline` and `MAX_RESPONSE_BYTES`.
     ///
     /// # Errors
-    /// The deadline or the error of tiberius; the session is closed.
+    /// The deadline, a defect of the response or the error of tiberius; the session is closed.
     pub async fn query(mut self, batch: &str, deadline: Duration) -> Result<(Session, Results), Failure> {
         self.response_limit.reset();
+        self.response_check.reset();
         let answer = async { self.client.simple_query(batch).await?.into_results().await };
         let answer = timeout(deadline, answer).await.map_err(|_| Failure::TimedOut)?;
-        let results = answer.map_err(|error| {
-            let too_long = || Error::Io { kind: std::io::ErrorKind::InvalidData, message: TOO_LONG.into() };
-            Failure::Tds(if self.response_limit.exceeded() { too_long() } else { error })
-        })?;
-        Ok((self, results))
+        match (answer, self.response_check.defect()) {
+            // The error of the server is more precise than the status of its response.
+            (Err(error @ Error::Server(_)), _) => Err(Failure::Tds(error)),
+            (_, Some(Defect(what))) => Err(Failure::Invalid(what)),
+            (Err(_), None) if self.response_limit.exceeded() => Err(Failure::Invalid(TOO_LONG)),
+            (Err(error), None) if is_closed(&error) && !self.response_check.started() => Err(Failure::Unanswered),
+            (Err(error), None) => Err(Failure::Tds(error)),
+            (Ok(results), None) => Ok((self, results)),
+        }
+    }
+}
+
+/// Whether the connection has ended. A timeout of the network stack is no such end: the batch may be running.
+fn is_closed(error: &Error) -> bool {
+    matches!(error, Error::Io { kind, .. } if *kind != IoErrorKind::TimedOut && *kind != IoErrorKind::InvalidData)
+}
+
+/// The oldest supported version of TDS, that of SQL Server 2008.
+const OLDEST_TDS: (u8, u8) = (7, 3);
+
+/// Accepts only a login that the server acknowledged, in a supported version of TDS.
+fn check_login<T>(
+    target: &Target,
+    check: &ResponseCheck,
+    deadline: Duration,
+    client: tiberius::Result<T>,
+) -> Result<T, Unavailable> {
+    let address = target.address();
+    match (check.login_version(), client) {
+        (Some(version @ (major, minor)), _) if version < OLDEST_TDS => {
+            let detail = format!(
+                "{address} speaks TDS {major}.{minor}. To fix: upgrade the server, as SQL Server 2008 R2 is the oldest supported version."
+            );
+            Err(unavailable(UnavailableCause::ServerTooOld, detail))
+        }
+        (_, Err(Error::Server(token))) => {
+            Err(login_error::explain(&address, &target.login, token.code(), token.message()))
+        }
+        (_, Err(error)) => Err(match check.defect() {
+            Some(Defect(what)) => error::protocol_error(&address, Phase::Login, what),
+            None => error::tds(&address, Phase::Login, &error, deadline),
+        }),
+        (None, Ok(_)) => {
+            Err(error::protocol_error(&address, Phase::Login, "the server did not acknowledge the login (LOGINACK)"))
+        }
+        (Some(_), Ok(client)) => Ok(client),
     }
 }
 

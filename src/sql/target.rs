@@ -21,8 +21,8 @@ pub struct Target {
     pub tls: Tls,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 /// The TCP port of an instance, or the name that resolves to the port.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum InstanceAddress {
     Port(u16),
     /// The SQL Server Browser on UDP 1434 resolves the name to a port.
@@ -57,6 +57,21 @@ pub enum Tls {
     Legacy { pins: Arc<[Pin]> },
     /// No encryption; rejected together with a password.
     Off,
+}
+
+impl InstanceAddress {
+    /// The name of the default instance, which listens on port 1433 and which the SQL Server Browser does not list.
+    const DEFAULT_INSTANCE: &str = "MSSQLSERVER";
+    const DEFAULT_PORT: u16 = 1433;
+
+    /// The address of the instance with this name.
+    pub fn named(instance: &str) -> InstanceAddress {
+        if instance.eq_ignore_ascii_case(Self::DEFAULT_INSTANCE) {
+            InstanceAddress::Port(Self::DEFAULT_PORT)
+        } else {
+            InstanceAddress::Instance(instance.to_owned())
+        }
+    }
 }
 
 impl Target {
@@ -195,7 +210,7 @@ mod tests {
     fn address_has_the_form_of_sql_server_tools() {
         let mut target = target("one");
         assert_eq!(target.address(), "sql-a.contoso.com\\RTC");
-        target.endpoint = InstanceAddress::Port(1433);
+        target.endpoint = InstanceAddress::named("mssqlserver");
         assert_eq!(target.address(), "sql-a.contoso.com,1433");
     }
 }

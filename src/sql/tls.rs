@@ -99,11 +99,13 @@ fn session(target: &Target, recorded: &RecordedFailure) -> Result<Ssl, Unavailab
     }
     let prepare = || -> Result<Ssl, ErrorStack> {
         let mut ssl = Ssl::new(&context.build())?;
-        match target.host.parse::<IpAddr>() {
+        // A certificate names a host without the dot that ends a fully qualified name (RFC 6125).
+        let host = target.host.trim_end_matches('.');
+        match host.parse::<IpAddr>() {
             Ok(ip) => ssl.param_mut().set_ip(ip)?,
             Err(_) => {
-                ssl.set_hostname(&target.host)?;
-                ssl.param_mut().set_host(&target.host)?;
+                ssl.set_hostname(host)?;
+                ssl.param_mut().set_host(host)?;
             }
         }
         Ok(ssl)

@@ -9,7 +9,7 @@ use crate::api::{ConditionDraft, ConditionType, ParsedSpec, TlsMode};
 use crate::model::{
     DriftReport, Effect, MirroringState, Observation, ObservedPrincipal, Reason, Seat, ServerObservation, Service,
 };
-use crate::plan::{Finding, Plan, TypePlan, unavailable_reason};
+use crate::plan::{Finding, Plan, TypePlan};
 use crate::status::input::Input;
 use crate::status::quorum;
 
@@ -48,7 +48,7 @@ fn post_switch_drift(report: &DriftReport) -> ConditionDraft {
             ConditionDraft::true_(kind, Reason::PostSwitchDrift, text)
         }
         DriftReport::Unknown(unavailable) => {
-            ConditionDraft::unknown(kind, unavailable_reason(unavailable.cause), unavailable.detail.clone())
+            ConditionDraft::unknown(kind, unavailable.cause.reason(), unavailable.detail.clone())
         }
     }
 }
@@ -221,7 +221,7 @@ fn reachable(observation: &Observation) -> ConditionDraft {
     match unavailable {
         None => ConditionDraft::true_(kind, Reason::PartnersReachable, "Both partners answer."),
         Some(unavailable) => {
-            let reason = unavailable_reason(unavailable.cause);
+            let reason = unavailable.cause.reason();
             if reason == Reason::NotYetObserved {
                 ConditionDraft::unknown(kind, reason, unavailable.detail.clone())
             } else {

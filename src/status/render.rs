@@ -13,7 +13,7 @@ use crate::model::{
     Act, DatabaseName, DriftReport, Failover, Observation, Pair, Reason, Role, Seat, ServerObservation, Service,
     duration_text,
 };
-use crate::plan::{Finding, Plan, TypePlan, coarse, next_window, predict, unavailable_reason};
+use crate::plan::{Finding, Plan, TypePlan, coarse, next_window, predict};
 use crate::sql;
 use crate::status::input::Input;
 use crate::status::{conditions, history};
@@ -83,7 +83,7 @@ fn servers(spec: &ParsedSpec, observation: &Observation) -> Vec<ServerStatus> {
                     name: None,
                     version: None,
                     edition: None,
-                    reason: Some(unavailable_reason(unavailable.cause).name().to_owned()),
+                    reason: Some(unavailable.cause.reason().name().to_owned()),
                     message: Some(unavailable.detail.clone()),
                 },
             });

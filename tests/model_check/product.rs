@@ -96,6 +96,7 @@ pub fn available(seat: usize, row: Option<(Role, MirroringState)>, odd: Odd) -> 
     };
     let server = Server {
         name: format!("SQL-{seat}"),
+        local_name: None,
         version: "11.0".to_owned(),
         edition: String::new(),
         login: "lync".to_owned(),
@@ -110,6 +111,7 @@ pub fn available(seat: usize, row: Option<(Role, MirroringState)>, odd: Odd) -> 
         }),
         databases: BTreeMap::from([(DatabaseName::new("LcsLog"), database)]),
         witnessed: Vec::new(),
+        stale_login: None,
     };
     ServerObservation::Available { address: format!("sql-{seat}"), server: Arc::new(server) }
 }

@@ -8,7 +8,7 @@ use crate::product::row;
 /// Nothing answers on the port of the instance.
 pub fn is_silent(view: &ServerObservation) -> bool {
     matches!(view, ServerObservation::Unavailable { unavailable, .. }
-        if matches!(unavailable.cause, UnavailableCause::ConnectionRefused | UnavailableCause::TimedOut))
+        if matches!(unavailable.cause, UnavailableCause::ConnectionRefused | UnavailableCause::TimedOut | UnavailableCause::HostUnreachable))
 }
 
 fn is_isolated(row: &Mirroring) -> bool {

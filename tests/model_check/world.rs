@@ -79,6 +79,7 @@ impl World {
             .collect();
         let server = Server {
             name: server_name(seat),
+            local_name: None,
             version: "11.0".to_owned(),
             edition: String::new(),
             login: "lync".to_owned(),
@@ -93,6 +94,7 @@ impl World {
             }),
             databases,
             witnessed: Vec::new(),
+            stale_login: None,
         };
         ServerObservation::Available { address, server: Arc::new(server) }
     }

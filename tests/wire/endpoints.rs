@@ -57,8 +57,9 @@ async fn target_with_an_instance_name_is_resolved_by_the_browser() {
     let (_monitors, unknown) = watch(&named(ip, "OTHER"));
     match unknown.refresh().await {
         ServerObservation::Unavailable { unavailable, .. } => {
-            assert_eq!(unavailable.cause, UnavailableCause::BrowserSilent, "{}", unavailable.detail);
+            assert_eq!(unavailable.cause, UnavailableCause::InstanceNotFound, "{}", unavailable.detail);
             assert!(unavailable.detail.contains(&format!("{ip}\\OTHER")), "{}", unavailable.detail);
+            assert!(unavailable.detail.contains("it knows RTC"), "{}", unavailable.detail);
         }
         ServerObservation::Available { .. } => panic!("an instance that does not exist"),
     }

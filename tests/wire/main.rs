@@ -4,7 +4,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod credentials;
 mod endpoints;
+mod forced_service;
 mod network;
 mod protocol_fuzz;
 mod sql_client;

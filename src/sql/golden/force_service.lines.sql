@@ -8,11 +8,11 @@ GO
 b	c';
 IF DB_NAME() = N'master' AND @server = N'a
 GO
-b	c' AND @role = 2 AND @state = 1 AND (@witness IS NULL OR @witness = N'') AND @sequence = 7 AND @guid = N'ABABABAB-ABAB-ABAB-ABAB-ABABABABABAB' AND @partner = N'a
+b	c' AND @role = 2 AND (@state = 0 OR @state = 1) AND (@witness IS NULL OR @witness = N'') AND @sequence = 7 AND @guid = N'ABABABAB-ABAB-ABAB-ABAB-ABABABABABAB' AND @partner = N'a
 GO
 b	c'
  ALTER DATABASE [a
 GO
 b	c] SET PARTNER FORCE_SERVICE_ALLOW_DATA_LOSS
 ELSE
- RAISERROR (N'lync-mirror guard: nothing was done; role %d (2), state %d (1), safety %d, database state %d, witness %s (none), role sequence %d (%d), server %s, partner %s, guid %s', 16, 77, @role, @state, @safety, @online, @witness, @sequence, 7, @server, @partner, @guid);
+ RAISERROR (N'lync-mirror guard: nothing was done; role %d (2), state %d (0 or 1), safety %d, database state %d, witness %s (none), role sequence %d (%d), server %s, partner %s, guid %s', 16, 77, @role, @state, @safety, @online, @witness, @sequence, 7, @server, @partner, @guid);

@@ -1,0 +1,150 @@
+//! Opens the sessions of one instance. Polls and moves share its memory: the last port that worked, and the pause after a
+//! refused login.
+
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::model::{Unavailable, UnavailableCause};
+use crate::sql::address::{self, LastPort, Route};
+use crate::sql::{Deadlines, Session, Target};
+
+/// The longest pause after a refused login: SQL Server or the domain may lock an account after frequent failures.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+pub struct Connector {
+    pub target: Target,
+    pub deadlines: Deadlines,
+    /// The shortest pause after a refused login is twice this time.
+    interval: Duration,
+    last_port: LastPort,
+    refused: Mutex<Refused>,
+}
+
+/// The refused logins since the last accepted one.
+#[derive(Default)]
+struct Refused {
+    count: u32,
+    last: Option<(Instant, Unavailable)>,
+}
+
+impl Connector {
+    pub fn new(target: Target, deadlines: Deadlines, interval: Duration) -> Connector {
+        let (last_port, refused) = (LastPort::default(), Mutex::default());
+        Connector { target, deadlines, interval, last_port, refused }
+    }
+
+    /// The end of the pause after a refused login, if it is not over.
+    pub fn paused_until(&self) -> Option<Instant> {
+        self.refusal().map(|(until, _)| until)
+    }
+
+    fn refusal(&self) -> Option<(Instant, Unavailable)> {
+        self.refused.lock().last.clone().filter(|(until, _)| Instant::now() < *until)
+    }
+
+    /// Opens a session, unless the pause after a refused login is not over.
+    ///
+    /// # Errors
+    /// The cause for which the instance is unavailable. During a pause, the refusal that began it.
+    pub async fn open(&self) -> Result<Session, Unavailable> {
+        self.unless_paused(async { self.session(&self.route().await?).await }).await
+    }
+
+    /// Opens `count` sessions: the first alone, so that wrong credentials cost one refused login.
+    ///
+    /// # Errors
+    /// The first connection that fails; the other sessions are closed.
+    pub async fn open_all(&self, count: usize) -> Result<Vec<Session>, Unavailable> {
+        let open_all = async {
+            let route = self.route().await?;
+            let mut sessions = vec![self.session(&route).await?];
+            sessions.extend(try_join_all((1..count).map(|_| self.session(&route))).await?);
+            Ok(sessions)
+        };
+        self.unless_paused(open_all).await
+    }
+
+    async fn unless_paused<T>(&self, login: impl Future<Output = Result<T, Unavailable>>) -> Result<T, Unavailable> {
+        if let Some((_, refusal)) = self.refusal() {
+            return Err(refusal);
+        }
+        let started = Instant::now();
+        let result = login.await;
+        self.record(started, result.as_ref().err());
+        result
+    }
+
+    async fn route(&self) -> Result<Route, Unavailable> {
+        address::resolve(&self.target, &self.deadlines, self.last_port.get()).await
+    }
+
+    async fn session(&self, route: &Route) -> Result<Session, Unavailable> {
+        let session = Session::open_at(&self.target, route, &self.deadlines).await?;
+        self.last_port.set(session.port());
+        Ok(session)
+    }
+
+    fn record(&self, started: Instant, failure: Option<&Unavailable>) {
+        let mut refused = self.refused.lock();
+        match failure {
+            None => *refused = Refused::default(),
+            Some(unavailable) if is_refused_login(unavailable.cause) => {
+                refused.count = refused.count.saturating_add(1);
+                let until = started + pause(self.interval, refused.count);
+                refused.last = Some((until, unavailable.clone()));
+            }
+            // The login did not take place, which proves nothing about the credentials.
+            Some(_) => refused.last = None,
+        }
+    }
+}
+
+/// Whether the failure counts as a refused login. In single-user mode, frequent logins would take the only connection.
+fn is_refused_login(cause: UnavailableCause) -> bool {
+    matches!(
+        cause,
+        UnavailableCause::LoginFailed
+            | UnavailableCause::LoginLocked
+            | UnavailableCause::PasswordExpired
+            | UnavailableCause::NoKerberosCredentials
+            | UnavailableCause::SingleUser
+    )
+}
+
+fn pause(interval: Duration, refused: u32) -> Duration {
+    let pause = interval.saturating_mul(2_u32.saturating_pow(refused.min(16)));
+    pause.min(MAX_PAUSE.max(interval))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pause_after_refused_logins_doubles_to_the_limit() {
+        let (interval, hour) = (Duration::from_secs(5), Duration::from_secs(3600));
+        assert_eq!(pause(interval, 0), interval);
+        assert_eq!(pause(interval, 1), 2 * interval);
+        assert_eq!(pause(interval, 40), MAX_PAUSE);
+        assert_eq!(pause(hour, 3), hour);
+    }
+
+    #[test]
+    fn refused_login_is_none_of_the_states_of_a_server() {
+        for state in [
+            UnavailableCause::ServerStarting,
+            UnavailableCause::ServerStopping,
+            UnavailableCause::ServerPaused,
+            UnavailableCause::LogonTriggerFailed,
+            UnavailableCause::ConnectionLimit,
+            UnavailableCause::LoginError,
+            UnavailableCause::KdcUnreachable,
+        ] {
+            assert!(!is_refused_login(state), "{state:?}");
+        }
+        assert!(is_refused_login(UnavailableCause::SingleUser) && is_refused_login(UnavailableCause::PasswordExpired));
+    }
+}
