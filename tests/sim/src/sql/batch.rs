@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::engine::{AlterOutcome, Engine};
+use super::engine::{AlterOutcome, Engine, SessionOptions};
 use super::evaluate::{Scope, error, evaluate, evaluate_condition};
 use super::parse::parse;
 use super::query;
@@ -146,6 +146,7 @@ impl Batch {
         match statement {
             Statement::Option => {}
             Statement::NoCount(on) => self.no_count = on,
+            Statement::LockTimeout(period) => self.lock_timeout(engine, session, &period).map_err(single)?,
             Statement::Declare(variables) => self.declare(engine, session, variables).map_err(single)?,
             Statement::Assign(name, expr) => {
                 let value = self.evaluate(engine, session, &expr).map_err(single)?;
@@ -207,6 +208,14 @@ impl Batch {
             };
             self.variables.insert(name, (ty, cast(value, ty).map_err(|text| error(245, 16, text))?));
         }
+        Ok(())
+    }
+
+    fn lock_timeout<E: Engine>(&self, engine: &mut E, session: u64, period: &Expr) -> Result<(), Message> {
+        let value = cast(self.evaluate(engine, session, period)?, SqlType::Int).map_err(|text| error(245, 16, text))?;
+        // SQL Server treats every negative period as -1.
+        let lock_timeout = as_integer(&value).unwrap_or(-1).max(-1);
+        engine.set_options(session, SessionOptions { lock_timeout });
         Ok(())
     }
 

@@ -22,6 +22,19 @@ pub enum PartnerAction {
     WitnessOff,
 }
 
+/// The SET options of a session. They outlive a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionOptions {
+    /// SET LOCK_TIMEOUT, in milliseconds; -1 waits without a limit.
+    pub lock_timeout: i64,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        Self { lock_timeout: -1 }
+    }
+}
+
 /// Whether an ALTER DATABASE has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AlterOutcome {
@@ -42,6 +55,10 @@ pub trait Engine {
     /// 911, 954, 955 or another error for a database that cannot be opened.
     fn use_database(&mut self, session: u64, name: &str) -> Result<(), Message>;
     fn login(&self, session: u64) -> String;
+    fn options(&self, session: u64) -> SessionOptions;
+    fn set_options(&mut self, session: u64, options: SessionOptions);
+    /// `@@SERVERNAME`: the name that `sys.servers` has for the server itself.
+    fn registered_name(&self, session: u64) -> String;
     /// `SERVERPROPERTY(name)`; NULL for an unknown property.
     fn server_property(&self, session: u64, name: &str) -> Value;
     /// Whether the login has a server role; `None` for an unknown role.

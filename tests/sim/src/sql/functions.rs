@@ -13,7 +13,8 @@ use crate::value::{Message, SqlType, Value};
 pub fn global<E: Engine>(scope: &Scope<E>, name: &str) -> Result<Value, Message> {
     Ok(match name {
         "version" => Value::NVarChar(scope.engine.version_text(scope.session)),
-        "servername" => scope.engine.server_property(scope.session, "ServerName"),
+        "servername" => Value::NVarChar(scope.engine.registered_name(scope.session)),
+        "lock_timeout" => smallest_integer(scope.engine.options(scope.session).lock_timeout),
         "spid" => smallest_integer(i64::try_from(scope.session).unwrap_or(0)),
         "max_precision" => Value::TinyInt(38),
         "language" => Value::NVarChar("us_english".to_owned()),

@@ -10,6 +10,8 @@ mod parse;
 mod query;
 mod select;
 mod syntax;
+#[cfg(test)]
+mod tests;
 mod token;
 mod values;
 

@@ -1,7 +1,7 @@
 //! Parses statements. Module `expression` parses expressions, module `select` parses SELECT.
 
 use super::engine::PartnerAction;
-use super::syntax::Statement;
+use super::syntax::{Expr, Statement};
 use super::token::{Token, tokens};
 use crate::value::SqlType;
 
@@ -27,7 +27,7 @@ pub(super) struct Parser {
 pub(super) type Parsed<T> = Result<T, String>;
 
 /// SET options that drivers send and that have no effect in the simulation.
-const OPTIONS: [&str; 19] = [
+const OPTIONS: [&str; 18] = [
     "ansi_nulls",
     "ansi_padding",
     "ansi_warnings",
@@ -40,7 +40,6 @@ const OPTIONS: [&str; 19] = [
     "cursor_close_on_commit",
     "implicit_transactions",
     "textsize",
-    "lock_timeout",
     "deadlock_priority",
     "xact_abort",
     "dateformat",
@@ -184,6 +183,15 @@ impl Parser {
             let _ = self.name()?;
             let _ = self.eat_keyword("committed") || self.eat_keyword("uncommitted") || self.eat_keyword("read");
             return Ok(Statement::Option);
+        }
+        if self.eat_keyword("lock_timeout") {
+            let negative = self.eat("-");
+            let period = match self.next_token() {
+                Token::Int(period) => Expr::Int(if negative { -period } else { period }),
+                Token::Var(name) if !negative => Expr::Var(name),
+                other => return Err(other.source_text()),
+            };
+            return Ok(Statement::LockTimeout(period));
         }
         let mut no_count = false;
         loop {

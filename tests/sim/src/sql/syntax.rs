@@ -80,6 +80,7 @@ pub enum Statement {
     /// A SET option without effect.
     Option,
     NoCount(bool),
+    LockTimeout(Expr),
     Declare(Vec<(String, SqlType, Option<Expr>)>),
     Assign(String, Expr),
     Use(String),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::set_partner::message;
 use super::{SessionId, World};
-use crate::sql::engine::{AlterOutcome, Engine, PartnerAction, Table};
+use crate::sql::engine::{AlterOutcome, Engine, PartnerAction, SessionOptions, Table};
 use crate::value::{Message, Value};
 
 impl Engine for World {
@@ -22,6 +22,20 @@ impl Engine for World {
 
     fn login(&self, session: SessionId) -> String {
         self.sessions.get(&session).map(|session| session.login.clone()).unwrap_or_default()
+    }
+
+    fn options(&self, session: SessionId) -> SessionOptions {
+        self.sessions.get(&session).map(|session| session.options.clone()).unwrap_or_default()
+    }
+
+    fn set_options(&mut self, session: SessionId, options: SessionOptions) {
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.options = options;
+        }
+    }
+
+    fn registered_name(&self, session: SessionId) -> String {
+        self.sessions.get(&session).map(|session| self.servers[session.server].name.clone()).unwrap_or_default()
     }
 
     fn server_property(&self, session: SessionId, name: &str) -> Value {

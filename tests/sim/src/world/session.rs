@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::set_partner::message;
 use super::{OpenError, SessionId, World};
+use crate::sql::engine::SessionOptions;
 use crate::value::Message;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +14,7 @@ pub struct Session {
     pub login: String,
     pub database: String,
     pub killed: bool,
+    pub(crate) options: SessionOptions,
 }
 
 /// The result of a successful login.
@@ -65,7 +67,8 @@ impl World {
             .map(|(at, seat)| self.servers[self.mirrorings[at].partners[super::other(seat)]].name.clone());
         let session = self.next_session;
         self.next_session += 1;
-        self.sessions.insert(session, Session { server: index, login, database: name.clone(), killed: false });
+        let (database, options) = (name.clone(), SessionOptions::default());
+        self.sessions.insert(session, Session { server: index, login, database, killed: false, options });
         Ok(Login { session, database: name, failover_partner })
     }
 
