@@ -15,6 +15,7 @@ pub mod demo;
 pub mod journal;
 mod server;
 pub use server::probe;
+pub mod settings;
 pub mod sim;
 pub mod sql;
 pub mod value;

@@ -86,14 +86,22 @@ fn authenticate(shared: &SharedState, server: &Server, request: &Login7) -> (Str
     (user, proof, result)
 }
 
-/// The error of a rejected login. Error 18456 follows 4060, as SQL Server sends them.
+/// The error of a rejected login. Error 18456 follows 4060 and 4064, and 18451 follows 6005, as SQL Server sends them.
 fn rejection(server: &Server, user: &str, message: &Message) -> BytesMut {
     let mut out = BytesMut::new();
     tokens::put_message(&mut out, message, &server.name);
-    if message.number == 4060 {
-        let text = format!("Login failed for user '{user}'.");
-        let failed = Message { number: 18456, state: 1, class: 14, text, line: 1 };
-        tokens::put_message(&mut out, &failed, &server.name);
+    let failed = |number, reason: &str| {
+        let text = format!("Login failed for user '{user}'.{reason}");
+        Message { number, state: 1, class: 14, text, line: 1 }
+    };
+    match message.number {
+        4060 | 4064 => tokens::put_message(&mut out, &failed(18456, ""), &server.name),
+        // SHUTDOWN IN PROGRESS is only informational.
+        6005 => {
+            let failed = failed(18451, " Only administrators may connect at this time.");
+            tokens::put_message(&mut out, &failed, &server.name);
+        }
+        _ => {}
     }
     tokens::put_done(&mut out, DoneKind::Done, done::ERROR, None);
     out

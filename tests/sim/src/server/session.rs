@@ -271,7 +271,10 @@ impl Session {
                         _ = changed.changed() => {}
                         () = shared.sleep_until_next_event() => {}
                         message = wire.inbox.recv() => match message {
-                            Some(message) if message.kind == kind::ATTENTION => return Ok(Err(Interruption::Cancelled)),
+                            Some(message) if message.kind == kind::ATTENTION => {
+                                shared.with(|world, _| world.client_gone(id));
+                                return Ok(Err(Interruption::Cancelled));
+                            }
                             Some(message) => return Err(WireError::Unexpected(message.kind)),
                             None => return Ok(Err(Interruption::Cut)),
                         },

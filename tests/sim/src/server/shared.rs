@@ -59,8 +59,7 @@ impl SharedState {
 
     /// The current product version of a server. Command `setVersion` changes it.
     pub fn version(&self, server: &str) -> String {
-        self.with(|world, _| world.find_server(server).map(|index| world.server(index).version.clone()))
-            .unwrap_or_default()
+        self.with(|world, _| world.product_version(server))
     }
 
     pub fn build(&self, server: &str) -> [u8; 4] {

@@ -23,12 +23,14 @@ pub struct Batch {
 }
 
 /// What the batch waits for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 enum Waiting {
     /// The failover with this id ends.
     Failover(u64),
     /// The clock reaches this time, in milliseconds.
     Until(i64),
+    /// The lock of another session on the catalog ends. `deadline` follows from LOCK_TIMEOUT.
+    Lock { select: Box<Select>, deadline: Option<i64> },
 }
 
 /// The result of one statement.
@@ -74,13 +76,21 @@ impl Batch {
         }
         let mut events = Vec::new();
         if let Some(waiting) = self.waiting.take() {
-            let result = match waiting {
-                Waiting::Until(at) if engine.now_millis() >= at => Some(Ok(())),
+            let result = match &waiting {
+                Waiting::Lock { select, deadline } => match self.wait_for_lock(engine, session, select, *deadline) {
+                    None => None,
+                    Some(Ok(())) => {
+                        self.queue.push_front(Statement::Select((**select).clone()));
+                        return Step::Emit(events);
+                    }
+                    Some(Err(message)) => Some(Err(vec![message])),
+                },
+                Waiting::Until(at) if engine.now_millis() >= *at => Some(Ok(())),
                 Waiting::Until(at) => {
-                    engine.set_timer_millis(at);
+                    engine.set_timer_millis(*at);
                     None
                 }
-                Waiting::Failover(id) => engine.alter_outcome(id),
+                Waiting::Failover(id) => engine.alter_outcome(*id),
             };
             match result {
                 None => {
@@ -153,6 +163,11 @@ impl Batch {
                 self.assign(&name, value).map_err(single)?;
             }
             Statement::Use(name) => events = use_database(engine, session, &name).map_err(single)?,
+            Statement::Select(select) if select.views().iter().any(|view| engine.is_locked(session, view)) => {
+                let timeout = engine.options(session).lock_timeout;
+                let deadline = (timeout >= 0).then(|| engine.now_millis().saturating_add(timeout));
+                return Ok(StatementResult::Wait(Waiting::Lock { select: Box::new(select), deadline }));
+            }
             Statement::Select(select) => events = self.select(engine, session, &select).map_err(single)?,
             Statement::If(condition, then, otherwise) => {
                 let condition = evaluate_condition(&self.scope(engine, session), &condition).map_err(single)?;
@@ -209,6 +224,25 @@ impl Batch {
             self.variables.insert(name, (ty, cast(value, ty).map_err(|text| error(245, 16, text))?));
         }
         Ok(())
+    }
+
+    /// Whether the locks are gone, or the error of LOCK_TIMEOUT; `None` while the SELECT has to wait.
+    fn wait_for_lock<E: Engine>(
+        &self,
+        engine: &mut E,
+        session: u64,
+        select: &Select,
+        deadline: Option<i64>,
+    ) -> Option<Result<(), Message>> {
+        if !select.views().iter().any(|view| engine.is_locked(session, view)) {
+            return Some(Ok(()));
+        }
+        let at = deadline?;
+        if engine.now_millis() >= at {
+            return Some(Err(error(1222, 16, "Lock request time out period exceeded.")));
+        }
+        engine.set_timer_millis(at);
+        None
     }
 
     fn lock_timeout<E: Engine>(&self, engine: &mut E, session: u64, period: &Expr) -> Result<(), Message> {

@@ -10,7 +10,7 @@ pub struct Table {
 }
 
 /// The action of `ALTER DATABASE ... SET PARTNER` or `SET WITNESS`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PartnerAction {
     Failover,
     ForceService,
@@ -19,6 +19,10 @@ pub enum PartnerAction {
     Off,
     SafetyFull,
     SafetyOff,
+    /// SET PARTNER TIMEOUT, in seconds.
+    Timeout(i64),
+    /// SET WITNESS, with the address of its endpoint.
+    Witness(String),
     WitnessOff,
 }
 
@@ -84,4 +88,6 @@ pub trait Engine {
     fn set_timer_millis(&mut self, at: i64);
     /// Records unsupported SQL. A test must end without such records.
     fn record_failure(&mut self, what: String);
+    /// Whether a SELECT from this view must wait for the lock of another session.
+    fn is_locked(&self, session: u64, view: &str) -> bool;
 }

@@ -289,8 +289,13 @@ impl Parser {
         let database = self.name()?;
         self.expect_keyword("set")?;
         let action = if self.eat_keyword("witness") {
-            self.expect_keyword("off")?;
-            PartnerAction::WitnessOff
+            if self.eat("=") {
+                let Token::Text(address) = self.next_token() else { return self.syntax_error() };
+                PartnerAction::Witness(address)
+            } else {
+                self.expect_keyword("off")?;
+                PartnerAction::WitnessOff
+            }
         } else {
             self.expect_keyword("partner")?;
             match self.name()?.to_lowercase().as_str() {
@@ -301,6 +306,10 @@ impl Parser {
                 "off" => PartnerAction::Off,
                 "safety" if self.eat_keyword("full") => PartnerAction::SafetyFull,
                 "safety" if self.eat_keyword("off") => PartnerAction::SafetyOff,
+                "timeout" => match self.next_token() {
+                    Token::Int(seconds) => PartnerAction::Timeout(seconds),
+                    other => return Err(other.source_text()),
+                },
                 other => return Err(other.to_owned()),
             }
         };

@@ -75,6 +75,17 @@ pub struct Select {
     pub order: Vec<(Expr, bool)>,
 }
 
+impl Select {
+    /// The views of the FROM clause.
+    pub fn views(&self) -> Vec<&str> {
+        let sources = self
+            .from
+            .iter()
+            .flat_map(|(first, joins)| std::iter::once(first).chain(joins.iter().map(|join| &join.source)));
+        sources.map(|source| source.view.as_str()).collect()
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub enum Statement {
     /// A SET option without effect.

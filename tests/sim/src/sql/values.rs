@@ -96,6 +96,11 @@ pub fn cast(value: Value, ty: SqlType) -> Result<Value, String> {
             let text = as_text(&value).ok_or_else(failed)?;
             Value::NVarChar(if size == 0 { text } else { text.chars().take(usize::from(size)).collect() })
         }
+        SqlType::Char(size) => {
+            let text = as_text(&value).ok_or_else(failed)?;
+            let size = usize::from(size);
+            Value::NVarChar(format!("{:<size$}", text.chars().take(size).collect::<String>()))
+        }
         SqlType::Numeric { precision, scale } => Value::Numeric { value: i128::from(integer()?), precision, scale },
         SqlType::Guid => match &value {
             Value::Guid(_) => value,

@@ -35,7 +35,10 @@ impl Engine for World {
     }
 
     fn registered_name(&self, session: SessionId) -> String {
-        self.sessions.get(&session).map(|session| self.servers[session.server].name.clone()).unwrap_or_default()
+        self.sessions
+            .get(&session)
+            .map(|session| self.servers[session.server].registered_name.clone())
+            .unwrap_or_default()
     }
 
     fn server_property(&self, session: SessionId, name: &str) -> Value {
@@ -90,6 +93,7 @@ impl Engine for World {
         database: &str,
         action: PartnerAction,
     ) -> Result<AlterOutcome, Vec<Message>> {
+        let id = session;
         let Some(session) = self.sessions.get(&session).cloned() else {
             return Err(vec![message(
                 596,
@@ -98,6 +102,9 @@ impl Engine for World {
             )]);
         };
         let altered = self.alter(&session, database, action)?;
+        if let AlterOutcome::Pending(failover) = altered {
+            self.assign_failover(failover, id);
+        }
         let server = &mut self.servers[session.server];
         if let Some(injected) = server.injected_error_after.as_mut().filter(|injected| injected.left > 0) {
             injected.left -= 1;
@@ -120,6 +127,11 @@ impl Engine for World {
 
     fn set_timer_millis(&mut self, at: i64) {
         self.set_timer(Duration::from_millis(u64::try_from(at).unwrap_or(0)));
+    }
+
+    fn is_locked(&self, session: SessionId, view: &str) -> bool {
+        let locked = self.sessions.get(&session).is_some_and(|session| self.servers[session.server].catalog_locked);
+        locked && matches!(view, "sys.databases" | "sys.database_mirroring")
     }
 
     fn record_failure(&mut self, what: String) {

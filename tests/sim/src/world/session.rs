@@ -44,6 +44,9 @@ impl World {
         self.advance(now);
         let refused = || message(18456, 14, format!("Login failed for user '{user}'."));
         let index = self.find_server(server).ok_or_else(refused)?;
+        if let Some(refusal) = self.login_refusal(index, user) {
+            return Err(refusal);
+        }
         let found = self.servers[index].find_login(user).filter(|login| login.password.as_deref() == password);
         let login = found.ok_or_else(refused)?;
         if login.disabled {
@@ -64,7 +67,7 @@ impl World {
         let failover_partner = self
             .find_mirroring(index, &name)
             .filter(|(at, seat)| self.mirrorings[*at].copies[*seat].mirrored)
-            .map(|(at, seat)| self.servers[self.mirrorings[at].partners[super::other(seat)]].name.clone());
+            .map(|(at, seat)| self.mirrorings[at].partner_names[super::other(seat)].clone());
         let session = self.next_session;
         self.next_session += 1;
         let (database, options) = (name.clone(), SessionOptions::default());
@@ -73,6 +76,7 @@ impl World {
     }
 
     pub fn close(&mut self, session: SessionId) {
+        self.client_gone(session);
         self.sessions.remove(&session);
     }
 

@@ -126,6 +126,7 @@ impl World {
         let rows = self.visible_databases(server, login).into_iter().map(|(id, name)| {
             // Only a sysadmin sees the row of a mirror, which is not ONLINE (sys.database_mirroring, Remarks).
             let row = self.row_at(server, &name).filter(|row| login.sysadmin || row.database_state == 0);
+            let row = row.filter(|_| !self.hides_mirroring(server, &name));
             let mut cells = vec![Value::Int(id)];
             cells.extend(row.map_or_else(|| vec![Value::Null; MIRRORING.len() - 1], mirroring_cells));
             cells
@@ -256,7 +257,7 @@ fn mirroring_cells(row: MirrorRow) -> Vec<Value> {
         row.witness_state.map_or(Value::Null, Value::TinyInt),
         witness.map_or(Value::Null, nvarchar),
         Value::Numeric { value: 1000 + i128::from(row.role_sequence), precision: 25, scale: 0 },
-        Value::Int(10),
+        Value::Int(row.connection_timeout),
         Value::Null,
     ]
 }
