@@ -24,8 +24,8 @@ pub struct ServerSettings {
     pub browser: BrowserSettings,
 }
 
-/// Whether the mirroring columns of a database that is not open are NULL. The page of `sys.database_mirroring` says
-/// so, and also that a sysadmin reads them on a mirror, which is never open.
+/// Whether the mirroring columns of a database that is not open are NULL. The page of `sys.database_mirroring` documents
+/// this, and also that a sysadmin reads them on a mirror, which is never open.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum NullColumns {

@@ -122,5 +122,8 @@ async fn attention_ends_running_statement_and_keeps_session() {
     }
     client.cancel_query().await.unwrap();
     assert_eq!(sim.journal(0)[0].outcome.as_deref(), Some("cancelled"));
-    assert_eq!(role(&roles(&mut client).await, "rtcxds"), Some(1));
+    // tiberius reads only the end of the response. The acknowledgement is a message of its own, and becomes the
+    // response to the next query.
+    run(&mut client, "SELECT 1").await.unwrap();
+    sim.until_journal(|journal| journal.since(0).len() == 2).await;
 }

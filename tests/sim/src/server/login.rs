@@ -56,6 +56,7 @@ pub async fn login(
     let session_info =
         SessionInfo { server: server.id.clone(), session: login.session, login: user, app: request.app.clone() };
     let packet_size = request.agreed_packet_size();
+    shared.with(|world, _| world.set_client(login.session, &request.host, &request.app));
     let session = Session::new(shared.clone(), server.clone(), session_info, version, packet_size);
     if !proof.is_empty() {
         // A separate message: the ODBC driver of Microsoft expects no other token in the message.

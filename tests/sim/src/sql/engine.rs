@@ -1,5 +1,6 @@
 //! The interface between the interpreter and the simulated servers: catalog views, permissions and role changes.
 
+use super::administration::Administration;
 use crate::value::{Column, Message, Value};
 
 /// A system view as one session sees it.
@@ -26,16 +27,20 @@ pub enum PartnerAction {
     WitnessOff,
 }
 
-/// The SET options of a session. They outlive a batch.
+/// The SET options and the transaction of a session. They outlive a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionOptions {
     /// SET LOCK_TIMEOUT, in milliseconds; -1 waits without a limit.
     pub lock_timeout: i64,
+    pub no_count: bool,
+    pub implicit_transactions: bool,
+    /// `@@TRANCOUNT`.
+    pub transactions: i64,
 }
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        Self { lock_timeout: -1 }
+        Self { lock_timeout: -1, no_count: false, implicit_transactions: false, transactions: 0 }
     }
 }
 
@@ -70,6 +75,24 @@ pub trait Engine {
     /// Whether the login has a server permission; `None` for an unknown permission.
     fn has_permission(&self, session: u64, permission: &str) -> Option<bool>;
     fn version_text(&self, session: u64) -> String;
+    /// Executes a statement of an administrator.
+    ///
+    /// # Errors
+    /// The messages in the order in which a server sends them.
+    fn administer(&mut self, session: u64, statement: &Administration) -> Result<(), Vec<Message>>;
+    /// Executes CHECKPOINT in the current database.
+    ///
+    /// # Errors
+    /// 9002 if the log is full.
+    fn checkpoint(&mut self, session: u64) -> Result<(), Message>;
+    /// The name of the login with a SID; `None` if there is none.
+    fn login_of(&self, session: u64, sid: &[u8]) -> Option<String>;
+    /// The names of the client's computer and program.
+    fn client(&self, session: u64) -> (String, String);
+    /// `DB_NAME(id)`; `None` for an unknown id.
+    fn database_name(&self, session: u64, id: i64) -> Option<String>;
+    /// `DB_ID(name)`; `None` for an unknown name.
+    fn database_id(&self, session: u64, name: &str) -> Option<i32>;
     /// Executes ALTER DATABASE.
     ///
     /// # Errors

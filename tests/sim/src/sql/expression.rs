@@ -55,7 +55,19 @@ impl Parser {
         let not = self.eat_keyword("not");
         let test = if self.eat_keyword("in") {
             self.expect("(")?;
-            Expr::In(Box::new(left), self.list()?)
+            if self.is_keyword("select") {
+                let select = self.select()?;
+                self.expect(")")?;
+                Expr::InSelect(Box::new(left), Box::new(select))
+            } else {
+                Expr::In(Box::new(left), self.list()?)
+            }
+        } else if self.eat_keyword("between") {
+            let low = self.sum()?;
+            self.expect_keyword("and")?;
+            let high = self.sum()?;
+            let low = binary(Op::GreaterOrEqual, left.clone(), low);
+            binary(Op::And, low, binary(Op::LessOrEqual, left, high))
         } else if self.eat_keyword("like") {
             Expr::Like(Box::new(left), Box::new(self.sum()?))
         } else if not {
@@ -121,6 +133,7 @@ impl Parser {
         }
         match self.next_token() {
             Token::Int(number) => Ok(Expr::Int(number)),
+            Token::Bytes(bytes) => Ok(Expr::Bytes(bytes)),
             Token::Text(text) => Ok(Expr::Text(text)),
             Token::Var(name) => Ok(match name.strip_prefix('@') {
                 Some(global) => Expr::Global(global.to_owned()),
@@ -168,8 +181,9 @@ impl Parser {
                 let ty = self.sql_type()?;
                 self.expect(",")?;
                 let value = self.expr()?;
+                // Styles apply to dates and binary values, which do not convert to text here.
                 if self.eat(",") {
-                    self.expr()?;
+                    let Token::Int(_) = self.next_token() else { return self.syntax_error() };
                 }
                 self.expect(")")?;
                 Ok(Expr::Cast(Box::new(value), ty))

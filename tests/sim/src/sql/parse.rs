@@ -1,19 +1,21 @@
 //! Parses statements. Module `expression` parses expressions, module `select` parses SELECT.
 
 use super::engine::PartnerAction;
-use super::syntax::{Expr, Statement};
+use super::syntax::{Expr, SessionStatement, Statement};
 use super::token::{Token, tokens};
 use crate::value::SqlType;
 
 /// The statements of a batch.
 ///
 /// # Errors
-/// The token at which parsing failed, or `procedure NAME` for an unknown procedure.
-pub fn parse(text: &str) -> Result<Vec<Statement>, String> {
-    let mut parser = Parser { tokens: tokens(text)?, at: 0 };
+/// The token at which parsing failed, or `procedure NAME` for an unknown procedure, and its line.
+pub fn parse(text: &str) -> Result<Vec<Statement>, (String, u32)> {
+    let (tokens, lines) = tokens(text).map_err(|near| (near, 1))?;
+    let mut parser = Parser { tokens, lines, at: 0 };
     let mut statements = Vec::new();
     while !parser.done() {
-        statements.push(parser.statement()?);
+        let statement = parser.statement().map_err(|near| (near, parser.line()))?;
+        statements.push(statement);
         while parser.eat(";") {}
     }
     Ok(statements)
@@ -21,13 +23,14 @@ pub fn parse(text: &str) -> Result<Vec<Statement>, String> {
 
 pub(super) struct Parser {
     pub(super) tokens: Vec<Token>,
+    lines: Vec<u32>,
     pub(super) at: usize,
 }
 
 pub(super) type Parsed<T> = Result<T, String>;
 
 /// SET options that drivers send and that have no effect in the simulation.
-const OPTIONS: [&str; 18] = [
+const OPTIONS: [&str; 17] = [
     "ansi_nulls",
     "ansi_padding",
     "ansi_warnings",
@@ -38,7 +41,6 @@ const OPTIONS: [&str; 18] = [
     "arithabort",
     "numeric_roundabort",
     "cursor_close_on_commit",
-    "implicit_transactions",
     "textsize",
     "deadlock_priority",
     "xact_abort",
@@ -51,6 +53,11 @@ const OPTIONS: [&str; 18] = [
 impl Parser {
     pub(super) fn peek(&self) -> &Token {
         self.tokens.get(self.at).unwrap_or(&Token::End)
+    }
+
+    /// The line of the next token.
+    fn line(&self) -> u32 {
+        self.lines.get(self.at).or(self.lines.last()).copied().unwrap_or(1)
     }
 
     fn done(&mut self) -> bool {
@@ -103,13 +110,18 @@ impl Parser {
     }
 
     fn statement(&mut self) -> Parsed<Statement> {
+        let line = self.line();
+        Ok(Statement::At(line, Box::new(self.bare_statement()?)))
+    }
+
+    fn bare_statement(&mut self) -> Parsed<Statement> {
         let Token::Word(word) = self.peek().clone() else { return self.syntax_error() };
         let start = self.at;
         self.at += 1;
         match word.to_lowercase().as_str() {
             "set" => self.set(),
             "declare" => self.declare(),
-            "use" => Ok(Statement::Use(self.name()?)),
+            "use" => Ok(SessionStatement::Use(self.name()?).into()),
             "select" => {
                 self.at = start;
                 Ok(Statement::Select(self.select()?))
@@ -120,23 +132,13 @@ impl Parser {
                 let otherwise = if self.eat_keyword("else") { Some(Box::new(self.body()?)) } else { None };
                 Ok(Statement::If(condition, Box::new(then), otherwise))
             }
-            "begin" if self.eat_keyword("tran") || self.eat_keyword("transaction") => Ok(Statement::Transaction(1)),
-            "begin" => {
-                let mut all = Vec::new();
-                while !self.eat_keyword("end") {
-                    if self.done() {
-                        return self.syntax_error();
-                    }
-                    if self.is_keyword("end") {
-                        continue;
-                    }
-                    all.push(self.statement()?);
-                }
-                Ok(Statement::Block(all))
+            "begin" if self.eat_keyword("tran") || self.eat_keyword("transaction") => {
+                Ok(SessionStatement::Transaction(1).into())
             }
+            "begin" => self.block(),
             "commit" | "rollback" => {
                 let _ = self.eat_keyword("tran") || self.eat_keyword("transaction") || self.eat_keyword("work");
-                Ok(Statement::Transaction(if word.eq_ignore_ascii_case("commit") { -1 } else { 0 }))
+                Ok(SessionStatement::Transaction(if word.eq_ignore_ascii_case("commit") { -1 } else { 0 }).into())
             }
             "print" => Ok(Statement::Print(self.expr()?)),
             "raiserror" => self.raise(),
@@ -145,18 +147,47 @@ impl Parser {
                 self.expect_keyword("delay")?;
                 Ok(Statement::Delay(self.expr()?))
             }
-            "exec" | "execute" => {
-                let name = self.name()?;
-                if !name.eq_ignore_ascii_case("sp_executesql") {
-                    return Err(format!("procedure {name}"));
-                }
-                Ok(Statement::Execute(self.expr()?))
-            }
+            "exec" | "execute" => self.execute(),
+            "create" => self.create(),
+            "drop" => self.drop_login(),
+            "grant" => self.grant(),
+            "restore" => self.restore(),
+            "backup" => self.backup(),
+            "checkpoint" => Ok(SessionStatement::Checkpoint.into()),
             "alter" => self.alter(),
             _ => {
                 self.at = start;
                 self.syntax_error()
             }
+        }
+    }
+
+    fn block(&mut self) -> Parsed<Statement> {
+        let mut all = Vec::new();
+        while !self.eat_keyword("end") {
+            if self.done() {
+                return self.syntax_error();
+            }
+            if self.is_keyword("end") {
+                continue;
+            }
+            all.push(self.statement()?);
+        }
+        Ok(Statement::Block(all))
+    }
+
+    fn execute(&mut self) -> Parsed<Statement> {
+        let mut name = self.name()?;
+        while self.eat(".") {
+            if !matches!(self.peek(), Token::Symbol(".")) {
+                name = self.name()?;
+            }
+        }
+        match name.to_lowercase().as_str() {
+            "sp_executesql" => Ok(Statement::Execute(self.expr()?)),
+            "sp_addsrvrolemember" => self.server_role_procedure(true),
+            "sp_dropsrvrolemember" => self.server_role_procedure(false),
+            _ => Err(format!("procedure {name}")),
         }
     }
 
@@ -191,27 +222,38 @@ impl Parser {
                 Token::Var(name) if !negative => Expr::Var(name),
                 other => return Err(other.source_text()),
             };
-            return Ok(Statement::LockTimeout(period));
+            return Ok(SessionStatement::LockTimeout(period).into());
         }
-        let mut no_count = false;
+        let mut all = Vec::new();
         loop {
-            let option = self.name()?.to_lowercase();
-            no_count |= option == "nocount";
-            if option != "nocount" && option != "fmtonly" && option != "rowcount" && !OPTIONS.contains(&option.as_str())
-            {
-                return Err(option);
-            }
+            all.push(self.name()?.to_lowercase());
             if !self.eat(",") {
                 break;
             }
         }
         let _ = self.eat("-");
         let on = self.is_keyword("on");
-        match self.next_token() {
+        let value = self.next_token();
+        match value {
             Token::Word(_) | Token::Int(_) | Token::Var(_) => {}
             other => return Err(other.source_text()),
         }
-        Ok(if no_count { Statement::NoCount(on) } else { Statement::Option })
+        if let [option] = all.as_slice() {
+            match (option.as_str(), &value) {
+                ("nocount", Token::Word(_)) => return Ok(SessionStatement::NoCount(on).into()),
+                ("implicit_transactions", Token::Word(_)) => {
+                    return Ok(SessionStatement::ImplicitTransactions(on).into());
+                }
+                // Other values change the results, which is not implemented.
+                ("rowcount", Token::Int(0)) => return Ok(Statement::Option),
+                ("fmtonly", Token::Word(word)) if word.eq_ignore_ascii_case("off") => return Ok(Statement::Option),
+                _ => {}
+            }
+        }
+        match all.into_iter().find(|option| !OPTIONS.contains(&option.as_str())) {
+            Some(option) => Err(option),
+            None => Ok(Statement::Option),
+        }
     }
 
     fn declare(&mut self) -> Parsed<Statement> {
@@ -251,7 +293,8 @@ impl Parser {
             "smallint" => SqlType::SmallInt,
             "int" | "integer" => SqlType::Int,
             "bigint" => SqlType::BigInt,
-            "nvarchar" | "varchar" | "nchar" | "char" => SqlType::NVarChar(size.unwrap_or(30)),
+            "nvarchar" | "varchar" | "nchar" => SqlType::NVarChar(size.unwrap_or(30)),
+            "char" => SqlType::Char(size.unwrap_or(30)),
             "sysname" => SqlType::NVarChar(128),
             "uniqueidentifier" => SqlType::Guid,
             "numeric" | "decimal" => {
@@ -285,6 +328,18 @@ impl Parser {
     }
 
     fn alter(&mut self) -> Parsed<Statement> {
+        if self.eat_keyword("login") {
+            return self.alter_login();
+        }
+        if self.eat_keyword("server") {
+            return self.alter_server_role();
+        }
+        if self.eat_keyword("authorization") {
+            return self.alter_authorization();
+        }
+        if self.eat_keyword("endpoint") {
+            return self.alter_endpoint();
+        }
         self.expect_keyword("database")?;
         let database = self.name()?;
         self.expect_keyword("set")?;

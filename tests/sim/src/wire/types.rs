@@ -128,15 +128,7 @@ pub fn put_value(out: &mut BytesMut, column: &Column, value: &Value) -> Result<(
                 return Err(misfit());
             }
         }
-        (SqlType::Char(length), Value::NVarChar(text)) => {
-            let mut bytes = encode_1252(text).ok_or_else(misfit)?;
-            if bytes.len() > usize::from(length) {
-                return Err(misfit());
-            }
-            bytes.resize(usize::from(length), b' ');
-            out.put_u16_le(length);
-            out.put_slice(&bytes);
-        }
+        (SqlType::Char(length), Value::NVarChar(text)) => put_char(out, length, text).ok_or_else(misfit)?,
         (ty @ SqlType::Binary(length), Value::Binary(bytes)) => {
             if is_max(ty) {
                 put_plp(out, bytes.len(), |out| out.put_slice(bytes));
@@ -152,6 +144,18 @@ pub fn put_value(out: &mut BytesMut, column: &Column, value: &Value) -> Result<(
         _ => return Err(misfit()),
     }
     Ok(())
+}
+
+/// Encodes a `char(n)`, padded with blanks; `None` for a text that does not fit.
+fn put_char(out: &mut BytesMut, length: u16, text: &str) -> Option<()> {
+    let mut bytes = encode_1252(text)?;
+    if bytes.len() > usize::from(length) {
+        return None;
+    }
+    bytes.resize(usize::from(length), b' ');
+    out.put_u16_le(length);
+    out.put_slice(&bytes);
+    Some(())
 }
 
 /// Encodes a NULL cell of a ROW; `None` for a column that is not nullable.

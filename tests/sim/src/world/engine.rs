@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::set_partner::message;
 use super::{SessionId, World};
+use crate::sql::administration::Administration;
 use crate::sql::engine::{AlterOutcome, Engine, PartnerAction, SessionOptions, Table};
 use crate::value::{Message, Value};
 
@@ -85,6 +86,31 @@ impl Engine for World {
         let version =
             self.sessions.get(&session).map(|session| self.servers[session.server].version.clone()).unwrap_or_default();
         format!("Microsoft SQL Server (simulated) - {version} (X64)")
+    }
+
+    fn administer(&mut self, session: SessionId, statement: &Administration) -> Result<(), Vec<Message>> {
+        self.administer_as(session, statement)
+    }
+
+    fn checkpoint(&mut self, session: SessionId) -> Result<(), Message> {
+        self.write_checkpoint(session)
+    }
+
+    fn login_of(&self, session: SessionId, sid: &[u8]) -> Option<String> {
+        self.login_of_sid(self.sessions.get(&session)?.server, sid)
+    }
+
+    fn client(&self, session: SessionId) -> (String, String) {
+        self.sessions.get(&session).map(|session| session.client.clone()).unwrap_or_default()
+    }
+
+    fn database_name(&self, session: SessionId, id: i64) -> Option<String> {
+        let at = usize::try_from(id).ok()?.checked_sub(1)?;
+        self.servers[self.sessions.get(&session)?.server].databases.get(at).cloned()
+    }
+
+    fn database_id(&self, session: SessionId, name: &str) -> Option<i32> {
+        self.servers[self.sessions.get(&session)?.server].database_id(name)
     }
 
     fn alter_partner(

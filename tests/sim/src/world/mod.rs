@@ -1,10 +1,13 @@
 //! The simulated servers: mirrored databases, witness, mirroring connections and client sessions.
 //! Pure: no clock, no sockets, no randomness; the time is an argument. Module `sql` runs T-SQL against this module.
 
+mod administration;
 mod build;
 mod command;
 mod control;
 mod control_settings;
+mod counters;
+mod endpoints;
 mod engine;
 mod failover;
 mod inventory;

@@ -63,7 +63,7 @@ fn login_error(number: u32, class: Option<u8>, user: &str) -> Message {
         4064 => (11, "Cannot open user default database. Login failed.".to_owned()),
         6005 => (10, "SHUTDOWN is in progress.".to_owned()),
         17142 => (14, "SQL Server service has been paused. No new connections will be allowed. To resume the service, use SQL Computer Manager or the Services application in Control Panel.".to_owned()),
-        17187 => (16, "SQL Server is not ready to accept new client connections. Wait a few minutes before trying again. If you have access to the error log, look for the informational message that indicates that SQL Server is ready before trying to connect again.".to_owned()),
+        17187 => (16, "SQL Server is not ready to accept new client connections. Wait a few minutes before trying again.".to_owned()),
         17809 => (10, "Could not connect because the maximum number of user connections has already been reached. The system administrator can use sp_configure to increase the maximum value. The connection has been closed.".to_owned()),
         17892 => (14, format!("Logon failed for login '{user}' due to trigger execution.")),
         18401 => (14, failed("Server is in script upgrade mode. Only administrator can connect at this time.")),

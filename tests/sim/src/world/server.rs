@@ -119,6 +119,11 @@ impl Server {
         self.version_parts().first().copied().unwrap_or(0)
     }
 
+    /// The compatibility level of new databases.
+    pub fn compatibility_level(&self) -> u8 {
+        u8::try_from(self.major().saturating_mul(10)).unwrap_or(100)
+    }
+
     pub fn find_login(&self, name: &str) -> Option<&LoginConfig> {
         self.logins.iter().find(|login| same_name(&login.name, name))
     }

@@ -15,6 +15,10 @@ pub struct Session {
     pub database: String,
     pub killed: bool,
     pub(crate) options: SessionOptions,
+    /// The database after the login, to which a reset of the connection returns.
+    pub(crate) login_database: String,
+    /// The names of the client's computer and program.
+    pub(crate) client: (String, String),
 }
 
 /// The result of a successful login.
@@ -71,13 +75,38 @@ impl World {
         let session = self.next_session;
         self.next_session += 1;
         let (database, options) = (name.clone(), SessionOptions::default());
-        self.sessions.insert(session, Session { server: index, login, database, killed: false, options });
+        let (login_database, client) = (database.clone(), <(String, String)>::default());
+        let opened = Session { server: index, login, database, killed: false, options, login_database, client };
+        self.sessions.insert(session, opened);
         Ok(Login { session, database: name, failover_partner })
     }
 
     pub fn close(&mut self, session: SessionId) {
         self.client_gone(session);
         self.sessions.remove(&session);
+    }
+
+    /// Records the names of the client's computer and program.
+    pub fn set_client(&mut self, session: SessionId, host: &str, program: &str) {
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.client = (host.to_owned(), program.to_owned());
+        }
+    }
+
+    /// Resets a session to its state after the login. `keep` keeps the transaction.
+    pub fn reset(&mut self, session: SessionId, keep: bool) {
+        if let Some(session) = self.sessions.get_mut(&session) {
+            let transactions = if keep { session.options.transactions } else { 0 };
+            session.database.clone_from(&session.login_database);
+            session.options = SessionOptions { transactions, ..SessionOptions::default() };
+        }
+    }
+
+    /// Sets `@@TRANCOUNT` after a transaction request of the protocol.
+    pub fn set_transactions(&mut self, session: SessionId, count: i64) {
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.options.transactions = count;
+        }
     }
 
     /// Whether a role change or a stop of the server ended this session.

@@ -8,7 +8,9 @@ use crate::config::Config;
 use crate::value::{Event, Step, Value};
 use crate::world::{Command, World};
 
+mod administration;
 mod options;
+mod queries;
 
 /// A session of the sysadmin `operator` on one server of a world.
 pub struct Client {
