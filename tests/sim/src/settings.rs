@@ -17,6 +17,8 @@ pub struct ServerSettings {
     /// Then its databases leave RECOVERING one after the other, each after this time, in milliseconds.
     pub recovery_millis: u64,
     pub null_columns: NullColumns,
+    /// `SERVERPROPERTY('IsClustered')`.
+    pub clustered: bool,
     /// The mirroring endpoint is started and rejects the handshake of every other server (the cause of error 1418).
     pub refuses_handshake: bool,
     /// Every start binds another port, as an instance with a dynamic port can.

@@ -95,7 +95,11 @@ impl SharedState {
     /// Sleeps until the next event of the world; forever if nothing is scheduled.
     pub async fn sleep_until_next_event(&self) {
         match self.with(|world, _| world.wake_at()) {
-            Some(wake) => sleep_until((self.started + wake).max(Instant::now() + SHORTEST_SLEEP)).await,
+            // A time that the clock cannot represent is never reached.
+            Some(wake) => match self.started.checked_add(wake) {
+                Some(wake) => sleep_until(wake.max(Instant::now() + SHORTEST_SLEEP)).await,
+                None => std::future::pending().await,
+            },
             None => std::future::pending().await,
         }
     }

@@ -331,10 +331,11 @@ pub(super) fn single(message: Message) -> Vec<Message> {
     vec![message]
 }
 
-/// The milliseconds of `hh:mm:ss[.mmm]`.
+/// The milliseconds of `hh:mm[:ss[.mmm]]`, a time of less than 24 hours.
 fn parse_millis(text: &str) -> Option<i64> {
     let mut parts = text.split(':');
-    let (hours, minutes): (i64, i64) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-    let seconds: f64 = parts.next().unwrap_or("0").parse().ok()?;
-    Some((hours * 60 + minutes) * 60_000 + (seconds * 1000.0) as i64)
+    let (hours, minutes): (u8, u8) = (parts.next()?.trim().parse().ok()?, parts.next()?.parse().ok()?);
+    let seconds: f64 = parts.next().unwrap_or("0").trim().parse().ok()?;
+    let valid = hours < 24 && minutes < 60 && (0.0..60.0).contains(&seconds) && parts.next().is_none();
+    valid.then_some((i64::from(hours) * 60 + i64::from(minutes)) * 60_000 + (seconds * 1000.0) as i64)
 }

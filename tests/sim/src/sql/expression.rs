@@ -12,8 +12,13 @@ fn binary(op: Op, left: Expr, right: Expr) -> Expr {
 
 impl Parser {
     pub(super) fn expr(&mut self) -> Parsed {
+        self.nested(Self::disjunction)
+    }
+
+    fn disjunction(&mut self) -> Parsed {
         let mut left = self.conjunction()?;
         while self.eat_keyword("or") {
+            self.count_operator()?;
             left = binary(Op::Or, left, self.conjunction()?);
         }
         Ok(left)
@@ -22,13 +27,14 @@ impl Parser {
     fn conjunction(&mut self) -> Parsed {
         let mut left = self.negation()?;
         while self.eat_keyword("and") {
+            self.count_operator()?;
             left = binary(Op::And, left, self.negation()?);
         }
         Ok(left)
     }
 
     fn negation(&mut self) -> Parsed {
-        if self.eat_keyword("not") { Ok(Expr::Not(Box::new(self.negation()?))) } else { self.comparison() }
+        if self.eat_keyword("not") { Ok(Expr::Not(Box::new(self.nested(Self::negation)?))) } else { self.comparison() }
     }
 
     fn comparison(&mut self) -> Parsed {
@@ -104,6 +110,7 @@ impl Parser {
             } else {
                 return Ok(left);
             };
+            self.count_operator()?;
             left = binary(op, left, self.product()?);
         }
     }
@@ -118,13 +125,14 @@ impl Parser {
             } else {
                 return Ok(left);
             };
+            self.count_operator()?;
             left = binary(op, left, self.primary()?);
         }
     }
 
     fn primary(&mut self) -> Parsed {
         if self.eat("-") {
-            return Ok(Expr::Negative(Box::new(self.primary()?)));
+            return Ok(Expr::Negative(Box::new(self.nested(Self::primary)?)));
         }
         if self.eat("(") {
             let inside = self.expr()?;

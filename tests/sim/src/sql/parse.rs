@@ -11,7 +11,7 @@ use crate::value::SqlType;
 /// The token at which parsing failed, or `procedure NAME` for an unknown procedure, and its line.
 pub fn parse(text: &str) -> Result<Vec<Statement>, (String, u32)> {
     let (tokens, lines) = tokens(text).map_err(|near| (near, 1))?;
-    let mut parser = Parser { tokens, lines, at: 0 };
+    let mut parser = Parser { tokens, lines, depth: 0, operators: 0, at: 0 };
     let mut statements = Vec::new();
     while !parser.done() {
         let statement = parser.statement().map_err(|near| (near, parser.line()))?;
@@ -24,10 +24,16 @@ pub fn parse(text: &str) -> Result<Vec<Statement>, (String, u32)> {
 pub(super) struct Parser {
     pub(super) tokens: Vec<Token>,
     lines: Vec<u32>,
+    depth: usize,
+    operators: usize,
     pub(super) at: usize,
 }
 
 pub(super) type Parsed<T> = Result<T, String>;
+
+const MAX_DEPTH: usize = 60;
+/// For a whole batch.
+const MAX_OPERATORS: usize = 400;
 
 /// SET options that drivers send and that have no effect in the simulation.
 const OPTIONS: [&str; 17] = [
@@ -53,6 +59,23 @@ const OPTIONS: [&str; 17] = [
 impl Parser {
     pub(super) fn peek(&self) -> &Token {
         self.tokens.get(self.at).unwrap_or(&Token::End)
+    }
+
+    /// Parses a part that can contain itself. The limit keeps the recursion within the stack.
+    pub(super) fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
+        if self.depth >= MAX_DEPTH {
+            return Err("too many nested levels".to_owned());
+        }
+        self.depth += 1;
+        let parsed = parse(self);
+        self.depth -= 1;
+        parsed
+    }
+
+    /// Counts an operator: a chain of operators is evaluated recursively.
+    pub(super) fn count_operator(&mut self) -> Parsed<()> {
+        self.operators += 1;
+        if self.operators > MAX_OPERATORS { Err("too many operators".to_owned()) } else { Ok(()) }
     }
 
     /// The line of the next token.
@@ -111,7 +134,7 @@ impl Parser {
 
     fn statement(&mut self) -> Parsed<Statement> {
         let line = self.line();
-        Ok(Statement::At(line, Box::new(self.bare_statement()?)))
+        Ok(Statement::At(line, Box::new(self.nested(Self::bare_statement)?)))
     }
 
     fn bare_statement(&mut self) -> Parsed<Statement> {
@@ -294,7 +317,7 @@ impl Parser {
             "int" | "integer" => SqlType::Int,
             "bigint" => SqlType::BigInt,
             "nvarchar" | "varchar" | "nchar" => SqlType::NVarChar(size.unwrap_or(30)),
-            "char" => SqlType::Char(size.unwrap_or(30)),
+            "char" if size.unwrap_or(30) <= 8000 => SqlType::Char(size.unwrap_or(30)),
             "sysname" => SqlType::NVarChar(128),
             "uniqueidentifier" => SqlType::Guid,
             "numeric" | "decimal" => {

@@ -99,12 +99,12 @@ impl World {
         let now = self.now;
         self.for_each(pair, database, |session| {
             session.suspended = false;
-            session.sync = Sync::SynchronizingUntil(now + session.resync);
+            session.sync = Sync::SynchronizingUntil(now.saturating_add(session.resync));
         })
     }
 
     fn desynchronize(&mut self, pair: &str, database: &Option<String>, millis: u64) -> Result<(), String> {
-        let until = self.now + Duration::from_millis(millis);
+        let until = self.now.saturating_add(Duration::from_millis(millis));
         self.for_each(pair, database, |session| session.sync = Sync::SynchronizingUntil(until))
     }
 

@@ -55,7 +55,8 @@ impl Engine for World {
             "productlevel" => text("SP4"),
             "edition" => text(&server.edition),
             "engineedition" => Value::Int(if server.edition.starts_with("Standard") { 2 } else { 3 }),
-            "isclustered" | "isintegratedsecurityonly" | "issingleuser" => Value::Int(0),
+            "isclustered" => Value::Int(server.settings.clustered.into()),
+            "isintegratedsecurityonly" | "issingleuser" => Value::Int(0),
             "collation" => text("Latin1_General_CI_AS"),
             _ => Value::Null,
         }

@@ -31,7 +31,7 @@ impl World {
     pub(crate) fn start_failover(&mut self, index: usize, seat: Seat, fails: bool) -> FailoverId {
         let mirroring = &self.mirrorings[index];
         let slow = Duration::from_millis(self.servers[mirroring.partners[seat]].slow_millis);
-        let time = mirroring.redo_time() + slow;
+        let time = mirroring.redo_time().saturating_add(slow);
         self.run_failover(index, FailoverKind::Manual, seat, time, fails)
     }
 
@@ -47,7 +47,7 @@ impl World {
         let id = self.next_failover_id;
         self.next_failover_id += 1;
         let started = self.now;
-        let due = started + time;
+        let due = started.saturating_add(time);
         let running = RunningFailover { kind, from, started, due, id, session: None, fails };
         self.mirrorings[index].running_failover = Some(running);
         self.failover_outcomes.insert(id, None);
@@ -67,8 +67,8 @@ impl World {
         mirroring.copies[to].role = Role::Principal;
         mirroring.copies.iter_mut().for_each(|copy| copy.role_sequence = sequence);
         mirroring.redo_queue_kb = 0;
-        mirroring.sync = Sync::SynchronizingUntil(now + mirroring.resync);
-        mirroring.disconnected_until = now + mirroring.resync / 2;
+        mirroring.sync = Sync::SynchronizingUntil(now.saturating_add(mirroring.resync));
+        mirroring.disconnected_until = now.saturating_add(mirroring.resync / 2);
         self.update_witness(index);
         self.failover_outcomes.insert(running.id, Some(Ok(())));
         self.record(index, from, to, running.kind, sequence);

@@ -182,7 +182,8 @@ impl Mirroring {
     /// How long a failover takes: the redo of the queue, then the switch.
     pub fn redo_time(&self) -> Duration {
         let rate = self.redo_rate_kb_per_s.max(1);
-        Duration::from_secs_f64(self.redo_queue_kb as f64 / rate as f64) + self.switch
+        let redo = Duration::try_from_secs_f64(self.redo_queue_kb as f64 / rate as f64).unwrap_or(Duration::MAX);
+        redo.saturating_add(self.switch)
     }
 
     /// The log that the mirror has not redone yet, in KB.

@@ -20,12 +20,12 @@ impl World {
         let now = self.now;
         let server = &mut self.servers[index];
         server.starts += 1;
-        server.ready_at = now + Duration::from_millis(server.settings.start_millis);
+        server.ready_at = now.saturating_add(Duration::from_millis(server.settings.start_millis));
         server.recovered_at.clear();
         let step = Duration::from_millis(server.settings.recovery_millis);
         let mut recovered = server.ready_at;
         for database in server.databases.iter().skip(SYSTEM_DATABASES.len()) {
-            recovered += step;
+            recovered = recovered.saturating_add(step);
             server.recovered_at.insert(database.to_lowercase(), recovered);
         }
         let mut timers: Vec<Duration> = server.recovered_at.values().copied().collect();

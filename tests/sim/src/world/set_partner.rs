@@ -259,7 +259,7 @@ impl World {
             );
         }
         mirroring.suspended = false;
-        mirroring.sync = Sync::SynchronizingUntil(now + mirroring.resync);
+        mirroring.sync = Sync::SynchronizingUntil(now.saturating_add(mirroring.resync));
         self.suspend_if_principal_is_newer(index);
         Ok(())
     }

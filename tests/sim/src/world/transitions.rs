@@ -29,7 +29,7 @@ impl World {
                     .links
                     .iter()
                     .filter(|link| link.end_connected != [false; 2])
-                    .filter_map(|link| Some(link.lost_at? + mirroring.timeout)),
+                    .filter_map(|link| Some(link.lost_at?.saturating_add(mirroring.timeout))),
             );
             if let Sync::SynchronizingUntil(at) = mirroring.sync {
                 due.push(at);
@@ -74,7 +74,7 @@ impl World {
         }
         let lost_at = *link.lost_at.get_or_insert(now);
         for (end, down) in down.into_iter().enumerate() {
-            if down || now >= lost_at + timeout {
+            if down || now >= lost_at.saturating_add(timeout) {
                 link.end_connected[end] = false;
             }
         }
@@ -130,7 +130,7 @@ impl World {
         mirroring.copies[principal].forced = false;
         mirroring.suspended |= forced;
         if mirroring.sync == Sync::Unsynchronized {
-            mirroring.sync = Sync::SynchronizingUntil(now + mirroring.resync);
+            mirroring.sync = Sync::SynchronizingUntil(now.saturating_add(mirroring.resync));
         }
         self.suspend_if_principal_is_newer(index);
     }

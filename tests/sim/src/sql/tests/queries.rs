@@ -189,3 +189,36 @@ fn catalog_lock_ends_with_1222_after_lock_timeout() {
     client.apply(&json!({"do": "unlockCatalog", "server": "a"}));
     assert_eq!(client.run("SELECT name FROM sys.databases").rows.len(), 7);
 }
+
+#[test]
+fn batch_with_extreme_input_is_refused_without_a_panic() {
+    let deep = |open: &str, inner: &str, close: &str| format!("{}{inner}{}", open.repeat(50_000), close.repeat(50_000));
+    for text in [
+        format!("SELECT {}", deep("(", "1", ")")),
+        format!("SELECT {}1", "- ".repeat(50_000)),
+        format!("SELECT 1{}", " + 1".repeat(50_000)),
+        format!("SELECT 1 WHERE {}1 = 1", "NOT ".repeat(50_000)),
+        format!("SELECT 1 WHERE 1 = 1{}", " OR 1 = 1".repeat(50_000)),
+        format!("SELECT CASE {}", "CASE ".repeat(50_000)),
+        deep("BEGIN ", "SELECT 1", " END "),
+        format!("{}SELECT 1", "IF 1 = 1 ".repeat(50_000)),
+        "WAITFOR DELAY '99999999999:00'".to_owned(),
+        "WAITFOR DELAY '00:00:inf'".to_owned(),
+        "SELECT CAST(1 AS decimal(255, 254))".to_owned(),
+        "SELECT -(-9223372036854775807 - 1)".to_owned(),
+        "SELECT 0x, N'".to_owned(),
+    ] {
+        let answer = Client::new("a").run(&text);
+        assert_eq!(answer.errors.len(), 1, "{}: {answer:?}", text.get(..40).unwrap_or(&text));
+    }
+}
+
+#[test]
+fn renamed_and_clustered_server_reports_both_names() {
+    let mut client = Client::new("a");
+    client.apply(&json!({"do": "rename", "server": "a", "name": r"SQL-NEW\RTC"}));
+    client.apply(&json!({"do": "setServerSettings", "server": "a", "settings": {"clustered": true}}));
+    assert_eq!(client.text("SELECT SERVERPROPERTY('ServerName')"), r"SQL-NEW\RTC");
+    assert_eq!(client.text("SELECT @@SERVERNAME"), r"SQL-A\RTC");
+    assert_eq!(client.text("SELECT SERVERPROPERTY('IsClustered')"), "1");
+}
