@@ -6,6 +6,7 @@
 //! | `sql` | an interpreter for a subset of T-SQL |
 //! | `wire` | TDS: packets, logins, requests, responses |
 //! | `server` | sockets, sessions and connection faults |
+//! | `settings` | what the documentation of SQL Server leaves open, as alternatives |
 //! | `sim` | the complete simulation, for tests |
 
 mod browser;
