@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::settings::{PairSettings, ServerSettings};
+
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -22,6 +24,9 @@ pub struct ServerConfig {
     pub id: String,
     /// `SERVERPROPERTY('ServerName')`, such as `SQL-A\RTC`.
     pub name: String,
+    /// `@@SERVERNAME`, if it differs from `name`: the computer was renamed without sp_addserver.
+    #[serde(default)]
+    pub registered_name: Option<String>,
     /// `SERVERPROPERTY('ProductVersion')`.
     #[serde(default = "default_version")]
     pub version: String,
@@ -48,6 +53,8 @@ pub struct ServerConfig {
     pub endpoint: EndpointConfig,
     #[serde(default)]
     pub inventory: ServerInventory,
+    #[serde(default)]
+    pub settings: ServerSettings,
 }
 
 /// Server-level objects. Mirroring does not copy them to the partner.
@@ -72,6 +79,9 @@ pub struct ServerInventory {
     /// no login on this server.
     #[serde(default)]
     pub owners: BTreeMap<String, String>,
+    /// The name of the login with SID 0x01, if it was renamed.
+    #[serde(default)]
+    pub sa_name: Option<String>,
 }
 
 /// A login and its server-level permissions.
@@ -82,6 +92,10 @@ pub struct LoginConfig {
     /// `None` for a Windows login, `DOMAIN\\account`.
     #[serde(default)]
     pub password: Option<String>,
+    /// The SID in hexadecimal digits. Without it a SQL login has its own SID on every server, and a Windows login
+    /// the same SID on all servers.
+    #[serde(default)]
+    pub sid: Option<String>,
     #[serde(default = "default_sysadmin")]
     pub sysadmin: bool,
     #[serde(default)]
@@ -191,6 +205,8 @@ pub struct PairConfig {
     /// Reports a missing witness as an empty name with state 0, as some instances do, and not as NULL.
     #[serde(default)]
     pub empty_witness_name: bool,
+    #[serde(default)]
+    pub settings: PairSettings,
 }
 
 /// An invalid configuration. The message contains the field and its value.
@@ -222,6 +238,7 @@ impl Config {
                 resync_millis: default_millis(),
                 role_sequence: 1,
                 empty_witness_name: false,
+                settings: PairSettings::default(),
             }],
         }
     }
@@ -233,12 +250,14 @@ impl ServerConfig {
         ServerConfig {
             id: id.to_owned(),
             name: name.to_owned(),
+            registered_name: None,
             version: default_version(),
             edition: default_edition(),
             lets_in_as: None,
             logins: vec![LoginConfig {
                 name: "operator".to_owned(),
                 password: Some("secret".to_owned()),
+                sid: None,
                 sysadmin: true,
                 view_server_state: false,
                 view_any_database: false,
@@ -252,6 +271,7 @@ impl ServerConfig {
             plain_databases: Vec::new(),
             endpoint: EndpointConfig::default(),
             inventory: ServerInventory::default(),
+            settings: ServerSettings::default(),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! | `sql` | an interpreter for a subset of T-SQL |
 //! | `wire` | TDS: packets, logins, requests, responses |
 //! | `server` | sockets, sessions and connection faults |
+//! | `settings` | what the documentation of SQL Server leaves open, as alternatives |
 //! | `sim` | the complete simulation, for tests |
 
 mod browser;
@@ -15,6 +16,7 @@ pub mod demo;
 pub mod journal;
 mod server;
 pub use server::probe;
+pub mod settings;
 pub mod sim;
 pub mod sql;
 pub mod value;

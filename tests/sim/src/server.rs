@@ -20,7 +20,7 @@ use shared::SharedState;
 use socket2::{Domain, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -33,7 +33,7 @@ pub struct Server {
     pub instance: Option<String>,
     pub mode: TlsMode,
     pub tls: Option<SslContext>,
-    pub address: SocketAddr,
+    address: RwLock<SocketAddr>,
     pub lets_in_as: Option<String>,
 }
 
@@ -62,10 +62,19 @@ impl Server {
             instance: config.instance.clone(),
             mode: config.tls.mode,
             tls,
-            address,
+            address: RwLock::new(address),
             lets_in_as: config.lets_in_as.clone(),
         };
         Ok((server, listener))
+    }
+
+    /// The present listen address. The port changes at a start with the setting `newPortAtStart`.
+    pub fn address(&self) -> SocketAddr {
+        *self.address.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_address(&self, address: SocketAddr) {
+        *self.address.write().unwrap_or_else(PoisonError::into_inner) = address;
     }
 
     /// Whether the INSTOPT option of PRELOGIN selects this instance. An empty name selects every instance.
@@ -106,10 +115,19 @@ pub async fn serve(shared: Arc<SharedState>, server: Arc<Server>, first: TcpList
         }
         listening.send_replace(false);
         shared.until(|world| (world.reach(&server.id) != Reach::Down).then_some(())).await;
-        match listen_on(server.address) {
-            Ok(bound) => listener = Some(bound),
+        let mut wanted = server.address();
+        if shared.with(|world, _| world.server_settings(&server.id)).new_port_at_start {
+            wanted.set_port(0);
+        }
+        match listen_on(wanted) {
+            Ok(bound) => {
+                if let Ok(address) = bound.local_addr() {
+                    server.set_address(address);
+                }
+                listener = Some(bound);
+            }
             Err(error) => {
-                tracing::warn!(server = server.id, address = %server.address, %error, "cannot listen again yet");
+                tracing::warn!(server = server.id, address = %wanted, %error, "cannot listen again yet");
                 tokio::time::sleep(REBIND).await;
             }
         }

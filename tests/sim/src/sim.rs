@@ -72,7 +72,7 @@ impl Sim {
             servers.push(server);
             listening.push(receiver);
         }
-        for ip in servers.iter().map(|server| server.address.ip()).collect::<BTreeSet<_>>() {
+        for ip in servers.iter().map(|server| server.address().ip()).collect::<BTreeSet<_>>() {
             if let Some(browser) = Browser::bind(ip, &servers).await.with_context(|| format!("SQL Browser on {ip}"))? {
                 tasks.spawn(browser.serve(shared.clone()));
             }
@@ -93,7 +93,7 @@ impl Sim {
     /// If there is no such server.
     pub fn address(&self, server: &str) -> SocketAddr {
         match self.core.servers.iter().find(|each| each.id == server) {
-            Some(found) => found.address,
+            Some(found) => found.address(),
             None => panic!("no server {server:?} in this simulation"),
         }
     }
@@ -239,9 +239,9 @@ impl Core {
 
     pub fn endpoints(&self) -> BTreeMap<String, Endpoint> {
         let endpoint = |server: &Arc<Server>| Endpoint {
-            address: server.address.to_string(),
-            ip: server.address.ip().to_string(),
-            port: server.address.port(),
+            address: server.address().to_string(),
+            ip: server.address().ip().to_string(),
+            port: server.address().port(),
             instance: server.instance.clone(),
             name: server.name.clone(),
         };

@@ -33,6 +33,8 @@ pub enum SqlType {
     BigInt,
     /// Length in characters; 0 means `nvarchar(max)`.
     NVarChar(u16),
+    /// `char(n)` of code page 1252.
+    Char(u16),
     Guid,
     Numeric {
         precision: u8,

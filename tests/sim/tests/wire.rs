@@ -339,7 +339,32 @@ fn answer_error_sets_error_flag_of_done() {
 }
 
 #[test]
-fn answer_attention_is_acknowledged_in_last_done() {
-    let bytes = Answer::new(TdsVersion::V7_4, "").acknowledge_attention().to_vec();
-    assert_eq!(bytes, hex("FD 20 00 00 00 00 00 00 00 00 00 00 00"));
+fn answer_given_up_ends_with_error_and_attention_is_a_message_of_its_own() {
+    let bytes = Answer::new(TdsVersion::V7_4, "").give_up().to_vec();
+    assert_eq!(bytes, hex("FD 02 00 00 00 00 00 00 00 00 00 00 00"));
+    assert_eq!(Answer::acknowledge_attention().to_vec(), hex("FD 20 00 00 00 00 00 00 00 00 00 00 00"));
+}
+
+#[tokio::test]
+async fn read_message_given_up_by_the_client_is_marked_as_ignored() {
+    let bytes = hex("01 00 00 0A 00 00 01 00 41 00 01 03 00 08 00 00 02 00");
+    let message = read_message(&mut bytes.as_slice()).await.unwrap().unwrap();
+    assert!(message.ignored);
+    assert!(!read_message(&mut hex("01 11 00 08 00 00 01 00").as_slice()).await.unwrap().unwrap().ignored);
+}
+
+#[tokio::test]
+async fn read_message_resets_session_with_or_without_its_transaction() {
+    for (status, keeps) in [("09", false), ("11", true)] {
+        let bytes = hex(&format!("01 {status} 00 08 00 00 01 00"));
+        let message = read_message(&mut bytes.as_slice()).await.unwrap().unwrap();
+        assert_eq!((message.reset, message.keeps_transaction), (true, keeps));
+    }
+}
+
+#[test]
+fn char_column_has_bytes_of_code_page_1252() {
+    let info = "AF 03 00 09 04 D0 00 34";
+    let expected = (hex(info), hex("03 00 80 61 20"));
+    assert_eq!(cell(SqlType::Char(3), true, Value::NVarChar("\u{20AC}a".into())), expected);
 }

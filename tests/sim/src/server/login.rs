@@ -56,6 +56,7 @@ pub async fn login(
     let session_info =
         SessionInfo { server: server.id.clone(), session: login.session, login: user, app: request.app.clone() };
     let packet_size = request.agreed_packet_size();
+    shared.with(|world, _| world.set_client(login.session, &request.host, &request.app));
     let session = Session::new(shared.clone(), server.clone(), session_info, version, packet_size);
     if !proof.is_empty() {
         // A separate message: the ODBC driver of Microsoft expects no other token in the message.
@@ -86,14 +87,22 @@ fn authenticate(shared: &SharedState, server: &Server, request: &Login7) -> (Str
     (user, proof, result)
 }
 
-/// The error of a rejected login. Error 18456 follows 4060, as SQL Server sends them.
+/// The error of a rejected login. Error 18456 follows 4060 and 4064, and 18451 follows 6005, as SQL Server sends them.
 fn rejection(server: &Server, user: &str, message: &Message) -> BytesMut {
     let mut out = BytesMut::new();
     tokens::put_message(&mut out, message, &server.name);
-    if message.number == 4060 {
-        let text = format!("Login failed for user '{user}'.");
-        let failed = Message { number: 18456, state: 1, class: 14, text, line: 1 };
-        tokens::put_message(&mut out, &failed, &server.name);
+    let failed = |number, reason: &str| {
+        let text = format!("Login failed for user '{user}'.{reason}");
+        Message { number, state: 1, class: 14, text, line: 1 }
+    };
+    match message.number {
+        4060 | 4064 => tokens::put_message(&mut out, &failed(18456, ""), &server.name),
+        // SHUTDOWN IN PROGRESS is only informational.
+        6005 => {
+            let failed = failed(18451, " Only administrators may connect at this time.");
+            tokens::put_message(&mut out, &failed, &server.name);
+        }
+        _ => {}
     }
     tokens::put_done(&mut out, DoneKind::Done, done::ERROR, None);
     out

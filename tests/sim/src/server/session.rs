@@ -46,6 +46,8 @@ impl Drop for Session {
 pub enum Interruption {
     /// The client's ATTENTION arrived while the statement result.
     Cancelled,
+    /// The client gave up the request while it sent it.
+    GivenUp,
     /// Send the response so far, then close.
     Disconnect,
     /// Send nothing and reset the connection.
@@ -119,13 +121,16 @@ impl Session {
         while let Some(message) = wire.inbox.recv().await {
             let mut answer = Answer::new(self.version, &self.server.name);
             if message.reset {
-                self.prepared.clear();
+                self.reset(message.keeps_transaction);
                 answer.raw(tokens::put_reset_change);
             }
-            let result = self.request(&message, &mut answer, &mut wire).await?;
+            let result = match message.ignored {
+                true => Err(Interruption::GivenUp),
+                false => self.request(&message, &mut answer, &mut wire).await?,
+            };
             let bytes = match result {
-                Ok(()) if message.kind == kind::ATTENTION => answer.acknowledge_attention(),
-                Err(Interruption::Cancelled) => answer.acknowledge_attention(),
+                Ok(()) if message.kind == kind::ATTENTION => Answer::acknowledge_attention(),
+                Err(Interruption::Cancelled | Interruption::GivenUp) => answer.give_up(),
                 Ok(()) | Err(Interruption::Disconnect) => answer.finish(),
                 Err(Interruption::Cut) => return Ok(End::Reset),
                 Err(Interruption::Garbage) => return Ok(End::Close),
@@ -135,11 +140,24 @@ impl Session {
             if let Some((number, text)) = self.answering.take() {
                 self.shared.call_probe(&self.server.id, number, Request::Statement(&text), Moment::Answered).await;
             }
+            if result == Err(Interruption::Cancelled) {
+                let bytes = Answer::acknowledge_attention();
+                write_message(&mut wire.writer, kind::ANSWER, self.spid(), self.packet_size, &bytes).await?;
+            }
             if result == Err(Interruption::Disconnect) {
                 return Ok(End::Close);
             }
         }
         Ok(End::Close)
+    }
+
+    /// Returns to the state after the login (MS-TDS 2.2.3.1.2).
+    fn reset(&mut self, keeps_transaction: bool) {
+        self.prepared.clear();
+        if !keeps_transaction {
+            self.transaction = None;
+        }
+        self.shared.with(|world, _| world.reset(self.session_info.session, keeps_transaction));
     }
 
     async fn request(
@@ -196,6 +214,8 @@ impl Session {
             self.transaction = Some(id);
             answer.raw(|out| tokens::put_transaction_change(out, TransactionChange::Began(id)));
         }
+        let open = i64::from(self.transaction.is_some());
+        self.shared.with(|world, _| world.set_transactions(self.session_info.session, open));
     }
 
     /// Runs one batch with its faults and records it in the journal.
@@ -271,7 +291,10 @@ impl Session {
                         _ = changed.changed() => {}
                         () = shared.sleep_until_next_event() => {}
                         message = wire.inbox.recv() => match message {
-                            Some(message) if message.kind == kind::ATTENTION => return Ok(Err(Interruption::Cancelled)),
+                            Some(message) if message.kind == kind::ATTENTION => {
+                                shared.with(|world, _| world.client_gone(id));
+                                return Ok(Err(Interruption::Cancelled));
+                            }
                             Some(message) => return Err(WireError::Unexpected(message.kind)),
                             None => return Ok(Err(Interruption::Cut)),
                         },

@@ -59,8 +59,7 @@ impl SharedState {
 
     /// The current product version of a server. Command `setVersion` changes it.
     pub fn version(&self, server: &str) -> String {
-        self.with(|world, _| world.find_server(server).map(|index| world.server(index).version.clone()))
-            .unwrap_or_default()
+        self.with(|world, _| world.product_version(server))
     }
 
     pub fn build(&self, server: &str) -> [u8; 4] {
@@ -96,7 +95,11 @@ impl SharedState {
     /// Sleeps until the next event of the world; forever if nothing is scheduled.
     pub async fn sleep_until_next_event(&self) {
         match self.with(|world, _| world.wake_at()) {
-            Some(wake) => sleep_until((self.started + wake).max(Instant::now() + SHORTEST_SLEEP)).await,
+            // A time that the clock cannot represent is never reached.
+            Some(wake) => match self.started.checked_add(wake) {
+                Some(wake) => sleep_until(wake.max(Instant::now() + SHORTEST_SLEEP)).await,
+                None => std::future::pending().await,
+            },
             None => std::future::pending().await,
         }
     }

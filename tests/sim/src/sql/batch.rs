@@ -1,13 +1,16 @@
 //! A running batch: executes statements in order, with waits between them.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::engine::{AlterOutcome, Engine};
-use super::evaluate::{Scope, error, evaluate, evaluate_condition};
+use super::evaluate::{Scope, error, evaluate, evaluate_condition, text};
 use super::parse::parse;
 use super::query;
+use super::session_statement::{change_options, in_transaction};
 use super::syntax::{Expr, Item, Select, Statement};
-use super::values::{as_integer, as_text, cast};
+use super::types;
+use super::values::{as_text, cast};
 use crate::value::{Event, Message, SqlType, Step, Value};
 
 /// A batch of one session. The caller calls `step` until the batch has ended.
@@ -18,17 +21,21 @@ pub struct Batch {
     queue: VecDeque<Statement>,
     variables: BTreeMap<String, (SqlType, Value)>,
     globals: BTreeMap<&'static str, i64>,
-    no_count: bool,
+    /// The line of the running statement.
+    line: u32,
+    comparisons: Cell<u64>,
     waiting: Option<Waiting>,
 }
 
 /// What the batch waits for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 enum Waiting {
     /// The failover with this id ends.
     Failover(u64),
     /// The clock reaches this time, in milliseconds.
     Until(i64),
+    /// The lock of another session on the catalog ends. `deadline` follows from LOCK_TIMEOUT.
+    Lock { select: Box<Select>, deadline: Option<i64> },
 }
 
 /// The result of one statement.
@@ -44,43 +51,44 @@ impl Batch {
     pub fn new(text: &str, parameters: Vec<(String, Value)>) -> Batch {
         let variables = parameters
             .into_iter()
-            .map(|(name, value)| (name.trim_start_matches('@').to_lowercase(), (SqlType::Variant, value)))
+            .map(|(name, value)| (name.trim_start_matches('@').to_lowercase(), (types::of_value(&value), value)))
             .collect();
         Batch {
             text: text.to_owned(),
             unparsed: true,
             queue: VecDeque::new(),
             variables,
-            globals: BTreeMap::from([("rowcount", 0), ("trancount", 0), ("error", 0)]),
-            no_count: false,
+            globals: BTreeMap::from([("rowcount", 0), ("error", 0)]),
+            line: 1,
+            comparisons: Cell::new(0),
             waiting: None,
         }
     }
 
     /// Executes statements until a statement waits, or to the end of the batch.
     pub fn step(&mut self, engine: &mut impl Engine, session: u64) -> Step {
-        if std::mem::take(&mut self.unparsed) {
-            match parse(&self.text) {
-                Ok(statements) => self.queue.extend(statements),
-                Err(near) => {
-                    engine.record_failure(format!("near {near:?} in {:?}", self.text));
-                    let message = match near.strip_prefix("procedure ") {
-                        Some(name) => error(2812, 16, format!("Could not find stored procedure '{name}'.")),
-                        None => error(102, 15, format!("Incorrect syntax near '{near}'.")),
-                    };
-                    return Step::Finished(vec![Event::Message(message)]);
-                }
-            }
+        if std::mem::take(&mut self.unparsed)
+            && let Err(message) = self.parse(engine)
+        {
+            return Step::Finished(vec![Event::Message(message)]);
         }
         let mut events = Vec::new();
         if let Some(waiting) = self.waiting.take() {
-            let result = match waiting {
-                Waiting::Until(at) if engine.now_millis() >= at => Some(Ok(())),
+            let result = match &waiting {
+                Waiting::Lock { select, deadline } => match self.wait_for_lock(engine, session, select, *deadline) {
+                    None => None,
+                    Some(Ok(())) => {
+                        self.queue.push_front(Statement::Select((**select).clone()));
+                        return Step::Emit(events);
+                    }
+                    Some(Err(message)) => Some(Err(vec![message])),
+                },
+                Waiting::Until(at) if engine.now_millis() >= *at => Some(Ok(())),
                 Waiting::Until(at) => {
-                    engine.set_timer_millis(at);
+                    engine.set_timer_millis(*at);
                     None
                 }
-                Waiting::Failover(id) => engine.alter_outcome(id),
+                Waiting::Failover(id) => engine.alter_outcome(*id),
             };
             match result {
                 None => {
@@ -91,6 +99,32 @@ impl Batch {
                 Some(Err(messages)) => self.push_errors(&mut events, messages),
             }
         }
+        self.run(engine, session, events)
+    }
+
+    /// Parses the text of the batch.
+    fn parse(&mut self, engine: &mut impl Engine) -> Result<(), Message> {
+        let (near, line) = match parse(&self.text) {
+            Ok(statements) => {
+                self.queue.extend(statements);
+                return Ok(());
+            }
+            Err(failed) => failed,
+        };
+        engine.record_failure(format!("near {near:?} in {:?}", self.text));
+        let message = match near.strip_prefix("procedure ") {
+            Some(name) => error(2812, 16, format!("Could not find stored procedure '{name}'.")),
+            None => error(102, 15, format!("Incorrect syntax near '{near}'.")),
+        };
+        Err(Message { line, ..message })
+    }
+
+    /// The number of rows that joins have compared.
+    pub fn comparisons(&self) -> u64 {
+        self.comparisons.get()
+    }
+
+    fn run(&mut self, engine: &mut impl Engine, session: u64, mut events: Vec<Event>) -> Step {
         while let Some(statement) = self.queue.pop_front() {
             match self.execute(engine, session, statement) {
                 Ok(StatementResult::Events(more)) => events.extend(more),
@@ -119,21 +153,30 @@ impl Batch {
         if let Some(last) = messages.last() {
             self.globals.insert("error", i64::from(last.number));
         }
-        events.extend(messages.into_iter().map(Event::Message));
+        let line = self.line;
+        events.extend(messages.into_iter().map(|message| Event::Message(Message { line, ..message })));
         events.push(Event::Done { rows: None });
     }
 
     fn scope<'a, E>(&'a self, engine: &'a E, session: u64) -> Scope<'a, E> {
-        Scope { engine, session, variables: &self.variables, globals: &self.globals, row: &[] }
+        Scope {
+            engine,
+            session,
+            variables: &self.variables,
+            globals: &self.globals,
+            row: &[],
+            outer: &[],
+            comparisons: &self.comparisons,
+        }
     }
 
-    fn evaluate<E: Engine>(&self, engine: &E, session: u64, expr: &Expr) -> Result<Value, Message> {
+    pub(super) fn evaluate<E: Engine>(&self, engine: &E, session: u64, expr: &Expr) -> Result<Value, Message> {
         evaluate(&self.scope(engine, session), expr)
     }
 
     /// The value of an expression as text; NULL is an empty text.
-    fn evaluate_text<E: Engine>(&self, engine: &E, session: u64, expr: &Expr) -> Result<String, Message> {
-        Ok(as_text(&self.evaluate(engine, session, expr)?).unwrap_or_default())
+    pub(super) fn evaluate_text<E: Engine>(&self, engine: &E, session: u64, expr: &Expr) -> Result<String, Message> {
+        Ok(text(&self.evaluate(engine, session, expr)?)?.unwrap_or_default())
     }
 
     fn execute<E: Engine>(
@@ -144,15 +187,29 @@ impl Batch {
     ) -> Result<StatementResult, Vec<Message>> {
         let mut events = Vec::new();
         match statement {
+            Statement::At(line, statement) => {
+                self.line = line;
+                return self.execute(engine, session, *statement);
+            }
             Statement::Option => {}
-            Statement::NoCount(on) => self.no_count = on,
+            Statement::Session(statement) => events = self.execute_in_session(engine, session, statement)?,
             Statement::Declare(variables) => self.declare(engine, session, variables).map_err(single)?,
             Statement::Assign(name, expr) => {
                 let value = self.evaluate(engine, session, &expr).map_err(single)?;
                 self.assign(&name, value).map_err(single)?;
             }
-            Statement::Use(name) => events = use_database(engine, session, &name).map_err(single)?,
-            Statement::Select(select) => events = self.select(engine, session, &select).map_err(single)?,
+            Statement::Select(select) if select.views().iter().any(|view| engine.is_locked(session, view)) => {
+                let timeout = engine.options(session).lock_timeout;
+                let deadline = (timeout >= 0).then(|| engine.now_millis().saturating_add(timeout));
+                return Ok(StatementResult::Wait(Waiting::Lock { select: Box::new(select), deadline }));
+            }
+            Statement::Select(select) => {
+                let options = engine.options(session);
+                if options.implicit_transactions && options.transactions == 0 && select.from.is_some() {
+                    change_options(engine, session, |options| options.transactions = 1);
+                }
+                events = self.select(engine, session, &select).map_err(single)?;
+            }
             Statement::If(condition, then, otherwise) => {
                 let condition = evaluate_condition(&self.scope(engine, session), &condition).map_err(single)?;
                 let branch = if condition == Some(true) { Some(then) } else { otherwise };
@@ -169,16 +226,18 @@ impl Batch {
             }
             Statement::Return => return Ok(StatementResult::Return),
             Statement::Delay(expr) => return self.delay(engine, session, &expr).map_err(single),
-            Statement::Transaction(change) => {
-                let count = self.globals.entry("trancount").or_insert(0);
-                *count = if change == 0 { 0 } else { (*count + i64::from(change)).max(0) };
-                events.push(Event::Done { rows: None });
-            }
             Statement::Execute(expr) => {
                 let text = self.evaluate_text(engine, session, &expr).map_err(single)?;
-                let statements =
-                    parse(&text).map_err(|near| single(error(102, 15, format!("Incorrect syntax near '{near}'."))))?;
+                let statements = parse(&text)
+                    .map_err(|(near, _)| single(error(102, 15, format!("Incorrect syntax near '{near}'."))))?;
                 self.push_front(statements);
+            }
+            Statement::Alter { .. } if in_transaction(engine, session) => {
+                return Err(single(error(
+                    226,
+                    16,
+                    "ALTER DATABASE statement not allowed within multi-statement transaction.",
+                )));
             }
             Statement::Alter { database, action } => match engine.alter_partner(session, &database, action)? {
                 AlterOutcome::Done => events.push(Event::Done { rows: None }),
@@ -205,31 +264,28 @@ impl Batch {
                 Some(expr) => self.evaluate(engine, session, &expr)?,
                 None => Value::Null,
             };
-            self.variables.insert(name, (ty, cast(value, ty).map_err(|text| error(245, 16, text))?));
+            self.variables.insert(name, (ty, cast(value, ty)?));
         }
         Ok(())
     }
 
-    /// RAISERROR with its text, severity and state: always an error, 50000 unless an argument cannot be evaluated.
-    fn raise<E: Engine>(
+    /// Whether the locks are gone, or the error of LOCK_TIMEOUT; `None` while the SELECT has to wait.
+    fn wait_for_lock<E: Engine>(
         &self,
-        engine: &E,
+        engine: &mut E,
         session: u64,
-        [text, severity, state]: [&Expr; 3],
-        arguments: &[Expr],
-    ) -> Vec<Message> {
-        let small = |expr: &Expr, default: u8| {
-            let number = as_integer(&self.evaluate(engine, session, expr)?);
-            Ok(number.and_then(|number| u8::try_from(number).ok()).unwrap_or(default))
-        };
-        let message = || -> Result<Message, Message> {
-            let format = self.evaluate_text(engine, session, text)?;
-            let (class, state) = (small(severity, 16)?, small(state, 1)?);
-            let values: Result<Vec<Value>, Message> =
-                arguments.iter().map(|argument| self.evaluate(engine, session, argument)).collect();
-            Ok(Message { number: 50000, state, class, text: substitute(&format, &values?), line: 1 })
-        };
-        single(message().unwrap_or_else(|error| error))
+        select: &Select,
+        deadline: Option<i64>,
+    ) -> Option<Result<(), Message>> {
+        if !select.views().iter().any(|view| engine.is_locked(session, view)) {
+            return Some(Ok(()));
+        }
+        let at = deadline?;
+        if engine.now_millis() >= at {
+            return Some(Err(error(1222, 16, "Lock request time out period exceeded.")));
+        }
+        engine.set_timer_millis(at);
+        None
     }
 
     fn delay<E: Engine>(&self, engine: &mut E, session: u64, expr: &Expr) -> Result<StatementResult, Message> {
@@ -258,7 +314,7 @@ impl Batch {
         }
         let mut events = vec![Event::Columns(table.columns)];
         events.extend(table.rows.into_iter().map(Event::Row));
-        events.push(Event::Done { rows: (!self.no_count).then_some(count) });
+        events.push(Event::Done { rows: (!engine.options(session).no_count).then_some(count) });
         Ok(events)
     }
 
@@ -266,49 +322,20 @@ impl Batch {
         let Some((ty, slot)) = self.variables.get_mut(name) else {
             return Err(error(137, 15, format!("Must declare the scalar variable \"@{name}\".")));
         };
-        *slot = cast(value, *ty).map_err(|text| error(245, 16, text))?;
+        *slot = cast(value, *ty)?;
         Ok(())
     }
 }
 
-fn single(message: Message) -> Vec<Message> {
+pub(super) fn single(message: Message) -> Vec<Message> {
     vec![message]
 }
 
-fn use_database<E: Engine>(engine: &mut E, session: u64, name: &str) -> Result<Vec<Event>, Message> {
-    let old = engine.database(session);
-    engine.use_database(session, name)?;
-    let new = engine.database(session);
-    let text = format!("Changed database context to '{new}'.");
-    let info = Message { number: 5701, state: 2, class: 0, text, line: 1 };
-    Ok(vec![Event::Database { old, new }, Event::Message(info), Event::Done { rows: None }])
-}
-
-/// Replaces the placeholders of RAISERROR (`%s`, `%d`, `%i`, `%u`) by the values.
-fn substitute(format: &str, values: &[Value]) -> String {
-    let mut out = String::new();
-    let mut values = values.iter();
-    let mut chars = format.chars();
-    while let Some(c) = chars.next() {
-        if c != '%' {
-            out.push(c);
-            continue;
-        }
-        match chars.next() {
-            Some('d' | 'i' | 'u' | 's') => {
-                out.push_str(&values.next().and_then(as_text).unwrap_or_else(|| "(null)".to_owned()))
-            }
-            Some(other) => out.push(other),
-            None => {}
-        }
-    }
-    out
-}
-
-/// The milliseconds of `hh:mm:ss[.mmm]`.
+/// The milliseconds of `hh:mm[:ss[.mmm]]`, a time of less than 24 hours.
 fn parse_millis(text: &str) -> Option<i64> {
     let mut parts = text.split(':');
-    let (hours, minutes): (i64, i64) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-    let seconds: f64 = parts.next().unwrap_or("0").parse().ok()?;
-    Some((hours * 60 + minutes) * 60_000 + (seconds * 1000.0) as i64)
+    let (hours, minutes): (u8, u8) = (parts.next()?.trim().parse().ok()?, parts.next()?.parse().ok()?);
+    let seconds: f64 = parts.next().unwrap_or("0").trim().parse().ok()?;
+    let valid = hours < 24 && minutes < 60 && (0.0..60.0).contains(&seconds) && parts.next().is_none();
+    valid.then_some((i64::from(hours) * 60 + i64::from(minutes)) * 60_000 + (seconds * 1000.0) as i64)
 }

@@ -1,5 +1,6 @@
 //! The interface between the interpreter and the simulated servers: catalog views, permissions and role changes.
 
+use super::administration::Administration;
 use crate::value::{Column, Message, Value};
 
 /// A system view as one session sees it.
@@ -10,7 +11,7 @@ pub struct Table {
 }
 
 /// The action of `ALTER DATABASE ... SET PARTNER` or `SET WITNESS`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PartnerAction {
     Failover,
     ForceService,
@@ -19,7 +20,28 @@ pub enum PartnerAction {
     Off,
     SafetyFull,
     SafetyOff,
+    /// SET PARTNER TIMEOUT, in seconds.
+    Timeout(i64),
+    /// SET WITNESS, with the address of its endpoint.
+    Witness(String),
     WitnessOff,
+}
+
+/// The SET options and the transaction of a session. They outlive a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionOptions {
+    /// SET LOCK_TIMEOUT, in milliseconds; -1 waits without a limit.
+    pub lock_timeout: i64,
+    pub no_count: bool,
+    pub implicit_transactions: bool,
+    /// `@@TRANCOUNT`.
+    pub transactions: i64,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        Self { lock_timeout: -1, no_count: false, implicit_transactions: false, transactions: 0 }
+    }
 }
 
 /// Whether an ALTER DATABASE has ended.
@@ -42,6 +64,10 @@ pub trait Engine {
     /// 911, 954, 955 or another error for a database that cannot be opened.
     fn use_database(&mut self, session: u64, name: &str) -> Result<(), Message>;
     fn login(&self, session: u64) -> String;
+    fn options(&self, session: u64) -> SessionOptions;
+    fn set_options(&mut self, session: u64, options: SessionOptions);
+    /// `@@SERVERNAME`: the name that `sys.servers` has for the server itself.
+    fn registered_name(&self, session: u64) -> String;
     /// `SERVERPROPERTY(name)`; NULL for an unknown property.
     fn server_property(&self, session: u64, name: &str) -> Value;
     /// Whether the login has a server role; `None` for an unknown role.
@@ -49,6 +75,24 @@ pub trait Engine {
     /// Whether the login has a server permission; `None` for an unknown permission.
     fn has_permission(&self, session: u64, permission: &str) -> Option<bool>;
     fn version_text(&self, session: u64) -> String;
+    /// Executes a statement of an administrator.
+    ///
+    /// # Errors
+    /// The messages in the order in which a server sends them.
+    fn administer(&mut self, session: u64, statement: &Administration) -> Result<(), Vec<Message>>;
+    /// Executes CHECKPOINT in the current database.
+    ///
+    /// # Errors
+    /// 9002 if the log is full.
+    fn checkpoint(&mut self, session: u64) -> Result<(), Message>;
+    /// The name of the login with a SID; `None` if there is none.
+    fn login_of(&self, session: u64, sid: &[u8]) -> Option<String>;
+    /// The names of the client's computer and program.
+    fn client(&self, session: u64) -> (String, String);
+    /// `DB_NAME(id)`; `None` for an unknown id.
+    fn database_name(&self, session: u64, id: i64) -> Option<String>;
+    /// `DB_ID(name)`; `None` for an unknown name.
+    fn database_id(&self, session: u64, name: &str) -> Option<i32>;
     /// Executes ALTER DATABASE.
     ///
     /// # Errors
@@ -67,4 +111,6 @@ pub trait Engine {
     fn set_timer_millis(&mut self, at: i64);
     /// Records unsupported SQL. A test must end without such records.
     fn record_failure(&mut self, what: String);
+    /// Whether a SELECT from this view must wait for the lock of another session.
+    fn is_locked(&self, session: u64, view: &str) -> bool;
 }

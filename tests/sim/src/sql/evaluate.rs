@@ -1,5 +1,6 @@
 //! Evaluates expressions against one row, the variables of the batch and the engine.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
@@ -7,7 +8,7 @@ use super::engine::Engine;
 use super::functions;
 use super::query;
 use super::syntax::{Expr, Op};
-use super::values::{as_integer, as_text, cast, compare, like, unwrap_variant};
+use super::values::{as_integer, as_text, cast, compare, like, unsupported, unwrap_variant};
 use crate::value::{Column, Message, SqlType, Value};
 
 /// The context of an evaluation.
@@ -16,9 +17,16 @@ pub struct Scope<'a, E> {
     pub session: u64,
     pub variables: &'a BTreeMap<String, (SqlType, Value)>,
     pub globals: &'a BTreeMap<&'static str, i64>,
-    /// Alias, columns and cells of each source of the current row.
-    pub row: &'a [(&'a str, &'a [Column], &'a [Value])],
+    /// Each source of the current row.
+    pub row: BoundRow<'a>,
+    /// The row of the enclosing SELECT.
+    pub outer: BoundRow<'a>,
+    /// Counts the rows that joins have compared.
+    pub comparisons: &'a Cell<u64>,
 }
+
+/// Alias, columns and cells of each source of a row.
+pub type BoundRow<'a> = &'a [(&'a str, &'a [Column], &'a [Value])];
 
 impl<E> Clone for Scope<'_, E> {
     fn clone(&self) -> Self {
@@ -41,6 +49,7 @@ pub fn evaluate<E: Engine>(scope: &Scope<E>, expr: &Expr) -> Result<Value, Messa
     Ok(match expr {
         Expr::Null => Value::Null,
         Expr::Text(text) => Value::NVarChar(text.clone()),
+        Expr::Bytes(bytes) => Value::Binary(bytes.clone()),
         Expr::Int(number) => i32::try_from(*number).map_or(Value::BigInt(*number), Value::Int),
         Expr::Var(name) => match scope.variables.get(name) {
             Some((_, value)) => value.clone(),
@@ -49,7 +58,7 @@ pub fn evaluate<E: Engine>(scope: &Scope<E>, expr: &Expr) -> Result<Value, Messa
         Expr::Global(name) => functions::global(scope, name)?,
         Expr::Column { .. } => column(scope, expr)?.1.clone(),
         Expr::Negative(inner) => match as_integer(&evaluate(scope, inner)?) {
-            Some(number) => smallest_integer(-number),
+            Some(number) => smallest_integer(number.checked_neg().ok_or_else(|| overflow("bigint"))?),
             None => Value::Null,
         },
         Expr::Binary(op @ (Op::Add | Op::Subtract | Op::Multiply | Op::Divide), left, right) => {
@@ -63,10 +72,16 @@ pub fn evaluate<E: Engine>(scope: &Scope<E>, expr: &Expr) -> Result<Value, Messa
             }
             otherwise.as_ref().map_or(Ok(Value::Null), |otherwise| evaluate(scope, otherwise))?
         }
-        Expr::Cast(inner, ty) => cast(evaluate(scope, inner)?, *ty).map_err(|text| error(245, 16, text))?,
+        Expr::Cast(inner, ty) => cast(evaluate(scope, inner)?, *ty)?,
         Expr::Call(name, arguments) => functions::call(scope, name, arguments)?,
         Expr::CountAll => return Err(error(102, 15, "Incorrect syntax near 'COUNT'.")),
-        Expr::Not(_) | Expr::Binary(..) | Expr::IsNull(_) | Expr::In(..) | Expr::Like(..) | Expr::Exists(_) => {
+        Expr::Not(_)
+        | Expr::Binary(..)
+        | Expr::IsNull(_)
+        | Expr::In(..)
+        | Expr::InSelect(..)
+        | Expr::Like(..)
+        | Expr::Exists(_) => {
             return Err(error(102, 15, "A condition was found where a value is expected."));
         }
     })
@@ -94,7 +109,7 @@ pub fn evaluate_condition<E: Engine>(scope: &Scope<E>, expr: &Expr) -> Result<Op
             }
         }
         Expr::Binary(op, left, right) => {
-            compare(&evaluate(scope, left)?, &evaluate(scope, right)?).map(|order| match op {
+            compare(&evaluate(scope, left)?, &evaluate(scope, right)?)?.map(|order| match op {
                 Op::Equal => order == Ordering::Equal,
                 Op::NotEqual => order != Ordering::Equal,
                 Op::Less => order == Ordering::Less,
@@ -107,18 +122,21 @@ pub fn evaluate_condition<E: Engine>(scope: &Scope<E>, expr: &Expr) -> Result<Op
         Expr::IsNull(inner) => Some(evaluate(scope, inner)? == Value::Null),
         Expr::In(inner, list) => {
             let wanted = evaluate(scope, inner)?;
-            let mut unknown = wanted == Value::Null;
-            for item in list {
-                match compare(&wanted, &evaluate(scope, item)?) {
-                    Some(Ordering::Equal) => return Ok(Some(true)),
-                    Some(_) => {}
-                    None => unknown = true,
-                }
-            }
-            if unknown { None } else { Some(false) }
+            let list: Result<Vec<Value>, Message> = list.iter().map(|item| evaluate(scope, item)).collect();
+            is_in(&wanted, &list?)?
         }
-        Expr::Like(inner, pattern) => match (as_text(&evaluate(scope, inner)?), as_text(&evaluate(scope, pattern)?)) {
-            (Some(text), Some(pattern)) => Some(like(text.trim_end(), &pattern)),
+        Expr::InSelect(inner, select) => {
+            let wanted = evaluate(scope, inner)?;
+            let table = query::execute(scope, select)?;
+            if table.columns.len() != 1 {
+                let text = "Only one expression can be specified in the select list when the subquery is not introduced with EXISTS.";
+                return Err(error(116, 16, text));
+            }
+            let list: Vec<Value> = table.rows.into_iter().flatten().collect();
+            is_in(&wanted, &list)?
+        }
+        Expr::Like(inner, pattern) => match (text(&evaluate(scope, inner)?)?, text(&evaluate(scope, pattern)?)?) {
+            (Some(text), Some(pattern)) => Some(like(&text, &pattern)),
             _ => None,
         },
         Expr::Exists(select) => Some(!query::execute(scope, select)?.rows.is_empty()),
@@ -126,16 +144,46 @@ pub fn evaluate_condition<E: Engine>(scope: &Scope<E>, expr: &Expr) -> Result<Op
     })
 }
 
+/// The value as text; `None` for NULL.
+///
+/// # Errors
+/// 102 for a value whose text is not implemented.
+pub fn text(value: &Value) -> Result<Option<String>, Message> {
+    match as_text(value) {
+        None if *value != Value::Null => Err(unsupported("text of a date or binary value")),
+        text => Ok(text),
+    }
+}
+
+/// Whether a value is in a list, in three-valued logic.
+fn is_in(wanted: &Value, list: &[Value]) -> Result<Option<bool>, Message> {
+    let mut unknown = false;
+    for item in list {
+        match compare(wanted, item)? {
+            Some(Ordering::Equal) => return Ok(Some(true)),
+            Some(_) => {}
+            None => unknown = true,
+        }
+    }
+    Ok(if unknown { None } else { Some(false) })
+}
+
 /// The column and the cell of a column reference.
 ///
 /// # Errors
-/// 207 for an unknown column.
+/// 207 for an unknown column, 209 for a name that two sources have.
 pub fn column<'a, E>(scope: &Scope<'a, E>, expr: &Expr) -> Result<(&'a Column, &'a Value), Message> {
     let Expr::Column { source, name } = expr else { return Err(error(207, 16, "not a column")) };
-    let sources = scope.row.iter().filter(|(alias, ..)| source.as_ref().is_none_or(|source| source == alias));
-    for (_, columns, cells) in sources {
-        if let Some(at) = columns.iter().position(|column| column.name.eq_ignore_ascii_case(name)) {
-            return Ok((&columns[at], &cells[at]));
+    for row in [scope.row, scope.outer] {
+        let mut found = row.iter().filter_map(|(alias, columns, cells)| {
+            let at = columns.iter().position(|column| column.name.eq_ignore_ascii_case(name))?;
+            source.as_ref().is_none_or(|source| source == alias).then_some((&columns[at], &cells[at]))
+        });
+        if let Some(first) = found.next() {
+            return match found.next() {
+                None => Ok(first),
+                Some(_) => Err(error(209, 16, format!("Ambiguous column name '{name}'."))),
+            };
         }
     }
     Err(error(207, 16, format!("Invalid column name '{name}'.")))
@@ -151,17 +199,26 @@ fn arithmetic(op: Op, left: Value, right: Value) -> Result<Value, Message> {
     if left == Value::Null || right == Value::Null {
         return Ok(Value::Null);
     }
-    let textual = |value: &Value| matches!(value, Value::NVarChar(_));
-    if op == Op::Add
-        && textual(&left)
-        && textual(&right)
-        && let (Some(a), Some(b)) = (as_text(&left), as_text(&right))
-    {
-        return Ok(Value::NVarChar(a + &b));
+    if let (Value::NVarChar(a), Value::NVarChar(b)) = (&left, &right) {
+        return match op {
+            Op::Add => Ok(Value::NVarChar(format!("{a}{b}"))),
+            _ => Err(error(8117, 16, "Operand data type nvarchar is invalid for this operator.")),
+        };
     }
-    let (Some(a), Some(b)) = (as_integer(&left), as_integer(&right)) else {
-        return Err(error(245, 16, "Conversion failed when converting a value to data type int."));
+    if matches!(left, Value::Numeric { .. }) || matches!(right, Value::Numeric { .. }) {
+        return Err(unsupported("numeric"));
+    }
+    // BIGINT if one side is BIGINT, else INT: the result of two INT can overflow.
+    let ty = match (&left, &right) {
+        (Value::BigInt(_), _) | (_, Value::BigInt(_)) => SqlType::BigInt,
+        _ => SqlType::Int,
     };
+    let (Value::Int(_) | Value::BigInt(_), Value::Int(_) | Value::BigInt(_)) =
+        (&cast(left.clone(), ty)?, &cast(right.clone(), ty)?)
+    else {
+        return Err(unsupported("operator"));
+    };
+    let (Some(a), Some(b)) = (as_integer(&left), as_integer(&right)) else { return Err(unsupported("operator")) };
     let result = match op {
         Op::Add => a.checked_add(b),
         Op::Subtract => a.checked_sub(b),
@@ -169,7 +226,14 @@ fn arithmetic(op: Op, left: Value, right: Value) -> Result<Value, Message> {
         _ if b == 0 => return Err(error(8134, 16, "Divide by zero error encountered.")),
         _ => a.checked_div(b),
     };
-    result
-        .map(smallest_integer)
-        .ok_or_else(|| error(8115, 16, "Arithmetic overflow error converting expression to data type int."))
+    match (ty, result.map(|number| (number, i32::try_from(number)))) {
+        (SqlType::BigInt, Some((number, _))) => Ok(Value::BigInt(number)),
+        (SqlType::BigInt, None) => Err(overflow("bigint")),
+        (_, Some((_, Ok(number)))) => Ok(Value::Int(number)),
+        _ => Err(overflow("int")),
+    }
+}
+
+fn overflow(ty: &str) -> Message {
+    error(8115, 16, format!("Arithmetic overflow error converting expression to data type {ty}."))
 }

@@ -12,8 +12,13 @@ fn binary(op: Op, left: Expr, right: Expr) -> Expr {
 
 impl Parser {
     pub(super) fn expr(&mut self) -> Parsed {
+        self.nested(Self::disjunction)
+    }
+
+    fn disjunction(&mut self) -> Parsed {
         let mut left = self.conjunction()?;
         while self.eat_keyword("or") {
+            self.count_operator()?;
             left = binary(Op::Or, left, self.conjunction()?);
         }
         Ok(left)
@@ -22,13 +27,14 @@ impl Parser {
     fn conjunction(&mut self) -> Parsed {
         let mut left = self.negation()?;
         while self.eat_keyword("and") {
+            self.count_operator()?;
             left = binary(Op::And, left, self.negation()?);
         }
         Ok(left)
     }
 
     fn negation(&mut self) -> Parsed {
-        if self.eat_keyword("not") { Ok(Expr::Not(Box::new(self.negation()?))) } else { self.comparison() }
+        if self.eat_keyword("not") { Ok(Expr::Not(Box::new(self.nested(Self::negation)?))) } else { self.comparison() }
     }
 
     fn comparison(&mut self) -> Parsed {
@@ -55,7 +61,19 @@ impl Parser {
         let not = self.eat_keyword("not");
         let test = if self.eat_keyword("in") {
             self.expect("(")?;
-            Expr::In(Box::new(left), self.list()?)
+            if self.is_keyword("select") {
+                let select = self.select()?;
+                self.expect(")")?;
+                Expr::InSelect(Box::new(left), Box::new(select))
+            } else {
+                Expr::In(Box::new(left), self.list()?)
+            }
+        } else if self.eat_keyword("between") {
+            let low = self.sum()?;
+            self.expect_keyword("and")?;
+            let high = self.sum()?;
+            let low = binary(Op::GreaterOrEqual, left.clone(), low);
+            binary(Op::And, low, binary(Op::LessOrEqual, left, high))
         } else if self.eat_keyword("like") {
             Expr::Like(Box::new(left), Box::new(self.sum()?))
         } else if not {
@@ -92,6 +110,7 @@ impl Parser {
             } else {
                 return Ok(left);
             };
+            self.count_operator()?;
             left = binary(op, left, self.product()?);
         }
     }
@@ -106,13 +125,14 @@ impl Parser {
             } else {
                 return Ok(left);
             };
+            self.count_operator()?;
             left = binary(op, left, self.primary()?);
         }
     }
 
     fn primary(&mut self) -> Parsed {
         if self.eat("-") {
-            return Ok(Expr::Negative(Box::new(self.primary()?)));
+            return Ok(Expr::Negative(Box::new(self.nested(Self::primary)?)));
         }
         if self.eat("(") {
             let inside = self.expr()?;
@@ -121,6 +141,7 @@ impl Parser {
         }
         match self.next_token() {
             Token::Int(number) => Ok(Expr::Int(number)),
+            Token::Bytes(bytes) => Ok(Expr::Bytes(bytes)),
             Token::Text(text) => Ok(Expr::Text(text)),
             Token::Var(name) => Ok(match name.strip_prefix('@') {
                 Some(global) => Expr::Global(global.to_owned()),
@@ -168,8 +189,9 @@ impl Parser {
                 let ty = self.sql_type()?;
                 self.expect(",")?;
                 let value = self.expr()?;
+                // Styles apply to dates and binary values, which do not convert to text here.
                 if self.eat(",") {
-                    self.expr()?;
+                    let Token::Int(_) = self.next_token() else { return self.syntax_error() };
                 }
                 self.expect(")")?;
                 Ok(Expr::Cast(Box::new(value), ty))

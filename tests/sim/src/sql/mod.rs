@@ -1,16 +1,24 @@
 //! An interpreter for a subset of T-SQL, which runs against an `Engine`. Unsupported SQL is an error and a recorded
 //! failure, never an empty result. Pure: no sockets, no clock.
 
+pub mod administration;
 mod batch;
 pub mod engine;
 mod evaluate;
 mod expression;
 mod functions;
+mod join;
 mod parse;
 mod query;
+mod raise;
 mod select;
+mod session_statement;
 mod syntax;
+#[cfg(test)]
+mod tests;
 mod token;
+mod types;
 mod values;
 
 pub use batch::Batch;
+pub(crate) use values::unsupported;

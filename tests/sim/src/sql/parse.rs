@@ -1,19 +1,21 @@
 //! Parses statements. Module `expression` parses expressions, module `select` parses SELECT.
 
 use super::engine::PartnerAction;
-use super::syntax::Statement;
+use super::syntax::{Expr, SessionStatement, Statement};
 use super::token::{Token, tokens};
 use crate::value::SqlType;
 
 /// The statements of a batch.
 ///
 /// # Errors
-/// The token at which parsing failed, or `procedure NAME` for an unknown procedure.
-pub fn parse(text: &str) -> Result<Vec<Statement>, String> {
-    let mut parser = Parser { tokens: tokens(text)?, at: 0 };
+/// The token at which parsing failed, or `procedure NAME` for an unknown procedure, and its line.
+pub fn parse(text: &str) -> Result<Vec<Statement>, (String, u32)> {
+    let (tokens, lines) = tokens(text).map_err(|near| (near, 1))?;
+    let mut parser = Parser { tokens, lines, depth: 0, operators: 0, at: 0 };
     let mut statements = Vec::new();
     while !parser.done() {
-        statements.push(parser.statement()?);
+        let statement = parser.statement().map_err(|near| (near, parser.line()))?;
+        statements.push(statement);
         while parser.eat(";") {}
     }
     Ok(statements)
@@ -21,13 +23,20 @@ pub fn parse(text: &str) -> Result<Vec<Statement>, String> {
 
 pub(super) struct Parser {
     pub(super) tokens: Vec<Token>,
+    lines: Vec<u32>,
+    depth: usize,
+    operators: usize,
     pub(super) at: usize,
 }
 
 pub(super) type Parsed<T> = Result<T, String>;
 
+const MAX_DEPTH: usize = 60;
+/// For a whole batch.
+const MAX_OPERATORS: usize = 400;
+
 /// SET options that drivers send and that have no effect in the simulation.
-const OPTIONS: [&str; 19] = [
+const OPTIONS: [&str; 17] = [
     "ansi_nulls",
     "ansi_padding",
     "ansi_warnings",
@@ -38,9 +47,7 @@ const OPTIONS: [&str; 19] = [
     "arithabort",
     "numeric_roundabort",
     "cursor_close_on_commit",
-    "implicit_transactions",
     "textsize",
-    "lock_timeout",
     "deadlock_priority",
     "xact_abort",
     "dateformat",
@@ -52,6 +59,28 @@ const OPTIONS: [&str; 19] = [
 impl Parser {
     pub(super) fn peek(&self) -> &Token {
         self.tokens.get(self.at).unwrap_or(&Token::End)
+    }
+
+    /// Parses a part that can contain itself. The limit keeps the recursion within the stack.
+    pub(super) fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
+        if self.depth >= MAX_DEPTH {
+            return Err("too many nested levels".to_owned());
+        }
+        self.depth += 1;
+        let parsed = parse(self);
+        self.depth -= 1;
+        parsed
+    }
+
+    /// Counts an operator: a chain of operators is evaluated recursively.
+    pub(super) fn count_operator(&mut self) -> Parsed<()> {
+        self.operators += 1;
+        if self.operators > MAX_OPERATORS { Err("too many operators".to_owned()) } else { Ok(()) }
+    }
+
+    /// The line of the next token.
+    fn line(&self) -> u32 {
+        self.lines.get(self.at).or(self.lines.last()).copied().unwrap_or(1)
     }
 
     fn done(&mut self) -> bool {
@@ -104,13 +133,18 @@ impl Parser {
     }
 
     fn statement(&mut self) -> Parsed<Statement> {
+        let line = self.line();
+        Ok(Statement::At(line, Box::new(self.nested(Self::bare_statement)?)))
+    }
+
+    fn bare_statement(&mut self) -> Parsed<Statement> {
         let Token::Word(word) = self.peek().clone() else { return self.syntax_error() };
         let start = self.at;
         self.at += 1;
         match word.to_lowercase().as_str() {
             "set" => self.set(),
             "declare" => self.declare(),
-            "use" => Ok(Statement::Use(self.name()?)),
+            "use" => Ok(SessionStatement::Use(self.name()?).into()),
             "select" => {
                 self.at = start;
                 Ok(Statement::Select(self.select()?))
@@ -121,23 +155,13 @@ impl Parser {
                 let otherwise = if self.eat_keyword("else") { Some(Box::new(self.body()?)) } else { None };
                 Ok(Statement::If(condition, Box::new(then), otherwise))
             }
-            "begin" if self.eat_keyword("tran") || self.eat_keyword("transaction") => Ok(Statement::Transaction(1)),
-            "begin" => {
-                let mut all = Vec::new();
-                while !self.eat_keyword("end") {
-                    if self.done() {
-                        return self.syntax_error();
-                    }
-                    if self.is_keyword("end") {
-                        continue;
-                    }
-                    all.push(self.statement()?);
-                }
-                Ok(Statement::Block(all))
+            "begin" if self.eat_keyword("tran") || self.eat_keyword("transaction") => {
+                Ok(SessionStatement::Transaction(1).into())
             }
+            "begin" => self.block(),
             "commit" | "rollback" => {
                 let _ = self.eat_keyword("tran") || self.eat_keyword("transaction") || self.eat_keyword("work");
-                Ok(Statement::Transaction(if word.eq_ignore_ascii_case("commit") { -1 } else { 0 }))
+                Ok(SessionStatement::Transaction(if word.eq_ignore_ascii_case("commit") { -1 } else { 0 }).into())
             }
             "print" => Ok(Statement::Print(self.expr()?)),
             "raiserror" => self.raise(),
@@ -146,18 +170,47 @@ impl Parser {
                 self.expect_keyword("delay")?;
                 Ok(Statement::Delay(self.expr()?))
             }
-            "exec" | "execute" => {
-                let name = self.name()?;
-                if !name.eq_ignore_ascii_case("sp_executesql") {
-                    return Err(format!("procedure {name}"));
-                }
-                Ok(Statement::Execute(self.expr()?))
-            }
+            "exec" | "execute" => self.execute(),
+            "create" => self.create(),
+            "drop" => self.drop_login(),
+            "grant" => self.grant(),
+            "restore" => self.restore(),
+            "backup" => self.backup(),
+            "checkpoint" => Ok(SessionStatement::Checkpoint.into()),
             "alter" => self.alter(),
             _ => {
                 self.at = start;
                 self.syntax_error()
             }
+        }
+    }
+
+    fn block(&mut self) -> Parsed<Statement> {
+        let mut all = Vec::new();
+        while !self.eat_keyword("end") {
+            if self.done() {
+                return self.syntax_error();
+            }
+            if self.is_keyword("end") {
+                continue;
+            }
+            all.push(self.statement()?);
+        }
+        Ok(Statement::Block(all))
+    }
+
+    fn execute(&mut self) -> Parsed<Statement> {
+        let mut name = self.name()?;
+        while self.eat(".") {
+            if !matches!(self.peek(), Token::Symbol(".")) {
+                name = self.name()?;
+            }
+        }
+        match name.to_lowercase().as_str() {
+            "sp_executesql" => Ok(Statement::Execute(self.expr()?)),
+            "sp_addsrvrolemember" => self.server_role_procedure(true),
+            "sp_dropsrvrolemember" => self.server_role_procedure(false),
+            _ => Err(format!("procedure {name}")),
         }
     }
 
@@ -185,25 +238,45 @@ impl Parser {
             let _ = self.eat_keyword("committed") || self.eat_keyword("uncommitted") || self.eat_keyword("read");
             return Ok(Statement::Option);
         }
-        let mut no_count = false;
+        if self.eat_keyword("lock_timeout") {
+            let negative = self.eat("-");
+            let period = match self.next_token() {
+                Token::Int(period) => Expr::Int(if negative { -period } else { period }),
+                Token::Var(name) if !negative => Expr::Var(name),
+                other => return Err(other.source_text()),
+            };
+            return Ok(SessionStatement::LockTimeout(period).into());
+        }
+        let mut all = Vec::new();
         loop {
-            let option = self.name()?.to_lowercase();
-            no_count |= option == "nocount";
-            if option != "nocount" && option != "fmtonly" && option != "rowcount" && !OPTIONS.contains(&option.as_str())
-            {
-                return Err(option);
-            }
+            all.push(self.name()?.to_lowercase());
             if !self.eat(",") {
                 break;
             }
         }
         let _ = self.eat("-");
         let on = self.is_keyword("on");
-        match self.next_token() {
+        let value = self.next_token();
+        match value {
             Token::Word(_) | Token::Int(_) | Token::Var(_) => {}
             other => return Err(other.source_text()),
         }
-        Ok(if no_count { Statement::NoCount(on) } else { Statement::Option })
+        if let [option] = all.as_slice() {
+            match (option.as_str(), &value) {
+                ("nocount", Token::Word(_)) => return Ok(SessionStatement::NoCount(on).into()),
+                ("implicit_transactions", Token::Word(_)) => {
+                    return Ok(SessionStatement::ImplicitTransactions(on).into());
+                }
+                // Other values change the results, which is not implemented.
+                ("rowcount", Token::Int(0)) => return Ok(Statement::Option),
+                ("fmtonly", Token::Word(word)) if word.eq_ignore_ascii_case("off") => return Ok(Statement::Option),
+                _ => {}
+            }
+        }
+        match all.into_iter().find(|option| !OPTIONS.contains(&option.as_str())) {
+            Some(option) => Err(option),
+            None => Ok(Statement::Option),
+        }
     }
 
     fn declare(&mut self) -> Parsed<Statement> {
@@ -243,7 +316,8 @@ impl Parser {
             "smallint" => SqlType::SmallInt,
             "int" | "integer" => SqlType::Int,
             "bigint" => SqlType::BigInt,
-            "nvarchar" | "varchar" | "nchar" | "char" => SqlType::NVarChar(size.unwrap_or(30)),
+            "nvarchar" | "varchar" | "nchar" => SqlType::NVarChar(size.unwrap_or(30)),
+            "char" if size.unwrap_or(30) <= 8000 => SqlType::Char(size.unwrap_or(30)),
             "sysname" => SqlType::NVarChar(128),
             "uniqueidentifier" => SqlType::Guid,
             "numeric" | "decimal" => {
@@ -277,12 +351,29 @@ impl Parser {
     }
 
     fn alter(&mut self) -> Parsed<Statement> {
+        if self.eat_keyword("login") {
+            return self.alter_login();
+        }
+        if self.eat_keyword("server") {
+            return self.alter_server_role();
+        }
+        if self.eat_keyword("authorization") {
+            return self.alter_authorization();
+        }
+        if self.eat_keyword("endpoint") {
+            return self.alter_endpoint();
+        }
         self.expect_keyword("database")?;
         let database = self.name()?;
         self.expect_keyword("set")?;
         let action = if self.eat_keyword("witness") {
-            self.expect_keyword("off")?;
-            PartnerAction::WitnessOff
+            if self.eat("=") {
+                let Token::Text(address) = self.next_token() else { return self.syntax_error() };
+                PartnerAction::Witness(address)
+            } else {
+                self.expect_keyword("off")?;
+                PartnerAction::WitnessOff
+            }
         } else {
             self.expect_keyword("partner")?;
             match self.name()?.to_lowercase().as_str() {
@@ -293,6 +384,10 @@ impl Parser {
                 "off" => PartnerAction::Off,
                 "safety" if self.eat_keyword("full") => PartnerAction::SafetyFull,
                 "safety" if self.eat_keyword("off") => PartnerAction::SafetyOff,
+                "timeout" => match self.next_token() {
+                    Token::Int(seconds) => PartnerAction::Timeout(seconds),
+                    other => return Err(other.source_text()),
+                },
                 other => return Err(other.to_owned()),
             }
         };

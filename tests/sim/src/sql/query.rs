@@ -1,18 +1,21 @@
 //! Runs SELECT: sources, joins, filter, order, and the columns of the result.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use super::engine::{Engine, Table};
-use super::evaluate::{Scope, column, error, evaluate, evaluate_condition, smallest_integer};
+use super::evaluate::{BoundRow, Scope, column, error, evaluate, evaluate_condition, smallest_integer};
 use super::functions::type_of;
-use super::syntax::{Expr, Item, Select, Source};
-use super::values::{as_integer, cast, compare};
+use super::join::read_sources;
+use super::syntax::{Expr, Item, Select};
+use super::types;
+use super::values::{as_integer, cast, folded, sort_order, unsupported};
 use crate::value::{Column, Message, SqlType, Value};
 
 /// Rows of cells, one list of cells per source.
-type Rows = Vec<Vec<Vec<Value>>>;
+pub(super) type Rows = Vec<Vec<Vec<Value>>>;
 /// Alias and table of every source.
-type Sources<'a> = Vec<(&'a str, Table)>;
+pub(super) type Sources<'a> = Vec<(&'a str, Table)>;
 
 /// Runs a SELECT.
 ///
@@ -21,21 +24,24 @@ type Sources<'a> = Vec<(&'a str, Table)>;
 pub fn execute<E: Engine>(scope: &Scope<E>, select: &Select) -> Result<Table, Message> {
     let (sources, rows) = read_sources(scope, select)?;
     let rows = filter_rows(scope, select, &sources, rows)?;
-    let mut rows = sort_rows(scope, select, &sources, rows)?;
-    if let Some(top) = select.top {
-        rows.truncate(usize::try_from(top).unwrap_or(0));
-    }
+    let rows = sort_rows(scope, select, &sources, rows)?;
     let nulls: Vec<Vec<Value>> = sources.iter().map(|(_, table)| vec![Value::Null; table.columns.len()]).collect();
     let columns = columns(&row_scope(scope, &bind_row(&sources, &nulls)), select)?;
     let is_aggregated = select
         .items
         .iter()
         .any(|item| matches!(item, Item::Value { expr, .. } | Item::Assign(_, expr) if is_aggregate(expr)));
-    let rows = if is_aggregated {
+    let mut rows = if is_aggregated {
         vec![aggregate_row(scope, select, &sources, &rows)?]
     } else {
         project_rows(scope, select, &sources, &rows, &columns)?
     };
+    if select.distinct {
+        rows = distinct_rows(rows);
+    }
+    if let Some(top) = select.top {
+        rows.truncate(usize::try_from(top).unwrap_or(0));
+    }
     Ok(Table { columns, rows })
 }
 
@@ -64,28 +70,65 @@ fn sort_rows<E: Engine>(
     if select.order.is_empty() {
         return Ok(rows);
     }
+    let keys: Vec<&Expr> =
+        select.order.iter().map(|(key, _)| order_key(select, key)).collect::<Result<_, Message>>()?;
     let mut keyed = Vec::new();
     for row in rows {
-        let keys: Vec<Value> = select
-            .order
-            .iter()
-            .map(|(key, _)| evaluate(&row_scope(scope, &bind_row(sources, &row)), key))
-            .collect::<Result<_, _>>()?;
-        keyed.push((keys, row));
+        let bound = bind_row(sources, &row);
+        let values: Result<Vec<Value>, Message> =
+            keys.iter().map(|key| evaluate(&row_scope(scope, &bound), key)).collect();
+        keyed.push((values?, row));
     }
     keyed.sort_by(|(a, _), (b, _)| {
-        let compare_keys = |((a, b), (_, descending)): ((&Value, &Value), &(Expr, bool))| {
-            let order = compare(a, b).unwrap_or(Ordering::Equal);
+        let orders = a.iter().zip(b).zip(&select.order).map(|((a, b), (_, descending))| {
+            let order = sort_order(a, b);
             if *descending { order.reverse() } else { order }
-        };
-        a.iter()
-            .zip(b)
-            .zip(&select.order)
-            .map(compare_keys)
-            .find(|order| *order != Ordering::Equal)
-            .unwrap_or(Ordering::Equal)
+        });
+        orders.fold(Ordering::Equal, Ordering::then)
     });
     Ok(keyed.into_iter().map(|(_, row)| row).collect())
+}
+
+/// The expression of a sort key, which can be the position or the alias of a column of the result.
+fn order_key<'a>(select: &'a Select, key: &'a Expr) -> Result<&'a Expr, Message> {
+    let value = |item: &'a Item| match item {
+        Item::Value { expr, .. } => Some(expr),
+        Item::Star(_) | Item::Assign(..) => None,
+    };
+    match key {
+        Expr::Int(position) => {
+            let at = usize::try_from(*position).ok().and_then(|position| position.checked_sub(1));
+            if select.items.iter().any(|item| matches!(item, Item::Star(_))) {
+                return Err(unsupported("ORDER BY position"));
+            }
+            at.and_then(|at| select.items.get(at)).and_then(value).ok_or_else(|| {
+                let text = format!(
+                    "The ORDER BY position number {position} is out of range of the number of items in the select list."
+                );
+                error(108, 16, text)
+            })
+        }
+        Expr::Column { source: None, name } => {
+            let aliased = select.items.iter().find(|item| match item {
+                Item::Value { name: Some(alias), .. } => alias.eq_ignore_ascii_case(name),
+                Item::Value { .. } | Item::Star(_) | Item::Assign(..) => false,
+            });
+            Ok(aliased.and_then(value).unwrap_or(key))
+        }
+        _ => Ok(key),
+    }
+}
+
+/// The rows without duplicates. NULL is equal to NULL here, and the cells of a column have one type.
+fn distinct_rows(rows: Vec<Vec<Value>>) -> Vec<Vec<Value>> {
+    let cell = |value: &Value| match value {
+        Value::NVarChar(text) => format!("text {:?}", folded(text)),
+        other => format!("{other:?}"),
+    };
+    let mut seen = BTreeSet::new();
+    let mut rows = rows;
+    rows.retain(|row| seen.insert(row.iter().map(cell).collect::<Vec<String>>()));
+    rows
 }
 
 /// The single row of a SELECT with an aggregate function.
@@ -100,7 +143,7 @@ fn aggregate_row<E: Engine>(
         .iter()
         .map(|item| match item {
             Item::Value { expr, .. } | Item::Assign(_, expr) => aggregate(scope, sources, rows, expr),
-            Item::Star => Err(error(102, 15, "Incorrect syntax near '*'.")),
+            Item::Star(_) => Err(unsupported("*")),
         })
         .collect()
 }
@@ -119,55 +162,28 @@ fn project_rows<E: Engine>(
         let mut cells = Vec::new();
         for item in &select.items {
             match item {
-                Item::Star => cells.extend(row.iter().flatten().cloned()),
+                Item::Star(only) => {
+                    for ((alias, _), source) in sources.iter().zip(row) {
+                        if only.as_ref().is_none_or(|only| only == alias) {
+                            cells.extend(source.iter().cloned());
+                        }
+                    }
+                }
                 Item::Value { expr, .. } | Item::Assign(_, expr) => cells.push(evaluate(&scope, expr)?),
             }
         }
         for (cell, column) in cells.iter_mut().zip(columns) {
-            *cell = cast(std::mem::replace(cell, Value::Null), column.ty).map_err(|text| error(245, 16, text))?;
+            *cell = cast(std::mem::replace(cell, Value::Null), column.ty)?;
         }
         projected.push(cells);
     }
     Ok(projected)
 }
 
-fn read_sources<'a, E: Engine>(scope: &Scope<E>, select: &'a Select) -> Result<(Sources<'a>, Rows), Message> {
-    let open = |source: &Source| match scope.engine.table(scope.session, &source.view) {
-        Some(table) => table,
-        None => Err(error(208, 16, format!("Invalid object name '{}'.", source.view))),
-    };
-    let Some((first, joins)) = &select.from else { return Ok((Vec::new(), vec![Vec::new()])) };
-    let table = open(first)?;
-    let mut rows: Rows = table.rows.iter().map(|row| vec![row.clone()]).collect();
-    let mut sources = vec![(first.alias.as_str(), table)];
-    for join in joins {
-        let table = open(&join.source)?;
-        sources.push((join.source.alias.as_str(), table));
-        let right = sources[sources.len() - 1].1.rows.clone();
-        let blank = vec![Value::Null; sources[sources.len() - 1].1.columns.len()];
-        let mut joined = Vec::new();
-        for left in rows {
-            let mut matched = false;
-            for other in &right {
-                let mut row = left.clone();
-                row.push(other.clone());
-                if evaluate_condition(&row_scope(scope, &bind_row(&sources, &row)), &join.on)? == Some(true) {
-                    matched = true;
-                    joined.push(row);
-                }
-            }
-            if join.left && !matched {
-                let mut row = left;
-                row.push(blank.clone());
-                joined.push(row);
-            }
-        }
-        rows = joined;
-    }
-    Ok((sources, rows))
-}
-
-fn bind_row<'a>(sources: &'a [(&'a str, Table)], row: &'a [Vec<Value>]) -> Vec<(&'a str, &'a [Column], &'a [Value])> {
+pub(super) fn bind_row<'a>(
+    sources: &'a [(&'a str, Table)],
+    row: &'a [Vec<Value>],
+) -> Vec<(&'a str, &'a [Column], &'a [Value])> {
     sources
         .iter()
         .zip(row)
@@ -175,8 +191,9 @@ fn bind_row<'a>(sources: &'a [(&'a str, Table)], row: &'a [Vec<Value>]) -> Vec<(
         .collect()
 }
 
-fn row_scope<'a, E>(scope: &Scope<'a, E>, row: &'a [(&'a str, &'a [Column], &'a [Value])]) -> Scope<'a, E> {
-    Scope { row, ..*scope }
+/// The scope of a row of this SELECT. `scope` is the scope of the enclosing statement.
+pub(super) fn row_scope<'a, E>(scope: &Scope<'a, E>, row: BoundRow<'a>) -> Scope<'a, E> {
+    Scope { row, outer: if scope.row.is_empty() { scope.outer } else { scope.row }, ..*scope }
 }
 
 fn is_aggregate(expr: &Expr) -> bool {
@@ -184,6 +201,15 @@ fn is_aggregate(expr: &Expr) -> bool {
         Expr::CountAll => true,
         Expr::Call(name, _) => matches!(name.as_str(), "count" | "max" | "min" | "sum"),
         _ => false,
+    }
+}
+
+/// Whether an expression refers to a column of the query.
+fn has_column(expr: &Expr) -> bool {
+    match expr {
+        Expr::Column { .. } => true,
+        Expr::Null | Expr::Text(_) | Expr::Int(_) | Expr::Bytes(_) | Expr::Var(_) | Expr::Global(_) => false,
+        _ => true,
     }
 }
 
@@ -196,37 +222,68 @@ fn aggregate<E: Engine>(
     let Expr::Call(name, arguments) = expr else {
         return match expr {
             Expr::CountAll => Ok(smallest_integer(i64::try_from(rows.len()).unwrap_or(i64::MAX))),
+            // A column needs GROUP BY, which is not implemented.
+            other if has_column(other) => Err(unsupported("GROUP BY")),
             other => evaluate(scope, other),
         };
     };
-    let Some(argument) = arguments.first() else {
-        return Err(error(174, 15, format!("The {name} function requires 1 argument.")));
-    };
+    let (true, [argument]) = (is_aggregate(expr), arguments.as_slice()) else { return Err(unsupported(name)) };
     let mut values = Vec::new();
     for row in rows {
         values.push(evaluate(&row_scope(scope, &bind_row(sources, row)), argument)?);
     }
     values.retain(|value| *value != Value::Null);
     let extreme = |wanted: Ordering| {
-        values
-            .iter()
-            .cloned()
-            .reduce(|best, value| if compare(&value, &best) == Some(wanted) { value } else { best })
-            .unwrap_or(Value::Null)
+        values.iter().cloned().reduce(|best, value| if sort_order(&value, &best) == wanted { value } else { best })
     };
     Ok(match name.as_str() {
         "count" => smallest_integer(i64::try_from(values.len()).unwrap_or(i64::MAX)),
-        "max" => extreme(Ordering::Greater),
-        "min" => extreme(Ordering::Less),
-        _ => smallest_integer(values.iter().filter_map(as_integer).sum()),
+        "max" => extreme(Ordering::Greater).unwrap_or(Value::Null),
+        "min" => extreme(Ordering::Less).unwrap_or(Value::Null),
+        _ => sum(&values)?,
     })
+}
+
+/// SUM: NULL without values. The type of the values decides about overflow.
+fn sum(values: &[Value]) -> Result<Value, Message> {
+    let Some(first) = values.first() else { return Ok(Value::Null) };
+    let is_big = matches!(first, Value::BigInt(_));
+    let mut total = 0i64;
+    for value in values {
+        let (Value::TinyInt(_) | Value::SmallInt(_) | Value::Int(_) | Value::BigInt(_), Some(number)) =
+            (value, as_integer(value))
+        else {
+            return Err(unsupported("SUM"));
+        };
+        total = total
+            .checked_add(number)
+            .filter(|total| is_big || i32::try_from(*total).is_ok())
+            .ok_or_else(|| error(8115, 16, "Arithmetic overflow error converting expression to data type int."))?;
+    }
+    Ok(if is_big { Value::BigInt(total) } else { smallest_integer(total) })
 }
 
 fn columns<E: Engine>(scope: &Scope<E>, select: &Select) -> Result<Vec<Column>, Message> {
     let mut columns = Vec::new();
     for item in &select.items {
         match item {
-            Item::Star => columns.extend(scope.row.iter().flat_map(|(_, source, _)| source.iter().cloned())),
+            Item::Star(only) => {
+                let sources = scope.row.iter().filter(|(alias, ..)| only.as_ref().is_none_or(|only| only == alias));
+                let before = columns.len();
+                // An outer join makes every column nullable.
+                columns.extend(
+                    sources
+                        .flat_map(|(_, source, _)| source.iter())
+                        .map(|column| Column { nullable: column.nullable || scope.row.len() > 1, ..column.clone() }),
+                );
+                if columns.len() == before {
+                    return Err(error(
+                        107,
+                        15,
+                        "The column prefix does not match with a table name or alias name used in the query.",
+                    ));
+                }
+            }
             Item::Value { expr, name } => {
                 let (ty, nullable, own) = expression_type(scope, expr)?;
                 columns.push(Column { name: name.clone().or(own).unwrap_or_default(), ty, nullable });
@@ -248,9 +305,8 @@ fn expression_type<E: Engine>(scope: &Scope<E>, expr: &Expr) -> Result<(SqlType,
             let found = column(scope, expr)?.0;
             (found.ty, found.nullable || is_join, Some(found.name.clone()))
         }
-        Expr::Text(text) => {
-            (SqlType::NVarChar(u16::try_from(text.chars().count().max(1)).unwrap_or(4000)), false, None)
-        }
+        Expr::Text(text) => (types::of_text(text), false, None),
+        Expr::Bytes(bytes) => (SqlType::Binary(bytes.len().clamp(1, 8000) as u16), false, None),
         Expr::Int(number) => (if i32::try_from(*number).is_ok() { SqlType::Int } else { SqlType::BigInt }, false, None),
         Expr::Cast(_, ty) => (*ty, true, None),
         Expr::Var(name) => (scope.variables.get(name).map_or(SqlType::Int, |(ty, _)| *ty), true, None),
@@ -259,7 +315,8 @@ fn expression_type<E: Engine>(scope: &Scope<E>, expr: &Expr) -> Result<(SqlType,
             "max_precision" => (SqlType::TinyInt, false, None),
             _ => (SqlType::Int, false, None),
         },
-        Expr::Call(name, arguments) if matches!(name.as_str(), "isnull" | "coalesce" | "nullif" | "max" | "min") => {
+        Expr::Call(name, arguments) if name == "coalesce" => (common_type(scope, arguments.iter())?, true, None),
+        Expr::Call(name, arguments) if matches!(name.as_str(), "isnull" | "nullif" | "max" | "min") => {
             let first = arguments.first().map(|first| expression_type(scope, first)).transpose()?;
             (first.map_or(SqlType::Int, |(ty, ..)| ty), true, None)
         }
@@ -267,11 +324,16 @@ fn expression_type<E: Engine>(scope: &Scope<E>, expr: &Expr) -> Result<(SqlType,
             let first = arguments.first().map(|first| expression_type(scope, first)).transpose()?;
             (first.map_or(SqlType::NVarChar(4000), |(ty, ..)| ty), true, None)
         }
-        Expr::Call(name, _) if matches!(name.as_str(), "count" | "sum") => (SqlType::Int, true, None),
+        Expr::Call(name, _) if name == "count" => (SqlType::Int, true, None),
+        Expr::Call(name, arguments) if name == "sum" => {
+            let first = arguments.first().map(|first| expression_type(scope, first)).transpose()?;
+            let is_big = first.is_some_and(|(ty, ..)| ty == SqlType::BigInt);
+            (if is_big { SqlType::BigInt } else { SqlType::Int }, true, None)
+        }
         Expr::Call(name, _) => (type_of(name), true, None),
-        Expr::Case(arms, _) => {
-            let first = arms.first().map(|(_, then)| expression_type(scope, then)).transpose()?;
-            (first.map_or(SqlType::Int, |(ty, ..)| ty), true, None)
+        Expr::Case(arms, otherwise) => {
+            let results = arms.iter().map(|(_, then)| then).chain(otherwise.as_deref());
+            (common_type(scope, results)?, true, None)
         }
         Expr::Binary(_, left, right) => match (expression_type(scope, left)?.0, expression_type(scope, right)?.0) {
             (SqlType::NVarChar(_), SqlType::NVarChar(_)) => (SqlType::NVarChar(4000), true, None),
@@ -284,7 +346,18 @@ fn expression_type<E: Engine>(scope: &Scope<E>, expr: &Expr) -> Result<(SqlType,
         | Expr::Not(_)
         | Expr::IsNull(_)
         | Expr::In(..)
+        | Expr::InSelect(..)
         | Expr::Like(..)
         | Expr::Exists(_) => (SqlType::Int, true, None),
     })
+}
+
+/// The type of CASE or COALESCE. NULL has no type of its own.
+fn common_type<'a, E: Engine>(scope: &Scope<E>, all: impl Iterator<Item = &'a Expr>) -> Result<SqlType, Message> {
+    let mut found: Option<SqlType> = None;
+    for expr in all.filter(|expr| **expr != Expr::Null) {
+        let ty = expression_type(scope, expr)?.0;
+        found = Some(found.map_or(Ok(ty), |found| types::common(found, ty))?);
+    }
+    Ok(found.unwrap_or(SqlType::Int))
 }

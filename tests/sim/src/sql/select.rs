@@ -5,7 +5,7 @@ use super::syntax::{Item, Join, Select, Source};
 use super::token::Token;
 
 /// Keywords that cannot be an alias without AS.
-const RESERVED: [&str; 34] = [
+const RESERVED: [&str; 46] = [
     "from",
     "where",
     "order",
@@ -40,12 +40,26 @@ const RESERVED: [&str; 34] = [
     "case",
     "as",
     "with",
+    "right",
+    "full",
+    "cross",
+    "outer",
+    "between",
+    "grant",
+    "create",
+    "drop",
+    "restore",
+    "backup",
+    "checkpoint",
+    "except",
 ];
 
 impl Parser {
     pub(super) fn select(&mut self) -> Parsed<Select> {
         self.expect_keyword("select")?;
-        let mut select = Select { top: None, items: Vec::new(), from: None, filter: None, order: Vec::new() };
+        let mut select =
+            Select { distinct: false, top: None, items: Vec::new(), from: None, filter: None, order: Vec::new() };
+        select.distinct = self.eat_keyword("distinct");
         if self.eat_keyword("top") {
             let paren = self.eat("(");
             let Token::Int(top) = self.next_token() else { return self.syntax_error() };
@@ -100,7 +114,13 @@ impl Parser {
 
     fn item(&mut self) -> Parsed<Item> {
         if self.eat("*") {
-            return Ok(Item::Star);
+            return Ok(Item::Star(None));
+        }
+        if let (Some(alias), [_, Token::Symbol("."), Token::Symbol("*"), ..]) =
+            (self.peek_name(), self.tokens.get(self.at..).unwrap_or_default())
+        {
+            self.at += 3;
+            return Ok(Item::Star(Some(alias.to_lowercase())));
         }
         if let (Token::Var(name), Some(Token::Symbol("="))) = (self.peek().clone(), self.tokens.get(self.at + 1)) {
             self.at += 2;
@@ -109,6 +129,13 @@ impl Parser {
         let expr = self.expr()?;
         let name = if self.eat_keyword("as") { Some(self.alias()?) } else { self.bare_alias() };
         Ok(Item::Value { expr, name })
+    }
+
+    fn peek_name(&self) -> Option<String> {
+        match self.peek() {
+            Token::Word(name) | Token::Name(name) => Some(name.clone()),
+            _ => None,
+        }
     }
 
     fn alias(&mut self) -> Parsed<String> {
@@ -137,7 +164,21 @@ impl Parser {
         }
         let view = view.strip_prefix("master.").unwrap_or(&view).to_owned();
         let alias = if self.eat_keyword("as") { Some(self.alias()?) } else { self.bare_alias() };
+        // The hint does not avoid the wait for `lockCatalog`: that lock is incompatible with every reader.
+        if self.eat_keyword("with") {
+            self.expect("(")?;
+            self.hint()?;
+        } else if self.eat("(") {
+            self.hint()?;
+        }
         let last = view.rsplit('.').next().unwrap_or(&view).to_owned();
         Ok(Source { alias: alias.unwrap_or(last).to_lowercase(), view })
+    }
+
+    fn hint(&mut self) -> Parsed<()> {
+        if !self.eat_keyword("nolock") {
+            self.expect_keyword("readuncommitted")?;
+        }
+        self.expect(")")
     }
 }

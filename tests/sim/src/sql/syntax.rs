@@ -1,5 +1,6 @@
 //! The syntax tree of the T-SQL subset.
 
+use super::administration::Administration;
 use super::engine::PartnerAction;
 use crate::value::SqlType;
 
@@ -8,6 +9,8 @@ pub enum Expr {
     Null,
     Text(String),
     Int(i64),
+    /// A literal such as 0x01.
+    Bytes(Vec<u8>),
     /// `@name`, in lower case without the sign.
     Var(String),
     /// `@@NAME`, in lower case without the signs.
@@ -21,6 +24,7 @@ pub enum Expr {
     Binary(Op, Box<Expr>, Box<Expr>),
     IsNull(Box<Expr>),
     In(Box<Expr>, Vec<Expr>),
+    InSelect(Box<Expr>, Box<Select>),
     Like(Box<Expr>, Box<Expr>),
     Case(Vec<(Expr, Expr)>, Option<Box<Expr>>),
     Cast(Box<Expr>, SqlType),
@@ -47,8 +51,12 @@ pub enum Op {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Item {
-    Star,
-    Value { expr: Expr, name: Option<String> },
+    /// `*`, or `alias.*`.
+    Star(Option<String>),
+    Value {
+        expr: Expr,
+        name: Option<String>,
+    },
     Assign(String, Expr),
 }
 
@@ -67,6 +75,7 @@ pub struct Join {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Select {
+    pub distinct: bool,
     pub top: Option<i64>,
     pub items: Vec<Item>,
     pub from: Option<(Source, Vec<Join>)>,
@@ -75,14 +84,26 @@ pub struct Select {
     pub order: Vec<(Expr, bool)>,
 }
 
+impl Select {
+    /// The views of the FROM clause.
+    pub fn views(&self) -> Vec<&str> {
+        let sources = self
+            .from
+            .iter()
+            .flat_map(|(first, joins)| std::iter::once(first).chain(joins.iter().map(|join| &join.source)));
+        sources.map(|source| source.view.as_str()).collect()
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub enum Statement {
+    /// A statement and its line.
+    At(u32, Box<Statement>),
     /// A SET option without effect.
     Option,
-    NoCount(bool),
+    Session(SessionStatement),
     Declare(Vec<(String, SqlType, Option<Expr>)>),
     Assign(String, Expr),
-    Use(String),
     Select(Select),
     If(Expr, Box<Statement>, Option<Box<Statement>>),
     Block(Vec<Statement>),
@@ -95,11 +116,28 @@ pub enum Statement {
     },
     Return,
     Delay(Expr),
-    /// +1 begin, -1 commit, 0 rollback.
-    Transaction(i32),
     Execute(Expr),
     Alter {
         database: String,
         action: PartnerAction,
     },
+}
+
+/// A statement that changes the session or the server and has no result set.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SessionStatement {
+    NoCount(bool),
+    ImplicitTransactions(bool),
+    LockTimeout(Expr),
+    Use(String),
+    /// +1 begin, -1 commit, 0 rollback.
+    Transaction(i32),
+    Administer(Administration),
+    Checkpoint,
+}
+
+impl From<SessionStatement> for Statement {
+    fn from(statement: SessionStatement) -> Statement {
+        Statement::Session(statement)
+    }
 }

@@ -8,6 +8,8 @@ pub enum Token {
     Name(String),
     Text(String),
     Int(i64),
+    /// A literal such as 0x01.
+    Bytes(Vec<u8>),
     Var(String),
     Symbol(&'static str),
     End,
@@ -20,6 +22,7 @@ impl Token {
             Token::Word(text) | Token::Name(text) | Token::Text(text) => text.clone(),
             Token::Var(name) => format!("@{name}"),
             Token::Int(number) => number.to_string(),
+            Token::Bytes(_) => "0x".to_owned(),
             Token::Symbol(symbol) => (*symbol).to_owned(),
             Token::End => "end of batch".to_owned(),
         }
@@ -27,17 +30,22 @@ impl Token {
 }
 
 /// Two-character symbols first.
-const SYMBOLS: [&str; 17] = ["<>", "!=", "<=", ">=", "=", "<", ">", "(", ")", ",", ".", ";", "+", "-", "*", "/", "%"];
+const SYMBOLS: [&str; 18] =
+    ["<>", "!=", "<=", ">=", "=", "<", ">", "(", ")", ",", ".", ";", "+", "-", "*", "/", "%", ":"];
 
-/// The tokens of a text, ending with `End`.
+/// The tokens of a text, ending with `End`, and the line of each token.
 ///
 /// # Errors
 /// The character or literal that is not T-SQL.
-pub fn tokens(text: &str) -> Result<Vec<Token>, String> {
+pub fn tokens(text: &str) -> Result<(Vec<Token>, Vec<u32>), String> {
     let chars: Vec<char> = text.chars().collect();
     let mut found = Vec::new();
-    let mut at = 0;
+    let mut lines = Vec::new();
+    let (mut at, mut line, mut counted) = (0, 1, 0);
     while let Some(&c) = chars.get(at) {
+        line += newlines(&chars[counted..at]);
+        counted = at;
+        lines.resize(found.len(), line);
         let next = chars.get(at + 1).copied();
         if c.is_whitespace() {
             at += 1;
@@ -55,6 +63,10 @@ pub fn tokens(text: &str) -> Result<Vec<Token>, String> {
         } else if c == '[' || c == '"' {
             let (name, end) = quoted(&chars, at + 1, if c == '[' { ']' } else { '"' })?;
             found.push(Token::Name(name));
+            at = end;
+        } else if c == '0' && matches!(next, Some('x' | 'X')) {
+            let end = (at + 2..chars.len()).find(|end| !chars[*end].is_ascii_hexdigit()).unwrap_or(chars.len());
+            found.push(Token::Bytes(bytes(&chars[at + 2..end])));
             at = end;
         } else if c.is_ascii_digit() {
             let end = (at..chars.len()).find(|end| !chars[*end].is_ascii_digit()).unwrap_or(chars.len());
@@ -78,7 +90,20 @@ pub fn tokens(text: &str) -> Result<Vec<Token>, String> {
         }
     }
     found.push(Token::End);
-    Ok(found)
+    lines.resize(found.len(), line);
+    Ok((found, lines))
+}
+
+fn newlines(chars: &[char]) -> u32 {
+    chars.iter().map(|c| u32::from(*c == '\n')).sum()
+}
+
+/// The bytes of hexadecimal digits. An odd number of digits starts with half a byte.
+fn bytes(digits: &[char]) -> Vec<u8> {
+    let digits: Vec<u8> = digits.iter().filter_map(|digit| digit.to_digit(16)).map(|digit| digit as u8).collect();
+    let odd = digits.len() % 2;
+    let head = digits[..odd].iter().copied();
+    head.chain(digits[odd..].chunks(2).map(|pair| pair[0] << 4 | pair[1])).collect()
 }
 
 /// The quoted text, in which a doubled closing mark is one mark, and the position after the closing mark.

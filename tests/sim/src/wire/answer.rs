@@ -130,10 +130,17 @@ impl Answer {
         self.out
     }
 
-    /// Ends the response with the acknowledgement of an ATTENTION.
-    pub fn acknowledge_attention(mut self) -> BytesMut {
+    /// Ends the response to a request that was not executed to its end.
+    pub fn give_up(mut self) -> BytesMut {
         self.release();
-        tokens::put_done(&mut self.out, DoneKind::Done, done::ATTENTION, None);
+        tokens::put_done(&mut self.out, DoneKind::Done, done::ERROR, None);
         self.out
+    }
+
+    /// The acknowledgement of an ATTENTION, a message of its own.
+    pub fn acknowledge_attention() -> BytesMut {
+        let mut out = BytesMut::new();
+        tokens::put_done(&mut out, DoneKind::Done, done::ATTENTION, None);
+        out
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod bytes;
+mod code_page;
 pub mod login7;
 pub mod packet;
 pub mod param;

@@ -19,14 +19,25 @@ pub mod kind {
 
 const END: u8 = 0x01;
 const IGNORE: u8 = 0x02;
-const RESET: u8 = 0x08 | 0x10;
+const RESET: u8 = 0x08 | SKIP_TRANSACTION;
+const SKIP_TRANSACTION: u8 = 0x10;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     pub kind: u8,
     /// The session must be reset before the message is executed.
     pub reset: bool,
+    /// The reset keeps the transaction.
+    pub keeps_transaction: bool,
+    /// The client has given up the request: it must not be executed.
+    pub ignored: bool,
     pub payload: Vec<u8>,
+}
+
+impl Message {
+    fn new(kind: u8) -> Self {
+        Self { kind, reset: false, keeps_transaction: false, ignored: false, payload: Vec::new() }
+    }
 }
 
 /// The maximum size of a message, in bytes.
@@ -73,10 +84,8 @@ pub async fn read_message(from: &mut (impl AsyncRead + Unpin)) -> Result<Option<
         let mut current = match message.take() {
             Some(partial) if partial.kind == header.kind => partial,
             // An ATTENTION may interrupt an incomplete request.
-            None => Message { kind: header.kind, reset: false, payload: Vec::new() },
-            Some(_) if header.kind == kind::ATTENTION => {
-                Message { kind: header.kind, reset: false, payload: Vec::new() }
-            }
+            None => Message::new(header.kind),
+            Some(_) if header.kind == kind::ATTENTION => Message::new(header.kind),
             Some(_) => return Err(WireError::Malformed("packet sequence")),
         };
         let start = current.payload.len();
@@ -86,11 +95,12 @@ pub async fn read_message(from: &mut (impl AsyncRead + Unpin)) -> Result<Option<
         current.payload.resize(start + header.body(), 0);
         from.read_exact(&mut current.payload[start..]).await?;
         current.reset |= header.status & RESET != 0;
-        match header.status & (END | IGNORE) {
-            END => return Ok(Some(current)),
-            0 => message = Some(current),
-            _ => {}
+        current.keeps_transaction |= header.status & SKIP_TRANSACTION != 0;
+        current.ignored = header.status & IGNORE != 0;
+        if header.status & (END | IGNORE) != 0 {
+            return Ok(Some(current));
         }
+        message = Some(current);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::WireError;
 use super::bytes::{Reader, utf16};
+use super::code_page::decode_1252;
 use super::types::guid_bytes;
 use crate::value::Value;
 
@@ -72,12 +73,12 @@ fn read_long_value(reader: &mut Reader, declared: u16) -> Result<Option<Vec<u8>>
     }
 }
 
-/// Decodes text: UTF-16 for Unicode types, Latin-1 for the others.
+/// Decodes text: UTF-16 for Unicode types, code page 1252 for the others.
 fn text(ty: u8, bytes: Option<Vec<u8>>) -> Result<Value, WireError> {
     let Some(bytes) = bytes else { return Ok(Value::Null) };
     match ty {
         0xE7 | 0xEF | 0x63 => utf16(&bytes).map(Value::NVarChar).ok_or(WireError::Malformed("text parameter")),
-        _ => Ok(Value::NVarChar(bytes.iter().map(|byte| char::from(*byte)).collect())),
+        _ => Ok(Value::NVarChar(decode_1252(&bytes))),
     }
 }
 

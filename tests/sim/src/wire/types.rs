@@ -2,6 +2,7 @@
 
 use super::WireError;
 use super::bytes::{PutTds, units};
+use super::code_page::encode_1252;
 use crate::value::{Column, SqlType, Value};
 use bytes::{BufMut, BytesMut};
 
@@ -25,6 +26,7 @@ mod code {
     pub const DATETIMEN: u8 = 0x6F;
     pub const INT8: u8 = 0x7F;
     pub const BIGVARBINARY: u8 = 0xA5;
+    pub const BIGCHAR: u8 = 0xAF;
     pub const NVARCHAR: u8 = 0xE7;
 }
 
@@ -64,6 +66,11 @@ pub fn put_type_info(out: &mut BytesMut, ty: SqlType, nullable: bool) {
         SqlType::NVarChar(length) => {
             out.put_u8(code::NVARCHAR);
             out.put_u16_le(if is_max(ty) { MAX } else { length * 2 });
+            out.put_slice(&COLLATION);
+        }
+        SqlType::Char(length) => {
+            out.put_u8(code::BIGCHAR);
+            out.put_u16_le(length);
             out.put_slice(&COLLATION);
         }
         SqlType::Binary(length) => {
@@ -121,6 +128,7 @@ pub fn put_value(out: &mut BytesMut, column: &Column, value: &Value) -> Result<(
                 return Err(misfit());
             }
         }
+        (SqlType::Char(length), Value::NVarChar(text)) => put_char(out, length, text).ok_or_else(misfit)?,
         (ty @ SqlType::Binary(length), Value::Binary(bytes)) => {
             if is_max(ty) {
                 put_plp(out, bytes.len(), |out| out.put_slice(bytes));
@@ -138,6 +146,18 @@ pub fn put_value(out: &mut BytesMut, column: &Column, value: &Value) -> Result<(
     Ok(())
 }
 
+/// Encodes a `char(n)`, padded with blanks; `None` for a text that does not fit.
+fn put_char(out: &mut BytesMut, length: u16, text: &str) -> Option<()> {
+    let mut bytes = encode_1252(text)?;
+    if bytes.len() > usize::from(length) {
+        return None;
+    }
+    bytes.resize(usize::from(length), b' ');
+    out.put_u16_le(length);
+    out.put_slice(&bytes);
+    Some(())
+}
+
 /// Encodes a NULL cell of a ROW; `None` for a column that is not nullable.
 fn put_null(out: &mut BytesMut, column: &Column) -> Option<()> {
     if !column.nullable {
@@ -145,7 +165,7 @@ fn put_null(out: &mut BytesMut, column: &Column) -> Option<()> {
     }
     match column.ty {
         ty if is_max(ty) => out.put_u64_le(u64::MAX),
-        SqlType::NVarChar(_) | SqlType::Binary(_) => out.put_u16_le(MAX),
+        SqlType::NVarChar(_) | SqlType::Char(_) | SqlType::Binary(_) => out.put_u16_le(MAX),
         SqlType::Variant => out.put_u32_le(0),
         _ => out.put_u8(0),
     }

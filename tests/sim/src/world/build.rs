@@ -61,6 +61,7 @@ fn build_server(config: &ServerConfig, is_witness: bool) -> Server {
     Server {
         id: config.id.clone(),
         name: config.name.clone(),
+        registered_name: config.registered_name.clone().unwrap_or_else(|| config.name.clone()),
         version: config.version.clone(),
         edition: config.edition.clone(),
         logins: config.logins.clone(),
@@ -69,6 +70,12 @@ fn build_server(config: &ServerConfig, is_witness: bool) -> Server {
         endpoint_port: port,
         endpoint_state: config.endpoint.state,
         reach: Reach::Up,
+        settings: config.settings.clone(),
+        starts: 0,
+        ready_at: Duration::ZERO,
+        recovered_at: BTreeMap::new(),
+        login_refusals: Vec::new(),
+        catalog_locked: false,
         databases: system.into_iter().chain(config.plain_databases.iter().cloned()).collect(),
         states: BTreeMap::new(),
         catalog_overrides: BTreeMap::new(),
@@ -108,7 +115,8 @@ fn build_pair(pair: &PairConfig, servers: &mut [Server], mirrorings: &mut Vec<Mi
             }
             servers[partner].databases.push(database.clone());
         }
-        mirrorings.push(build_mirroring(pair, database, partners, witness, timeout));
+        let names = partners.map(|partner| servers[partner].name.clone());
+        mirrorings.push(build_mirroring(pair, database, (partners, names), witness, timeout));
     }
     Ok(())
 }
@@ -117,19 +125,29 @@ fn build_pair(pair: &PairConfig, servers: &mut [Server], mirrorings: &mut Vec<Mi
 fn build_mirroring(
     pair: &PairConfig,
     database: &str,
-    partners: [usize; 2],
+    (partners, partner_names): ([usize; 2], [String; 2]),
     witness: Option<usize>,
     timeout: Duration,
 ) -> Mirroring {
-    let copy =
-        |role| DatabaseCopy { mirrored: true, role, role_sequence: pair.role_sequence, forced: false, serving: false };
+    let copy = |role| DatabaseCopy {
+        mirrored: true,
+        role,
+        role_sequence: pair.role_sequence,
+        forced: false,
+        serving: false,
+        abandoned: false,
+    };
     let link = Link { end_connected: [true; 2], lost_at: None };
     Mirroring {
         pair: pair.name.clone(),
         database: database.to_owned(),
         guid: guid_from_name(&format!("{}/{}", pair.name, database)),
         partners,
+        partner_names,
         witness,
+        witness_dropped: false,
+        connection_timeout: 10,
+        settings: pair.settings.clone(),
         empty_witness_name: pair.empty_witness_name,
         copies: [copy(Role::Principal), copy(Role::Mirror)],
         witness_sequence: pair.role_sequence,
@@ -152,7 +170,7 @@ fn build_mirroring(
 
 /// A version 4 GUID derived from the name, so that every run has the same GUIDs. Each half is an FNV-1a hash with its
 /// own seed.
-fn guid_from_name(name: &str) -> [u8; 16] {
+pub(super) fn guid_from_name(name: &str) -> [u8; 16] {
     let hash =
         |seed: u64| name.bytes().fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     let mut bytes = [0; 16];

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use serde_json::{Map, Value};
+
 use crate::config::{EndpointState, Safety, ServerInventory};
 
 /// One command. In JSON, field `do` holds the verb and the fields are in camel case. `server`, `a` and `b` are server
@@ -10,17 +12,31 @@ use crate::config::{EndpointState, Safety, ServerInventory};
 #[serde(tag = "do", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Command {
     /// Stops the server process: its port refuses connections.
-    Kill { server: String },
+    Kill {
+        server: String,
+    },
     /// Starts a server that was killed.
-    Start { server: String },
+    Start {
+        server: String,
+    },
     /// Freezes the server: it accepts TCP connections and answers nothing.
-    Pause { server: String },
+    Pause {
+        server: String,
+    },
     /// Ends a freeze.
-    Unpause { server: String },
+    Unpause {
+        server: String,
+    },
     /// Cuts the mirroring connection between two servers. Client connections are not affected.
-    Cut { a: String, b: String },
+    Cut {
+        a: String,
+        b: String,
+    },
     /// Restores the mirroring connection between two servers.
-    Reconnect { a: String, b: String },
+    Reconnect {
+        a: String,
+        b: String,
+    },
     /// Restores all mirroring connections.
     ReconnectAll,
     /// Suspends mirroring, as `SET PARTNER SUSPEND` does.
@@ -52,19 +68,44 @@ pub enum Command {
         rate_kb_per_s: Option<u64>,
     },
     /// Replaces the server-level objects of a server.
-    SetInventory { server: String, inventory: ServerInventory },
+    SetInventory {
+        server: String,
+        inventory: ServerInventory,
+    },
     /// Sets how long a failover takes after the redo, in milliseconds.
-    SetSwitchMillis { pair: String, millis: u64 },
+    SetSwitchMillis {
+        pair: String,
+        millis: u64,
+    },
     /// Sets the state of the mirroring endpoint.
-    SetEndpoint { server: String, state: EndpointState },
+    SetEndpoint {
+        server: String,
+        state: EndpointState,
+    },
     /// Sets the password of a SQL login.
-    SetPassword { server: String, login: String, password: String },
+    SetPassword {
+        server: String,
+        login: String,
+        password: String,
+    },
     /// Grants or revokes the `sysadmin` role.
-    SetSysadmin { server: String, login: String, sysadmin: bool },
+    SetSysadmin {
+        server: String,
+        login: String,
+        sysadmin: bool,
+    },
     /// Removes mirroring on both partners, or only on `server` while the partners are disconnected.
-    RemoveMirroring { pair: String, database: String, server: String },
+    RemoveMirroring {
+        pair: String,
+        database: String,
+        server: String,
+    },
     /// Overrides `sys.databases.state` of a database on one server.
-    SetDatabaseState { server: String, database: String, state: u8 },
+    SetDatabaseState {
+        server: String,
+        database: String,
+        state: u8,
+    },
     /// Sets `mirroring_role_sequence` on both partners and the witness.
     SetRoleSequence {
         pair: String,
@@ -85,7 +126,10 @@ pub enum Command {
         database: Option<String>,
     },
     /// Adds this time, in milliseconds, to every failover that starts on the server.
-    SlowStatements { server: String, millis: u64 },
+    SlowStatements {
+        server: String,
+        millis: u64,
+    },
     /// The next `times` ALTER DATABASE statements return this error and change nothing.
     FailStatement {
         server: String,
@@ -112,7 +156,10 @@ pub enum Command {
         millis: u64,
     },
     /// Sets the product version, such as `12.0.6024.0`.
-    SetVersion { server: String, version: String },
+    SetVersion {
+        server: String,
+        version: String,
+    },
     /// Overrides what the catalog views of one server show for a database.
     Lie {
         server: String,
@@ -122,6 +169,59 @@ pub enum Command {
     },
     /// Removes all overrides of catalog views.
     ClearLies,
+    /// Changes single fields of `ServerSettings`.
+    SetServerSettings {
+        server: String,
+        settings: Map<String, Value>,
+    },
+    /// Changes single fields of `PairSettings`.
+    SetPairSettings {
+        pair: String,
+        #[serde(default)]
+        database: Option<String>,
+        settings: Map<String, Value>,
+    },
+    /// Renames the computer: `SERVERPROPERTY('ServerName')` changes, `@@SERVERNAME` and the partner's
+    /// `mirroring_partner_instance` keep the old name.
+    Rename {
+        server: String,
+        name: String,
+    },
+    /// The next `times` logins, or without `times` all logins, get this error.
+    RefuseLogins {
+        server: String,
+        number: u32,
+        #[serde(default)]
+        class: Option<u8>,
+        #[serde(default)]
+        times: Option<u32>,
+    },
+    /// Ends `refuseLogins`.
+    AcceptLogins {
+        server: String,
+    },
+    /// Another session locks the catalog: a SELECT from `sys.databases` or `sys.database_mirroring` waits.
+    LockCatalog {
+        server: String,
+    },
+    UnlockCatalog {
+        server: String,
+    },
+    /// Sets or, with `null`, removes the witness, without the checks of `SET WITNESS`.
+    SetWitness {
+        pair: String,
+        #[serde(default)]
+        database: Option<String>,
+        witness: Option<String>,
+    },
+    /// The database of `server` leaves its session without notice to its partner, and is principal of a new session,
+    /// with another GUID, of pair `newPair` with server `partner`.
+    MirrorElsewhere {
+        server: String,
+        database: String,
+        partner: String,
+        new_pair: String,
+    },
 }
 
 /// Values that replace columns of `sys.database_mirroring`. `None` keeps the real value.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::mirroring::WITNESS;
-use super::server::InjectedError;
-use super::{Command, Mirroring, Reach, Server, Sync, World, other, same_name};
+use super::server::{InjectedError, SUSPECT};
+use super::{Command, Mirroring, Reach, Role, Server, Sync, World, other, same_name};
 use crate::config::LoginConfig;
 
 impl World {
@@ -23,7 +23,10 @@ impl World {
     fn execute(&mut self, command: &Command) -> Result<(), String> {
         match command {
             Command::Kill { server } => self.kill(server)?,
-            Command::Start { server } | Command::Unpause { server } => self.server_mut(server)?.reach = Reach::Up,
+            Command::Start { server } | Command::Unpause { server } => {
+                let index = self.require_server("server", server)?;
+                self.start(index);
+            }
             Command::Pause { server } => self.server_mut(server)?.reach = Reach::Paused,
             Command::Cut { a, b } => self.set_link(a, b, false)?,
             Command::Reconnect { a, b } => self.set_link(a, b, true)?,
@@ -69,6 +72,7 @@ impl World {
                 self.server_mut(server)?.catalog_overrides.insert(database.to_lowercase(), values.clone());
             }
             Command::ClearLies => self.servers.iter_mut().for_each(|server| server.catalog_overrides.clear()),
+            other => self.execute_setting(other)?,
         }
         Ok(())
     }
@@ -95,12 +99,12 @@ impl World {
         let now = self.now;
         self.for_each(pair, database, |session| {
             session.suspended = false;
-            session.sync = Sync::SynchronizingUntil(now + session.resync);
+            session.sync = Sync::SynchronizingUntil(now.saturating_add(session.resync));
         })
     }
 
     fn desynchronize(&mut self, pair: &str, database: &Option<String>, millis: u64) -> Result<(), String> {
-        let until = self.now + Duration::from_millis(millis);
+        let until = self.now.saturating_add(Duration::from_millis(millis));
         self.for_each(pair, database, |session| session.sync = Sync::SynchronizingUntil(until))
     }
 
@@ -125,12 +129,18 @@ impl World {
     }
 
     fn set_database_state(&mut self, server: &str, database: &str, state: u8) -> Result<(), String> {
-        let server = self.server_mut(server)?;
+        let index = self.require_server("server", server)?;
+        let server = &mut self.servers[index];
         let name = server
             .database_name(database)
             .ok_or_else(|| format!("database {database:?}: {} has no such database", server.id))?;
         let name = name.to_lowercase();
-        server.states.insert(name, state);
+        server.states.insert(name.clone(), state);
+        if let Some((at, seat)) = self.find_mirroring(index, &name) {
+            let mirroring = &mut self.mirrorings[at];
+            let suspends = mirroring.settings.suspect_mirror_suspends && state == SUSPECT;
+            mirroring.suspended |= suspends && mirroring.copies[seat].role == Role::Mirror;
+        }
         Ok(())
     }
 
@@ -161,14 +171,14 @@ impl World {
         Ok(())
     }
 
-    fn require_server(&self, field: &str, id: &str) -> Result<usize, String> {
+    pub(super) fn require_server(&self, field: &str, id: &str) -> Result<usize, String> {
         self.find_server(id).ok_or_else(|| {
             let known: Vec<&str> = self.servers.iter().map(|server| server.id.as_str()).collect();
             format!("{field} {id:?}: no such server; there are {}", known.join(", "))
         })
     }
 
-    fn server_mut(&mut self, id: &str) -> Result<&mut Server, String> {
+    pub(super) fn server_mut(&mut self, id: &str) -> Result<&mut Server, String> {
         let index = self.require_server("server", id)?;
         Ok(&mut self.servers[index])
     }
@@ -184,7 +194,7 @@ impl World {
     }
 
     /// Indices of the mirroring sessions of a pair, or of one of its databases.
-    fn require_mirrorings(&self, pair: &str, database: &Option<String>) -> Result<Vec<usize>, String> {
+    pub(super) fn require_mirrorings(&self, pair: &str, database: &Option<String>) -> Result<Vec<usize>, String> {
         let found: Vec<usize> = (0..self.mirrorings.len())
             .filter(|index| {
                 let mirroring = &self.mirrorings[*index];
@@ -200,7 +210,7 @@ impl World {
     }
 
     /// Changes every mirroring session of a pair, or that of one of its databases.
-    fn for_each(
+    pub(super) fn for_each(
         &mut self,
         pair: &str,
         database: &Option<String>,

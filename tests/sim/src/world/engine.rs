@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::set_partner::message;
 use super::{SessionId, World};
-use crate::sql::engine::{AlterOutcome, Engine, PartnerAction, Table};
+use crate::sql::administration::Administration;
+use crate::sql::engine::{AlterOutcome, Engine, PartnerAction, SessionOptions, Table};
 use crate::value::{Message, Value};
 
 impl Engine for World {
@@ -24,6 +25,23 @@ impl Engine for World {
         self.sessions.get(&session).map(|session| session.login.clone()).unwrap_or_default()
     }
 
+    fn options(&self, session: SessionId) -> SessionOptions {
+        self.sessions.get(&session).map(|session| session.options.clone()).unwrap_or_default()
+    }
+
+    fn set_options(&mut self, session: SessionId, options: SessionOptions) {
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.options = options;
+        }
+    }
+
+    fn registered_name(&self, session: SessionId) -> String {
+        self.sessions
+            .get(&session)
+            .map(|session| self.servers[session.server].registered_name.clone())
+            .unwrap_or_default()
+    }
+
     fn server_property(&self, session: SessionId, name: &str) -> Value {
         let Some(server) = self.sessions.get(&session).map(|session| &self.servers[session.server]) else {
             return Value::Null;
@@ -37,7 +55,8 @@ impl Engine for World {
             "productlevel" => text("SP4"),
             "edition" => text(&server.edition),
             "engineedition" => Value::Int(if server.edition.starts_with("Standard") { 2 } else { 3 }),
-            "isclustered" | "isintegratedsecurityonly" | "issingleuser" => Value::Int(0),
+            "isclustered" => Value::Int(server.settings.clustered.into()),
+            "isintegratedsecurityonly" | "issingleuser" => Value::Int(0),
             "collation" => text("Latin1_General_CI_AS"),
             _ => Value::Null,
         }
@@ -70,12 +89,38 @@ impl Engine for World {
         format!("Microsoft SQL Server (simulated) - {version} (X64)")
     }
 
+    fn administer(&mut self, session: SessionId, statement: &Administration) -> Result<(), Vec<Message>> {
+        self.administer_as(session, statement)
+    }
+
+    fn checkpoint(&mut self, session: SessionId) -> Result<(), Message> {
+        self.write_checkpoint(session)
+    }
+
+    fn login_of(&self, session: SessionId, sid: &[u8]) -> Option<String> {
+        self.login_of_sid(self.sessions.get(&session)?.server, sid)
+    }
+
+    fn client(&self, session: SessionId) -> (String, String) {
+        self.sessions.get(&session).map(|session| session.client.clone()).unwrap_or_default()
+    }
+
+    fn database_name(&self, session: SessionId, id: i64) -> Option<String> {
+        let at = usize::try_from(id).ok()?.checked_sub(1)?;
+        self.servers[self.sessions.get(&session)?.server].databases.get(at).cloned()
+    }
+
+    fn database_id(&self, session: SessionId, name: &str) -> Option<i32> {
+        self.servers[self.sessions.get(&session)?.server].database_id(name)
+    }
+
     fn alter_partner(
         &mut self,
         session: SessionId,
         database: &str,
         action: PartnerAction,
     ) -> Result<AlterOutcome, Vec<Message>> {
+        let id = session;
         let Some(session) = self.sessions.get(&session).cloned() else {
             return Err(vec![message(
                 596,
@@ -84,6 +129,9 @@ impl Engine for World {
             )]);
         };
         let altered = self.alter(&session, database, action)?;
+        if let AlterOutcome::Pending(failover) = altered {
+            self.assign_failover(failover, id);
+        }
         let server = &mut self.servers[session.server];
         if let Some(injected) = server.injected_error_after.as_mut().filter(|injected| injected.left > 0) {
             injected.left -= 1;
@@ -106,6 +154,11 @@ impl Engine for World {
 
     fn set_timer_millis(&mut self, at: i64) {
         self.set_timer(Duration::from_millis(u64::try_from(at).unwrap_or(0)));
+    }
+
+    fn is_locked(&self, session: SessionId, view: &str) -> bool {
+        let locked = self.sessions.get(&session).is_some_and(|session| self.servers[session.server].catalog_locked);
+        locked && matches!(view, "sys.databases" | "sys.database_mirroring")
     }
 
     fn record_failure(&mut self, what: String) {

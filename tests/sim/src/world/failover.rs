@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Failover, FailoverKind, Role, Seat, Sync, World, other};
+use super::set_partner::{message, with_trailer};
+use super::{Failover, FailoverKind, Reach, Role, Seat, SessionId, Sync, World, other};
+use crate::settings::{DroppedClient, LostPartner};
 use crate::value::Message;
 
 pub(crate) type FailoverId = u64;
@@ -18,18 +20,36 @@ pub(crate) struct RunningFailover {
     pub due: Duration,
     /// The key of the outcome, which the waiting batch reads.
     pub id: FailoverId,
+    /// The session whose statement started the failover.
+    pub session: Option<SessionId>,
+    /// The failover ends without a change of the roles.
+    pub fails: bool,
 }
 
 impl World {
     /// Starts a manual failover of the principal in this seat. The caller has checked the preconditions.
-    pub(crate) fn start_failover(&mut self, index: usize, seat: Seat, slow: Duration) -> FailoverId {
+    pub(crate) fn start_failover(&mut self, index: usize, seat: Seat, fails: bool) -> FailoverId {
+        let mirroring = &self.mirrorings[index];
+        let slow = Duration::from_millis(self.servers[mirroring.partners[seat]].slow_millis);
+        let time = mirroring.redo_time().saturating_add(slow);
+        self.run_failover(index, FailoverKind::Manual, seat, time, fails)
+    }
+
+    /// Starts a role change that ends after `time`. `from` is the old principal.
+    pub(crate) fn run_failover(
+        &mut self,
+        index: usize,
+        kind: FailoverKind,
+        from: Seat,
+        time: Duration,
+        fails: bool,
+    ) -> FailoverId {
         let id = self.next_failover_id;
         self.next_failover_id += 1;
-        let now = self.now;
-        let mirroring = &mut self.mirrorings[index];
-        let due = now + mirroring.redo_time() + slow;
-        mirroring.running_failover =
-            Some(RunningFailover { kind: FailoverKind::Manual, from: seat, started: now, due, id });
+        let started = self.now;
+        let due = started.saturating_add(time);
+        let running = RunningFailover { kind, from, started, due, id, session: None, fails };
+        self.mirrorings[index].running_failover = Some(running);
         self.failover_outcomes.insert(id, None);
         self.mark_changed();
         self.apply_transitions();
@@ -47,8 +67,8 @@ impl World {
         mirroring.copies[to].role = Role::Principal;
         mirroring.copies.iter_mut().for_each(|copy| copy.role_sequence = sequence);
         mirroring.redo_queue_kb = 0;
-        mirroring.sync = Sync::SynchronizingUntil(now + mirroring.resync);
-        mirroring.disconnected_until = now + mirroring.resync / 2;
+        mirroring.sync = Sync::SynchronizingUntil(now.saturating_add(mirroring.resync));
+        mirroring.disconnected_until = now.saturating_add(mirroring.resync / 2);
         self.update_witness(index);
         self.failover_outcomes.insert(running.id, Some(Ok(())));
         self.record(index, from, to, running.kind, sequence);
@@ -56,19 +76,83 @@ impl World {
         self.mark_changed();
     }
 
-    /// Ends a failover whose partner disconnected before the roles swapped. The roles stay as they were.
+    /// Forces service in the seat that is not `from`, after the time of the setting.
+    pub(crate) fn complete_force(&mut self, index: usize) {
+        let Some(running) = self.mirrorings[index].running_failover.take() else { return };
+        let seat = other(running.from);
+        let mirroring = &self.mirrorings[index];
+        let possible = self.servers[mirroring.partners[seat]].reach == Reach::Up
+            && mirroring.copies[seat].role == Role::Mirror
+            && !mirroring.reports_connected(seat, running.from);
+        let outcome = if possible {
+            self.promote_mirror(index, seat, FailoverKind::Forced);
+            Ok(())
+        } else {
+            Err(with_trailer(super::set_partner::not_forceable(&mirroring.database)))
+        };
+        self.failover_outcomes.insert(running.id, Some(outcome));
+        self.mark_changed();
+    }
+
+    /// Ends a failover whose partner disconnected before the roles changed, with the outcome of the setting.
+    pub(crate) fn lose_partner(&mut self, index: usize) {
+        let outcome = self.mirrorings[index].settings.lost_partner;
+        let Some(running) = self.mirrorings[index].running_failover.as_ref() else { return };
+        let (id, from, kind) = (running.id, running.from, running.kind);
+        let to = other(from);
+        match outcome {
+            LostPartner::KeepsRoles => return self.abort_failover(index),
+            LostPartner::NewPrincipal => {
+                let mirroring = &mut self.mirrorings[index];
+                mirroring.running_failover = None;
+                mirroring.copies[to].role = Role::Principal;
+                mirroring.copies[to].role_sequence += 1;
+                mirroring.sync = Sync::Unsynchronized;
+                let sequence = mirroring.copies[to].role_sequence;
+                self.update_witness(index);
+                self.record(index, from, to, kind, sequence);
+            }
+            LostPartner::BothMirror => {
+                let mirroring = &mut self.mirrorings[index];
+                mirroring.running_failover = None;
+                mirroring.copies[from].role = Role::Mirror;
+                mirroring.sync = Sync::Unsynchronized;
+            }
+        }
+        let text = format!(
+            "The remote server instance did not respond in time. The ALTER DATABASE command for database \"{}\" may or may not have been completed.",
+            self.mirrorings[index].database
+        );
+        self.failover_outcomes.insert(id, Some(Err(with_trailer(message(1421, 16, text)))));
+        self.mark_changed();
+    }
+
+    /// Ends a failover without a change of the roles.
     pub(crate) fn abort_failover(&mut self, index: usize) {
         let Some(running) = self.mirrorings[index].running_failover.take() else { return };
         let database = self.mirrorings[index].database.clone();
-        let lost = super::set_partner::message(
-            1456,
-            16,
-            format!(
-                "The ALTER DATABASE command could not be sent to the remote server instance. The database mirroring configuration was not changed. Database \"{database}\"."
-            ),
+        let text = format!(
+            "The ALTER DATABASE command could not be sent to the remote server instance. The database mirroring configuration was not changed. Database \"{database}\"."
         );
-        self.failover_outcomes.insert(running.id, Some(Err(super::set_partner::with_trailer(lost))));
+        self.failover_outcomes.insert(running.id, Some(Err(with_trailer(message(1456, 16, text)))));
         self.mark_changed();
+    }
+
+    /// Records which session waits for a failover.
+    pub(crate) fn assign_failover(&mut self, id: FailoverId, session: SessionId) {
+        let running = self.mirrorings.iter_mut().filter_map(|mirroring| mirroring.running_failover.as_mut());
+        running.filter(|running| running.id == id).for_each(|running| running.session = Some(session));
+    }
+
+    /// The client has disconnected or cancelled its statement.
+    pub fn client_gone(&mut self, session: SessionId) {
+        for index in 0..self.mirrorings.len() {
+            let mirroring = &self.mirrorings[index];
+            let owned = mirroring.running_failover.as_ref().is_some_and(|running| running.session == Some(session));
+            if owned && mirroring.settings.dropped_client == DroppedClient::Cancels {
+                self.abort_failover(index);
+            }
+        }
     }
 
     /// Makes the mirror in this seat the principal, without its partner.
@@ -102,13 +186,18 @@ impl World {
         }
     }
 
-    /// Suspends mirroring if the principal has a newer major version: an older mirror cannot apply its log
-    /// (tests/scenarios, s27).
+    /// Suspends mirroring if the principal is newer: an older mirror cannot apply its log (tests/scenarios, s27). The
+    /// documentation names upgrades of the major version; a setting extends this to every part of the version.
     pub(crate) fn suspend_if_principal_is_newer(&mut self, index: usize) {
         let mirroring = &self.mirrorings[index];
         let principal = mirroring.principal();
-        let major = |seat: Seat| self.servers[mirroring.partners[seat]].major();
-        if major(principal) > major(other(principal)) {
+        let server = |seat: Seat| &self.servers[mirroring.partners[seat]];
+        let (principal, mirror) = (server(principal), server(other(principal)));
+        let newer = match mirroring.settings.suspend_on_any_newer {
+            true => principal.version_parts() > mirror.version_parts(),
+            false => principal.major() > mirror.major(),
+        };
+        if newer {
             self.mirrorings[index].suspended = true;
         }
     }

@@ -1,5 +1,6 @@
 //! The catalog views of server-level objects: logins, Agent jobs, linked servers and database owners.
 
+use super::build::guid_from_name;
 use super::views::{NAME, build_table, nvarchar};
 use super::{Server, same_name};
 use crate::sql::engine::Table;
@@ -7,20 +8,21 @@ use crate::value::{SqlType, Value};
 
 const SID: SqlType = SqlType::Binary(85);
 
-/// `sys.server_principals`: `sa`, then the logins of the configuration, then those of the inventory.
+/// `sys.server_principals`: the login with SID 0x01, then the logins of the configuration, then those of the inventory.
 pub(super) fn principals(server: &Server) -> Table {
     let own = server.logins.iter().map(|login| (login.name.clone(), sid(server, &login.name), login.disabled));
     let inventory = server.inventory.logins.keys().map(|name| (name.clone(), sid(server, name), false));
     let rows = own.chain(inventory).zip(257..).map(|((name, sid, disabled), id)| {
-        vec![nvarchar(name), Value::Int(id), Value::Binary(sid), nvarchar("S"), Value::Bit(disabled)]
+        let ty = nvarchar(if is_windows(server, &name) { "U" } else { "S" });
+        vec![nvarchar(name), Value::Int(id), Value::Binary(sid), ty, Value::Bit(disabled)]
     });
-    let sa = vec![nvarchar("sa"), Value::Int(1), Value::Binary(vec![1]), nvarchar("S"), Value::Bit(false)];
+    let sa = vec![nvarchar(sa_name(server)), Value::Int(1), Value::Binary(vec![1]), nvarchar("S"), Value::Bit(false)];
     build_table(
         &[
             ("name", NAME, false),
             ("principal_id", SqlType::Int, false),
             ("sid", SID, true),
-            ("type", SqlType::NVarChar(1), false),
+            ("type", SqlType::Char(1), false),
             ("is_disabled", SqlType::Bit, true),
         ],
         std::iter::once(sa).chain(rows).collect(),
@@ -29,7 +31,7 @@ pub(super) fn principals(server: &Server) -> Table {
 
 /// `sys.servers`: the server itself, then its linked servers.
 pub(super) fn servers(server: &Server) -> Table {
-    let own = vec![nvarchar(&server.name), Value::Int(0), Value::Bit(false)];
+    let own = vec![nvarchar(&server.registered_name), Value::Int(0), Value::Bit(false)];
     let linked = server.inventory.linked_servers.iter().zip(1..);
     let linked = linked.map(|(name, id)| vec![nvarchar(name), Value::Int(id), Value::Bit(true)]);
     build_table(
@@ -62,17 +64,36 @@ fn owner<'a>(server: &'a Server, database: &str) -> Option<&'a str> {
     owners.find(|(name, _)| same_name(name, database)).map(|(_, owner)| owner.as_str())
 }
 
-/// The configured SID, or 16 bytes derived from the name. A derived SID is equal on both partners, as after
-/// `sp_help_revlogin`.
-fn sid(server: &Server, name: &str) -> Vec<u8> {
-    if let Some(digits) = server.inventory.logins.get(name) {
-        let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
-        return (0..digits.len()).step_by(2).map_while(byte).collect();
+fn sa_name(server: &Server) -> &str {
+    server.inventory.sa_name.as_deref().unwrap_or("sa")
+}
+
+fn is_windows(server: &Server, name: &str) -> bool {
+    name.contains('\\') && server.find_login(name).is_none_or(|login| login.password.is_none())
+}
+
+/// The configured SID, or one of 16 bytes that differs between servers, as `CREATE LOGIN` without SID makes it. A
+/// Windows login without a configured SID has the same on all servers: its domain assigns it.
+pub(super) fn sid(server: &Server, name: &str) -> Vec<u8> {
+    let configured = server.inventory.logins.get(name).or(server.find_login(name).and_then(|login| login.sid.as_ref()));
+    if let Some(sid) = configured.map(|digits| hex_bytes(digits)) {
+        return sid;
     }
-    if same_name(name, "sa") {
+    if same_name(name, sa_name(server)) {
         return vec![1];
     }
-    let mut sid: Vec<u8> = name.to_lowercase().bytes().chain(std::iter::repeat(0x5a)).take(16).collect();
-    sid[15] = 0x01;
-    sid
+    let folded = name.to_lowercase();
+    if is_windows(server, name) {
+        // S-1-5-21-x-y-z-rid
+        let mut sid = vec![1, 5, 0, 0, 0, 0, 0, 5, 21, 0, 0, 0];
+        sid.extend(guid_from_name(folded.split('\\').next().unwrap_or_default()).iter().take(12));
+        sid.extend(guid_from_name(&folded).iter().take(4));
+        return sid;
+    }
+    guid_from_name(&format!("{}/{folded}", server.id)).to_vec()
+}
+
+pub(super) fn hex_bytes(digits: &str) -> Vec<u8> {
+    let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
+    (0..digits.len()).step_by(2).map_while(byte).collect()
 }

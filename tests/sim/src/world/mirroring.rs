@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::failover::RunningFailover;
 use super::{FailoverKind, Reach, World};
 use crate::config::{EndpointState, Safety};
+use crate::settings::{PairSettings, SuspendedWhenApart};
 
 /// A place in the configuration: 0 is the primary, 1 the mirror, 2 the witness. A failover changes roles, never seats.
 pub(crate) type Seat = usize;
@@ -36,6 +37,9 @@ pub(crate) struct DatabaseCopy {
     pub forced: bool,
     /// Whether clients could use the database here at the last update.
     pub serving: bool,
+    /// The partner has removed mirroring while this principal was stopped, and this principal waits in recovery for a
+    /// witness or a partner that no longer knows the session. Its next start ends the session.
+    pub abandoned: bool,
 }
 
 /// The mirroring connection between two seats. Each end has its own view: a server that has just started reports no
@@ -53,7 +57,14 @@ pub(crate) struct Mirroring {
     pub database: String,
     pub guid: [u8; 16],
     pub partners: [usize; 2],
+    /// The instance names of the partners when the session began. A later rename does not change them.
+    pub partner_names: [String; 2],
     pub witness: Option<usize>,
+    /// A partner removed mirroring while the witness was connected: the witness accepts no new connection.
+    pub witness_dropped: bool,
+    /// `mirroring_connection_timeout`.
+    pub connection_timeout: i32,
+    pub settings: PairSettings,
     pub empty_witness_name: bool,
     pub copies: [DatabaseCopy; 2],
     /// The role sequence of the last role change that reached the witness.
@@ -124,18 +135,32 @@ impl Mirroring {
         }
     }
 
+    /// `mirroring_partner_instance` as the server in this seat reports it.
+    pub fn partner_instance(&self, seat: Seat) -> String {
+        match self.settings.empty_partner_instance {
+            true => String::new(),
+            false => self.partner_names[other(seat)].clone(),
+        }
+    }
+
+    /// The manual failover that runs.
+    pub fn running_manual(&self) -> Option<&RunningFailover> {
+        self.running_failover.as_ref().filter(|failover| failover.kind == FailoverKind::Manual)
+    }
+
     /// `mirroring_state` as the server in this seat reports it.
     pub fn state(&self, seat: Seat, now: Duration) -> u8 {
         let copy = &self.copies[seat];
-        if let Some(failover) = self.running_failover.as_ref().filter(|failover| failover.kind == FailoverKind::Manual)
-        {
+        if let Some(failover) = self.running_manual() {
             return if seat == failover.from { 3 } else { 4 };
         }
         if copy.forced {
             return 0;
         }
-        if !self.reports_connected(seat, other(seat)) {
-            return 1;
+        let both_mirrors = self.copies.iter().all(|copy| copy.role == Role::Mirror);
+        if both_mirrors || !self.reports_connected(seat, other(seat)) {
+            let shows_suspended = self.settings.suspended_when_apart == SuspendedWhenApart::Suspended;
+            return if self.suspended && shows_suspended { 0 } else { 1 };
         }
         if self.suspended {
             return 0;
@@ -157,12 +182,13 @@ impl Mirroring {
     /// How long a failover takes: the redo of the queue, then the switch.
     pub fn redo_time(&self) -> Duration {
         let rate = self.redo_rate_kb_per_s.max(1);
-        Duration::from_secs_f64(self.redo_queue_kb as f64 / rate as f64) + self.switch
+        let redo = Duration::try_from_secs_f64(self.redo_queue_kb as f64 / rate as f64).unwrap_or(Duration::MAX);
+        redo.saturating_add(self.switch)
     }
 
     /// The log that the mirror has not redone yet, in KB.
     pub fn redo_left_kb(&self, now: Duration) -> u64 {
-        let Some(failover) = &self.running_failover else { return self.redo_queue_kb };
+        let Some(failover) = self.running_manual() else { return self.redo_queue_kb };
         let done = now.saturating_sub(failover.started).as_secs_f64() * self.redo_rate_kb_per_s as f64;
         self.redo_queue_kb.saturating_sub(done as u64)
     }
@@ -172,12 +198,33 @@ impl World {
     /// Whether the mirroring endpoints of two seats can exchange packets now.
     pub(crate) fn can_communicate(&self, index: usize, a: Seat, b: Seat) -> bool {
         let mirroring = &self.mirrorings[index];
-        let (Some(a), Some(b)) = (mirroring.server(a), mirroring.server(b)) else { return false };
+        let is_ready = |seat: Seat, server: usize| {
+            seat == WITNESS
+                || (self.is_recovered(server, &mirroring.database)
+                    && !mirroring.copies[seat].abandoned
+                    && !self.is_mirrored_elsewhere(index, seat))
+        };
+        let (Some(first), Some(second)) = (mirroring.server(a), mirroring.server(b)) else { return false };
+        self.servers_can_communicate(first, second) && is_ready(a, first) && is_ready(b, second)
+    }
+
+    /// Whether the mirroring endpoints of two servers accept each other.
+    pub(crate) fn servers_can_communicate(&self, a: usize, b: usize) -> bool {
         let is_available = |server: usize| {
             let server = &self.servers[server];
-            server.reach == Reach::Up && server.endpoint_state == EndpointState::Started
+            server.reach == Reach::Up
+                && self.now >= server.ready_at
+                && server.endpoint_state == EndpointState::Started
+                && !server.settings.refuses_handshake
         };
         is_available(a) && is_available(b) && !self.cuts.contains(&(a.min(b), a.max(b)))
+    }
+
+    /// Whether the database in this seat left this session and is part of another session.
+    fn is_mirrored_elsewhere(&self, index: usize, seat: Seat) -> bool {
+        let mirroring = &self.mirrorings[index];
+        let current = self.find_mirroring(mirroring.partners[seat], &mirroring.database);
+        !mirroring.copies[seat].mirrored && current.is_some_and(|(current, _)| current != index)
     }
 
     /// Whether clients may use the database at this seat.
@@ -187,7 +234,8 @@ impl World {
         copy.mirrored
             && copy.role == Role::Principal
             && self.servers[mirroring.partners[seat]].reach != Reach::Down
-            && mirroring.running_failover.as_ref().is_none_or(|failover| failover.from != seat)
+            && self.is_recovered(mirroring.partners[seat], &mirroring.database)
+            && mirroring.running_manual().is_none_or(|failover| failover.from != seat)
             && self.has_quorum(index, seat)
     }
 

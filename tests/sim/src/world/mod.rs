@@ -1,17 +1,23 @@
 //! The simulated servers: mirrored databases, witness, mirroring connections and client sessions.
 //! Pure: no clock, no sockets, no randomness; the time is an argument. Module `sql` runs T-SQL against this module.
 
+mod administration;
 mod build;
 mod command;
 mod control;
+mod control_settings;
+mod counters;
+mod endpoints;
 mod engine;
 mod failover;
 mod inventory;
 mod mirroring;
+mod recovery;
 mod row;
 mod server;
 mod session;
 mod set_partner;
+mod set_witness;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -102,8 +108,9 @@ impl World {
         self.mark_changed();
     }
 
-    pub(crate) fn server(&self, index: usize) -> &Server {
-        &self.servers[index]
+    /// The product version of the server with this id.
+    pub fn product_version(&self, server: &str) -> String {
+        self.find_server(server).map(|index| self.servers[index].version.clone()).unwrap_or_default()
     }
 
     pub(crate) fn find_server(&self, id: &str) -> Option<usize> {
@@ -112,10 +119,16 @@ impl World {
 
     /// The index of the mirroring session of a database, and the seat of the server in the session.
     pub(crate) fn find_mirroring(&self, server: usize, database: &str) -> Option<(usize, Seat)> {
-        self.mirrorings.iter().enumerate().find_map(|(index, mirroring)| {
+        let mut sessions = self.mirrorings.iter().enumerate().filter_map(|(index, mirroring)| {
             let seat = mirroring.partners.iter().position(|partner| *partner == server)?;
             same_name(&mirroring.database, database).then_some((index, seat))
-        })
+        });
+        // A database can have left a session and then be part of another one.
+        let first = sessions.next()?;
+        std::iter::once(first)
+            .chain(sessions)
+            .find(|(index, seat)| self.mirrorings[*index].copies[*seat].mirrored)
+            .or(Some(first))
     }
 }
 

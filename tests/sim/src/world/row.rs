@@ -23,12 +23,15 @@ pub struct MirrorRow {
     pub witness_name: Option<String>,
     /// 0 unknown, 1 connected, 2 disconnected.
     pub witness_state: Option<u8>,
+    pub connection_timeout: i32,
 }
 
 impl World {
-    /// The row of a database on a server (by id); `None` if the database does not exist or is not mirrored there.
+    /// The row of a database on a server (by id), as a sysadmin reads it; `None` if the mirroring columns are NULL or the
+    /// database does not exist.
     pub fn row(&self, server: &str, database: &str) -> Option<MirrorRow> {
-        self.row_at(self.find_server(server)?, database)
+        let server = self.find_server(server)?;
+        self.row_at(server, database).filter(|_| !self.hides_mirroring(server, database))
     }
 
     pub(crate) fn row_at(&self, server: usize, database: &str) -> Option<MirrorRow> {
@@ -48,8 +51,9 @@ impl World {
             safety: if mirroring.safety == Safety::Full { 2 } else { 1 },
             safety_sequence: mirroring.safety_sequence,
             partner_name: partner.endpoint_address.clone(),
-            partner_instance: partner.name.clone(),
+            partner_instance: mirroring.partner_instance(seat),
             witness_name: self.witness_name(index),
+            connection_timeout: mirroring.connection_timeout,
             witness_state: mirroring.witness_state(seat).or(mirroring.empty_witness_name.then_some(0)),
         };
         if let Some(over) = self.servers[server].catalog_overrides.get(&database.to_lowercase()) {

@@ -1,11 +1,22 @@
 //! One server, and which of its databases a session can open.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::{CatalogOverride, Seat, World, same_name};
 use crate::config::{EndpointState, LoginConfig, ServerInventory};
+use crate::settings::{NullColumns, Quorumless, ServerSettings};
+
+/// Values of `sys.databases.state`.
+const ONLINE: u8 = 0;
+const RESTORING: u8 = 1;
+const RECOVERING: u8 = 2;
+const RECOVERY_PENDING: u8 = 3;
+pub(crate) const SUSPECT: u8 = 4;
+const EMERGENCY: u8 = 5;
+const OFFLINE: u8 = 6;
 
 pub(crate) const SYSTEM_DATABASES: [&str; 4] = ["master", "tempdb", "model", "msdb"];
 
@@ -22,7 +33,10 @@ pub enum Reach {
 #[derive(Debug)]
 pub(crate) struct Server {
     pub id: String,
+    /// `SERVERPROPERTY('ServerName')`.
     pub name: String,
+    /// `@@SERVERNAME`.
+    pub registered_name: String,
     pub version: String,
     pub edition: String,
     pub logins: Vec<LoginConfig>,
@@ -31,6 +45,16 @@ pub(crate) struct Server {
     pub endpoint_port: u16,
     pub endpoint_state: EndpointState,
     pub reach: Reach,
+    pub settings: ServerSettings,
+    /// How often the server was started again.
+    pub starts: u64,
+    /// Until then every login is rejected with 17187.
+    pub ready_at: Duration,
+    /// When a database leaves RECOVERING, by lower-case name.
+    pub recovered_at: BTreeMap<String, Duration>,
+    pub login_refusals: Vec<LoginRefusal>,
+    /// Another session holds locks on the catalog.
+    pub catalog_locked: bool,
     /// In the order of `database_id`, which starts at 1.
     pub databases: Vec<String>,
     /// Overridden values of `sys.databases.state`, by lower-case name.
@@ -51,6 +75,15 @@ pub(crate) struct InjectedError {
     pub class: u8,
     /// How many statements still get the error.
     pub left: u32,
+}
+
+/// An error that logins get instead of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LoginRefusal {
+    pub number: u32,
+    pub class: Option<u8>,
+    /// How many logins still get the error; `None` until the command `acceptLogins`.
+    pub left: Option<u32>,
 }
 
 /// Why a session cannot open a database.
@@ -77,8 +110,18 @@ impl Server {
         self.name.split_once('\\').map(|(_, instance)| instance)
     }
 
+    /// The parts of the product version, the major version first.
+    pub fn version_parts(&self) -> Vec<u32> {
+        self.version.split('.').map(|part| part.parse().unwrap_or(0)).collect()
+    }
+
     pub fn major(&self) -> u32 {
-        self.version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0)
+        self.version_parts().first().copied().unwrap_or(0)
+    }
+
+    /// The compatibility level of new databases.
+    pub fn compatibility_level(&self) -> u8 {
+        u8::try_from(self.major().saturating_mul(10)).unwrap_or(100)
     }
 
     pub fn find_login(&self, name: &str) -> Option<&LoginConfig> {
@@ -97,6 +140,11 @@ impl Server {
 }
 
 impl World {
+    /// The settings of the server with this id; the defaults if there is none.
+    pub fn server_settings(&self, server: &str) -> ServerSettings {
+        self.find_server(server).map(|index| self.servers[index].settings.clone()).unwrap_or_default()
+    }
+
     /// The reach of the server with this id; `Down` if there is none.
     pub fn reach(&self, server: &str) -> Reach {
         self.find_server(server).map_or(Reach::Down, |index| self.servers[index].reach)
@@ -107,8 +155,47 @@ impl World {
         if let Some(state) = self.servers[server].states.get(&database.to_lowercase()) {
             return *state;
         }
-        self.find_mirroring(server, database)
-            .map_or(0, |(index, seat)| u8::from(self.mirrorings[index].is_restoring(seat)))
+        if !self.is_recovered(server, database) {
+            return RECOVERING;
+        }
+        match self.find_mirroring(server, database) {
+            Some((index, seat)) if self.mirrorings[index].is_restoring(seat) => RESTORING,
+            Some((index, seat)) if self.lacks_quorum(index, seat) => match self.mirrorings[index].settings.quorumless {
+                Quorumless::Recovering | Quorumless::RecoveringNull => RECOVERING,
+                Quorumless::Online => ONLINE,
+            },
+            _ => ONLINE,
+        }
+    }
+
+    /// Whether the instance accepts logins and the recovery of the database has ended.
+    pub(crate) fn is_recovered(&self, server: usize, database: &str) -> bool {
+        let server = &self.servers[server];
+        let ended = server.recovered_at.get(&database.to_lowercase());
+        self.now >= ended.copied().unwrap_or(server.ready_at)
+    }
+
+    /// Whether this is a mirrored principal whose witness and partner are both disconnected.
+    fn lacks_quorum(&self, index: usize, seat: Seat) -> bool {
+        let copy = &self.mirrorings[index].copies[seat];
+        copy.mirrored && copy.role == super::Role::Principal && !self.has_quorum(index, seat)
+    }
+
+    /// Whether the mirroring columns of a mirrored database are NULL for every login.
+    pub(crate) fn hides_mirroring(&self, server: usize, database: &str) -> bool {
+        let state = self.database_state(server, database);
+        let overridden = self.servers[server].states.contains_key(&database.to_lowercase());
+        if let Some((index, seat)) = self.find_mirroring(server, database)
+            && !overridden
+            && self.is_recovered(server, database)
+            && self.lacks_quorum(index, seat)
+        {
+            return self.mirrorings[index].settings.quorumless == Quorumless::RecoveringNull;
+        }
+        match self.servers[server].settings.null_columns {
+            NullColumns::Recovering => matches!(state, RECOVERING | RECOVERY_PENDING | SUSPECT | OFFLINE),
+            NullColumns::Never => false,
+        }
     }
 
     /// Checks whether a login can use a database. Returns the name in the spelling of the server.
@@ -123,11 +210,11 @@ impl World {
             self.check_mirrored_database(index, seat)?;
         }
         match self.database_state(server, &name) {
-            0 | 5 => Ok(name),
-            1 => Err(OpenError::Restoring),
-            2 => Err(OpenError::Recovering),
-            3 => Err(OpenError::Inaccessible),
-            4 => Err(OpenError::Suspect),
+            ONLINE | EMERGENCY => Ok(name),
+            RESTORING => Err(OpenError::Restoring),
+            RECOVERING => Err(OpenError::Recovering),
+            RECOVERY_PENDING => Err(OpenError::Inaccessible),
+            SUSPECT => Err(OpenError::Suspect),
             _ => Err(OpenError::Offline),
         }
     }
@@ -138,6 +225,8 @@ impl World {
             Ok(())
         } else if mirroring.copies[seat].role == super::Role::Mirror {
             Err(OpenError::Mirror)
+        } else if !self.is_recovered(mirroring.partners[seat], &mirroring.database) {
+            Err(OpenError::Recovering)
         } else if self.serves(index, seat) {
             Ok(())
         } else if mirroring.running_failover.is_some() {

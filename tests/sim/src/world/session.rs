@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::set_partner::message;
 use super::{OpenError, SessionId, World};
+use crate::sql::engine::SessionOptions;
 use crate::value::Message;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +14,11 @@ pub struct Session {
     pub login: String,
     pub database: String,
     pub killed: bool,
+    pub(crate) options: SessionOptions,
+    /// The database after the login, to which a reset of the connection returns.
+    pub(crate) login_database: String,
+    /// The names of the client's computer and program.
+    pub(crate) client: (String, String),
 }
 
 /// The result of a successful login.
@@ -42,6 +48,9 @@ impl World {
         self.advance(now);
         let refused = || message(18456, 14, format!("Login failed for user '{user}'."));
         let index = self.find_server(server).ok_or_else(refused)?;
+        if let Some(refusal) = self.login_refusal(index, user) {
+            return Err(refusal);
+        }
         let found = self.servers[index].find_login(user).filter(|login| login.password.as_deref() == password);
         let login = found.ok_or_else(refused)?;
         if login.disabled {
@@ -62,15 +71,42 @@ impl World {
         let failover_partner = self
             .find_mirroring(index, &name)
             .filter(|(at, seat)| self.mirrorings[*at].copies[*seat].mirrored)
-            .map(|(at, seat)| self.servers[self.mirrorings[at].partners[super::other(seat)]].name.clone());
+            .map(|(at, seat)| self.mirrorings[at].partner_names[super::other(seat)].clone());
         let session = self.next_session;
         self.next_session += 1;
-        self.sessions.insert(session, Session { server: index, login, database: name.clone(), killed: false });
+        let (database, options) = (name.clone(), SessionOptions::default());
+        let (login_database, client) = (database.clone(), <(String, String)>::default());
+        let opened = Session { server: index, login, database, killed: false, options, login_database, client };
+        self.sessions.insert(session, opened);
         Ok(Login { session, database: name, failover_partner })
     }
 
     pub fn close(&mut self, session: SessionId) {
+        self.client_gone(session);
         self.sessions.remove(&session);
+    }
+
+    /// Records the names of the client's computer and program.
+    pub fn set_client(&mut self, session: SessionId, host: &str, program: &str) {
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.client = (host.to_owned(), program.to_owned());
+        }
+    }
+
+    /// Resets a session to its state after the login. `keep` keeps the transaction.
+    pub fn reset(&mut self, session: SessionId, keep: bool) {
+        if let Some(session) = self.sessions.get_mut(&session) {
+            let transactions = if keep { session.options.transactions } else { 0 };
+            session.database.clone_from(&session.login_database);
+            session.options = SessionOptions { transactions, ..SessionOptions::default() };
+        }
+    }
+
+    /// Sets `@@TRANCOUNT` after a transaction request of the protocol.
+    pub fn set_transactions(&mut self, session: SessionId, count: i64) {
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.options.transactions = count;
+        }
     }
 
     /// Whether a role change or a stop of the server ended this session.

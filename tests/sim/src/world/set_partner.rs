@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use super::mirroring::WITNESS;
 use super::{FailoverId, FailoverKind, Role, Seat, Session, Sync, World, other};
 use crate::config::Safety;
+use crate::settings::{FailoverAnswer, ForceAnswer};
 use crate::sql::engine::{AlterOutcome, PartnerAction};
 use crate::value::Message;
 
@@ -17,9 +19,28 @@ pub(crate) fn with_trailer(cause: Message) -> Vec<Message> {
     vec![cause, message(5069, 16, "ALTER DATABASE statement failed.")]
 }
 
-fn refuse<T>(number: u32, text: impl Into<String>) -> Result<T, Vec<Message>> {
+pub(super) fn refuse<T>(number: u32, text: impl Into<String>) -> Result<T, Vec<Message>> {
     let class = if number == 5011 { 14 } else { 16 };
     Err(with_trailer(message(number, class, text)))
+}
+
+fn refuse_on_mirror<T>(database: &str) -> Result<T, Vec<Message>> {
+    refuse(
+        1470,
+        format!(
+            "The alter database for this partner config values may only be initiated on the current principal server for database \"{database}\"."
+        ),
+    )
+}
+
+pub(crate) fn not_forceable(database: &str) -> Message {
+    message(
+        1455,
+        16,
+        format!(
+            "The database mirroring service cannot be forced for database \"{database}\" because the database is not in the correct state to become the principal database."
+        ),
+    )
 }
 
 impl World {
@@ -54,7 +75,7 @@ impl World {
         else {
             return refuse(1416, format!("Database \"{database}\" is not configured for database mirroring."));
         };
-        self.apply_action(session, database, index, seat, action).inspect(|_| {
+        self.apply_action(session, index, seat, action).inspect(|_| {
             self.mark_changed();
             self.apply_transitions();
         })
@@ -63,17 +84,28 @@ impl World {
     fn apply_action(
         &mut self,
         session: &Session,
-        database: &str,
         index: usize,
         seat: Seat,
         action: PartnerAction,
     ) -> Result<AlterOutcome, Vec<Message>> {
+        let principal_only = matches!(
+            action,
+            PartnerAction::Resume
+                | PartnerAction::SafetyFull
+                | PartnerAction::SafetyOff
+                | PartnerAction::Timeout(_)
+                | PartnerAction::Witness(_)
+                | PartnerAction::WitnessOff
+        );
+        if principal_only && self.mirrorings[index].copies[seat].role == Role::Mirror {
+            return refuse_on_mirror(&self.mirrorings[index].database);
+        }
         match action {
             PartnerAction::Failover if !session.database.eq_ignore_ascii_case("master") => {
                 refuse(5001, "User must be in the master database.")
             }
-            PartnerAction::Failover => self.request_failover(index, seat).map(AlterOutcome::Pending),
-            PartnerAction::ForceService => self.force_service(index, seat).map(|()| AlterOutcome::Done),
+            PartnerAction::Failover => self.fail_over(index, seat),
+            PartnerAction::ForceService => self.force(index, seat),
             PartnerAction::Resume => self.resume(index, seat).map(|()| AlterOutcome::Done),
             PartnerAction::Suspend => {
                 self.mirrorings[index].suspended = true;
@@ -83,23 +115,44 @@ impl World {
                 self.remove_mirroring(index, seat);
                 Ok(AlterOutcome::Done)
             }
-            PartnerAction::SafetyFull | PartnerAction::SafetyOff
-                if self.mirrorings[index].copies[seat].role == Role::Mirror =>
-            {
-                refuse(
-                    1470,
-                    format!(
-                        "The alter database for this partner config values may only be initiated on the current principal server for database \"{database}\"."
-                    ),
-                )
-            }
             PartnerAction::SafetyFull => self.set_safety(index, Safety::Full),
             PartnerAction::SafetyOff => self.set_safety(index, Safety::Off),
-            PartnerAction::WitnessOff => {
-                self.mirrorings[index].witness = None;
+            PartnerAction::Timeout(seconds) => self.set_timeout(index, seconds),
+            PartnerAction::Witness(address) => self.set_witness(index, seat, &address),
+            PartnerAction::WitnessOff => self.remove_witness(index, seat),
+        }
+    }
+
+    /// A manual failover by statement, with the answer of the setting.
+    fn fail_over(&mut self, index: usize, seat: Seat) -> Result<AlterOutcome, Vec<Message>> {
+        self.check_failover(index, seat)?;
+        match self.mirrorings[index].settings.failover_answer {
+            FailoverAnswer::After => Ok(AlterOutcome::Pending(self.start_failover(index, seat, false))),
+            FailoverAnswer::Before => {
+                self.start_failover(index, seat, false);
+                Ok(AlterOutcome::Done)
+            }
+            FailoverAnswer::Ignored => Ok(AlterOutcome::Done),
+            FailoverAnswer::FailsLater => {
+                self.start_failover(index, seat, true);
                 Ok(AlterOutcome::Done)
             }
         }
+    }
+
+    /// Forced service by statement, with the time and the answer of the settings.
+    fn force(&mut self, index: usize, seat: Seat) -> Result<AlterOutcome, Vec<Message>> {
+        let settings = &self.mirrorings[index].settings;
+        let (time, answer) = (Duration::from_millis(settings.force_millis), settings.force_answer);
+        if time.is_zero() {
+            return self.force_service(index, seat).map(|()| AlterOutcome::Done);
+        }
+        self.check_force(index, seat)?;
+        let id = self.run_failover(index, FailoverKind::Forced, other(seat), time, false);
+        Ok(match answer {
+            ForceAnswer::After => AlterOutcome::Pending(id),
+            ForceAnswer::Before => AlterOutcome::Done,
+        })
     }
 
     fn set_safety(&mut self, index: usize, safety: Safety) -> Result<AlterOutcome, Vec<Message>> {
@@ -112,17 +165,21 @@ impl World {
     /// Checks the preconditions of a manual failover and starts it.
     ///
     /// # Errors
-    /// 1470, 1404, 1477, 1447 or 1422, each followed by 5069.
+    /// Those of `check_failover`.
     pub(crate) fn request_failover(&mut self, index: usize, seat: Seat) -> Result<FailoverId, Vec<Message>> {
+        self.check_failover(index, seat)?;
+        Ok(self.start_failover(index, seat, false))
+    }
+
+    /// The preconditions of a manual failover.
+    ///
+    /// # Errors
+    /// 1470, 1404, 1477, 1447 or 1422, each followed by 5069.
+    fn check_failover(&self, index: usize, seat: Seat) -> Result<(), Vec<Message>> {
         let mirroring = &self.mirrorings[index];
         let name = &mirroring.database;
         if mirroring.copies[seat].role == Role::Mirror {
-            return refuse(
-                1470,
-                format!(
-                    "The alter database for this partner config values may only be initiated on the current principal server for database \"{name}\"."
-                ),
-            );
+            return refuse_on_mirror(name);
         }
         if mirroring.running_failover.is_some() {
             return refuse(
@@ -156,8 +213,7 @@ impl World {
                 ),
             );
         }
-        let slow = Duration::from_millis(self.servers[mirroring.partners[seat]].slow_millis);
-        Ok(self.start_failover(index, seat, slow))
+        Ok(())
     }
 
     /// Forces service in this seat.
@@ -165,15 +221,19 @@ impl World {
     /// # Errors
     /// 1455 or 1431, each followed by 5069.
     pub(crate) fn force_service(&mut self, index: usize, seat: Seat) -> Result<(), Vec<Message>> {
+        self.check_force(index, seat)?;
+        self.promote_mirror(index, seat, FailoverKind::Forced);
+        Ok(())
+    }
+
+    fn check_force(&self, index: usize, seat: Seat) -> Result<(), Vec<Message>> {
         let mirroring = &self.mirrorings[index];
         let name = &mirroring.database;
-        if mirroring.copies[seat].role == Role::Principal || mirroring.reports_connected(seat, other(seat)) {
-            return refuse(
-                1455,
-                format!(
-                    "The database mirroring service cannot be forced for database \"{name}\" because the database is not in the correct state to become the principal database."
-                ),
-            );
+        // A partner that is a mirror as well does not prevent forced service.
+        let has_principal = mirroring.copies[other(seat)].role == Role::Principal;
+        let connected = has_principal && mirroring.reports_connected(seat, other(seat));
+        if mirroring.copies[seat].role == Role::Principal || connected || mirroring.running_failover.is_some() {
+            return Err(with_trailer(not_forceable(name)));
         }
         if mirroring.witness_state(seat).is_some_and(|state| state != 1) {
             return refuse(
@@ -183,7 +243,6 @@ impl World {
                 ),
             );
         }
-        self.promote_mirror(index, seat, FailoverKind::Forced);
         Ok(())
     }
 
@@ -200,7 +259,7 @@ impl World {
             );
         }
         mirroring.suspended = false;
-        mirroring.sync = Sync::SynchronizingUntil(now + mirroring.resync);
+        mirroring.sync = Sync::SynchronizingUntil(now.saturating_add(mirroring.resync));
         self.suspend_if_principal_is_newer(index);
         Ok(())
     }
@@ -209,6 +268,9 @@ impl World {
     pub(crate) fn remove_mirroring(&mut self, index: usize, seat: Seat) {
         let mirroring = &mut self.mirrorings[index];
         mirroring.copies[seat].mirrored = false;
+        if mirroring.witness.is_some() && mirroring.both_connected(seat, WITNESS) {
+            mirroring.witness_dropped = true;
+        }
         if mirroring.both_connected(0, 1) {
             mirroring.copies[other(seat)].mirrored = false;
         }

@@ -29,7 +29,7 @@ impl World {
                     .links
                     .iter()
                     .filter(|link| link.end_connected != [false; 2])
-                    .filter_map(|link| Some(link.lost_at? + mirroring.timeout)),
+                    .filter_map(|link| Some(link.lost_at?.saturating_add(mirroring.timeout))),
             );
             if let Sync::SynchronizingUntil(at) = mirroring.sync {
                 due.push(at);
@@ -57,7 +57,9 @@ impl World {
     }
 
     fn update_link(&mut self, index: usize, a: Seat, b: Seat) {
-        let up = self.can_communicate(index, a, b);
+        let known =
+            b != WITNESS || !self.mirrorings[index].witness_dropped || self.mirrorings[index].both_connected(a, b);
+        let up = known && self.can_communicate(index, a, b);
         let down = [a, b].map(|seat| {
             self.mirrorings[index].server(seat).is_some_and(|server| self.servers[server].reach == Reach::Down)
         });
@@ -72,7 +74,7 @@ impl World {
         }
         let lost_at = *link.lost_at.get_or_insert(now);
         for (end, down) in down.into_iter().enumerate() {
-            if down || now >= lost_at + timeout {
+            if down || now >= lost_at.saturating_add(timeout) {
                 link.end_connected[end] = false;
             }
         }
@@ -87,24 +89,34 @@ impl World {
     }
 
     fn advance_failover(&mut self, index: usize) {
-        let Some(due) = self.mirrorings[index].running_failover.as_ref().map(|running| running.due) else { return };
-        if !self.can_communicate(index, 0, 1) {
-            self.abort_failover(index);
-        } else if due <= self.now {
-            self.complete_failover(index);
+        let Some(running) = &self.mirrorings[index].running_failover else { return };
+        let (due, fails) = (running.due <= self.now, running.fails);
+        match running.kind {
+            FailoverKind::Forced if due => self.complete_force(index),
+            FailoverKind::Forced => {}
+            FailoverKind::Manual | FailoverKind::Automatic if !self.can_communicate(index, 0, 1) => {
+                self.lose_partner(index);
+            }
+            FailoverKind::Manual | FailoverKind::Automatic if due && fails => self.abort_failover(index),
+            FailoverKind::Manual | FailoverKind::Automatic if due => self.complete_failover(index),
+            FailoverKind::Manual | FailoverKind::Automatic => {}
         }
     }
 
     /// The partners are connected: the principal with the higher role sequence stays, the other becomes its mirror.
     fn on_partners_connected(&mut self, index: usize) {
         let now = self.now;
+        let reachable = self.can_communicate(index, 0, 1);
         let mirroring = &mut self.mirrorings[index];
-        if !mirroring.both_connected(0, 1) || !mirroring.is_mirrored() {
+        if !reachable || !mirroring.both_connected(0, 1) || !mirroring.is_mirrored() {
             return;
         }
         if mirroring.copies.iter().any(|copy| !copy.mirrored) {
-            // Mirroring was removed on one partner during the outage (tests/scenarios, s24).
-            mirroring.copies.iter_mut().for_each(|copy| copy.mirrored = false);
+            self.learn_of_removal(index);
+            return;
+        }
+        if mirroring.copies.iter().all(|copy| copy.role == Role::Mirror) {
+            // Two mirrors do not synchronize. An administrator must act.
             return;
         }
         mirroring.automatic_failover_ready = false;
@@ -118,17 +130,39 @@ impl World {
         mirroring.copies[principal].forced = false;
         mirroring.suspended |= forced;
         if mirroring.sync == Sync::Unsynchronized {
-            mirroring.sync = Sync::SynchronizingUntil(now + mirroring.resync);
+            mirroring.sync = Sync::SynchronizingUntil(now.saturating_add(mirroring.resync));
         }
         self.suspend_if_principal_is_newer(index);
+    }
+
+    /// Mirroring was removed on one partner during the outage (tests/scenarios, s24). The other partner ends the session
+    /// when they reconnect. A principal with a witness that was stopped meanwhile does not: it stays in recovery until
+    /// its next start (MSDN blog sqljourney, "The most interesting issue in DB Mirroring you will ever see").
+    fn learn_of_removal(&mut self, index: usize) {
+        let mirroring = &mut self.mirrorings[index];
+        let has_witness = mirroring.witness.is_some();
+        let mut abandoned = false;
+        for copy in mirroring.copies.iter_mut().filter(|copy| copy.mirrored) {
+            if has_witness && copy.role == Role::Principal && !copy.serving {
+                copy.abandoned = true;
+                abandoned = true;
+            } else {
+                copy.mirrored = false;
+            }
+        }
+        if abandoned {
+            mirroring.links.iter_mut().for_each(|link| link.end_connected = [false; 2]);
+        }
+        self.mark_changed();
     }
 
     /// The partners are disconnected: the mirror fails over automatically if all conditions are met.
     fn on_partners_disconnected(&mut self, index: usize) {
         let mirroring = &mut self.mirrorings[index];
         let mirror = other(mirroring.principal());
-        let is_pair =
-            mirroring.copies.iter().all(|copy| copy.mirrored) && mirroring.copies[mirror].role == Role::Mirror;
+        let is_pair = mirroring.copies.iter().all(|copy| copy.mirrored && !copy.abandoned)
+            && mirroring.copies[mirror].role == Role::Mirror
+            && mirroring.copies[other(mirror)].role == Role::Principal;
         if mirroring.both_connected(0, 1) || !is_pair {
             return;
         }

@@ -5,8 +5,8 @@ use super::inventory;
 use super::server::SYSTEM_DATABASES;
 use super::set_partner::message;
 use super::state::state_desc;
-use super::{MirrorRow, Server, Session, SessionId, World, same_name};
-use crate::config::{EndpointState, LoginConfig};
+use super::{MirrorRow, Session, SessionId, World, endpoints, same_name};
+use crate::config::LoginConfig;
 use crate::sql::engine::Table;
 use crate::value::{Column, Message, SqlType, Value};
 
@@ -36,23 +36,9 @@ impl World {
             "sys.databases" => self.databases_view(session.server, login),
             "sys.database_mirroring" => self.mirroring_view(session.server, login),
             "sys.database_mirroring_witnesses" => self.witnesses_view(session.server),
-            "sys.database_mirroring_endpoints" => endpoints_view(server),
-            "sys.tcp_endpoints" | "sys.endpoints" => build_table(
-                &[
-                    ("name", NAME, false),
-                    ("endpoint_id", SqlType::Int, false),
-                    ("port", SqlType::Int, false),
-                    ("state", SqlType::TinyInt, true),
-                    ("state_desc", NAME, true),
-                ],
-                vec![vec![
-                    nvarchar(&server.endpoint_name),
-                    Value::Int(65537),
-                    Value::Int(i32::from(server.endpoint_port)),
-                    Value::TinyInt(endpoint_state(server).0),
-                    nvarchar(endpoint_state(server).1),
-                ]],
-            ),
+            "sys.database_mirroring_endpoints" => endpoints::mirroring(server),
+            "sys.tcp_endpoints" => endpoints::tcp(server),
+            "sys.endpoints" => endpoints::all(server),
             "sys.dm_os_performance_counters" if !(login.sysadmin || login.view_server_state) => {
                 return Some(Err(message(
                     300,
@@ -85,21 +71,24 @@ impl World {
         let states = ["ONLINE", "RESTORING", "RECOVERING", "RECOVERY_PENDING", "SUSPECT", "EMERGENCY", "OFFLINE"];
         let rows = self.visible_databases(server, login).into_iter().map(|(id, name)| {
             let state = self.database_state(server, &name);
+            let is_system = SYSTEM_DATABASES.iter().any(|system| same_name(system, &name));
+            let simple = is_system && !same_name(&name, "model");
+            let level = if is_system { self.servers[server].compatibility_level() } else { 100 };
             let log_waits = self.row_at(server, &name).is_some_and(|row| row.state != 4);
             vec![
                 nvarchar(&name),
                 Value::Int(id),
                 Value::TinyInt(state),
                 states.get(usize::from(state)).map_or(Value::Null, |state| nvarchar(*state)),
-                Value::TinyInt(1),
-                nvarchar("FULL"),
+                Value::TinyInt(if simple { 3 } else { 1 }),
+                nvarchar(if simple { "SIMPLE" } else { "FULL" }),
                 Value::TinyInt(if log_waits { 5 } else { 0 }),
                 nvarchar(if log_waits { "DATABASE_MIRRORING" } else { "NOTHING" }),
                 Value::Binary(inventory::owner_sid(&self.servers[server], &name)),
                 Value::Bit(inventory::is_trustworthy(&self.servers[server], &name)),
                 Value::Bit(false),
                 Value::Bit(false),
-                Value::TinyInt(100),
+                Value::TinyInt(level),
             ]
         });
         build_table(
@@ -126,6 +115,7 @@ impl World {
         let rows = self.visible_databases(server, login).into_iter().map(|(id, name)| {
             // Only a sysadmin sees the row of a mirror, which is not ONLINE (sys.database_mirroring, Remarks).
             let row = self.row_at(server, &name).filter(|row| login.sysadmin || row.database_state == 0);
+            let row = row.filter(|_| !self.hides_mirroring(server, &name));
             let mut cells = vec![Value::Int(id)];
             cells.extend(row.map_or_else(|| vec![Value::Null; MIRRORING.len() - 1], mirroring_cells));
             cells
@@ -137,16 +127,20 @@ impl World {
         let rows = self
             .mirrorings
             .iter()
-            .filter(|mirroring| mirroring.witness == Some(server) && mirroring.is_mirrored())
+            .filter(|mirroring| {
+                mirroring.witness == Some(server) && mirroring.is_mirrored() && !mirroring.witness_dropped
+            })
             .map(|mirroring| {
                 let name = |seat: usize| nvarchar(&self.servers[mirroring.partners[seat]].name);
                 let principal = mirroring.witness_principal;
+                let full = mirroring.safety == crate::config::Safety::Full;
                 let synchronized = mirroring.sync == super::Sync::Synchronized && !mirroring.suspended;
                 vec![
                     nvarchar(&mirroring.database),
                     name(principal),
                     name(super::other(principal)),
-                    Value::TinyInt(if mirroring.safety == crate::config::Safety::Full { 2 } else { 1 }),
+                    Value::TinyInt(if full { 2 } else { 1 }),
+                    nvarchar(if full { "FULL" } else { "OFF" }),
                     Value::Int(mirroring.safety_sequence),
                     Value::Int(mirroring.witness_sequence),
                     Value::Guid(mirroring.guid),
@@ -161,6 +155,7 @@ impl World {
                 ("principal_server_name", NAME, true),
                 ("mirror_server_name", NAME, true),
                 ("safety_level", SqlType::TinyInt, false),
+                ("safety_level_desc", SqlType::NVarChar(60), true),
                 ("safety_sequence_number", SqlType::Int, false),
                 ("role_sequence_number", SqlType::Int, false),
                 ("mirroring_guid", SqlType::Guid, false),
@@ -171,49 +166,9 @@ impl World {
             rows.collect(),
         )
     }
-
-    fn counters_view(&self, server: usize) -> Table {
-        let object = match self.servers[server].instance() {
-            Some(instance) => format!("MSSQL${instance}:Database Mirroring"),
-            None => "SQLServer:Database Mirroring".to_owned(),
-        };
-        let mut rows = Vec::new();
-        for name in &self.servers[server].databases {
-            let Some((index, _)) = self.find_mirroring(server, name) else { continue };
-            let redo = self.redo_kb(server, name).unwrap_or(0);
-            // This view shows a "per second" counter as a running total (PERF_COUNTER_BULK_COUNT). A client computes
-            // the rate from two samples.
-            let rate = self.mirrorings[index].redo_rate_kb_per_s as f64 * 1024.0;
-            let redone = (rate * self.now.as_secs_f64()) as u64;
-            for (counter, value, kind) in [
-                ("Redo Queue KB", redo, 65_792),
-                ("Log Send Queue KB", 0, 65_792),
-                ("Redo Bytes/sec", redone, 272_696_576),
-            ] {
-                let padded = |cell: &str| nvarchar(format!("{cell:<128}"));
-                rows.push(vec![
-                    padded(&object),
-                    padded(counter),
-                    padded(name),
-                    Value::BigInt(i64::try_from(value).unwrap_or(i64::MAX)),
-                    Value::Int(kind),
-                ]);
-            }
-        }
-        build_table(
-            &[
-                ("object_name", NAME, false),
-                ("counter_name", NAME, false),
-                ("instance_name", NAME, true),
-                ("cntr_value", SqlType::BigInt, false),
-                ("cntr_type", SqlType::Int, false),
-            ],
-            rows,
-        )
-    }
 }
 
-const MIRRORING: [(&str, SqlType, bool); 18] = [
+const MIRRORING: [(&str, SqlType, bool); 21] = [
     ("database_id", SqlType::Int, false),
     ("mirroring_guid", SqlType::Guid, true),
     ("mirroring_state", SqlType::TinyInt, true),
@@ -232,7 +187,15 @@ const MIRRORING: [(&str, SqlType, bool); 18] = [
     ("mirroring_failover_lsn", LSN, true),
     ("mirroring_connection_timeout", SqlType::Int, true),
     ("mirroring_redo_queue", SqlType::Int, true),
+    ("mirroring_redo_queue_type", SqlType::NVarChar(60), true),
+    ("mirroring_end_of_log_lsn", LSN, true),
+    ("mirroring_replication_lsn", LSN, true),
 ];
+
+/// The log does not grow in the simulation except at a role change.
+fn lsn(role_sequence: i32) -> Value {
+    Value::Numeric { value: 1000 + i128::from(role_sequence), precision: 25, scale: 0 }
+}
 
 fn mirroring_cells(row: MirrorRow) -> Vec<Value> {
     let witness = row.witness_state.map(|state| match state {
@@ -255,40 +218,11 @@ fn mirroring_cells(row: MirrorRow) -> Vec<Value> {
         row.witness_name.map_or(Value::Null, nvarchar),
         row.witness_state.map_or(Value::Null, Value::TinyInt),
         witness.map_or(Value::Null, nvarchar),
-        Value::Numeric { value: 1000 + i128::from(row.role_sequence), precision: 25, scale: 0 },
-        Value::Int(10),
+        lsn(row.role_sequence),
+        Value::Int(row.connection_timeout),
         Value::Null,
+        nvarchar("UNLIMITED"),
+        lsn(row.role_sequence),
+        lsn(row.role_sequence),
     ]
-}
-
-fn endpoint_state(server: &Server) -> (u8, &'static str) {
-    match server.endpoint_state {
-        EndpointState::Started => (0, "STARTED"),
-        EndpointState::Stopped => (1, "STOPPED"),
-        EndpointState::Disabled => (2, "DISABLED"),
-    }
-}
-
-fn endpoints_view(server: &Server) -> Table {
-    let (state, description) = endpoint_state(server);
-    build_table(
-        &[
-            ("name", NAME, false),
-            ("endpoint_id", SqlType::Int, false),
-            ("principal_id", SqlType::Int, true),
-            ("state", SqlType::TinyInt, true),
-            ("state_desc", SqlType::NVarChar(60), true),
-            ("role", SqlType::TinyInt, true),
-            ("role_desc", SqlType::NVarChar(60), true),
-        ],
-        vec![vec![
-            nvarchar(&server.endpoint_name),
-            Value::Int(65537),
-            Value::Int(1),
-            Value::TinyInt(state),
-            nvarchar(description),
-            Value::TinyInt(3),
-            nvarchar("ALL"),
-        ]],
-    )
 }

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::config::Config;
 
+mod unkind;
+
 /// A world, and the time up to which it has run.
 struct Scenario {
     world: World,
@@ -103,11 +105,11 @@ fn failover_manual_reports_states_s4_and_s5() {
 fn world_servers_lost_reports_states_s6_to_s8_s11_to_s13_and_s19() {
     Scenario::new(true).apply(&[kill("b")]).after(11.0).assert_rows("S6", "P/1/C/0", "M/1/D/1", "a");
     Scenario::new(false).apply(&[kill("b")]).after(11.0).assert_rows("S7", "P/1/-/0", "M/1/-/1", "a");
-    Scenario::new(true).apply(&[kill("b"), kill("w")]).after(11.0).assert_rows("S8", "P/1/D/0", "M/1/D/1", "");
+    Scenario::new(true).apply(&[kill("b"), kill("w")]).after(11.0).assert_rows("S8", "P/1/D/2", "M/1/D/1", "");
     Scenario::new(false).apply(&[kill("a")]).after(11.0).assert_rows("S11", "P/1/-/0", "M/1/-/1", "");
-    Scenario::new(true).apply(&[kill("w"), kill("a")]).after(11.0).assert_rows("S12", "P/1/D/0", "M/1/D/1", "");
+    Scenario::new(true).apply(&[kill("w"), kill("a")]).after(11.0).assert_rows("S12", "P/1/D/2", "M/1/D/1", "");
     let late = json!({"do": "desync", "pair": "user", "millis": 60_000});
-    Scenario::new(true).apply(&[late, kill("a")]).after(11.0).assert_rows("S13", "P/1/D/0", "M/1/C/1", "");
+    Scenario::new(true).apply(&[late, kill("a")]).after(11.0).assert_rows("S13", "P/1/D/2", "M/1/C/1", "");
     Scenario::new(true).apply(&[kill("w")]).after(11.0).assert_rows("S19", "P/4/D/0", "M/4/D/1", "a");
 }
 
@@ -115,11 +117,11 @@ fn world_servers_lost_reports_states_s6_to_s8_s11_to_s13_and_s19() {
 fn failover_automatic_reports_states_s9_and_s10() {
     let scenario = Scenario::new(true).apply(&[kill("a")]).after(9.0).assert_rows(
         "loss not detected yet",
-        "P/1/D/0",
+        "P/1/D/2",
         "M/4/C/1",
         "",
     );
-    let scenario = scenario.after(2.0).assert_rows("S9", "P/1/D/0", "P/1/C/0", "b");
+    let scenario = scenario.after(2.0).assert_rows("S9", "P/1/D/2", "P/1/C/0", "b");
     assert!(scenario.world.failovers().iter().all(|failover| failover.kind == FailoverKind::Automatic));
     scenario.apply(&[start("a")]).assert_rows("S10", "M/2/C/1", "P/2/C/0", "b").after(1.0).assert_rows(
         "S10, synchronized",
@@ -132,7 +134,7 @@ fn failover_automatic_reports_states_s9_and_s10() {
 #[test]
 fn principal_isolated_stops_serving_before_mirror_starts() {
     let scenario = Scenario::new(true).apply(&[cut("a", "b"), cut("a", "w")]).after(11.0);
-    scenario.assert_rows("S9, isolated", "P/1/D/0", "P/1/C/0", "b");
+    scenario.assert_rows("S9, isolated", "P/1/D/2", "P/1/C/0", "b");
 }
 
 #[test]
@@ -174,11 +176,11 @@ fn links_cut_report_states_s20_to_s23() {
     scenario.apply(&[json!({"do": "reconnectAll"})]).assert_rows("S22, reconnected", "M/0/-/1", "P/0/-/0", "b");
     let scenario = Scenario::new(true).apply(&[cut("a", "b"), cut("a", "w"), cut("b", "w")]).after(11.0);
     let scenario = scenario
-        .assert_rows("S23", "P/1/D/0", "M/1/D/1", "")
+        .assert_rows("S23", "P/1/D/2", "M/1/D/1", "")
         .apply(&[json!({"do": "reconnect", "a": "b", "b": "w"})])
         .after(60.0);
     scenario
-        .assert_rows("S23, B-W", "P/1/D/0", "M/1/C/1", "")
+        .assert_rows("S23, B-W", "P/1/D/2", "M/1/C/1", "")
         .apply(&[json!({"do": "reconnectAll"})])
         .after(1.0)
         .assert_rows("S1", "P/4/C/0", "M/4/C/1", "a");

@@ -1,0 +1,103 @@
+//! The type of a value, and of an expression with several results.
+
+use super::values::{as_text, unsupported};
+use crate::value::{Message, SqlType, Value};
+
+/// The type of a parameter or literal.
+pub fn of_value(value: &Value) -> SqlType {
+    match value {
+        Value::Null => SqlType::NVarChar(4000),
+        Value::Bit(_) => SqlType::Bit,
+        Value::TinyInt(_) => SqlType::TinyInt,
+        Value::SmallInt(_) => SqlType::SmallInt,
+        Value::Int(_) => SqlType::Int,
+        Value::BigInt(_) => SqlType::BigInt,
+        Value::NVarChar(text) => match text.encode_utf16().count() {
+            0..=4000 => SqlType::NVarChar(4000),
+            _ => SqlType::NVarChar(0),
+        },
+        Value::Guid(_) => SqlType::Guid,
+        Value::Numeric { precision, scale, .. } => SqlType::Numeric { precision: *precision, scale: *scale },
+        Value::DateTime(_) => SqlType::DateTime,
+        Value::Binary(_) => SqlType::Binary(8000),
+        Value::Variant(_) => SqlType::Variant,
+    }
+}
+
+/// The type of a text literal.
+pub fn of_text(text: &str) -> SqlType {
+    SqlType::NVarChar(match text.encode_utf16().count() {
+        0 => 1,
+        units @ 1..=4000 => units as u16,
+        _ => 0,
+    })
+}
+
+fn integer_rank(ty: SqlType) -> Option<u8> {
+    Some(match ty {
+        SqlType::Bit => 0,
+        SqlType::TinyInt => 1,
+        SqlType::SmallInt => 2,
+        SqlType::Int => 3,
+        SqlType::BigInt => 4,
+        _ => return None,
+    })
+}
+
+/// The type of CASE or COALESCE: the one of highest precedence, and the longest text.
+///
+/// # Errors
+/// 102 for a combination that is not implemented.
+pub fn common(a: SqlType, b: SqlType) -> Result<SqlType, Message> {
+    let is_text = |ty| matches!(ty, SqlType::NVarChar(_) | SqlType::Char(_));
+    Ok(match (a, b) {
+        (a, b) if a == b => a,
+        (SqlType::NVarChar(0), SqlType::NVarChar(_)) | (SqlType::NVarChar(_), SqlType::NVarChar(0)) => {
+            SqlType::NVarChar(0)
+        }
+        (SqlType::NVarChar(a) | SqlType::Char(a), SqlType::NVarChar(b) | SqlType::Char(b)) => {
+            SqlType::NVarChar(if a == 0 || b == 0 { 0 } else { a.max(b) })
+        }
+        (SqlType::Binary(0), SqlType::Binary(_)) | (SqlType::Binary(_), SqlType::Binary(0)) => SqlType::Binary(0),
+        (SqlType::Binary(a), SqlType::Binary(b)) => SqlType::Binary(a.max(b)),
+        (SqlType::Variant, _) | (_, SqlType::Variant) => SqlType::Variant,
+        (a, b) if is_text(a) && integer_rank(b).is_some() => b,
+        (a, b) if is_text(b) && integer_rank(a).is_some() => a,
+        (SqlType::Guid, b) if is_text(b) => SqlType::Guid,
+        (a, SqlType::Guid) if is_text(a) => SqlType::Guid,
+        (a, b) => match (integer_rank(a), integer_rank(b)) {
+            (Some(left), Some(right)) => {
+                if left >= right {
+                    a
+                } else {
+                    b
+                }
+            }
+            _ => return Err(unsupported("CASE")),
+        },
+    })
+}
+
+/// The parts of a value by which equal values of a type hash equally; `None` for NULL.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub enum Key {
+    Number(i64),
+    Text(String),
+    Guid([u8; 16]),
+}
+
+/// Whether equal values of the two types have equal keys.
+pub fn have_keys(a: SqlType, b: SqlType) -> bool {
+    let is_text = |ty| matches!(ty, SqlType::NVarChar(_) | SqlType::Char(_));
+    (integer_rank(a).is_some() && integer_rank(b).is_some())
+        || (is_text(a) && is_text(b))
+        || (a == SqlType::Guid && b == SqlType::Guid)
+}
+
+pub fn key(value: &Value) -> Option<Key> {
+    match value {
+        Value::Guid(guid) => Some(Key::Guid(*guid)),
+        Value::NVarChar(_) => as_text(value).map(|text| Key::Text(super::values::folded(&text))),
+        value => super::values::as_integer(value).map(Key::Number),
+    }
+}
