@@ -38,7 +38,9 @@ pub fn compare_when_due(
     // A comparison starts neither during a move nor between the moves of two types.
     let reconciling = plan.types.values().any(|planned| planned.verdict.reason.effect() == Effect::Reconciling);
     let settled = plan.persisted.operation.is_none() && !reconciling;
-    if !ctx.drift_schedule.start_if_due(resource, uid, moved || unsettled, settled) {
+    // A comparison of some of the stores would report the others as equal.
+    let complete = pass.spec.desired.unusable.is_empty() && !pass.spec.desired.types.is_empty();
+    if !complete || !ctx.drift_schedule.start_if_due(resource, uid, moved || unsettled, settled) {
         return;
     }
     let stores = stores(pass, connections);

@@ -1,7 +1,9 @@
 //! Events and metrics of a pass. A change of a decision publishes an event, a poll does not.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use kube::runtime::events::{Event, EventType};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::api::LyncPoolMirrorStatus;
 use crate::controller::context::Context;
@@ -32,7 +34,7 @@ pub async fn report(
         info!(resource = name, reason = reason.name(), note, "publishing an event");
         publish_event(ctx, resource, reason, action, note).await;
     }
-    if let Some(found) = new_drift(before, status) {
+    if let Some(found) = new_message(before, status, Reason::PostSwitchDrift) {
         publish_event(ctx, resource, Reason::PostSwitchDrift, "Compare".to_owned(), found).await;
     }
     report_second_cms(ctx, resource).await;
@@ -52,7 +54,35 @@ async fn report_second_cms(ctx: &Context, resource: &ResourceRef) {
 
 /// Publishes an event about the resource itself, not about its databases.
 pub async fn publish_warning(ctx: &Context, resource: &ResourceRef, reason: Reason, problem: &str) {
-    publish_event(ctx, resource, reason, "Read".to_owned(), problem.to_owned()).await;
+    // The recorder merges events with the same action and drops the later note, so the action contains a hash of the note.
+    let mut hasher = DefaultHasher::new();
+    problem.hash(&mut hasher);
+    let action = format!("Read-{:08x}", hasher.finish() & 0xffff_ffff);
+    publish_event(ctx, resource, reason, action, problem.to_owned()).await;
+}
+
+/// Publishes the problems of a spec, once for each text.
+pub async fn report_invalid_spec(
+    ctx: &Context,
+    resource: &ResourceRef,
+    before: Option<&LyncPoolMirrorStatus>,
+    now: &LyncPoolMirrorStatus,
+) {
+    if let Some(problem) = new_message(before, now, Reason::InvalidSpec) {
+        warn!(resource = namespaced_name(resource), problem, "invalid spec");
+        publish_warning(ctx, resource, Reason::InvalidSpec, &problem).await;
+    }
+}
+
+/// The metrics of a resource whose spec cannot be decoded.
+pub fn unobserved_snapshot() -> ResourceSnapshot {
+    ResourceSnapshot {
+        ready: false,
+        reason: Reason::InvalidSpec,
+        suspended: false,
+        weak_encryption: false,
+        types: Vec::new(),
+    }
 }
 
 async fn publish_event(ctx: &Context, resource: &ResourceRef, reason: Reason, action: String, note: String) {
@@ -68,10 +98,14 @@ async fn publish_event(ctx: &Context, resource: &ResourceRef, reason: Reason, ac
     }
 }
 
-/// The message of the post-switch comparison, if it is new.
-fn new_drift(before: Option<&LyncPoolMirrorStatus>, now: &LyncPoolMirrorStatus) -> Option<String> {
+/// The message of the conditions with this reason, if it is new.
+fn new_message(
+    before: Option<&LyncPoolMirrorStatus>,
+    now: &LyncPoolMirrorStatus,
+    reason: Reason,
+) -> Option<String> {
     let condition = |status: &LyncPoolMirrorStatus| {
-        let found = status.conditions.iter().find(|condition| condition.reason == Reason::PostSwitchDrift.name());
+        let found = status.conditions.iter().find(|condition| condition.reason == reason.name());
         found.map(|condition| condition.message.clone())
     };
     condition(now).filter(|found| before.and_then(condition).as_ref() != Some(found))
@@ -106,8 +140,8 @@ fn changed_decisions(before: Option<&LyncPoolMirrorStatus>, plan: &Plan) -> Vec<
     for (ty, planned) in &plan.types {
         let previous = before.and_then(|status| status.database_types.iter().find(|previous| previous.type_ == *ty));
         let reason = planned.verdict.reason;
-        // The events of the move cover these reasons.
-        let covered = matches!(reason, Reason::Moving | Reason::Verifying);
+        // The events of the move and of the spec cover these reasons.
+        let covered = matches!(reason, Reason::Moving | Reason::Verifying | Reason::InvalidSpec);
         if !covered && previous.is_none_or(|previous| previous.reason != reason.name()) {
             changes.push((reason, format!("Decide{ty}"), planned.verdict.message.clone()));
         }

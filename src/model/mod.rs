@@ -29,4 +29,4 @@ pub use seat::{ObservedPrincipal, Role, Seat};
 pub use statement::{Act, Failover};
 pub use store::{StoreId, Stores};
 pub use time::{duration_text, later};
-pub use window::Window;
+pub use window::{Window, WindowError};

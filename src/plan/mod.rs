@@ -30,4 +30,6 @@ pub use types::{ATTEMPTS, Ended, Plan, Progress, Release, Requeue, TypePlan, Ver
 #[cfg(test)]
 mod policy_tests;
 #[cfg(test)]
+mod spec_problem_tests;
+#[cfg(test)]
 pub(crate) mod tests;

@@ -29,6 +29,7 @@ pub enum Precondition {
     ApprovalNamesEpoch,
     WitnessForFailBack,
     // The gates (R8, R9, R16).
+    UsableSpec,
     NotSuspended,
     CircuitClosed,
     StableForFailBack,

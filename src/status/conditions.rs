@@ -9,7 +9,7 @@ use strum::IntoEnumIterator;
 
 use crate::api::{ConditionDraft, ConditionType, ParsedSpec, TlsMode};
 use crate::model::{
-    DatabaseName, DriftReport, Effect, Mirroring, MirroringState, Observation, ObservedPrincipal, Reason, Role, Seat,
+    DatabaseName, Desired, DriftReport, Effect, Mirroring, MirroringState, Observation, ObservedPrincipal, Reason, Role, Seat,
     ServerObservation, Unavailable, WitnessLink,
 };
 use crate::plan::{Finding, Plan, TypePlan, unavailable_reason};
@@ -19,11 +19,19 @@ use crate::status::input::Input;
 pub(super) fn conditions(input: &Input) -> Vec<Condition> {
     let Input { spec, observation, plan, now, .. } = *input;
     let old = input.before.map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let mut drafts = ready_conditions(plan);
-    drafts.push(aligned(plan));
-    drafts.push(synchronized(plan, observation));
-    drafts.push(reachable(observation));
-    drafts.push(quorum(observation, plan));
+    let mut drafts = ready_conditions(plan, &spec.desired);
+    let partial = !spec.desired.unusable.is_empty() || plan.types.is_empty();
+    for (kind, good, draft) in [
+        (ConditionType::PrincipalsAligned, "True", aligned(plan)),
+        (ConditionType::Synchronized, "True", synchronized(plan, observation)),
+        (ConditionType::PartnersReachable, "True", reachable(observation)),
+        (ConditionType::QuorumAtRisk, "False", quorum(observation, plan)),
+    ] {
+        // What is observed may be good, but it is not the whole.
+        let incomplete = "The operator does not observe every database type, as the spec has problems.";
+        let unknown = || ConditionDraft::unknown(kind, Reason::InvalidSpec, incomplete);
+        drafts.push(if partial && draft.is(kind, good) { unknown() } else { draft });
+    }
     drafts.push(suspended(spec, now));
     drafts.extend(input.drift.map(post_switch_drift));
     drafts.extend(weak_encryption(spec));
@@ -54,8 +62,8 @@ fn post_switch_drift(report: &DriftReport) -> ConditionDraft {
     }
 }
 
-/// The conditions of an invalid spec, for which no server is polled.
-pub fn invalid(problem: &str, before: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
+/// The conditions of a spec that cannot be decoded, for which no server is polled.
+pub(super) fn invalid(problem: &str, before: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
     let reason = Reason::InvalidSpec;
     let drafts = vec![
         ConditionDraft::false_(ConditionType::Ready, reason, problem),
@@ -91,7 +99,10 @@ fn primary_type(plan: &Plan) -> Option<&TypePlan> {
     })
 }
 
-fn ready_conditions(plan: &Plan) -> Vec<ConditionDraft> {
+fn ready_conditions(plan: &Plan, desired: &Desired) -> Vec<ConditionDraft> {
+    if !desired.problems.is_empty() {
+        return unusable_spec(plan, desired);
+    }
     let Some(primary) = primary_type(plan) else { return Vec::new() };
     let reason = primary.verdict.reason;
     let effect = reason.effect();
@@ -117,6 +128,22 @@ fn ready_conditions(plan: &Plan) -> Vec<ConditionDraft> {
         ),
         ConditionDraft::when(working, ConditionType::Reconciling, ready_reason, ready_message.clone()),
         ConditionDraft::when(stuck, ConditionType::Stalled, ready_reason, ready_message),
+    ]
+}
+
+/// A spec with problems. A move in flight is still followed, if its type is usable.
+fn unusable_spec(plan: &Plan, desired: &Desired) -> Vec<ConditionDraft> {
+    let (reason, mut message) = (Reason::InvalidSpec, desired.problems.join(" "));
+    message.push_str(" No move starts until the spec is corrected.");
+    if !desired.unusable.is_empty() {
+        let names = desired.unusable.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        message.push_str(&format!(" Until then the operator does not observe {names}."));
+    }
+    let working = plan.persisted.operation.as_ref().is_some_and(|operation| plan.types.contains_key(&operation.ty));
+    vec![
+        ConditionDraft::false_(ConditionType::Ready, reason, message.clone()),
+        ConditionDraft::when(working, ConditionType::Reconciling, reason, message.clone()),
+        ConditionDraft::when(!working, ConditionType::Stalled, reason, message),
     ]
 }
 

@@ -6,7 +6,8 @@ mod input;
 mod render;
 #[cfg(test)]
 mod tables;
+mod unobserved;
 
-pub use conditions::invalid;
 pub use input::Input;
 pub use render::render;
+pub use unobserved::undecodable;

@@ -45,6 +45,8 @@ impl Resource {
                 cooldown: std::time::Duration::ZERO,
                 ..Policy::default()
             },
+            problems: Vec::new(),
+            unusable: BTreeMap::new(),
         }
     }
 }

@@ -65,6 +65,7 @@ struct Mind {
     expired: bool,
     suspended: bool,
     conflict: bool,
+    invalid: bool,
     past: Past,
     kept: Kept,
     window: bool,
@@ -85,6 +86,7 @@ impl Mind {
             expired: pick(n, &[false, true]),
             suspended: pick(n, &[false, true]),
             conflict: pick(n, &[false, true]),
+            invalid: pick(n, &[false, true]),
             past: pick(n, &[Past::Nothing, Past::JustMoved, Past::MovedBefore]),
             kept: pick(
                 n,
@@ -139,6 +141,8 @@ impl Mind {
                 cooldown: COOLDOWN,
                 ..Policy::default()
             },
+            problems: if self.invalid { vec!["a problem".to_owned()] } else { Vec::new() },
+            unusable: BTreeMap::new(),
         }
     }
 
@@ -179,7 +183,7 @@ impl Mind {
 
     /// The rules, a second time: which statement may be sent.
     fn lets(&self, situation: &Situation) -> Option<Act> {
-        if self.suspended || self.conflict {
+        if self.suspended || self.conflict || self.invalid {
             return None;
         }
         let (pending, approved) = (self.pending == Some(true), self.approve == Named::Present);

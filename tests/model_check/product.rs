@@ -169,6 +169,8 @@ fn spec_variations(epoch: Option<&Epoch>, now: Timestamp, plain: bool) -> Vec<(D
                         fail_back_after: std::time::Duration::ZERO,
                         ..Policy::default()
                     },
+                    problems: Vec::new(),
+                    unusable: BTreeMap::new(),
                 };
                 let request = Request { principal, generation: 2, pending };
                 let track = TypeTracking { last_settled_seat: Some(principal.other()), ..TypeTracking::default() };
