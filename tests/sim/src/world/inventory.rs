@@ -7,14 +7,29 @@ use crate::value::{SqlType, Value};
 
 const SID: SqlType = SqlType::Binary(85);
 
-/// `sys.server_principals`: `sa`, then the logins of the configuration, then those of the inventory.
+/// The principal_id of `sysadmin`, and of the first login after `sa`.
+const SYSADMIN: i32 = 3;
+const FIRST: i32 = 257;
+
+/// `sys.server_principals`: `sa`, the role `sysadmin`, then the logins of the configuration, then those of the inventory.
 pub(super) fn principals(server: &Server) -> Table {
     let own = server.logins.iter().map(|login| (login.name.clone(), sid(server, &login.name), login.disabled));
     let inventory = server.inventory.logins.keys().map(|name| (name.clone(), sid(server, name), false));
-    let rows = own.chain(inventory).zip(257..).map(|((name, sid, disabled), id)| {
-        vec![nvarchar(name), Value::Int(id), Value::Binary(sid), nvarchar("S"), Value::Bit(disabled)]
+    let rows = own.chain(inventory).zip(FIRST..).map(|((name, sid, disabled), id)| {
+        vec![
+            nvarchar(name),
+            Value::Int(id),
+            Value::Binary(sid),
+            nvarchar("S"),
+            Value::Bit(disabled),
+            nvarchar("master"),
+        ]
     });
-    let sa = vec![nvarchar("sa"), Value::Int(1), Value::Binary(vec![1]), nvarchar("S"), Value::Bit(false)];
+    let fixed = |name: &str, id: i32, sid: u8, kind: &str| {
+        let sid = Value::Binary(vec![sid]);
+        vec![nvarchar(name), Value::Int(id), sid, nvarchar(kind), Value::Bit(false), nvarchar("master")]
+    };
+    let fixed = [fixed("sa", 1, 1, "S"), fixed("sysadmin", SYSADMIN, 3, "R")];
     build_table(
         &[
             ("name", NAME, false),
@@ -22,9 +37,27 @@ pub(super) fn principals(server: &Server) -> Table {
             ("sid", SID, true),
             ("type", SqlType::NVarChar(1), false),
             ("is_disabled", SqlType::Bit, true),
+            ("default_database_name", NAME, true),
         ],
-        std::iter::once(sa).chain(rows).collect(),
+        fixed.into_iter().chain(rows).collect(),
     )
+}
+
+/// `sys.server_role_members`: the members of `sysadmin`.
+pub(super) fn role_members(server: &Server) -> Table {
+    let members = server.logins.iter().zip(FIRST..).filter(|(login, _)| login.sysadmin).map(|(_, id)| id);
+    let rows = std::iter::once(1).chain(members).map(|id| vec![Value::Int(SYSADMIN), Value::Int(id)]);
+    build_table(
+        &[("role_principal_id", SqlType::Int, false), ("member_principal_id", SqlType::Int, false)],
+        rows.collect(),
+    )
+}
+
+/// `sys.sql_logins`: every login checks the password policy.
+pub(super) fn sql_logins(server: &Server) -> Table {
+    let count = i32::try_from(server.logins.len() + server.inventory.logins.len()).unwrap_or(i32::MAX - FIRST);
+    let rows = std::iter::once(1).chain(FIRST..FIRST + count).map(|id| vec![Value::Int(id), Value::Bit(true)]);
+    build_table(&[("principal_id", SqlType::Int, false), ("is_policy_checked", SqlType::Bit, true)], rows.collect())
 }
 
 /// `sys.servers`: the server itself, then its linked servers.
