@@ -248,7 +248,7 @@ pub struct OperationStatus {
     pub generation: i64,
     /// The field manager that last set the field of the spec that requests the move.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub requested_by: Option<String>,
+    pub requested_via: Option<String>,
     /// When the move started.
     pub started_at: Time,
     /// When the last attempt started.
@@ -296,7 +296,7 @@ pub struct HistoryEntry {
     pub generation: i64,
     /// The field manager that last set the field of the spec that requests the move.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub requested_by: Option<String>,
+    pub requested_via: Option<String>,
     /// Why the operator made the move, as a sentence.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub why: String,
