@@ -9,8 +9,8 @@ use strum::IntoEnumIterator;
 
 use crate::api::{ConditionDraft, ConditionType, ParsedSpec, TlsMode};
 use crate::model::{
-    DatabaseName, Desired, DriftReport, Effect, Mirroring, MirroringState, Observation, ObservedPrincipal, Reason, Role, Seat,
-    ServerObservation, Unavailable, WitnessLink,
+    DatabaseName, Desired, DriftReport, Effect, Mirroring, MirroringState, Observation, ObservedPrincipal, Reason,
+    Role, Seat, ServerObservation, Unavailable, WitnessLink,
 };
 use crate::plan::{Finding, Plan, TypePlan, unavailable_reason};
 use crate::status::input::Input;
@@ -47,13 +47,14 @@ fn post_switch_drift(report: &DriftReport) -> ConditionDraft {
         DriftReport::InSync => ConditionDraft::false_(
             kind,
             Reason::NoPostSwitchDrift,
-            "Logins, Agent jobs, linked servers and the options of the databases agree on both partners.",
+            "Logins, Agent jobs, linked servers and the options of the databases agree on both partners. Passwords and permissions are not compared.",
         ),
         DriftReport::Drifted(differences) => {
             let mut text = differences.iter().take(SENTENCES).cloned().collect::<Vec<_>>().join(" ");
             if let Some(more) = differences.len().checked_sub(SENTENCES).filter(|more| *more > 0) {
                 text.push_str(&format!(" {more} more in status.postSwitchDifferences."));
             }
+            text.push_str(" Passwords and permissions are not compared.");
             ConditionDraft::true_(kind, Reason::PostSwitchDrift, text)
         }
         DriftReport::Unknown(unavailable) => {
@@ -352,7 +353,16 @@ fn weak_encryption(spec: &ParsedSpec) -> Option<ConditionDraft> {
 
 fn suspended(spec: &ParsedSpec, now: Timestamp) -> ConditionDraft {
     let kind = ConditionType::Suspended;
+    let ended = spec.desired.suspend.as_ref().and_then(|suspend| suspend.until).filter(|until| *until <= now);
     match spec.desired.suspend.as_ref().filter(|suspend| suspend.holds(now)) {
+        None if ended.is_some() => ConditionDraft::false_(
+            kind,
+            Reason::NotSuspended,
+            format!(
+                "Moves are allowed, as the suspension ended at {}. To fix: remove spec.suspend, or set a later until.",
+                ended.unwrap_or_default()
+            ),
+        ),
         None => ConditionDraft::false_(kind, Reason::NotSuspended, "Moves are allowed."),
         Some(suspend) => {
             let until = suspend.until.map_or("spec.suspend is removed".to_owned(), |until| until.to_string());
