@@ -50,7 +50,8 @@ fn is_key(key: &str) -> bool {
 
 /// The format of `Epoch`.
 pub(super) fn is_epoch(text: &str) -> bool {
-    let digest = |digest: &str| digest.len() == 4 && digest.bytes().all(|c| c.is_ascii_digit() || matches!(c, b'a'..=b'f'));
+    let digest =
+        |digest: &str| digest.len() == 4 && digest.bytes().all(|c| c.is_ascii_digit() || matches!(c, b'a'..=b'f'));
     let sum = |sum: &str| !sum.is_empty() && sum.bytes().all(|c| c.is_ascii_digit());
     text.split_once('-').is_some_and(|(before, after)| sum(before) && digest(after))
 }
@@ -123,9 +124,8 @@ pub(super) fn schedule(schedule: &str) -> Option<&'static str> {
     if fields.len() != CRON.len() {
         return Some(rules::FIVE_FIELDS);
     }
-    let out_of_range = |(field, text): (&CronField, &str)| {
-        (!text.split(',').all(|item| field.is_item(item))).then_some(field.message)
-    };
+    let out_of_range =
+        |(field, text): (&CronField, &str)| (!text.split(',').all(|item| field.is_item(item))).then_some(field.message);
     CRON.iter().zip(fields).find_map(out_of_range)
 }
 
@@ -176,13 +176,11 @@ pub(super) fn witness(sql: &SqlStore, field: &str) -> Option<Broken> {
 
 /// The problems with which a store cannot be used.
 pub(super) fn store(sql: &SqlStore, field: &str) -> Vec<Broken> {
-    let mut found: Vec<Broken> = [
-        server(&sql.primary, &format!("{field}.primary")),
-        server(&sql.mirror, &format!("{field}.mirror")),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+    let mut found: Vec<Broken> =
+        [server(&sql.primary, &format!("{field}.primary")), server(&sql.mirror, &format!("{field}.mirror"))]
+            .into_iter()
+            .flatten()
+            .collect();
     if sql.primary.comparable_address() == sql.mirror.comparable_address() {
         found.push(broken(field, sql.mirror.address(), rules::SAME_SERVER));
     }
@@ -221,7 +219,8 @@ fn tls(sql: &SqlStore, field: &str) -> Vec<Broken> {
     // Dropping an unreadable pin could leave none, and then any certificate would be accepted.
     match spec.fingerprints() {
         Err(pin) => {
-            let message = "This is not a SHA-256 fingerprint. To fix: write 64 hexadecimal digits, with or without colons.";
+            let message =
+                "This is not a SHA-256 fingerprint. To fix: write 64 hexadecimal digits, with or without colons.";
             found.push(broken(format!("{field}.pins"), pin, message));
         }
         Ok(pins) => {

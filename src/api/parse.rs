@@ -330,7 +330,10 @@ mod tests {
         let Desired { types, unusable, policy, .. } = &parsed.desired;
         assert_eq!(types.iter().map(|one| one.ty).collect::<Vec<_>>(), [DatabaseType::Monitoring]);
         assert_eq!(*unusable, [(DatabaseType::User, Seat::Primary)].into());
-        assert_eq!((types[0].force.as_ref(), policy.windows.len(), policy.cooldown), (None, 1, Policy::default().cooldown));
+        assert_eq!(
+            (types[0].force.as_ref(), policy.windows.len(), policy.cooldown),
+            (None, 1, Policy::default().cooldown)
+        );
     }
 
     #[test]

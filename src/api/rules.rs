@@ -14,9 +14,9 @@ pub const PROTOCOL_IN_HOST: &str =
     "host contains a protocol. To fix: remove the protocol, because the operator always uses TCP.";
 pub const INSTANCE_IN_HOST: &str =
     "host contains an instance. To fix: keep the host name in host, and write the name of the instance into instance.";
-pub const PORT_IN_HOST: &str = "host contains a port. To fix: keep the host name in host, and write the port into port.";
-pub const HOST: &str =
-    "host is neither a DNS name nor an IP address. To fix: write a host name such as sql-a.contoso.com, or an IP address.";
+pub const PORT_IN_HOST: &str =
+    "host contains a port. To fix: keep the host name in host, and write the port into port.";
+pub const HOST: &str = "host is neither a DNS name nor an IP address. To fix: write a host name such as sql-a.contoso.com, or an IP address.";
 
 pub const SECRET_NAME: &str = "This is not the name of a Secret: Kubernetes allows lower case letters, digits, - and . only. To fix: write the name as kubectl get secrets prints it.";
 pub const CONFIG_MAP_NAME: &str = "This is not the name of a ConfigMap: Kubernetes allows lower case letters, digits, - and . only. To fix: write the name as kubectl get configmaps prints it.";
@@ -24,8 +24,7 @@ pub const CONFIG_MAP_KEY: &str = "This is not a key of a ConfigMap: Kubernetes a
 pub const KDCS_UNUSED: &str =
     "kdcs are only used with method Kerberos. To fix: remove kdcs, or set method to Kerberos.";
 pub const UNENCRYPTED_PASSWORD: &str = "tls.mode Disabled needs auth.method Kerberos, because a password must not cross the network unencrypted. To fix: set tls.mode to Verify, Pin or Legacy, or auth.method to Kerberos.";
-pub const CA_UNUSED: &str =
-    "caBundle is only used with mode Verify. To fix: remove caBundle, or set mode to Verify.";
+pub const CA_UNUSED: &str = "caBundle is only used with mode Verify. To fix: remove caBundle, or set mode to Verify.";
 pub const PINS: &str = "mode Pin needs pins, and pins are only used with mode Pin or Legacy. To fix: set mode to Pin and pins to the SHA-256 fingerprints of the servers, or remove pins.";
 
 pub const DATABASE_TWICE: &str =
@@ -45,15 +44,15 @@ pub const WINDOW_DURATION: &str =
 pub const WINDOWS_UNUSED: &str = "maintenanceWindows are only used with unrequestedSwitch FailBack, as a changed principal is acted on at once. To fix: remove maintenanceWindows, or set unrequestedSwitch to FailBack.";
 pub const ORDER_TWICE: &str = "policy.order lists a type twice. To fix: remove one of the two.";
 
-pub const FIVE_FIELDS: &str = "A schedule has the five fields of cron. To fix: write minute, hour, day, month and weekday, e.g. 0 2 * * SAT.";
-pub const MINUTE: &str =
-    "The first field of a schedule is the minute, 0 to 59. To fix: write minute, hour, day, month and weekday, e.g. 0 2 * * SAT.";
-pub const HOUR: &str =
-    "The second field of a schedule is the hour, 0 to 23. To fix: write minute, hour, day, month and weekday, e.g. 0 2 * * SAT.";
+pub const FIVE_FIELDS: &str =
+    "A schedule has the five fields of cron. To fix: write minute, hour, day, month and weekday, e.g. 0 2 * * SAT.";
+pub const MINUTE: &str = "The first field of a schedule is the minute, 0 to 59. To fix: write minute, hour, day, month and weekday, e.g. 0 2 * * SAT.";
+pub const HOUR: &str = "The second field of a schedule is the hour, 0 to 23. To fix: write minute, hour, day, month and weekday, e.g. 0 2 * * SAT.";
 pub const DAY: &str = "The third field of a schedule is the day of the month, 1 to 31 or L for the last. To fix: write minute, hour, day, month and weekday, e.g. 0 2 * * SAT.";
 pub const MONTH: &str = "The fourth field of a schedule is the month, 1 to 12 or JAN to DEC. To fix: write minute, hour, day, month and weekday, e.g. 0 2 * * SAT.";
 pub const WEEKDAY: &str = "The fifth field of a schedule is the weekday, 0 to 7 or SUN to SAT, or 6#2 for the second Saturday. To fix: write minute, hour, day, month and weekday, e.g. 0 2 * * SAT.";
-pub const TIME_ZONE: &str = "This is not the IANA name of a time zone. To fix: write Area/City such as Europe/Paris, or UTC.";
+pub const TIME_ZONE: &str =
+    "This is not the IANA name of a time zone. To fix: write Area/City such as Europe/Paris, or UTC.";
 
 /// The rule for one of the five fields of cron, from 0. A schedule without five fields breaks [`FIVE_FIELDS`] only.
 pub fn cron_field(index: usize) -> String {
@@ -67,9 +66,7 @@ pub fn cron_field(index: usize) -> String {
     };
     let item = format!("(([*]|({value})(-({value}))?)(/[0-9]{{1,2}})?{more})");
     let (before, after) = (index, 4_usize.saturating_sub(index));
-    format!(
-        "!({FIVE_FIELDS_RULE}) || self.matches('^([^ ]+ +){{{before}}}{item}(,{item})*( +[^ ]+){{{after}}}$')"
-    )
+    format!("!({FIVE_FIELDS_RULE}) || self.matches('^([^ ]+ +){{{before}}}{item}(,{item})*( +[^ ]+){{{after}}}$')")
 }
 
 pub const FIVE_FIELDS_RULE: &str = "self.matches('^[^ ]+( +[^ ]+){4}$')";
@@ -78,12 +75,10 @@ pub const FIVE_FIELDS_RULE: &str = "self.matches('^[^ ]+( +[^ ]+){4}$')";
 /// MSSQLSERVER is the default instance. `a` and `b` are fields of `self`.
 pub fn different(a: &str, b: &str) -> String {
     let host = |server: &str| format!("self.{server}.host.lowerAscii()");
-    let named = |server: &str| {
-        format!("has(self.{server}.instance) && self.{server}.instance.lowerAscii() != 'mssqlserver'")
-    };
-    let port = |server: &str| {
-        format!("(has(self.{server}.port) ? self.{server}.port : ({} ? 0 : 1433))", named(server))
-    };
+    let named =
+        |server: &str| format!("has(self.{server}.instance) && self.{server}.instance.lowerAscii() != 'mssqlserver'");
+    let port =
+        |server: &str| format!("(has(self.{server}.port) ? self.{server}.port : ({} ? 0 : 1433))", named(server));
     let instance = |server: &str| format!("({} ? self.{server}.instance.lowerAscii() : '')", named(server));
     format!(
         "({0} != {1} && {0} + '.' != {1} && {0} != {1} + '.') || {2} != {3} || {4} != {5}",

@@ -10,7 +10,10 @@ use crate::api::{
 
 /// The messages of the rules that a value breaks.
 fn messages(outcome: Result<(), ValidationErrors>) -> Vec<String> {
-    outcome.err().map(|errors| errors.as_slice().iter().map(|error| error.message.clone()).collect()).unwrap_or_default()
+    outcome
+        .err()
+        .map(|errors| errors.as_slice().iter().map(|error| error.message.clone()).collect())
+        .unwrap_or_default()
 }
 
 fn one(outcome: Result<(), ValidationErrors>) -> Option<String> {

@@ -99,11 +99,7 @@ async fn publish_event(ctx: &Context, resource: &ResourceRef, reason: Reason, ac
 }
 
 /// The message of the conditions with this reason, if it is new.
-fn new_message(
-    before: Option<&LyncPoolMirrorStatus>,
-    now: &LyncPoolMirrorStatus,
-    reason: Reason,
-) -> Option<String> {
+fn new_message(before: Option<&LyncPoolMirrorStatus>, now: &LyncPoolMirrorStatus, reason: Reason) -> Option<String> {
     let condition = |status: &LyncPoolMirrorStatus| {
         let found = status.conditions.iter().find(|condition| condition.reason == reason.name());
         found.map(|condition| condition.message.clone())

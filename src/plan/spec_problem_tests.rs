@@ -15,9 +15,8 @@ fn with_problem(mut desired: Desired) -> Desired {
 
 #[test]
 fn plan_with_a_spec_problem_starts_no_move() {
-    let wanted = |desired: &Desired, persisted: &PersistedState| {
-        plan(desired, &observation("P/4/C", "M/4/C"), persisted, NOW)
-    };
+    let wanted =
+        |desired: &Desired, persisted: &PersistedState| plan(desired, &observation("P/4/C", "M/4/C"), persisted, NOW);
     let to_mirror = desired(Seat::Mirror);
     assert_eq!(wanted(&to_mirror, &pending(Seat::Mirror)).steps.len(), 1);
     let held = wanted(&with_problem(to_mirror.clone()), &pending(Seat::Mirror));

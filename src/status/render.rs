@@ -10,8 +10,8 @@ use crate::api::{
     ServerStatus, operation_status, tracking_status,
 };
 use crate::model::{
-    Act, DatabaseName, DatabaseType, Desired, DriftReport, Failover, Observation, Pair, Reason, Seat, ServerObservation,
-    duration_text,
+    Act, DatabaseName, DatabaseType, Desired, DriftReport, Failover, Observation, Pair, Reason, Seat,
+    ServerObservation, duration_text,
 };
 use crate::plan::{Finding, Plan, TypePlan, coarse, next_window, predict, unavailable_reason};
 use crate::sql;

@@ -123,10 +123,16 @@ fn refused_types() -> Vec<Refused> {
 fn refused_consents() -> Vec<Refused> {
     vec![
         ("an empty epoch", first_type(json!({"approve": {"epoch": ""}})), vec!["approve.epoch", "at least 1 chars"]),
-        ("an approval of a word", first_type(json!({"approve": {"epoch": "abc"}})), vec!["approve.epoch", "This is not an epoch. To fix: copy"]),
+        (
+            "an approval of a word",
+            first_type(json!({"approve": {"epoch": "abc"}})),
+            vec!["approve.epoch", "This is not an epoch. To fix: copy"],
+        ),
         (
             "a consent for a word",
-            first_type(json!({"forceService": {"epoch": "1-ABCD", "acceptDataLoss": true, "until": "2100-01-01T00:00:00Z"}})),
+            first_type(
+                json!({"forceService": {"epoch": "1-ABCD", "acceptDataLoss": true, "until": "2100-01-01T00:00:00Z"}}),
+            ),
             vec!["forceService.epoch", "This is not an epoch. To fix: copy"],
         ),
         ("an approval of nothing", first_type(json!({"approve": {}})), vec!["approve.epoch", "Required value"]),
@@ -181,12 +187,18 @@ fn refused_servers() -> Vec<Refused> {
         (
             "a host with an instance",
             with("/spec/sql/primary/host", json!("sql-a\\RTC")),
-            vec!["primary.host", "host contains an instance. To fix: keep the host name in host, and write the name of the instance into instance."],
+            vec![
+                "primary.host",
+                "host contains an instance. To fix: keep the host name in host, and write the name of the instance into instance.",
+            ],
         ),
         (
             "a host with a port",
             with("/spec/sql/primary/host", json!("sql-a:1433")),
-            vec!["primary.host", "host contains a port. To fix: keep the host name in host, and write the port into port."],
+            vec![
+                "primary.host",
+                "host contains a port. To fix: keep the host name in host, and write the port into port.",
+            ],
         ),
         (
             "a host with a comma",
@@ -282,11 +294,27 @@ fn refused_policies() -> Vec<Refused> {
             with("/spec/suspend", json!({"reason": "x", "until": "soon"})),
             vec!["suspend.until", "soon"],
         ),
-        ("a short deadline", policy(json!({"switchDeadline": "9s"})), vec!["switchDeadline must be at least 10s and at most 24h. To fix: set"]),
-        ("a long deadline", policy(json!({"switchDeadline": "25h"})), vec!["switchDeadline must be at least 10s and at most"]),
+        (
+            "a short deadline",
+            policy(json!({"switchDeadline": "9s"})),
+            vec!["switchDeadline must be at least 10s and at most 24h. To fix: set"],
+        ),
+        (
+            "a long deadline",
+            policy(json!({"switchDeadline": "25h"})),
+            vec!["switchDeadline must be at least 10s and at most"],
+        ),
         ("a long cooldown", policy(json!({"cooldown": "721h"})), vec!["cooldown must be at most 720h. To fix: set"]),
-        ("a late fail-back", policy(json!({"failBackAfter": "721h"})), vec!["failBackAfter must be at most 720h. To fix: set"]),
-        ("a long interruption", policy(json!({"maxInterruption": "25h"})), vec!["maxInterruption must be at least 3s", "at most 24h. To fix"]),
+        (
+            "a late fail-back",
+            policy(json!({"failBackAfter": "721h"})),
+            vec!["failBackAfter must be at most 720h. To fix: set"],
+        ),
+        (
+            "a long interruption",
+            policy(json!({"maxInterruption": "25h"})),
+            vec!["maxInterruption must be at least 3s", "at most 24h. To fix"],
+        ),
         ("a deadline in days", policy(json!({"switchDeadline": "1d"})), vec!["policy.switchDeadline", "should match"]),
         ("a short interruption", policy(json!({"maxInterruption": "2s"})), vec!["maxInterruption must be at least 3s"]),
         (
@@ -302,19 +330,42 @@ fn refused_policies() -> Vec<Refused> {
         (
             "windows for nothing",
             policy(json!({"maintenanceWindows": [{"schedule": "0 2 * * SAT", "duration": "4h"}]})),
-            vec!["maintenanceWindows are only used with unrequestedSwitch FailBack", "To fix: remove maintenanceWindows"],
+            vec![
+                "maintenanceWindows are only used with unrequestedSwitch FailBack",
+                "To fix: remove maintenanceWindows",
+            ],
         ),
-        ("a schedule of four fields", window("0 2 * *", "4h", "UTC"), vec!["A schedule has the five fields of cron. To fix"]),
+        (
+            "a schedule of four fields",
+            window("0 2 * *", "4h", "UTC"),
+            vec!["A schedule has the five fields of cron. To fix"],
+        ),
         ("minute 60", window("60 2 * * SAT", "4h", "UTC"), vec!["schedule", "the minute, 0 to 59. To fix"]),
         ("hour 25", window("0 25 * * SAT", "4h", "UTC"), vec!["schedule", "the hour, 0 to 23. To fix"]),
         ("day 32", window("0 2 1,32 * *", "4h", "UTC"), vec!["schedule", "the day of the month, 1 to 31"]),
         ("month 13", window("0 2 * 1-13 *", "4h", "UTC"), vec!["schedule", "the month, 1 to 12"]),
         ("weekday 8", window("0 2 * * 8", "4h", "UTC"), vec!["schedule", "the weekday, 0 to 7"]),
         ("a weekday in full", window("0 2 * * Saturday", "4h", "UTC"), vec!["schedule", "the weekday, 0 to 7"]),
-        ("a window of seconds", window("0 2 * * SAT", "59s", "UTC"), vec!["The duration of a window must be at least 1m"]),
-        ("a window of a month", window("0 2 1 * *", "169h", "UTC"), vec!["must be at least 1m and at most 168h. To fix"]),
-        ("a zone with spaces", window("0 2 * * SAT", "4h", "Central Europe"), vec!["timeZone", "This is not the IANA name of a time zone. To fix"]),
-        ("a zone with an offset", window("0 2 * * SAT", "4h", "CET+1"), vec!["timeZone", "This is not the IANA name of a time zone. To fix"]),
+        (
+            "a window of seconds",
+            window("0 2 * * SAT", "59s", "UTC"),
+            vec!["The duration of a window must be at least 1m"],
+        ),
+        (
+            "a window of a month",
+            window("0 2 1 * *", "169h", "UTC"),
+            vec!["must be at least 1m and at most 168h. To fix"],
+        ),
+        (
+            "a zone with spaces",
+            window("0 2 * * SAT", "4h", "Central Europe"),
+            vec!["timeZone", "This is not the IANA name of a time zone. To fix"],
+        ),
+        (
+            "a zone with an offset",
+            window("0 2 * * SAT", "4h", "CET+1"),
+            vec!["timeZone", "This is not the IANA name of a time zone. To fix"],
+        ),
     ]
 }
 
