@@ -62,11 +62,11 @@ pub fn cron_field(index: usize) -> String {
         1 => ("[01]?[0-9]|2[0-3]", ""),
         2 => ("0?[1-9]|[12][0-9]|3[01]", "|[Ll]|(0?[1-9]|[12][0-9]|3[01])[Ww]"),
         3 => ("0?[1-9]|1[0-2]|(?i:JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC)", ""),
-        _ => ("[0-7]|(?i:SUN|MON|TUE|WED|THU|FRI|SAT)", "|([0-7]|(?i:SUN|MON|TUE|WED|THU|FRI|SAT))([Ll]|#[1-5])"),
+        _ => ("0?[0-7]|(?i:SUN|MON|TUE|WED|THU|FRI|SAT)", "|(0?[0-7]|(?i:SUN|MON|TUE|WED|THU|FRI|SAT))([Ll]|#[1-5])"),
     };
     let item = format!("(([*]|({value})(-({value}))?)(/[0-9]{{1,2}})?{more})");
-    let (before, after) = (index, 4_usize.saturating_sub(index));
-    format!("!({FIVE_FIELDS_RULE}) || self.matches('^([^ ]+ +){{{before}}}{item}(,{item})*( +[^ ]+){{{after}}}$')")
+    let (before, after) = ("[^ ]+ +".repeat(index), " +[^ ]+".repeat(4_usize.saturating_sub(index)));
+    format!("!({FIVE_FIELDS_RULE}) || self.matches('^{before}{item}(,{item})*{after}$')")
 }
 
 pub const FIVE_FIELDS_RULE: &str = "self.matches('^[^ ]+( +[^ ]+){4}$')";

@@ -296,17 +296,28 @@ mod tests {
         }
     }
 
-    #[test]
-    fn differences_has_one_message_per_difference() {
-        let databases = [DatabaseName::new("rtcxds")];
-        let found = |change: fn(&mut ServerInventory)| {
+    type Row = (fn(&mut ServerInventory), &'static [&'static str]);
+
+    fn assert_one_message_each(rows: &[Row]) {
+        for (change, parts) in rows {
             let mut mirror = both();
             change(&mut mirror);
-            differences(&both(), &mirror, &databases, Seat::Primary)
-        };
-        assert_eq!(found(|_| {}), Vec::<String>::new());
-        type Row = (fn(&mut ServerInventory), &'static [&'static str]);
-        let rows: [Row; 16] = [
+            let messages = differences(&both(), &mirror, &[DatabaseName::new("rtcxds")], Seat::Primary);
+            assert_eq!(messages.len(), 1, "{messages:?}");
+            let message = &messages[0];
+            parts.iter().for_each(|part| assert!(message.contains(part), "{message} lacks {part:?}"));
+            assert!(message.contains(". To fix: ") && message.ends_with('.'), "{message}");
+        }
+    }
+
+    #[test]
+    fn differences_of_equal_servers_is_empty() {
+        assert_eq!(differences(&both(), &both(), &[DatabaseName::new("rtcxds")], Seat::Primary), Vec::<String>::new());
+    }
+
+    #[test]
+    fn differences_has_one_message_per_login() {
+        assert_one_message_each(&[
             (
                 |inventory| inventory.logins.clear(),
                 &[
@@ -356,18 +367,24 @@ mod tests {
             ),
             (
                 |inventory| {
+                    _ = inventory.logins.insert("CONTOSO\\x".to_owned(), ServerLogin { is_sql: false, ..login(5) })
+                },
+                &["CREATE LOGIN [CONTOSO\\x] FROM WINDOWS."],
+            ),
+        ]);
+    }
+
+    #[test]
+    fn differences_has_one_message_per_other_difference() {
+        assert_one_message_each(&[
+            (
+                |inventory| {
                     inventory
                         .copies
                         .values_mut()
                         .for_each(|value| (value.owner_sid, value.owner) = (vec![9], Some("dba".to_owned())))
                 },
                 &["on the mirror is owned by dba, the other by sa"],
-            ),
-            (
-                |inventory| {
-                    _ = inventory.logins.insert("CONTOSO\\x".to_owned(), ServerLogin { is_sql: false, ..login(5) })
-                },
-                &["CREATE LOGIN [CONTOSO\\x] FROM WINDOWS."],
             ),
             (|inventory| inventory.jobs.clear(), &["Agent job nightly is missing or disabled on the mirror"]),
             (
@@ -392,12 +409,7 @@ mod tests {
                 |inventory| inventory.copies.values_mut().for_each(|value| value.compatibility = 100),
                 &["110 on the primary and 100 on the mirror"],
             ),
-        ];
-        for (change, parts) in rows {
-            let messages = found(change);
-            assert_eq!(messages.len(), 1, "{messages:?}");
-            parts.iter().for_each(|part| assert!(messages[0].contains(part), "{} lacks {part:?}", messages[0]));
-        }
+        ]);
     }
 
     fn rename(inventory: &mut ServerInventory, from: &str, to: &str) {

@@ -58,8 +58,17 @@ type Refused = (&'static str, Value, Vec<&'static str>);
 
 /// Specs with one thing wrong each.
 fn refused() -> Vec<Refused> {
-    [refused_pools(), refused_types(), refused_consents(), refused_servers(), refused_encryption(), refused_policies()]
-        .concat()
+    [
+        refused_pools(),
+        refused_types(),
+        refused_consents(),
+        refused_servers(),
+        refused_hosts(),
+        refused_encryption(),
+        refused_policies(),
+        refused_windows(),
+    ]
+    .concat()
 }
 
 fn refused_pools() -> Vec<Refused> {
@@ -185,6 +194,18 @@ fn refused_servers() -> Vec<Refused> {
             vec!["primary.port", "greater than or equal to 1"],
         ),
         (
+            "an instance with a space",
+            with("/spec/sql/primary/instance", json!("R TC")),
+            vec!["primary.instance", "should match"],
+        ),
+        ("no login", with("/spec/sql/auth", json!({"method": "SqlLogin"})), vec!["auth.secretRef", "Required value"]),
+        ("an unknown login", with("/spec/sql/auth/method", json!("Magic")), vec!["auth.method", "Magic", "SqlLogin"]),
+    ]
+}
+
+fn refused_hosts() -> Vec<Refused> {
+    vec![
+        (
             "a host with an instance",
             with("/spec/sql/primary/host", json!("sql-a\\RTC")),
             vec![
@@ -220,13 +241,6 @@ fn refused_servers() -> Vec<Refused> {
             with("/spec/sql/auth/secretRef/name", json!("Sql")),
             vec!["secretRef.name", "This is not the name of a Secret", "To fix: write the name as kubectl"],
         ),
-        (
-            "an instance with a space",
-            with("/spec/sql/primary/instance", json!("R TC")),
-            vec!["primary.instance", "should match"],
-        ),
-        ("no login", with("/spec/sql/auth", json!({"method": "SqlLogin"})), vec!["auth.secretRef", "Required value"]),
-        ("an unknown login", with("/spec/sql/auth/method", json!("Magic")), vec!["auth.method", "Magic", "SqlLogin"]),
     ]
 }
 
@@ -283,10 +297,6 @@ fn refused_encryption() -> Vec<Refused> {
 }
 
 fn refused_policies() -> Vec<Refused> {
-    let window = |schedule: &str, duration: &str, zone: &str| {
-        let window = json!({"schedule": schedule, "duration": duration, "timeZone": zone});
-        policy(json!({"unrequestedSwitch": "FailBack", "maintenanceWindows": [window]}))
-    };
     vec![
         ("suspended without a reason", with("/spec/suspend", json!({})), vec!["suspend.reason", "Required value"]),
         (
@@ -335,6 +345,15 @@ fn refused_policies() -> Vec<Refused> {
                 "To fix: remove maintenanceWindows",
             ],
         ),
+    ]
+}
+
+fn refused_windows() -> Vec<Refused> {
+    let window = |schedule: &str, duration: &str, zone: &str| {
+        let window = json!({"schedule": schedule, "duration": duration, "timeZone": zone});
+        policy(json!({"unrequestedSwitch": "FailBack", "maintenanceWindows": [window]}))
+    };
+    vec![
         (
             "a schedule of four fields",
             window("0 2 * *", "4h", "UTC"),
