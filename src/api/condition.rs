@@ -18,6 +18,7 @@ pub enum ConditionType {
     Suspended,
     PostSwitchDrift,
     WeakEncryption,
+    CredentialsStale,
 }
 
 /// A condition under construction.

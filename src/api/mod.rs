@@ -1,11 +1,15 @@
 //! The API of the operator: spec, status and conditions of a resource. Only this module builds conditions.
 
+mod check;
 mod condition;
 mod decode_lossy;
 mod duration;
 mod field_managers;
 mod parse;
 mod restore;
+mod rules;
+#[cfg(test)]
+mod rules_tests;
 mod spec;
 mod status;
 mod timestamp;

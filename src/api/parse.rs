@@ -1,16 +1,22 @@
-//! Spec -> validated desired state. Only this module rejects a spec that the API server accepted.
+//! Spec -> validated desired state. Only this module rejects a spec that the API server accepted. A part that cannot be used
+//! is left out and named, so that the operator still observes the rest.
+
+use std::collections::BTreeMap;
 
 use crate::api::field_managers::field_managers;
-use crate::api::{AuthMethod, DatabaseTypeSpec, ForceServiceSpec, LyncPoolMirror, PolicySpec, SqlStore, TlsMode};
+use crate::api::{DatabaseTypeSpec, LyncPoolMirror, PolicySpec, SqlStore, check, rules};
 use crate::model::{
-    Approval, DatabaseName, Desired, DesiredType, Epoch, ForceService, Policy, StoreId, Stores, Suspend, Window,
+    Approval, DatabaseName, DatabaseType, Desired, DesiredType, Epoch, ForceService, Policy, StoreId, Stores, Suspend,
+    UnrequestedSwitch, Window, WindowError,
 };
 
-/// A parsed spec: the desired state for the planner, and the stores to poll.
+/// A parsed spec: the desired state for the planner, the stores to poll, and the problems of the rest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ParsedSpec {
     pub desired: Desired,
     pub stores: Stores<Store>,
+    /// Empty: the whole spec is usable. `desired.problems` has the same problems as text.
+    pub problems: Vec<SpecError>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -20,160 +26,247 @@ pub struct Store {
     pub label: String,
 }
 
-/// A problem of a spec: the field, the value and the fix.
+/// A problem of a spec: the field, its value, and what is wrong with the fix.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {problem}")]
+#[error("{field} {value}: {problem}")]
 pub struct SpecError {
     pub field: String,
+    pub value: String,
     pub problem: String,
 }
 
-fn wrong(field: impl Into<String>, problem: impl Into<String>) -> SpecError {
-    SpecError { field: field.into(), problem: problem.into() }
+/// The problems found so far.
+#[derive(Default)]
+struct Problems(Vec<SpecError>);
+
+impl Problems {
+    fn add(&mut self, field: impl Into<String>, value: impl std::fmt::Debug, problem: impl Into<String>) {
+        self.push((field.into(), format!("{value:?}"), problem.into()));
+    }
+
+    fn push(&mut self, (field, value, problem): check::Broken) {
+        self.0.push(SpecError { field, value, problem });
+    }
 }
 
-/// Parses a resource. The CRD's rules already hold for whatever came through an API server with today's CRD; the checks
-/// here are for the rest (an older CRD, a file given to the CLI).
-///
-/// # Errors
-/// The first field that cannot be used.
-pub fn parse(resource: &LyncPoolMirror) -> Result<ParsedSpec, SpecError> {
+/// Parses a resource. The rules of the CRD hold for a spec that came through an API server with the present CRD. The checks
+/// here are for the rest: what a rule cannot check, an older CRD, or a file.
+pub fn parse(resource: &LyncPoolMirror) -> ParsedSpec {
     let spec = &resource.spec;
-    let mut stores = Stores::default();
-    let default_store = match &spec.sql {
-        Some(sql) => {
-            check(sql, "spec.sql")?;
-            Some(stores.push(Store { sql: sql.clone(), label: String::new() }))
-        }
-        None => None,
-    };
+    let mut parser = Parser::default();
+    let default_store = spec.sql.as_ref().map(|sql| parser.store(sql, "spec.sql", String::new()));
     let managed = resource.metadata.managed_fields.as_deref().unwrap_or_default();
     let mut types: Vec<DesiredType> = Vec::new();
+    let mut unusable = BTreeMap::new();
+    if spec.database_types.is_empty() {
+        let problem = "The list is empty. To fix: list at least one database type.";
+        parser.problems.add("spec.databaseTypes", &spec.database_types, problem);
+    }
     for (index, item) in spec.database_types.iter().enumerate() {
         let field = format!("spec.databaseTypes[{index}]");
-        if types.iter().any(|desired_type| desired_type.ty == item.type_) {
-            return Err(wrong(field, format!("type {} is listed twice", item.type_)));
+        let ty = item.type_;
+        if unusable.contains_key(&ty) || types.iter().any(|desired_type| desired_type.ty == ty) {
+            let problem = "The type is listed twice, and the first entry counts. To fix: remove one of the two.";
+            parser.problems.add(format!("{field}.type"), ty, problem);
+            continue;
         }
-        let store = store(item, &field, default_store, &mut stores)?;
-        types.push(DesiredType {
-            ty: item.type_,
-            principal: item.principal,
-            databases: databases(item, &field)?,
-            store,
-            approve: item
-                .approve
-                .as_ref()
-                .map(|approve| Approval { epoch: Epoch::new(approve.epoch.clone()), until: approve.until }),
-            force: item.force_service.as_ref().map(|consent| force(consent, &field)).transpose()?,
-            requested_by: field_managers(managed, item.type_),
-        });
+        let (approve, force) = (parser.approval(item, &field), parser.consent(item, &field));
+        match (parser.store_of(item, &field, default_store), parser.databases(item, &field)) {
+            (Some(store), Some(databases)) => types.push(DesiredType {
+                ty,
+                principal: item.principal,
+                databases,
+                store,
+                approve,
+                force,
+                requested_by: field_managers(managed, ty),
+            }),
+            (None, _) | (_, None) => _ = unusable.insert(ty, item.principal),
+        }
     }
     types.sort_by_key(|desired_type| desired_type.ty);
-    let suspend = spec.suspend.as_ref().map(|suspend| Suspend { reason: suspend.reason.clone(), until: suspend.until });
-    // The API server sets the generation on every write. A file has none and counts as generation 0.
-    let generation = resource.metadata.generation.unwrap_or(0);
-    let pool = spec.pool_fqdn.clone();
-    Ok(ParsedSpec { desired: Desired { pool, generation, types, suspend, policy: policy(&spec.policy)? }, stores })
-}
-
-/// The store of a type: its own, else that of the pool.
-fn store(
-    item: &DatabaseTypeSpec,
-    field: &str,
-    default_store: Option<StoreId>,
-    stores: &mut Stores<Store>,
-) -> Result<StoreId, SpecError> {
-    match (&item.sql, default_store) {
-        (Some(sql), _) => {
-            check(sql, &format!("{field}.sql"))?;
-            Ok(stores.push(Store { sql: sql.clone(), label: item.type_.to_string() }))
-        }
-        (None, Some(default)) => Ok(default),
-        (None, None) => Err(wrong(field, format!("type {} has no store: set spec.sql or sql here", item.type_))),
-    }
-}
-
-fn databases(item: &DatabaseTypeSpec, field: &str) -> Result<Vec<DatabaseName>, SpecError> {
-    let databases: Vec<DatabaseName> = match &item.databases {
-        Some(names) => names.iter().map(DatabaseName::new).collect(),
-        None => item.type_.databases().iter().copied().map(DatabaseName::new).collect(),
+    let policy = parser.policy(&spec.policy);
+    let Parser { stores, problems: Problems(problems) } = parser;
+    let desired = Desired {
+        pool: spec.pool_fqdn.clone(),
+        // The API server sets the generation on every write. A file has none and counts as generation 0.
+        generation: resource.metadata.generation.unwrap_or(0),
+        types,
+        suspend: spec.suspend.as_ref().map(|suspend| Suspend { reason: suspend.reason.clone(), until: suspend.until }),
+        policy,
+        problems: problems.iter().map(ToString::to_string).collect(),
+        unusable,
     };
-    for (index, name) in databases.iter().enumerate() {
-        let field = format!("{field}.databases[{index}]");
-        let text = name.as_str();
-        if text.trim().is_empty() || text.contains('\0') || text.encode_utf16().count() > 128 {
-            return Err(wrong(field, format!("{text:?} is not a database name")));
+    ParsedSpec { desired, stores, problems }
+}
+
+#[derive(Default)]
+struct Parser {
+    stores: Stores<Store>,
+    problems: Problems,
+}
+
+impl Parser {
+    /// Registers a store. None: it cannot be used. A store without its unusable witness is usable.
+    fn store(&mut self, sql: &SqlStore, field: &str, label: String) -> Option<StoreId> {
+        let mut sql = sql.clone();
+        if let Some(broken) = check::witness(&sql, field) {
+            self.problems.push(broken);
+            sql.witness = None;
         }
-        if databases[..index].contains(name) {
-            return Err(wrong(field, format!("{name} is listed twice")));
+        if sql.auth.kdcs.is_some() && sql.auth.method != crate::api::AuthMethod::Kerberos {
+            self.problems.add(format!("{field}.auth.kdcs"), &sql.auth.kdcs, rules::KDCS_UNUSED);
+            sql.auth.kdcs = None;
+        }
+        let broken = check::store(&sql, field);
+        if broken.is_empty() {
+            return Some(self.stores.push(Store { sql, label }));
+        }
+        broken.into_iter().for_each(|broken| self.problems.push(broken));
+        None
+    }
+
+    /// The store of a type: its own, else that of the pool.
+    fn store_of(
+        &mut self,
+        item: &DatabaseTypeSpec,
+        field: &str,
+        default_store: Option<Option<StoreId>>,
+    ) -> Option<StoreId> {
+        match (&item.sql, default_store) {
+            (Some(sql), _) => self.store(sql, &format!("{field}.sql"), item.type_.to_string()),
+            (None, Some(store)) => store,
+            (None, None) => {
+                self.problems.add(field, item.type_, rules::NO_STORE);
+                None
+            }
         }
     }
-    if databases.is_empty() {
-        let problem = "is empty: remove it for Lync's defaults, or name the databases";
-        return Err(wrong(format!("{field}.databases"), problem));
-    }
-    Ok(databases)
-}
 
-fn force(consent: &ForceServiceSpec, field: &str) -> Result<ForceService, SpecError> {
-    if !consent.accept_data_loss {
-        return Err(wrong(format!("{field}.forceService.acceptDataLoss"), "must be true, or remove forceService"));
+    fn databases(&mut self, item: &DatabaseTypeSpec, field: &str) -> Option<Vec<DatabaseName>> {
+        let Some(names) = &item.databases else {
+            return Some(item.type_.databases().iter().copied().map(DatabaseName::new).collect());
+        };
+        let before = self.problems.0.len();
+        let databases: Vec<DatabaseName> = names.iter().map(DatabaseName::new).collect();
+        if databases.is_empty() {
+            let problem = "The list is empty. To fix: remove it for Lync's defaults, or name the databases.";
+            self.problems.add(format!("{field}.databases"), names, problem);
+        }
+        for (index, name) in databases.iter().enumerate() {
+            let field = format!("{field}.databases[{index}]");
+            let text = name.as_str();
+            if text.trim().is_empty() || text.contains('\0') || text.encode_utf16().count() > 128 {
+                let problem = "This is not a database name. To fix: write 1 to 128 characters, not only spaces.";
+                self.problems.add(field, text, problem);
+            } else if databases[..index].contains(name) {
+                self.problems.add(field, text, rules::DATABASE_TWICE);
+            }
+        }
+        (self.problems.0.len() == before).then_some(databases)
     }
-    Ok(ForceService {
-        epoch: Epoch::new(consent.epoch.clone()),
-        until: consent.until,
-        fenced: consent.old_principal_fenced,
-    })
-}
 
-fn policy(spec: &PolicySpec) -> Result<Policy, SpecError> {
-    let windows = spec.maintenance_windows.iter().enumerate().map(|(index, window)| {
-        Window::new(&window.schedule, &window.time_zone, window.duration.0)
-            .map_err(|problem| wrong(format!("spec.policy.maintenanceWindows[{index}]"), problem))
-    });
-    Ok(Policy {
-        unrequested_switch: spec.unrequested_switch,
-        fail_back_after: spec.fail_back_after.0,
-        windows: windows.collect::<Result<_, _>>()?,
-        max_interruption: spec.max_interruption.map(|span| span.0),
-        cooldown: spec.cooldown.0,
-        settle_after: spec.settle_after.0,
-        switch_deadline: spec.switch_deadline.0,
-        order: spec.order.clone(),
-    })
-}
+    fn approval(&mut self, item: &DatabaseTypeSpec, field: &str) -> Option<Approval> {
+        let approve = item.approve.as_ref()?;
+        let epoch = self.epoch(&approve.epoch, format!("{field}.approve.epoch"))?;
+        Some(Approval { epoch, until: approve.until })
+    }
 
-fn check(sql: &SqlStore, field: &str) -> Result<(), SpecError> {
-    if sql.primary.comparable_address() == sql.mirror.comparable_address() {
-        return Err(wrong(
-            field,
-            format!("primary and mirror are both {}: a server cannot mirror itself", sql.primary.host),
-        ));
+    fn epoch(&mut self, epoch: &str, field: String) -> Option<Epoch> {
+        if !check::is_epoch(epoch) {
+            self.problems.add(field, epoch, rules::EPOCH);
+            return None;
+        }
+        Some(Epoch::new(epoch))
     }
-    let kerberos = sql.auth.method == AuthMethod::Kerberos;
-    if sql.tls.mode == TlsMode::Disabled && !kerberos {
-        let problem = "mode Disabled needs auth.method Kerberos: a password must not cross the network unencrypted";
-        return Err(wrong(format!("{field}.tls.mode"), problem));
+
+    fn consent(&mut self, item: &DatabaseTypeSpec, field: &str) -> Option<ForceService> {
+        let consent = item.force_service.as_ref()?;
+        let epoch = self.epoch(&consent.epoch, format!("{field}.forceService.epoch"));
+        if !consent.accept_data_loss {
+            self.problems.add(format!("{field}.forceService.acceptDataLoss"), false, rules::DATA_LOSS);
+            return None;
+        }
+        if !consent.old_principal_fenced {
+            self.problems.add(format!("{field}.forceService.oldPrincipalFenced"), false, rules::FENCED);
+            return None;
+        }
+        Some(ForceService { epoch: epoch?, until: consent.until, fenced: consent.old_principal_fenced })
     }
-    if sql.auth.kdcs.is_some() && !kerberos {
-        return Err(wrong(format!("{field}.auth.kdcs"), "kdcs are only used with method Kerberos"));
+
+    /// The policy. A value that cannot be used is replaced by its default, which moves nothing while the problem exists.
+    fn policy(&mut self, spec: &PolicySpec) -> Policy {
+        let mut policy = Policy {
+            unrequested_switch: spec.unrequested_switch,
+            fail_back_after: spec.fail_back_after.0,
+            windows: self.windows(spec),
+            max_interruption: spec.max_interruption.map(|span| span.0),
+            cooldown: spec.cooldown.0,
+            settle_after: spec.settle_after.0,
+            switch_deadline: spec.switch_deadline.0,
+            order: self.order(&spec.order),
+        };
+        let default = Policy::default();
+        for broken in check::durations(spec) {
+            match broken.0.as_str() {
+                "spec.policy.switchDeadline" => policy.switch_deadline = default.switch_deadline,
+                "spec.policy.failBackAfter" => policy.fail_back_after = default.fail_back_after,
+                "spec.policy.cooldown" => policy.cooldown = default.cooldown,
+                "spec.policy.settleAfter" => policy.settle_after = default.settle_after,
+                _ => policy.max_interruption = default.max_interruption,
+            }
+            self.problems.push(broken);
+        }
+        policy
     }
-    // The KDCs are written into krb5.conf, where a line break would start another setting.
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':' | '[' | ']');
-    if let Some(kdc) = sql.auth.kdcs.iter().flatten().find(|kdc| kdc.is_empty() || !kdc.chars().all(plain)) {
-        return Err(wrong(format!("{field}.auth.kdcs"), format!("{kdc:?} is no HOST or HOST:PORT")));
+
+    fn order(&mut self, listed: &[DatabaseType]) -> Vec<DatabaseType> {
+        let mut order = Vec::new();
+        for (index, ty) in listed.iter().enumerate() {
+            if order.contains(ty) {
+                self.problems.add(format!("spec.policy.order[{index}]"), ty, rules::ORDER_TWICE);
+            } else {
+                order.push(*ty);
+            }
+        }
+        order
     }
-    // Dropping an unreadable pin could leave none, and then any certificate would be accepted.
-    let pins = sql.tls.fingerprints().map_err(|pin| {
-        wrong(
-            format!("{field}.tls.pins"),
-            format!("{pin:?} is no SHA-256 fingerprint: 64 hexadecimal digits, with or without colons"),
-        )
-    })?;
-    if pins.is_empty() && (sql.tls.mode == TlsMode::Pin || sql.tls.pins.is_some()) {
-        return Err(wrong(format!("{field}.tls.pins"), "mode Pin needs the fingerprint of at least one certificate"));
+
+    fn windows(&mut self, spec: &PolicySpec) -> Vec<Window> {
+        let windows = &spec.maintenance_windows;
+        if !windows.is_empty() && spec.unrequested_switch != UnrequestedSwitch::FailBack {
+            let value = spec.unrequested_switch;
+            self.problems.add("spec.policy.unrequestedSwitch", value, rules::WINDOWS_UNUSED);
+        }
+        let mut usable = Vec::new();
+        for (index, window) in windows.iter().enumerate() {
+            let field = format!("spec.policy.maintenanceWindows[{index}]");
+            let (schedule, zone, duration) = (&window.schedule, &window.time_zone, window.duration);
+            let before = self.problems.0.len();
+            if let Some(problem) = check::schedule(schedule) {
+                self.problems.add(format!("{field}.schedule"), schedule, problem);
+            }
+            if !check::is_time_zone(zone) {
+                self.problems.add(format!("{field}.timeZone"), zone, rules::TIME_ZONE);
+            }
+            if !check::is_window_duration(duration.0) {
+                self.problems.add(format!("{field}.duration"), duration.to_string(), rules::WINDOW_DURATION);
+            }
+            if self.problems.0.len() > before {
+                continue;
+            }
+            match Window::new(schedule, zone, duration.0) {
+                Ok(window) => usable.push(window),
+                Err(problem @ WindowError::Zone) => {
+                    self.problems.add(format!("{field}.timeZone"), zone, problem.to_string());
+                }
+                Err(problem @ WindowError::Schedule { .. }) => {
+                    self.problems.add(format!("{field}.schedule"), schedule, problem.to_string());
+                }
+            }
+        }
+        usable
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -181,30 +274,135 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::model::Seat;
 
-    /// The error of a store, without the CEL rules of the API server (an older CRD).
-    fn refusal(sql: Value) -> Option<String> {
-        let mut store = json!({
-            "primary": {"host": "sql-a"}, "mirror": {"host": "sql-b"},
-            "auth": {"method": "SqlLogin", "secretRef": {"name": "sql"}},
+    /// A resource with two types, of which Monitoring has a store of its own, after an edit of its spec.
+    fn parsed(edit: impl FnOnce(&mut Value)) -> ParsedSpec {
+        let store = |a: &str, b: &str| {
+            json!({
+                "primary": {"host": a}, "mirror": {"host": b},
+                "auth": {"method": "SqlLogin", "secretRef": {"name": "sql"}},
+            })
+        };
+        let mut spec = json!({
+            "poolFqdn": "pool01.contoso.com",
+            "sql": store("sql-a", "sql-b"),
+            "databaseTypes": [
+                {"type": "User", "principal": "Primary"},
+                {"type": "Monitoring", "principal": "Mirror", "sql": store("sql-c", "sql-d")},
+            ],
         });
-        store.as_object_mut().unwrap().extend(sql.as_object().unwrap().clone());
-        check(&serde_json::from_value(store).unwrap(), "spec.sql").err().map(|error| error.to_string())
+        edit(&mut spec);
+        let resource = json!({
+            "apiVersion": "lyncmirror.io/v1alpha1", "kind": "LyncPoolMirror", "metadata": {"name": "pool01"}, "spec": spec,
+        });
+        parse(&serde_json::from_value(resource).unwrap())
+    }
+
+    /// The fields with a problem, and the types that remain.
+    fn outcome(parsed: &ParsedSpec) -> (Vec<&str>, Vec<DatabaseType>) {
+        let fields = parsed.problems.iter().map(|problem| problem.field.as_str()).collect();
+        (fields, parsed.desired.types.iter().map(|desired_type| desired_type.ty).collect())
     }
 
     #[test]
-    fn check_unencrypted_password_or_unsafe_kdc_is_refused() {
-        let kerberos =
-            |kdcs: Value| json!({"auth": {"method": "Kerberos", "secretRef": {"name": "sql"}, "kdcs": kdcs}});
-        assert_eq!(refusal(json!({})), None);
-        assert_eq!(refusal(kerberos(json!(["dc1", "dc2.contoso.com:88", "[::1]:88"]))), None);
-        let error = refusal(json!({"tls": {"mode": "Disabled"}})).unwrap();
-        assert!(error.starts_with("spec.sql.tls.mode: mode Disabled needs auth.method Kerberos"), "{error}");
-        let with_kdcs = json!({"auth": {"method": "SqlLogin", "secretRef": {"name": "sql"}, "kdcs": ["dc1"]}});
-        assert!(refusal(with_kdcs).unwrap().starts_with("spec.sql.auth.kdcs"));
-        for wrong in ["", "dc1\n[plugins]", "dc1 }", "dc1#"] {
-            let error = refusal(kerberos(json!([wrong]))).unwrap();
-            assert!(error.contains("spec.sql.auth.kdcs") && error.contains(&format!("{wrong:?}")), "{error}");
+    fn parse_several_problems_names_each_and_keeps_the_rest() {
+        let parsed = parsed(|spec| {
+            spec["databaseTypes"][0]["databases"] = json!(["rtcxds", " "]);
+            spec["databaseTypes"][0]["approve"] = json!({"epoch": "abc"});
+            spec["databaseTypes"][1]["forceService"] =
+                json!({"epoch": "1-abcd", "acceptDataLoss": false, "until": "2100-01-01T00:00:00Z"});
+            spec["policy"] = json!({
+                "unrequestedSwitch": "FailBack", "cooldown": "1000h",
+                "maintenanceWindows": [
+                    {"schedule": "0 25 * * SAT", "duration": "4h", "timeZone": "Europe/Pariss"},
+                    {"schedule": "0 2 * * SAT", "duration": "4h", "timeZone": "Europe/Pariss"},
+                    {"schedule": "0 2 * * SAT", "duration": "4h", "timeZone": "Europe/Paris"},
+                ],
+            });
+        });
+        let expected = [
+            ("spec.databaseTypes[0].approve.epoch", "\"abc\"", "This is not an epoch."),
+            ("spec.databaseTypes[0].databases[1]", "\" \"", "This is not a database name."),
+            ("spec.databaseTypes[1].forceService.acceptDataLoss", "false", "acceptDataLoss must be true"),
+            ("spec.policy.maintenanceWindows[0].schedule", "\"0 25 * * SAT\"", "the hour, 0 to 23."),
+            ("spec.policy.maintenanceWindows[1].timeZone", "\"Europe/Pariss\"", "This time zone does not exist."),
+            ("spec.policy.cooldown", "\"1000h\"", "cooldown must be at most 720h."),
+        ];
+        assert_eq!(parsed.problems.len(), expected.len(), "{:#?}", parsed.problems);
+        for ((field, value, part), text) in expected.iter().zip(&parsed.desired.problems) {
+            assert!(text.starts_with(&format!("{field} {value}: ")) && text.contains(part), "{text}");
+            assert!(text.contains("To fix: ") && text.ends_with('.'), "{text}");
         }
+        let Desired { types, unusable, policy, .. } = &parsed.desired;
+        assert_eq!(types.iter().map(|one| one.ty).collect::<Vec<_>>(), [DatabaseType::Monitoring]);
+        assert_eq!(*unusable, [(DatabaseType::User, Seat::Primary)].into());
+        assert_eq!(
+            (types[0].force.as_ref(), policy.windows.len(), policy.cooldown),
+            (None, 1, Policy::default().cooldown)
+        );
+    }
+
+    #[test]
+    fn parse_unusable_store_leaves_out_its_types_only() {
+        for (field, value) in [
+            ("primary", json!({"host": "sql-b"})),
+            ("mirror", json!({"host": "SQL-A."})),
+            ("mirror", json!({"host": "sql-a", "instance": "mssqlserver"})),
+            ("mirror", json!({"host": "sql-b:1433"})),
+            ("mirror", json!({"host": "sql-b", "port": 1433, "instance": "RTC"})),
+            ("tls", json!({"mode": "Disabled"})),
+            ("tls", json!({"mode": "Pin"})),
+            ("tls", json!({"mode": "Verify", "pins": ["ab".repeat(32)]})),
+            ("tls", json!({"mode": "Pin", "pins": ["ab"]})),
+            ("tls", json!({"mode": "Pin", "pins": ["ab".repeat(32)], "caBundle": {"configMapRef": {"name": "ca"}}})),
+            ("auth", json!({"method": "SqlLogin", "secretRef": {"name": "Sql"}})),
+            ("auth", json!({"method": "Kerberos", "secretRef": {"name": "sql"}, "kdcs": ["dc1\n[plugins]"]})),
+        ] {
+            let parsed = parsed(|spec| spec["sql"][field] = value.clone());
+            let (fields, types) = outcome(&parsed);
+            assert!(fields.len() == 1 && fields[0].starts_with("spec.sql"), "{value}: {:?}", parsed.problems);
+            assert_eq!((types, parsed.stores.iter().count()), (vec![DatabaseType::Monitoring], 1), "{value}");
+            assert_eq!(parsed.desired.unusable, [(DatabaseType::User, Seat::Primary)].into(), "{value}");
+        }
+    }
+
+    #[test]
+    fn parse_value_that_is_not_necessary_is_dropped() {
+        for (edit, value, field) in [
+            ("/sql/witness", json!({"host": "sql-a."}), "spec.sql.witness"),
+            ("/sql/witness", json!({"host": "tcp:sql-w"}), "spec.sql.witness.host"),
+            ("/sql/auth/kdcs", json!(["dc1"]), "spec.sql.auth.kdcs"),
+            ("/policy", json!({"order": ["User", "User"]}), "spec.policy.order[1]"),
+            ("/policy", json!({"switchDeadline": "9s"}), "spec.policy.switchDeadline"),
+            ("/policy", json!({"maxInterruption": "2s"}), "spec.policy.maxInterruption"),
+        ] {
+            let parsed = parsed(|spec| {
+                let (parent, key) = edit.rsplit_once('/').unwrap();
+                spec.pointer_mut(parent).unwrap()[key] = value.clone();
+            });
+            let (fields, types) = outcome(&parsed);
+            assert_eq!((fields, types.len(), parsed.stores.iter().count()), (vec![field], 2, 2), "{value}");
+            let sql = &parsed.stores.iter().next().unwrap().sql;
+            assert!(sql.witness.is_none() && sql.auth.kdcs.is_none(), "{value}");
+        }
+    }
+
+    #[test]
+    fn parse_usable_spec_has_no_problem() {
+        for (field, value) in [
+            ("witness", json!({"host": "sql-w"})),
+            ("mirror", json!({"host": "sql-a.", "port": 1434})),
+            ("mirror", json!({"host": "sql-b.", "instance": "MSSQLSERVER"})),
+            ("mirror", json!({"host": "fe80::1"})),
+            ("auth", json!({"method": "Kerberos", "secretRef": {"name": "sql"}, "kdcs": ["dc1", "[::1]:88"]})),
+        ] {
+            let parsed = parsed(|spec| spec["sql"][field] = value);
+            assert_eq!(outcome(&parsed), (Vec::new(), vec![DatabaseType::User, DatabaseType::Monitoring]));
+        }
+        let duplicate = parsed(|spec| spec["databaseTypes"][1]["type"] = json!("User"));
+        assert_eq!(outcome(&duplicate), (vec!["spec.databaseTypes[1].type"], vec![DatabaseType::User]));
+        let none = parsed(|spec| spec["databaseTypes"] = json!([]));
+        assert_eq!(outcome(&none), (vec!["spec.databaseTypes"], vec![]));
     }
 }

@@ -140,7 +140,7 @@ fn operation(status: &OperationStatus) -> Option<Operation> {
         to_server: status.to_server.clone(),
         cause: status.cause,
         generation: status.generation,
-        requested_by: status.requested_by.clone(),
+        requested_by: status.requested_via.clone(),
         started: status.started_at.0,
         attempted: status.attempted_at.0,
         deadline: status.deadline.0,
@@ -160,7 +160,7 @@ pub fn operation_status(operation: &Operation) -> OperationStatus {
         to_server: operation.to_server.clone(),
         cause: operation.cause,
         generation: operation.generation,
-        requested_by: operation.requested_by.clone(),
+        requested_via: operation.requested_by.clone(),
         started_at: Time(operation.started),
         attempted_at: Time(operation.attempted),
         deadline: Time(operation.deadline),
@@ -209,13 +209,9 @@ mod tests {
         }
     }
 
-    /// Serialized to the status and back, the state is the same, to the second.
-    #[test]
-    fn restore_state_of_a_written_status_is_the_same_state() {
-        let at = |second| jiff::Timestamp::from_second(second).unwrap();
-        let operation = operation(at);
+    fn tracking(at: impl Fn(i64) -> jiff::Timestamp) -> TypeTracking {
         let server = |name: &str| ServerIdentity { address: format!("{name}.contoso.com,1433"), name: name.to_owned() };
-        let tracking = TypeTracking {
+        TypeTracking {
             pair: Some(PairIdentity { primary: server("SQL-A"), mirror: server("SQL-B") }),
             sessions: [(DatabaseName::new("rtcxds"), Guid::from_bytes([7; 16]))].into(),
             last_settled_server: Some("SQL-B".to_owned()),
@@ -229,7 +225,15 @@ mod tests {
             approval: Some(Stable { epoch: Epoch::new("5-abcd"), since: at(1_794_000_003) }),
             transition_since: Some(at(1_794_000_004)),
             absence: Some(Absence::BackSince(at(1_794_000_005))),
-        };
+        }
+    }
+
+    /// Serialized to the status and back, the state is the same, to the second.
+    #[test]
+    fn restore_state_of_a_written_status_is_the_same_state() {
+        let at = |second| jiff::Timestamp::from_second(second).unwrap();
+        let operation = operation(at);
+        let tracking = tracking(at);
         let last = Attempt {
             ended: at(1_793_000_000),
             cause: Cause::FailBack,

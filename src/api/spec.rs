@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{LyncPoolMirrorStatus, Span, TlsSpec, timestamp};
+use crate::api::{LyncPoolMirrorStatus, Span, TlsSpec, rules, timestamp};
 use crate::model::{DatabaseType, Seat, UnrequestedSwitch};
 
 /// Which SQL Server is to be principal for each database type of one pool.
@@ -38,9 +38,8 @@ use crate::model::{DatabaseType, Seat, UnrequestedSwitch};
     printcolumn(name = "Last Move", type_ = "date", json_path = ".status.lastMoveTime", priority = 1),
     printcolumn(name = "Redo Queue", type_ = "string", json_path = ".status.redoQueue", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    validation = Rule::new("self.metadata.name.size() <= 200").message("metadata.name must not be longer than 200 characters: events append to it"),
-    validation = Rule::new("has(self.spec.sql) || self.spec.databaseTypes.all(t, has(t.sql))")
-        .message("every database type needs a store: set spec.sql for the pool, or sql on each of spec.databaseTypes"),
+    validation = Rule::new("self.metadata.name.size() <= 200").message(rules::LONG_NAME),
+    validation = Rule::new("has(self.spec.sql) || self.spec.databaseTypes.all(t, has(t.sql))").message(rules::NO_STORE),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct LyncPoolMirrorSpec {
@@ -49,7 +48,7 @@ pub struct LyncPoolMirrorSpec {
         length(min = 1, max = 253),
         regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$")
     )]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("poolFqdn cannot change: a resource belongs to one pool; create another resource for another pool"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message(rules::POOL_IS_IMMUTABLE))]
     pub pool_fqdn: String,
 
     /// The SQL store of the pool: the two mirrored SQL Servers and, if configured, their witness. Required unless every database type has a store of its own.
@@ -73,9 +72,13 @@ pub struct LyncPoolMirrorSpec {
 /// Two mirrored SQL Servers and how to reach them.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.primary.host.lowerAscii() != self.mirror.host.lowerAscii() || (has(self.primary.port) ? self.primary.port : (has(self.primary.instance) ? 0 : 1433)) != (has(self.mirror.port) ? self.mirror.port : (has(self.mirror.instance) ? 0 : 1433)) || (has(self.primary.instance) ? self.primary.instance.lowerAscii() : '') != (has(self.mirror.instance) ? self.mirror.instance.lowerAscii() : '')")
-    .message("primary and mirror are the same SQL Server: a server cannot mirror itself"))]
-#[x_kube(validation = Rule::new("!has(self.tls) || !has(self.tls.mode) || self.tls.mode != 'Disabled' || self.auth.method == 'Kerberos'").message("tls.mode Disabled needs auth.method Kerberos: a password must not cross the network unencrypted"))]
+#[cfg_attr(test, x_kube(cel))]
+#[x_kube(
+    validation = Rule::new(rules::different("primary", "mirror")).message(rules::SAME_SERVER),
+    validation = Rule::new(rules::third("primary")).message(rules::WITNESS_IS_PARTNER),
+    validation = Rule::new(rules::third("mirror")).message(rules::WITNESS_IS_PARTNER),
+    validation = Rule::new("!has(self.tls) || !has(self.tls.mode) || self.tls.mode != 'Disabled' || self.auth.method == 'Kerberos'").message(rules::UNENCRYPTED_PASSWORD)
+)]
 pub struct SqlStore {
     /// The SQL Server at the primary position of the topology (a seat, not a role: it never changes at a failover).
     pub primary: SqlServer,
@@ -94,12 +97,19 @@ pub struct SqlStore {
 /// One SQL Server instance: by port, or by instance name through the SQL Server Browser; without either, port 1433.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!(has(self.port) && has(self.instance))").message("set port or instance, not both: port reaches the instance directly, instance asks the SQL Server Browser for the port"))]
+#[cfg_attr(test, x_kube(cel))]
+#[x_kube(validation = Rule::new("!(has(self.port) && has(self.instance))").message(rules::PORT_AND_INSTANCE))]
 pub struct SqlServer {
-    /// Host name (FQDN) or IP address, without instance or port.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9._:-]+$"))]
+    /// Host name (FQDN) or IP address, without protocol, instance or port. A final dot of a host name is not compared.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(
+        validation = Rule::new(rules::NO_PROTOCOL).message(rules::PROTOCOL_IN_HOST),
+        validation = Rule::new(rules::NO_INSTANCE).message(rules::INSTANCE_IN_HOST),
+        validation = Rule::new(rules::NO_PORT).message(rules::PORT_IN_HOST),
+        validation = Rule::new(rules::IS_HOST).message(rules::HOST)
+    )]
     pub host: String,
-    /// Instance name, e.g. `RTC`. The operator resolves its port through the SQL Server Browser (UDP 1434) of the host. Cannot be combined with port.
+    /// Instance name, e.g. `RTC`. The operator resolves its port through the SQL Server Browser (UDP 1434) of the host. `MSSQLSERVER` is the default instance. Cannot be combined with port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16), regex(pattern = r"^[A-Za-z_#][A-Za-z0-9_#$]*$"))]
     pub instance: Option<String>,
@@ -112,6 +122,8 @@ pub struct SqlServer {
 impl SqlServer {
     /// The port of a server whose spec names neither a port nor an instance.
     pub const DEFAULT_PORT: u16 = 1433;
+    /// The name of the instance without a name, as services and SERVERPROPERTY write it.
+    pub const DEFAULT_INSTANCE: &str = "MSSQLSERVER";
 
     /// `host,port`, or `host\instance` where the SQL Server Browser resolves the port.
     pub fn address(&self) -> String {
@@ -122,16 +134,18 @@ impl SqlServer {
         }
     }
 
-    /// The address in lower case: host and instance names compare without case.
+    /// The address for comparisons: without case, final dot of the host and name of the default instance.
     pub fn comparable_address(&self) -> String {
-        self.address().to_lowercase()
+        let host = self.host.trim_end_matches('.').to_owned();
+        let instance = self.instance.clone().filter(|name| !name.eq_ignore_ascii_case(Self::DEFAULT_INSTANCE));
+        Self { host, instance, port: self.port }.address().to_lowercase()
     }
 }
 
 /// How to log on to the servers of a store.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.kdcs) || self.method == 'Kerberos'").message("kdcs are only used with method Kerberos: remove kdcs or set method to Kerberos"))]
+#[x_kube(validation = Rule::new("!has(self.kdcs) || self.method == 'Kerberos'").message(rules::KDCS_UNUSED))]
 pub struct Auth {
     /// SqlLogin: a SQL Server login with a password. Kerberos: a Windows account with a keytab; each host must be named as in its SPN, MSSQLSvc/HOST:PORT.
     pub method: AuthMethod,
@@ -154,17 +168,19 @@ pub enum AuthMethod {
 }
 
 /// A reference to a Secret in the namespace of this resource.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash, JsonSchema)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(test, x_kube(cel))]
 pub struct SecretRef {
     /// Name of the Secret.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(rules::IS_OBJECT_NAME).message(rules::SECRET_NAME))]
     pub name: String,
 }
 
 /// The desired state of one database type.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.databases) || self.databases.all(d, self.databases.filter(e, e.lowerAscii() == d.lowerAscii()).size() == 1)").message("a database is listed twice: SQL Server compares names without case"))]
+#[x_kube(validation = Rule::new("!has(self.databases) || self.databases.all(d, self.databases.filter(e, e.lowerAscii() == d.lowerAscii()).size() == 1)").message(rules::DATABASE_TWICE))]
 pub struct DatabaseTypeSpec {
     /// The type, as `Invoke-CsDatabaseFailover -DatabaseType` names it.
     #[serde(rename = "type")]
@@ -189,11 +205,12 @@ pub struct DatabaseTypeSpec {
 /// Consent to data loss: for exactly one state of the type, and only until a given time.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.acceptDataLoss").message("acceptDataLoss must be true: forced service loses what the lost principal had not sent; remove forceService if that is not accepted"))]
-#[x_kube(validation = Rule::new("self.oldPrincipalFenced").message("oldPrincipalFenced must be true: switch the old principal off or cut it off from clients and partner first (docs/how-to/force-service.md); remove forceService if that is not done"))]
+#[x_kube(validation = Rule::new("self.acceptDataLoss").message(rules::DATA_LOSS))]
+#[x_kube(validation = Rule::new("self.oldPrincipalFenced").message(rules::FENCED))]
 pub struct ForceServiceSpec {
     /// The epoch as the status of the type shows it while the principal is lost. A consent for another epoch does nothing.
     #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new(rules::IS_EPOCH).message(rules::EPOCH))]
     pub epoch: String,
     /// Must be true.
     pub accept_data_loss: bool,
@@ -207,7 +224,8 @@ pub struct ForceServiceSpec {
 }
 
 /// Approval of a held move, for exactly one state of the type.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[cfg_attr(test, x_kube(cel))]
 pub struct Approve {
     /// The approval ends at this time (RFC 3339), used or not. The default is 30 minutes after the operator first observed it.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "timestamp::optional")]
@@ -215,6 +233,7 @@ pub struct Approve {
     pub until: Option<jiff::Timestamp>,
     /// The epoch as the status of the type shows it, e.g. `14-5f3a`. An approval for another epoch does nothing.
     #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new(rules::IS_EPOCH).message(rules::EPOCH))]
     pub epoch: String,
 }
 
@@ -233,37 +252,41 @@ pub struct SuspendSpec {
 /// Policy for the time and the preconditions of a move.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, x_kube(cel))]
 #[x_kube(
-    validation = Rule::new("duration(self.switchDeadline) >= duration('10s')").message("switchDeadline must be at least 10s"),
-    validation = Rule::new("!has(self.maxInterruption) || duration(self.maxInterruption) >= duration('3s')").message("maxInterruption must be at least 3s: that is what a switch takes with nothing to redo"),
-    validation = Rule::new("!has(self.maintenanceWindows) || self.unrequestedSwitch == 'FailBack'").message("maintenanceWindows are only used with unrequestedSwitch FailBack: a changed principal is acted on at once")
+    validation = Rule::new(rules::between("self.switchDeadline", "10s", "24h")).message(rules::SWITCH_DEADLINE),
+    validation = Rule::new(format!("!has(self.maxInterruption) || {}", rules::between("self.maxInterruption", "3s", "24h"))).message(rules::MAX_INTERRUPTION),
+    validation = Rule::new(rules::between("self.failBackAfter", "0s", "720h")).message(rules::FAIL_BACK_AFTER),
+    validation = Rule::new(rules::between("self.cooldown", "0s", "720h")).message(rules::COOLDOWN),
+    validation = Rule::new(rules::between("self.settleAfter", "0s", "720h")).message(rules::SETTLE_AFTER),
+    validation = Rule::new("!has(self.maintenanceWindows) || self.unrequestedSwitch == 'FailBack'").message(rules::WINDOWS_UNUSED)
 )]
 pub struct PolicySpec {
     /// The reaction to a principal that moved without a change of the spec, e.g. by an automatic failover or by a DBA. Hold (default): report UnexpectedPrincipal and wait for `approve`. FailBack: fail over to the desired seat after failBackAfter, inside a maintenance window.
     #[serde(default)]
     pub unrequested_switch: UnrequestedSwitch,
-    /// With FailBack: how long all databases of the type must have been synchronized, with a connected witness, before they fail back. The default is `30m`.
+    /// With FailBack: how long all databases of the type must have been synchronized, with a connected witness, before they fail back, at most `720h`. The default is `30m`.
     #[serde(default = "default_fail_back_after")]
     pub fail_back_after: Span,
     /// With FailBack: the times at which a fail-back may start. Empty: at any time. The windows do not apply to a changed `principal`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub maintenance_windows: Vec<MaintenanceWindow>,
-    /// The longest acceptable predicted interruption of the clients, at least `3s`. A move with a longer prediction (3 s plus the redo queue divided by the redo rate) waits until the queue is shorter. There is no limit by default.
+    /// The longest acceptable predicted interruption of the clients, `3s` to `24h`. A move with a longer prediction (3 s plus the redo queue divided by the redo rate) waits until the queue is shorter. There is no limit by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_interruption: Option<Span>,
     /// The database types that fail over first, in this order. The others follow in Lync's order, CentralMgmt last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 7))]
-    #[x_kube(validation = Rule::new("self.all(t, self.filter(u, u == t).size() == 1)").message("policy.order lists a type twice"))]
+    #[x_kube(validation = Rule::new("self.all(t, self.filter(u, u == t).size() == 1)").message(rules::ORDER_TWICE))]
     pub order: Vec<DatabaseType>,
-    /// The least time between the end of one move of a type and the start of the next. `0s` disables it. The default is `10m`.
+    /// The least time between the end of one move of a type and the start of the next. `0s` disables it, `720h` is the most. The default is `10m`.
     #[serde(default = "default_cooldown")]
     pub cooldown: Span,
-    /// A server that was away must be back, with all databases of the type synchronized, for this long before a move. `0s` disables it. The default is `2m`.
+    /// A server that was away must be back, with all databases of the type synchronized, for this long before a move, at most `720h`. `0s` disables it. The default is `2m`.
     #[serde(default = "default_settle_after")]
     pub settle_after: Span,
-    /// How long a move may take before it is reported as overdue, at least `10s`. The operator keeps monitoring an overdue move and does not retry it. The default is `5m`.
+    /// How long a move may take before it is reported as overdue, `10s` to `24h`. The operator keeps monitoring an overdue move and does not retry it. The default is `5m`.
     #[serde(default = "default_switch_deadline")]
     pub switch_deadline: Span,
 }
@@ -271,17 +294,26 @@ pub struct PolicySpec {
 /// A recurring time window in which a fail-back may start.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("duration(self.duration) >= duration('1m')").message("duration must be at least 1m"))]
+#[cfg_attr(test, x_kube(cel))]
+#[x_kube(validation = Rule::new(rules::between("self.duration", "1m", "168h")).message(rules::WINDOW_DURATION))]
 pub struct MaintenanceWindow {
     /// When the window opens: five fields of cron (minute hour day month weekday), e.g. `0 2 * * SAT`.
     #[schemars(length(min = 1, max = 100))]
-    #[x_kube(validation = Rule::new("self.matches('^[^ ]+( +[^ ]+){4}$')").message("schedule needs the five fields of cron: minute hour day month weekday, e.g. 0 2 * * SAT"))]
+    #[x_kube(
+        validation = Rule::new(rules::FIVE_FIELDS_RULE).message(rules::FIVE_FIELDS),
+        validation = Rule::new(rules::cron_field(0)).message(rules::MINUTE),
+        validation = Rule::new(rules::cron_field(1)).message(rules::HOUR),
+        validation = Rule::new(rules::cron_field(2)).message(rules::DAY),
+        validation = Rule::new(rules::cron_field(3)).message(rules::MONTH),
+        validation = Rule::new(rules::cron_field(4)).message(rules::WEEKDAY)
+    )]
     pub schedule: String,
-    /// How long the window stays open, at least `1m`, e.g. `4h`.
+    /// How long the window stays open, `1m` to `168h`, e.g. `4h`.
     pub duration: Span,
-    /// IANA name of the time zone of the schedule, e.g. `Europe/Paris`. The default is `UTC`.
+    /// IANA name of the time zone of the schedule: Area/City, e.g. `Europe/Paris`, or `UTC`. The default is `UTC`.
     #[serde(default = "default_zone")]
-    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9_+/-]+$"))]
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new(rules::IS_TIME_ZONE).message(rules::TIME_ZONE))]
     pub time_zone: String,
 }
 

@@ -30,7 +30,7 @@ pub struct LyncPoolMirrorStatus {
     /// The largest redo queue of all mirrors as a range, e.g. `<10MB`. The exact size is in the metrics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redo_queue: Option<String>,
-    /// The conditions of the resource. Types: Ready, Reconciling, Stalled, PrincipalsAligned, Synchronized, PartnersReachable, QuorumAtRisk, Serving, Suspended, PostSwitchDrift, WeakEncryption.
+    /// The conditions of the resource. Types: Ready, Reconciling, Stalled, PrincipalsAligned, Synchronized, PartnersReachable, QuorumAtRisk, Serving, Suspended, PostSwitchDrift, WeakEncryption, CredentialsStale.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -227,7 +227,7 @@ pub struct OperationStatus {
     pub generation: i64,
     /// The field manager that last set the field of the spec that requests the move.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub requested_by: Option<String>,
+    pub requested_via: Option<String>,
     /// When the move started.
     pub started_at: Time,
     /// When the last attempt started.
@@ -284,7 +284,7 @@ pub struct HistoryEntry {
     pub generation: i64,
     /// The field manager that last set the field of the spec that requests the move.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub requested_by: Option<String>,
+    pub requested_via: Option<String>,
     /// Why the operator made the move, as a sentence.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub why: String,

@@ -4,11 +4,13 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::api::rules;
+
 /// The encryption of the connection and the verification of the server certificate.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.caBundle) || self.mode == 'Verify'").message("caBundle is only used with mode Verify: remove caBundle or set mode to Verify"))]
-#[x_kube(validation = Rule::new("has(self.pins) ? (self.mode in ['Pin', 'Legacy']) : (self.mode != 'Pin')").message("mode Pin needs pins, and pins are only used with mode Pin or Legacy"))]
+#[x_kube(validation = Rule::new("!has(self.caBundle) || self.mode == 'Verify'").message(rules::CA_UNUSED))]
+#[x_kube(validation = Rule::new("has(self.pins) ? (self.mode in ['Pin', 'Legacy']) : (self.mode != 'Pin')").message(rules::PINS))]
 pub struct TlsSpec {
     /// Verify (default): the certificate must be valid for the host name and signed by a CA of caBundle (without caBundle: by a CA that the operator's image trusts). Pin: the certificate must be one of pins; its signature is not checked. TrustServerCertificate: encrypted, but any certificate is accepted. Legacy: for servers without TLS 1.2 or with a certificate of less than 2048 bits or SHA-1; TLS 1.0 and weak algorithms are accepted, which an on-path attacker can break; condition WeakEncryption shows it. Disabled: nothing is encrypted, for servers whose TLS cannot be used at all; allowed only with auth.method Kerberos, as a password must not cross the network unencrypted; condition WeakEncryption shows it.
     #[serde(default)]
@@ -58,14 +60,17 @@ pub struct CaBundle {
 }
 
 /// A reference to one key of a ConfigMap.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[cfg_attr(test, x_kube(cel))]
 pub struct ConfigMapRef {
     /// Name of the ConfigMap.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(rules::IS_OBJECT_NAME).message(rules::CONFIG_MAP_NAME))]
     pub name: String,
     /// Key that holds the PEM text. The default is `ca.crt`.
     #[serde(default = "default_ca_key")]
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(rules::IS_KEY).message(rules::CONFIG_MAP_KEY))]
     pub key: String,
 }
 

@@ -40,6 +40,7 @@ pub fn announcements(
     all.extend(services(before, plan));
     all.extend(changed_condition(before, now, "QuorumAtRisk", "True"));
     all.extend(changed_condition(before, now, "PostSwitchDrift", "True"));
+    all.extend(changed_condition(before, now, "CredentialsStale", "True"));
     all
 }
 
@@ -77,8 +78,8 @@ fn decisions(before: Option<&LyncPoolMirrorStatus>, plan: &Plan) -> Vec<Announce
     let changed = plan.types.iter().filter(|(ty, planned)| {
         let previous = before.and_then(|status| status.database_types.iter().find(|previous| previous.type_ == **ty));
         let reason = planned.verdict.reason;
-        // The events of the move cover these reasons.
-        let covered = matches!(reason, Reason::Moving | Reason::Verifying);
+        // The events of the move and of the spec cover these reasons.
+        let covered = matches!(reason, Reason::Moving | Reason::Verifying | Reason::InvalidSpec);
         !covered && previous.is_none_or(|previous| previous.reason != reason.name())
     });
     changed

@@ -11,12 +11,12 @@ use crate::controller::connections::Connections;
 use crate::controller::context::Context;
 use crate::controller::object::namespaced_name;
 use crate::controller::pass::Pass;
-use crate::model::{DatabaseName, DriftReport, Effect, Seat, Unavailable};
+use crate::model::{DatabaseName, DriftReport, Effect, ObservedPrincipal, Seat, Unavailable};
 use crate::plan::Plan;
 use crate::sql::{self, Target};
 
-/// The targets of both seats of a store, and the databases to compare.
-type Store = (Target, Target, Vec<DatabaseName>);
+/// The targets of both seats of a store, the databases to compare, and the seat that serves them.
+type Store = (Target, Target, Vec<DatabaseName>, Seat);
 
 /// Starts a comparison if one is due: after a move, every ten minutes while the servers differ, and once per process if the
 /// last comparison is missing or found differences.
@@ -38,10 +38,12 @@ pub fn compare_when_due(
     // A comparison starts neither during a move nor between the moves of two types.
     let reconciling = plan.types.values().any(|planned| planned.verdict.reason.effect() == Effect::Reconciling);
     let settled = plan.persisted.operation.is_none() && !reconciling;
-    if !ctx.drift_schedule.start_if_due(resource, uid, moved || unsettled, settled) {
+    // A comparison of some of the stores would report the others as equal.
+    let complete = pass.spec.desired.unusable.is_empty() && !pass.spec.desired.types.is_empty();
+    if !complete || !ctx.drift_schedule.start_if_due(resource, uid, moved || unsettled, settled) {
         return;
     }
-    let stores = stores(pass, connections);
+    let stores = stores(pass, connections, plan);
     let (ctx, resource, uid) = (ctx.clone(), resource.clone(), uid.to_owned());
     tokio::spawn(async move {
         let report = compare(&ctx, &stores).await;
@@ -51,7 +53,7 @@ pub fn compare_when_due(
     });
 }
 
-fn stores(pass: &Pass, connections: &Connections) -> Vec<Store> {
+fn stores(pass: &Pass, connections: &Connections, plan: &Plan) -> Vec<Store> {
     let desired_types = &pass.spec.desired.types;
     pass.spec
         .stores
@@ -60,15 +62,18 @@ fn stores(pass: &Pass, connections: &Connections) -> Vec<Store> {
             let own = desired_types.iter().filter(|desired_type| desired_type.store == store);
             let names = own.flat_map(|desired_type| desired_type.databases.iter().cloned()).collect();
             let target = |seat| connections.target(store, seat).cloned();
-            Some((target(Seat::Primary)?, target(Seat::Mirror)?, names))
+            let mut here = plan.types.values().filter(|planned| planned.desired_type.store == store).peekable();
+            let on_mirror = here.peek().is_some() && here.all(|planned| planned.observed == ObservedPrincipal::Mirror);
+            let principal = if on_mirror { Seat::Mirror } else { Seat::Primary };
+            Some((target(Seat::Primary)?, target(Seat::Mirror)?, names, principal))
         })
         .collect()
 }
 
 async fn compare(ctx: &Context, stores: &[Store]) -> DriftReport {
-    let pairs = stores.iter().map(async |(primary, mirror, names)| {
+    let pairs = stores.iter().map(async |(primary, mirror, names, principal)| {
         let both = try_join(ctx.monitors.inventory(primary), ctx.monitors.inventory(mirror));
-        both.await.map(|(primary, mirror)| sql::differences(&primary, &mirror, names))
+        both.await.map(|(primary, mirror)| sql::differences(&primary, &mirror, names, *principal))
     });
     let differences: Result<Vec<Vec<String>>, Unavailable> = join_all(pairs).await.into_iter().collect();
     match differences.map(|found| found.concat()) {

@@ -11,6 +11,8 @@ use crate::model::DriftReport;
 
 /// The interval of the comparison while the servers differ, so that the condition ends after the repair.
 const REPEAT_INTERVAL: Duration = Duration::from_secs(600);
+/// The interval while a server cannot be compared: it is soon out of date after the server is back.
+const RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 struct Entry {
     uid: String,
@@ -48,7 +50,11 @@ impl DriftSchedule {
             entries.insert(resource.clone(), entry);
         }
         let Some(entry) = entries.get_mut(resource) else { return false };
-        let expired = entry.started.is_some_and(|started| started.elapsed() >= REPEAT_INTERVAL);
+        let interval = match entry.report {
+            Some(DriftReport::Unknown(_)) => RETRY_INTERVAL,
+            Some(DriftReport::InSync | DriftReport::Drifted(_)) | None => REPEAT_INTERVAL,
+        };
+        let expired = entry.started.is_some_and(|started| started.elapsed() >= interval);
         entry.due |= expired && !matches!(entry.report, None | Some(DriftReport::InSync));
         let start = entry.due && settled;
         if start {

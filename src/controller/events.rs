@@ -1,7 +1,9 @@
 //! Events and metrics of a pass. A change of a decision publishes an event, a poll does not.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use kube::runtime::events::{Event, EventType};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::api::LyncPoolMirrorStatus;
 use crate::controller::announce::{Announcement, announcements};
@@ -50,7 +52,36 @@ async fn report_second_cms(ctx: &Context, resource: &ResourceRef) {
 
 /// Publishes an event about the resource itself, not about its databases.
 pub async fn publish_warning(ctx: &Context, resource: &ResourceRef, reason: Reason, problem: &str) {
-    publish_event(ctx, resource, Announcement::new(reason, "Read", problem)).await;
+    // The recorder merges events with the same action and drops the later note, so the action contains a hash of the note.
+    let mut hasher = DefaultHasher::new();
+    problem.hash(&mut hasher);
+    let action = format!("Read-{:08x}", hasher.finish() & 0xffff_ffff);
+    publish_event(ctx, resource, Announcement::new(reason, action, problem)).await;
+}
+
+/// Publishes the problems of a spec, once for each text.
+pub async fn report_invalid_spec(
+    ctx: &Context,
+    resource: &ResourceRef,
+    before: Option<&LyncPoolMirrorStatus>,
+    now: &LyncPoolMirrorStatus,
+) {
+    if let Some(problem) = new_message(before, now, Reason::InvalidSpec) {
+        warn!(resource = namespaced_name(resource), problem, "invalid spec");
+        publish_warning(ctx, resource, Reason::InvalidSpec, &problem).await;
+    }
+}
+
+/// The metrics of a resource whose spec cannot be decoded.
+pub fn unobserved_snapshot() -> ResourceSnapshot {
+    ResourceSnapshot {
+        ready: false,
+        reason: Reason::InvalidSpec,
+        suspended: false,
+        weak_encryption: false,
+        quorum_at_risk: false,
+        types: Vec::new(),
+    }
 }
 
 async fn publish_event(ctx: &Context, resource: &ResourceRef, announcement: Announcement) {
@@ -62,6 +93,15 @@ async fn publish_event(ctx: &Context, resource: &ResourceRef, announcement: Anno
     if let Err(error) = ctx.recorder.publish(&event, &resource.clone().into()).await {
         debug!(resource = namespaced_name(resource), %error, "cannot publish the event");
     }
+}
+
+/// The message of the conditions with this reason, if it is new.
+fn new_message(before: Option<&LyncPoolMirrorStatus>, now: &LyncPoolMirrorStatus, reason: Reason) -> Option<String> {
+    let condition = |status: &LyncPoolMirrorStatus| {
+        let found = status.conditions.iter().find(|condition| condition.reason == reason.name());
+        found.map(|condition| condition.message.clone())
+    };
+    condition(now).filter(|found| before.and_then(condition).as_ref() != Some(found))
 }
 
 fn snapshot(status: &LyncPoolMirrorStatus, observation: &Observation, plan: &Plan) -> ResourceSnapshot {

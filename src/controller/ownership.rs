@@ -27,7 +27,7 @@ pub struct OwnershipRegistry {
 impl OwnershipRegistry {
     /// Registers the databases of a resource. True when they changed, so that conflicting resources need a pass.
     pub fn register(&self, resource: &str, spec: &ParsedSpec, pairs: &Stores<Pair>) -> bool {
-        let databases: Vec<OwnedDatabase> = spec
+        let mut databases: Vec<OwnedDatabase> = spec
             .desired
             .types
             .iter()
@@ -41,6 +41,9 @@ impl OwnershipRegistry {
             })
             .collect();
         let mut registered = self.databases.lock();
+        // A type that the spec names and that cannot be used keeps the databases that it registered before.
+        let kept = registered.get(resource).into_iter().flatten();
+        databases.extend(kept.filter(|ours| spec.desired.unusable.contains_key(&ours.ty)).cloned());
         if registered.get(resource) == Some(&databases) {
             return false;
         }

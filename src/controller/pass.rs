@@ -11,7 +11,6 @@ pub struct Identity<'a> {
     pub resource: &'a ResourceRef,
     pub mirror: &'a LyncPoolMirror,
     pub uid: &'a str,
-    pub generation: i64,
 }
 
 impl<'a> Identity<'a> {
@@ -20,8 +19,8 @@ impl<'a> Identity<'a> {
     pub fn new(resource: &'a ResourceRef, mirror: &'a LyncPoolMirror) -> Result<Self, Error> {
         let missing = |field| Error::Incomplete { resource: namespaced_name(resource), field };
         let uid = mirror.metadata.uid.as_deref().ok_or_else(|| missing("metadata.uid"))?;
-        let generation = mirror.metadata.generation.ok_or_else(|| missing("metadata.generation"))?;
-        Ok(Self { resource, mirror, uid, generation })
+        mirror.metadata.generation.ok_or_else(|| missing("metadata.generation"))?;
+        Ok(Self { resource, mirror, uid })
     }
 
     pub fn status(&self) -> Option<&'a LyncPoolMirrorStatus> {

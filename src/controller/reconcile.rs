@@ -13,12 +13,12 @@ use crate::controller::Error;
 use crate::controller::connections::connect;
 use crate::controller::context::Context;
 use crate::controller::drift_check::compare_when_due;
-use crate::controller::events::report;
+use crate::controller::events::{report, report_invalid_spec};
 use crate::controller::execute::execute;
 use crate::controller::object::{ResourceRef, WatchedResource, namespaced_name};
 use crate::controller::observe::{Freshness, observe, unregistered};
 use crate::controller::pass::{Identity, Pass};
-use crate::controller::status_writer::{publish, publish_invalid, publish_undecodable};
+use crate::controller::status_writer::{publish, publish_undecodable};
 use crate::model::{Observation, ServerObservation, UnavailableCause};
 use crate::plan::{Plan, Requeue, plan};
 
@@ -31,6 +31,8 @@ pub async fn reconcile(resource: Arc<WatchedResource>, ctx: Arc<Context>) -> Res
         Ok(mirror) => reconcile_decoded(mirror, &name, &ctx).await,
         Err(_) => {
             ctx.ownership.register_without_databases(&namespaced_name(&name));
+            // No poll serves a spec that cannot be decoded. The entry lets the deletion of the resource prune its metrics.
+            ctx.watch(&name, Vec::new());
             publish_undecodable(&ctx, &name).await.map(|()| Action::await_change())
         }
     };
@@ -40,16 +42,8 @@ pub async fn reconcile(resource: Arc<WatchedResource>, ctx: Arc<Context>) -> Res
 
 async fn reconcile_decoded(mirror: &LyncPoolMirror, name: &ResourceRef, ctx: &Arc<Context>) -> Result<Action, Error> {
     let identity = Identity::new(name, mirror)?;
-    let spec = match parse(mirror) {
-        Ok(spec) => spec,
-        Err(problem) => {
-            ctx.ownership.register_without_databases(&namespaced_name(name));
-            publish_invalid(ctx, &identity, &problem.to_string()).await?;
-            return Ok(Action::await_change());
-        }
-    };
     let persisted = restore_state(identity.uid, mirror.status.as_ref());
-    run_pass(ctx, &Pass { identity, spec, persisted }).await
+    run_pass(ctx, &Pass { identity, spec: parse(mirror), persisted }).await
 }
 
 async fn run_pass(ctx: &Arc<Context>, pass: &Pass<'_>) -> Result<Action, Error> {
@@ -82,6 +76,7 @@ async fn run_pass(ctx: &Arc<Context>, pass: &Pass<'_>) -> Result<Action, Error> 
 
     let status = publish(ctx, pass, &observation, &planned).await?;
     execute(ctx, pass, &connections, &planned);
+    report_invalid_spec(ctx, pass.resource(), pass.identity.status(), &status).await;
     report(ctx, pass, &status, &observation, &planned).await;
     compare_when_due(ctx, pass, &connections, &planned, &status);
     Ok(requeue(&planned, &observation))
@@ -104,7 +99,7 @@ fn needs_fresh_observation(plan: &Plan, observation: &Observation) -> bool {
     unpolled
         || !plan.steps.is_empty()
         || plan.ended.is_some()
-        || plan.persisted.operation.is_some()
+        || plan.persisted.operation.as_ref().is_some_and(|operation| plan.types.contains_key(&operation.ty))
         || plan.requeue == Requeue::Soon
 }
 

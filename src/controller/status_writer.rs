@@ -54,19 +54,8 @@ pub async fn publish(
     Ok(status)
 }
 
-/// Publishes that a spec is invalid although the API server accepted it. The persisted state stays unchanged.
-pub async fn publish_invalid(ctx: &Context, identity: &Identity<'_>, problem: &str) -> Result<(), Error> {
-    let before = identity.status().cloned().unwrap_or_default();
-    let status = LyncPoolMirrorStatus {
-        observed_generation: Some(identity.generation),
-        conditions: status::invalid(problem, &before.conditions, identity.generation, Timestamp::now()),
-        ..before
-    };
-    write(ctx, identity, &status).await
-}
-
 /// Publishes that a resource cannot be decoded. An unreadable part of the status is dropped, so that the next pass can
-/// continue without it. An unreadable spec is reported in the status.
+/// continue without it. An unreadable spec is reported in status, metrics and an event.
 pub async fn publish_undecodable(ctx: &Context, resource: &ResourceRef) -> Result<(), Error> {
     let api = undecoded(ctx, resource);
     let name = namespaced_name(resource);
@@ -78,12 +67,9 @@ pub async fn publish_undecodable(ctx: &Context, resource: &ResourceRef) -> Resul
         let problem = format!("The spec cannot be decoded: {}.", problem.trim_end_matches('.'));
         let missing = || Error::Incomplete { resource: name.clone(), field: "metadata.generation" };
         let generation = object.metadata.generation.ok_or_else(missing)?;
-        status.observed_generation = Some(generation);
-        status.conditions = status::invalid(&problem, &status.conditions, generation, Timestamp::now());
-        if status != before {
-            warn!(resource = name, problem, "cannot decode the spec");
-            events::publish_warning(ctx, resource, Reason::InvalidSpec, &problem).await;
-        }
+        status = status::undecodable(&before, &problem, generation, Timestamp::now());
+        ctx.metrics.observe(namespace(resource), &resource.name, events::unobserved_snapshot());
+        events::report_invalid_spec(ctx, resource, Some(&before), &status).await;
     }
     if !dropped.is_empty() {
         let dropped = format!("The operator dropped unreadable parts of the status: {}.", dropped.join("; "));

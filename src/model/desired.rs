@@ -1,5 +1,6 @@
 //! The validated desired state.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -17,6 +18,10 @@ pub struct Desired {
     pub types: Vec<DesiredType>,
     pub suspend: Option<Suspend>,
     pub policy: Policy,
+    /// The problems of the spec, each with field, value and fix. No move starts while there is one.
+    pub problems: Vec<String>,
+    /// The types that are not in `types`, because their own part of the spec cannot be used, and their desired principal.
+    pub unusable: BTreeMap<DatabaseType, Seat>,
 }
 
 /// The desired state of a database type.

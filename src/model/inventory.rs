@@ -10,6 +10,8 @@ pub struct ServerInventory {
     pub server: String,
     pub version: String,
     pub edition: String,
+    /// The login of the operator on this server. Its differences are reported where they matter: a poll fails.
+    pub own_login: String,
     /// SQL logins, Windows logins and groups, without those that SQL Server and Windows create.
     pub logins: BTreeMap<String, ServerLogin>,
     /// Agent jobs by name. True: enabled.
@@ -20,15 +22,20 @@ pub struct ServerInventory {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerLogin {
+    /// Empty: the server shows none. It is equal to no other SID.
     pub sid: Vec<u8>,
     pub is_sql: bool,
     pub disabled: bool,
+    pub default_database: Option<String>,
+    /// CHECK_POLICY of a SQL login.
+    pub policy_checked: Option<bool>,
+    pub server_roles: BTreeSet<String>,
 }
 
 /// The properties of a copy of a database that mirroring does not transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatabaseCopy {
-    /// The SID of the owner.
+    /// The SID of the owner. Empty: the server shows none.
     pub owner_sid: Vec<u8>,
     /// The login with that SID on this server.
     pub owner: Option<String>,

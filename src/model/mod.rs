@@ -33,4 +33,4 @@ pub use statement::{Act, Failover};
 pub use store::{StoreId, Stores};
 pub use time::{duration_text, later};
 pub use unavailable::{Evidence, Unavailable, UnavailableCause};
-pub use window::Window;
+pub use window::{Window, WindowError};

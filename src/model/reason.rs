@@ -131,6 +131,7 @@ reasons! {
     WitnessUnreachable: Stalled,
     PostSwitchDrift: Stalled,
     NoPostSwitchDrift: Ready,
+    CredentialsStale: Stalled,
     LegacyTls: Stalled,
     TlsDisabled: Stalled,
     QuorumHealthy: Ready,

@@ -123,6 +123,18 @@ impl UnavailableCause {
         }
     }
 
+    /// The server or the KDC refuses the credentials themselves.
+    pub fn is_refused_login(self) -> bool {
+        matches!(
+            self,
+            Self::LoginFailed
+                | Self::LoginLocked
+                | Self::PasswordExpired
+                | Self::NoKerberosCredentials
+                | Self::TicketExpired
+        )
+    }
+
     /// The reason that users see.
     pub fn reason(self) -> Reason {
         match self {

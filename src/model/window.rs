@@ -16,28 +16,37 @@ pub struct Window {
     duration: Duration,
 }
 
+/// Why a window cannot be used. The messages leave the value to the caller, which names the field too.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WindowError {
+    #[error(
+        "The schedule cannot be read: {cause}. To fix: write minute, hour, day, month and weekday, e.g. 0 2 * * SAT."
+    )]
+    Schedule { cause: String },
+
+    #[error("This time zone does not exist. To fix: write an IANA name such as Europe/Paris, or UTC.")]
+    Zone,
+}
+
 impl Window {
     /// `schedule`: the five fields of cron. `zone`: an IANA name such as `Europe/Paris`.
     ///
     /// # Errors
     /// The problem with schedule or zone, and its fix, for the administrator.
-    pub fn new(schedule: &str, zone: &str, duration: Duration) -> Result<Self, String> {
+    pub fn new(schedule: &str, zone: &str, duration: Duration) -> Result<Self, WindowError> {
         let text = format!("{} {zone}", schedule.trim());
-        if schedule.split_whitespace().count() != 5 {
-            return Err(format!(
-                "{schedule:?} is not five fields of cron. To fix: write minute, hour, day, month and weekday, e.g. \"0 2 * * SAT\"."
-            ));
-        }
         if jiff::tz::TimeZone::get(zone).is_err() {
-            return Err(format!(
-                "{zone:?} is not a time zone. To fix: write an IANA name such as Europe/Paris or UTC."
-            ));
+            return Err(WindowError::Zone);
+        }
+        // Without five fields the library would read a field as the time zone.
+        if schedule.split_whitespace().count() != 5 {
+            return Err(WindowError::Schedule { cause: "it has not five fields".to_owned() });
         }
         // The error of the library has several lines. Only the last line contains the cause.
         let crontab = cronexpr::parse_crontab(&text).map_err(|error| {
             let report = error.to_string();
             let cause = report.lines().last().unwrap_or_default().trim().trim_end_matches('.');
-            format!("{schedule:?} is not a cron schedule: {cause}.")
+            WindowError::Schedule { cause: cause.trim_start_matches("^ ").to_owned() }
         })?;
         Ok(Self { crontab: Arc::new(crontab), text, duration })
     }
@@ -111,12 +120,12 @@ mod tests {
     fn new_with_an_invalid_schedule_or_zone_names_the_problem() {
         for (schedule, zone, word) in [
             ("0 2 * *", "UTC", "five fields"),
-            ("0 25 * * *", "UTC", "cron schedule"),
+            ("0 5-3 * * *", "UTC", "schedule cannot be read"),
             ("0 2 * * SAT", "Mars/Olympus", "time zone"),
             ("0 2 * * SAT", "", "time zone"),
         ] {
-            let error = Window::new(schedule, zone, Duration::from_secs(60)).unwrap_err();
-            assert!(error.contains(word), "{error}");
+            let error = Window::new(schedule, zone, Duration::from_secs(60)).unwrap_err().to_string();
+            assert!(error.contains(word) && error.contains("To fix: "), "{error}");
             assert_eq!(error.lines().count(), 1, "{error}");
         }
     }

@@ -9,8 +9,22 @@ use crate::plan::types::{Case, Progress, Release, Verdict};
 use crate::plan::version::is_newer_release;
 use crate::plan::{forced_service, gate, hold, identity, tracking};
 
-/// The verdict of one type. Total.
+/// The verdict of one type. Total. No move starts while the spec has a problem.
 pub(crate) fn verdict(case: &Case) -> Verdict {
+    let verdict = verdict_of_usable_spec(case);
+    if verdict.release == Release::No
+        || case.input.satisfied(Precondition::UsableSpec, case.input.desired.problems.is_empty())
+    {
+        return verdict;
+    }
+    let message = format!(
+        "No move of {} starts while the spec has problems. To fix: correct the fields that condition Ready names.",
+        case.desired_type.ty
+    );
+    Verdict::waiting(Reason::InvalidSpec, message)
+}
+
+fn verdict_of_usable_spec(case: &Case) -> Verdict {
     let Case { input, desired_type, findings, .. } = *case;
     if let Some(others) =
         input.observation.conflicts.get(&desired_type.ty).filter(|_| input.enforced(Precondition::NoConflict))

@@ -6,6 +6,67 @@ use crate::model::*;
 
 const TY: DatabaseType = DatabaseType::Archiving;
 
+use ObservedPrincipal::{Mirror, Primary, Unknown as Nowhere};
+use Service::{Exposed, NotServed, Protected, Unknown};
+
+/// The rows of the primary and of the mirror, and what they prove.
+#[rustfmt::skip]
+const TABLE: [(&str, &str, Service, ObservedPrincipal, Reason); 47] = [
+    ("P/4/C",     "M/4/C",     Protected, Primary, Reason::Aligned),
+    ("P/4/-",     "M/4/-",     Protected, Primary, Reason::Aligned),
+    ("P/4/D",     "M/4/D",     Exposed,   Primary, Reason::Aligned),
+    ("P/4/C",     "dark",      Protected, Primary, Reason::LoginFailed),
+    ("P/4/C",     "away",      Exposed,   Primary, Reason::ConnectionRefused),
+    ("P/2/C",     "M/2/C",     Exposed,   Primary, Reason::Synchronizing),
+    ("P/0/C",     "M/0/C",     Exposed,   Primary, Reason::MirroringSuspended),
+    ("P/3/C",     "M/4/C",     Unknown,   Primary, Reason::FailoverInProgress),
+    ("P/1/C",     "away",      Exposed,   Primary, Reason::ConnectionRefused),
+    ("P/1/-",     "away",      Exposed,   Primary, Reason::ConnectionRefused),
+    ("P/1/-",     "M/1/-",     Exposed,   Primary, Reason::PartnersDisconnected),
+    // Without quorum a principal stops serving; the row alone does not prove it while it says ONLINE.
+    ("P/1/D",     "away",      Unknown,   Primary, Reason::ConnectionRefused),
+    ("P/1/D",     "M/1/D",     Unknown,   Primary, Reason::PartnersDisconnected),
+    ("P/1/D/r",   "M/1/D",     NotServed, Primary, Reason::NoQuorum),
+    ("P/1/D/r",   "away",      Unknown,   Primary, Reason::NoQuorum),
+    // The mirror alone: it cannot tell whether its principal serves.
+    ("away",      "M/1/-",     Unknown,   Nowhere, Reason::PrincipalLost),
+    ("away",      "M/1/C",     Unknown,   Nowhere, Reason::PrincipalLost),
+    ("away",      "M/1/D",     Unknown,   Nowhere, Reason::NoQuorum),
+    ("dark",      "M/1/-",     Unknown,   Nowhere, Reason::LoginFailed),
+    ("dark",      "M/1/D",     Unknown,   Nowhere, Reason::LoginFailed),
+    ("away",      "M/0/-",     Unknown,   Nowhere, Reason::ConnectionRefused),
+    ("dark",      "M/0/D",     Unknown,   Nowhere, Reason::LoginFailed),
+    ("away",      "M/0/D",     Unknown,   Nowhere, Reason::ConnectionRefused),
+    ("P/0/D",     "dark",      Exposed,   Primary, Reason::LoginFailed),
+    // A connected mirror names its partner as the principal, and does not prove that it is open.
+    ("dark",      "M/4/C",     Unknown,   Primary, Reason::LoginFailed),
+    ("dark",      "M/2/C",     Unknown,   Primary, Reason::LoginFailed),
+    // After a restart the columns are NULL until the database is open.
+    ("NULL/r",    "M/1/-",     NotServed, Nowhere, Reason::DatabaseRecovering),
+    ("NULL/r",    "P/1/C/8",   Exposed,   Mirror,  Reason::DatabaseRecovering),
+    ("NULL/g",    "P/1/C/8",   Exposed,   Mirror,  Reason::DatabaseRecovering),
+    ("NULL/r",    "away",      Unknown,   Nowhere, Reason::ConnectionRefused),
+    ("NULL",      "M/1/C",     Exposed,   Nowhere, Reason::MirroringRemoved),
+    ("NULL",      "NULL",      Exposed,   Nowhere, Reason::NotMirrored),
+    ("NULL",      "NULL/g",    Exposed,   Nowhere, Reason::NotMirrored),
+    ("NULL/s",    "away",      Unknown,   Nowhere, Reason::DatabaseNotOnline),
+    // An isolated old principal is no split brain.
+    ("P/1/D/7",   "P/1/C/8",   Exposed,   Mirror,  Reason::IsolatedPrincipal),
+    ("P/1/D/7/r", "P/1/C/8",   Exposed,   Mirror,  Reason::IsolatedPrincipal),
+    ("P/1/-/7",   "P/1/-/8",   Exposed,   Nowhere, Reason::TwoPrincipals),
+    ("P/1/D/8",   "P/1/C/7",   Exposed,   Nowhere, Reason::TwoPrincipals),
+    ("P/4/C",     "P/2/C/8",   Unknown,   Nowhere, Reason::Unsettled),
+    // The copy of the mirror counts too.
+    ("P/4/C",     "M/4/C/s",   Exposed,   Primary, Reason::DatabaseNotOnline),
+    ("P/4/C/s",   "M/4/C",     NotServed, Primary, Reason::DatabaseNotOnline),
+    ("P/1/-/s",   "M/1/-",     NotServed, Primary, Reason::DatabaseNotOnline),
+    ("M/1/-",     "M/1/-",     NotServed, Nowhere, Reason::NoPrincipal),
+    ("M/4/C",     "M/4/C",     Unknown,   Nowhere, Reason::NoPrincipal),
+    ("M/4/C",     "M/4/C/8",   Unknown,   Nowhere, Reason::Unsettled),
+    ("away",      "away",      Unknown,   Nowhere, Reason::ConnectionRefused),
+    ("P/9/C",     "M/9/C",     Unknown,   Primary, Reason::Unsettled),
+];
+
 fn seen(want: Seat, a: &str, b: &str) -> Plan {
     let persisted = PersistedState { tracking: [(TY, settled(want))].into(), ..PersistedState::default() };
     plan(&desired(want), &observation(a, b), &persisted, NOW)
@@ -13,65 +74,7 @@ fn seen(want: Seat, a: &str, b: &str) -> Plan {
 
 #[test]
 fn rows_of_both_servers_prove_their_service_principal_and_reason() {
-    use ObservedPrincipal::{Mirror, Primary, Unknown as Nowhere};
-    use Service::{Exposed, NotServed, Protected, Unknown};
-    #[rustfmt::skip]
-    let table = [
-        ("P/4/C",     "M/4/C",     Protected, Primary, Reason::Aligned),
-        ("P/4/-",     "M/4/-",     Protected, Primary, Reason::Aligned),
-        ("P/4/D",     "M/4/D",     Exposed,   Primary, Reason::Aligned),
-        ("P/4/C",     "dark",      Protected, Primary, Reason::LoginFailed),
-        ("P/4/C",     "away",      Exposed,   Primary, Reason::ConnectionRefused),
-        ("P/2/C",     "M/2/C",     Exposed,   Primary, Reason::Synchronizing),
-        ("P/0/C",     "M/0/C",     Exposed,   Primary, Reason::MirroringSuspended),
-        ("P/3/C",     "M/4/C",     Unknown,   Primary, Reason::FailoverInProgress),
-        ("P/1/C",     "away",      Exposed,   Primary, Reason::ConnectionRefused),
-        ("P/1/-",     "away",      Exposed,   Primary, Reason::ConnectionRefused),
-        ("P/1/-",     "M/1/-",     Exposed,   Primary, Reason::PartnersDisconnected),
-        // Without quorum a principal stops serving; the row alone does not prove it while it says ONLINE.
-        ("P/1/D",     "away",      Unknown,   Primary, Reason::ConnectionRefused),
-        ("P/1/D",     "M/1/D",     Unknown,   Primary, Reason::PartnersDisconnected),
-        ("P/1/D/r",   "M/1/D",     NotServed, Primary, Reason::NoQuorum),
-        ("P/1/D/r",   "away",      Unknown,   Primary, Reason::NoQuorum),
-        // The mirror alone: it cannot tell whether its principal serves.
-        ("away",      "M/1/-",     Unknown,   Nowhere, Reason::PrincipalLost),
-        ("away",      "M/1/C",     Unknown,   Nowhere, Reason::PrincipalLost),
-        ("away",      "M/1/D",     Unknown,   Nowhere, Reason::NoQuorum),
-        ("dark",      "M/1/-",     Unknown,   Nowhere, Reason::LoginFailed),
-        ("dark",      "M/1/D",     Unknown,   Nowhere, Reason::LoginFailed),
-        ("away",      "M/0/-",     Unknown,   Nowhere, Reason::ConnectionRefused),
-        ("dark",      "M/0/D",     Unknown,   Nowhere, Reason::LoginFailed),
-        ("away",      "M/0/D",     Unknown,   Nowhere, Reason::ConnectionRefused),
-        ("P/0/D",     "dark",      Exposed,   Primary, Reason::LoginFailed),
-        // A connected mirror names its partner as the principal, and does not prove that it is open.
-        ("dark",      "M/4/C",     Unknown,   Primary, Reason::LoginFailed),
-        ("dark",      "M/2/C",     Unknown,   Primary, Reason::LoginFailed),
-        // After a restart the columns are NULL until the database is open.
-        ("NULL/r",    "M/1/-",     NotServed, Nowhere, Reason::DatabaseRecovering),
-        ("NULL/r",    "P/1/C/8",   Exposed,   Mirror,  Reason::DatabaseRecovering),
-        ("NULL/g",    "P/1/C/8",   Exposed,   Mirror,  Reason::DatabaseRecovering),
-        ("NULL/r",    "away",      Unknown,   Nowhere, Reason::ConnectionRefused),
-        ("NULL",      "M/1/C",     Exposed,   Nowhere, Reason::MirroringRemoved),
-        ("NULL",      "NULL",      Exposed,   Nowhere, Reason::NotMirrored),
-        ("NULL",      "NULL/g",    Exposed,   Nowhere, Reason::NotMirrored),
-        ("NULL/s",    "away",      Unknown,   Nowhere, Reason::DatabaseNotOnline),
-        // An isolated old principal is no split brain.
-        ("P/1/D/7",   "P/1/C/8",   Exposed,   Mirror,  Reason::IsolatedPrincipal),
-        ("P/1/D/7/r", "P/1/C/8",   Exposed,   Mirror,  Reason::IsolatedPrincipal),
-        ("P/1/-/7",   "P/1/-/8",   Exposed,   Nowhere, Reason::TwoPrincipals),
-        ("P/1/D/8",   "P/1/C/7",   Exposed,   Nowhere, Reason::TwoPrincipals),
-        ("P/4/C",     "P/2/C/8",   Unknown,   Nowhere, Reason::Unsettled),
-        // The copy of the mirror counts too.
-        ("P/4/C",     "M/4/C/s",   Exposed,   Primary, Reason::DatabaseNotOnline),
-        ("P/4/C/s",   "M/4/C",     NotServed, Primary, Reason::DatabaseNotOnline),
-        ("P/1/-/s",   "M/1/-",     NotServed, Primary, Reason::DatabaseNotOnline),
-        ("M/1/-",     "M/1/-",     NotServed, Nowhere, Reason::NoPrincipal),
-        ("M/4/C",     "M/4/C",     Unknown,   Nowhere, Reason::NoPrincipal),
-        ("M/4/C",     "M/4/C/8",   Unknown,   Nowhere, Reason::Unsettled),
-        ("away",      "away",      Unknown,   Nowhere, Reason::ConnectionRefused),
-        ("P/9/C",     "M/9/C",     Unknown,   Primary, Reason::Unsettled),
-    ];
-    for (a, b, service, observed, expected) in table {
+    for (a, b, service, observed, expected) in TABLE {
         let want = if observed == Mirror { Seat::Mirror } else { Seat::Primary };
         let decided = seen(want, a, b);
         let of = &decided.types[&TY];

@@ -42,4 +42,6 @@ mod memory_tests;
 #[cfg(test)]
 mod policy_tests;
 #[cfg(test)]
+mod spec_problem_tests;
+#[cfg(test)]
 pub(crate) mod tests;

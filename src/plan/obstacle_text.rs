@@ -1,6 +1,6 @@
 //! The message of each obstacle: what is observed and its cause, then how to fix it.
 
-use crate::model::{MirroringState, Pair, Role, Seat, WitnessLink};
+use crate::model::{MirroringState, Pair, Role, Seat, Unavailable, WitnessLink};
 use crate::plan::finding::is_witness_lost;
 use crate::plan::obstacle::{Obstacle, Shown};
 
@@ -26,45 +26,32 @@ impl Obstacle {
             Obstacle::TwoPrincipals { sessions: None } => {
                 "both servers hold the principal role of one session (split brain)".to_owned()
             }
-            Obstacle::TwoPrincipals { sessions: Some((primary, mirror)) } => format!(
-                "both servers hold the principal role, in different sessions: {}, and {}",
-                shown(Seat::Primary, primary, pair),
-                shown(Seat::Mirror, mirror, pair)
-            ),
+            Obstacle::TwoPrincipals { sessions: Some((primary, mirror)) } => {
+                format!("both servers hold the principal role, in different sessions: {}", both(primary, mirror, pair))
+            }
             Obstacle::NoPrincipal => "both servers hold the mirror role".to_owned(),
             Obstacle::SameServer { name } => format!("primary and mirror are the same SQL Server {name}"),
-            Obstacle::GuidDiffers { primary, mirror } => format!(
-                "the servers belong to different mirroring sessions: {}, and {}",
-                shown(Seat::Primary, primary, pair),
-                shown(Seat::Mirror, mirror, pair)
-            ),
-            Obstacle::PartnerOutside { seat, names, expected } if names.is_empty() => {
-                format!("{} does not name its partner yet, and the other server is {expected}", on(seat))
+            Obstacle::GuidDiffers { primary, mirror } => {
+                format!("the servers belong to different mirroring sessions: {}", both(primary, mirror, pair))
             }
             Obstacle::PartnerOutside { seat, names, expected } => {
+                let names = if names.is_empty() { "no server" } else { names };
                 format!("{} names {names} as its partner, and the other server is {expected}", on(seat))
             }
             Obstacle::Hidden { seat, login } => format!("login {login} cannot see the mirroring state on {}", on(seat)),
             Obstacle::Missing { seat } => format!("the database does not exist on {}", on(seat)),
-            Obstacle::NotMirrored { seat, other_has_session: true } => {
-                format!("ONLINE and not mirrored on {}, while the other server has a session", on(seat))
-            }
-            Obstacle::NotMirrored { seat, other_has_session: false } => {
-                format!("ONLINE and not mirrored on {}", on(seat))
+            Obstacle::NotMirrored { seat, other_has_session } => {
+                let other = if *other_has_session { ", while the other server has a session" } else { "" };
+                format!("ONLINE and not mirrored on {}{other}", on(seat))
             }
             Obstacle::SafetyOff => "transaction safety is OFF, and Lync supports synchronous mirroring only".to_owned(),
             Obstacle::NoQuorum { seat } => format!(
                 "{} sees neither its partner nor the witness, and a server without quorum does not serve a mirrored database",
                 on(seat)
             ),
-            Obstacle::PrincipalLost { seat, unavailable, witness, suspended } => format!(
-                "the {} is {}, and the operator does not reach {} either: whether it still serves clients cannot be told from here. {}{}",
-                pair.label(seat.other()),
-                if *suspended { "a SUSPENDED mirror" } else { "a mirror, DISCONNECTED from its principal" },
-                on(seat),
-                unavailable.detail.trim_end_matches('.'),
-                no_failover(*witness)
-            ),
+            Obstacle::PrincipalLost { seat, unavailable, witness, suspended } => {
+                lost(&pair.label(seat.other()), &on(seat), unavailable, *witness, *suspended)
+            }
             Obstacle::Unavailable { seat, shown: Some(other), .. } => {
                 format!("the operator does not see {}, and {}", on(seat), shown(seat.other(), other, pair))
             }
@@ -81,14 +68,12 @@ impl Obstacle {
             Obstacle::Disconnected => "the partners are both alive and do not reach each other".to_owned(),
             Obstacle::NotOnline { seat, state } => format!("the copy on {} is {state}", on(seat)),
             Obstacle::Recovering { seat, state } => format!("the copy on {} is {state} and not open yet", on(seat)),
-            Obstacle::EndpointStopped { seat, endpoint: Some(endpoint) } => {
-                format!(
-                    "the mirroring endpoint {} on {} is not STARTED with role PARTNER or ALL",
-                    endpoint.name,
-                    on(seat)
-                )
-            }
-            Obstacle::EndpointStopped { seat, endpoint: None } => format!("{} has no mirroring endpoint", on(seat)),
+            Obstacle::EndpointStopped { seat, endpoint } => match endpoint {
+                Some(endpoint) => {
+                    format!("endpoint {} on {} is not STARTED with role PARTNER or ALL", endpoint.name, on(seat))
+                }
+                None => format!("{} has no mirroring endpoint", on(seat)),
+            },
             Obstacle::FailoverInProgress => "a failover is in progress on the servers".to_owned(),
             Obstacle::Unsettled => "the servers are in a transition, and the operator polls them again".to_owned(),
             Obstacle::SequencesDiffer { principal, mirror } => format!(
@@ -169,6 +154,20 @@ fn no_failover(witness: WitnessLink) -> &'static str {
         WitnessLink::Connected => ". The witness has not failed over",
         WitnessLink::Disconnected | WitnessLink::Unknown => "",
     }
+}
+
+/// The loss as one side shows it. It does not prove that the principal serves no client.
+fn lost(mirror: &str, principal: &str, unavailable: &Unavailable, witness: WitnessLink, suspended: bool) -> String {
+    let state = if suspended { "a SUSPENDED mirror" } else { "a mirror, DISCONNECTED from its principal" };
+    format!(
+        "the {mirror} is {state}, and the operator does not reach {principal} either: whether it still serves clients cannot be determined from here. {}{}",
+        unavailable.detail.trim_end_matches('.'),
+        no_failover(witness)
+    )
+}
+
+fn both(primary: &Shown, mirror: &Shown, pair: &Pair) -> String {
+    format!("{}, and {}", shown(Seat::Primary, primary, pair), shown(Seat::Mirror, mirror, pair))
 }
 
 /// The row of the server in this seat, in words.

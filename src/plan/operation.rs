@@ -50,6 +50,11 @@ fn pause(attempt: u32) -> Duration {
 
 pub(crate) fn check(input: &Input, persisted: &PersistedState) -> OperationState {
     let Some(operation) = &persisted.operation else { return OperationState::None };
+    if input.desired.unusable.contains_key(&operation.ty) {
+        // The type is still in the spec. Its outcome is determined once the spec can be used again.
+        let message = format!("The outcome of the move of {} is not observed: the spec has problems.", operation.ty);
+        return OperationState::InProgress(Progress { reason: Reason::InvalidSpec, message });
+    }
     let Some(desired_type) = input.desired.types.iter().find(|desired_type| desired_type.ty == operation.ty) else {
         return OperationState::Ended(Ended {
             operation: operation.clone(),

@@ -154,7 +154,7 @@ fn requeue(
     persisted: &PersistedState,
     now: Timestamp,
 ) -> Requeue {
-    if persisted.operation.is_some() {
+    if persisted.operation.as_ref().is_some_and(|operation| types.contains_key(&operation.ty)) {
         return Requeue::Now;
     }
     let fresh = persisted.last.values().any(|attempt| now < later(attempt.ended, AFTERCARE));

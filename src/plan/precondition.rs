@@ -37,6 +37,7 @@ pub enum Precondition {
     AlignedBeforeFailBack,
     WitnessForFailBack,
     // The gates (R8, R9, R16).
+    UsableSpec,
     NotSuspended,
     CircuitClosed,
     SettledAfterAbsence,

@@ -128,6 +128,8 @@ pub fn desired(want: Seat) -> Desired {
         }],
         suspend: None,
         policy: Policy::default(),
+        problems: Vec::new(),
+        unusable: BTreeMap::new(),
     }
 }
 

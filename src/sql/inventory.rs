@@ -11,7 +11,8 @@ use crate::sql::column::{bytes, integer, required, text};
 use crate::sql::error::{self, Phase};
 use crate::sql::session::{Failure, Session};
 
-/// Legal from SQL Server 2008 R2 on ("sys.server_principals", "dbo.sysjobs", "sys.servers", "sys.databases").
+/// Legal from SQL Server 2008 R2 on ("sys.server_principals", "sys.sql_logins", "dbo.sysjobs", "sys.servers",
+/// "sys.databases", "sys.server_role_members", "sys.dm_os_cluster_nodes"). It reads no password hash.
 pub const INVENTORY: &str = include_str!("inventory.sql");
 
 /// Reads the inventory of one server over a session of its own.
@@ -29,8 +30,8 @@ pub async fn read_inventory(
 }
 
 fn read(results: &[Vec<Row>]) -> Result<ServerInventory, String> {
-    let [properties, logins, jobs, linked, databases] = results else {
-        return Err(format!("{} result sets instead of 5", results.len()));
+    let [properties, logins, jobs, linked, databases, roles, nodes] = results else {
+        return Err(format!("{} result sets instead of 7", results.len()));
     };
     let [properties] = properties.as_slice() else { return Err("not one row of server properties".into()) };
     let name = |row: &Row| required(text(row, "name")?, "name");
@@ -41,12 +42,24 @@ fn read(results: &[Vec<Row>]) -> Result<ServerInventory, String> {
             sid: bytes(row, "sid")?.unwrap_or_default(),
             is_sql: text(row, "type")?.is_some_and(|kind| kind.trim() == "S"),
             disabled: integer(row, "is_disabled")? == Some(1),
+            default_database: text(row, "default_database_name")?,
+            policy_checked: integer(row, "is_policy_checked")?.map(|checked| checked == 1),
+            server_roles: BTreeSet::new(),
         };
         by_name.insert(name(row)?, login);
     }
+    for row in roles {
+        let role = required(text(row, "server_role")?, "server_role")?;
+        if let Some(login) = by_name.get_mut(&name(row)?) {
+            login.server_roles.insert(role);
+        }
+    }
     let copies = databases.iter().map(|row| {
         let owner_sid = bytes(row, "owner_sid")?.unwrap_or_default();
-        let owner = by_name.iter().find(|(_, login)| login.sid == owner_sid).map(|(name, _)| name.clone());
+        let owner = by_name
+            .iter()
+            .find(|(_, login)| !owner_sid.is_empty() && login.sid == owner_sid)
+            .map(|(name, _)| name.clone());
         let copy = DatabaseCopy {
             owner_sid,
             owner,
@@ -60,8 +73,12 @@ fn read(results: &[Vec<Row>]) -> Result<ServerInventory, String> {
     let jobs = jobs.iter().map(|row| Ok((name(row)?, integer(row, "enabled")? == Some(1))));
     let jobs = jobs.collect::<Result<BTreeMap<_, _>, String>>()?;
     let linked_servers = linked.iter().map(name).collect::<Result<BTreeSet<_>, String>>()?;
-    by_name.retain(|login, _| !is_machine_local(login, &server));
+    // The accounts of a node of a failover cluster exist on this node only.
+    let mut machines = nodes.iter().map(name).collect::<Result<Vec<_>, String>>()?;
+    machines.push(server.split('\\').next().unwrap_or(&server).to_owned());
+    by_name.retain(|login, _| !is_machine_local(login, &machines));
     Ok(ServerInventory {
+        own_login: text(properties, "own_login")?.unwrap_or_default(),
         version: text(properties, "product_version")?.unwrap_or_default(),
         edition: text(properties, "edition")?.unwrap_or_default(),
         server,
@@ -73,10 +90,10 @@ fn read(results: &[Vec<Row>]) -> Result<ServerInventory, String> {
 }
 
 /// Whether a login belongs to SQL Server or to the machine. Such logins differ between servers by design.
-fn is_machine_local(login: &str, server: &str) -> bool {
-    let machine = server.split('\\').next().unwrap_or(server);
+fn is_machine_local(login: &str, machines: &[String]) -> bool {
     let Some((domain, _)) = login.split_once('\\') else { return login.starts_with("##") };
-    [machine, "NT SERVICE", "NT AUTHORITY", "BUILTIN"].iter().any(|local| local.eq_ignore_ascii_case(domain))
+    let windows = ["NT SERVICE", "NT AUTHORITY", "BUILTIN"];
+    machines.iter().map(String::as_str).chain(windows).any(|local| local.eq_ignore_ascii_case(domain))
 }
 
 #[cfg(test)]
@@ -85,13 +102,18 @@ mod tests {
 
     #[test]
     fn is_machine_local_recognizes_logins_of_the_machine() {
-        for local in
-            ["##MS_PolicyEventProcessingLogin##", "NT SERVICE\\MSSQL$RTC", "SQL-A\\Administrator", "builtin\\Users"]
-        {
-            assert!(is_machine_local(local, "SQL-A\\RTC"), "{local}");
+        let machines = ["SQL-A", "NODE1"].map(str::to_owned);
+        for local in [
+            "##MS_PolicyEventProcessingLogin##",
+            "NT SERVICE\\MSSQL$RTC",
+            "SQL-A\\Administrator",
+            "builtin\\Users",
+            "node1\\x",
+        ] {
+            assert!(is_machine_local(local, &machines), "{local}");
         }
         for shared in ["sa", "CONTOSO\\RTCComponentUniversalServices", "backup"] {
-            assert!(!is_machine_local(shared, "SQL-A\\RTC"), "{shared}");
+            assert!(!is_machine_local(shared, &machines), "{shared}");
         }
     }
 }

@@ -7,7 +7,8 @@ use strum::IntoEnumIterator;
 
 use crate::api::{ConditionDraft, ConditionType, ParsedSpec, TlsMode};
 use crate::model::{
-    DriftReport, Effect, MirroringState, Observation, ObservedPrincipal, Reason, Seat, ServerObservation, Service,
+    Desired, DriftReport, Effect, MirroringState, Observation, ObservedPrincipal, Reason, Seat, ServerObservation,
+    Service,
 };
 use crate::plan::{Finding, Plan, TypePlan};
 use crate::status::input::Input;
@@ -17,15 +18,24 @@ use crate::status::quorum;
 pub(super) fn conditions(input: &Input) -> Vec<Condition> {
     let Input { spec, observation, plan, now, .. } = *input;
     let old = input.before.map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let mut drafts = ready_conditions(plan);
-    drafts.push(aligned(plan));
-    drafts.push(synchronized(plan, observation));
-    drafts.push(reachable(observation));
-    drafts.push(quorum::condition(spec, observation, plan));
-    drafts.push(serving(plan));
+    let mut drafts = ready_conditions(plan, &spec.desired);
+    let partial = !spec.desired.unusable.is_empty() || plan.types.is_empty();
+    for (kind, good, draft) in [
+        (ConditionType::PrincipalsAligned, "True", aligned(plan)),
+        (ConditionType::Synchronized, "True", synchronized(plan, observation)),
+        (ConditionType::PartnersReachable, "True", reachable(observation)),
+        (ConditionType::QuorumAtRisk, "False", quorum::condition(spec, observation, plan)),
+        (ConditionType::Serving, "True", serving(plan)),
+    ] {
+        // What is observed may be good, but it is not the whole.
+        let incomplete = "The operator does not observe every database type, as the spec has problems.";
+        let unknown = || ConditionDraft::unknown(kind, Reason::InvalidSpec, incomplete);
+        drafts.push(if partial && draft.is(kind, good) { unknown() } else { draft });
+    }
     drafts.push(suspended(spec, now));
     drafts.extend(input.drift.map(post_switch_drift));
     drafts.extend(weak_encryption(spec));
+    drafts.extend(stale_credentials(observation));
     publishable(drafts, old, spec.desired.generation, now)
 }
 
@@ -38,13 +48,14 @@ fn post_switch_drift(report: &DriftReport) -> ConditionDraft {
         DriftReport::InSync => ConditionDraft::false_(
             kind,
             Reason::NoPostSwitchDrift,
-            "Logins, Agent jobs, linked servers and the options of the databases agree on both partners.",
+            "Logins, Agent jobs, linked servers and the options of the databases agree on both partners. Passwords and permissions are not compared.",
         ),
         DriftReport::Drifted(differences) => {
             let mut text = differences.iter().take(SENTENCES).cloned().collect::<Vec<_>>().join(" ");
             if let Some(more) = differences.len().checked_sub(SENTENCES).filter(|more| *more > 0) {
                 text.push_str(&format!(" {more} more in status.postSwitchDifferences."));
             }
+            text.push_str(" Passwords and permissions are not compared.");
             ConditionDraft::true_(kind, Reason::PostSwitchDrift, text)
         }
         DriftReport::Unknown(unavailable) => {
@@ -53,8 +64,8 @@ fn post_switch_drift(report: &DriftReport) -> ConditionDraft {
     }
 }
 
-/// The conditions of an invalid spec, for which no server is polled.
-pub fn invalid(problem: &str, before: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
+/// The conditions of a spec that cannot be decoded, for which no server is polled.
+pub(super) fn invalid(problem: &str, before: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
     let reason = Reason::InvalidSpec;
     let drafts = vec![
         ConditionDraft::false_(ConditionType::Ready, reason, problem),
@@ -90,7 +101,10 @@ fn primary_type(plan: &Plan) -> Option<&TypePlan> {
     })
 }
 
-fn ready_conditions(plan: &Plan) -> Vec<ConditionDraft> {
+fn ready_conditions(plan: &Plan, desired: &Desired) -> Vec<ConditionDraft> {
+    if !desired.problems.is_empty() {
+        return unusable_spec(plan, desired);
+    }
     let Some(primary) = primary_type(plan) else { return Vec::new() };
     let reason = primary.verdict.reason;
     let effect = reason.effect();
@@ -150,6 +164,22 @@ fn serving(plan: &Plan) -> ConditionDraft {
             format!("{names}: the servers that could serve it were read and do not serve it."),
         ),
     }
+}
+
+/// A spec with problems. A move in flight is still followed, if its type is usable.
+fn unusable_spec(plan: &Plan, desired: &Desired) -> Vec<ConditionDraft> {
+    let (reason, mut message) = (Reason::InvalidSpec, desired.problems.join(" "));
+    message.push_str(" No move starts until the spec is corrected.");
+    if !desired.unusable.is_empty() {
+        let names = desired.unusable.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        message.push_str(&format!(" Until then the operator does not observe {names}."));
+    }
+    let working = plan.persisted.operation.as_ref().is_some_and(|operation| plan.types.contains_key(&operation.ty));
+    vec![
+        ConditionDraft::false_(ConditionType::Ready, reason, message.clone()),
+        ConditionDraft::when(working, ConditionType::Reconciling, reason, message.clone()),
+        ConditionDraft::when(!working, ConditionType::Stalled, reason, message),
+    ]
 }
 
 fn aligned(plan: &Plan) -> ConditionDraft {
@@ -231,6 +261,20 @@ fn reachable(observation: &Observation) -> ConditionDraft {
     }
 }
 
+/// Published only while a server refuses a fresh login, although the connection of an earlier login still works. The next
+/// failover ends that connection.
+fn stale_credentials(observation: &Observation) -> Option<ConditionDraft> {
+    let partners = observation.pairs.iter().flat_map(|pair| [&pair.primary, &pair.mirror]);
+    let refused = partners
+        .filter_map(|view| view.available()?.stale_login.as_ref())
+        .find(|unavailable| unavailable.cause.is_refused_login())?;
+    let message = format!(
+        "The connections still work, and a fresh login is refused. {} To fix: correct the Secret before the next failover.",
+        refused.detail
+    );
+    Some(ConditionDraft::true_(ConditionType::CredentialsStale, Reason::CredentialsStale, message))
+}
+
 /// Published only while a store uses a weak mode, so that every viewer of the resource notices it.
 fn weak_encryption(spec: &ParsedSpec) -> Option<ConditionDraft> {
     let with = |mode| {
@@ -252,7 +296,16 @@ fn weak_encryption(spec: &ParsedSpec) -> Option<ConditionDraft> {
 
 fn suspended(spec: &ParsedSpec, now: Timestamp) -> ConditionDraft {
     let kind = ConditionType::Suspended;
+    let ended = spec.desired.suspend.as_ref().and_then(|suspend| suspend.until).filter(|until| *until <= now);
     match spec.desired.suspend.as_ref().filter(|suspend| suspend.holds(now)) {
+        None if ended.is_some() => ConditionDraft::false_(
+            kind,
+            Reason::NotSuspended,
+            format!(
+                "Moves are allowed, as the suspension ended at {}. To fix: remove spec.suspend, or set a later until.",
+                ended.unwrap_or_default()
+            ),
+        ),
         None => ConditionDraft::false_(kind, Reason::NotSuspended, "Moves are allowed."),
         Some(suspend) => {
             let until = suspend.until.map_or("spec.suspend is removed".to_owned(), |until| until.to_string());

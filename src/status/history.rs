@@ -32,7 +32,7 @@ fn entry(ended: &Ended, input: &Input) -> HistoryEntry {
         cause: operation.cause,
         outcome: ended.outcome,
         generation: operation.generation,
-        requested_by: operation.requested_by.clone(),
+        requested_via: operation.requested_by.clone(),
         why: why(operation),
         started_at: Time(operation.started),
         ended_at: Time(input.now),

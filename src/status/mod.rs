@@ -7,7 +7,8 @@ mod quorum;
 mod render;
 #[cfg(test)]
 mod tables;
+mod unobserved;
 
-pub use conditions::invalid;
 pub use input::Input;
 pub use render::render;
+pub use unobserved::undecodable;

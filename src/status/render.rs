@@ -10,13 +10,13 @@ use crate::api::{
     ServerStatus, operation_status, tracking_status,
 };
 use crate::model::{
-    Act, DatabaseName, DriftReport, Failover, Observation, Pair, Reason, Role, Seat, ServerObservation, Service,
-    duration_text,
+    Act, DatabaseName, Desired, DriftReport, Failover, Observation, Pair, Reason, Role, Seat, ServerObservation,
+    Service, duration_text,
 };
 use crate::plan::{Finding, Plan, TypePlan, coarse, next_window, predict};
 use crate::sql;
 use crate::status::input::Input;
-use crate::status::{conditions, history};
+use crate::status::{conditions, history, unobserved};
 
 /// The largest number of differences in the status.
 const DIFFERENCES: usize = 50;
@@ -27,13 +27,18 @@ pub fn render(input: &Input) -> LyncPoolMirrorStatus {
     LyncPoolMirrorStatus {
         observed_generation: Some(spec.desired.generation),
         resource_uid: Some(input.uid.to_owned()),
-        service: Some(Service::worst(plan.types.values().map(|planned| planned.service))),
-        principals: Some(principals(plan)),
+        service: Some(service(plan, &spec.desired)),
+        principals: Some(principals(plan, &spec.desired)),
         last_move_time: history.first().map(|entry| entry.ended_at.clone()),
         redo_queue: observation.pairs.iter().filter_map(largest_redo).max().map(redo_bucket),
         conditions: conditions::conditions(input),
         servers: servers(spec, observation),
-        database_types: plan.types.values().map(|planned| type_status(planned, plan, observation)).collect(),
+        database_types: plan
+            .types
+            .values()
+            .map(|planned| type_status(planned, plan, observation))
+            .chain(unobserved::types(&spec.desired, before))
+            .collect(),
         plan: planned_statements(plan, observation),
         next_maintenance_window: next_maintenance_window(spec, plan, now),
         operation: plan.persisted.operation.as_ref().map(operation_status),
@@ -46,15 +51,22 @@ pub fn render(input: &Input) -> LyncPoolMirrorStatus {
     }
 }
 
+/// The worst service of all types. What the operator does not observe is Unknown.
+fn service(plan: &Plan, desired: &Desired) -> Service {
+    let unobserved = desired.unusable.keys().map(|_| Service::Unknown);
+    Service::worst(plan.types.values().map(|planned| planned.service).chain(unobserved))
+}
+
 /// `User=Primary CentralMgmt=Mirror!`, in the order of the turns.
-fn principals(plan: &Plan) -> String {
+fn principals(plan: &Plan, desired: &Desired) -> String {
     let entries = plan.types.iter().map(|(ty, planned)| {
         let observed = planned.observed;
         let wanted = observed == planned.desired_type.principal.into() && planned.service != Service::NotServed;
         let mark = if wanted { "" } else { "!" };
         format!("{ty}={observed}{mark}")
     });
-    entries.collect::<Vec<_>>().join(" ")
+    let unobserved = desired.unusable.keys().map(|ty| unobserved::principal(*ty));
+    entries.chain(unobserved).collect::<Vec<_>>().join(" ")
 }
 
 fn servers(spec: &ParsedSpec, observation: &Observation) -> Vec<ServerStatus> {

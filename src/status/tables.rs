@@ -61,7 +61,7 @@ fn spec(principal: &str) -> ParsedSpec {
             "databaseTypes": [{"type": "Archiving", "principal": principal}],
         },
     }));
-    parse(&resource.unwrap()).unwrap()
+    parse(&resource.unwrap())
 }
 
 /// The status of a pool whose spec does not change, and of one whose spec has just asked for the other seat.

@@ -58,8 +58,17 @@ type Refused = (&'static str, Value, Vec<&'static str>);
 
 /// Specs with one thing wrong each.
 fn refused() -> Vec<Refused> {
-    [refused_pools(), refused_types(), refused_consents(), refused_servers(), refused_encryption(), refused_policies()]
-        .concat()
+    [
+        refused_pools(),
+        refused_types(),
+        refused_consents(),
+        refused_servers(),
+        refused_hosts(),
+        refused_encryption(),
+        refused_policies(),
+        refused_windows(),
+    ]
+    .concat()
 }
 
 fn refused_pools() -> Vec<Refused> {
@@ -69,7 +78,7 @@ fn refused_pools() -> Vec<Refused> {
     long_name["metadata"]["name"] = json!("p".repeat(201));
     vec![
         ("a long name", long_name, vec!["metadata.name must not be longer than 200 characters"]),
-        ("no store at all", ownerless, vec!["every database type needs a store: set spec.sql"]),
+        ("no store at all", ownerless, vec!["Every database type needs a store. To fix: set spec.sql"]),
         ("an empty pool", with("/spec/poolFqdn", json!("")), vec!["spec.poolFqdn", "should be at least 1 chars long"]),
         ("a pool with a slash", with("/spec/poolFqdn", json!("a/b")), vec!["spec.poolFqdn", "should match"]),
         (
@@ -104,7 +113,7 @@ fn refused_types() -> Vec<Refused> {
         (
             "a database twice",
             first_type(json!({"databases": ["rtcxds", "RTCXDS"]})),
-            vec!["a database is listed twice: SQL Server compares names without case"],
+            vec!["A database is listed twice: SQL Server compares names without case. To fix: remove one"],
         ),
         ("no databases", first_type(json!({"databases": []})), vec!["databases", "should have at least 1 items"]),
         (
@@ -123,17 +132,29 @@ fn refused_types() -> Vec<Refused> {
 fn refused_consents() -> Vec<Refused> {
     vec![
         ("an empty epoch", first_type(json!({"approve": {"epoch": ""}})), vec!["approve.epoch", "at least 1 chars"]),
+        (
+            "an approval of a word",
+            first_type(json!({"approve": {"epoch": "abc"}})),
+            vec!["approve.epoch", "This is not an epoch. To fix: copy"],
+        ),
+        (
+            "a consent for a word",
+            first_type(
+                json!({"forceService": {"epoch": "1-ABCD", "acceptDataLoss": true, "until": "2100-01-01T00:00:00Z"}}),
+            ),
+            vec!["forceService.epoch", "This is not an epoch. To fix: copy"],
+        ),
         ("an approval of nothing", first_type(json!({"approve": {}})), vec!["approve.epoch", "Required value"]),
         (
             "data loss not accepted",
             first_type(
-                json!({"forceService": {"epoch": "1-a", "acceptDataLoss": false, "until": "2100-01-01T00:00:00Z"}}),
+                json!({"forceService": {"epoch": "1-abcd", "acceptDataLoss": false, "until": "2100-01-01T00:00:00Z"}}),
             ),
             vec!["acceptDataLoss must be true: forced service loses what the lost principal had not sent"],
         ),
         (
             "a consent for ever",
-            first_type(json!({"forceService": {"epoch": "1-a", "acceptDataLoss": true}})),
+            first_type(json!({"forceService": {"epoch": "1-abcd", "acceptDataLoss": true}})),
             vec!["forceService.until", "Required value"],
         ),
         ("a consent until some time", until("tomorrow"), vec!["forceService.until", "tomorrow"]),
@@ -145,22 +166,32 @@ fn refused_servers() -> Vec<Refused> {
         (
             "a server that mirrors itself",
             with("/spec/sql/mirror", json!({"host": "SQL-A.contoso.com", "instance": "rtc"})),
-            vec!["primary and mirror are the same SQL Server: a server cannot mirror itself"],
+            vec!["primary and mirror are the same SQL Server: a server cannot mirror itself. To fix: correct"],
+        ),
+        (
+            "a server that mirrors itself, with a dot",
+            with("/spec/sql/mirror", json!({"host": "sql-a.contoso.com.", "instance": "RTC"})),
+            vec!["primary and mirror are the same SQL Server"],
+        ),
+        (
+            "a primary as witness",
+            with("/spec/sql/witness", json!({"host": "SQL-A.contoso.com.", "instance": "rtc"})),
+            vec!["The witness is also a partner: a witness must be a third SQL Server. To fix: correct"],
+        ),
+        (
+            "a mirror as witness",
+            with("/spec/sql/witness", json!({"host": "sql-b.contoso.com", "instance": "RTC"})),
+            vec!["The witness is also a partner"],
         ),
         (
             "port and instance",
             with("/spec/sql/primary", json!({"host": "sql-a", "instance": "RTC", "port": 1433})),
-            vec!["set port or instance, not both"],
+            vec!["port and instance are both set. To fix: keep port"],
         ),
         (
             "port 0",
             with("/spec/sql/primary", json!({"host": "sql-a", "port": 0})),
             vec!["primary.port", "greater than or equal to 1"],
-        ),
-        (
-            "a host with an instance",
-            with("/spec/sql/primary/host", json!("sql-a\\RTC")),
-            vec!["primary.host", "should match"],
         ),
         (
             "an instance with a space",
@@ -172,6 +203,47 @@ fn refused_servers() -> Vec<Refused> {
     ]
 }
 
+fn refused_hosts() -> Vec<Refused> {
+    vec![
+        (
+            "a host with an instance",
+            with("/spec/sql/primary/host", json!("sql-a\\RTC")),
+            vec![
+                "primary.host",
+                "host contains an instance. To fix: keep the host name in host, and write the name of the instance into instance.",
+            ],
+        ),
+        (
+            "a host with a port",
+            with("/spec/sql/primary/host", json!("sql-a:1433")),
+            vec![
+                "primary.host",
+                "host contains a port. To fix: keep the host name in host, and write the port into port.",
+            ],
+        ),
+        (
+            "a host with a comma",
+            with("/spec/sql/witness", json!({"host": "sql-w,1433"})),
+            vec!["witness.host", "host contains a port."],
+        ),
+        (
+            "a host with a protocol",
+            with("/spec/sql/mirror/host", json!("tcp:sql-b")),
+            vec!["mirror.host", "host contains a protocol. To fix: remove the protocol"],
+        ),
+        (
+            "a host with a space",
+            with("/spec/sql/mirror/host", json!("sql b")),
+            vec!["mirror.host", "host is neither a DNS name nor an IP address. To fix: write"],
+        ),
+        (
+            "a Secret with a capital",
+            with("/spec/sql/auth/secretRef/name", json!("Sql")),
+            vec!["secretRef.name", "This is not the name of a Secret", "To fix: write the name as kubectl"],
+        ),
+    ]
+}
+
 fn refused_encryption() -> Vec<Refused> {
     vec![
         (
@@ -180,7 +252,17 @@ fn refused_encryption() -> Vec<Refused> {
                 "/spec/sql/tls",
                 json!({"mode": "TrustServerCertificate", "caBundle": {"configMapRef": {"name": "ca"}}}),
             ),
-            vec!["caBundle is only used with mode Verify"],
+            vec!["caBundle is only used with mode Verify. To fix: remove caBundle"],
+        ),
+        (
+            "a CA with a capital",
+            with("/spec/sql/tls", json!({"caBundle": {"configMapRef": {"name": "CA"}}})),
+            vec!["configMapRef.name", "This is not the name of a ConfigMap"],
+        ),
+        (
+            "a CA in a key with a space",
+            with("/spec/sql/tls", json!({"caBundle": {"configMapRef": {"name": "ca", "key": "ca crt"}}})),
+            vec!["configMapRef.key", "This is not a key of a ConfigMap"],
         ),
         (
             "a password in the clear",
@@ -190,7 +272,7 @@ fn refused_encryption() -> Vec<Refused> {
         (
             "KDCs for a password",
             with("/spec/sql/auth", json!({"method": "SqlLogin", "secretRef": {"name": "sql"}, "kdcs": ["dc1"]})),
-            vec!["kdcs are only used with method Kerberos"],
+            vec!["kdcs are only used with method Kerberos. To fix: remove kdcs"],
         ),
         (
             "a KDC with a line more",
@@ -215,10 +297,6 @@ fn refused_encryption() -> Vec<Refused> {
 }
 
 fn refused_policies() -> Vec<Refused> {
-    let window = |schedule: &str, duration: &str, zone: &str| {
-        let window = json!({"schedule": schedule, "duration": duration, "timeZone": zone});
-        policy(json!({"unrequestedSwitch": "FailBack", "maintenanceWindows": [window]}))
-    };
     vec![
         ("suspended without a reason", with("/spec/suspend", json!({})), vec!["suspend.reason", "Required value"]),
         (
@@ -226,7 +304,27 @@ fn refused_policies() -> Vec<Refused> {
             with("/spec/suspend", json!({"reason": "x", "until": "soon"})),
             vec!["suspend.until", "soon"],
         ),
-        ("a short deadline", policy(json!({"switchDeadline": "9s"})), vec!["switchDeadline must be at least 10s"]),
+        (
+            "a short deadline",
+            policy(json!({"switchDeadline": "9s"})),
+            vec!["switchDeadline must be at least 10s and at most 24h. To fix: set"],
+        ),
+        (
+            "a long deadline",
+            policy(json!({"switchDeadline": "25h"})),
+            vec!["switchDeadline must be at least 10s and at most"],
+        ),
+        ("a long cooldown", policy(json!({"cooldown": "721h"})), vec!["cooldown must be at most 720h. To fix: set"]),
+        (
+            "a late fail-back",
+            policy(json!({"failBackAfter": "721h"})),
+            vec!["failBackAfter must be at most 720h. To fix: set"],
+        ),
+        (
+            "a long interruption",
+            policy(json!({"maxInterruption": "25h"})),
+            vec!["maxInterruption must be at least 3s", "at most 24h. To fix"],
+        ),
         ("a deadline in days", policy(json!({"switchDeadline": "1d"})), vec!["policy.switchDeadline", "should match"]),
         ("a short interruption", policy(json!({"maxInterruption": "2s"})), vec!["maxInterruption must be at least 3s"]),
         (
@@ -237,16 +335,56 @@ fn refused_policies() -> Vec<Refused> {
         (
             "a type twice in the order",
             policy(json!({"order": ["User", "User"]})),
-            vec!["policy.order lists a type twice"],
+            vec!["policy.order lists a type twice. To fix: remove"],
         ),
         (
             "windows for nothing",
             policy(json!({"maintenanceWindows": [{"schedule": "0 2 * * SAT", "duration": "4h"}]})),
-            vec!["maintenanceWindows are only used with unrequestedSwitch FailBack"],
+            vec![
+                "maintenanceWindows are only used with unrequestedSwitch FailBack",
+                "To fix: remove maintenanceWindows",
+            ],
         ),
-        ("a schedule of four fields", window("0 2 * *", "4h", "UTC"), vec!["schedule needs the five fields of cron"]),
-        ("a window of seconds", window("0 2 * * SAT", "59s", "UTC"), vec!["duration must be at least 1m"]),
-        ("a zone with spaces", window("0 2 * * SAT", "4h", "Central Europe"), vec!["timeZone", "should match"]),
+    ]
+}
+
+fn refused_windows() -> Vec<Refused> {
+    let window = |schedule: &str, duration: &str, zone: &str| {
+        let window = json!({"schedule": schedule, "duration": duration, "timeZone": zone});
+        policy(json!({"unrequestedSwitch": "FailBack", "maintenanceWindows": [window]}))
+    };
+    vec![
+        (
+            "a schedule of four fields",
+            window("0 2 * *", "4h", "UTC"),
+            vec!["A schedule has the five fields of cron. To fix"],
+        ),
+        ("minute 60", window("60 2 * * SAT", "4h", "UTC"), vec!["schedule", "the minute, 0 to 59. To fix"]),
+        ("hour 25", window("0 25 * * SAT", "4h", "UTC"), vec!["schedule", "the hour, 0 to 23. To fix"]),
+        ("day 32", window("0 2 1,32 * *", "4h", "UTC"), vec!["schedule", "the day of the month, 1 to 31"]),
+        ("month 13", window("0 2 * 1-13 *", "4h", "UTC"), vec!["schedule", "the month, 1 to 12"]),
+        ("weekday 8", window("0 2 * * 8", "4h", "UTC"), vec!["schedule", "the weekday, 0 to 7"]),
+        ("a weekday in full", window("0 2 * * Saturday", "4h", "UTC"), vec!["schedule", "the weekday, 0 to 7"]),
+        (
+            "a window of seconds",
+            window("0 2 * * SAT", "59s", "UTC"),
+            vec!["The duration of a window must be at least 1m"],
+        ),
+        (
+            "a window of a month",
+            window("0 2 1 * *", "169h", "UTC"),
+            vec!["must be at least 1m and at most 168h. To fix"],
+        ),
+        (
+            "a zone with spaces",
+            window("0 2 * * SAT", "4h", "Central Europe"),
+            vec!["timeZone", "This is not the IANA name of a time zone. To fix"],
+        ),
+        (
+            "a zone with an offset",
+            window("0 2 * * SAT", "4h", "CET+1"),
+            vec!["timeZone", "This is not the IANA name of a time zone. To fix"],
+        ),
     ]
 }
 
@@ -296,7 +434,11 @@ fn crd_with_a_valid_spec_accepts_the_resource() {
     let full = policy(json!({
         "unrequestedSwitch": "FailBack", "failBackAfter": "1h", "maxInterruption": "30s", "cooldown": "0s",
         "switchDeadline": "10s", "order": ["CentralMgmt", "User"],
-        "maintenanceWindows": [{"schedule": "0 2 * * SAT", "duration": "4h", "timeZone": "Europe/Paris"}],
+        "maintenanceWindows": [
+            {"schedule": "0 2 * * SAT", "duration": "4h", "timeZone": "Europe/Paris"},
+            {"schedule": "*/15 1-3,5 L JAN-mar,12 6#2,sun", "duration": "1m", "timeZone": "Etc/GMT+1"},
+            {"schedule": "59 23 15W * 7", "duration": "168h"},
+        ],
     }));
     for (name, mut object) in [
         ("everything", full),
@@ -315,6 +457,9 @@ fn crd_with_a_valid_spec_accepts_the_resource() {
             }),
         ),
         ("legacy", with("/spec/sql/tls", json!({"mode": "Legacy"}))),
+        ("a final dot", with("/spec/sql/mirror", json!({"host": "sql-b.contoso.com.", "instance": "MSSQLSERVER"}))),
+        ("IPv6", with("/spec/sql/witness", json!({"host": "fe80::10:1", "port": 1433}))),
+        ("an approval", first_type(json!({"approve": {"epoch": "14-5f3a"}}))),
         ("ports", with("/spec/sql/primary", json!({"host": "10.0.0.1", "port": 49172}))),
         (
             "two instances of one host",

@@ -26,7 +26,7 @@ async fn spec_with_a_changed_principal_moves_databases_and_central_management_la
     assert_eq!(history[0]["type"], "CentralMgmt");
     assert_eq!((&history[1]["outcome"], &history[1]["cause"]), (&json!("Succeeded"), &json!("Intent")));
     assert!(status["operation"].is_null());
-    assert_eq!(history[1]["requestedBy"], "kubectl-client-side-apply");
+    assert_eq!(history[1]["requestedVia"], "kubectl-client-side-apply");
     assert_eq!(history[1]["why"], "Generation 2 of the spec wants the principal of User on the mirror.");
     let rtcxds = &history[1]["databases"][0];
     assert_eq!(rtcxds["statement"], "ALTER DATABASE [rtcxds] SET PARTNER FAILOVER");

@@ -27,14 +27,22 @@ async fn metadata_drift_after_a_move_is_reported_until_repaired() {
     assert!(condition(&status, "PostSwitchDrift").is_none(), "nothing was switched yet: {status}");
 
     fixture.cluster.apply(&fixture.pool("pool01", types("Mirror", "Primary")));
-    let status = until_drift(&fixture, "True", "login backup is missing on the mirror");
+    let status = until_drift(&fixture, "True", "Login backup is missing on the mirror");
     let all: Vec<&str> = status["postSwitchDifferences"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
-    let starts = ["login backup", "Agent job nightly", "linked server DW", "rtcab: the owner", "rtcxds: TRUSTWORTHY"];
+    let starts = [
+        "Risk: Login backup",
+        "Risk: Agent job nightly",
+        "Risk: Linked server DW",
+        "Risk: The copy of rtcab on the primary is owned by backup",
+        "Note: TRUSTWORTHY of rtcxds",
+    ];
     assert_eq!(all.len(), starts.len(), "{all:?}");
     for start in starts {
         assert!(all.iter().any(|sentence| sentence.starts_with(start)), "{start}: {all:?}");
     }
-    assert!(all[0].contains("SID = 0x07010203"), "{}", all[0]);
+    assert!(all[0].contains("WITH PASSWORD = <hash> HASHED, SID = 0x07010203"), "{}", all[0]);
+    let text = condition(&status, "PostSwitchDrift").unwrap()["message"].as_str().unwrap().to_owned();
+    assert!(text.ends_with("Passwords and permissions are not compared."), "{text}");
     assert_eq!(condition(&status, "PostSwitchDrift").unwrap()["reason"], "PostSwitchDrift");
     fixture.until_ready("pool01", "True", "Aligned");
     until("an event reports it", || {

@@ -1,6 +1,7 @@
 //! Invalid resources report the cause in their status and block no other resource.
 
 use crate::support::{Operator, TestPool, condition, types, until};
+use crate::tls::fetch;
 use serde_json::{Value, json};
 
 fn message(status: &Value) -> String {
@@ -20,7 +21,8 @@ async fn unusable_resource_among_others_blocks_none_of_them() {
     let mut windows = other(&fixture, "windows");
     windows["spec"]["policy"] = json!({
         "unrequestedSwitch": "FailBack",
-        "maintenanceWindows": [{"schedule": "0 3 * * Someday", "duration": "2h", "timeZone": "Europe/Paris"}],
+        // The API server knows the syntax of a time zone, not the names.
+        "maintenanceWindows": [{"schedule": "0 3 * * SAT", "duration": "2h", "timeZone": "Europe/Pariss"}],
     });
     fixture.cluster.apply(&windows);
     let mut parked = other(&fixture, "parked");
@@ -32,7 +34,7 @@ async fn unusable_resource_among_others_blocks_none_of_them() {
     fixture.until_ready("pool01", "True", "Aligned");
     let status = fixture.until_ready("windows", "False", "InvalidSpec");
     let text = message(&status);
-    assert!(text.contains("maintenanceWindows[0]") && text.contains("Someday"), "{text}");
+    assert!(text.contains("maintenanceWindows[0].timeZone") && text.contains("Europe/Pariss"), "{text}");
     assert_eq!(condition(&status, "Stalled").unwrap()["status"], "True");
     let status = fixture.until_ready("parked", "False", "DatabaseMissing");
     assert_eq!(condition(&status, "Suspended").unwrap()["status"], "True");
@@ -43,6 +45,60 @@ async fn unusable_resource_among_others_blocks_none_of_them() {
         count => Err(format!("{count} failovers; {}", fixture.status("pool01")?)),
     });
     fixture.until_ready("pool01", "True", "Aligned");
+}
+
+/// The API server knows the syntax of a time zone, not the names, and the order of a range. Older CRDs accepted hour 25.
+#[tokio::test(flavor = "multi_thread")]
+async fn resource_with_a_spec_problem_and_a_lost_principal_shows_the_servers_as_they_are() {
+    let fixture = TestPool::start("half-usable", true).await;
+    let operator = Operator::start(fixture.cluster, "half-usable", "1s");
+    let mut pool = fixture.pool("pool01", types("Primary", "Primary"));
+    fixture.cluster.apply(&pool);
+    fixture.until_ready("pool01", "True", "Aligned");
+
+    pool["spec"]["policy"] = json!({
+        "unrequestedSwitch": "FailBack", "failBackAfter": "0s", "cooldown": "0s",
+        "maintenanceWindows": [{"schedule": "0 5-3 * * SAT", "duration": "2h", "timeZone": "Europe/Paris"}],
+    });
+    fixture.cluster.apply(&pool);
+    let text = message(&fixture.until_ready("pool01", "False", "InvalidSpec"));
+    assert!(text.starts_with("spec.policy.maintenanceWindows[0].schedule \"0 5-3 * * SAT\": "), "{text}");
+    assert!(text.contains("To fix: ") && text.ends_with("No move starts until the spec is corrected."), "{text}");
+
+    fixture.command(json!({"do": "kill", "server": "a"}));
+    let status = until("the status shows the dead server and the new principal", || {
+        let status = fixture.status("pool01")?;
+        let reachable = |index: usize| status["servers"][index]["reachable"] == true;
+        let there = status["principals"] == "User=Mirror! CentralMgmt=Mirror!" && !reachable(0) && reachable(1);
+        if there { Ok(status) } else { Err(status.to_string()) }
+    });
+    assert_eq!(condition(&status, "Ready").unwrap()["reason"], "InvalidSpec");
+    assert_eq!(condition(&status, "Stalled").unwrap()["status"], "True");
+    let page = fetch(&operator.address(), "/metrics");
+    for line in [
+        "lync_mirror_ready{namespace=\"half-usable\",name=\"pool01\"} 0",
+        "lync_mirror_stalled{namespace=\"half-usable\",name=\"pool01\"} 1",
+        "lync_mirror_reason{namespace=\"half-usable\",name=\"pool01\",reason=\"InvalidSpec\"} 1",
+    ] {
+        assert!(page.lines().any(|found| found == line), "{line} is not in {page}");
+    }
+    let events = fixture.cluster.get_json(&["events.events.k8s.io", "-n", "half-usable"]).unwrap();
+    let all = events["items"].as_array().unwrap().iter();
+    let invalid: Vec<&Value> = all.filter(|event| event["reason"] == "InvalidSpec").collect();
+    assert!(invalid.len() == 1 && invalid[0]["type"] == "Warning", "{invalid:?}");
+
+    // Both servers are back, but the problem still holds the fail-back. The corrected spec releases it.
+    fixture.command(json!({"do": "start", "server": "a"}));
+    until("both servers are reachable", || {
+        let status = fixture.status("pool01")?;
+        let of_type = &status["databaseTypes"][0];
+        if of_type["reason"] == "InvalidSpec" { Ok(()) } else { Err(status.to_string()) }
+    });
+    assert_eq!(fixture.failovers().len(), 5, "only the witness moved the principals");
+    pool["spec"]["policy"]["maintenanceWindows"] = json!([]);
+    fixture.cluster.apply(&pool);
+    let status = fixture.until_ready("pool01", "True", "Aligned");
+    assert_eq!(status["principals"], "User=Primary CentralMgmt=Primary");
 }
 
 #[tokio::test(flavor = "multi_thread")]

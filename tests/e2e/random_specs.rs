@@ -29,9 +29,9 @@ const ACCEPTED: [Edit; 20] = [
         let window = json!({"schedule": "0 3 * * *", "duration": "1h", "timeZone": "Europe/Paris"});
         policy(pool, "maintenanceWindows", json!([window]));
     }),
-    ("a window that is none", |_, pool| {
+    ("a time zone that does not exist", |_, pool| {
         policy(pool, "unrequestedSwitch", json!("FailBack"));
-        let window = json!({"schedule": "0 3 * * Someday", "duration": "1h", "timeZone": "Europe/Paris"});
+        let window = json!({"schedule": "0 3 * * SAT", "duration": "1h", "timeZone": "Europe/Pariss"});
         policy(pool, "maintenanceWindows", json!([window]));
     }),
     ("short interruptions", |_, pool| policy(pool, "maxInterruption", json!("3s"))),

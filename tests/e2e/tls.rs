@@ -43,7 +43,7 @@ async fn pin_that_is_wrong_is_corrected_from_the_status() {
     assert_eq!(fixture.sim.failures(), Vec::<String>::new());
 }
 
-fn fetch(address: &str, path: &str) -> String {
+pub fn fetch(address: &str, path: &str) -> String {
     let output =
         std::process::Command::new("curl").args(["-sS", "--noproxy", "*", &format!("http://{address}{path}")]).output();
     String::from_utf8_lossy(&output.unwrap().stdout).into_owned()

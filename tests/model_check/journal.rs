@@ -158,6 +158,8 @@ fn desired(types: Vec<DesiredType>, suspended: bool) -> Desired {
         types,
         suspend: suspended.then(|| Suspend { reason: "x".to_owned(), until: None }),
         policy: Policy::default(),
+        problems: Vec::new(),
+        unusable: BTreeMap::new(),
     }
 }
 

@@ -46,6 +46,8 @@ impl Resource {
                 settle_after: std::time::Duration::ZERO,
                 ..Policy::default()
             },
+            problems: Vec::new(),
+            unusable: BTreeMap::new(),
         }
     }
 }

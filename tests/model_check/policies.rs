@@ -75,6 +75,7 @@ struct Mind {
     expired: bool,
     suspended: bool,
     conflict: bool,
+    invalid: bool,
     past: Past,
     kept: Kept,
     window: bool,
@@ -96,6 +97,7 @@ impl Mind {
             expired: pick(n, &[false, true]),
             suspended: pick(n, &[false, true]),
             conflict: pick(n, &[false, true]),
+            invalid: pick(n, &[false, true]),
             past: pick(n, &[Past::Nothing, Past::JustMoved, Past::MovedBefore, Past::ForceFailed]),
             kept: pick(
                 n,
@@ -179,6 +181,8 @@ impl Mind {
                 cooldown: COOLDOWN,
                 ..Policy::default()
             },
+            problems: if self.invalid { vec!["a problem".to_owned()] } else { Vec::new() },
+            unusable: BTreeMap::new(),
         }
     }
 
@@ -256,7 +260,7 @@ impl Mind {
 
     /// The rules, a second time: which statement may be sent.
     fn lets(&self, situation: &Situation) -> Option<Act> {
-        if self.suspended || self.conflict {
+        if self.suspended || self.conflict || self.invalid {
             return None;
         }
         let forgotten = self.is_forgotten();

@@ -186,6 +186,8 @@ fn spec_variations(epoch: Option<&Epoch>, now: Timestamp, plain: bool) -> Vec<(D
                         fail_back_after: std::time::Duration::ZERO,
                         ..Policy::default()
                     },
+                    problems: Vec::new(),
+                    unusable: BTreeMap::new(),
                 };
                 let request = Request { principal, generation: 2, pending };
                 let track = known();

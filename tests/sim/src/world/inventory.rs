@@ -8,15 +8,24 @@ use crate::value::{SqlType, Value};
 
 const SID: SqlType = SqlType::Binary(85);
 
-/// `sys.server_principals`: the login with SID 0x01, then the logins of the configuration, then those of the inventory.
+/// The principal_id of `sysadmin`, and of the first login after the one with SID 0x01.
+const SYSADMIN: i32 = 3;
+const FIRST: i32 = 257;
+
+/// `sys.server_principals`: the login with SID 0x01, the role `sysadmin`, then the logins of the configuration, then those of
+/// the inventory.
 pub(super) fn principals(server: &Server) -> Table {
     let own = server.logins.iter().map(|login| (login.name.clone(), sid(server, &login.name), login.disabled));
     let inventory = server.inventory.logins.keys().map(|name| (name.clone(), sid(server, name), false));
-    let rows = own.chain(inventory).zip(257..).map(|((name, sid, disabled), id)| {
+    let rows = own.chain(inventory).zip(FIRST..).map(|((name, sid, disabled), id)| {
         let ty = nvarchar(if is_windows(server, &name) { "U" } else { "S" });
-        vec![nvarchar(name), Value::Int(id), Value::Binary(sid), ty, Value::Bit(disabled)]
+        vec![nvarchar(name), Value::Int(id), Value::Binary(sid), ty, Value::Bit(disabled), nvarchar("master")]
     });
-    let sa = vec![nvarchar(sa_name(server)), Value::Int(1), Value::Binary(vec![1]), nvarchar("S"), Value::Bit(false)];
+    let fixed = |name: &str, id: i32, sid: u8, kind: &str| {
+        let sid = Value::Binary(vec![sid]);
+        vec![nvarchar(name), Value::Int(id), sid, nvarchar(kind), Value::Bit(false), nvarchar("master")]
+    };
+    let fixed = [fixed(sa_name(server), 1, 1, "S"), fixed("sysadmin", SYSADMIN, 3, "R")];
     build_table(
         &[
             ("name", NAME, false),
@@ -24,9 +33,27 @@ pub(super) fn principals(server: &Server) -> Table {
             ("sid", SID, true),
             ("type", SqlType::Char(1), false),
             ("is_disabled", SqlType::Bit, true),
+            ("default_database_name", NAME, true),
         ],
-        std::iter::once(sa).chain(rows).collect(),
+        fixed.into_iter().chain(rows).collect(),
     )
+}
+
+/// `sys.server_role_members`: the members of `sysadmin`.
+pub(super) fn role_members(server: &Server) -> Table {
+    let members = server.logins.iter().zip(FIRST..).filter(|(login, _)| login.sysadmin).map(|(_, id)| id);
+    let rows = std::iter::once(1).chain(members).map(|id| vec![Value::Int(SYSADMIN), Value::Int(id)]);
+    build_table(
+        &[("role_principal_id", SqlType::Int, false), ("member_principal_id", SqlType::Int, false)],
+        rows.collect(),
+    )
+}
+
+/// `sys.sql_logins`: every login checks the password policy.
+pub(super) fn sql_logins(server: &Server) -> Table {
+    let count = i32::try_from(server.logins.len() + server.inventory.logins.len()).unwrap_or(i32::MAX - FIRST);
+    let rows = std::iter::once(1).chain(FIRST..FIRST + count).map(|id| vec![Value::Int(id), Value::Bit(true)]);
+    build_table(&[("principal_id", SqlType::Int, false), ("is_policy_checked", SqlType::Bit, true)], rows.collect())
 }
 
 /// `sys.servers`: the server itself, then its linked servers.

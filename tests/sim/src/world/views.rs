@@ -48,6 +48,10 @@ impl World {
             }
             "sys.dm_os_performance_counters" => self.counters_view(session.server),
             "sys.server_principals" => inventory::principals(server),
+            "sys.server_role_members" => inventory::role_members(server),
+            "sys.sql_logins" => inventory::sql_logins(server),
+            // No simulated server is clustered.
+            "sys.dm_os_cluster_nodes" => build_table(&[("nodename", NAME, false)], Vec::new()),
             "sys.servers" => inventory::servers(server),
             "msdb.dbo.sysjobs" if server.inventory.jobs_forbidden || !login.sysadmin => {
                 let denied = "The SELECT permission was denied on the object 'sysjobs', database 'msdb', schema 'dbo'.";
