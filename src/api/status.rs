@@ -18,7 +18,7 @@ pub struct LyncPoolMirrorStatus {
     /// The UID of the resource that this status belongs to. The operator ignores what a backup restored onto another resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_uid: Option<String>,
-    /// The worst service of all database types: Protected (served, synchronized, with a connected witness if there is one), Exposed (served; a further loss stops or endangers it), Unknown (cannot be told from what the operator sees) or NotServed (the servers that could serve it were read and do not).
+    /// The worst service of all database types: Protected (served, synchronized, with a connected witness if there is one), Exposed (served; a further loss stops or endangers it), Unknown (cannot be determined from what the operator sees) or NotServed (the servers that could serve it were read and do not).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<Service>,
     /// The observed principal of each type; `!` marks one that is not where the spec wants it, or that is not served.

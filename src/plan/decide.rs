@@ -1,6 +1,7 @@
 //! The verdict of one database type, from its findings, desired state and persisted state.
 
-use crate::model::{Approval, Cause, Reason, Request, UnrequestedSwitch, later};
+use crate::model::{Cause, Reason, Request, UnrequestedSwitch, later};
+use crate::plan::approval::is_approved;
 use crate::plan::finding::{epoch, most_severe};
 use crate::plan::obstacle::Obstacle;
 use crate::plan::precondition::Precondition;
@@ -128,21 +129,8 @@ pub(crate) fn moved<'a>(case: &Case<'a>) -> impl Iterator<Item = &'a crate::mode
     case.findings.iter().filter(move |finding| finding.principal != Some(wanted)).map(|finding| &finding.name)
 }
 
-/// The approval names the current state and has not ended.
-fn is_approved(case: &Case) -> bool {
-    let Some(approve) = &case.desired_type.approve else { return false };
-    let state = epoch(case.findings);
-    case.input.satisfied(Precondition::ApprovalNamesEpoch, Some(&approve.epoch) == state.as_ref())
-        && case.input.satisfied(Precondition::ApprovalNotExpired, case.input.now < approval_end(case, approve))
-}
-
-pub(crate) fn approval_end(case: &Case, approve: &Approval) -> jiff::Timestamp {
-    let seen = case.tracking.approval.as_ref().filter(|seen| seen.epoch == approve.epoch);
-    approve.end(seen.map_or(case.input.now, |seen| seen.since))
-}
-
 /// A database that was open under a newer release cannot go back before the other server is upgraded too ("Upgrading Mirrored
-/// Instances"). Only a person decides that.
+/// Instances"). Only an administrator decides that.
 fn one_way(case: &Case, approved: bool) -> Option<Verdict> {
     let to = case.desired_type.principal;
     let version = |seat| case.pair.view(seat).available().map(|server| server.version.as_str());
@@ -162,7 +150,7 @@ fn one_way(case: &Case, approved: bool) -> Option<Verdict> {
     Some(Verdict::waiting(Reason::OneWayMove, message))
 }
 
-/// A transition is bounded: SQL Server leaves it by itself, or a person has to look.
+/// A transition is bounded: SQL Server leaves it by itself, or an administrator has to act.
 fn obstructed(case: &Case, obstacle: &Obstacle, names: &str) -> Verdict {
     let message = obstacle.message(names, case.pair);
     let verdict = Verdict::waiting(obstacle.reason(), message);

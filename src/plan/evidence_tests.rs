@@ -15,7 +15,7 @@ const TABLE: [(&str, &str, Service, ObservedPrincipal, Reason); 47] = [
     ("P/4/C",     "M/4/C",     Protected, Primary, Reason::Aligned),
     ("P/4/-",     "M/4/-",     Protected, Primary, Reason::Aligned),
     ("P/4/D",     "M/4/D",     Exposed,   Primary, Reason::Aligned),
-    ("P/4/C",     "dark",      Protected, Primary, Reason::LoginFailed),
+    ("P/4/C",     "refused",      Protected, Primary, Reason::LoginFailed),
     ("P/4/C",     "away",      Exposed,   Primary, Reason::ConnectionRefused),
     ("P/2/C",     "M/2/C",     Exposed,   Primary, Reason::Synchronizing),
     ("P/0/C",     "M/0/C",     Exposed,   Primary, Reason::MirroringSuspended),
@@ -23,24 +23,24 @@ const TABLE: [(&str, &str, Service, ObservedPrincipal, Reason); 47] = [
     ("P/1/C",     "away",      Exposed,   Primary, Reason::ConnectionRefused),
     ("P/1/-",     "away",      Exposed,   Primary, Reason::ConnectionRefused),
     ("P/1/-",     "M/1/-",     Exposed,   Primary, Reason::PartnersDisconnected),
-    // Without quorum a principal stops serving; the row alone does not prove it while it says ONLINE.
+    // Without quorum a principal stops serving; the row alone does not prove it while it is ONLINE.
     ("P/1/D",     "away",      Unknown,   Primary, Reason::ConnectionRefused),
     ("P/1/D",     "M/1/D",     Unknown,   Primary, Reason::PartnersDisconnected),
     ("P/1/D/r",   "M/1/D",     NotServed, Primary, Reason::NoQuorum),
     ("P/1/D/r",   "away",      Unknown,   Primary, Reason::NoQuorum),
-    // The mirror alone: it cannot tell whether its principal serves.
+    // The mirror alone: it does not prove whether its principal serves.
     ("away",      "M/1/-",     Unknown,   Nowhere, Reason::PrincipalLost),
     ("away",      "M/1/C",     Unknown,   Nowhere, Reason::PrincipalLost),
     ("away",      "M/1/D",     Unknown,   Nowhere, Reason::NoQuorum),
-    ("dark",      "M/1/-",     Unknown,   Nowhere, Reason::LoginFailed),
-    ("dark",      "M/1/D",     Unknown,   Nowhere, Reason::LoginFailed),
+    ("refused",      "M/1/-",     Unknown,   Nowhere, Reason::LoginFailed),
+    ("refused",      "M/1/D",     Unknown,   Nowhere, Reason::LoginFailed),
     ("away",      "M/0/-",     Unknown,   Nowhere, Reason::ConnectionRefused),
-    ("dark",      "M/0/D",     Unknown,   Nowhere, Reason::LoginFailed),
+    ("refused",      "M/0/D",     Unknown,   Nowhere, Reason::LoginFailed),
     ("away",      "M/0/D",     Unknown,   Nowhere, Reason::ConnectionRefused),
-    ("P/0/D",     "dark",      Exposed,   Primary, Reason::LoginFailed),
+    ("P/0/D",     "refused",      Exposed,   Primary, Reason::LoginFailed),
     // A connected mirror names its partner as the principal, and does not prove that it is open.
-    ("dark",      "M/4/C",     Unknown,   Primary, Reason::LoginFailed),
-    ("dark",      "M/2/C",     Unknown,   Primary, Reason::LoginFailed),
+    ("refused",      "M/4/C",     Unknown,   Primary, Reason::LoginFailed),
+    ("refused",      "M/2/C",     Unknown,   Primary, Reason::LoginFailed),
     // After a restart the columns are NULL until the database is open.
     ("NULL/r",    "M/1/-",     NotServed, Nowhere, Reason::DatabaseRecovering),
     ("NULL/r",    "P/1/C/8",   Exposed,   Mirror,  Reason::DatabaseRecovering),
@@ -89,7 +89,7 @@ fn rows_of_both_servers_prove_their_service_principal_and_reason() {
 #[test]
 fn assessment_of_exchanged_rows_is_symmetric() {
     for (a, b) in
-        [("P/1/D/7", "P/1/C/8"), ("away", "M/1/-"), ("NULL/r", "M/1/-"), ("P/4/C", "M/4/C/s"), ("dark", "M/4/C")]
+        [("P/1/D/7", "P/1/C/8"), ("away", "M/1/-"), ("NULL/r", "M/1/-"), ("P/4/C", "M/4/C/s"), ("refused", "M/4/C")]
     {
         let (there, here) = (seen(Seat::Primary, a, b), seen(Seat::Mirror, b, a));
         assert_eq!(there.types[&TY].service, here.types[&TY].service, "{a} {b}");

@@ -2,11 +2,12 @@
 
 use crate::model::{
     Database, DatabaseName, DatabaseState, Epoch, Evidence, Guid, Mirroring, MirroringState, ObservedPrincipal, Pair,
-    Role, Seat, Server, ServerObservation, Service, WitnessLink,
+    Role, Seat, Server, ServerObservation, Service,
 };
 use crate::plan::obstacle::{Obstacle, Shown};
 use crate::plan::precondition::{Precondition, Preconditions};
 use crate::plan::preflight::{Half, preflight};
+use crate::plan::row::{is_isolated, is_named, is_stable, is_stale_principal, isolated_principal, same_name};
 use crate::plan::service;
 use crate::plan::text::list;
 
@@ -43,7 +44,7 @@ enum RowState<'a> {
     Session(&'a Server, &'a Database, &'a Mirroring),
 }
 
-fn row<'a>(view: &'a ServerObservation, name: &DatabaseName) -> RowState<'a> {
+fn row_state<'a>(view: &'a ServerObservation, name: &DatabaseName) -> RowState<'a> {
     let Some(server) = view.available() else { return RowState::Unavailable };
     match server.databases.get(name) {
         None if server.view_any_database || server.sysadmin => RowState::Absent,
@@ -59,7 +60,7 @@ fn row<'a>(view: &'a ServerObservation, name: &DatabaseName) -> RowState<'a> {
 
 /// Assesses one database. Total: every observation has a finding.
 pub fn assess(preconditions: &Preconditions, pair: &Pair, name: &DatabaseName) -> Finding {
-    let (primary, mirror) = (row(&pair.primary, name), row(&pair.mirror, name));
+    let (primary, mirror) = (row_state(&pair.primary, name), row_state(&pair.mirror, name));
     let blank = |obstacle| Finding {
         name: name.clone(),
         principal: None,
@@ -227,53 +228,6 @@ fn assess_pair(preconditions: &Preconditions, name: &DatabaseName, primary: Half
         }
     }
     finding(Some(seat), preflight(preconditions, seat, held, following), true, online)
-}
-
-/// A partner without a connection to the other one and to its witness. As a principal, it does not serve ("Quorum: How a
-/// Witness Affects Database Availability").
-pub(crate) fn is_isolated(row: &Mirroring) -> bool {
-    row.state == MirroringState::Disconnected && is_witness_lost(row.witness)
-}
-
-pub(crate) fn is_witness_lost(witness: WitnessLink) -> bool {
-    match witness {
-        WitnessLink::Disconnected | WitnessLink::Unknown => true,
-        WitnessLink::None | WitnessLink::Connected => false,
-    }
-}
-
-/// The seat of an old principal without quorum, beside a newer one that has quorum.
-fn isolated_principal(a: &Mirroring, b: &Mirroring) -> Option<Seat> {
-    match (is_isolated(a), is_isolated(b)) {
-        (true, false) if b.role_sequence > a.role_sequence => Some(Seat::Primary),
-        (false, true) if a.role_sequence > b.role_sequence => Some(Seat::Mirror),
-        _ => None,
-    }
-}
-
-fn is_stable(row: &Mirroring) -> bool {
-    matches!(row.state, MirroringState::Synchronized | MirroringState::Disconnected | MirroringState::Suspended)
-}
-
-/// Two principals in two polls a moment apart are a switch in transition, as long as the older row was still connected
-/// when it was read. In a true split brain the older row is disconnected or suspended (S22).
-pub(crate) fn is_stale_principal(a: &Mirroring, b: &Mirroring) -> bool {
-    let older = if a.role_sequence <= b.role_sequence { a } else { b };
-    a.role_sequence != b.role_sequence
-        && matches!(
-            older.state,
-            MirroringState::Synchronized | MirroringState::Synchronizing | MirroringState::PendingFailover
-        )
-}
-
-/// The session may name a server as it was called before its host was renamed (@@SERVERNAME).
-fn is_named(server: &Server, name: &str) -> bool {
-    same_name(name, &server.name) || server.local_name.as_deref().is_some_and(|local| same_name(name, local))
-}
-
-/// Server names compare without case, as Windows does.
-pub(crate) fn same_name(a: &str, b: &str) -> bool {
-    a.eq_ignore_ascii_case(b)
 }
 
 /// The epoch of the current state, which an approval has to name. None while a database of the type shows no session.

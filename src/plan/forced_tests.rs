@@ -42,7 +42,7 @@ fn plan_forces_service_only_in_the_documented_state() {
         ("S11 suspended instead", "away", "M/0/-", true),
         ("S11 suspended, with a witness", "away", "M/0/C", false),
         ("still connected", "away", "M/2/-", false),
-        ("the other server refuses the login", "dark", "M/1/-", false),
+        ("the other server refuses the login", "refused", "M/1/-", false),
         ("S12 witness lost too", "away", "M/1/D", false),
         ("S13 witness connected", "away", "M/1/C", false),
         ("S14 forced already", "away", "P/0/-", false),
@@ -73,7 +73,7 @@ fn consent_applies_once_to_one_state_until_its_end() {
     let mut unfenced = consented(&epoch, hour);
     unfenced.types[0].force.as_mut().unwrap().fenced = false;
     let refused = decide(&unfenced, &lost(), NOW);
-    assert!(refused.steps.is_empty(), "nobody vouches for the fence");
+    assert!(refused.steps.is_empty(), "no one vouches for the fence");
     assert!(refused.types[&TY].verdict.message.contains("oldPrincipalFenced: true"));
     let mut moved = lost();
     moved.tracking.get_mut(&TY).unwrap().pair.as_mut().unwrap().primary.address = "sql-c".to_owned();
@@ -235,10 +235,10 @@ fn forced_service_beside_a_returned_principal_is_two_principals_at_once() {
 }
 
 #[test]
-fn refusal_that_no_edit_lifts_is_told_before_the_missing_fence() {
+fn refusal_that_no_edit_lifts_precedes_the_missing_fence() {
     let mut desired = consented(&epoch_of("away", "M/1/C"), after(3600));
     desired.types[0].force.as_mut().unwrap().fenced = false;
-    let told = plan(&desired, &observation("away", "M/1/C"), &lost(), NOW);
-    let message = &told.types[&TY].verdict.message;
+    let refused = plan(&desired, &observation("away", "M/1/C"), &lost(), NOW);
+    let message = &refused.types[&TY].verdict.message;
     assert!(message.contains("has a witness") && !message.contains("oldPrincipalFenced"), "{message}");
 }

@@ -1,7 +1,7 @@
 //! The hold: the principal is not where the spec wants it, and no change of the spec asked for a move.
 
 use crate::model::{ObservedPrincipal, Reason, Seat, UnrequestedSwitch};
-use crate::plan::decide::approval_end;
+use crate::plan::approval::approval_end;
 use crate::plan::finding::{epoch, observed_principal};
 use crate::plan::obstacle::Obstacle;
 use crate::plan::text::{list, second};

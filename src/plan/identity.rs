@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use crate::model::{
     DatabaseName, DesiredType, Guid, Pair, PairIdentity, PersistedState, Seat, ServerIdentity, TypeTracking,
 };
-use crate::plan::finding::{Finding, same_name};
+use crate::plan::finding::Finding;
 use crate::plan::precondition::Precondition;
+use crate::plan::row::same_name;
 use crate::plan::types::Input;
 
 /// The servers of this pass, compared with those of the persisted state.
@@ -71,7 +72,7 @@ fn has_known_session(known: &BTreeMap<DatabaseName, Guid>, findings: &[Finding])
     })
 }
 
-/// Forgets what the persisted state says of other servers, of other sessions, or of a later generation of the spec.
+/// Forgets what the persisted state contains about other servers, of other sessions, or of a later generation of the spec.
 pub(crate) fn forget_foreign_state(
     input: &Input,
     persisted: &mut PersistedState,

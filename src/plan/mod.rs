@@ -1,6 +1,7 @@
 //! The planner: pure, synchronous and total. This module uses no Kubernetes, no SQL and no clock. Missing observations are
 //! values, time is an argument, and a plan leaves no choice to the modules that execute it.
 
+mod approval;
 mod decide;
 mod estimate;
 mod finding;
@@ -15,6 +16,7 @@ mod operation;
 mod planner;
 mod precondition;
 mod preflight;
+mod row;
 mod schedule;
 mod service;
 mod statements;

@@ -41,7 +41,7 @@ pub enum Obstacle {
     NoQuorum {
         seat: Seat,
     },
-    /// The mirror is DISCONNECTED, and the principal in this seat does not answer on its own port. A SUSPENDED mirror says
+    /// The mirror is DISCONNECTED, and the principal in this seat does not answer on its own port. A SUSPENDED mirror proves
     /// nothing of its connection, and both can be forced without a witness ("Database Mirroring Operating Modes").
     PrincipalLost {
         seat: Seat,

@@ -1,8 +1,8 @@
 //! The message of each obstacle: what is observed and its cause, then how to fix it.
 
 use crate::model::{MirroringState, Pair, Role, Seat, Unavailable, WitnessLink};
-use crate::plan::finding::is_witness_lost;
 use crate::plan::obstacle::{Obstacle, Shown};
+use crate::plan::row::is_witness_lost;
 
 /// On every text about a suspended session: RESUME is the usual advice, and after a forced service it destroys data.
 const RESUME_WARNING: &str = "if service was forced before, RESUME destroys what the old principal had not sent";
@@ -57,7 +57,7 @@ impl Obstacle {
             }
             Obstacle::Unavailable { seat, shown: None, .. } => format!("the operator does not see {}", on(seat)),
             Obstacle::IsolatedPrincipal { seat } => format!(
-                "{} still has the principal role without quorum, so that it serves nobody, and {} has taken over",
+                "{} still has the principal role without quorum, so that it serves no client, and {} has taken over",
                 on(seat),
                 on(&seat.other())
             ),

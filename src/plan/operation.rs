@@ -9,9 +9,10 @@ use crate::model::{
     later,
 };
 use crate::plan::estimate::predict;
-use crate::plan::finding::{Finding, assess, same_name};
+use crate::plan::finding::{Finding, assess};
 use crate::plan::obstacle::Obstacle;
 use crate::plan::precondition::Precondition;
+use crate::plan::row::same_name;
 use crate::plan::statements;
 use crate::plan::text::{coarse, list};
 use crate::plan::types::{ATTEMPTS, Case, Ended, Input, Progress};

@@ -1,9 +1,9 @@
 //! The conditions of a planned failover, on complementary roles of one session (R3).
 
 use crate::model::{Database, DatabaseState, Mirroring, MirroringState, Safety, Seat, Server};
-use crate::plan::finding::is_isolated;
 use crate::plan::obstacle::Obstacle;
 use crate::plan::precondition::{Precondition, Preconditions};
+use crate::plan::row::is_isolated;
 use crate::plan::version::is_newer;
 
 /// A server, a database on it, and its row.

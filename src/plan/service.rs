@@ -2,9 +2,9 @@
 
 use crate::model::{
     Database, DatabaseName, DatabaseState, Evidence, Mirroring, MirroringState, Pair, Role, Safety, Seat, Server,
-    ServerObservation, Service, WitnessLink,
+    ServerObservation, Service,
 };
-use crate::plan::finding::{is_isolated, is_stale_principal, same_name};
+use crate::plan::row::{is_isolated, is_stale_principal, is_witness_lost, same_name};
 
 /// What one server shows of the service of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +108,7 @@ fn principal(database: &Database, row: &Mirroring) -> Copy {
         | DatabaseState::Offline => return Copy::Closed,
     }
     match row.state {
-        // "If the principal server loses quorum, it stops serving" (Quorum), although the row still says ONLINE.
+        // "If the principal server loses quorum, it stops serving" (Quorum), although the row is still ONLINE.
         MirroringState::Disconnected if is_isolated(row) => Copy::Doubtful,
         // Clients are being disconnected.
         MirroringState::PendingFailover | MirroringState::Unknown => Copy::Doubtful,
@@ -134,10 +134,6 @@ fn mirror(database: &Database, row: &Mirroring) -> Copy {
             Copy::Closed
         }
     }
-}
-
-fn is_witness_lost(witness: WitnessLink) -> bool {
-    matches!(witness, WitnessLink::Disconnected | WitnessLink::Unknown)
 }
 
 /// The two rows are of two different moments, before and after a switch.

@@ -17,12 +17,12 @@ pub fn store() -> StoreId {
 pub const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
 /// `P/4/C`: role (P, M), mirroring_state, witness (C connected, D disconnected, - none), then a role sequence and a database
-/// state (r RECOVERING, s SUSPECT, g RESTORING) in any order. `NULL`: not mirrored. `away`: refuses connections. `dark`: refuses the login.
+/// state (r RECOVERING, s SUSPECT, g RESTORING) in any order. `NULL`: not mirrored. `away`: refuses connections. `refused`: refuses the login.
 pub fn view(seat: Seat, text: &str) -> ServerObservation {
     let address = format!("sql-{}", seat.word());
     let cause = match text {
         "away" => Some((UnavailableCause::ConnectionRefused, "refuses connections")),
-        "dark" => Some((UnavailableCause::LoginFailed, "refuses the login")),
+        "refused" => Some((UnavailableCause::LoginFailed, "refuses the login")),
         _ => None,
     };
     if let Some((cause, what)) = cause {

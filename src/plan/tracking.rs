@@ -8,10 +8,11 @@ use crate::model::{
     Absence, Cause, Desired, DesiredType, Evidence, ForceService, Outcome, Pair, PersistedState, Request, Role, Seat,
     ServerObservation, Stable, TypeTracking, UnrequestedSwitch, WitnessLink, later,
 };
-use crate::plan::finding::{Finding, epoch, same_name, seat_of};
+use crate::plan::finding::{Finding, epoch, seat_of};
 use crate::plan::identity;
 use crate::plan::obstacle::Obstacle;
 use crate::plan::precondition::Precondition;
+use crate::plan::row::same_name;
 use crate::plan::types::{Ended, Input};
 
 /// Failed moves, or unrequested switches within a day of each other, after which the circuit breaker of a type opens (R9).

@@ -20,7 +20,7 @@ pub(super) fn condition(spec: &ParsedSpec, observation: &Observation, plan: &Pla
         QuorumFact::WitnessDisconnected(names) => at_risk(
             Reason::WitnessDisconnected,
             format!(
-                "{names}: the witness is not connected, so that nobody takes over if the principal is lost, and the principal stops if the mirror is lost. To fix: start the witness or repair its network."
+                "{names}: the witness is not connected, so that there is no automatic failover if the principal is lost, and the principal stops if the mirror is lost. To fix: start the witness or repair its network."
             ),
         ),
         QuorumFact::PrincipalAlone(names) => at_risk(
@@ -29,7 +29,9 @@ pub(super) fn condition(spec: &ParsedSpec, observation: &Observation, plan: &Pla
         ),
         QuorumFact::Suspended(names) => at_risk(
             Reason::RunningExposed,
-            format!("{names}: mirroring is SUSPENDED, so that nobody takes over if the principal is lost."),
+            format!(
+                "{names}: mirroring is SUSPENDED, so that there is no automatic failover if the principal is lost."
+            ),
         ),
         QuorumFact::MirrorAlone(names) => at_risk(
             Reason::RunningExposed,
@@ -64,7 +66,7 @@ enum QuorumFact<'a> {
     WitnessDisconnected(String),
     /// A principal with a witness runs without its partner.
     PrincipalAlone(String),
-    /// A SUSPENDED session with a witness: it says nothing of the connection of the partners.
+    /// A SUSPENDED session with a witness: it proves nothing of the connection of the partners.
     Suspended(String),
     /// Mirrors with a witness are without their partner. A further loss of the witness also prevents forced service (error
     /// 1431).
@@ -145,7 +147,7 @@ fn store_mismatch(store: &Store, pair: &Pair, databases: &[DatabaseName]) -> Opt
     let sessions = sessions_of(pair, databases);
     if let Some(names) = names(&sessions, |row| row.witness == WitnessLink::None) {
         return Some(format!(
-            "{names}: the spec names the witness {declared}, and the session has no witness, so that nobody takes over if the principal is lost. To fix: add the witness to the session (SET WITNESS on the principal), or remove it from the spec."
+            "{names}: the spec names the witness {declared}, and the session has no witness, so that there is no automatic failover if the principal is lost. To fix: add the witness to the session (SET WITNESS on the principal), or remove it from the spec."
         ));
     }
     // The view of the witness lists every session that it is connected to, but only to a login that may see them.

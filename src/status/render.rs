@@ -179,7 +179,7 @@ fn redo_bucket(kb: i64) -> String {
     .to_owned()
 }
 
-/// Every statement that the spec wants next, also while an obstacle holds it back: `why` tells what it waits for.
+/// Every statement that the spec wants next, also while an obstacle holds it back: `why` names what it waits for.
 fn planned_statements(plan: &Plan, observation: &Observation) -> Vec<PlannedStep> {
     let mut steps = Vec::new();
     for planned in plan.types.values() {

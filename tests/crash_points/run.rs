@@ -126,7 +126,7 @@ impl<'a> Run<'a> {
     }
 
     pub async fn create(&self, types: Value) -> Result<(), String> {
-        self.create_with(types, json!({"cooldown": "0s", "switchDeadline": "1m"})).await
+        self.create_with(types, json!({"cooldown": "0s", "settleAfter": "0s", "switchDeadline": "1m"})).await
     }
 
     pub async fn create_with(&self, types: Value, policy: Value) -> Result<(), String> {

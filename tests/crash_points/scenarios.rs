@@ -162,7 +162,8 @@ pub const ALL: &[Scenario] = &[
         name: "fail-back",
         witness: true,
         beginning: Some(step!(|run| {
-            let policy = json!({"unrequestedSwitch": "FailBack", "failBackAfter": "0s", "cooldown": "0s"});
+            let policy =
+                json!({"unrequestedSwitch": "FailBack", "failBackAfter": "0s", "cooldown": "0s", "settleAfter": "0s"});
             run.create_with(types("Primary", "Primary"), policy).await?;
             run.ready("True", "Aligned").await.map(drop)
         })),
@@ -215,7 +216,6 @@ pub const ALL: &[Scenario] = &[
             run.ready("True", "Aligned").await?;
             run.command(json!({"do": "kill", "server": "a"}))?;
             run.ready("False", "PrincipalLost").await?;
-            run.set(json!({"databaseTypes": [{"type": "User", "principal": "Mirror"}]})).await?;
             run.until("the plan shows what a consent would do", |object| {
                 let plan = &object["status"]["plan"][0]["statement"];
                 let forces = plan.as_str().is_some_and(|text| text.contains("FORCE_SERVICE"));
@@ -225,8 +225,8 @@ pub const ALL: &[Scenario] = &[
         })),
         act: step!(|run| {
             let epoch = epoch(&run.object().await?["status"]);
-            let consent = json!({"epoch": epoch, "acceptDataLoss": true, "until": "2100-01-01T00:00:00Z"});
-            let wanted = json!([{"type": "User", "principal": "Mirror", "forceService": consent}]);
+            let consent = json!({"epoch": epoch, "acceptDataLoss": true, "oldPrincipalFenced": true, "until": "2100-01-01T00:00:00Z"});
+            let wanted = json!([{"type": "User", "principal": "Primary", "forceService": consent}]);
             run.set(json!({"databaseTypes": wanted})).await?;
             run.ready("False", "ServiceForced").await.map(drop)
         }),

@@ -247,7 +247,7 @@ impl Reader {
     /// pool01 as `make demo` leaves it.
     fn leave_as_demo(&self) {
         let types = json!([{"type": "User", "principal": "Primary"}, {"type": "CentralMgmt", "principal": "Mirror"}]);
-        self.patch("pool01", &json!({"databaseTypes": types, "policy": {"cooldown": "0s"}}));
+        self.patch("pool01", &json!({"databaseTypes": types, "policy": {"cooldown": "0s", "settleAfter": "0s"}}));
         self.until_ready("pool01", &["Aligned"]);
     }
 
@@ -278,7 +278,7 @@ impl Reader {
             pool["spec"]["sql"][seat] = json!({"host": address.ip().to_string(), "port": address.port()});
         }
         pool["spec"]["databaseTypes"] = json!([{"type": "User", "principal": "Primary"}]);
-        pool["spec"]["policy"] = json!({"cooldown": "0s"});
+        pool["spec"]["policy"] = json!({"cooldown": "0s", "settleAfter": "0s"});
         std::fs::write(self.folder.path().join("pool02.json"), pool.to_string()).unwrap();
         self.shell("kubectl apply -f pool02.json");
         self.until_ready("pool02", &["Aligned"]);

@@ -57,7 +57,7 @@ async fn resource_with_a_spec_problem_and_a_lost_principal_shows_the_servers_as_
     fixture.until_ready("pool01", "True", "Aligned");
 
     pool["spec"]["policy"] = json!({
-        "unrequestedSwitch": "FailBack", "failBackAfter": "0s", "cooldown": "0s",
+        "unrequestedSwitch": "FailBack", "failBackAfter": "0s", "cooldown": "0s", "settleAfter": "0s",
         "maintenanceWindows": [{"schedule": "0 5-3 * * SAT", "duration": "2h", "timeZone": "Europe/Paris"}],
     });
     fixture.cluster.apply(&pool);

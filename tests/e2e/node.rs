@@ -162,7 +162,7 @@ fn pool(name: &str, sql: &Value) -> Value {
         "metadata": {"name": name, "namespace": "lync"},
         "spec": {
             "poolFqdn": format!("{name}.contoso.com"), "sql": sql, "databaseTypes": types("Primary", "Primary"),
-            "policy": {"cooldown": "0s"},
+            "policy": {"cooldown": "0s", "settleAfter": "0s"},
         },
     })
 }

@@ -13,7 +13,7 @@ async fn fail_back_after_a_switch_returns_the_principals() {
     let _operator = Operator::start(fixture.cluster, "failback", "1s");
     let mut pool = fixture.pool("pool01", types("Primary", "Primary"));
     pool["spec"]["policy"] = json!({
-        "unrequestedSwitch": "FailBack", "failBackAfter": "2s", "cooldown": "0s",
+        "unrequestedSwitch": "FailBack", "failBackAfter": "2s", "cooldown": "0s", "settleAfter": "0s",
         "maintenanceWindows": [{"schedule": "* * * * *", "duration": "2m", "timeZone": "Europe/Paris"}],
     });
     fixture.cluster.apply(&pool);
@@ -48,9 +48,7 @@ async fn forced_service_with_consent_runs_once_and_resumes_nothing() {
     fixture.until_ready("pool01", "True", "Aligned");
     fixture.command(json!({"do": "kill", "server": "a"}));
     let status = fixture.until_ready("pool01", "False", "PrincipalLost");
-    assert_eq!(status["plan"], Value::Null, "the spec still wants the lost seat: nothing is planned");
-
-    user("Mirror", Value::Null);
+    assert_eq!(of_type(&status, "User")["service"], "Unknown", "the servers do not prove that no client is served");
     let planned = |status: &Value| status["plan"][0]["statement"].as_str().map(str::to_owned);
     until("the plan shows what a consent would do", || {
         let status = fixture.status("pool01")?;
@@ -60,26 +58,34 @@ async fn forced_service_with_consent_runs_once_and_resumes_nothing() {
         }
     });
     let epoch = of_type(&fixture.status("pool01").unwrap(), "User")["epoch"].as_str().unwrap().to_owned();
-    user("Mirror", json!({"epoch": "1-dead", "acceptDataLoss": true, "until": "2100-01-01T00:00:00Z"}));
+    user(
+        "Primary",
+        json!({"epoch": "1-dead", "acceptDataLoss": true, "oldPrincipalFenced": true, "until": "2100-01-01T00:00:00Z"}),
+    );
     let status = fixture.until_ready("pool01", "False", "PrincipalLost");
     let message = condition(&status, "Ready").unwrap()["message"].as_str().unwrap().to_owned();
     assert!(message.contains("does not apply"), "{message}");
     assert_eq!(fixture.failovers(), Vec::<String>::new());
 
-    user("Mirror", json!({"epoch": epoch, "acceptDataLoss": true, "until": "2100-01-01T00:00:00Z"}));
+    user(
+        "Primary",
+        json!({"epoch": epoch, "acceptDataLoss": true, "oldPrincipalFenced": true, "until": "2100-01-01T00:00:00Z"}),
+    );
     let status = fixture.until_ready("pool01", "False", "ServiceForced");
     assert_eq!(fixture.failovers().len(), 3, "{:?}", fixture.failovers());
     assert_eq!(status["history"][0]["cause"], "ForcedService");
-    assert_eq!(status["principals"], "User=Mirror");
+    assert_eq!(status["principals"], "User=Mirror!");
 
     fixture.command(json!({"do": "start", "server": "a"}));
     until("both servers show the suspended session", || {
         let status = fixture.status("pool01")?;
         let message = condition(&status, "Ready").ok_or("no Ready")?["message"].to_string();
-        if message.contains("decide which data to keep") { Ok(()) } else { Err(message) }
+        if message.contains("RESUME destroys it") { Ok(()) } else { Err(message) }
     });
     assert_eq!(fixture.failovers().len(), 3, "{:?}", fixture.failovers());
     fixture.command(json!({"do": "resume", "pair": "pool01"}));
+    fixture.until_ready("pool01", "False", "UnexpectedPrincipal");
+    user("Mirror", Value::Null);
     fixture.until_ready("pool01", "True", "Aligned");
     assert_eq!(fixture.sim.failures(), Vec::<String>::new());
 }

@@ -38,8 +38,7 @@ const ACCEPTED: [Edit; 20] = [
     ("another order", |_, pool| policy(pool, "order", json!(["CentralMgmt", "User"]))),
     ("a stale approval", |_, pool| pool["spec"]["databaseTypes"][0]["approve"] = json!({"epoch": "99-dead"})),
     ("a stale consent", |_, pool| {
-        pool["spec"]["databaseTypes"][0]["forceService"] =
-            json!({"epoch": "99-dead", "acceptDataLoss": true, "until": "2100-01-01T00:00:00Z"});
+        pool["spec"]["databaseTypes"][0]["forceService"] = json!({"epoch": "99-dead", "acceptDataLoss": true, "oldPrincipalFenced": true, "until": "2100-01-01T00:00:00Z"});
     }),
     ("fewer databases", |_, pool| pool["spec"]["databaseTypes"][0]["databases"] = json!(["rtcxds", "rtcab"])),
     ("a database that is none", |_, pool| {

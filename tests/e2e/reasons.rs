@@ -44,8 +44,8 @@ fn full() -> Value {
             "suspend": {"reason": "test"},
             "policy": {"maxInterruption": "30s"},
             "databaseTypes": [
-                {"type": "User", "principal": "Primary", "approve": {"epoch": "1-a"},
-                 "forceService": {"epoch": "1-a", "acceptDataLoss": true, "until": "2100-01-01T00:00:00Z"}},
+                {"type": "User", "principal": "Primary", "approve": {"epoch": "1-abcd"},
+                 "forceService": {"epoch": "1-abcd", "acceptDataLoss": true, "oldPrincipalFenced": true, "until": "2100-01-01T00:00:00Z"}},
                 {"type": "CentralMgmt", "principal": "Primary"},
             ],
         },

@@ -67,7 +67,7 @@ fn resource(sim: &Sim, pair: usize, database: usize, principal: &str) -> Value {
         "spec": {
             "poolFqdn": format!("pool{pair}.contoso.com"), "sql": sql,
             "databaseTypes": [{"type": "User", "principal": principal, "databases": [format!("db{database}")]}],
-            "policy": {"cooldown": "0s", "switchDeadline": "10s"},
+            "policy": {"cooldown": "0s", "settleAfter": "0s", "switchDeadline": "10s"},
         },
     })
 }

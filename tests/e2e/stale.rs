@@ -82,7 +82,8 @@ async fn move_forgotten_and_sent_again_is_refused_by_the_servers() {
     let mut operator = Operator::start(fixture.cluster, "forgotten", "1s");
     let pool = |user: &str| {
         let mut pool = fixture.pool("pool01", types(user, "Primary"));
-        pool["spec"]["policy"] = json!({"cooldown": "0s", "unrequestedSwitch": "FailBack", "failBackAfter": "0s"});
+        pool["spec"]["policy"] =
+            json!({"cooldown": "0s", "settleAfter": "0s", "unrequestedSwitch": "FailBack", "failBackAfter": "0s"});
         pool
     };
     fixture.cluster.apply(&pool("Primary"));
@@ -132,8 +133,8 @@ fn wrong_statuses() -> Vec<(&'static str, Value)> {
         "startedAt": FUTURE, "endedAt": FUTURE, "databases": [], "attempts": 1,
     });
     let tracking = json!({
-        "lastSettledSeat": "Mirror", "consecutiveFailures": 0, "unrequestedSwitches": 2_147_483_647, "lastUnrequestedSwitchTime": FUTURE,
-        "stable": {"epoch": "", "since": FUTURE}, "principalLostSince": FUTURE, "consumedConsentEpoch": "",
+        "lastSettledServer": "", "pair": {"primary": {"address": "", "name": ""}, "mirror": {"address": "", "name": ""}}, "consecutiveFailures": 0, "unrequestedSwitches": 2_147_483_647, "lastUnrequestedSwitchTime": FUTURE,
+        "stable": {"epoch": "", "since": FUTURE}, "principalLostSince": FUTURE, "consumedConsent": {"epoch": "", "until": FUTURE},
     });
     vec![
         ("a guid that is none", json!({"operation": operation("not a guid", 1, FUTURE)})),

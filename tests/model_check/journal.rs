@@ -215,6 +215,51 @@ fn requested(order: [DatabaseType; 2], hot: bool, in_flight: bool) -> PersistedS
     persisted
 }
 
+/// Two types that both want to move.
+#[derive(Debug)]
+struct Turn {
+    order: [DatabaseType; 2],
+    /// The earlier one has just moved.
+    hot: bool,
+    in_flight: bool,
+    /// Another resource names the earlier one too.
+    contested: bool,
+    on_other_servers: bool,
+    /// Another resource moves on the pair of the earlier one.
+    taken: bool,
+}
+
+impl Turn {
+    fn numbered(n: &mut usize, types: [DatabaseType; 2]) -> Turn {
+        let [first, second] = types;
+        Turn {
+            order: pick(n, &[[first, second], [second, first]]),
+            hot: pick(n, &[false, true]),
+            in_flight: pick(n, &[false, true]),
+            contested: pick(n, &[false, true]),
+            on_other_servers: pick(n, &[false, true]),
+            taken: pick(n, &[false, true]),
+        }
+    }
+
+    /// Which type may begin: the earlier one while it can, then the later one; on one pair of servers never while the earlier
+    /// one cools down, was not polled, or is not synchronized again after a move of the operator.
+    fn lets(&self, name_of: impl Fn(DatabaseType) -> &'static str) -> Option<DatabaseType> {
+        let [earlier, later] = self.order;
+        let ready = |ty| name_of(ty) == "healthy";
+        let held = !self.on_other_servers && (self.hot || name_of(earlier) == "not polled yet");
+        if self.in_flight {
+            None
+        } else if self.contested || (ready(earlier) && !self.hot && self.taken) {
+            ready(later).then_some(later)
+        } else if ready(earlier) && !self.hot {
+            Some(earlier)
+        } else {
+            (ready(later) && !held).then_some(later)
+        }
+    }
+}
+
 /// Two types that both want to move: which may begin.
 pub fn turns() -> Result<Counts, String> {
     use MirroringState::*;
@@ -230,27 +275,23 @@ pub fn turns() -> Result<Counts, String> {
     for number in 0..states.len().pow(2) * 64 {
         let n = &mut number.clone();
         let (a, b) = (pick(n, &states), pick(n, &states));
-        let (first_is_next, hot, in_flight) =
-            (pick(n, &[false, true]), pick(n, &[false, true]), pick(n, &[false, true]));
-        let contested = pick(n, &[false, true]);
-        let (on_other_servers, taken) = (pick(n, &[false, true]), pick(n, &[false, true]));
+        let turn = Turn::numbered(n, [TY, NEXT]);
         let mut observation = a.observation();
-        let store = observation.pairs.push(if on_other_servers { elsewhere(&b) } else { b.pair.clone() });
+        let store = observation.pairs.push(if turn.on_other_servers { elsewhere(&b) } else { b.pair.clone() });
         let mut types =
             vec![a.desired_type(Seat::Mirror), DesiredType { ty: NEXT, store, ..b.desired_type(Seat::Mirror) }];
         types.sort_by_key(|desired_type| desired_type.ty);
         let mut desired = desired(types, false);
-        let order = if first_is_next { [NEXT, TY] } else { [TY, NEXT] };
-        desired.policy.order = order.to_vec();
-        let early = order[0];
-        let persisted = requested(order, hot, in_flight);
-        if contested {
+        desired.policy.order = turn.order.to_vec();
+        let early = turn.order[0];
+        let persisted = requested(turn.order, turn.hot, turn.in_flight);
+        if turn.contested {
             observation.conflicts.insert(early, vec!["other/pool".to_owned()]);
         }
-        if taken {
+        if turn.taken {
             observation.turns.insert(early, "User of other/pool, which is moving".to_owned());
         }
-        if in_flight {
+        if turn.in_flight {
             observation.statements.insert(first(), StatementState::Sent);
         }
         let decided = plan(&desired, &observation, &persisted, noon());
@@ -258,24 +299,10 @@ pub fn turns() -> Result<Counts, String> {
         let name_of = |ty| if ty == TY { a.name } else { b.name };
         let begun = decided.persisted.operation.as_ref().filter(|_| !decided.steps.is_empty()).map(|one| one.ty);
         counts.moves += u64::from(begun.is_some());
-        let ready = |ty| name_of(ty) == "healthy";
-        // The earlier one while it can, then the later one; on one pair of servers never while the earlier one cools down, was
-        // not polled, or is not synchronized again after a move of the operator.
-        let later_one = || ready(order[1]).then_some(order[1]);
-        let lets = if in_flight {
-            None
-        } else if contested || (ready(order[0]) && !hot && taken) {
-            later_one()
-        } else if ready(order[0]) && !hot {
-            Some(order[0])
-        } else if !on_other_servers && (hot || name_of(order[0]) == "not polled yet") {
-            None
-        } else {
-            later_one()
-        };
+        let lets = turn.lets(name_of);
         if begun != lets || decided.steps.len() > 1 {
             return Err(format!(
-                "{lets:?} may begin, and {begun:?} begins with {} statements: {TY} {}, {NEXT} {}, order {order:?}, hot {hot}, in flight {in_flight}, contested {contested}, other servers {on_other_servers}, taken {taken}",
+                "{lets:?} may begin, and {begun:?} begins with {} statements: {TY} {}, {NEXT} {}, {turn:?}",
                 decided.steps.len(),
                 a.name,
                 b.name

@@ -142,7 +142,7 @@ impl Mind {
         );
         let plain = self.kept == Kept::Nothing && self.past == Past::Nothing && !self.short && !self.window;
         (self.consent == Named::Nothing && (self.expired || self.kept == Kept::Consumed))
-            || (!self.fenced && !(self.consent == Named::Present && plain))
+            || !(self.fenced || (self.consent == Named::Present && plain))
             || (self.past == Past::ForceFailed && (self.kept != Kept::Nothing || self.short || self.window))
             // What is forgotten does not depend on these.
             || (unlike

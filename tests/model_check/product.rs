@@ -143,6 +143,27 @@ fn views(seat: usize) -> Vec<ServerObservation> {
     all
 }
 
+/// Both servers were seen together before. The second one: a move has just ended.
+fn memory(principal: Seat, pending: bool, now: Timestamp) -> (PersistedState, PersistedState) {
+    let request = Request { principal, generation: 2, pending };
+    let persisted = PersistedState {
+        requests: [(TY, request)].into(),
+        tracking: [(TY, known())].into(),
+        ..PersistedState::default()
+    };
+    let last = Attempt {
+        ended: now,
+        cause: Cause::Intent,
+        outcome: Outcome::Succeeded,
+        detail: None,
+        to_server: None,
+        synchronized: false,
+    };
+    let mut hot = persisted.clone();
+    hot.last.insert(TY, last);
+    (persisted, hot)
+}
+
 /// What the spec and the memory may be; `epoch`: the one of the present state.
 fn spec_variations(epoch: Option<&Epoch>, now: Timestamp, plain: bool) -> Vec<(Desired, PersistedState)> {
     let mut all = Vec::new();
@@ -189,23 +210,7 @@ fn spec_variations(epoch: Option<&Epoch>, now: Timestamp, plain: bool) -> Vec<(D
                     problems: Vec::new(),
                     unusable: BTreeMap::new(),
                 };
-                let request = Request { principal, generation: 2, pending };
-                let track = known();
-                let persisted = PersistedState {
-                    requests: [(TY, request)].into(),
-                    tracking: [(TY, track)].into(),
-                    ..PersistedState::default()
-                };
-                let last = |ended, outcome| Attempt {
-                    ended,
-                    cause: Cause::Intent,
-                    outcome,
-                    detail: None,
-                    to_server: None,
-                    synchronized: false,
-                };
-                let mut hot = persisted.clone();
-                hot.last.insert(TY, last(now, Outcome::Succeeded));
+                let (persisted, hot) = memory(principal, pending, now);
                 all.push((desired.clone(), persisted));
                 if !plain {
                     all.push((desired, hot));

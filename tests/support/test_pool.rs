@@ -109,7 +109,7 @@ impl TestPool {
             "metadata": {"name": name, "namespace": self.namespace},
             "spec": {
                 "poolFqdn": "pool01.contoso.com", "sql": self.sql(), "databaseTypes": types,
-                "policy": {"cooldown": "0s", "switchDeadline": "1m"},
+                "policy": {"cooldown": "0s", "settleAfter": "0s", "switchDeadline": "1m"},
             },
         })
     }

@@ -1,0 +1,50 @@
+//! Predicates over the rows of sys.database_mirroring and the names of servers.
+
+use crate::model::{Mirroring, MirroringState, Seat, Server, WitnessLink};
+
+/// A partner without a connection to the other one and to its witness. As a principal, it does not serve ("Quorum: How a
+/// Witness Affects Database Availability").
+pub(crate) fn is_isolated(row: &Mirroring) -> bool {
+    row.state == MirroringState::Disconnected && is_witness_lost(row.witness)
+}
+
+pub(crate) fn is_witness_lost(witness: WitnessLink) -> bool {
+    match witness {
+        WitnessLink::Disconnected | WitnessLink::Unknown => true,
+        WitnessLink::None | WitnessLink::Connected => false,
+    }
+}
+
+/// The seat of an old principal without quorum, beside a newer one that has quorum.
+pub(crate) fn isolated_principal(a: &Mirroring, b: &Mirroring) -> Option<Seat> {
+    match (is_isolated(a), is_isolated(b)) {
+        (true, false) if b.role_sequence > a.role_sequence => Some(Seat::Primary),
+        (false, true) if a.role_sequence > b.role_sequence => Some(Seat::Mirror),
+        _ => None,
+    }
+}
+
+pub(crate) fn is_stable(row: &Mirroring) -> bool {
+    matches!(row.state, MirroringState::Synchronized | MirroringState::Disconnected | MirroringState::Suspended)
+}
+
+/// Two principals in two polls a moment apart are a switch in transition, as long as the older row was still connected
+/// when it was read. In a true split brain the older row is disconnected or suspended (S22).
+pub(crate) fn is_stale_principal(a: &Mirroring, b: &Mirroring) -> bool {
+    let older = if a.role_sequence <= b.role_sequence { a } else { b };
+    a.role_sequence != b.role_sequence
+        && matches!(
+            older.state,
+            MirroringState::Synchronized | MirroringState::Synchronizing | MirroringState::PendingFailover
+        )
+}
+
+/// The session may name a server as it was called before its host was renamed (@@SERVERNAME).
+pub(crate) fn is_named(server: &Server, name: &str) -> bool {
+    same_name(name, &server.name) || server.local_name.as_deref().is_some_and(|local| same_name(name, local))
+}
+
+/// Server names compare without case, as Windows does.
+pub(crate) fn same_name(a: &str, b: &str) -> bool {
+    a.eq_ignore_ascii_case(b)
+}
