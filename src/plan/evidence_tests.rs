@@ -85,6 +85,16 @@ fn rows_of_both_servers_prove_their_service_principal_and_reason() {
     }
 }
 
+/// A6: both servers are named, unlike a wrong name of one.
+#[test]
+fn message_of_two_lost_servers_names_both() {
+    let lost = seen(Seat::Primary, "away", "away");
+    let message = &lost.types[&TY].verdict.message;
+    for part in ["Unknown. ", "sql-primary refuses connections", "does not see the mirror sql-mirror either"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+}
+
 /// The same rows in exchanged seats lead to the same conclusions.
 #[test]
 fn assessment_of_exchanged_rows_is_symmetric() {

@@ -26,7 +26,7 @@ pub(crate) fn held(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> Verdi
     };
     let place = if split {
         format!(
-            "{} has its principal on the {}, and {} on the {}. The spec wants the {}.",
+            "The principal of {} is on the {}, and that of {} on the {}. The spec wants the {}.",
             on(case, wanted),
             pair.label(wanted),
             on(case, other),

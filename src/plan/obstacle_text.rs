@@ -1,6 +1,6 @@
 //! The message of each obstacle: what is observed and its cause, then how to fix it.
 
-use crate::model::{MirroringState, Pair, Role, Seat, Unavailable, WitnessLink};
+use crate::model::{MirroringState, Pair, Role, Seat, ServerObservation, Unavailable, WitnessLink};
 use crate::plan::obstacle::{Obstacle, Shown};
 use crate::plan::row::is_witness_lost;
 
@@ -13,7 +13,9 @@ impl Obstacle {
         let problem = format!("{names}: {}", self.problem(pair));
         match (self, self.fix(pair)) {
             // The detail of an unavailable server ends with its own fix.
-            (Obstacle::Unavailable { unavailable, .. }, _) => format!("{problem}. {}", unavailable.detail),
+            (Obstacle::Unavailable { seat, unavailable, .. }, _) => {
+                format!("{problem}. {}{}.", unavailable.detail.trim_end_matches('.'), other_unseen(". It", *seat, pair))
+            }
             (_, Some(fix)) => format!("{problem}. To fix: {fix}."),
             (_, None) => format!("{problem}."),
         }
@@ -45,10 +47,7 @@ impl Obstacle {
                 format!("ONLINE and not mirrored on {}{other}", on(seat))
             }
             Obstacle::SafetyOff => "transaction safety is OFF, and Lync supports synchronous mirroring only".to_owned(),
-            Obstacle::NoQuorum { seat } => format!(
-                "{} sees neither its partner nor the witness, and a server without quorum does not serve a mirrored database",
-                on(seat)
-            ),
+            Obstacle::NoQuorum { seat } => no_quorum(*seat, pair),
             Obstacle::PrincipalLost { seat, unavailable, witness, suspended } => {
                 lost(&pair.label(seat.other()), &on(seat), unavailable, *witness, *suspended)
             }
@@ -156,11 +155,31 @@ fn no_failover(witness: WitnessLink) -> &'static str {
     }
 }
 
+fn no_quorum(seat: Seat, pair: &Pair) -> String {
+    format!(
+        "the {} sees neither its partner nor the witness, and a server without quorum does not serve a mirrored database{}",
+        pair.label(seat),
+        other_unseen(". The operator", seat, pair)
+    )
+}
+
+/// The other server, if the operator does not see it either: two lost servers are no typing error. Without a period.
+fn other_unseen(subject: &str, seat: Seat, pair: &Pair) -> String {
+    match pair.view(seat.other()) {
+        ServerObservation::Available { .. } => String::new(),
+        ServerObservation::Unavailable { unavailable, .. } => format!(
+            "{subject} does not see the {} either. {}",
+            pair.label(seat.other()),
+            unavailable.detail.trim_end_matches('.')
+        ),
+    }
+}
+
 /// The loss as one side shows it. It does not prove that the principal serves no client.
 fn lost(mirror: &str, principal: &str, unavailable: &Unavailable, witness: WitnessLink, suspended: bool) -> String {
-    let state = if suspended { "a SUSPENDED mirror" } else { "a mirror, DISCONNECTED from its principal" };
+    let state = if suspended { "has the mirror role and is SUSPENDED" } else { "is DISCONNECTED from its principal" };
     format!(
-        "the {mirror} is {state}, and the operator does not reach {principal} either: whether it still serves clients cannot be determined from here. {}{}",
+        "the {mirror} {state}, and the operator does not reach {principal} either: whether it still serves clients cannot be determined from here. {}{}",
         unavailable.detail.trim_end_matches('.'),
         no_failover(witness)
     )

@@ -57,12 +57,13 @@ pub fn of_database(pair: &Pair, name: &DatabaseName) -> Service {
 fn protected(other: Copy, view: &ServerObservation) -> Service {
     match (other, view) {
         (Copy::ConnectedSynchronized, _) => Service::Protected,
-        // The login fails, for example: the row of the principal is the only evidence, and it is of this pass.
+        // The login fails or is no sysadmin: the row of the principal is the only evidence, and it is of this pass.
         (Copy::Unread, ServerObservation::Unavailable { unavailable, .. })
             if unavailable.cause.evidence() != Evidence::NotAnswering =>
         {
             Service::Protected
         }
+        (Copy::Unread, ServerObservation::Available { server, .. }) if !server.sysadmin => Service::Protected,
         _ => Service::Exposed,
     }
 }

@@ -89,6 +89,16 @@ impl InFlight {
         (number == 0).then_some(in_flight)
     }
 
+    /// Combinations that differ from another one in what cannot matter.
+    fn is_idle(&self) -> bool {
+        let hindered = self.suspended || self.conflict || self.overdue || self.attempt > 1 || self.attempted == 0;
+        let odd = [!self.fenced, self.elsewhere, self.restored].into_iter().filter(|odd| *odd).count();
+        odd > 1
+            || (odd == 1 && hindered)
+            || (!self.fenced && !self.forced)
+            || (!self.forced && !(self.consent && self.consumed))
+    }
+
     fn operation(&self, databases: &[DatabaseName]) -> Operation {
         let journaled = |name: &DatabaseName| OperationDatabase {
             name: name.clone(),
@@ -167,7 +177,7 @@ fn desired(types: Vec<DesiredType>, suspended: bool) -> Desired {
 pub fn journals() -> Result<Counts, String> {
     let mut counts = Counts::default();
     for situation in meanwhile() {
-        for in_flight in scattered(InFlight::numbered) {
+        for in_flight in scattered(InFlight::numbered).filter(|in_flight| !in_flight.is_idle()) {
             let decided = in_flight.plan(&situation);
             // A consent that was never used up may begin a move of its own after this one.
             let again = decided.persisted.operation.as_ref().is_some_and(|one| one.attempt > in_flight.attempt);

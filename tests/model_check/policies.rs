@@ -143,6 +143,9 @@ impl Mind {
         let plain = self.kept == Kept::Nothing && self.past == Past::Nothing && !self.short && !self.window;
         (self.consent == Named::Nothing && (self.expired || self.kept == Kept::Consumed))
             || !(self.fenced || (self.consent == Named::Present && plain))
+            // What stops every move is combined with what would let it start, and not with another stop.
+            || [self.suspended, self.conflict, self.invalid].into_iter().filter(|stops| *stops).count() > 1
+            || ((self.suspended || self.conflict || self.invalid) && (self.kept != Kept::Nothing || self.short || self.window))
             || (self.past == Past::ForceFailed && (self.kept != Kept::Nothing || self.short || self.window))
             // What is forgotten does not depend on these.
             || (unlike
