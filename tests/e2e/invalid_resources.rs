@@ -26,6 +26,8 @@ async fn unusable_resource_among_others_blocks_none_of_them() {
     });
     fixture.cluster.apply(&windows);
     let mut parked = other(&fixture, "parked");
+    // The databases of an unusable spec stay claimed, so that the two must not name the same ones.
+    parked["spec"]["databaseTypes"][0]["databases"] = json!(["LcsLog2"]);
     parked["spec"]["suspend"] = json!({"reason": "parked for ever", "until": "9999-12-31T23:59:59Z"});
     fixture.cluster.apply(&parked);
     fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));

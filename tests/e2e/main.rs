@@ -17,6 +17,7 @@ mod crash;
 mod docs_commands;
 mod drift;
 mod faults;
+mod field;
 mod invalid_resources;
 mod kerberos;
 mod node;

@@ -96,7 +96,7 @@ impl InFlight {
         odd > 1
             || (odd == 1 && hindered)
             || (!self.fenced && !self.forced)
-            || (!self.forced && !(self.consent && self.consumed))
+            || !(self.forced || (self.consent && self.consumed))
     }
 
     fn operation(&self, databases: &[DatabaseName]) -> Operation {
