@@ -93,6 +93,11 @@ async fn move_forgotten_and_sent_again_is_refused_by_the_servers() {
     breakpoint.until_full();
     until_journaled(&fixture);
     edit_status(&fixture, &json!({"status": null})).unwrap();
+    // Nothing is owed after a first observation: an administrator approves the move again.
+    let status = fixture.until_ready("pool01", "False", "UnexpectedPrincipal");
+    let mut approved = pool("Mirror");
+    approved["spec"]["databaseTypes"][0]["approve"] = json!({"epoch": status["databaseTypes"][0]["epoch"]});
+    fixture.cluster.apply(&approved);
     user_is_on(&fixture, "mirror").await;
     breakpoint.open();
     until("the late statements have found their end", || {

@@ -103,7 +103,18 @@ fn trace(
     text
 }
 
-const SETTINGS: [Setting; 4] = [
+const SETTINGS: [Setting; 5] = [
+    // Without faults the search goes deeper: two changes of the spec, a crash and two hours.
+    Setting {
+        name: "hold, witness, no faults",
+        witness: true,
+        policy: UnrequestedSwitch::Hold,
+        consent: false,
+        faults: 0,
+        types: 2,
+        crashes: 1,
+        hours: 2,
+    },
     Setting {
         name: "hold, witness",
         witness: true,
@@ -160,7 +171,7 @@ fn interleaving_within_the_bounds_settles_without_violation() {
             panic!("{violation}");
         }
         println!(
-            "{:<20} {:>8} states ({}) {:>9} transitions; moved in {:>6}, forced in {:>5}; {:>6} settled; {:>5.1} s",
+            "{:<24} {:>8} states ({}) {:>9} transitions; moved in {:>6}, forced in {:>5}; {:>6} settled; {:>5.1} s",
             setting.name,
             found.states,
             if found.complete { "all" } else { "bounded" },
