@@ -8,6 +8,7 @@ pub enum Precondition {
     DifferentServers,
     SameGuid,
     PartnerIsTheOther,
+    /// Redundant with MirrorRestoring: the copy of a second principal is ONLINE.
     ComplementaryRoles,
     SafetyFull,
     MirroringNotSuspended,
