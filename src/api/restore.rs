@@ -75,6 +75,7 @@ fn tracking_of(status: &TypeTrackingStatus) -> TypeTracking {
             .map(|consent| Consent { epoch: Epoch::new(consent.epoch.clone()), until: consent.until.0 }),
         approval: status.approval.as_ref().map(stable),
         transition_since: status.transition_since.as_ref().map(|at| at.0),
+        sequences_differ_since: status.sequences_differ_since.as_ref().map(|at| at.0),
         absence: match (&status.back_since, status.partner_was_away) {
             (Some(since), _) => Some(Absence::BackSince(since.0)),
             (None, true) => Some(Absence::Away),
@@ -111,6 +112,7 @@ pub fn tracking_status(tracking: &TypeTracking) -> Option<TypeTrackingStatus> {
             .map(|consent| ConsentStatus { epoch: consent.epoch.to_string(), until: Time(consent.until) }),
         approval: tracking.approval.as_ref().map(stable),
         transition_since: tracking.transition_since.map(Time),
+        sequences_differ_since: tracking.sequences_differ_since.map(Time),
         partner_was_away: tracking.absence.is_some(),
         back_since: match tracking.absence {
             Some(Absence::BackSince(since)) => Some(Time(since)),
@@ -224,6 +226,7 @@ mod tests {
             consumed_consent: Some(Consent { epoch: Epoch::new("4-abcd"), until: at(1_795_000_000) }),
             approval: Some(Stable { epoch: Epoch::new("5-abcd"), since: at(1_794_000_003) }),
             transition_since: Some(at(1_794_000_004)),
+            sequences_differ_since: Some(at(1_794_000_006)),
             absence: Some(Absence::BackSince(at(1_794_000_005))),
         }
     }

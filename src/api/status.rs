@@ -141,7 +141,7 @@ pub struct LastMoveStatus {
     pub ended_at: Time,
     /// Why the operator made the move: Intent (a changed spec), Approved, FailBack or ForcedService.
     pub cause: Cause,
-    /// The result: Succeeded, Partial (some databases moved), Failed, Unknown (a forced service was sent and its effect was not observed) or Superseded (the spec or the servers changed otherwise).
+    /// The result: Succeeded, Partial (some databases moved), Failed, Unknown (the effect of the statements was not observed) or Superseded (the spec or the servers changed otherwise).
     pub outcome: Outcome,
     /// The cause of the result, if the move did not simply succeed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -278,7 +278,7 @@ pub struct HistoryEntry {
     pub to_server: Option<String>,
     /// Why the operator made the move: Intent (a changed spec), Approved, FailBack or ForcedService.
     pub cause: Cause,
-    /// The result: Succeeded, Partial (some databases moved), Failed, Unknown (a forced service was sent and its effect was not observed) or Superseded (the spec or the servers changed otherwise).
+    /// The result: Succeeded, Partial (some databases moved), Failed, Unknown (the effect of the statements was not observed) or Superseded (the spec or the servers changed otherwise).
     pub outcome: Outcome,
     /// The generation of the spec that the move was based on.
     pub generation: i64,

@@ -48,6 +48,9 @@ pub struct TypeTrackingStatus {
     /// Since when a database has been in a transition between two states.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transition_since: Option<Time>,
+    /// Since when the role sequences of both partners have differed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequences_differ_since: Option<Time>,
     /// True while a partner is away, or has not been back for policy.settleAfter.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub partner_was_away: bool,

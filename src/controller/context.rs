@@ -151,6 +151,8 @@ impl Context {
         // Reports are out of date when this process leads again, because another leader can move principals meanwhile.
         self.drift_schedule.forget_all();
         self.movements.forget_all();
+        // The next term begins with a pass of every resource before any move.
+        self.ownership.release_all();
         self.metrics.forget_all();
     }
 

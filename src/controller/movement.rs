@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use parking_lot::Mutex;
 
 use crate::model::{DatabaseType, Observation, Pair, Stores};
-use crate::plan::{Plan, Release};
+use crate::plan::Plan;
 
 /// The names that the two servers of a pair report, in lower case. A pair is known only while both were read.
 type Servers = BTreeSet<String>;
@@ -29,7 +29,7 @@ impl Movement {
             let planned = plan.types.get(&ty)?;
             servers(observation.pair(planned.desired_type.store))
         };
-        let ready = plan.types.iter().filter(|(_, planned)| matches!(planned.verdict.release, Release::Ready(_)));
+        let ready = plan.types.iter().filter(|(_, planned)| planned.ready);
         let moving = plan.persisted.operation.as_ref().and_then(|operation| {
             // A server that is away during the move does not end the claim.
             let known = before.and_then(|before| before.moving.clone()).filter(|(_, ty)| *ty == operation.ty);
@@ -45,9 +45,16 @@ pub struct Movements(Mutex<HashMap<String, Movement>>);
 
 impl Movements {
     /// Records the movement of a resource. False if it would begin a move on a pair on which another resource moves: then
-    /// nothing is recorded.
-    pub fn reserve(&self, resource: &str, plan: &Plan, observation: &Observation) -> bool {
+    /// nothing is recorded. `exists`: whether a resource still exists.
+    pub fn reserve(
+        &self,
+        resource: &str,
+        plan: &Plan,
+        observation: &Observation,
+        exists: impl Fn(&str) -> bool,
+    ) -> bool {
         let mut movements = self.0.lock();
+        movements.retain(|other, _| other == resource || exists(other));
         let movement = Movement::of(plan, observation, movements.get(resource));
         let occupied = movement.moving.as_ref().is_some_and(|(pair, _)| {
             movements.iter().any(|(other, theirs)| {

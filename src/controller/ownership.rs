@@ -60,6 +60,10 @@ impl OwnershipRegistry {
         self.databases.lock().remove(resource);
     }
 
+    pub fn release_all(&self) {
+        self.databases.lock().clear();
+    }
+
     pub fn is_registered(&self, resource: &str) -> bool {
         self.databases.lock().contains_key(resource)
     }

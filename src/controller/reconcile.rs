@@ -30,6 +30,7 @@ pub async fn reconcile(resource: Arc<WatchedResource>, ctx: Arc<Context>) -> Res
         _ if !ctx.leadership.leads() => Ok(Action::await_change()),
         Ok(mirror) => reconcile_decoded(mirror, &name, &ctx).await,
         Err(_) => {
+            ctx.movements.forget(&namespaced_name(&name));
             ctx.ownership.register_without_databases(&namespaced_name(&name));
             // No poll serves a spec that cannot be decoded. The entry lets the deletion of the resource prune its metrics.
             ctx.watch(&name, Vec::new());
@@ -66,7 +67,8 @@ async fn run_pass(ctx: &Arc<Context>, pass: &Pass<'_>) -> Result<Action, Error> 
         return Ok(Action::requeue(Duration::from_millis(500)));
     }
 
-    if !ctx.movements.reserve(&pass.name(), &planned, &observation) {
+    let existing = ctx.existing();
+    if !ctx.movements.reserve(&pass.name(), &planned, &observation, |other| existing.contains(other)) {
         info!(
             resource = pass.name(),
             "a move waits, because another resource has begun one on the same pair of servers"
@@ -74,7 +76,12 @@ async fn run_pass(ctx: &Arc<Context>, pass: &Pass<'_>) -> Result<Action, Error> 
         return Ok(Action::requeue(Duration::from_millis(500)));
     }
 
-    let status = publish(ctx, pass, &observation, &planned).await?;
+    let published = publish(ctx, pass, &observation, &planned).await;
+    if published.is_err() && !planned.steps.is_empty() {
+        // Nothing is sent without its journal. The next pass reserves the pair again.
+        ctx.movements.forget(&pass.name());
+    }
+    let status = published?;
     execute(ctx, pass, &connections, &planned);
     report_invalid_spec(ctx, pass.resource(), pass.identity.status(), &status).await;
     report(ctx, pass, &status, &observation, &planned).await;

@@ -48,6 +48,8 @@ pub struct TypeTracking {
     pub approval: Option<Stable>,
     /// Since when a database of the type has been in a transition between two states.
     pub transition_since: Option<Timestamp>,
+    /// Since when the role sequences of both partners have differed.
+    pub sequences_differ_since: Option<Timestamp>,
     /// A partner was away, and has not been back for policy.settleAfter.
     pub absence: Option<Absence>,
 }
@@ -162,7 +164,7 @@ pub enum Outcome {
     Failed,
     /// Some databases moved and some did not.
     Partial,
-    /// A forced service was sent, and its effect was not observed in time. It may still show.
+    /// The effect of the statements was not observed in time. It may still show.
     Unknown,
     /// SQL Server or another client moved the databases.
     Superseded,

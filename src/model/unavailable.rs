@@ -123,6 +123,11 @@ impl UnavailableCause {
         }
     }
 
+    /// The server stops, starts or has ended the connection, as during a restart.
+    pub fn is_restart(self) -> bool {
+        matches!(self, Self::ServerStarting | Self::ServerStopping | Self::ServerPaused | Self::ConnectionLost)
+    }
+
     /// The server or the KDC refuses the credentials themselves.
     pub fn is_refused_login(self) -> bool {
         matches!(

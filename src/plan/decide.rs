@@ -154,7 +154,11 @@ fn one_way(case: &Case, approved: bool) -> Option<Verdict> {
 fn obstructed(case: &Case, obstacle: &Obstacle, names: &str) -> Verdict {
     let message = obstacle.message(names, case.pair);
     let verdict = Verdict::waiting(obstacle.reason(), message);
-    let Some(since) = case.tracking.transition_since.filter(|_| obstacle.is_transition()) else { return verdict };
+    let since = match obstacle {
+        Obstacle::SequencesDiffer { .. } => case.tracking.sequences_differ_since,
+        _ => case.tracking.transition_since,
+    };
+    let Some(since) = since.filter(|_| obstacle.is_transition()) else { return verdict };
     let end = later(since, case.input.desired.policy.switch_deadline);
     if case.input.now < end {
         return Verdict { until: Some(end), ..verdict };

@@ -81,14 +81,16 @@ impl Check<'_> {
 
     /// Every database that was not moved has the answer that its statement did nothing.
     fn is_refused(&self) -> bool {
-        self.databases.iter().filter(|(.., outcome)| *outcome != Moved).all(|(journal, ..)| {
-            match self.input.observation.statements.get(&journal.name) {
-                Some(StatementState::Answered(
-                    Answer::NotSent { .. } | Answer::GuardRefused { .. } | Answer::Refused { .. },
-                )) => true,
-                Some(StatementState::Sent | StatementState::Answered(Answer::Accepted | Answer::Lost { .. }))
-                | None => false,
-            }
-        })
+        // The answer to a further attempt proves nothing of the attempt before, which a former process may have sent.
+        self.operation.attempt == 1
+            && self.databases.iter().filter(|(.., outcome)| *outcome != Moved).all(|(journal, ..)| {
+                match self.input.observation.statements.get(&journal.name) {
+                    Some(StatementState::Answered(
+                        Answer::NotSent { .. } | Answer::GuardRefused { .. } | Answer::Refused { .. },
+                    )) => true,
+                    Some(StatementState::Sent | StatementState::Answered(Answer::Accepted | Answer::Lost { .. }))
+                    | None => false,
+                }
+            })
     }
 }

@@ -198,7 +198,7 @@ fn refusal_of(case: &Case, finding: &Finding, survivor: Seat) -> Option<String> 
 pub(crate) fn aftermath(case: &Case, obstacle: &Obstacle, names: &str) -> Option<Verdict> {
     let last = case.persisted.last.get(&case.desired_type.ty)?;
     let forced = last.cause == Cause::ForcedService && matches!(last.outcome, Outcome::Succeeded | Outcome::Partial);
-    if !forced || last.synchronized {
+    if !forced || last.synchronized || !case.findings.iter().all(|finding| finding.online) {
         return None;
     }
     let left = match obstacle {

@@ -28,6 +28,7 @@ pub(crate) fn compare(known: Option<&PairIdentity>, pair: &Pair) -> SameServers 
     let name = |seat| pair.view(seat).available().map(|server| server.name.as_str());
     let is = |seat: Seat, of: Seat| name(seat).map(|name| same_name(name, &known.server(of).name));
     let unmoved = |seat: Seat| pair.view(seat).address().eq_ignore_ascii_case(&known.server(seat).address);
+    let moved_to = |seat: Seat| pair.view(seat).address().eq_ignore_ascii_case(&known.server(seat.other()).address);
     match Seat::BOTH.map(|seat| (is(seat, seat), is(seat, seat.other()))) {
         [(None, _), (None, _)] => {
             if Seat::BOTH.into_iter().all(unmoved) {
@@ -37,9 +38,9 @@ pub(crate) fn compare(known: Option<&PairIdentity>, pair: &Pair) -> SameServers 
             }
         }
         [(Some(true), _), (Some(true), _)] => SameServers::Yes,
-        [(_, Some(true)), (_, Some(true))] | [(None, _), (_, Some(true))] | [(_, Some(true)), (None, _)] => {
-            SameServers::Exchanged
-        }
+        [(_, Some(true)), (_, Some(true))] => SameServers::Exchanged,
+        [(None, _), (_, Some(true))] if moved_to(Seat::Primary) => SameServers::Exchanged,
+        [(_, Some(true)), (None, _)] if moved_to(Seat::Mirror) => SameServers::Exchanged,
         [(Some(true), _), (None, _)] if unmoved(Seat::Mirror) => SameServers::Yes,
         [(None, _), (Some(true), _)] if unmoved(Seat::Primary) => SameServers::Yes,
         _ => SameServers::Other,

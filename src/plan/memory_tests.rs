@@ -160,6 +160,76 @@ fn journal_of_other_servers_is_superseded() {
     let over = plan(&desired(Seat::Primary), &edited, &begun.persisted, after(1));
     assert_eq!(over.ended.unwrap().outcome, Outcome::Superseded);
     assert!(over.steps.is_empty());
+
+    // Nor is the request owed on other servers with other sessions, at once or later.
+    let mut others = renamed("M/4/C", "P/4/C", ["OTHER-A", "OTHER-B"]);
+    set_guid(&mut others, 5);
+    let mut desired = desired(Seat::Primary);
+    desired.policy.cooldown = Duration::ZERO;
+    let mut persisted = begun.persisted;
+    for seconds in [1, 2, 1000] {
+        let seen = plan(&desired, &others, &persisted, after(seconds));
+        assert_eq!((reason(&seen), seen.steps.len()), (Reason::UnexpectedPrincipal, 0), "after {seconds} s");
+        persisted = seen.persisted;
+    }
+}
+
+/// The type waits for the turn of another one, and does not claim to move.
+#[test]
+fn second_type_waits_while_the_first_one_moves() {
+    let mut desired = desired(Seat::Mirror);
+    desired.types.push(DesiredType { ty: DatabaseType::CentralMgmt, ..desired.types[0].clone() });
+    let mut persisted = super::tests::pending(Seat::Mirror);
+    persisted.requests.insert(DatabaseType::CentralMgmt, persisted.requests[&TY]);
+    let rows = observation("P/4/C", "M/4/C");
+    let begun = plan(&desired, &rows, &persisted, NOW);
+    for plan in [&begun, &plan(&desired, &rows, &begun.persisted, NOW)] {
+        let second = &plan.types[&DatabaseType::CentralMgmt];
+        assert_eq!((second.verdict.reason, second.ready), (Reason::WaitingForTurn, true));
+    }
+}
+
+/// A move in flight whose principal is lost for good ends, so that a forced service can be decided on.
+#[test]
+fn move_that_lost_its_principal_ends_after_the_deadline() {
+    let mut persisted = at_home();
+    persisted.requests.insert(TY, Request { principal: Seat::Primary, generation: 1, pending: false });
+    let begun = plan(&desired(Seat::Mirror), &observation("P/4/-", "M/4/-"), &persisted, NOW);
+    assert_eq!(begun.steps.len(), 1);
+    let lost = observation("away", "M/1/-");
+    let waits = plan(&desired(Seat::Mirror), &lost, &begun.persisted, after(299));
+    assert!(waits.ended.is_none());
+    let over = plan(&desired(Seat::Mirror), &lost, &waits.persisted, after(300));
+    assert_eq!(over.ended.as_ref().unwrap().outcome, Outcome::Unknown);
+    assert_eq!(reason(&over), Reason::PrincipalLost, "{}", over.types[&TY].verdict.message);
+}
+
+/// Sequences that differ for good hold up neither a move nor the time to settle.
+#[test]
+fn server_that_was_away_settles_although_the_sequences_differ() {
+    let mut persisted = at_home();
+    persisted.requests.insert(TY, Request { principal: Seat::Primary, generation: 1, pending: false });
+    let away = plan(&desired(Seat::Mirror), &observation("P/1/C", "away"), &persisted, NOW);
+    let rows = observation("P/4/C/7", "M/4/C/9");
+    let back = plan(&desired(Seat::Mirror), &rows, &away.persisted, after(10));
+    assert_eq!(reason(&back), Reason::Unsettled);
+    let settling = plan(&desired(Seat::Mirror), &rows, &back.persisted, after(310));
+    assert_eq!(reason(&settling), Reason::Settling, "{}", settling.types[&TY].verdict.message);
+    let moves = plan(&desired(Seat::Mirror), &rows, &settling.persisted, after(430));
+    assert_eq!(moves.steps.len(), 1, "{}", moves.types[&TY].verdict.message);
+}
+
+/// A restart of which the operator saw only the start of the server is an absence too.
+#[test]
+fn restart_that_was_seen_as_starting_settles_first() {
+    let mut starting = observation("away", "P/4/C");
+    let ServerObservation::Unavailable { unavailable, .. } = &mut starting.pairs[store()].primary else { panic!() };
+    unavailable.cause = UnavailableCause::ServerStarting;
+    let mut persisted = at_home();
+    persisted.requests.insert(TY, Request { principal: Seat::Primary, generation: 2, pending: true });
+    let seen = plan(&desired(Seat::Primary), &starting, &persisted, NOW);
+    let back = plan(&desired(Seat::Primary), &observation("M/4/C", "P/4/C"), &seen.persisted, after(1));
+    assert_eq!((reason(&back), back.steps.len()), (Reason::Settling, 0));
 }
 
 /// A3: an approval does not release a move hours later, and a returned server gets time.

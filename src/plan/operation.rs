@@ -140,12 +140,14 @@ impl<'a> Check<'a> {
     }
 
     pub(crate) fn ended(&self, outcome: Outcome, detail: Option<String>) -> OperationState {
-        let nothing_sent = self.operation.databases.iter().all(|database| {
-            matches!(
-                self.input.observation.statements.get(&database.name),
-                Some(StatementState::Answered(Answer::NotSent { .. } | Answer::GuardRefused { .. }))
-            )
-        });
+        // An earlier attempt may have been sent by a former process.
+        let nothing_sent = self.operation.attempt == 1
+            && self.operation.databases.iter().all(|database| {
+                matches!(
+                    self.input.observation.statements.get(&database.name),
+                    Some(StatementState::Answered(Answer::NotSent { .. } | Answer::GuardRefused { .. }))
+                )
+            });
         OperationState::Ended(Ended { operation: self.operation.clone(), outcome, detail, nothing_sent })
     }
 
@@ -187,6 +189,13 @@ impl<'a> Check<'a> {
         if !open && !self.any(Unchanged) && !self.any(Diverged) && answered {
             return self.ended(Outcome::Succeeded, None);
         }
+        if open && self.overdue() && !self.unanswered && self.has_lost_principal() {
+            let what = format!(
+                "{} did not settle, as the principal was lost during the move",
+                self.named(|outcome| outcome == Pending)
+            );
+            return self.ended(self.partial_or(Outcome::Unknown), Some(what));
+        }
         if !input.satisfied(Precondition::SettledBeforeRetry, !open)
             || !input.satisfied(Precondition::AnswerBeforeRetry, !self.unanswered)
         {
@@ -209,6 +218,14 @@ impl<'a> Check<'a> {
             return self.ended(self.partial_or(Outcome::Failed), Some(what));
         }
         self.retry()
+    }
+
+    /// A database of the move has lost its principal: its state, not the move, decides what happens next.
+    fn has_lost_principal(&self) -> bool {
+        self.databases.iter().any(|(_, finding, outcome)| {
+            *outcome == Pending
+                && matches!(finding.obstacle, Some(Obstacle::PrincipalLost { .. } | Obstacle::NoQuorum { .. }))
+        })
     }
 
     /// The progress of a move that is not settled: the open databases, and whether the deadline has passed.

@@ -10,10 +10,9 @@ use crate::model::{
     TypeTracking, later,
 };
 use crate::plan::finding::{Finding, assess, epoch, observed_principal};
-use crate::plan::obstacle::Obstacle;
 use crate::plan::operation::{self, OperationState};
 use crate::plan::precondition::{Precondition, Preconditions};
-use crate::plan::types::{Case, Ended, Input, Plan, Progress, Requeue, TypePlan};
+use crate::plan::types::{Case, Ended, Input, Plan, Progress, Release, Requeue, TypePlan};
 use crate::plan::{decide, schedule, statements, tracking};
 
 /// The servers are polled closely for this long after a move.
@@ -50,11 +49,13 @@ pub fn plan_with(
     let Checked { mut steps, progress, ended } = check_operation(&input, &mut persisted);
     for (desired_type, findings) in desired_types.iter().zip(&mut found) {
         tracking::update(&input, &mut persisted, desired_type, findings, ended.as_ref());
-        tolerate_sequences(&input, &persisted, desired_type, findings);
     }
     let mut types = BTreeMap::new();
     for (desired_type, findings) in desired_types.into_iter().zip(found) {
         types.insert(desired_type.ty, type_plan(input, &persisted, desired_type, findings, progress.as_ref()));
+    }
+    if let Some(operation) = persisted.operation.as_ref().filter(|_| input.enforced(Precondition::OneOperation)) {
+        schedule::wait_for(&input, &mut types, operation);
     }
     if input.satisfied(Precondition::OneOperation, persisted.operation.is_none())
         && let Some((operation, begun)) = schedule::start_next(&input, &persisted, &mut types)
@@ -71,17 +72,6 @@ pub fn plan_with(
     }
     let requeue = requeue(desired, &types, &persisted, now);
     Plan { types, persisted, steps, ended, requeue }
-}
-
-/// The equality of the role sequences of both partners is not documented. A difference delays a move like a transition, and
-/// no longer than one.
-fn tolerate_sequences(input: &Input, persisted: &PersistedState, desired_type: &DesiredType, findings: &mut [Finding]) {
-    let since = persisted.tracking.get(&desired_type.ty).and_then(|tracking| tracking.transition_since);
-    if since.is_some_and(|since| input.now >= later(since, input.desired.policy.switch_deadline)) {
-        for finding in findings {
-            finding.obstacle.take_if(|obstacle| matches!(obstacle, Obstacle::SequencesDiffer { .. }));
-        }
-    }
 }
 
 /// What the check of the move in flight showed.
@@ -142,6 +132,7 @@ fn type_plan(
         epoch: epoch(&findings),
         service: Service::worst(findings.iter().map(|finding| finding.service)),
         next,
+        ready: matches!(verdict.release, Release::Ready(_)),
         verdict,
         findings,
         desired_type,

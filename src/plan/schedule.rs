@@ -53,11 +53,7 @@ pub(crate) fn start_next(
             None => blocker(input, &standing, *ty, plan),
         };
         if let Some(other) = waits_for {
-            let message = format!(
-                "Failover of {ty} to the {} waits for {other}: one type moves at a time on a pair of servers.",
-                input.observation.pair(plan.desired_type.store).label(plan.desired_type.principal)
-            );
-            plan.verdict = Verdict::waiting(Reason::WaitingForTurn, message);
+            plan.verdict = waiting(input, *ty, plan, &other);
             continue;
         }
         if plan.next.is_empty() {
@@ -68,6 +64,21 @@ pub(crate) fn start_next(
         begun = Some((new_operation(input, plan, cause), plan.next.clone()));
     }
     begun
+}
+
+/// A move is in flight: every other type that is ready waits for it.
+pub(crate) fn wait_for(input: &Input, types: &mut BTreeMap<DatabaseType, TypePlan>, operation: &Operation) {
+    for (ty, plan) in types.iter_mut().filter(|(ty, plan)| **ty != operation.ty && plan.ready) {
+        plan.verdict = waiting(input, *ty, plan, &format!("{}, which is moving", operation.ty));
+    }
+}
+
+fn waiting(input: &Input, ty: DatabaseType, plan: &TypePlan, other: &str) -> Verdict {
+    let message = format!(
+        "Failover of {ty} to the {} waits for {other}: one type moves at a time on a pair of servers.",
+        input.observation.pair(plan.desired_type.store).label(plan.desired_type.principal)
+    );
+    Verdict::waiting(Reason::WaitingForTurn, message)
 }
 
 /// What a type that is ready to move waits for.

@@ -5,12 +5,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::{
-    Absence, Cause, Desired, DesiredType, Evidence, ForceService, Outcome, Pair, PersistedState, Request, Role, Seat,
-    ServerObservation, Stable, TypeTracking, UnrequestedSwitch, WitnessLink, later,
+    Absence, Cause, Desired, DesiredType, Evidence, ForceService, MirroringState, Outcome, Pair, PersistedState,
+    Request, Role, Seat, ServerObservation, Stable, TypeTracking, UnrequestedSwitch, WitnessLink, later,
 };
 use crate::plan::finding::{Finding, epoch, seat_of};
 use crate::plan::identity;
-use crate::plan::obstacle::Obstacle;
+use crate::plan::obstacle::{Obstacle, Shown};
 use crate::plan::precondition::Precondition;
 use crate::plan::row::same_name;
 use crate::plan::types::{Ended, Input};
@@ -55,18 +55,21 @@ pub(crate) fn update(
     input: &Input,
     persisted: &mut PersistedState,
     desired_type: &DesiredType,
-    findings: &[Finding],
+    findings: &mut [Finding],
     ended: Option<&Ended>,
 ) {
     let now = input.now;
     let pair = input.observation.pair(desired_type.store);
     let moving = persisted.operation.as_ref().is_some_and(|operation| operation.ty == desired_type.ty);
     let ended = ended.filter(|ended| ended.operation.ty == desired_type.ty);
-    if !moving && ended.is_none() {
+    if !moving {
         identity::forget_foreign_state(input, persisted, desired_type, findings);
     }
     let mut tracking = persisted.tracking.remove(&desired_type.ty).unwrap_or_default();
     let exchanged = identity::exchanged(&tracking, pair);
+    if !moving {
+        track_transitions(input, &mut tracking, findings);
+    }
     if update_request(input, persisted, desired_type, findings, moving) {
         // The user changed the spec: reset the failure counters.
         (tracking.consecutive_failures, tracking.unrequested_switches, tracking.last_unrequested_switch) = (0, 0, None);
@@ -83,7 +86,7 @@ pub(crate) fn update(
         None if moving => {}
         None => record_unrequested_switch(&mut tracking, server(settled).as_deref(), now),
     }
-    if ended.is_some_and(|ended| ended.nothing_sent) {
+    if ended.is_some_and(|ended| ended.nothing_sent && ended.operation.cause == Cause::ForcedService) {
         tracking.consumed_consent = None;
     }
     if ended.is_some() {
@@ -98,8 +101,6 @@ pub(crate) fn update(
         .iter()
         .any(|finding| matches!(finding.obstacle, Some(Obstacle::PrincipalLost { .. } | Obstacle::NoQuorum { .. })));
     tracking.principal_lost_since = lost.then(|| tracking.principal_lost_since.unwrap_or(now));
-    let transition = !moving && has_transition(findings);
-    tracking.transition_since = transition.then(|| earliest(tracking.transition_since, now));
     tracking.approval = desired_type.approve.as_ref().map(|approve| match tracking.approval.take() {
         Some(seen) if seen.epoch == approve.epoch => seen,
         Some(_) | None => Stable { epoch: approve.epoch.clone(), since: now },
@@ -118,8 +119,21 @@ fn earliest(recorded: Option<Timestamp>, now: Timestamp) -> Timestamp {
     recorded.filter(|at| *at <= now).unwrap_or(now)
 }
 
-fn has_transition(findings: &[Finding]) -> bool {
-    findings.iter().any(|finding| finding.obstacle.as_ref().is_some_and(Obstacle::is_transition))
+/// Since when the type has been in a transition. The equality of the role sequences of both partners is not documented: a
+/// difference delays a move like a transition, and no longer than one.
+fn track_transitions(input: &Input, tracking: &mut TypeTracking, findings: &mut [Finding]) {
+    let now = input.now;
+    let any = |is: &dyn Fn(&Obstacle) -> bool| findings.iter().any(|finding| finding.obstacle.as_ref().is_some_and(is));
+    let differs = |obstacle: &Obstacle| matches!(obstacle, Obstacle::SequencesDiffer { .. });
+    let transition = any(&|obstacle| obstacle.is_transition() && !differs(obstacle));
+    let unequal = any(&differs);
+    tracking.transition_since = transition.then(|| earliest(tracking.transition_since, now));
+    tracking.sequences_differ_since = unequal.then(|| earliest(tracking.sequences_differ_since, now));
+    if tracking.sequences_differ_since.is_some_and(|since| now >= later(since, input.desired.policy.switch_deadline)) {
+        for finding in findings {
+            finding.obstacle.take_if(|obstacle| differs(obstacle));
+        }
+    }
 }
 
 /// Since when a fail-back could be due.
@@ -150,7 +164,9 @@ fn stable(
 fn absence(input: &Input, before: Option<Absence>, pair: &Pair, findings: &[Finding]) -> Option<Absence> {
     let silent = Seat::BOTH.into_iter().any(|seat| match pair.view(seat) {
         ServerObservation::Available { .. } => false,
-        ServerObservation::Unavailable { unavailable, .. } => unavailable.cause.evidence() == Evidence::NotAnswering,
+        ServerObservation::Unavailable { unavailable, .. } => {
+            unavailable.cause.evidence() == Evidence::NotAnswering || unavailable.cause.is_restart()
+        }
     });
     let apart = findings.iter().any(|finding| {
         matches!(
@@ -161,6 +177,7 @@ fn absence(input: &Input, before: Option<Absence>, pair: &Pair, findings: &[Find
                     | Obstacle::NoQuorum { .. }
                     | Obstacle::IsolatedPrincipal { .. }
                     | Obstacle::Recovering { .. }
+                    | Obstacle::Unavailable { shown: Some(Shown { state: MirroringState::Disconnected, .. }), .. }
             )
         )
     });

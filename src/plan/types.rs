@@ -37,6 +37,8 @@ pub struct TypePlan {
     /// The statements that are sent once the verdict releases them.
     pub next: Vec<Failover>,
     pub service: Service,
+    /// Only the turn of the type is missing, or was missing before it began.
+    pub ready: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]

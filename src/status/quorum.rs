@@ -14,9 +14,11 @@ pub(super) fn condition(spec: &ParsedSpec, observation: &Observation, plan: &Pla
     let kind = ConditionType::QuorumAtRisk;
     let at_risk = |reason, message| ConditionDraft::true_(kind, reason, message);
     match fact(spec, observation, plan) {
-        QuorumFact::NoSession => {
-            ConditionDraft::unknown(kind, Reason::NotYetObserved, "The operator sees no mirroring session.")
-        }
+        QuorumFact::NoSession => ConditionDraft::unknown(
+            kind,
+            Reason::NotYetObserved,
+            "The operator does not see the mirroring session of every type.",
+        ),
         QuorumFact::WitnessDisconnected(names) => at_risk(
             Reason::WitnessDisconnected,
             format!(
@@ -111,6 +113,12 @@ fn fact<'a>(spec: &ParsedSpec, observation: &'a Observation, plan: &Plan) -> Quo
     }
     if let Some(problem) = witness_mismatch(spec, observation, plan) {
         return QuorumFact::WitnessMismatch(problem);
+    }
+    // Nothing good may be concluded for a type without a row.
+    if plan.types.values().any(|planned| {
+        sessions_of(observation.pair(planned.desired_type.store), &planned.desired_type.databases).is_empty()
+    }) {
+        return QuorumFact::NoSession;
     }
     if let Some(unavailable) = unavailable_witness {
         return QuorumFact::WitnessUnreachable(unavailable);

@@ -22,7 +22,9 @@ use crate::status::{conditions, history, unobserved};
 const DIFFERENCES: usize = 50;
 
 pub fn render(input: &Input) -> LyncPoolMirrorStatus {
-    let Input { spec, observation, plan, drift, before, now, .. } = *input;
+    let Input { spec, observation, plan, drift, now, .. } = *input;
+    // A backup may have restored the status of another resource.
+    let before = input.before.filter(|status| status.resource_uid.as_deref() == Some(input.uid));
     let history = history::history(input);
     LyncPoolMirrorStatus {
         observed_generation: Some(spec.desired.generation),
