@@ -1,4 +1,4 @@
-//! Findings of a review from outside, played on the real API server and the pair: what the operator may say and do.
+//! Findings of a review from outside, each with the real API server and the pair: the claims and the acts of the operator.
 
 use serde_json::{Value, json};
 
