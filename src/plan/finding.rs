@@ -151,11 +151,16 @@ fn assess_one_sided(
                 (Role::Mirror, MirroringState::Disconnected) if gone && is_isolated(mirroring) => {
                     Obstacle::NoQuorum { seat }
                 }
-                (Role::Mirror, MirroringState::Disconnected) if gone => {
-                    Obstacle::PrincipalLost { seat: other, unavailable, witness, suspended: false }
-                }
-                (Role::Mirror, MirroringState::Suspended) if gone => {
-                    Obstacle::PrincipalLost { seat: other, unavailable, witness, suspended: true }
+                // A mirror in another state is connected to its principal.
+                (Role::Mirror, state)
+                    if gone
+                        && preconditions.satisfied(
+                            Precondition::ForceDisconnected,
+                            matches!(state, MirroringState::Disconnected | MirroringState::Suspended),
+                        ) =>
+                {
+                    let suspended = state == MirroringState::Suspended;
+                    Obstacle::PrincipalLost { seat: other, unavailable, witness, suspended }
                 }
                 (Role::Principal | Role::Mirror, _) => {
                     Obstacle::Unavailable { seat: other, unavailable, shown: Some(shown) }

@@ -59,19 +59,23 @@ pub(crate) fn verdict(case: &Case) -> Option<Verdict> {
 /// The refusal of a consent while nothing proves that the principal is gone. None: there is no consent, or another state.
 fn unproved(case: &Case) -> Option<Verdict> {
     case.desired_type.force.as_ref()?;
-    let alone = |finding: &&Finding| match &finding.obstacle {
-        Some(Obstacle::Unavailable { shown: Some(shown), .. }) => {
-            shown.role == Role::Mirror
-                && matches!(shown.state, MirroringState::Disconnected | MirroringState::Suspended)
-        }
-        _ => false,
+    let mirror = |finding: &Finding| match &finding.obstacle {
+        Some(Obstacle::Unavailable { shown: Some(shown), .. }) if shown.role == Role::Mirror => Some(shown.state),
+        _ => None,
     };
-    let obstacle = case.findings.iter().find(alone)?.obstacle.as_ref()?;
-    let names = list(case.findings.iter().filter(alone).map(|finding| &finding.name));
-    let message = format!(
-        "{} Forced service is refused: nothing proves that the other server does not answer on its own port.",
-        obstacle.message(&names, case.pair)
-    );
+    let finding = case.findings.iter().find(|finding| mirror(finding).is_some())?;
+    let why = match mirror(finding)? {
+        MirroringState::Disconnected | MirroringState::Suspended => {
+            "nothing proves that the other server does not answer on its own port"
+        }
+        MirroringState::Synchronizing
+        | MirroringState::Synchronized
+        | MirroringState::PendingFailover
+        | MirroringState::Unknown => "the mirror is neither DISCONNECTED nor SUSPENDED, and may still be connected",
+    };
+    let obstacle = finding.obstacle.as_ref()?;
+    let names = list(case.findings.iter().filter(|finding| mirror(finding).is_some()).map(|finding| &finding.name));
+    let message = format!("{} Forced service is refused: {why}.", obstacle.message(&names, case.pair));
     Some(Verdict::waiting(obstacle.reason(), message))
 }
 
@@ -167,30 +171,19 @@ pub(crate) fn refusal(case: &Case, survivor: Seat) -> Option<String> {
 
 fn refusal_of(case: &Case, finding: &Finding, survivor: Seat) -> Option<String> {
     let input = case.input;
-    let row = case.pair.row(survivor, &finding.name);
     match &finding.obstacle {
-        Some(Obstacle::PrincipalLost { witness, .. })
-            if !input.satisfied(Precondition::ForceNoWitness, *witness == WitnessLink::None) =>
-        {
-            return Some(format!(
+        Some(Obstacle::PrincipalLost { witness, .. }) => (!input
+            .satisfied(Precondition::ForceNoWitness, *witness == WitnessLink::None))
+        .then(|| {
+            format!(
                 "{} has a witness ({witness}), and with a witness SQL Server decides, which only a DBA may overrule",
                 finding.name
-            ));
-        }
-        Some(Obstacle::PrincipalLost { .. }) => {}
+            )
+        }),
         // Already serving here: forced before, or never lost.
-        _ if finding.principal == Some(survivor) => return None,
-        _ if !input.enforced(Precondition::ForceAllAlike) => return None,
-        _ => return Some(format!("{} is not in the same state", finding.name)),
+        _ if finding.principal == Some(survivor) => None,
+        _ => input.enforced(Precondition::ForceAllAlike).then(|| format!("{} is not in the same state", finding.name)),
     }
-    let apart = row.is_some_and(|row| matches!(row.state, MirroringState::Disconnected | MirroringState::Suspended));
-    (!input.satisfied(Precondition::ForceDisconnected, apart)).then(|| {
-        format!(
-            "{} is neither DISCONNECTED nor SUSPENDED on the {}, so that it may still be connected to its principal",
-            finding.name,
-            case.pair.label(survivor)
-        )
-    })
 }
 
 /// S14, S15: what an administrator has to decide after a forced service. The operator resumes nothing (R11). It is over once
