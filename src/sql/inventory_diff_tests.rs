@@ -1,0 +1,215 @@
+//! The differences of two inventories, row by row.
+
+use super::*;
+
+fn login(sid: u8) -> ServerLogin {
+    ServerLogin {
+        sid: vec![sid, 1],
+        is_sql: true,
+        disabled: false,
+        default_database: Some("master".to_owned()),
+        policy_checked: Some(true),
+        server_roles: ["dbcreator".to_owned()].into(),
+    }
+}
+
+fn copy() -> DatabaseCopy {
+    DatabaseCopy {
+        owner_sid: vec![1],
+        owner: Some("sa".to_owned()),
+        trustworthy: false,
+        chaining: false,
+        compatibility: 110,
+    }
+}
+
+fn both() -> ServerInventory {
+    ServerInventory {
+        version: "11.0.7001.0".to_owned(),
+        logins: [("backup".to_owned(), login(7))].into(),
+        jobs: [("nightly".to_owned(), true)].into(),
+        copies: [(DatabaseName::new("rtcxds"), copy())].into(),
+        ..ServerInventory::default()
+    }
+}
+
+type Row = (fn(&mut ServerInventory), &'static [&'static str]);
+
+fn assert_one_message_each(rows: &[Row]) {
+    for (change, parts) in rows {
+        let mut mirror = both();
+        change(&mut mirror);
+        let messages = differences(&both(), &mirror, &[DatabaseName::new("rtcxds")], Seat::Primary);
+        assert_eq!(messages.len(), 1, "{messages:?}");
+        let message = &messages[0];
+        parts.iter().for_each(|part| assert!(message.contains(part), "{message} lacks {part:?}"));
+        assert!(message.contains(". To fix: ") && message.ends_with('.'), "{message}");
+    }
+}
+
+#[test]
+fn differences_of_equal_servers_is_empty() {
+    assert_eq!(differences(&both(), &both(), &[DatabaseName::new("rtcxds")], Seat::Primary), Vec::<String>::new());
+}
+
+#[test]
+fn differences_has_one_message_per_login() {
+    assert_one_message_each(&[
+        (
+            |inventory| inventory.logins.clear(),
+            &[
+                "Risk: Login backup is missing on the mirror",
+                "CREATE LOGIN [backup] WITH PASSWORD = <hash> HASHED, SID = 0x0701",
+                "sp_help_revlogin prints on the primary",
+                "server roles dbcreator",
+            ],
+        ),
+        (
+            |inventory| _ = inventory.logins.insert("x]y".to_owned(), login(2)),
+            &["x]y is missing on the primary", "[x]]y]", "sp_help_revlogin prints on the mirror"],
+        ),
+        (
+            |inventory| _ = inventory.logins.insert("backup".to_owned(), login(8)),
+            &[
+                "Risk: Login backup has another SID on the mirror",
+                "DROP LOGIN [backup]",
+                "SID = 0x0701",
+                "roles dbcreator",
+            ],
+        ),
+        (
+            |inventory| inventory.logins.values_mut().for_each(|value| value.disabled = true),
+            &["disabled on the mirror only"],
+        ),
+        (
+            |inventory| rename(inventory, "backup", "archive"),
+            &["Note: Login backup of the primary has the name archive", "ALTER LOGIN [archive] WITH NAME = [backup]"],
+        ),
+        (
+            |inventory| inventory.logins.values_mut().for_each(|value| value.server_roles.clear()),
+            &["Risk: Login backup lacks the server roles dbcreator on the mirror"],
+        ),
+        (
+            |inventory| inventory.logins.values_mut().for_each(|value| value.default_database = Some("rtc".to_owned())),
+            &["Note: The default database of login backup is master on the primary and rtc on the mirror"],
+        ),
+        (
+            |inventory| inventory.logins.values_mut().for_each(|value| value.policy_checked = Some(false)),
+            &["Note: CHECK_POLICY of login backup is ON on the primary and OFF on the mirror"],
+        ),
+        (
+            |inventory| _ = inventory.logins.insert("CONTOSO\\x".to_owned(), ServerLogin { is_sql: false, ..login(5) }),
+            &["CREATE LOGIN [CONTOSO\\x] FROM WINDOWS."],
+        ),
+    ]);
+}
+
+#[test]
+fn differences_has_one_message_per_other_difference() {
+    assert_one_message_each(&[
+        (
+            |inventory| {
+                inventory
+                    .copies
+                    .values_mut()
+                    .for_each(|value| (value.owner_sid, value.owner) = (vec![9], Some("dba".to_owned())))
+            },
+            &["on the mirror is owned by dba, the other by sa"],
+        ),
+        (|inventory| inventory.jobs.clear(), &["Agent job nightly is missing or disabled on the mirror"]),
+        (
+            |inventory| _ = inventory.linked_servers.insert("DW".to_owned()),
+            &["Linked server DW is missing on the primary"],
+        ),
+        (|inventory| inventory.version = "11.0.6020.0".to_owned(), &["11.0.7001.0", "11.0.6020.0 on the mirror"]),
+        (
+            |inventory| {
+                inventory.copies.values_mut().for_each(|value| (value.owner_sid, value.owner) = (vec![9], None))
+            },
+            &[
+                "The copy of rtcxds on the mirror is owned by 0x09 (no login), the other by sa",
+                "DATABASE::[rtcxds] TO [sa]",
+            ],
+        ),
+        (
+            |inventory| inventory.copies.values_mut().for_each(|value| value.trustworthy = true),
+            &["Note: TRUSTWORTHY of rtcxds is OFF on the primary"],
+        ),
+        (
+            |inventory| inventory.copies.values_mut().for_each(|value| value.compatibility = 100),
+            &["110 on the primary and 100 on the mirror"],
+        ),
+    ]);
+}
+
+fn rename(inventory: &mut ServerInventory, from: &str, to: &str) {
+    let login = inventory.logins.remove(from).unwrap();
+    inventory.logins.insert(to.to_owned(), login);
+}
+
+#[test]
+fn differences_accuses_no_login_wrongly() {
+    let found = |change: fn(&mut ServerInventory, &mut ServerInventory)| {
+        let (mut primary, mut mirror) = (both(), both());
+        change(&mut primary, &mut mirror);
+        differences(&primary, &mirror, &[DatabaseName::new("rtcxds")], Seat::Primary)
+    };
+    type Row = (&'static str, fn(&mut ServerInventory, &mut ServerInventory));
+    let rows: [Row; 6] = [
+        ("the login of the operator, with another SID", |a, b| {
+            (a.own_login, b.own_login) = ("lync_mirror".to_owned(), "Lync_Mirror".to_owned());
+            a.logins.insert("lync_mirror".to_owned(), login(3));
+            b.logins.insert("lync_mirror".to_owned(), login(4));
+        }),
+        ("a renamed sa", |a, b| {
+            a.logins.insert("sa".to_owned(), ServerLogin { sid: vec![1], ..login(1) });
+            b.logins.insert("admin".to_owned(), ServerLogin { sid: vec![1], disabled: true, ..login(1) });
+        }),
+        ("names in another case", |_, b| rename(b, "backup", "BACKUP")),
+        ("Windows names in another case", |a, b| {
+            a.logins.insert("Contoso\\x".to_owned(), ServerLogin { is_sql: false, ..login(5) });
+            b.logins.insert("CONTOSO\\x".to_owned(), ServerLogin { is_sql: false, ..login(5) });
+        }),
+        ("an owner that the server does not show", |a, b| {
+            a.copies.values_mut().for_each(|copy| copy.owner_sid.clear());
+            b.copies.values_mut().for_each(|copy| copy.owner_sid = vec![9]);
+        }),
+        ("a SID that the server does not show", |a, _| {
+            a.logins.values_mut().for_each(|login| login.sid.clear());
+        }),
+    ];
+    for (name, change) in rows {
+        assert_eq!(found(change), Vec::<String>::new(), "{name}");
+    }
+}
+
+#[test]
+fn differences_of_a_sid_advise_the_sid_of_the_principal() {
+    let mut mirror = both();
+    mirror.logins.insert("backup".to_owned(), login(8));
+    let messages = differences(&both(), &mirror, &[], Seat::Mirror);
+    assert_eq!(messages.len(), 1, "{messages:?}");
+    assert!(messages[0].contains("another SID on the primary"), "{messages:?}");
+    assert!(
+        messages[0].contains("SID = 0x0801, with the hash that sp_help_revlogin prints on the mirror"),
+        "{messages:?}"
+    );
+}
+
+#[test]
+fn differences_ignores_databases_outside_the_list() {
+    let mut mirror = both();
+    mirror.copies.values_mut().for_each(|value| value.trustworthy = true);
+    assert!(differences(&both(), &mirror, &[DatabaseName::new("other")], Seat::Primary).is_empty());
+}
+
+#[test]
+fn differences_of_two_logins_are_separate_sentences_with_quoted_names() {
+    let mut mirror = both();
+    mirror.logins.clear();
+    let mut primary = both();
+    primary.logins.insert("x".repeat(200), login(9));
+    let all = differences(&primary, &mirror, &[], Seat::Primary);
+    assert_eq!(all.len(), 2, "{all:?}");
+    assert!(all.iter().all(|message| message.ends_with('.') && message.contains(" [")), "{all:?}");
+}
