@@ -129,7 +129,7 @@ fn statement_that_is_destructive_is_never_rendered() {
 fn source_file_above_the_line_limit_is_refused() {
     let files = rust_files(&root().join("src")).into_iter().chain(rust_files(&root().join("tests")));
     let long: Vec<String> = files
-        .map(|path| (code(&path).lines().count(), path))
+        .map(|path| (std::fs::read_to_string(&path).unwrap().lines().count(), path))
         .filter(|(lines, _)| *lines > LIMIT)
         .map(|(lines, path)| format!("{}: {lines} lines", path.display()))
         .collect();
