@@ -73,7 +73,7 @@ fn released(case: &Case, obstacle: Option<(&Obstacle, String)>) -> Verdict {
     let Case { input, desired_type, tracking, .. } = *case;
     let pending = case.persisted.requests.get(&desired_type.ty).is_some_and(|request: &Request| request.pending);
     let approved = is_approved(case);
-    let exchanged = identity::exchanged(tracking, case.pair);
+    let exchanged = identity::exchanged(tracking, case.pair, case.findings);
     if !input.satisfied(Precondition::SeatsNotExchanged, !exchanged || approved) {
         return hold::exchanged(case, obstacle.as_ref());
     }

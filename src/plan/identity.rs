@@ -80,13 +80,10 @@ pub(crate) fn forget_foreign_state(
     desired_type: &DesiredType,
     findings: &[Finding],
 ) {
-    let tracking = persisted.tracking.get(&desired_type.ty);
-    let known = tracking.and_then(|tracking| tracking.pair.as_ref());
-    let empty = BTreeMap::new();
-    let sessions = tracking.map_or(&empty, |tracking| &tracking.sessions);
-    let others = compare(known, input.observation.pair(desired_type.store)) == SameServers::Other
-        // A renamed server keeps its sessions.
-        && !has_known_session(sessions, findings);
+    let untracked = TypeTracking::default();
+    let tracking = persisted.tracking.get(&desired_type.ty).unwrap_or(&untracked);
+    let sessions = &tracking.sessions;
+    let others = recognize(tracking, input.observation.pair(desired_type.store), findings) == SameServers::Other;
     let later_request =
         persisted.requests.get(&desired_type.ty).is_some_and(|request| request.generation > input.desired.generation);
     let ours = input.satisfied(Precondition::SameServers, !others)
@@ -99,9 +96,28 @@ pub(crate) fn forget_foreign_state(
     }
 }
 
+/// [`compare`], with the sessions. A session has two partners only: with a known session, a server under an unknown name is the
+/// known one, and was renamed.
+fn recognize(tracking: &TypeTracking, pair: &Pair, findings: &[Finding]) -> SameServers {
+    let same = compare(tracking.pair.as_ref(), pair);
+    let Some(known) = tracking.pair.as_ref().filter(|_| same == SameServers::Other) else { return same };
+    if !has_known_session(&tracking.sessions, findings) {
+        return SameServers::Other;
+    }
+    let name = |seat| pair.view(seat).available().map(|server| server.name.as_str());
+    let is = |seat: Seat, of: Seat| name(seat).is_some_and(|name| same_name(name, &known.server(of).name));
+    let at = |seat: Seat, of: Seat| pair.view(seat).address().eq_ignore_ascii_case(&known.server(of).address);
+    let exchanged = if Seat::BOTH.into_iter().any(|seat| is(seat, Seat::Primary) || is(seat, Seat::Mirror)) {
+        Seat::BOTH.into_iter().any(|seat| is(seat, seat.other()))
+    } else {
+        Seat::BOTH.into_iter().all(|seat| at(seat, seat.other()))
+    };
+    if exchanged { SameServers::Exchanged } else { SameServers::Yes }
+}
+
 /// True if the spec exchanged the two servers since the type was last seen on them.
-pub(crate) fn exchanged(tracking: &TypeTracking, pair: &Pair) -> bool {
-    compare(tracking.pair.as_ref(), pair) == SameServers::Exchanged
+pub(crate) fn exchanged(tracking: &TypeTracking, pair: &Pair, findings: &[Finding]) -> bool {
+    recognize(tracking, pair, findings) == SameServers::Exchanged
 }
 
 /// Records the servers and sessions of the type. Both servers must have been read and agree on every database.

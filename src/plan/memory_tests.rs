@@ -156,14 +156,13 @@ fn journal_of_other_servers_is_superseded() {
     persisted.requests.insert(TY, Request { principal: Seat::Mirror, generation: 1, pending: false });
     let begun = plan(&desired(Seat::Primary), &observation("M/4/C", "P/4/C"), &persisted, NOW);
     assert_eq!(begun.steps.len(), 1);
-    let edited = renamed("M/4/C", "P/4/C", ["OTHER-A", "OTHER-B"]);
-    let over = plan(&desired(Seat::Primary), &edited, &begun.persisted, after(1));
+    let mut others = renamed("M/4/C", "P/4/C", ["OTHER-A", "OTHER-B"]);
+    set_guid(&mut others, 5);
+    let over = plan(&desired(Seat::Primary), &others, &begun.persisted, after(1));
     assert_eq!(over.ended.unwrap().outcome, Outcome::Superseded);
     assert!(over.steps.is_empty());
 
-    // Nor is the request owed on other servers with other sessions, at once or later.
-    let mut others = renamed("M/4/C", "P/4/C", ["OTHER-A", "OTHER-B"]);
-    set_guid(&mut others, 5);
+    // Nor is the request owed on them, at once or later.
     let mut desired = desired(Seat::Primary);
     desired.policy.cooldown = Duration::ZERO;
     let mut persisted = begun.persisted;

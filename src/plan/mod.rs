@@ -10,6 +10,8 @@ mod forced_service;
 mod gate;
 mod hold;
 mod identity;
+#[cfg(test)]
+mod identity_tests;
 mod obstacle;
 mod obstacle_text;
 mod operation;

@@ -66,7 +66,7 @@ pub(crate) fn update(
         identity::forget_foreign_state(input, persisted, desired_type, findings);
     }
     let mut tracking = persisted.tracking.remove(&desired_type.ty).unwrap_or_default();
-    let exchanged = identity::exchanged(&tracking, pair);
+    let exchanged = identity::exchanged(&tracking, pair, findings);
     if !moving {
         track_transitions(input, &mut tracking, findings);
     }
@@ -108,7 +108,9 @@ pub(crate) fn update(
     tracking.absence = absence(input, tracking.absence, pair, findings);
     follow_forced_service(persisted, desired_type, pair, findings);
     // The seats of an exchange stay in question until the principal is where the spec wants it.
-    if !exchanged || settled == Some(desired_type.principal) || !input.enforced(Precondition::SeatsNotExchanged) {
+    let in_question = exchanged && settled != Some(desired_type.principal);
+    // A session that is new during a move must still be unknown when the move ends.
+    if !moving && !(in_question && input.enforced(Precondition::SeatsNotExchanged)) {
         identity::record(&mut tracking, pair, findings);
     }
     persisted.tracking.insert(desired_type.ty, tracking);

@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod disabled;
+mod event;
 mod journal;
 mod mutate;
 mod observations;
 mod operator;
 mod policies;
 mod product;
+mod settings;
 mod state;
 mod words;
 mod world;
@@ -17,9 +19,9 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt::Write;
 use std::time::Instant;
 
-use lync_mirror::model::UnrequestedSwitch;
-
-use state::{ALL, Event, Rules, Setting, State};
+use event::{Event, Setting};
+use settings::SETTINGS;
+use state::{ALL, Rules, State};
 use world::TYPE;
 
 struct Found {
@@ -89,8 +91,10 @@ fn trace(
     let mut state = State::first(setting);
     let mut text = format!("{}: {violation}\n", setting.name);
     for event in events {
-        let plan = state.step(event, rules).ok().flatten();
-        let verdict = plan.map(|plan| format!("-> {}", plan.types[&TYPE].verdict.message)).unwrap_or_default();
+        let verdict = match state.step(event, rules) {
+            Ok(plan) => plan.map(|plan| format!("-> {}", plan.types[&TYPE].verdict.message)).unwrap_or_default(),
+            Err(violation) => format!("-> {violation}"),
+        };
         let _ = writeln!(text, "  {event:?} {verdict}");
         let rows: Vec<String> = state
             .world
@@ -102,60 +106,6 @@ fn trace(
     }
     text
 }
-
-const SETTINGS: [Setting; 5] = [
-    // Without faults the search goes deeper: two changes of the spec, a crash and two hours.
-    Setting {
-        name: "hold, witness, no faults",
-        witness: true,
-        policy: UnrequestedSwitch::Hold,
-        consent: false,
-        faults: 0,
-        types: 2,
-        crashes: 1,
-        hours: 2,
-    },
-    Setting {
-        name: "hold, witness",
-        witness: true,
-        policy: UnrequestedSwitch::Hold,
-        consent: false,
-        faults: 2,
-        types: 1,
-        crashes: 1,
-        hours: 1,
-    },
-    Setting {
-        name: "hold, no witness",
-        witness: false,
-        policy: UnrequestedSwitch::Hold,
-        consent: false,
-        faults: 2,
-        types: 1,
-        crashes: 1,
-        hours: 1,
-    },
-    Setting {
-        name: "fail-back, witness",
-        witness: true,
-        policy: UnrequestedSwitch::FailBack,
-        consent: false,
-        faults: 2,
-        types: 1,
-        crashes: 1,
-        hours: 1,
-    },
-    Setting {
-        name: "consent, no witness",
-        witness: false,
-        policy: UnrequestedSwitch::Hold,
-        consent: true,
-        faults: 2,
-        types: 1,
-        crashes: 1,
-        hours: 1,
-    },
-];
 
 /// States per setting; `LYNC_MIRROR_PROVE` sets another bound.
 fn bound() -> usize {
@@ -171,7 +121,7 @@ fn interleaving_within_the_bounds_settles_without_violation() {
             panic!("{violation}");
         }
         println!(
-            "{:<24} {:>8} states ({}) {:>9} transitions; moved in {:>6}, forced in {:>5}; {:>6} settled; {:>5.1} s",
+            "{:<32} {:>8} states ({}) {:>9} transitions; moved in {:>6}, forced in {:>5}; {:>6} settled; {:>5.1} s",
             setting.name,
             found.states,
             if found.complete { "all" } else { "bounded" },

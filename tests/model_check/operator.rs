@@ -2,6 +2,7 @@
 //! that arrive or not, and a crash that loses everything but the journal.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::disabled::plan;
 use lync_mirror::model::*;
@@ -9,7 +10,7 @@ use lync_mirror::model::*;
 use crate::observations::only_store;
 use lync_mirror::plan::Plan;
 
-use crate::world::{NAMES, TYPE, World};
+use crate::world::{Glimpse, NAMES, TYPE, World, index};
 
 /// What Kubernetes holds: the spec and, in the status, the memory.
 #[derive(Debug, Clone)]
@@ -21,10 +22,31 @@ pub struct Resource {
     pub suspended: bool,
     pub generation: i64,
     pub version: u8,
+    /// The spec names the two servers in each other's seat.
+    pub exchanged: bool,
     pub persisted: PersistedState,
+    /// A digest of `persisted`, so that states can be compared without it.
+    pub digest: u64,
 }
 
 impl Resource {
+    /// The number of the server in this seat.
+    pub fn server(&self, seat: usize) -> usize {
+        if self.exchanged { 1 - seat } else { seat }
+    }
+
+    pub fn remember(&mut self, persisted: PersistedState) {
+        let mut hasher = DefaultHasher::new();
+        format!("{persisted:?}").hash(&mut hasher);
+        self.digest = hasher.finish();
+        self.persisted = persisted;
+    }
+
+    /// What differs between the states of one search.
+    pub fn hash_into(&self, hasher: &mut impl Hasher) {
+        (self.principal, self.generation, self.version, self.exchanged, self.digest).hash(hasher);
+    }
+
     pub fn desired(&self) -> Desired {
         Desired {
             pool: "pool".to_owned(),
@@ -57,10 +79,13 @@ impl Resource {
 pub struct Process {
     /// The version that the present pass read, and the views of this pass.
     pub read: Option<u8>,
-    pub views: [Option<ServerObservation>; 2],
+    pub views: [Option<Glimpse>; 2],
     /// Whether each server served each database when it was polled: the truth behind the view.
     pub served: [[bool; 2]; 2],
-    pub unsent: Vec<Failover>,
+    /// Whether a move of the servers was requested when each was polled.
+    pub requested: [bool; 2],
+    /// Decided and not sent, each with the number of its server.
+    pub unsent: Vec<(usize, Failover)>,
     pub statements: BTreeMap<DatabaseName, StatementState>,
     /// The number of restarts: answers to an earlier process are lost.
     pub life: u8,
@@ -71,8 +96,16 @@ impl Process {
         if self.read.is_none() {
             self.read = Some(resource.version);
         }
-        self.views[seat] = Some(world.poll(seat));
-        self.served[seat] = world.serves(seat);
+        let server = resource.server(seat);
+        self.views[seat] = Some(world.poll(server));
+        self.served[seat] = world.serves(server);
+    }
+
+    pub fn hash_into(&self, hasher: &mut impl Hasher) {
+        (self.read, &self.views, self.served, self.requested, self.life).hash(hasher);
+        if !(self.unsent.is_empty() && self.statements.is_empty()) {
+            format!("{:?} {:?}", self.unsent, self.statements).hash(hasher);
+        }
     }
 
     /// Plan, and write the journal if the resource is still the one that was read. None: a conflict, poll again.
@@ -83,7 +116,7 @@ impl Process {
         if read != resource.version {
             return None;
         }
-        let (pairs, _) = Stores::single(Pair { primary, mirror, witness: None });
+        let (pairs, _) = Stores::single(Pair { primary: primary.view(), mirror: mirror.view(), witness: None });
         let observation = Observation {
             pairs,
             conflicts: BTreeMap::new(),
@@ -93,14 +126,14 @@ impl Process {
         let decided = plan(&resource.desired(), &observation, &resource.persisted, now);
         if decided.persisted != resource.persisted {
             resource.version = resource.version.wrapping_add(1);
-            resource.persisted = decided.persisted.clone();
+            resource.remember(decided.persisted.clone());
         }
         if decided.ended.is_some() {
             self.statements.clear();
         }
         if !decided.steps.is_empty() {
             self.statements = decided.steps.iter().map(|step| (step.database.clone(), StatementState::Sent)).collect();
-            self.unsent = decided.steps.clone();
+            self.unsent = decided.steps.iter().map(|step| (resource.server(index(step.on)), step.clone())).collect();
         }
         Some(decided)
     }

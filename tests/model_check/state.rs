@@ -7,31 +7,9 @@ use jiff::Timestamp;
 use lync_mirror::model::*;
 use lync_mirror::plan::{Plan, TypePlan};
 
+use crate::event::{Event, Setting};
 use crate::operator::{Process, Resource};
-use crate::world::{self, Copies, TYPE, World, index};
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
-    Kill(usize),
-    Start(usize),
-    Cut,
-    Reconnect,
-    CatchUp,
-    Dba(usize),
-    SafetyOff(usize),
-    SafetyOn(usize),
-    NewSession(usize),
-    Want(Seat),
-    Poll(usize),
-    Decide,
-    Send(usize),
-    /// The statement reaches the server, which answers.
-    Deliver(usize),
-    /// The statement reaches the server, and the answer is lost.
-    LoseAnswer(usize),
-    Crash,
-    Hour,
-}
+use crate::world::{self, Session, TYPE, World, index};
 
 #[derive(Debug, Clone)]
 pub struct State {
@@ -39,11 +17,16 @@ pub struct State {
     pub resource: Resource,
     pub process: Process,
     /// Statements on their way, each with the life of the operator that sent it.
-    pub network: Vec<(u8, Failover)>,
+    pub network: Vec<(u8, usize, Failover)>,
     pub hours: u8,
     pub faults: u8,
     pub types: u8,
     pub crashes: u8,
+    pub identity: u8,
+    pub hidden: u8,
+    /// The spec, or the policy, requests a move of these servers: since the last event that changed whose they are, somebody
+    /// changed the principal, or the type was aligned under FailBack.
+    pub requested: bool,
 }
 
 /// What is taken away in a mutation: the search must find the harm.
@@ -56,18 +39,6 @@ pub struct Rules {
 
 pub const ALL: Rules = Rules { guard: true, journal: true, statements: true };
 
-#[derive(Debug, Clone, Copy)]
-pub struct Setting {
-    pub name: &'static str,
-    pub witness: bool,
-    pub policy: UnrequestedSwitch,
-    pub consent: bool,
-    pub faults: u8,
-    pub types: u8,
-    pub crashes: u8,
-    pub hours: u8,
-}
-
 fn now(state: &State) -> Timestamp {
     later(Timestamp::UNIX_EPOCH, Duration::from_secs(3600 * u64::from(state.hours)))
 }
@@ -77,7 +48,7 @@ impl State {
         let mut persisted = PersistedState::default();
         persisted.requests.insert(TYPE, Request { principal: Seat::Primary, generation: 1, pending: false });
         persisted.tracking.insert(TYPE, State::first_tracking());
-        let resource = Resource {
+        let mut resource = Resource {
             principal: Seat::Primary,
             policy: setting.policy,
             approve: None,
@@ -90,10 +61,13 @@ impl State {
             suspended: false,
             generation: 1,
             version: 0,
-            persisted,
+            exchanged: false,
+            persisted: PersistedState::default(),
+            digest: 0,
         };
+        resource.remember(persisted);
         State {
-            world: World::new(setting.witness),
+            world: World::new(setting.witness, setting.switching),
             resource,
             process: Process::default(),
             network: Vec::new(),
@@ -101,84 +75,38 @@ impl State {
             faults: setting.faults,
             types: setting.types,
             crashes: setting.crashes,
+            identity: setting.identity,
+            hidden: setting.hidden,
+            requested: setting.policy == UnrequestedSwitch::FailBack,
         }
     }
 
     /// Both servers were seen together before, with the principals on the primary.
     fn first_tracking() -> TypeTracking {
-        let server = |seat: usize| ServerIdentity { address: format!("sql-{seat}"), name: world::server_name(seat) };
+        let server = |seat: usize| ServerIdentity { address: format!("sql-{seat}"), name: world::server_name(seat, 0) };
         let session = |number: usize, guid| (DatabaseName::new(world::NAMES[number]), Guid::from_bytes([guid; 16]));
         TypeTracking {
             pair: Some(PairIdentity { primary: server(0), mirror: server(1) }),
             sessions: [session(0, 1), session(1, 2)].into(),
-            last_settled_server: Some(world::server_name(0)),
+            last_settled_server: Some(world::server_name(0, 0)),
             was_aligned: true,
             ..TypeTracking::default()
         }
     }
 
     pub fn key(&self) -> u128 {
-        let text = format!("{self:?}");
         let half = |salt: u8| {
             let mut hasher = DefaultHasher::new();
-            (salt, &text).hash(&mut hasher);
+            (salt, &self.world, self.hours, self.faults, self.types, self.crashes).hash(&mut hasher);
+            (self.identity, self.hidden, self.requested).hash(&mut hasher);
+            self.resource.hash_into(&mut hasher);
+            self.process.hash_into(&mut hasher);
+            if !self.network.is_empty() {
+                format!("{:?}", self.network).hash(&mut hasher);
+            }
             u128::from(hasher.finish())
         };
         half(0) << 64 | half(1)
-    }
-
-    pub fn events(&self, setting: &Setting) -> Vec<Event> {
-        let mut all = Vec::new();
-        let world = &self.world;
-        for seat in 0..2 {
-            match world.up[seat] {
-                true if self.faults > 0 => all.push(Event::Kill(seat)),
-                true => {}
-                false => all.push(Event::Start(seat)),
-            }
-        }
-        match world.link {
-            true if self.faults > 0 => all.push(Event::Cut),
-            true => {}
-            false => all.push(Event::Reconnect),
-        }
-        if world.connected() && world.sessions.iter().any(|session| session.copies == Copies::CatchingUp) {
-            all.push(Event::CatchUp);
-        }
-        for number in 0..2 {
-            match world.sessions[number].full {
-                true if self.faults > 0 => {
-                    all.extend([Event::Dba(number), Event::SafetyOff(number), Event::NewSession(number)]);
-                }
-                true => {}
-                false => all.push(Event::SafetyOn(number)),
-            }
-        }
-        if self.types > 0 {
-            all.push(Event::Want(self.resource.principal.other()));
-        }
-        for seat in 0..2 {
-            if self.process.views[seat].is_none() {
-                all.push(Event::Poll(seat));
-            }
-        }
-        if self.process.views.iter().all(Option::is_some) {
-            all.push(Event::Decide);
-        }
-        all.extend((0..self.process.unsent.len()).map(Event::Send));
-        for number in 0..self.network.len() {
-            all.push(Event::Deliver(number));
-            if self.faults > 0 {
-                all.push(Event::LoseAnswer(number));
-            }
-        }
-        if self.crashes > 0 {
-            all.push(Event::Crash);
-        }
-        if self.hours < setting.hours {
-            all.push(Event::Hour);
-        }
-        all
     }
 
     /// One step. `Err`: harm.
@@ -195,18 +123,28 @@ impl State {
             }
             Event::SafetyOff(number) => (self.faults -= 1, self.world.sessions[number].full = false).1,
             Event::SafetyOn(number) => self.world.sessions[number].full = true,
-            Event::NewSession(number) => (self.faults -= 1, self.world.sessions[number].guid += 10).1,
+            Event::NewSession(number) => {
+                self.faults -= 1;
+                self.forget_request();
+                self.world.sessions[number].guid += 10;
+            }
+            Event::Hide(server, unseen) => (self.hidden -= 1, self.world.unseen[server] = Some(unseen)).1,
+            Event::Show(server) => self.world.unseen[server] = None,
             Event::Want(seat) => {
                 self.types -= 1;
-                self.resource.principal = seat;
-                self.resource.generation += 1;
-                self.resource.version = self.resource.version.wrapping_add(1);
+                self.edit(|resource| resource.principal = seat);
+                self.requested = true;
             }
-            Event::Poll(seat) => self.process.poll(seat, &self.world, &self.resource),
+            Event::Rename(server) => (self.identity -= 1, self.world.renames[server] += 1).1,
+            Event::Exchange | Event::Replace(_) | Event::Recreate | Event::RestoreSpec => self.change_identity(event),
+            Event::Poll(seat) => {
+                self.process.poll(seat, &self.world, &self.resource);
+                self.process.requested[seat] = self.requested;
+            }
             Event::Decide => return self.decide(rules),
             Event::Send(number) => {
-                let step = self.process.unsent.remove(number);
-                self.network.push((self.process.life, step));
+                let (server, step) = self.process.unsent.remove(number);
+                self.network.push((self.process.life, server, step));
             }
             Event::Deliver(number) => self.deliver(number, rules, true)?,
             Event::LoseAnswer(number) => {
@@ -222,6 +160,42 @@ impl State {
         Ok(None)
     }
 
+    fn edit(&mut self, change: impl FnOnce(&mut Resource)) {
+        change(&mut self.resource);
+        self.resource.generation += 1;
+        self.resource.version = self.resource.version.wrapping_add(1);
+    }
+
+    /// The sessions or the resource will be others. What the operator never saw it cannot tell from what comes after.
+    fn forget_request(&mut self) {
+        let sessions = self.resource.persisted.tracking.get(&TYPE).map(|tracking| &tracking.sessions);
+        let known = |(name, session): (&str, &Session)| {
+            let guid = Guid::from_bytes([session.guid; 16]);
+            sessions.and_then(|known| known.get(&DatabaseName::new(name))) == Some(&guid)
+        };
+        self.requested &= !world::NAMES.into_iter().zip(&self.world.sessions).any(known);
+    }
+
+    fn change_identity(&mut self, event: Event) {
+        self.identity -= 1;
+        self.forget_request();
+        match event {
+            Event::Exchange => self.edit(|resource| resource.exchanged = true),
+            Event::Replace(server) => {
+                self.world.renames[server] += 1;
+                self.world.sessions.iter_mut().for_each(|session| session.guid += 10);
+            }
+            Event::Recreate => {
+                self.resource.remember(PersistedState::default());
+                self.edit(|resource| resource.generation = 0);
+                // The controller forgets the statements of a resource that is gone.
+                self.process.statements.clear();
+                self.process.unsent.clear();
+            }
+            _ => self.edit(|resource| (resource.generation, resource.principal) = (0, Seat::Primary)),
+        }
+    }
+
     fn decide(&mut self, rules: Rules) -> Result<Option<Plan>, String> {
         if !rules.statements {
             self.process.statements.clear();
@@ -233,6 +207,8 @@ impl State {
         }
         let of = &plan.types[&TYPE];
         self.claims_hold(of)?;
+        let fails_back = self.resource.policy == UnrequestedSwitch::FailBack;
+        self.requested |= fails_back && of.verdict.reason.effect() == Effect::Ready;
         if plan.steps.is_empty() {
             return Ok(Some(plan));
         }
@@ -244,8 +220,9 @@ impl State {
             return Err("a step for a type that is where it should be".to_owned());
         }
         for step in &plan.steps {
-            let pending =
-                |(life, other): &(u8, Failover)| *life == self.process.life && other.database == step.database;
+            let pending = |(life, _, other): &(u8, usize, Failover)| {
+                *life == self.process.life && other.database == step.database
+            };
             if self.network.iter().any(pending) {
                 return Err(format!("a second statement for {} while the first is on its way", step.database));
             }
@@ -253,6 +230,12 @@ impl State {
             let observation = finding.session.map(|session| (session.guid, session.role_sequence));
             if observation != Some((step.guid, step.role_sequence)) {
                 return Err("a step for another state than the one that was seen".to_owned());
+            }
+            if step.act == Act::Failover && self.process.requested == [false; 2] {
+                return Err("a failover that nobody requested of these servers".to_owned());
+            }
+            if step.act == Act::ForceService && self.process.served[index(step.on.other())].contains(&true) {
+                return Err("a forced service while the other server served".to_owned());
             }
             if step.act == Act::Failover && (finding.obstacle.is_some() || !finding.agreed || !finding.online) {
                 return Err(format!("a failover in spite of {:?}", finding.obstacle));
@@ -277,15 +260,14 @@ impl State {
     }
 
     fn deliver(&mut self, number: usize, rules: Rules, answered: bool) -> Result<(), String> {
-        let (life, step) = self.network.remove(number);
+        let (life, server, step) = self.network.remove(number);
         let session =
             self.world.sessions[world::NAMES.iter().position(|name| *name == step.database.as_str()).unwrap()].clone();
         let before = self.world.losses;
-        let done = self.world.execute(&step, rules.guard);
+        let done = self.world.execute(server, &step, rules.guard);
         if done.is_ok() {
-            let seat = index(step.on);
             if step.guid != Guid::from_bytes([session.guid; 16])
-                || step.role_sequence != i32::from(session.sequence[seat])
+                || step.role_sequence != i32::from(session.sequence[server])
             {
                 return Err(format!("{} was switched in a state that no decision was based on", step.database));
             }
@@ -316,7 +298,9 @@ impl State {
     /// Once faults stop: the world settles to the spec, or to a verdict that requires an administrator.
     pub fn settle(mut self, rules: Rules) -> Result<(), String> {
         let quiet = |state: &mut State, event| state.step(event, rules);
-        for event in [Event::SafetyOn(0), Event::SafetyOn(1), Event::Start(0), Event::Start(1), Event::Reconnect] {
+        let shown = [Event::Show(0), Event::Show(1)];
+        let whole = [Event::SafetyOn(0), Event::SafetyOn(1), Event::Start(0), Event::Start(1), Event::Reconnect];
+        for event in shown.into_iter().chain(whole) {
             quiet(&mut self, event)?;
         }
         while !self.network.is_empty() {
