@@ -43,7 +43,7 @@ prove: ## Runs the model check of the planner, and kills the operator at random 
 
 # About 20 minutes.
 prove-deep: ## Like prove, with a larger search and every crash point
-	LYNC_MIRROR_PROVE=2000000 cargo test --release --locked --test model_check -- --nocapture
+	LYNC_MIRROR_PROVE=1000000 cargo test --release --locked --test model_check -- --nocapture
 	LYNC_MIRROR_POINTS=all cargo test --locked --test crash_points -- --nocapture
 
 # LYNC_MIRROR_SOAK sets the seconds of a round. LYNC_MIRROR_SEED repeats a run.

@@ -58,7 +58,7 @@ struct InFlight {
     consent: bool,
     consumed: bool,
     fenced: bool,
-    /// The journal is of other servers than the ones in the spec.
+    /// The spec has exchanged the servers of the journal since.
     elsewhere: bool,
     /// The journal is of a later generation of the spec.
     restored: bool,
@@ -111,8 +111,8 @@ impl InFlight {
             from: Seat::Primary,
             to: Seat::Mirror,
             cause: if self.forced { Cause::ForcedService } else { Cause::Intent },
-            from_server: Some(if self.elsewhere { "OTHER-0" } else { "SQL-0" }.to_owned()),
-            to_server: Some("SQL-1".to_owned()),
+            from_server: Some(if self.elsewhere { "SQL-1" } else { "SQL-0" }.to_owned()),
+            to_server: Some(if self.elsewhere { "SQL-0" } else { "SQL-1" }.to_owned()),
             generation: if self.restored { 3 } else { 2 },
             requested_by: None,
             started: ago(self.attempted),
@@ -147,8 +147,9 @@ impl InFlight {
     fn lets(&self, situation: &Situation) -> Option<Act> {
         let pause = if self.attempt == 1 { 1 } else { 15 };
         let open = self.attempt < ATTEMPTS && !self.overdue && self.attempted >= pause;
-        // Other servers: only where the one in question was read.
-        let foreign = self.restored || (self.elsewhere && situation.pair.primary.available().is_some());
+        // Exchanged servers are recognized where one of them was read.
+        let read = Seat::BOTH.into_iter().any(|seat| situation.pair.view(seat).available().is_some());
+        let foreign = self.restored || (self.elsewhere && read);
         if !open || foreign || self.suspended || self.conflict || (self.to != Seat::Mirror && !self.forced) {
             return None;
         }

@@ -11,7 +11,7 @@ use lync_mirror::plan::Precondition;
 
 use crate::disabled::without;
 use crate::policies::policies;
-use crate::product::{Counts, combinations, quick};
+use crate::product::{Counts, combinations, sample};
 
 /// Pairs that prevent the same move: only with both disabled there is a violation.
 const DOUBLE: [[Precondition; 2]; 2] = [
@@ -30,7 +30,7 @@ type Search = (&'static str, fn() -> Result<Counts, String>);
 const SEARCHES: [Search; 5] = [
     ("turns", turns),
     ("journals", journals),
-    ("views", quick),
+    ("sample of views x specs", sample),
     ("policies", policies),
     ("views x specs", combinations),
 ];
