@@ -108,9 +108,10 @@ pub(crate) fn update(
     tracking.absence = absence(input, tracking.absence, pair, findings);
     follow_forced_service(persisted, desired_type, pair, findings);
     // The seats of an exchange stay in question until the principal is where the spec wants it.
-    let in_question = exchanged && settled != Some(desired_type.principal);
+    let in_question =
+        exchanged && settled != Some(desired_type.principal) && input.enforced(Precondition::SeatsNotExchanged);
     // A session that is new during a move must still be unknown when the move ends.
-    if !moving && !(in_question && input.enforced(Precondition::SeatsNotExchanged)) {
+    if !moving && !in_question {
         identity::record(&mut tracking, pair, findings);
     }
     persisted.tracking.insert(desired_type.ty, tracking);
