@@ -16,7 +16,7 @@ mod timestamp;
 mod tls;
 mod tracking;
 
-pub use condition::{ConditionDraft, ConditionType};
+pub use condition::{ConditionDraft, ConditionType, MESSAGE_LIMIT};
 pub use decode_lossy::{PartialStatus, decode_lossy};
 pub use duration::Span;
 pub use field_managers::retain_field_managers;

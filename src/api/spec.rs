@@ -35,6 +35,12 @@ use crate::model::{DatabaseType, Seat, UnrequestedSwitch};
         description = "The observed principal of each database type; ! marks one that is not where the spec wants it"
     ),
     printcolumn(name = "Suspended", type_ = "string", json_path = r#".status.conditions[?(@.type=="Suspended")].status"#),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+        description = "What is going on and what to do, in one line; status.databaseTypes[].message has the whole text"
+    ),
     printcolumn(name = "Last Move", type_ = "date", json_path = ".status.lastMoveTime", priority = 1),
     printcolumn(name = "Redo Queue", type_ = "string", json_path = ".status.redoQueue", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),

@@ -1,6 +1,9 @@
 //! The servers of a resource: addresses and credentials from the spec, and the monitors that poll the servers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use jiff::Timestamp;
 
 use crate::api::{SqlServer, SqlStore};
 use crate::controller::Error;
@@ -48,6 +51,12 @@ impl Connections {
     /// The newest poll of every server.
     pub fn latest(&self) -> Stores<Pair> {
         self.stores.map(Store::latest)
+    }
+
+    /// When this process last read each server, by address.
+    pub fn last_reads(&self) -> BTreeMap<String, Timestamp> {
+        let watches = self.stores.iter().flat_map(Store::watches);
+        watches.filter_map(|watch| Some((watch.latest().address().to_owned(), watch.last_read()?))).collect()
     }
 
     pub fn stores(&self) -> impl Iterator<Item = &Store> {

@@ -5,10 +5,14 @@ mod history;
 mod input;
 mod quorum;
 mod render;
+mod servers;
+mod summary;
+mod summary_text;
 #[cfg(test)]
 mod tables;
 mod unobserved;
 
 pub use input::Input;
 pub use render::render;
+pub use summary::{LIMIT, Summary};
 pub use unobserved::undecodable;

@@ -1,6 +1,7 @@
 //! The states S1 to S25 as a status: conditions, columns and history, each as a row of a golden file. `UPDATE_EXPECT=1`
 //! writes the files anew.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use crate::api::{LyncPoolMirrorStatus, ParsedSpec, parse};
 use crate::model::*;
 use crate::plan::plan;
 use crate::plan::tests::{NOW, observation, pending};
-use crate::status::{Input, render};
+use crate::status::{Input, LIMIT, render};
 
 /// State, what the primary reports, what the mirror reports: as in the tables of the planner. S26 needs two databases and
 /// S27 two versions: tests/scenarios has them.
@@ -75,6 +76,7 @@ fn status(principal: &str, persisted: &PersistedState, (a, b): (&str, &str)) -> 
         plan: &plan,
         timings: PhaseTimings::default(),
         drift: None,
+        last_reads: &BTreeMap::new(),
         before: None,
         now: NOW,
     })
@@ -99,6 +101,10 @@ fn conditions_of_every_state_equal_their_golden_file() {
     for (name, a, b) in STATES {
         for (wanted, persisted) in [("Primary", PersistedState::default()), ("Mirror", pending(Seat::Mirror))] {
             let status = status(wanted, &persisted, (a, b));
+            for condition in &status.conditions {
+                let message = &condition.message;
+                assert!(message.chars().count() <= LIMIT && !message.ends_with("..."), "{name}: {message}");
+            }
             let principals = status.principals.as_deref().unwrap_or_default();
             let _ = writeln!(table, "{name}, spec wants {wanted}: {principals}\n{}", conditions(&status));
         }

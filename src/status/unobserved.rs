@@ -26,7 +26,7 @@ fn type_status(ty: DatabaseType, desired: Seat, before: Option<&DatabaseTypeStat
         service: Service::Unknown,
         reason: Reason::InvalidSpec.name().to_owned(),
         message: format!(
-            "Unknown. The operator does not observe {ty}, as the spec has problems. To fix: correct the fields that condition Ready names."
+            "Unknown. The operator does not observe {ty}, as the spec has problems. To fix: correct what status.specProblems names."
         ),
         epoch: None,
         request: before.and_then(|old| old.request.clone()),
@@ -52,7 +52,8 @@ pub fn undecodable(
             .then(|| types.iter().map(|old| principal(old.type_)).collect::<Vec<_>>().join(" ")),
         last_move_time: before.last_move_time.clone(),
         redo_queue: None,
-        conditions: conditions::invalid(problem, &before.conditions, generation, now),
+        spec_problems: vec![problem.to_owned()],
+        conditions: conditions::invalid(&before.conditions, generation, now),
         servers: Vec::new(),
         database_types: types.iter().map(|old| type_status(old.type_, old.desired, Some(old))).collect(),
         plan: Vec::new(),
@@ -65,6 +66,8 @@ pub fn undecodable(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
     use serde_json::{Value, json};
 
@@ -107,6 +110,7 @@ mod tests {
             plan: &plan,
             timings: PhaseTimings::default(),
             drift: None,
+            last_reads: &BTreeMap::new(),
             before: Some(before),
             now: NOW,
         })
@@ -135,6 +139,7 @@ mod tests {
             plan: &begun,
             timings: PhaseTimings::default(),
             drift: None,
+            last_reads: &BTreeMap::new(),
             before: None,
             now: NOW,
         };
@@ -153,10 +158,14 @@ mod tests {
         for (kind, expected) in [("Ready", "False"), ("Reconciling", "False"), ("Stalled", "True")] {
             assert_eq!(state(&status, kind), (expected, "InvalidSpec"), "{kind}");
         }
-        let message = &condition(&status, "Ready").message;
-        let field = "spec.policy.maintenanceWindows[0].schedule \"0 25 * * SAT\": The second field";
-        assert!(message.starts_with(field), "{message}");
-        assert!(message.ends_with("No move starts until the spec is corrected."), "{message}");
+        let field = "spec.policy.maintenanceWindows[0].schedule";
+        assert_eq!(
+            condition(&status, "Ready").message,
+            format!(
+                "Exposed. {field} \"0 25 * * SAT\" cannot be used, and no move starts. To fix: see status.specProblems."
+            )
+        );
+        assert!(status.spec_problems[0].starts_with(&format!("{field} \"0 25 * * SAT\": The second field")));
         assert_eq!(status.database_types[0].reason, "ConnectionRefused");
         assert_eq!(status.database_types[0].observed, ObservedPrincipal::Primary);
         assert_eq!(status.servers.iter().map(|server| server.reachable).collect::<Vec<_>>(), [true, false]);
@@ -170,8 +179,12 @@ mod tests {
         let same_server = |spec: &mut Value| spec["sql"]["mirror"]["host"] = json!("SQL-PRIMARY.");
         let status = status(&spec(same_server), &before, ("away", "away"));
         assert_eq!(state(&status, "Ready"), ("False", "InvalidSpec"));
-        let message = &condition(&status, "Ready").message;
-        assert!(message.ends_with("Until then the operator does not observe Archiving."), "{message}");
+        assert_eq!(
+            condition(&status, "Ready").message,
+            "Unknown. spec.sql \"SQL-PRIMARY.,1433\" cannot be used, and no move starts. To fix: see status.specProblems."
+        );
+        assert!(status.spec_problems[0].ends_with("correct host, port or instance of one of them."));
+        assert!(status.database_types[0].message.contains("does not observe Archiving"));
         for kind in ["PrincipalsAligned", "Synchronized", "PartnersReachable", "QuorumAtRisk", "Serving"] {
             assert_eq!(condition(&status, kind).status, "Unknown", "{kind}");
         }
