@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use crate::api::field_managers::field_managers;
 use crate::api::{DatabaseTypeSpec, LyncPoolMirror, PolicySpec, SqlStore, check, rules};
 use crate::model::{
-    Approval, DatabaseName, DatabaseType, Desired, DesiredType, Epoch, ForceService, Policy, StoreId, Stores, Suspend,
-    UnrequestedSwitch, Window, WindowError,
+    Approval, DatabaseName, DatabaseType, Desired, DesiredType, Epoch, ForceService, Operation, Policy, StoreId,
+    Stores, Suspend, UnrequestedSwitch, Window, WindowError,
 };
 
 /// A parsed spec: the desired state for the planner, the stores to poll, and the problems of the rest.
@@ -17,6 +17,16 @@ pub struct ParsedSpec {
     pub stores: Stores<Store>,
     /// Empty: the whole spec is usable. `desired.problems` has the same problems as text.
     pub problems: Vec<SpecError>,
+    /// `spec.suspend.stopPolls`.
+    stop_polls: bool,
+}
+
+impl ParsedSpec {
+    /// Whether the suspension also stops the polls: never while a move is in flight, whose outcome only polls show.
+    pub fn polls_are_stopped(&self, operation: Option<&Operation>, now: jiff::Timestamp) -> bool {
+        let suspended = self.desired.suspend.as_ref().is_some_and(|suspend| suspend.holds(now));
+        self.stop_polls && suspended && operation.is_none()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -97,7 +107,8 @@ pub fn parse(resource: &LyncPoolMirror) -> ParsedSpec {
         problems: problems.iter().map(ToString::to_string).collect(),
         unusable,
     };
-    ParsedSpec { desired, stores, problems }
+    let stop_polls = spec.suspend.as_ref().is_some_and(|suspend| suspend.stop_polls);
+    ParsedSpec { desired, stores, problems, stop_polls }
 }
 
 #[derive(Default)]

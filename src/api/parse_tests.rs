@@ -131,3 +131,35 @@ fn parse_usable_spec_has_no_problem() {
     let none = parsed(|spec| spec["databaseTypes"] = json!([]));
     assert_eq!(outcome(&none), (vec!["spec.databaseTypes"], vec![]));
 }
+
+/// The suspension, whether a move is in flight, and whether the polls are stopped.
+#[test]
+fn polls_are_stopped_only_by_a_suspension_that_says_so_and_without_a_move() {
+    let now = "2026-11-26T10:00:00Z".parse().unwrap();
+    let operation = || {
+        let status = json!({
+            "resourceUid": "uid-1",
+            "operation": {
+                "type": "User", "from": "Primary", "to": "Mirror", "cause": "Intent", "generation": 1, "attempt": 1,
+                "startedAt": "2026-11-26T09:59:00Z", "attemptedAt": "2026-11-26T09:59:00Z",
+                "deadline": "2026-11-26T10:04:00Z",
+                "databases": [{"name": "rtcxds", "guid": "01010101-0101-0101-0101-010101010101", "roleSequence": 1}],
+            },
+        });
+        crate::api::restore_state("uid-1", Some(&serde_json::from_value(status).unwrap())).operation
+    };
+    for (suspend, moving, stopped) in [
+        (Value::Null, false, false),
+        (json!({"reason": "patching"}), false, false),
+        (json!({"reason": "patching", "stopPolls": false}), false, false),
+        (json!({"reason": "patching", "stopPolls": true}), false, true),
+        (json!({"reason": "patching", "stopPolls": true}), true, false),
+        (json!({"reason": "patching", "stopPolls": true, "until": "2026-11-26T10:00:01Z"}), false, true),
+        (json!({"reason": "patching", "stopPolls": true, "until": "2026-11-26T10:00:00Z"}), false, false),
+    ] {
+        let parsed = parsed(|spec| spec["suspend"] = suspend.clone());
+        let operation = if moving { operation() } else { None };
+        assert_eq!(operation.is_some(), moving);
+        assert_eq!(parsed.polls_are_stopped(operation.as_ref(), now), stopped, "{suspend} {moving}");
+    }
+}

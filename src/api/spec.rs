@@ -66,7 +66,7 @@ pub struct LyncPoolMirrorSpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub database_types: Vec<DatabaseTypeSpec>,
 
-    /// Suspends every move of this resource while set. The operator continues to update the status and the plan.
+    /// Suspends every move of this resource while set. The operator continues to poll and to update the status and the plan, unless stopPolls is true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<SuspendSpec>,
 
@@ -245,6 +245,7 @@ pub struct Approve {
 
 /// Suspension of every move of the resource.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct SuspendSpec {
     /// The reason of the suspension, 1 to 256 characters. It is shown in the status.
     #[schemars(length(min = 1, max = 256))]
@@ -253,6 +254,9 @@ pub struct SuspendSpec {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "timestamp::optional")]
     #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>")]
     pub until: Option<jiff::Timestamp>,
+    /// True: the operator also ends its connections to the servers of this resource and polls them no more, e.g. before SQL Server starts in single-user mode. A move in flight is still followed to its end, and other resources may poll the same servers. The default is false: the operator polls and shows the status.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stop_polls: bool,
 }
 
 /// Policy for the time and the preconditions of a move.

@@ -10,7 +10,7 @@ use crate::controller::Error;
 use crate::controller::context::Context;
 use crate::controller::object::namespace;
 use crate::controller::pass::Pass;
-use crate::model::{Pair, Seat, ServerObservation, StoreId, Stores, Unavailable};
+use crate::model::{Pair, Seat, ServerObservation, StoreId, Stores, Unavailable, UnavailableCause};
 use crate::sql::{Authentication, InstanceAddress, MonitorHandle, Target, Tls};
 
 /// The servers of a resource, by store.
@@ -29,7 +29,7 @@ pub struct ResolvedStore {
     witness: Option<Arc<MonitorHandle>>,
 }
 
-/// A store whose credentials could not be read: its servers are not polled.
+/// A store whose credentials could not be read, or whose polls are stopped: its servers are not polled.
 pub struct UnresolvedStore {
     addresses: [String; 2],
     witness: Option<String>,
@@ -113,7 +113,12 @@ pub async fn connect(ctx: &Context, pass: &Pass<'_>) -> Result<Connections, Erro
     let namespace = namespace(pass.resource());
     let mut stores = Stores::default();
     // Pushed in the order of the stores in the spec, so that a `StoreId` of the spec is valid here.
+    let stopped = pass.spec.polls_are_stopped(pass.operation(), Timestamp::now());
     for store in pass.spec.stores.iter() {
+        if stopped {
+            stores.push(Store::Unresolved(unresolved(&store.sql, polls_stopped())));
+            continue;
+        }
         let login = ctx.credentials.login(namespace, &store.sql.auth).await?;
         let tls = ctx.credentials.tls(namespace, &store.sql.tls).await?;
         stores.push(match (login, tls) {
@@ -123,6 +128,12 @@ pub async fn connect(ctx: &Context, pass: &Pass<'_>) -> Result<Connections, Erro
     }
     ctx.watch(pass.resource(), stores.iter().flat_map(Store::watches).collect());
     Ok(Connections { stores })
+}
+
+fn polls_stopped() -> Unavailable {
+    let detail =
+        "spec.suspend.stopPolls stops the polls. To fix: remove stopPolls once the operator may connect again.";
+    Unavailable { cause: UnavailableCause::PollsStopped, detail: detail.to_owned() }
 }
 
 fn resolved(ctx: &Context, sql: &SqlStore, login: &Authentication, tls: &Tls) -> ResolvedStore {

@@ -141,6 +141,7 @@ fn refusal_of_a_server_that_answers_names_the_cause() {
         UnavailableCause::TlsFailed,
         UnavailableCause::HostNotFound,
         UnavailableCause::Unresponsive,
+        UnavailableCause::PollsStopped,
         UnavailableCause::SecretNotFound,
     ] {
         let mut observation = observation("away", "M/1/-");

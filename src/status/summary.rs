@@ -54,17 +54,18 @@ impl Summary<'_> {
             (None, Step::Nothing) => " No action is needed.".to_owned(),
             (None, Step::See) => POINTER.to_owned(),
         };
-        let long = self.what(|seat| format!("the {}", self.pair.label(seat)));
-        let short = self.what(|seat| format!("the {}", seat.word()));
-        let detail = self.detail();
         let last = if self.fixed_step() == Step::Nothing { " No action is needed." } else { POINTER };
-        fit([
-            format!("{head}{long}{detail}.{step}"),
-            format!("{head}{long}.{step}"),
-            format!("{head}{short}{detail}.{step}"),
-            format!("{head}{short}.{step}"),
-            format!("{head}{short}.{last}"),
-        ])
+        let detail = self.detail();
+        let long = || self.what(|seat| format!("the {}", self.pair.label(seat)));
+        let short = || self.what(|seat| format!("the {}", seat.word()));
+        // One after the other, as the first one is mostly short enough.
+        fit((0..5).map(|candidate| match candidate {
+            0 => format!("{head}{}{detail}.{step}", long()),
+            1 => format!("{head}{}.{step}", long()),
+            2 => format!("{head}{}{detail}.{step}", short()),
+            3 => format!("{head}{}.{step}", short()),
+            _ => format!("{head}{}.{last}", short()),
+        }))
     }
 
     fn reason(&self) -> Reason {
@@ -76,6 +77,7 @@ impl Summary<'_> {
             Some(both) if both.map(|one| one.cause.evidence()) == [Evidence::NotAnswering; 2] => {
                 Step::Do("check both servers and the network first")
             }
+            Some([one, _]) if one.cause == UnavailableCause::PollsStopped => Step::Do("remove spec.suspend.stopPolls"),
             Some([a, b]) if a.cause.reason() != b.cause.reason() => Step::Do("see status.servers[].message"),
             Some(_) | None => text(self.reason()).1,
         }
@@ -83,7 +85,10 @@ impl Summary<'_> {
 
     /// What is going on, without a period. `server`: the words for the server in a seat.
     fn what(&self, server: impl Fn(Seat) -> String) -> String {
-        if self.both_unreachable().is_some() {
+        if let Some(both) = self.both_unreachable() {
+            if both.map(|one| one.cause) == [UnavailableCause::PollsStopped; 2] {
+                return "spec.suspend stops the polls, and the state is not known".to_owned();
+            }
             return format!("the operator reads neither {} nor {}", server(Seat::Primary), server(Seat::Mirror));
         }
         let on = self.subject();
