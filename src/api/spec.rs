@@ -122,7 +122,7 @@ pub struct SqlServer {
     /// TCP port of the instance, 1 to 65535. The default is 1433 when instance is not set either.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<i32>", range(min = 1, max = 65535))]
-    pub port: Option<u16>,
+    pub port: Option<i64>,
 }
 
 impl SqlServer {
@@ -130,6 +130,11 @@ impl SqlServer {
     pub const DEFAULT_PORT: u16 = 1433;
     /// The name of the instance without a name, as services and SERVERPROPERTY write it.
     pub const DEFAULT_INSTANCE: &str = "MSSQLSERVER";
+
+    /// The port, if it is one. The type of the field is wider, so that another number costs this server and not the whole spec.
+    pub fn tcp_port(&self) -> Option<u16> {
+        u16::try_from(self.port?).ok()
+    }
 
     /// `host,port`, or `host\instance` where the SQL Server Browser resolves the port.
     pub fn address(&self) -> String {

@@ -44,6 +44,10 @@ pub struct LyncPoolMirrorStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub database_types: Vec<DatabaseTypeStatus>,
+    /// The databases that are mirrored on these servers and that the spec does not name, at most 50. They are no obstacle, and the operator neither moves nor watches them. Another resource may name them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub unmanaged_databases: Vec<UnmanagedDatabase>,
     /// The statements that the operator sends next, and the reason why they wait.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plan: Vec<PlannedStep>,
@@ -189,6 +193,16 @@ pub struct DatabaseStatus {
     /// The reason why this database cannot fail over now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// A mirrored database that the spec does not name.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UnmanagedDatabase {
+    /// The name of the database.
+    pub name: String,
+    /// What it may belong to, and how to manage it.
+    pub hint: String,
 }
 
 /// A statement that the operator sends next.

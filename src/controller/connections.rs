@@ -138,7 +138,7 @@ fn polls_stopped() -> Unavailable {
 
 fn resolved(ctx: &Context, sql: &SqlStore, login: &Authentication, tls: &Tls) -> ResolvedStore {
     let watch = |server: &SqlServer| {
-        let endpoint = match (server.port, &server.instance) {
+        let endpoint = match (server.tcp_port(), &server.instance) {
             (Some(port), _) => InstanceAddress::Port(port),
             (None, Some(instance)) => InstanceAddress::named(instance),
             (None, None) => InstanceAddress::Port(SqlServer::DEFAULT_PORT),

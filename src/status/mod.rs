@@ -1,6 +1,8 @@
 //! Plan, observation and previous status -> status, with conditions and history. Pure.
 
 mod conditions;
+#[cfg(test)]
+mod fixtures;
 mod history;
 mod input;
 mod quorum;
@@ -10,6 +12,7 @@ mod summary;
 mod summary_text;
 #[cfg(test)]
 mod tables;
+mod unmanaged;
 mod unobserved;
 
 pub use input::Input;

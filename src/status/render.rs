@@ -17,7 +17,7 @@ use crate::plan::{Finding, Plan, TypePlan, coarse, next_window, predict};
 use crate::sql;
 use crate::status::input::Input;
 use crate::status::servers::{self, Memory};
-use crate::status::{conditions, history, unobserved};
+use crate::status::{conditions, history, unmanaged, unobserved};
 
 /// The largest number of differences in the status.
 const DIFFERENCES: usize = 50;
@@ -48,6 +48,7 @@ pub fn render(input: &Input) -> LyncPoolMirrorStatus {
             .chain(unobserved::types(&spec.desired, before))
             .collect(),
         servers,
+        unmanaged_databases: unmanaged::databases(spec, observation),
         plan: planned_statements(plan, observation),
         next_maintenance_window: next_maintenance_window(spec, plan, now),
         operation: plan.persisted.operation.as_ref().map(operation_status),

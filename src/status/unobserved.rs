@@ -56,6 +56,7 @@ pub fn undecodable(
         conditions: conditions::invalid(&before.conditions, generation, now),
         servers: Vec::new(),
         database_types: types.iter().map(|old| type_status(old.type_, old.desired, Some(old))).collect(),
+        unmanaged_databases: Vec::new(),
         plan: Vec::new(),
         operation: before.operation.clone(),
         next_maintenance_window: None,
@@ -66,54 +67,20 @@ pub fn undecodable(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::api::{ParsedSpec, parse};
-    use crate::model::{Observation, PhaseTimings, Stores};
+    use crate::api::ParsedSpec;
     use crate::plan::plan;
-    use crate::plan::tests::{NOW, pair, pending};
-    use crate::status::{Input, render};
-
-    const UID: &str = "uid-1";
-
-    fn spec(edit: impl FnOnce(&mut Value)) -> ParsedSpec {
-        let mut resource = json!({
-            "apiVersion": "lyncmirror.io/v1alpha1", "kind": "LyncPoolMirror",
-            "metadata": {"name": "pool01", "generation": 2},
-            "spec": {
-                "poolFqdn": "pool01.contoso.com",
-                "sql": {
-                    "primary": {"host": "sql-primary"}, "mirror": {"host": "sql-mirror"},
-                    "auth": {"method": "SqlLogin", "secretRef": {"name": "sql"}},
-                },
-                "databaseTypes": [{"type": "Archiving", "principal": "Mirror"}],
-            },
-        });
-        edit(&mut resource["spec"]);
-        parse(&serde_json::from_value(resource).unwrap())
-    }
+    use crate::plan::tests::{NOW, pending};
+    use crate::status::fixtures::{UID, observed, observed_stores, rendered, spec};
 
     fn status(spec: &ParsedSpec, before: &LyncPoolMirrorStatus, (a, b): (&str, &str)) -> LyncPoolMirrorStatus {
-        let pairs = spec.stores.map(|_| pair(a, b));
-        let (conflicts, turns, statements) = Default::default();
-        let observation = Observation { pairs, conflicts, turns, statements };
+        let observation = observed_stores(spec, a, b);
         let persisted = crate::api::restore_state(UID, Some(before));
         let plan = plan(&spec.desired, &observation, &persisted, NOW);
-        render(&Input {
-            spec,
-            uid: UID,
-            observation: &observation,
-            plan: &plan,
-            timings: PhaseTimings::default(),
-            drift: None,
-            last_reads: &BTreeMap::new(),
-            before: Some(before),
-            now: NOW,
-        })
+        rendered(spec, &observation, &plan, Some(before))
     }
 
     fn condition<'a>(status: &'a LyncPoolMirrorStatus, kind: &str) -> &'a Condition {
@@ -129,21 +96,9 @@ mod tests {
     /// A status after a completed move, with memory.
     fn before() -> LyncPoolMirrorStatus {
         let spec = spec(|_| {});
-        let (conflicts, turns, statements) = Default::default();
-        let observation = Observation { pairs: Stores::single(pair("P/4/C", "M/4/C")).0, conflicts, turns, statements };
+        let observation = observed("P/4/C", "M/4/C");
         let begun = plan(&spec.desired, &observation, &pending(Seat::Mirror), NOW);
-        let input = Input {
-            spec: &spec,
-            uid: UID,
-            observation: &observation,
-            plan: &begun,
-            timings: PhaseTimings::default(),
-            drift: None,
-            last_reads: &BTreeMap::new(),
-            before: None,
-            now: NOW,
-        };
-        status(&spec, &render(&input), ("M/4/C/8", "P/4/C/8"))
+        status(&spec, &rendered(&spec, &observation, &begun, None), ("M/4/C/8", "P/4/C/8"))
     }
 
     #[test]
