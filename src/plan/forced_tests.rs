@@ -4,15 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::tests::{NOW, desired, observation, reason, settled, store};
+use super::tests::{NOW, TY, after, desired, observation, reason, settled, store};
 use super::*;
 use crate::model::*;
-
-const TY: DatabaseType = DatabaseType::Archiving;
-
-fn after(seconds: u64) -> Timestamp {
-    later(NOW, Duration::from_secs(seconds))
-}
 
 fn lost() -> PersistedState {
     let request = Request { principal: Seat::Primary, generation: 2, pending: false };

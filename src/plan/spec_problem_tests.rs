@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::tests::{NOW, desired, observation, pending, reason};
+use super::tests::{NOW, TY, desired, observation, pending, reason};
 use super::*;
 use crate::model::*;
-
-const TY: DatabaseType = DatabaseType::Archiving;
 
 fn with_problem(mut desired: Desired) -> Desired {
     desired.problems = vec!["spec.policy.cooldown \"1000h\": too long.".to_owned()];

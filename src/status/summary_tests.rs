@@ -158,3 +158,25 @@ fn summary_states_what_happened_and_what_to_type() {
         Exposed. Archiving: both servers hold the principal role. To fix: choose a copy as in docs/reasons/TwoPrincipals.md.
         Protected. Archiving: the mirror sql-mirror refuses the login since 1970-01-01T00:00:00Z. To fix: correct the user name or the password in the Secret."#]].assert_eq(&texts.join("\n"));
 }
+
+#[test]
+fn summary_of_several_types_names_the_worst_and_counts_the_others() {
+    let observation = observation("P/0/C", "M/0/C");
+    let mut plan = plan(&desired(Seat::Primary), &observation, &PersistedState::default(), NOW);
+    let one = plan.types.values().next().unwrap().clone();
+    for (ty, reason) in [
+        (DatabaseType::User, Reason::Synchronizing),
+        (DatabaseType::Monitoring, Reason::MirroringSuspended),
+        (DatabaseType::CentralMgmt, Reason::Aligned),
+    ] {
+        let mut other = one.clone();
+        (other.desired_type.ty, other.verdict.reason) = (ty, reason);
+        plan.types.insert(ty, other);
+    }
+    let pair = observation.pair(one.desired_type.store);
+    let worst = Summary { planned: &one, pair, operation: None, unreachable_since: [None; 2] };
+    assert_eq!(
+        of_worst(&worst, &plan),
+        "Exposed. Archiving (+2 more): mirroring is SUSPENDED. To fix: find out why before RESUME, which can destroy data."
+    );
+}
