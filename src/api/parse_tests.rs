@@ -168,6 +168,7 @@ fn polls_are_stopped_only_by_a_suspension_that_says_so_and_without_a_move() {
 type OutOfBounds = (&'static str, Value, &'static str, &'static str, &'static [DatabaseType]);
 
 /// Values that only the schema refuses.
+#[rustfmt::skip]
 fn out_of_bounds() -> Vec<OutOfBounds> {
     use DatabaseType::{Monitoring, User};
     let long = "n".repeat(254);
@@ -177,69 +178,21 @@ fn out_of_bounds() -> Vec<OutOfBounds> {
         ("/poolFqdn", json!("pool 01"), "spec.poolFqdn", "Get-CsPool", &[User, Monitoring][..]),
         ("/poolFqdn", json!(long), "spec.poolFqdn", "Get-CsPool", &[User, Monitoring][..]),
         ("/sql/primary", json!({"host": "sql-a", "port": 0}), "spec.sql.primary.port", "1 to 65535", &[Monitoring]),
-        (
-            "/sql/primary",
-            json!({"host": "sql-a", "port": 65_536}),
-            "spec.sql.primary.port",
-            "1 to 65535",
-            &[Monitoring],
-        ),
+        ("/sql/primary", json!({"host": "sql-a", "port": 65_536}), "spec.sql.primary.port", "1 to 65535", &[Monitoring]),
         ("/sql/mirror", json!({"host": "sql-b", "port": -1}), "spec.sql.mirror.port", "1 to 65535", &[Monitoring]),
         ("/sql/mirror", json!({"host": "sql-b", "instance": "R TC"}), "spec.sql.mirror.instance", "RTC", &[Monitoring]),
         ("/sql/mirror", json!({"host": "sql-b", "instance": ""}), "spec.sql.mirror.instance", "RTC", &[Monitoring]),
         ("/sql/mirror", json!({"host": long}), "spec.sql.mirror.host", "at most 253", &[Monitoring]),
-        (
-            "/sql/witness",
-            json!({"host": "sql-w", "port": 0}),
-            "spec.sql.witness.port",
-            "1 to 65535",
-            &[User, Monitoring][..],
-        ),
+        ("/sql/witness", json!({"host": "sql-w", "port": 0}), "spec.sql.witness.port", "1 to 65535", &[User, Monitoring][..]),
         ("/sql/auth/secretRef/name", json!(long), "spec.sql.auth.secretRef.name", "kubectl get secrets", &[Monitoring]),
-        (
-            "/databaseTypes/1/sql/primary/port",
-            json!(0),
-            "spec.databaseTypes[1].sql.primary.port",
-            "1 to 65535",
-            &[User],
-        ),
-        (
-            "/databaseTypes/0/databases",
-            json!(vec!["d"; 17]),
-            "spec.databaseTypes[0].databases",
-            "16 are allowed",
-            &[Monitoring],
-        ),
-        (
-            "/databaseTypes/0/databases",
-            json!(["d".repeat(129)]),
-            "spec.databaseTypes[0].databases[0]",
-            "1 to 128",
-            &[Monitoring],
-        ),
-        (
-            "/databaseTypes/0/approve",
-            json!({"epoch": format!("{}-5f3a", "1".repeat(60))}),
-            "spec.databaseTypes[0].approve.epoch",
-            "copy the epoch",
-            &[User, Monitoring][..],
-        ),
+        ("/databaseTypes/1/sql/primary/port", json!(0), "spec.databaseTypes[1].sql.primary.port", "1 to 65535", &[User]),
+        ("/databaseTypes/0/databases", json!(vec!["d"; 17]), "spec.databaseTypes[0].databases", "16 are allowed", &[Monitoring]),
+        ("/databaseTypes/0/databases", json!(["d".repeat(129)]), "spec.databaseTypes[0].databases[0]", "1 to 128", &[Monitoring]),
+        ("/databaseTypes/0/approve", json!({"epoch": format!("{}-5f3a", "1".repeat(60))}), "spec.databaseTypes[0].approve.epoch", "copy the epoch", &[User, Monitoring][..]),
         ("/suspend", json!({"reason": ""}), "spec.suspend.reason", "write why", &[User, Monitoring][..]),
         ("/suspend", json!({"reason": "r".repeat(257)}), "spec.suspend.reason", "at most 256", &[User, Monitoring][..]),
-        (
-            "/policy",
-            windows(vec![window("0 2 * * SAT"); 17]),
-            "spec.policy.maintenanceWindows",
-            "16 are allowed",
-            &[User, Monitoring][..],
-        ),
-        (
-            "/policy",
-            windows(vec![window(&format!("0 2 * *{}SAT", " ".repeat(100)))]),
-            "spec.policy.maintenanceWindows[0].schedule",
-            "at most 100",
-            &[User, Monitoring][..],
-        ),
+        ("/policy", windows(vec![window("0 2 * * SAT"); 17]), "spec.policy.maintenanceWindows", "16 are allowed", &[User, Monitoring][..]),
+        ("/policy", windows(vec![window(&format!("0 2 * *{}SAT", " ".repeat(100)))]), "spec.policy.maintenanceWindows[0].schedule", "at most 100", &[User, Monitoring][..]),
     ]
 }
 
