@@ -134,7 +134,7 @@ fn parse_usable_spec_has_no_problem() {
 
 /// The suspension, whether a move is in flight, and whether the polls are stopped.
 #[test]
-fn polls_are_stopped_only_by_a_suspension_that_says_so_and_without_a_move() {
+fn polls_are_stopped_only_by_a_suspension_with_stop_polls_and_without_a_move() {
     let now = "2026-11-26T10:00:00Z".parse().unwrap();
     let operation = || {
         let status = json!({
