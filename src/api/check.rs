@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::api::{AuthMethod, ConfigMapRef, PolicySpec, SqlServer, SqlStore, TlsMode, rules};
+use crate::api::{AuthMethod, ConfigMapRef, PolicySpec, SqlServer, SqlStore, TlsMode, bounds, rules};
 
 /// A field, its value and the message of the rule that the value breaks.
 pub(super) type Broken = (String, String, String);
@@ -161,6 +161,15 @@ pub(super) fn server(server: &SqlServer, field: &str) -> Option<Broken> {
     if let Some(message) = host(&server.host) {
         return Some(broken(format!("{field}.host"), &server.host, message));
     }
+    if let Some(message) = bounds::name_length(&server.host) {
+        return Some(broken(format!("{field}.host"), &server.host, &message));
+    }
+    if let Some((port, message)) = server.port.and_then(|port| Some((port, bounds::port(port)?))) {
+        return Some(broken(format!("{field}.port"), port, message));
+    }
+    if let Some((name, message)) = server.instance.as_deref().and_then(|name| Some((name, bounds::instance(name)?))) {
+        return Some(broken(format!("{field}.instance"), name, message));
+    }
     (server.port.is_some() && server.instance.is_some())
         .then(|| broken(field, server.address(), rules::PORT_AND_INSTANCE))
 }
@@ -186,14 +195,16 @@ pub(super) fn store(sql: &SqlStore, field: &str) -> Vec<Broken> {
         found.push(broken(field, sql.mirror.address(), rules::SAME_SERVER));
     }
     let secret = &sql.auth.secret_ref.name;
-    if !is_object_name(secret) {
+    if !is_object_name(secret) || bounds::name_length(secret).is_some() {
         found.push(broken(format!("{field}.auth.secretRef.name"), secret, rules::SECRET_NAME));
     }
-    // The KDCs are written into krb5.conf, where a line break would start another setting.
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | ':' | '[' | ']');
-    for kdc in sql.auth.kdcs.iter().flatten().filter(|kdc| kdc.is_empty() || !kdc.chars().all(plain)) {
-        let message = "This is not a KDC. To fix: write HOST or HOST:PORT, e.g. dc1.contoso.com.";
-        found.push(broken(format!("{field}.auth.kdcs"), kdc, message));
+    if let Some(kdcs) = &sql.auth.kdcs {
+        let field = format!("{field}.auth.kdcs");
+        if kdcs.is_empty() {
+            found.push(broken(&*field, kdcs, "The list is empty. To fix: remove it, or name the KDCs."));
+        }
+        found.extend(bounds::more_than(kdcs, 16).map(|message| broken(&*field, kdcs.len(), &message)));
+        found.extend(kdcs.iter().filter_map(|kdc| Some(broken(&*field, kdc, bounds::kdc(kdc)?))));
     }
     found.extend(tls(sql, &format!("{field}.tls")));
     found
@@ -210,12 +221,15 @@ fn tls(sql: &SqlStore, field: &str) -> Vec<Broken> {
         if mode != TlsMode::Verify {
             found.push(broken(format!("{field}.caBundle"), name, rules::CA_UNUSED));
         }
-        if !is_object_name(name) {
+        if !is_object_name(name) || bounds::name_length(name).is_some() {
             found.push(broken(format!("{field}.caBundle.configMapRef.name"), name, rules::CONFIG_MAP_NAME));
         }
-        if !is_key(key) {
+        if !is_key(key) || bounds::name_length(key).is_some() {
             found.push(broken(format!("{field}.caBundle.configMapRef.key"), key, rules::CONFIG_MAP_KEY));
         }
+    }
+    if let Some((pins, message)) = spec.pins.as_ref().and_then(|pins| Some((pins, bounds::more_than(pins, 16)?))) {
+        found.push(broken(format!("{field}.pins"), pins.len(), &message));
     }
     // Dropping an unreadable pin could leave none, and then any certificate would be accepted.
     match spec.fingerprints() {

@@ -30,8 +30,8 @@ pub struct ConditionDraft {
     message: String,
 }
 
-/// The API server rejects a longer message.
-const MESSAGE_LIMIT: usize = 32_768;
+/// The longest message, in characters: a message is one line of `kubectl get` and `kubectl describe`.
+pub const MESSAGE_LIMIT: usize = 160;
 
 impl ConditionDraft {
     pub fn true_(kind: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
@@ -70,8 +70,8 @@ impl ConditionDraft {
             .find(|old| old.type_ == type_ && old.status == self.status)
             .map_or(Time(now), |old| old.last_transition_time.clone());
         let mut message = self.message;
-        if message.len() > MESSAGE_LIMIT {
-            message = message.chars().take(MESSAGE_LIMIT / 4).collect();
+        if message.chars().count() > MESSAGE_LIMIT {
+            message = message.chars().take(MESSAGE_LIMIT - 3).chain("...".chars()).collect();
         }
         Condition {
             type_: type_.to_owned(),

@@ -1,5 +1,6 @@
 //! The API of the operator: spec, status and conditions of a resource. Only this module builds conditions.
 
+mod bounds;
 mod check;
 mod condition;
 mod decode_lossy;
@@ -16,7 +17,7 @@ mod timestamp;
 mod tls;
 mod tracking;
 
-pub use condition::{ConditionDraft, ConditionType};
+pub use condition::{ConditionDraft, ConditionType, MESSAGE_LIMIT};
 pub use decode_lossy::{PartialStatus, decode_lossy};
 pub use duration::Span;
 pub use field_managers::retain_field_managers;
@@ -28,7 +29,7 @@ pub use spec::{
 };
 pub use status::{
     DatabaseStatus, DatabaseTypeStatus, HistoryDatabase, HistoryEntry, LastMoveStatus, LyncPoolMirrorStatus,
-    OperationDatabaseStatus, OperationStatus, PlannedStep, RequestStatus, ServerStatus,
+    OperationDatabaseStatus, OperationStatus, PlannedStep, RequestStatus, ServerStatus, UnmanagedDatabase,
 };
 pub use tls::{CaBundle, ConfigMapRef, TlsMode, TlsSpec};
 pub use tracking::{

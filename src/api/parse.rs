@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use crate::api::field_managers::field_managers;
-use crate::api::{DatabaseTypeSpec, LyncPoolMirror, PolicySpec, SqlStore, check, rules};
+use crate::api::{DatabaseTypeSpec, LyncPoolMirror, LyncPoolMirrorSpec, PolicySpec, SqlStore, bounds, check, rules};
 use crate::model::{
-    Approval, DatabaseName, DatabaseType, Desired, DesiredType, Epoch, ForceService, Policy, StoreId, Stores, Suspend,
-    UnrequestedSwitch, Window, WindowError,
+    Approval, DatabaseName, DatabaseType, Desired, DesiredType, Epoch, ForceService, Operation, Policy, StoreId,
+    Stores, Suspend, UnrequestedSwitch, Window, WindowError,
 };
 
 /// A parsed spec: the desired state for the planner, the stores to poll, and the problems of the rest.
@@ -17,6 +17,16 @@ pub struct ParsedSpec {
     pub stores: Stores<Store>,
     /// Empty: the whole spec is usable. `desired.problems` has the same problems as text.
     pub problems: Vec<SpecError>,
+    /// `spec.suspend.stopPolls`.
+    stop_polls: bool,
+}
+
+impl ParsedSpec {
+    /// Whether the suspension also stops the polls: never while a move is in flight, whose outcome only polls show.
+    pub fn polls_are_stopped(&self, operation: Option<&Operation>, now: jiff::Timestamp) -> bool {
+        let suspended = self.desired.suspend.as_ref().is_some_and(|suspend| suspend.holds(now));
+        self.stop_polls && suspended && operation.is_none()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +45,9 @@ pub struct SpecError {
     pub problem: String,
 }
 
+/// The characters of a value that a problem shows.
+const LONGEST_VALUE: usize = 100;
+
 /// The problems found so far.
 #[derive(Default)]
 struct Problems(Vec<SpecError>);
@@ -45,6 +58,9 @@ impl Problems {
     }
 
     fn push(&mut self, (field, value, problem): check::Broken) {
+        // The problem is part of the status, and a value of the spec can have a megabyte.
+        let short = value.chars().count() <= LONGEST_VALUE;
+        let value = if short { value } else { value.chars().take(LONGEST_VALUE).chain("...".chars()).collect() };
         self.0.push(SpecError { field, value, problem });
     }
 }
@@ -86,6 +102,7 @@ pub fn parse(resource: &LyncPoolMirror) -> ParsedSpec {
     }
     types.sort_by_key(|desired_type| desired_type.ty);
     let policy = parser.policy(&spec.policy);
+    parser.other_bounds(spec);
     let Parser { stores, problems: Problems(problems) } = parser;
     let desired = Desired {
         pool: spec.pool_fqdn.clone(),
@@ -97,7 +114,8 @@ pub fn parse(resource: &LyncPoolMirror) -> ParsedSpec {
         problems: problems.iter().map(ToString::to_string).collect(),
         unusable,
     };
-    ParsedSpec { desired, stores, problems }
+    let stop_polls = spec.suspend.as_ref().is_some_and(|suspend| suspend.stop_polls);
+    ParsedSpec { desired, stores, problems, stop_polls }
 }
 
 #[derive(Default)]
@@ -143,6 +161,25 @@ impl Parser {
         }
     }
 
+    /// The bounds of fields that no part of the desired state depends on.
+    fn other_bounds(&mut self, spec: &LyncPoolMirrorSpec) {
+        if let Some(problem) = bounds::pool(&spec.pool_fqdn) {
+            self.problems.add("spec.poolFqdn", &spec.pool_fqdn, problem);
+        }
+        // A suspension with a useless reason is still a suspension.
+        if let Some(reason) = spec.suspend.as_ref().map(|suspend| &suspend.reason) {
+            let empty = "The reason is empty. To fix: write why the moves are suspended.".to_owned();
+            let problem = if reason.is_empty() { Some(empty) } else { bounds::longer_than(reason, 256) };
+            if let Some(problem) = problem {
+                self.problems.add("spec.suspend.reason", reason, problem);
+            }
+        }
+        let windows = &spec.policy.maintenance_windows;
+        if let Some(problem) = bounds::more_than(windows, 16) {
+            self.problems.add("spec.policy.maintenanceWindows", windows.len(), problem);
+        }
+    }
+
     fn databases(&mut self, item: &DatabaseTypeSpec, field: &str) -> Option<Vec<DatabaseName>> {
         let Some(names) = &item.databases else {
             return Some(item.type_.databases().iter().copied().map(DatabaseName::new).collect());
@@ -152,6 +189,10 @@ impl Parser {
         if databases.is_empty() {
             let problem = "The list is empty. To fix: remove it for Lync's defaults, or name the databases.";
             self.problems.add(format!("{field}.databases"), names, problem);
+        }
+        if let Some(problem) = bounds::more_than(names, 16) {
+            self.problems.add(format!("{field}.databases"), names.len(), problem);
+            return None;
         }
         for (index, name) in databases.iter().enumerate() {
             let field = format!("{field}.databases[{index}]");
@@ -173,7 +214,7 @@ impl Parser {
     }
 
     fn epoch(&mut self, epoch: &str, field: String) -> Option<Epoch> {
-        if !check::is_epoch(epoch) {
+        if !check::is_epoch(epoch) || epoch.len() > 64 {
             self.problems.add(field, epoch, rules::EPOCH);
             return None;
         }
@@ -243,10 +284,12 @@ impl Parser {
             let field = format!("spec.policy.maintenanceWindows[{index}]");
             let (schedule, zone, duration) = (&window.schedule, &window.time_zone, window.duration);
             let before = self.problems.0.len();
-            if let Some(problem) = check::schedule(schedule) {
+            if let Some(problem) = bounds::longer_than(schedule, 100) {
+                self.problems.add(format!("{field}.schedule"), schedule, problem);
+            } else if let Some(problem) = check::schedule(schedule) {
                 self.problems.add(format!("{field}.schedule"), schedule, problem);
             }
-            if !check::is_time_zone(zone) {
+            if !check::is_time_zone(zone) || zone.len() > 64 {
                 self.problems.add(format!("{field}.timeZone"), zone, rules::TIME_ZONE);
             }
             if !check::is_window_duration(duration.0) {

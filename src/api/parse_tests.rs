@@ -131,3 +131,85 @@ fn parse_usable_spec_has_no_problem() {
     let none = parsed(|spec| spec["databaseTypes"] = json!([]));
     assert_eq!(outcome(&none), (vec!["spec.databaseTypes"], vec![]));
 }
+
+/// The suspension, whether a move is in flight, and whether the polls are stopped.
+#[test]
+fn polls_are_stopped_only_by_a_suspension_with_stop_polls_and_without_a_move() {
+    let now = "2026-11-26T10:00:00Z".parse().unwrap();
+    let operation = || {
+        let status = json!({
+            "resourceUid": "uid-1",
+            "operation": {
+                "type": "User", "from": "Primary", "to": "Mirror", "cause": "Intent", "generation": 1, "attempt": 1,
+                "startedAt": "2026-11-26T09:59:00Z", "attemptedAt": "2026-11-26T09:59:00Z",
+                "deadline": "2026-11-26T10:04:00Z",
+                "databases": [{"name": "rtcxds", "guid": "01010101-0101-0101-0101-010101010101", "roleSequence": 1}],
+            },
+        });
+        crate::api::restore_state("uid-1", Some(&serde_json::from_value(status).unwrap())).operation
+    };
+    for (suspend, moving, stopped) in [
+        (Value::Null, false, false),
+        (json!({"reason": "patching"}), false, false),
+        (json!({"reason": "patching", "stopPolls": false}), false, false),
+        (json!({"reason": "patching", "stopPolls": true}), false, true),
+        (json!({"reason": "patching", "stopPolls": true}), true, false),
+        (json!({"reason": "patching", "stopPolls": true, "until": "2026-11-26T10:00:01Z"}), false, true),
+        (json!({"reason": "patching", "stopPolls": true, "until": "2026-11-26T10:00:00Z"}), false, false),
+    ] {
+        let parsed = parsed(|spec| spec["suspend"] = suspend.clone());
+        let operation = if moving { operation() } else { None };
+        assert_eq!(operation.is_some(), moving);
+        assert_eq!(parsed.polls_are_stopped(operation.as_ref(), now), stopped, "{suspend} {moving}");
+    }
+}
+
+/// The place of an edit, the value, the field that is named, a part of the problem, and the types that remain.
+type OutOfBounds = (&'static str, Value, &'static str, &'static str, &'static [DatabaseType]);
+
+/// Values that only the schema refuses.
+#[rustfmt::skip]
+fn out_of_bounds() -> Vec<OutOfBounds> {
+    use DatabaseType::{Monitoring, User};
+    let long = "n".repeat(254);
+    let window = |schedule: &str| json!({"schedule": schedule, "duration": "4h", "timeZone": "UTC"});
+    let windows = |windows: Vec<Value>| json!({"unrequestedSwitch": "FailBack", "maintenanceWindows": windows});
+    vec![
+        ("/poolFqdn", json!("pool 01"), "spec.poolFqdn", "Get-CsPool", &[User, Monitoring][..]),
+        ("/poolFqdn", json!(long), "spec.poolFqdn", "Get-CsPool", &[User, Monitoring][..]),
+        ("/sql/primary", json!({"host": "sql-a", "port": 0}), "spec.sql.primary.port", "1 to 65535", &[Monitoring]),
+        ("/sql/primary", json!({"host": "sql-a", "port": 65_536}), "spec.sql.primary.port", "1 to 65535", &[Monitoring]),
+        ("/sql/mirror", json!({"host": "sql-b", "port": -1}), "spec.sql.mirror.port", "1 to 65535", &[Monitoring]),
+        ("/sql/mirror", json!({"host": "sql-b", "instance": "R TC"}), "spec.sql.mirror.instance", "RTC", &[Monitoring]),
+        ("/sql/mirror", json!({"host": "sql-b", "instance": ""}), "spec.sql.mirror.instance", "RTC", &[Monitoring]),
+        ("/sql/mirror", json!({"host": long}), "spec.sql.mirror.host", "at most 253", &[Monitoring]),
+        ("/sql/witness", json!({"host": "sql-w", "port": 0}), "spec.sql.witness.port", "1 to 65535", &[User, Monitoring][..]),
+        ("/sql/auth/secretRef/name", json!(long), "spec.sql.auth.secretRef.name", "kubectl get secrets", &[Monitoring]),
+        ("/databaseTypes/1/sql/primary/port", json!(0), "spec.databaseTypes[1].sql.primary.port", "1 to 65535", &[User]),
+        ("/databaseTypes/0/databases", json!(vec!["d"; 17]), "spec.databaseTypes[0].databases", "16 are allowed", &[Monitoring]),
+        ("/databaseTypes/0/databases", json!(["d".repeat(129)]), "spec.databaseTypes[0].databases[0]", "1 to 128", &[Monitoring]),
+        ("/databaseTypes/0/approve", json!({"epoch": format!("{}-5f3a", "1".repeat(60))}), "spec.databaseTypes[0].approve.epoch", "copy the epoch", &[User, Monitoring][..]),
+        ("/suspend", json!({"reason": ""}), "spec.suspend.reason", "write why", &[User, Monitoring][..]),
+        ("/suspend", json!({"reason": "r".repeat(257)}), "spec.suspend.reason", "at most 256", &[User, Monitoring][..]),
+        ("/policy", windows(vec![window("0 2 * * SAT"); 17]), "spec.policy.maintenanceWindows", "16 are allowed", &[User, Monitoring][..]),
+        ("/policy", windows(vec![window(&format!("0 2 * *{}SAT", " ".repeat(100)))]), "spec.policy.maintenanceWindows[0].schedule", "at most 100", &[User, Monitoring][..]),
+    ]
+}
+
+/// As an older CRD may let such values pass: the field, its value and the way out are named, the servers of the rest are
+/// still observed, and nothing else is stopped.
+#[test]
+fn parse_value_out_of_the_bounds_of_the_schema_names_it_and_keeps_the_rest() {
+    for (edit, value, field, part, types) in out_of_bounds() {
+        let parsed = parsed(|spec| {
+            let (parent, key) = edit.rsplit_once('/').unwrap();
+            let parent = spec.pointer_mut(parent).unwrap();
+            parent[key] = value.clone();
+        });
+        assert_eq!(outcome(&parsed), (vec![field], types.to_vec()), "{value}");
+        let text = &parsed.desired.problems[0];
+        assert!(text.starts_with(&format!("{field} ")) && text.contains(part), "{text}");
+        assert!(text.contains("To fix: ") && text.ends_with('.') && text.len() < 400, "{text}");
+        assert_eq!(parsed.desired.suspend.is_some(), edit == "/suspend", "a suspension holds in any case");
+    }
+}

@@ -35,6 +35,12 @@ use crate::model::{DatabaseType, Seat, UnrequestedSwitch};
         description = "The observed principal of each database type; ! marks one that is not where the spec wants it"
     ),
     printcolumn(name = "Suspended", type_ = "string", json_path = r#".status.conditions[?(@.type=="Suspended")].status"#),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+        description = "What is going on and what to do, in one line; status.databaseTypes[].message has the whole text"
+    ),
     printcolumn(name = "Last Move", type_ = "date", json_path = ".status.lastMoveTime", priority = 1),
     printcolumn(name = "Redo Queue", type_ = "string", json_path = ".status.redoQueue", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
@@ -60,7 +66,7 @@ pub struct LyncPoolMirrorSpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub database_types: Vec<DatabaseTypeSpec>,
 
-    /// Suspends every move of this resource while set. The operator continues to update the status and the plan.
+    /// Suspends every move of this resource while set. The operator continues to poll and to update the status and the plan, unless stopPolls is true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<SuspendSpec>,
 
@@ -116,7 +122,7 @@ pub struct SqlServer {
     /// TCP port of the instance, 1 to 65535. The default is 1433 when instance is not set either.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<i32>", range(min = 1, max = 65535))]
-    pub port: Option<u16>,
+    pub port: Option<i64>,
 }
 
 impl SqlServer {
@@ -124,6 +130,11 @@ impl SqlServer {
     pub const DEFAULT_PORT: u16 = 1433;
     /// The name of the instance without a name, as services and SERVERPROPERTY write it.
     pub const DEFAULT_INSTANCE: &str = "MSSQLSERVER";
+
+    /// The port, if it is one. The type of the field is wider, so that another number costs this server and not the whole spec.
+    pub fn tcp_port(&self) -> Option<u16> {
+        u16::try_from(self.port?).ok()
+    }
 
     /// `host,port`, or `host\instance` where the SQL Server Browser resolves the port.
     pub fn address(&self) -> String {
@@ -239,6 +250,7 @@ pub struct Approve {
 
 /// Suspension of every move of the resource.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct SuspendSpec {
     /// The reason of the suspension, 1 to 256 characters. It is shown in the status.
     #[schemars(length(min = 1, max = 256))]
@@ -247,6 +259,9 @@ pub struct SuspendSpec {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "timestamp::optional")]
     #[schemars(with = "Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>")]
     pub until: Option<jiff::Timestamp>,
+    /// True: the operator also ends its connections to the servers of this resource and polls them no more, e.g. before SQL Server starts in single-user mode. A move in flight is still followed to its end, and other resources may poll the same servers. The default is false: the operator polls and shows the status.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stop_polls: bool,
 }
 
 /// Policy for the time and the preconditions of a move.

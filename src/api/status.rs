@@ -30,7 +30,10 @@ pub struct LyncPoolMirrorStatus {
     /// The largest redo queue of all mirrors as a range, e.g. `<10MB`. The exact size is in the metrics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redo_queue: Option<String>,
-    /// The conditions of the resource. Types: Ready, Reconciling, Stalled, PrincipalsAligned, Synchronized, PartnersReachable, QuorumAtRisk, Serving, Suspended, PostSwitchDrift, WeakEncryption, CredentialsStale.
+    /// The problems of the spec, each with its field, its value and the fix; at most 20 entries. No move starts until they are corrected.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spec_problems: Vec<String>,
+    /// The conditions of the resource. Each message is one line of at most 160 characters; the whole text is in databaseTypes[].message, servers[].message and specProblems. Types: Ready, Reconciling, Stalled, PrincipalsAligned, Synchronized, PartnersReachable, QuorumAtRisk, Serving, Suspended, PostSwitchDrift, WeakEncryption, CredentialsStale.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -41,6 +44,10 @@ pub struct LyncPoolMirrorStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub database_types: Vec<DatabaseTypeStatus>,
+    /// The databases that are mirrored on these servers and that the spec does not name, at most 50. They are no obstacle, and the operator neither moves nor watches them. Another resource may name them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub unmanaged_databases: Vec<UnmanagedDatabase>,
     /// The statements that the operator sends next, and the reason why they wait.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plan: Vec<PlannedStep>,
@@ -77,12 +84,18 @@ pub struct ServerStatus {
     /// The edition that the server reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edition: Option<String>,
-    /// Why the server is not reachable: one of the reasons of docs/reasons.
+    /// Why the server is not reachable, or CredentialsStale: one of the reasons of docs/reasons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The cause and its fix, if the server is not reachable.
+    /// The cause and its fix, if the server is not reachable or refuses a fresh login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// If the server is not reachable: when the operator first failed to read it at this address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreachable_since: Option<Time>,
+    /// If the server is not reachable: when the operator last read it at this address. Absent if it never did, or did so only before its last start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_read_time: Option<Time>,
 }
 
 /// The decision about one database type and the state of its databases.
@@ -101,7 +114,7 @@ pub struct DatabaseTypeStatus {
     pub service: Service,
     /// The reason of the decision: one of the reasons of docs/reasons.
     pub reason: String,
-    /// The service, what happened, its cause and how to fix it.
+    /// The whole text: the service, what happened, its cause and how to fix it. Condition Ready has a summary of it.
     pub message: String,
     /// Identifies the current state. `approve` and `forceService` must name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -180,6 +193,16 @@ pub struct DatabaseStatus {
     /// The reason why this database cannot fail over now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// A mirrored database that the spec does not name.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UnmanagedDatabase {
+    /// The name of the database.
+    pub name: String,
+    /// What it may belong to, and how to manage it.
+    pub hint: String,
 }
 
 /// A statement that the operator sends next.

@@ -1,13 +1,16 @@
 //! The servers of a resource: addresses and credentials from the spec, and the monitors that poll the servers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use jiff::Timestamp;
 
 use crate::api::{SqlServer, SqlStore};
 use crate::controller::Error;
 use crate::controller::context::Context;
 use crate::controller::object::namespace;
 use crate::controller::pass::Pass;
-use crate::model::{Pair, Seat, ServerObservation, StoreId, Stores, Unavailable};
+use crate::model::{Pair, Seat, ServerObservation, StoreId, Stores, Unavailable, UnavailableCause};
 use crate::sql::{Authentication, InstanceAddress, MonitorHandle, Target, Tls};
 
 /// The servers of a resource, by store.
@@ -26,7 +29,7 @@ pub struct ResolvedStore {
     witness: Option<Arc<MonitorHandle>>,
 }
 
-/// A store whose credentials could not be read: its servers are not polled.
+/// A store whose credentials could not be read, or whose polls are stopped: its servers are not polled.
 pub struct UnresolvedStore {
     addresses: [String; 2],
     witness: Option<String>,
@@ -48,6 +51,12 @@ impl Connections {
     /// The newest poll of every server.
     pub fn latest(&self) -> Stores<Pair> {
         self.stores.map(Store::latest)
+    }
+
+    /// When this process last read each server, by address.
+    pub fn last_reads(&self) -> BTreeMap<String, Timestamp> {
+        let watches = self.stores.iter().flat_map(Store::watches);
+        watches.filter_map(|watch| Some((watch.latest().address().to_owned(), watch.last_read()?))).collect()
     }
 
     pub fn stores(&self) -> impl Iterator<Item = &Store> {
@@ -104,7 +113,12 @@ pub async fn connect(ctx: &Context, pass: &Pass<'_>) -> Result<Connections, Erro
     let namespace = namespace(pass.resource());
     let mut stores = Stores::default();
     // Pushed in the order of the stores in the spec, so that a `StoreId` of the spec is valid here.
+    let stopped = pass.spec.polls_are_stopped(pass.operation(), Timestamp::now());
     for store in pass.spec.stores.iter() {
+        if stopped {
+            stores.push(Store::Unresolved(unresolved(&store.sql, polls_stopped())));
+            continue;
+        }
         let login = ctx.credentials.login(namespace, &store.sql.auth).await?;
         let tls = ctx.credentials.tls(namespace, &store.sql.tls).await?;
         stores.push(match (login, tls) {
@@ -116,9 +130,15 @@ pub async fn connect(ctx: &Context, pass: &Pass<'_>) -> Result<Connections, Erro
     Ok(Connections { stores })
 }
 
+fn polls_stopped() -> Unavailable {
+    let detail =
+        "spec.suspend.stopPolls stops the polls. To fix: remove stopPolls once the operator may connect again.";
+    Unavailable { cause: UnavailableCause::PollsStopped, detail: detail.to_owned() }
+}
+
 fn resolved(ctx: &Context, sql: &SqlStore, login: &Authentication, tls: &Tls) -> ResolvedStore {
     let watch = |server: &SqlServer| {
-        let endpoint = match (server.port, &server.instance) {
+        let endpoint = match (server.tcp_port(), &server.instance) {
             (Some(port), _) => InstanceAddress::Port(port),
             (None, Some(instance)) => InstanceAddress::named(instance),
             (None, None) => InstanceAddress::Port(SqlServer::DEFAULT_PORT),

@@ -38,12 +38,14 @@ pub fn compare_when_due(
     // A comparison starts neither during a move nor between the moves of two types.
     let reconciling = plan.types.values().any(|planned| planned.verdict.reason.effect() == Effect::Reconciling);
     let settled = plan.persisted.operation.is_none() && !reconciling;
-    // A comparison of some of the stores would report the others as equal.
-    let complete = pass.spec.desired.unusable.is_empty() && !pass.spec.desired.types.is_empty();
+    let stores = stores(pass, connections, plan);
+    // A comparison of some of the stores would report the others as equal: those without credentials or polls too.
+    let complete = pass.spec.desired.unusable.is_empty()
+        && !pass.spec.desired.types.is_empty()
+        && stores.len() == pass.spec.stores.iter().count();
     if !complete || !ctx.drift_schedule.start_if_due(resource, uid, moved || unsettled, settled) {
         return;
     }
-    let stores = stores(pass, connections, plan);
     let (ctx, resource, uid) = (ctx.clone(), resource.clone(), uid.to_owned());
     tokio::spawn(async move {
         let report = compare(&ctx, &stores).await;

@@ -66,10 +66,13 @@ pub async fn report_invalid_spec(
     before: Option<&LyncPoolMirrorStatus>,
     now: &LyncPoolMirrorStatus,
 ) {
-    if let Some(problem) = new_message(before, now, Reason::InvalidSpec) {
-        warn!(resource = namespaced_name(resource), problem, "invalid spec");
-        publish_warning(ctx, resource, Reason::InvalidSpec, &problem).await;
+    let problems = &now.spec_problems;
+    if problems.is_empty() || before.is_some_and(|before| before.spec_problems == *problems) {
+        return;
     }
+    let problem = format!("{} No move starts until the spec is corrected.", problems.join(" "));
+    warn!(resource = namespaced_name(resource), problem, "invalid spec");
+    publish_warning(ctx, resource, Reason::InvalidSpec, &problem).await;
 }
 
 /// The metrics of a resource whose spec cannot be decoded.
@@ -93,15 +96,6 @@ async fn publish_event(ctx: &Context, resource: &ResourceRef, announcement: Anno
     if let Err(error) = ctx.recorder.publish(&event, &resource.clone().into()).await {
         debug!(resource = namespaced_name(resource), %error, "cannot publish the event");
     }
-}
-
-/// The message of the conditions with this reason, if it is new.
-fn new_message(before: Option<&LyncPoolMirrorStatus>, now: &LyncPoolMirrorStatus, reason: Reason) -> Option<String> {
-    let condition = |status: &LyncPoolMirrorStatus| {
-        let found = status.conditions.iter().find(|condition| condition.reason == reason.name());
-        found.map(|condition| condition.message.clone())
-    };
-    condition(now).filter(|found| before.and_then(condition).as_ref() != Some(found))
 }
 
 fn snapshot(status: &LyncPoolMirrorStatus, observation: &Observation, plan: &Plan) -> ResourceSnapshot {

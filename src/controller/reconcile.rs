@@ -76,7 +76,7 @@ async fn run_pass(ctx: &Arc<Context>, pass: &Pass<'_>) -> Result<Action, Error> 
         return Ok(Action::requeue(Duration::from_millis(500)));
     }
 
-    let published = publish(ctx, pass, &observation, &planned).await;
+    let published = publish(ctx, pass, &observation, &planned, &connections.last_reads()).await;
     if published.is_err() && !planned.steps.is_empty() {
         // Nothing is sent without its journal. The next pass reserves the pair again.
         ctx.movements.forget(&pass.name());

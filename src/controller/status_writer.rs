@@ -1,6 +1,7 @@
 //! Writes the status, only if it changed. The write contains the resource version that was read, so that the API server
 //! rejects it after a concurrent change.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -31,6 +32,7 @@ pub async fn publish(
     pass: &Pass<'_>,
     observation: &Observation,
     plan: &Plan,
+    last_reads: &BTreeMap<String, Timestamp>,
 ) -> Result<LyncPoolMirrorStatus, Error> {
     let timings = match (&plan.ended, pass.operation()) {
         (Some(_), Some(operation)) => ctx.in_flight.timings(&AttemptId::of(pass.uid(), operation)),
@@ -44,6 +46,7 @@ pub async fn publish(
         plan,
         timings,
         drift: drift.as_ref(),
+        last_reads,
         before: pass.identity.status(),
         now: Timestamp::now(),
     });

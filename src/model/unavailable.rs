@@ -24,6 +24,8 @@ pub enum Evidence {
 pub enum UnavailableCause {
     /// The first poll is not complete.
     NotYetPolled,
+    /// `spec.suspend` stops the polls.
+    PollsStopped,
     SecretNotFound,
     SecretKeyMissing,
     /// The API server does not let the operator read the Secret or the ConfigMap.
@@ -106,6 +108,7 @@ impl UnavailableCause {
             | Self::QueryFailed
             | Self::ProtocolError => Evidence::Alive,
             Self::NotYetPolled
+            | Self::PollsStopped
             | Self::SecretNotFound
             | Self::SecretKeyMissing
             | Self::CredentialsForbidden
@@ -144,6 +147,7 @@ impl UnavailableCause {
     pub fn reason(self) -> Reason {
         match self {
             Self::NotYetPolled => Reason::NotYetObserved,
+            Self::PollsStopped => Reason::Suspended,
             Self::SecretNotFound => Reason::SecretNotFound,
             Self::SecretKeyMissing => Reason::SecretKeyMissing,
             Self::CredentialsForbidden => Reason::CredentialsForbidden,

@@ -19,7 +19,7 @@ pub(crate) fn verdict(case: &Case) -> Verdict {
         return verdict;
     }
     let message = format!(
-        "No move of {} starts while the spec has problems. To fix: correct the fields that condition Ready names.",
+        "No move of {} starts while the spec has problems. To fix: correct what status.specProblems names.",
         case.desired_type.ty
     );
     Verdict::waiting(Reason::InvalidSpec, message)
@@ -120,6 +120,7 @@ fn released(case: &Case, obstacle: Option<(&Obstacle, String)>) -> Verdict {
         ),
         release: Release::Ready(cause),
         until: None,
+        step: None,
     }
 }
 
@@ -147,7 +148,8 @@ fn one_way(case: &Case, approved: bool) -> Option<Verdict> {
         case.desired_type.ty,
         case.desired_type.ty
     );
-    Some(Verdict::waiting(Reason::OneWayMove, message))
+    let step = format!("upgrade the other server first, or set approve: {{epoch: \"{state}\"}}");
+    Some(Verdict::waiting(Reason::OneWayMove, message).with_step(step))
 }
 
 /// A transition is bounded: SQL Server leaves it by itself, or an administrator has to act.

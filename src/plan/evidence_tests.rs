@@ -1,10 +1,8 @@
 //! What may be concluded from which rows: service, principal and reason of each pair of rows.
 
-use super::tests::{NOW, desired, observation, reason, settled, store, view};
+use super::tests::{NOW, TY, desired, observation, reason, settled, store, view};
 use super::*;
 use crate::model::*;
-
-const TY: DatabaseType = DatabaseType::Archiving;
 
 use ObservedPrincipal::{Mirror, Primary, Unknown as Nowhere};
 use Service::{Exposed, NotServed, Protected, Unknown};

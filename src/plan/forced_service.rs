@@ -143,6 +143,7 @@ fn consent(case: &Case, survivor: Seat, names: &str) -> Consent {
         ),
         release: Release::Ready(Cause::ForcedService),
         until: None,
+        step: None,
     })
 }
 

@@ -4,15 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::tests::{NOW, desired, observation, reason, settled, store};
+use super::tests::{NOW, TY, after, desired, observation, reason, settled, store};
 use super::*;
 use crate::model::*;
-
-const TY: DatabaseType = DatabaseType::Archiving;
-
-fn after(seconds: u64) -> Timestamp {
-    later(NOW, Duration::from_secs(seconds))
-}
 
 fn lost() -> PersistedState {
     let request = Request { principal: Seat::Primary, generation: 2, pending: false };
@@ -141,6 +135,7 @@ fn refusal_of_a_server_that_answers_names_the_cause() {
         UnavailableCause::TlsFailed,
         UnavailableCause::HostNotFound,
         UnavailableCause::Unresponsive,
+        UnavailableCause::PollsStopped,
         UnavailableCause::SecretNotFound,
     ] {
         let mut observation = observation("away", "M/1/-");

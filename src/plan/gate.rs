@@ -91,7 +91,8 @@ fn breaker(case: &Case) -> Option<Verdict> {
         "Automatic moves of {} are disabled (circuit open). {why}. To fix: find the cause, then set approve: {{epoch: \"{state}\"}} on the type to move it now, or change principal.",
         case.desired_type.ty
     );
-    Some(Verdict { until, ..Verdict::waiting(Reason::CircuitOpen, message) })
+    let step = format!("find the cause, then set approve: {{epoch: \"{state}\"}}");
+    Some(Verdict { until, ..Verdict::waiting(Reason::CircuitOpen, message).with_step(step) })
 }
 
 /// R8: synchronized with a connected witness for policy.failBackAfter.

@@ -43,7 +43,26 @@ pub(crate) fn held(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> Verdi
     };
     let mut message = format!("{place} No change of the spec requested a move, so that the move is on hold ({why}).");
     message.push_str(&ways_out(case, obstacle, split));
-    Verdict::waiting(if split { Reason::SplitRoles } else { Reason::UnexpectedPrincipal }, message)
+    if split {
+        // Each of the three ways moves other databases, so that none of them is the step.
+        return Verdict::waiting(Reason::SplitRoles, message);
+    }
+    let keep = format!("set principal: {other} to keep it");
+    let state = epoch(findings).filter(|_| obstacle.is_none() && case.tracking.absence.is_none());
+    let step = match (state, obstacle.and_then(|(obstacle, _)| unseen(obstacle))) {
+        (Some(state), _) => format!("{keep}, or approve epoch {state} to move it"),
+        (None, Some(seat)) => format!("bring the {} back, or {keep}", seat.word()),
+        (None, None) => keep,
+    };
+    Verdict::waiting(Reason::UnexpectedPrincipal, message).with_step(step)
+}
+
+/// The seat of the server that the operator does not see.
+fn unseen(obstacle: &Obstacle) -> Option<Seat> {
+    match obstacle {
+        Obstacle::Unavailable { seat, .. } => Some(*seat),
+        _ => None,
+    }
 }
 
 fn ways_out(case: &Case, obstacle: Option<&(&Obstacle, String)>, split: bool) -> String {
@@ -106,5 +125,6 @@ pub(crate) fn exchanged(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> 
     if obstacle.is_none() && case.tracking.absence.is_none() {
         message.push_str(&approval(case, false));
     }
-    Verdict::waiting(Reason::SeatsExchanged, message)
+    let step = format!("exchange them back, or set principal: {other} to keep the databases where they are");
+    Verdict::waiting(Reason::SeatsExchanged, message).with_step(step)
 }

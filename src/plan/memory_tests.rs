@@ -3,21 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
-use super::tests::{NOW, attempt, desired, observation, reason, settled, store};
+use super::tests::{NOW, TY, after, attempt, desired, failing_back, observation, reason, settled, store};
 use super::*;
 use crate::model::*;
 
-const TY: DatabaseType = DatabaseType::Archiving;
-
-fn after(seconds: u64) -> Timestamp {
-    later(NOW, Duration::from_secs(seconds))
-}
-
 fn fail_back() -> Desired {
-    let mut desired = desired(Seat::Primary);
-    desired.policy.unrequested_switch = UnrequestedSwitch::FailBack;
+    let mut desired = failing_back();
     desired.policy.fail_back_after = Duration::ZERO;
     desired
 }

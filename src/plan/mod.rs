@@ -33,7 +33,8 @@ pub use gate::next as next_window;
 pub use obstacle::{Obstacle, Severity, Shown};
 pub use planner::{plan, plan_with};
 pub use precondition::{Precondition, Preconditions};
-pub use text::coarse;
+pub use row::same_name;
+pub use text::{coarse, second};
 pub use tracking::TRIPS;
 pub use types::{ATTEMPTS, Ended, Plan, Progress, Release, Requeue, TypePlan, Verdict};
 

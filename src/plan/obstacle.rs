@@ -186,6 +186,34 @@ impl Obstacle {
         }
     }
 
+    /// The server that the obstacle is about. None: both, or the session.
+    pub fn seat(&self) -> Option<Seat> {
+        match self {
+            Obstacle::PartnerOutside { seat, .. }
+            | Obstacle::Hidden { seat, .. }
+            | Obstacle::Missing { seat }
+            | Obstacle::NotMirrored { seat, .. }
+            | Obstacle::NoQuorum { seat }
+            | Obstacle::PrincipalLost { seat, .. }
+            | Obstacle::Unavailable { seat, .. }
+            | Obstacle::IsolatedPrincipal { seat }
+            | Obstacle::NotOnline { seat, .. }
+            | Obstacle::Recovering { seat, .. }
+            | Obstacle::EndpointStopped { seat, .. } => Some(*seat),
+            Obstacle::TwoPrincipals { .. }
+            | Obstacle::NoPrincipal
+            | Obstacle::SameServer { .. }
+            | Obstacle::GuidDiffers { .. }
+            | Obstacle::SafetyOff
+            | Obstacle::Suspended { .. }
+            | Obstacle::Disconnected
+            | Obstacle::FailoverInProgress
+            | Obstacle::Unsettled
+            | Obstacle::SequencesDiffer { .. }
+            | Obstacle::Synchronizing => None,
+        }
+    }
+
     /// True when the mirroring session itself is in question, so that the desired principal cannot be compared.
     pub fn questions_session(&self) -> bool {
         self.severity() <= Severity::SafetyOff

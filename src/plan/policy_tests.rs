@@ -1,24 +1,16 @@
 //! The policies, row by row: fail-back, windows, predicted interruption, circuit breaker, forced service.
 
 use std::sync::Arc;
-
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::tests::{NOW, attempt, desired, observation, pending, reason, settled, store};
+use super::tests::{NOW, TY, after, attempt, desired, failing_back, observation, pending, reason, settled, store};
 use super::*;
 use crate::model::*;
 
-const TY: DatabaseType = DatabaseType::Archiving;
-
-fn after(seconds: u64) -> Timestamp {
-    later(NOW, Duration::from_secs(seconds))
-}
-
 fn fail_back() -> Desired {
-    let mut desired = desired(Seat::Primary);
-    desired.policy.unrequested_switch = UnrequestedSwitch::FailBack;
+    let mut desired = failing_back();
     desired.policy.cooldown = Duration::ZERO;
     desired
 }

@@ -45,6 +45,6 @@ pub(crate) fn is_named(server: &Server, name: &str) -> bool {
 }
 
 /// Server names compare without case, as Windows does.
-pub(crate) fn same_name(a: &str, b: &str) -> bool {
+pub fn same_name(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b)
 }

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::tests::{NOW, desired, observation, pending, reason};
+use super::tests::{NOW, TY, desired, observation, pending, reason};
 use super::*;
 use crate::model::*;
-
-const TY: DatabaseType = DatabaseType::Archiving;
 
 fn with_problem(mut desired: Desired) -> Desired {
     desired.problems = vec!["spec.policy.cooldown \"1000h\": too long.".to_owned()];
@@ -24,7 +22,7 @@ fn plan_with_a_spec_problem_starts_no_move() {
     assert!(held.persisted.operation.is_none());
     assert!(held.persisted.requests[&TY].pending, "the request stays pending");
     let message = &held.types[&TY].verdict.message;
-    assert!(message.contains("Archiving") && message.contains("To fix: correct the fields"), "{message}");
+    assert!(message.contains("Archiving") && message.contains("To fix: correct what status.specProblems"), "{message}");
 
     // After the correction the pending request moves the type.
     assert_eq!(wanted(&to_mirror, &held.persisted).steps.len(), 1);

@@ -16,6 +16,13 @@ pub fn store() -> StoreId {
 
 pub const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
+/// The only type of these tables.
+pub const TY: DatabaseType = DatabaseType::Archiving;
+
+pub fn after(seconds: u64) -> Timestamp {
+    later(NOW, Duration::from_secs(seconds))
+}
+
 /// `P/4/C`: role (P, M), mirroring_state, witness (C connected, D disconnected, - none), then a role sequence and a database
 /// state (r RECOVERING, s SUSPECT, g RESTORING) in any order. `NULL`: not mirrored. `away`: refuses connections. `refused`: refuses the login.
 pub fn view(seat: Seat, text: &str) -> ServerObservation {
@@ -131,6 +138,13 @@ pub fn desired(want: Seat) -> Desired {
         problems: Vec::new(),
         unusable: BTreeMap::new(),
     }
+}
+
+/// A spec that fails back to the primary.
+pub fn failing_back() -> Desired {
+    let mut desired = desired(Seat::Primary);
+    desired.policy.unrequested_switch = UnrequestedSwitch::FailBack;
+    desired
 }
 
 /// The spec requested the other seat before, so the present request is pending.

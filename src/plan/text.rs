@@ -12,7 +12,7 @@ pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a DatabaseName>) -> Str
 }
 
 /// Whole seconds: a status must not change for a fraction of one.
-pub(crate) fn second(at: Timestamp) -> String {
+pub fn second(at: Timestamp) -> String {
     at.round(jiff::Unit::Second).unwrap_or(at).to_string()
 }
 

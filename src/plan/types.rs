@@ -77,11 +77,18 @@ pub struct Verdict {
     pub release: Release,
     /// When time alone changes this verdict.
     pub until: Option<Timestamp>,
+    /// The most important step of the administrator, for the summary: an imperative without a period. None: the reason has
+    /// a fixed one.
+    pub step: Option<String>,
 }
 
 impl Verdict {
     pub(crate) fn waiting(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), release: Release::No, until: None }
+        Self { reason, message: message.into(), release: Release::No, until: None, step: None }
+    }
+
+    pub(crate) fn with_step(self, step: impl Into<String>) -> Self {
+        Self { step: Some(step.into()), ..self }
     }
 }
 

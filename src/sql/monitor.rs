@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{broadcast, watch};
 use tokio::task::AbortHandle;
@@ -157,6 +158,11 @@ impl MonitorHandle {
         self.instance.published.borrow().observation.clone()
     }
 
+    /// When this process last read the server.
+    pub fn last_read(&self) -> Option<Timestamp> {
+        self.instance.published.borrow().read_at
+    }
+
     /// The observation of the next poll whose batch starts after this call. Concurrent callers share the poll. During the
     /// pause after a refused login, it is the latest observation.
     pub async fn refresh(&self) -> ServerObservation {
@@ -195,7 +201,7 @@ impl MonitoredInstance {
             address: target.address(),
             unavailable: Unavailable { cause: UnavailableCause::NotYetPolled, detail },
         };
-        let (publisher, published) = watch::channel(Published { observation, served: 0 });
+        let (publisher, published) = watch::channel(Published { observation, served: 0, read_at: None });
         let connector = Arc::new(Connector::new(target, shared.deadlines, shared.schedule.interval));
         let channels = Channels { polls: requests, verifications, publisher };
         let poll_task = PollTask::new(id, connector.clone(), shared.schedule, channels, shared.reports.clone());

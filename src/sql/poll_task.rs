@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -43,6 +44,8 @@ pub struct Published {
     pub observation: ServerObservation,
     /// The newest request that arrived before the poll of `observation` began.
     pub served: u64,
+    /// When the server was last read.
+    pub read_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy)]
@@ -70,6 +73,8 @@ pub struct PollTask {
     session: Option<Session>,
     /// The time of the latest successful response.
     polled_at: Option<Instant>,
+    /// The same as a date.
+    read_at: Option<Timestamp>,
     /// The additional login in progress. Dropping the set aborts it.
     verification: JoinSet<Result<(), Unavailable>>,
     /// The time of the latest login, and why it failed if it was an additional one.
@@ -93,6 +98,7 @@ impl PollTask {
             reports,
             session: None,
             polled_at: None,
+            read_at: None,
             verification: JoinSet::new(),
             verified_at: Instant::now(),
             stale_login: None,
@@ -161,7 +167,7 @@ impl PollTask {
         }
         self.stale_login = result.err();
         let published = self.channels.publisher.borrow().clone();
-        let Published { observation: ServerObservation::Available { address, server }, served } = published else {
+        let Published { observation: ServerObservation::Available { address, server }, served, .. } = published else {
             return;
         };
         if let Some(unavailable) = &self.stale_login {
@@ -193,7 +199,7 @@ impl PollTask {
         if let (true, ServerObservation::Unavailable { address, unavailable }) = (changed, &observation) {
             tracing::info!(%address, detail = %unavailable.detail, "instance unavailable");
         }
-        self.channels.publisher.send_replace(Published { observation, served });
+        self.channels.publisher.send_replace(Published { observation, served, read_at: self.read_at });
         if changed {
             let _ = self.reports.changes.send(self.id);
         }
@@ -238,7 +244,7 @@ impl PollTask {
         {
             redo_rate::update_redo_rate(&mut server, before, now.saturating_duration_since(then));
         }
-        self.polled_at = Some(now);
+        (self.polled_at, self.read_at) = (Some(now), Some(Timestamp::now()));
         server.stale_login = self.stale_login.clone();
         server
     }

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Only the last DONE of a response is checked. A DONE between two result sets can be found only by decoding every row. A
-//! severe error (SRVERROR) ends the batch, so that its DONE is the last one.
+//! severe error (SRVERROR) ends the batch, so that its DONE is the last one. docs/decisions/0017 states why that is safe.
 
 use std::io;
 use std::sync::Arc;

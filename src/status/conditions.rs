@@ -5,20 +5,21 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use strum::IntoEnumIterator;
 
-use crate::api::{ConditionDraft, ConditionType, ParsedSpec, TlsMode};
+use crate::api::{ConditionDraft, ConditionType, ParsedSpec, ServerStatus, SpecError, TlsMode};
 use crate::model::{
-    Desired, DriftReport, Effect, MirroringState, Observation, ObservedPrincipal, Reason, Seat, ServerObservation,
-    Service,
+    DriftReport, Effect, MirroringState, Observation, ObservedPrincipal, Pair, Reason, Seat, ServerObservation,
+    Service, Unavailable,
 };
 use crate::plan::{Finding, Plan, TypePlan};
 use crate::status::input::Input;
-use crate::status::quorum;
+use crate::status::summary::{self, Summary};
+use crate::status::{quorum, servers};
 
 /// All conditions of this operator, and those of others unchanged.
-pub(super) fn conditions(input: &Input) -> Vec<Condition> {
+pub(super) fn conditions(input: &Input, servers: &[ServerStatus]) -> Vec<Condition> {
     let Input { spec, observation, plan, now, .. } = *input;
     let old = input.before.map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let mut drafts = ready_conditions(plan, &spec.desired);
+    let mut drafts = ready_conditions(input, servers);
     let partial = !spec.desired.unusable.is_empty() || plan.types.is_empty();
     for (kind, good, draft) in [
         (ConditionType::PrincipalsAligned, "True", aligned(plan)),
@@ -39,40 +40,56 @@ pub(super) fn conditions(input: &Input) -> Vec<Condition> {
     publishable(drafts, old, spec.desired.generation, now)
 }
 
-/// The number of differences in the message; the rest is in the status.
-const SENTENCES: usize = 3;
-
 fn post_switch_drift(report: &DriftReport) -> ConditionDraft {
     let kind = ConditionType::PostSwitchDrift;
     match report {
         DriftReport::InSync => ConditionDraft::false_(
             kind,
             Reason::NoPostSwitchDrift,
-            "Logins, Agent jobs, linked servers and the options of the databases agree on both partners. Passwords and permissions are not compared.",
+            "Logins, Agent jobs, linked servers and database options agree on both partners. Passwords and permissions are not compared.",
         ),
         DriftReport::Drifted(differences) => {
-            let mut text = differences.iter().take(SENTENCES).cloned().collect::<Vec<_>>().join(" ");
-            if let Some(more) = differences.len().checked_sub(SENTENCES).filter(|more| *more > 0) {
-                text.push_str(&format!(" {more} more in status.postSwitchDifferences."));
-            }
-            text.push_str(" Passwords and permissions are not compared.");
+            let count = match differences.len() {
+                1 => "1 object differs".to_owned(),
+                count => format!("{count} objects differ"),
+            };
+            let rest = "Passwords and permissions are not compared.";
+            let text = format!("{count} between the partners. To fix: see status.postSwitchDifferences. {rest}");
             ConditionDraft::true_(kind, Reason::PostSwitchDrift, text)
         }
-        DriftReport::Unknown(unavailable) => {
-            ConditionDraft::unknown(kind, unavailable.cause.reason(), unavailable.detail.clone())
-        }
+        DriftReport::Unknown(unavailable) => ConditionDraft::unknown(
+            kind,
+            unavailable.cause.reason(),
+            format!("The partners cannot be compared ({}): see status.servers[].message.", unavailable.cause.reason()),
+        ),
     }
 }
 
 /// The conditions of a spec that cannot be decoded, for which no server is polled.
-pub(super) fn invalid(problem: &str, before: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
-    let reason = Reason::InvalidSpec;
-    let drafts = vec![
-        ConditionDraft::false_(ConditionType::Ready, reason, problem),
-        ConditionDraft::false_(ConditionType::Reconciling, reason, problem),
-        ConditionDraft::true_(ConditionType::Stalled, reason, problem),
-    ];
-    publishable(drafts, before, generation, now)
+pub(super) fn invalid(before: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
+    let message =
+        "Unknown. The spec cannot be decoded, so that the operator polls no server. To fix: see status.specProblems.";
+    publishable(three(Reason::InvalidSpec, message.to_owned(), Progress::Stuck), before, generation, now)
+}
+
+/// Which of the three conditions of kstatus is True.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Done,
+    Working,
+    Stuck,
+}
+
+/// Ready, Reconciling and Stalled with one summary. What is False apart from Ready needs no second copy.
+fn three(reason: Reason, summary: String, progress: Progress) -> Vec<ConditionDraft> {
+    let copy = |holds, kind| {
+        ConditionDraft::when(holds, kind, reason, if holds { summary.as_str() } else { "See condition Ready." })
+    };
+    vec![
+        ConditionDraft::when(progress == Progress::Done, ConditionType::Ready, reason, summary.as_str()),
+        copy(progress == Progress::Working, ConditionType::Reconciling),
+        copy(progress == Progress::Stuck, ConditionType::Stalled),
+    ]
 }
 
 fn publishable(drafts: Vec<ConditionDraft>, before: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
@@ -101,39 +118,32 @@ fn primary_type(plan: &Plan) -> Option<&TypePlan> {
     })
 }
 
-fn ready_conditions(plan: &Plan, desired: &Desired) -> Vec<ConditionDraft> {
-    if !desired.problems.is_empty() {
-        return unusable_spec(plan, desired);
+fn ready_conditions(input: &Input, servers: &[ServerStatus]) -> Vec<ConditionDraft> {
+    let Input { spec, observation, plan, .. } = *input;
+    if !spec.problems.is_empty() {
+        return unusable_spec(plan, spec);
     }
     let Some(primary) = primary_type(plan) else { return Vec::new() };
-    let reason = primary.verdict.reason;
-    let effect = reason.effect();
+    let effect = primary.verdict.reason.effect();
+    // A move under way keeps Reconciling true even when another type is stuck: something still changes.
+    let progress = match effect {
+        _ if plan.persisted.operation.is_some() => Progress::Working,
+        Effect::Ready => Progress::Done,
+        Effect::Reconciling => Progress::Working,
+        Effect::Stalled => Progress::Stuck,
+    };
     let message = match effect {
-        Effect::Ready => {
-            let service = Service::worst(plan.types.values().map(|planned| planned.service));
-            format!("{service}. Every database type has its principal where the spec wants it, synchronized.")
-        }
+        Effect::Ready => summary::of_ready(plan),
         Effect::Reconciling | Effect::Stalled => {
-            let others =
-                plan.types.values().filter(|planned| planned.verdict.reason.effect() != Effect::Ready).count() - 1;
-            let more = if others == 0 { String::new() } else { format!(" {others} more in status.databaseTypes.") };
-            format!("{}{more}", primary.verdict.message)
+            let pair = observation.pair(primary.desired_type.store);
+            let ty = primary.desired_type.ty;
+            let operation = plan.persisted.operation.as_ref().filter(|operation| operation.ty == ty);
+            let unreachable_since =
+                Seat::BOTH.map(|seat| servers::unreachable_since(servers, pair.view(seat).address()));
+            summary::of_worst(&Summary { planned: primary, pair, operation, unreachable_since }, plan)
         }
     };
-    // A move under way keeps Reconciling true even when another type is stuck: something still changes.
-    let working = effect == Effect::Reconciling || plan.persisted.operation.is_some();
-    let stuck = effect == Effect::Stalled && !working;
-    let (ready_reason, ready_message) = (reason, message);
-    vec![
-        ConditionDraft::when(
-            effect == Effect::Ready && !working,
-            ConditionType::Ready,
-            ready_reason,
-            ready_message.clone(),
-        ),
-        ConditionDraft::when(working, ConditionType::Reconciling, ready_reason, ready_message.clone()),
-        ConditionDraft::when(stuck, ConditionType::Stalled, ready_reason, ready_message),
-    ]
+    three(primary.verdict.reason, message, progress)
 }
 
 /// Whether clients are served: the worst of all types.
@@ -141,7 +151,8 @@ fn serving(plan: &Plan) -> ConditionDraft {
     let kind = ConditionType::Serving;
     let worst = Service::worst(plan.types.values().map(|planned| planned.service));
     let types = plan.types.values().filter(|planned| planned.service == worst);
-    let names = types.map(|planned| planned.desired_type.ty.to_string()).collect::<Vec<_>>().join(", ");
+    let types = types.map(|planned| planned.desired_type.ty.to_string()).collect::<Vec<_>>();
+    let of = |what: &str| summary::fit_names(&types, "types", |names| format!("{names}: {what}"));
     match worst {
         Service::Protected => ConditionDraft::true_(
             kind,
@@ -151,35 +162,40 @@ fn serving(plan: &Plan) -> ConditionDraft {
         Service::Exposed => ConditionDraft::true_(
             kind,
             worst.reason(),
-            format!("{names}: served, and one further loss stops it or endangers its data."),
+            of("served, and one further loss stops it or endangers its data."),
         ),
         Service::Unknown => ConditionDraft::unknown(
             kind,
             worst.reason(),
-            format!("{names}: what the operator sees proves neither that clients are served nor that they are not."),
+            of("what the operator sees proves neither that clients are served nor that they are not."),
         ),
         Service::NotServed => ConditionDraft::false_(
             kind,
             worst.reason(),
-            format!("{names}: the servers that could serve it were read and do not serve it."),
+            of("the servers that could serve it were read and do not serve it."),
         ),
     }
 }
 
 /// A spec with problems. A move in flight is still followed, if its type is usable.
-fn unusable_spec(plan: &Plan, desired: &Desired) -> Vec<ConditionDraft> {
-    let (reason, mut message) = (Reason::InvalidSpec, desired.problems.join(" "));
-    message.push_str(" No move starts until the spec is corrected.");
-    if !desired.unusable.is_empty() {
-        let names = desired.unusable.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        message.push_str(&format!(" Until then the operator does not observe {names}."));
-    }
+fn unusable_spec(plan: &Plan, spec: &ParsedSpec) -> Vec<ConditionDraft> {
+    let unobserved = spec.desired.unusable.keys().map(|_| Service::Unknown);
+    let service = Service::worst(plan.types.values().map(|planned| planned.service).chain(unobserved));
+    let SpecError { field, value, problem } = &spec.problems[0];
+    let more = match spec.problems.len() - 1 {
+        0 => String::new(),
+        more => format!(" (+{more} more)"),
+    };
+    let pointer = "cannot be used, and no move starts. To fix: see status.specProblems.";
+    let last = field.rsplit('.').next().unwrap_or(field);
+    let message = summary::fit([
+        format!("{service}. {field} {value}{more}: {problem}"),
+        format!("{service}. {field} {value}{more} {pointer}"),
+        format!("{service}. {field}{more} {pointer}"),
+        format!("{service}. {last}{more} {pointer}"),
+    ]);
     let working = plan.persisted.operation.as_ref().is_some_and(|operation| plan.types.contains_key(&operation.ty));
-    vec![
-        ConditionDraft::false_(ConditionType::Ready, reason, message.clone()),
-        ConditionDraft::when(working, ConditionType::Reconciling, reason, message.clone()),
-        ConditionDraft::when(!working, ConditionType::Stalled, reason, message),
-    ]
+    three(Reason::InvalidSpec, message, if working { Progress::Working } else { Progress::Stuck })
 }
 
 fn aligned(plan: &Plan) -> ConditionDraft {
@@ -187,21 +203,16 @@ fn aligned(plan: &Plan) -> ConditionDraft {
     let off: Vec<&TypePlan> =
         plan.types.values().filter(|planned| planned.observed != planned.desired_type.principal.into()).collect();
     let name = |planned: &&TypePlan| planned.desired_type.ty.to_string();
-    let names = off.iter().map(name).collect::<Vec<_>>().join(", ");
+    let names: Vec<String> = off.iter().map(name).collect();
+    let of = |what: &str| summary::fit_names(&names, "types", |names| format!("{what}: {names}."));
     match off.first() {
         None => ConditionDraft::true_(kind, Reason::Aligned, "Every principal is where the spec wants it."),
         Some(first) if off.iter().any(|planned| planned.observed != ObservedPrincipal::Unknown) => {
-            ConditionDraft::false_(
-                kind,
-                first.verdict.reason,
-                format!("The principal is not where the spec wants it: {names}."),
-            )
+            ConditionDraft::false_(kind, first.verdict.reason, of("The principal is not where the spec wants it"))
         }
-        Some(first) => ConditionDraft::unknown(
-            kind,
-            first.verdict.reason,
-            format!("The operator does not see the principal: {names}."),
-        ),
+        Some(first) => {
+            ConditionDraft::unknown(kind, first.verdict.reason, of("The operator does not see the principal"))
+        }
     }
 }
 
@@ -220,13 +231,9 @@ fn synchronized(plan: &Plan, observation: &Observation) -> ConditionDraft {
         None => ConditionDraft::true_(kind, Reason::AllSynchronized, "Every database is SYNCHRONIZED on both servers."),
         Some((planned, finding)) => {
             let alike = bad().filter(|(_, other)| reason(other) == reason(finding));
-            let names = alike.map(|(_, finding)| finding.name.as_str()).collect::<Vec<_>>().join(", ");
+            let names: Vec<String> = alike.map(|(_, finding)| finding.name.to_string()).collect();
             let reason = reason(finding);
-            let text = finding
-                .obstacle
-                .as_ref()
-                .map(|obstacle| obstacle.message(&names, observation.pair(planned.desired_type.store)))
-                .unwrap_or_default();
+            let text = summary::fit_names(&names, "databases", |names| summary::of_databases(planned, finding, names));
             if finding.agreed {
                 ConditionDraft::false_(kind, reason, text)
             } else {
@@ -243,35 +250,40 @@ fn state(observation: &Observation, planned: &TypePlan, finding: &Finding, seat:
 
 fn reachable(observation: &Observation) -> ConditionDraft {
     let kind = ConditionType::PartnersReachable;
-    let unavailable =
-        observation.pairs.iter().flat_map(|pair| [&pair.primary, &pair.mirror]).find_map(|view| match view {
+    let unavailable: Vec<(Seat, &Pair, &Unavailable)> = observation
+        .pairs
+        .iter()
+        .flat_map(|pair| Seat::BOTH.map(|seat| (seat, pair, pair.view(seat))))
+        .filter_map(|(seat, pair, view)| match view {
             ServerObservation::Available { .. } => None,
-            ServerObservation::Unavailable { unavailable, .. } => Some(unavailable),
-        });
-    match unavailable {
-        None => ConditionDraft::true_(kind, Reason::PartnersReachable, "Both partners answer."),
-        Some(unavailable) => {
-            let reason = unavailable.cause.reason();
-            if reason == Reason::NotYetObserved {
-                ConditionDraft::unknown(kind, reason, unavailable.detail.clone())
-            } else {
-                ConditionDraft::false_(kind, reason, unavailable.detail.clone())
-            }
-        }
+            ServerObservation::Unavailable { unavailable, .. } => Some((seat, pair, unavailable)),
+        })
+        .collect();
+    let Some((seat, pair, first)) = unavailable.first() else {
+        return ConditionDraft::true_(kind, Reason::PartnersReachable, "Both partners answer.");
+    };
+    let (reason, text) = (first.cause.reason(), summary::of_server(*seat, pair, first, unavailable.len() - 1));
+    if reason == Reason::NotYetObserved {
+        ConditionDraft::unknown(kind, reason, text)
+    } else {
+        ConditionDraft::false_(kind, reason, text)
     }
 }
 
 /// Published only while a server refuses a fresh login, although the connection of an earlier login still works. The next
 /// failover ends that connection.
 fn stale_credentials(observation: &Observation) -> Option<ConditionDraft> {
-    let partners = observation.pairs.iter().flat_map(|pair| [&pair.primary, &pair.mirror]);
-    let refused = partners
-        .filter_map(|view| view.available()?.stale_login.as_ref())
-        .find(|unavailable| unavailable.cause.is_refused_login())?;
-    let message = format!(
-        "The connections still work, and a fresh login is refused. {} To fix: correct the Secret before the next failover.",
-        refused.detail
-    );
+    let partners = observation.pairs.iter().flat_map(|pair| Seat::BOTH.map(|seat| (seat, pair)));
+    let (seat, pair) = partners.into_iter().find(|(seat, pair)| {
+        let server = pair.view(*seat).available();
+        server.and_then(|server| server.stale_login.as_ref()).is_some_and(|stale| stale.cause.is_refused_login())
+    })?;
+    let sentence = |server: &str| {
+        format!(
+            "The {server} refuses a fresh login, which the next failover needs. To fix: correct the Secret, see status.servers[].message."
+        )
+    };
+    let message = summary::fit([sentence(&pair.label(seat)), sentence(seat.word())]);
     Some(ConditionDraft::true_(ConditionType::CredentialsStale, Reason::CredentialsStale, message))
 }
 
@@ -283,13 +295,13 @@ fn weak_encryption(spec: &ParsedSpec) -> Option<ConditionDraft> {
     };
     if let Some(store) = with(TlsMode::Disabled) {
         let message = format!(
-            "sql.tls.mode{store} is Disabled: an on-path attacker can read and change the traffic. To fix: set mode to Verify, Pin or Legacy."
+            "tls.mode{store} is Disabled: an on-path attacker can read the traffic. To fix: set mode to Verify, Pin or Legacy."
         );
         return Some(ConditionDraft::true_(ConditionType::WeakEncryption, Reason::TlsDisabled, message));
     }
     let store = with(TlsMode::Legacy)?;
     let message = format!(
-        "sql.tls.mode{store} is Legacy: the connection may use TLS 1.0, SHA-1 and small keys, which an on-path attacker can break. To fix: install the TLS 1.2 update of SQL Server (KB3135244) and a certificate of 2048 bits and SHA-256, then set mode to Verify or Pin."
+        "tls.mode{store} is Legacy: an on-path attacker can break TLS 1.0. To fix: see docs/reasons/LegacyTls.md."
     );
     Some(ConditionDraft::true_(ConditionType::WeakEncryption, Reason::LegacyTls, message))
 }
@@ -309,11 +321,11 @@ fn suspended(spec: &ParsedSpec, now: Timestamp) -> ConditionDraft {
         None => ConditionDraft::false_(kind, Reason::NotSuspended, "Moves are allowed."),
         Some(suspend) => {
             let until = suspend.until.map_or("spec.suspend is removed".to_owned(), |until| until.to_string());
-            ConditionDraft::true_(
-                kind,
-                Reason::Suspended,
+            let message = summary::fit([
                 format!("No move starts until {until}: {}.", suspend.reason.trim_end_matches('.')),
-            )
+                format!("No move starts until {until}: see spec.suspend.reason."),
+            ]);
+            ConditionDraft::true_(kind, Reason::Suspended, message)
         }
     }
 }

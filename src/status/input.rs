@@ -1,5 +1,7 @@
 //! What a status is made of.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use crate::api::{LyncPoolMirrorStatus, ParsedSpec};
@@ -18,6 +20,8 @@ pub struct Input<'a> {
     pub timings: PhaseTimings,
     /// None: this process has not compared the servers since the last move.
     pub drift: Option<&'a DriftReport>,
+    /// When this process last read each server, by address.
+    pub last_reads: &'a BTreeMap<String, Timestamp>,
     pub before: Option<&'a LyncPoolMirrorStatus>,
     pub now: Timestamp,
 }

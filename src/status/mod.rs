@@ -1,14 +1,21 @@
 //! Plan, observation and previous status -> status, with conditions and history. Pure.
 
 mod conditions;
+#[cfg(test)]
+mod fixtures;
 mod history;
 mod input;
 mod quorum;
 mod render;
+mod servers;
+mod summary;
+mod summary_text;
 #[cfg(test)]
 mod tables;
+mod unmanaged;
 mod unobserved;
 
 pub use input::Input;
 pub use render::render;
+pub use summary::{LIMIT, Summary};
 pub use unobserved::undecodable;

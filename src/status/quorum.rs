@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use crate::api::{ConditionDraft, ConditionType, ParsedSpec, Store};
 use crate::model::{
-    DatabaseName, Mirroring, MirroringState, Observation, Pair, Reason, Role, ServerObservation, Unavailable,
-    WitnessLink,
+    DatabaseName, Mirroring, MirroringState, Observation, Pair, Reason, Role, ServerObservation, WitnessLink,
 };
 use crate::plan::Plan;
+use crate::status::summary;
 
 /// True while one further loss stops a database that the witness is to protect.
 pub(super) fn condition(spec: &ParsedSpec, observation: &Observation, plan: &Plan) -> ConditionDraft {
@@ -21,31 +21,25 @@ pub(super) fn condition(spec: &ParsedSpec, observation: &Observation, plan: &Pla
         ),
         QuorumFact::WitnessDisconnected(names) => at_risk(
             Reason::WitnessDisconnected,
-            format!(
-                "{names}: the witness is not connected, so that there is no automatic failover if the principal is lost, and the principal stops if the mirror is lost. To fix: start the witness or repair its network."
-            ),
+            of(&names, "the witness is not connected: no automatic failover. To fix: start it or repair its network."),
         ),
         QuorumFact::PrincipalAlone(names) => at_risk(
             Reason::RunningExposed,
-            format!("{names}: the principal runs without its partner. If the witness is lost too, the database stops."),
+            of(&names, "the principal runs without its partner. If the witness is lost too, the database stops."),
         ),
         QuorumFact::Suspended(names) => at_risk(
             Reason::RunningExposed,
-            format!(
-                "{names}: mirroring is SUSPENDED, so that there is no automatic failover if the principal is lost."
-            ),
+            of(&names, "mirroring is SUSPENDED: there is no automatic failover if the principal is lost."),
         ),
         QuorumFact::MirrorAlone(names) => at_risk(
             Reason::RunningExposed,
-            format!(
-                "{names}: the mirror is without its principal. If the witness is lost too, not even forced service is possible."
-            ),
+            of(&names, "the mirror is alone. If the witness is lost too, forced service is not possible either."),
         ),
         QuorumFact::WitnessMismatch(problem) => at_risk(Reason::WitnessMismatch, problem),
-        QuorumFact::WitnessUnreachable(unavailable) => ConditionDraft::false_(
+        QuorumFact::WitnessUnreachable => ConditionDraft::false_(
             kind,
             Reason::WitnessUnreachable,
-            format!("The partners see the witness, the operator does not. {}", unavailable.detail),
+            "The partners see the witness, and the operator does not: see status.servers[].message.",
         ),
         QuorumFact::NoWitness => ConditionDraft::false_(
             kind,
@@ -62,36 +56,32 @@ pub(super) fn condition(spec: &ParsedSpec, observation: &Observation, plan: &Pla
 type SessionRow<'a> = (&'a DatabaseName, &'a Mirroring);
 
 /// The quorum of all sessions, the first that applies in this order.
-enum QuorumFact<'a> {
+enum QuorumFact {
     NoSession,
     /// A server reports that its session has lost the witness.
-    WitnessDisconnected(String),
+    WitnessDisconnected(Vec<String>),
     /// A principal with a witness runs without its partner.
-    PrincipalAlone(String),
+    PrincipalAlone(Vec<String>),
     /// A SUSPENDED session with a witness: it proves nothing of the connection of the partners.
-    Suspended(String),
+    Suspended(Vec<String>),
     /// Mirrors with a witness are without their partner. A further loss of the witness also prevents forced service (error
     /// 1431).
-    MirrorAlone(String),
+    MirrorAlone(Vec<String>),
     /// The witness of the spec is not that of the sessions.
     WitnessMismatch(String),
     /// The operator cannot reach the witness, the partners can.
-    WitnessUnreachable(&'a Unavailable),
+    WitnessUnreachable,
     NoWitness,
     Healthy,
 }
 
-fn fact<'a>(spec: &ParsedSpec, observation: &'a Observation, plan: &Plan) -> QuorumFact<'a> {
+fn fact(spec: &ParsedSpec, observation: &Observation, plan: &Plan) -> QuorumFact {
     let sessions: Vec<SessionRow> = plan
         .types
         .values()
         .flat_map(|planned| sessions_of(observation.pair(planned.desired_type.store), &planned.desired_type.databases))
         .collect();
-    let unavailable_witness =
-        observation.pairs.iter().filter_map(|pair| pair.witness.as_ref()).find_map(|view| match view {
-            ServerObservation::Available { .. } => None,
-            ServerObservation::Unavailable { unavailable, .. } => Some(unavailable),
-        });
+    let mut witnesses = observation.pairs.iter().filter_map(|pair| pair.witness.as_ref());
     let apart = |row: &Mirroring| row.witness != WitnessLink::None && row.state == MirroringState::Disconnected;
     if sessions.is_empty() {
         return QuorumFact::NoSession;
@@ -120,8 +110,8 @@ fn fact<'a>(spec: &ParsedSpec, observation: &'a Observation, plan: &Plan) -> Quo
     }) {
         return QuorumFact::NoSession;
     }
-    if let Some(unavailable) = unavailable_witness {
-        return QuorumFact::WitnessUnreachable(unavailable);
+    if witnesses.any(|view| view.available().is_none()) {
+        return QuorumFact::WitnessUnreachable;
     }
     if sessions.iter().all(|(_, row)| row.witness == WitnessLink::None) {
         return QuorumFact::NoWitness;
@@ -154,25 +144,44 @@ fn store_mismatch(store: &Store, pair: &Pair, databases: &[DatabaseName]) -> Opt
     let declared = store.sql.witness.as_ref()?.address();
     let sessions = sessions_of(pair, databases);
     if let Some(names) = names(&sessions, |row| row.witness == WitnessLink::None) {
-        return Some(format!(
-            "{names}: the spec names the witness {declared}, and the session has no witness, so that there is no automatic failover if the principal is lost. To fix: add the witness to the session (SET WITNESS on the principal), or remove it from the spec."
-        ));
+        return Some(summary::fit([
+            of(
+                &names,
+                &format!(
+                    "the session has no witness, the spec names {declared}. To fix: SET WITNESS on the principal, or remove it from the spec."
+                ),
+            ),
+            of(
+                &names,
+                "the session has no witness, the spec names one. To fix: SET WITNESS on the principal, or change the spec.",
+            ),
+        ]));
     }
     // The view of the witness lists every session that it is connected to, but only to a login that may see them.
     let witness = pair.witness.as_ref().and_then(ServerObservation::available).filter(|server| server.sysadmin)?;
     let unknown = |row: &Mirroring| {
         row.witness == WitnessLink::Connected && witness.witnessed.iter().all(|session| session.guid != row.guid)
     };
-    names(&sessions, unknown).map(|names| {
-        format!(
-            "{names}: the session has a witness, and it is not {declared} ({}), which the spec names. To fix: correct spec.sql.witness.",
-            witness.name
-        )
-    })
+    let names = names(&sessions, unknown)?;
+    Some(summary::fit([
+        of(
+            &names,
+            &format!(
+                "the witness of the session is not {declared} ({}). To fix: correct spec.sql.witness.",
+                witness.name
+            ),
+        ),
+        of(&names, "the session has another witness than the spec names. To fix: correct spec.sql.witness."),
+    ]))
 }
 
-/// The databases whose row satisfies the predicate, each once, as `a, b`.
-fn names(sessions: &[SessionRow], is: impl Fn(&Mirroring) -> bool) -> Option<String> {
+/// `rtcxds, rtcab: what`, with the number of the databases if their names are too long.
+fn of(names: &[String], what: &str) -> String {
+    summary::fit_names(names, "databases", |names| format!("{names}: {what}"))
+}
+
+/// The databases whose row satisfies the predicate, each once.
+fn names(sessions: &[SessionRow], is: impl Fn(&Mirroring) -> bool) -> Option<Vec<String>> {
     let names: BTreeSet<&str> = sessions.iter().filter(|(_, row)| is(row)).map(|(name, _)| name.as_str()).collect();
-    (!names.is_empty()).then(|| names.into_iter().collect::<Vec<_>>().join(", "))
+    (!names.is_empty()).then(|| names.into_iter().map(ToOwned::to_owned).collect())
 }

@@ -16,16 +16,22 @@ use crate::model::{
 use crate::plan::{Finding, Plan, TypePlan, coarse, next_window, predict};
 use crate::sql;
 use crate::status::input::Input;
-use crate::status::{conditions, history, unobserved};
+use crate::status::servers::{self, Memory};
+use crate::status::{conditions, history, unmanaged, unobserved};
 
 /// The largest number of differences in the status.
 const DIFFERENCES: usize = 50;
+/// The largest number of problems of the spec in the status.
+pub(super) const PROBLEMS: usize = 20;
 
 pub fn render(input: &Input) -> LyncPoolMirrorStatus {
     let Input { spec, observation, plan, drift, now, .. } = *input;
     // A backup may have restored the status of another resource.
     let before = input.before.filter(|status| status.resource_uid.as_deref() == Some(input.uid));
     let history = history::history(input);
+    let remembered = before.map(|status| status.servers.as_slice()).unwrap_or_default();
+    let memory = Memory { before: remembered, last_reads: input.last_reads, now };
+    let servers = servers::servers(spec, observation, memory);
     LyncPoolMirrorStatus {
         observed_generation: Some(spec.desired.generation),
         resource_uid: Some(input.uid.to_owned()),
@@ -33,14 +39,16 @@ pub fn render(input: &Input) -> LyncPoolMirrorStatus {
         principals: Some(principals(plan, &spec.desired)),
         last_move_time: history.first().map(|entry| entry.ended_at.clone()),
         redo_queue: observation.pairs.iter().filter_map(largest_redo).max().map(redo_bucket),
-        conditions: conditions::conditions(input),
-        servers: servers(spec, observation),
+        spec_problems: spec.desired.problems.iter().take(PROBLEMS).cloned().collect(),
+        conditions: conditions::conditions(input, &servers),
         database_types: plan
             .types
             .values()
-            .map(|planned| type_status(planned, plan, observation))
+            .map(|planned| type_status(planned, plan, observation, &servers))
             .chain(unobserved::types(&spec.desired, before))
             .collect(),
+        servers,
+        unmanaged_databases: unmanaged::databases(spec, observation),
         plan: planned_statements(plan, observation),
         next_maintenance_window: next_maintenance_window(spec, plan, now),
         operation: plan.persisted.operation.as_ref().map(operation_status),
@@ -71,42 +79,12 @@ fn principals(plan: &Plan, desired: &Desired) -> String {
     entries.chain(unobserved).collect::<Vec<_>>().join(" ")
 }
 
-fn servers(spec: &ParsedSpec, observation: &Observation) -> Vec<ServerStatus> {
-    let mut servers = Vec::new();
-    for (store, pair) in spec.stores.iter().zip(observation.pairs.iter()) {
-        let prefix = if store.label.is_empty() { String::new() } else { format!("{} ", store.label) };
-        let seats =
-            [("Primary", Some(&pair.primary)), ("Mirror", Some(&pair.mirror)), ("Witness", pair.witness.as_ref())];
-        for (seat, view) in seats.into_iter().filter_map(|(seat, view)| Some((seat, view?))) {
-            let seat = format!("{prefix}{seat}");
-            servers.push(match view {
-                ServerObservation::Available { address, server } => ServerStatus {
-                    seat,
-                    address: address.clone(),
-                    reachable: true,
-                    name: Some(server.name.clone()),
-                    version: Some(server.version.clone()),
-                    edition: Some(server.edition.clone()),
-                    reason: None,
-                    message: None,
-                },
-                ServerObservation::Unavailable { address, unavailable } => ServerStatus {
-                    seat,
-                    address: address.clone(),
-                    reachable: false,
-                    name: None,
-                    version: None,
-                    edition: None,
-                    reason: Some(unavailable.cause.reason().name().to_owned()),
-                    message: Some(unavailable.detail.clone()),
-                },
-            });
-        }
-    }
-    servers
-}
-
-fn type_status(planned: &TypePlan, plan: &Plan, observation: &Observation) -> DatabaseTypeStatus {
+fn type_status(
+    planned: &TypePlan,
+    plan: &Plan,
+    observation: &Observation,
+    servers: &[ServerStatus],
+) -> DatabaseTypeStatus {
     let ty = planned.desired_type.ty;
     let pair = observation.pair(planned.desired_type.store);
     DatabaseTypeStatus {
@@ -115,7 +93,7 @@ fn type_status(planned: &TypePlan, plan: &Plan, observation: &Observation) -> Da
         observed: planned.observed,
         service: planned.service,
         reason: planned.verdict.reason.name().to_owned(),
-        message: planned.verdict.message.clone(),
+        message: format!("{}{}", planned.verdict.message, servers::absences(pair, servers)),
         epoch: planned.epoch.as_ref().map(ToString::to_string),
         request: plan.persisted.requests.get(&ty).map(|request| RequestStatus {
             principal: request.principal,

@@ -5,13 +5,12 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use expect_test::expect_file;
-use serde_json::json;
 
-use crate::api::{LyncPoolMirrorStatus, ParsedSpec, parse};
+use crate::api::LyncPoolMirrorStatus;
 use crate::model::*;
 use crate::plan::plan;
 use crate::plan::tests::{NOW, observation, pending};
-use crate::status::{Input, render};
+use crate::status::{LIMIT, fixtures};
 
 /// State, what the primary reports, what the mirror reports: as in the tables of the planner. S26 needs two databases and
 /// S27 two versions: tests/scenarios has them.
@@ -48,36 +47,9 @@ const STATES: [(&str, &str, &str); 28] = [
 
 const AWAY: &str = "away";
 
-fn spec(principal: &str) -> ParsedSpec {
-    let resource = serde_json::from_value(json!({
-        "apiVersion": "lyncmirror.io/v1alpha1", "kind": "LyncPoolMirror",
-        "metadata": {"name": "pool01", "generation": 2},
-        "spec": {
-            "poolFqdn": "pool01.contoso.com",
-            "sql": {
-                "primary": {"host": "sql-primary"}, "mirror": {"host": "sql-mirror"},
-                "auth": {"method": "SqlLogin", "secretRef": {"name": "sql"}},
-            },
-            "databaseTypes": [{"type": "Archiving", "principal": principal}],
-        },
-    }));
-    parse(&resource.unwrap())
-}
-
 /// The status of a pool whose spec does not change, and of one whose spec has just asked for the other seat.
 fn status(principal: &str, persisted: &PersistedState, (a, b): (&str, &str)) -> LyncPoolMirrorStatus {
-    let (spec, observation) = (spec(principal), observation(a, b));
-    let plan = plan(&spec.desired, &observation, persisted, NOW);
-    render(&Input {
-        spec: &spec,
-        uid: "uid-1",
-        observation: &observation,
-        plan: &plan,
-        timings: PhaseTimings::default(),
-        drift: None,
-        before: None,
-        now: NOW,
-    })
+    fixtures::status(&fixtures::wanting(principal), &observation(a, b), persisted)
 }
 
 /// The absolute path: a test binary that runs without cargo has no other way to find its files.
@@ -99,6 +71,10 @@ fn conditions_of_every_state_equal_their_golden_file() {
     for (name, a, b) in STATES {
         for (wanted, persisted) in [("Primary", PersistedState::default()), ("Mirror", pending(Seat::Mirror))] {
             let status = status(wanted, &persisted, (a, b));
+            for condition in &status.conditions {
+                let message = &condition.message;
+                assert!(message.chars().count() <= LIMIT && !message.ends_with("..."), "{name}: {message}");
+            }
             let principals = status.principals.as_deref().unwrap_or_default();
             let _ = writeln!(table, "{name}, spec wants {wanted}: {principals}\n{}", conditions(&status));
         }
@@ -119,7 +95,7 @@ fn status_of_every_state_equals_its_golden_file() {
 
 #[test]
 fn history_of_every_ending_equals_its_golden_file() {
-    let begun = plan(&spec("Mirror").desired, &observation("P/4/C", "M/4/C"), &pending(Seat::Mirror), NOW);
+    let begun = plan(&fixtures::wanting("Mirror").desired, &observation("P/4/C", "M/4/C"), &pending(Seat::Mirror), NOW);
     assert!(begun.persisted.operation.is_some());
     let mut table = String::new();
     for (name, a, b) in [

@@ -26,7 +26,7 @@ fn type_status(ty: DatabaseType, desired: Seat, before: Option<&DatabaseTypeStat
         service: Service::Unknown,
         reason: Reason::InvalidSpec.name().to_owned(),
         message: format!(
-            "Unknown. The operator does not observe {ty}, as the spec has problems. To fix: correct the fields that condition Ready names."
+            "Unknown. The operator does not observe {ty}, as the spec has problems. To fix: correct what status.specProblems names."
         ),
         epoch: None,
         request: before.and_then(|old| old.request.clone()),
@@ -52,9 +52,11 @@ pub fn undecodable(
             .then(|| types.iter().map(|old| principal(old.type_)).collect::<Vec<_>>().join(" ")),
         last_move_time: before.last_move_time.clone(),
         redo_queue: None,
-        conditions: conditions::invalid(problem, &before.conditions, generation, now),
+        spec_problems: vec![problem.to_owned()],
+        conditions: conditions::invalid(&before.conditions, generation, now),
         servers: Vec::new(),
         database_types: types.iter().map(|old| type_status(old.type_, old.desired, Some(old))).collect(),
+        unmanaged_databases: Vec::new(),
         plan: Vec::new(),
         operation: before.operation.clone(),
         next_maintenance_window: None,
@@ -69,47 +71,16 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::api::{ParsedSpec, parse};
-    use crate::model::{Observation, PhaseTimings, Stores};
+    use crate::api::ParsedSpec;
     use crate::plan::plan;
-    use crate::plan::tests::{NOW, pair, pending};
-    use crate::status::{Input, render};
-
-    const UID: &str = "uid-1";
-
-    fn spec(edit: impl FnOnce(&mut Value)) -> ParsedSpec {
-        let mut resource = json!({
-            "apiVersion": "lyncmirror.io/v1alpha1", "kind": "LyncPoolMirror",
-            "metadata": {"name": "pool01", "generation": 2},
-            "spec": {
-                "poolFqdn": "pool01.contoso.com",
-                "sql": {
-                    "primary": {"host": "sql-primary"}, "mirror": {"host": "sql-mirror"},
-                    "auth": {"method": "SqlLogin", "secretRef": {"name": "sql"}},
-                },
-                "databaseTypes": [{"type": "Archiving", "principal": "Mirror"}],
-            },
-        });
-        edit(&mut resource["spec"]);
-        parse(&serde_json::from_value(resource).unwrap())
-    }
+    use crate::plan::tests::{NOW, pending};
+    use crate::status::fixtures::{UID, observed, observed_stores, rendered, spec};
 
     fn status(spec: &ParsedSpec, before: &LyncPoolMirrorStatus, (a, b): (&str, &str)) -> LyncPoolMirrorStatus {
-        let pairs = spec.stores.map(|_| pair(a, b));
-        let (conflicts, turns, statements) = Default::default();
-        let observation = Observation { pairs, conflicts, turns, statements };
+        let observation = observed_stores(spec, a, b);
         let persisted = crate::api::restore_state(UID, Some(before));
         let plan = plan(&spec.desired, &observation, &persisted, NOW);
-        render(&Input {
-            spec,
-            uid: UID,
-            observation: &observation,
-            plan: &plan,
-            timings: PhaseTimings::default(),
-            drift: None,
-            before: Some(before),
-            now: NOW,
-        })
+        rendered(spec, &observation, &plan, Some(before))
     }
 
     fn condition<'a>(status: &'a LyncPoolMirrorStatus, kind: &str) -> &'a Condition {
@@ -125,20 +96,9 @@ mod tests {
     /// A status after a completed move, with memory.
     fn before() -> LyncPoolMirrorStatus {
         let spec = spec(|_| {});
-        let (conflicts, turns, statements) = Default::default();
-        let observation = Observation { pairs: Stores::single(pair("P/4/C", "M/4/C")).0, conflicts, turns, statements };
+        let observation = observed("P/4/C", "M/4/C");
         let begun = plan(&spec.desired, &observation, &pending(Seat::Mirror), NOW);
-        let input = Input {
-            spec: &spec,
-            uid: UID,
-            observation: &observation,
-            plan: &begun,
-            timings: PhaseTimings::default(),
-            drift: None,
-            before: None,
-            now: NOW,
-        };
-        status(&spec, &render(&input), ("M/4/C/8", "P/4/C/8"))
+        status(&spec, &rendered(&spec, &observation, &begun, None), ("M/4/C/8", "P/4/C/8"))
     }
 
     #[test]
@@ -153,10 +113,14 @@ mod tests {
         for (kind, expected) in [("Ready", "False"), ("Reconciling", "False"), ("Stalled", "True")] {
             assert_eq!(state(&status, kind), (expected, "InvalidSpec"), "{kind}");
         }
-        let message = &condition(&status, "Ready").message;
-        let field = "spec.policy.maintenanceWindows[0].schedule \"0 25 * * SAT\": The second field";
-        assert!(message.starts_with(field), "{message}");
-        assert!(message.ends_with("No move starts until the spec is corrected."), "{message}");
+        let field = "spec.policy.maintenanceWindows[0].schedule";
+        assert_eq!(
+            condition(&status, "Ready").message,
+            format!(
+                "Exposed. {field} \"0 25 * * SAT\" cannot be used, and no move starts. To fix: see status.specProblems."
+            )
+        );
+        assert!(status.spec_problems[0].starts_with(&format!("{field} \"0 25 * * SAT\": The second field")));
         assert_eq!(status.database_types[0].reason, "ConnectionRefused");
         assert_eq!(status.database_types[0].observed, ObservedPrincipal::Primary);
         assert_eq!(status.servers.iter().map(|server| server.reachable).collect::<Vec<_>>(), [true, false]);
@@ -170,8 +134,12 @@ mod tests {
         let same_server = |spec: &mut Value| spec["sql"]["mirror"]["host"] = json!("SQL-PRIMARY.");
         let status = status(&spec(same_server), &before, ("away", "away"));
         assert_eq!(state(&status, "Ready"), ("False", "InvalidSpec"));
-        let message = &condition(&status, "Ready").message;
-        assert!(message.ends_with("Until then the operator does not observe Archiving."), "{message}");
+        assert_eq!(
+            condition(&status, "Ready").message,
+            "Unknown. spec.sql \"SQL-PRIMARY.,1433\" cannot be used, and no move starts. To fix: see status.specProblems."
+        );
+        assert!(status.spec_problems[0].ends_with("correct host, port or instance of one of them."));
+        assert!(status.database_types[0].message.contains("does not observe Archiving"));
         for kind in ["PrincipalsAligned", "Synchronized", "PartnersReachable", "QuorumAtRisk", "Serving"] {
             assert_eq!(condition(&status, kind).status, "Unknown", "{kind}");
         }

@@ -183,7 +183,7 @@ fn gets_no_ticket(node: &Node, pair: &Pair) {
     until("the helper has read the keytab", || {
         let object = node.get(&["lpm", "pool02", "-n", "lync"])?;
         let ready = condition(&object["status"], "Ready").ok_or("no Ready condition")?;
-        let message = ready["message"].as_str().unwrap_or_default();
+        let message = object["status"]["databaseTypes"][0]["message"].as_str().unwrap_or_default();
         let reported =
             ready["reason"] == "NoKerberosCredentials" && message.contains("holds no key of svc-lync@CONTOSO.TEST");
         if reported { Ok(()) } else { Err(ready.to_string()) }

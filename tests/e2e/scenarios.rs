@@ -146,6 +146,7 @@ impl Scenario {
             let word = |field: &str| condition[field].as_str().unwrap_or_default().to_owned();
             line(format!("{}={} {}: {}", word("type"), word("status"), word("reason"), word("message")));
         }
+        line(format!("User: {}", status["databaseTypes"][0]["message"].as_str().unwrap_or_default()));
         line(String::new());
         for database in status["databaseTypes"][0]["databases"].as_array().unwrap_or(&Vec::new()) {
             let word = |field: &str| database[field].as_str().unwrap_or("-").to_owned();

@@ -2,6 +2,7 @@
 
 use lync_mirror::model::*;
 use lync_mirror::plan::TypePlan;
+use lync_mirror::status::Summary;
 
 use crate::product::row;
 
@@ -80,6 +81,7 @@ pub fn words_hold(pair: &Pair, of: &TypePlan, desired_type: &DesiredType) -> Res
         must(!claimed || holds || vouched, "a principal that no row shows")?;
     }
     reasons_hold(pair, of)?;
+    summary_holds(pair, of)?;
     let message = &of.verdict.message;
     must(message.starts_with(&of.service.to_string()), "a message without its service")?;
     must(of.service == Service::NotServed || !message.contains("no server serves the database"), "a false outage")?;
@@ -87,6 +89,18 @@ pub fn words_hold(pair: &Pair, of: &TypePlan, desired_type: &DesiredType) -> Res
         desired_type.ty == DatabaseType::User || !message.contains("30 minutes after the loss"),
         "the limit of the user store for another type",
     )
+}
+
+/// The summary is one short line, and offers no step that the whole text does not offer.
+fn summary_holds(pair: &Pair, of: &TypePlan) -> Result<(), &'static str> {
+    let must = |kept: bool, broken| if kept { Ok(()) } else { Err(broken) };
+    let summary = Summary { planned: of, pair, operation: None, unreachable_since: [None; 2] }.text(0);
+    let message = &of.verdict.message;
+    must(summary.chars().count() <= 160 && !summary.ends_with(".."), "a summary that is too long")?;
+    must(summary.starts_with(&format!("{}. ", of.service)), "a summary without its service")?;
+    must(!summary.contains("approve") || message.contains("approve: {epoch"), "an approval that is not possible")?;
+    must(!summary.contains("forceService"), "a summary that offers forced service")?;
+    must(!summary.contains("RESUME") || summary.contains("before RESUME"), "a summary that advises RESUME")
 }
 
 fn reasons_hold(pair: &Pair, of: &TypePlan) -> Result<(), &'static str> {

@@ -1,0 +1,189 @@
+//! The servers in the status, with the memory of when an unreachable one was last read. Pure.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::api::{ParsedSpec, ServerStatus};
+use crate::model::{Observation, Pair, Reason, Seat, ServerObservation};
+use crate::plan::second;
+use crate::status::summary::is_first_poll;
+
+/// What is remembered of the servers.
+#[derive(Clone, Copy)]
+pub(super) struct Memory<'a> {
+    /// The servers of the previous status of the same resource.
+    pub before: &'a [ServerStatus],
+    /// When this process last read each server, by address.
+    pub last_reads: &'a BTreeMap<String, Timestamp>,
+    pub now: Timestamp,
+}
+
+pub(super) fn servers(spec: &ParsedSpec, observation: &Observation, memory: Memory) -> Vec<ServerStatus> {
+    let mut servers = Vec::new();
+    for (store, pair) in spec.stores.iter().zip(observation.pairs.iter()) {
+        let prefix = if store.label.is_empty() { String::new() } else { format!("{} ", store.label) };
+        let seats =
+            [("Primary", Some(&pair.primary)), ("Mirror", Some(&pair.mirror)), ("Witness", pair.witness.as_ref())];
+        let views = seats.into_iter().filter_map(|(seat, view)| Some((seat, view?)));
+        servers.extend(views.map(|(seat, view)| server_status(format!("{prefix}{seat}"), view, memory)));
+    }
+    servers
+}
+
+fn server_status(seat: String, view: &ServerObservation, memory: Memory) -> ServerStatus {
+    match view {
+        ServerObservation::Available { address, server } => {
+            let stale = server.stale_login.as_ref().filter(|unavailable| unavailable.cause.is_refused_login());
+            ServerStatus {
+                seat,
+                address: address.clone(),
+                reachable: true,
+                name: Some(server.name.clone()),
+                version: Some(server.version.clone()),
+                edition: Some(server.edition.clone()),
+                reason: stale.map(|_| Reason::CredentialsStale.name().to_owned()),
+                message: stale.map(|unavailable| unavailable.detail.clone()),
+                unreachable_since: None,
+                last_read_time: None,
+            }
+        }
+        ServerObservation::Unavailable { address, unavailable } => {
+            let (since, last_read) = absence(address, is_first_poll(unavailable), memory);
+            ServerStatus {
+                seat,
+                address: address.clone(),
+                reachable: false,
+                name: None,
+                version: None,
+                edition: None,
+                reason: Some(unavailable.cause.reason().name().to_owned()),
+                message: Some(unavailable.detail.clone()),
+                unreachable_since: since.map(Time),
+                last_read_time: last_read.map(Time),
+            }
+        }
+    }
+}
+
+/// Since when the server at this address is unreachable, and when it was last read. The previous status is the only memory
+/// after a restart. It belongs to the address: another address may be another server.
+fn absence(address: &str, first_poll: bool, memory: Memory) -> (Option<Timestamp>, Option<Timestamp>) {
+    let before = memory.before.iter().find(|server| server.address == address && !server.reachable);
+    let time = |time: &Option<Time>| time.as_ref().map(|time| time.0);
+    let (since, stored) =
+        before.map_or((None, None), |server| (time(&server.unreachable_since), time(&server.last_read_time)));
+    let read = memory.last_reads.get(address).copied().map(whole);
+    let returned = read.zip(since).is_some_and(|(read, since)| read > since);
+    let since = match since.filter(|since| !returned && *since <= memory.now) {
+        None if first_poll => None,
+        None => Some(whole(memory.now)),
+        since => since,
+    };
+    (since, read.max(stored.filter(|stored| *stored <= memory.now)))
+}
+
+/// Whole seconds, as the status stores a time.
+fn whole(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
+/// Since when the operator does not reach the server at this address.
+pub(super) fn unreachable_since(servers: &[ServerStatus], address: &str) -> Option<Timestamp> {
+    let server = servers.iter().find(|server| server.address == address && !server.reachable)?;
+    server.unreachable_since.as_ref().map(|at| at.0)
+}
+
+/// ` The mirror sql-b was not reached since ..., and last read at ....`: a sentence for each unreachable partner.
+pub(super) fn absences(pair: &Pair, servers: &[ServerStatus]) -> String {
+    let sentence = |seat: Seat| {
+        let address = pair.view(seat).address();
+        let server = servers.iter().find(|server| server.address == address && !server.reachable)?;
+        let since = second(server.unreachable_since.as_ref()?.0);
+        let last = server.last_read_time.as_ref().map(|at| format!(", last read at {}", second(at.0)));
+        Some(format!(" The {} is not reached since {since}{}.", pair.label(seat), last.unwrap_or_default()))
+    };
+    Seat::BOTH.into_iter().filter_map(sentence).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Unavailable;
+    use crate::model::UnavailableCause::{self, ConnectionRefused, NotYetPolled};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn away(address: &str, cause: UnavailableCause) -> ServerObservation {
+        let unavailable = Unavailable { cause, detail: "why".to_owned() };
+        ServerObservation::Unavailable { address: address.to_owned(), unavailable }
+    }
+
+    fn former(address: &str, since: Option<i64>, read: Option<i64>) -> ServerStatus {
+        ServerStatus {
+            seat: "Primary".to_owned(),
+            address: address.to_owned(),
+            reachable: since.is_none() && read.is_none(),
+            name: None,
+            version: None,
+            edition: None,
+            reason: None,
+            message: None,
+            unreachable_since: since.map(|second| Time(at(second))),
+            last_read_time: read.map(|second| Time(at(second))),
+        }
+    }
+
+    /// Cause, former status, last read of this process -> since, last read.
+    #[test]
+    fn absence_of_every_memory_is_that_of_the_address() {
+        let reachable = former("sql-a", None, None);
+        let known = former("sql-a", Some(50), Some(45));
+        let other = former("sql-x", Some(50), Some(45));
+        let future = former("sql-a", Some(5_000), Some(5_000));
+        for (name, cause, before, read, expected) in [
+            ("first seen, never read", ConnectionRefused, None, None, (Some(100), None)),
+            ("was reachable", ConnectionRefused, Some(&reachable), Some(97), (Some(100), Some(97))),
+            ("was reachable, operator restarted", ConnectionRefused, Some(&reachable), None, (Some(100), None)),
+            ("known, same process", ConnectionRefused, Some(&known), Some(45), (Some(50), Some(45))),
+            ("known, operator restarted", ConnectionRefused, Some(&known), None, (Some(50), Some(45))),
+            ("known, read in between", ConnectionRefused, Some(&known), Some(80), (Some(100), Some(80))),
+            ("known, first poll after a restart", NotYetPolled, Some(&known), None, (Some(50), Some(45))),
+            ("first poll", NotYetPolled, None, None, (None, None)),
+            ("first poll of a server that was reachable", NotYetPolled, Some(&reachable), None, (None, None)),
+            ("another address", ConnectionRefused, Some(&other), None, (Some(100), None)),
+            ("a restored status of the future", ConnectionRefused, Some(&future), None, (Some(100), None)),
+        ] {
+            let before = before.into_iter().cloned().collect::<Vec<_>>();
+            let last_reads = read.map(|second| ("sql-a".to_owned(), at(second))).into_iter().collect();
+            let memory = Memory { before: &before, last_reads: &last_reads, now: at(100) };
+            let status = server_status("Mirror".to_owned(), &away("sql-a", cause), memory);
+            let times = [status.unreachable_since.clone(), status.last_read_time.clone()]
+                .map(|time| time.map(|time| time.0.as_second()));
+            assert_eq!(times, [expected.0, expected.1], "{name}");
+
+            let memory = Memory { before: std::slice::from_ref(&status), now: at(200), ..memory };
+            let again = server_status("Mirror".to_owned(), &away("sql-a", cause), memory);
+            assert_eq!(again, status, "{name}: a later poll without news changes nothing");
+        }
+    }
+
+    #[test]
+    fn absences_of_a_pair_are_one_sentence_for_each_unreachable_partner() {
+        let pair = Pair {
+            primary: away("sql-a", ConnectionRefused),
+            mirror: away("sql-b", ConnectionRefused),
+            witness: Some(away("sql-w", ConnectionRefused)),
+        };
+        let servers =
+            [former("sql-a", Some(60), Some(55)), former("sql-b", Some(90), None), former("sql-w", Some(1), None)];
+        assert_eq!(
+            absences(&pair, &servers),
+            " The primary sql-a is not reached since 1970-01-01T00:01:00Z, last read at 1970-01-01T00:00:55Z. The mirror sql-b is not reached since 1970-01-01T00:01:30Z."
+        );
+        assert_eq!(absences(&pair, &[]), "");
+    }
+}

@@ -1,0 +1,255 @@
+//! The summary of a resource and of a type: one line for `kubectl get` and for the conditions, of at most [`LIMIT`]
+//! characters. The message of the type has the whole text. Pure.
+
+use jiff::Timestamp;
+
+use crate::model::{
+    Act, Cause, DatabaseType, Effect, Evidence, ObservedPrincipal, Operation, Pair, Reason, Seat, ServerObservation,
+    Service, Unavailable, UnavailableCause, duration_text,
+};
+use crate::plan::{Finding, Plan, TypePlan, coarse, second};
+use crate::status::summary_text::{Step, text};
+
+pub use crate::api::MESSAGE_LIMIT as LIMIT;
+
+/// Where the whole text is.
+const POINTER: &str = " See status.databaseTypes[].message.";
+
+/// The first candidate that is short enough. The last one is cut.
+pub(super) fn fit(candidates: impl IntoIterator<Item = String>) -> String {
+    let mut last = String::new();
+    for candidate in candidates {
+        if candidate.chars().count() <= LIMIT {
+            return candidate;
+        }
+        last = candidate;
+    }
+    last.chars().take(LIMIT - 3).chain("...".chars()).collect()
+}
+
+/// `prefix` with as many of the names as fit, else with their number.
+pub(super) fn fit_names(names: &[String], what: &str, sentence: impl Fn(&str) -> String) -> String {
+    fit([sentence(&names.join(", ")), sentence(&format!("{} {what}", names.len()))])
+}
+
+/// A type with what its summary needs.
+#[derive(Clone, Copy)]
+pub struct Summary<'a> {
+    pub planned: &'a TypePlan,
+    pub pair: &'a Pair,
+    /// The move in flight, if it is of this type.
+    pub operation: Option<&'a Operation>,
+    /// Since when the operator does not reach the primary and the mirror.
+    pub unreachable_since: [Option<Timestamp>; 2],
+}
+
+impl Summary<'_> {
+    /// `others`: the number of further types that are not as the spec wants them.
+    pub fn text(&self, others: usize) -> String {
+        let more = if others == 0 { String::new() } else { format!(" (+{others} more)") };
+        let head = format!("{}. {}{more}: ", self.planned.service, self.planned.desired_type.ty);
+        let step = match (&self.planned.verdict.step, self.fixed_step()) {
+            (Some(step), _) => format!(" To fix: {step}."),
+            (None, Step::Do(step)) => format!(" To fix: {step}."),
+            (None, Step::Nothing) => " No action is needed.".to_owned(),
+            (None, Step::See) => POINTER.to_owned(),
+        };
+        let last = if self.fixed_step() == Step::Nothing { " No action is needed." } else { POINTER };
+        let detail = self.detail();
+        let long = || self.what(|seat| format!("the {}", self.pair.label(seat)));
+        let short = || self.what(|seat| format!("the {}", seat.word()));
+        // One after the other, as the first one is mostly short enough.
+        fit((0..5).map(|candidate| match candidate {
+            0 => format!("{head}{}{detail}.{step}", long()),
+            1 => format!("{head}{}.{step}", long()),
+            2 => format!("{head}{}{detail}.{step}", short()),
+            3 => format!("{head}{}.{step}", short()),
+            _ => format!("{head}{}.{last}", short()),
+        }))
+    }
+
+    fn reason(&self) -> Reason {
+        self.planned.verdict.reason
+    }
+
+    fn fixed_step(&self) -> Step {
+        match self.both_unreachable() {
+            Some(both) if both.map(|one| one.cause.evidence()) == [Evidence::NotAnswering; 2] => {
+                Step::Do("check both servers and the network first")
+            }
+            Some([one, _]) if one.cause == UnavailableCause::PollsStopped => Step::Do("remove spec.suspend.stopPolls"),
+            Some([a, b]) if a.cause.reason() != b.cause.reason() => Step::Do("see status.servers[].message"),
+            Some(_) | None => text(self.reason()).1,
+        }
+    }
+
+    /// What is going on, without a period. `server`: the words for the server in a seat.
+    fn what(&self, server: impl Fn(Seat) -> String) -> String {
+        if let Some(both) = self.both_unreachable() {
+            if both.map(|one| one.cause) == [UnavailableCause::PollsStopped; 2] {
+                return "spec.suspend stops the polls, and the state is not known".to_owned();
+            }
+            return format!("the operator reads neither {} nor {}", server(Seat::Primary), server(Seat::Mirror));
+        }
+        let on = self.subject();
+        if self.is_forced() {
+            return format!("service is forced on {}, data may be lost", server(on));
+        }
+        let what = text(self.reason()).0.replace("{}", &server(on));
+        if matches!(self.reason(), Reason::UnexpectedPrincipal | Reason::ServiceForced)
+            && self.pair.view(on.other()).available().is_none()
+        {
+            let what = match self.reason() {
+                Reason::UnexpectedPrincipal => format!("{} is principal", server(on)),
+                _ => what,
+            };
+            return format!("{what}, and {} is not reached", server(on.other()));
+        }
+        what
+    }
+
+    /// What time or progress adds, such as the end of a wait.
+    fn detail(&self) -> String {
+        if self.both_unreachable().is_none()
+            && let (Reason::Moving, Some(predicted)) =
+                (self.reason(), self.operation.and_then(|operation| operation.predicted))
+        {
+            return format!(" (interruption about {})", duration_text(coarse(predicted)));
+        }
+        if let (Reason::Cooldown | Reason::Settling | Reason::FailBackPending | Reason::Suspended, Some(until)) =
+            (self.reason(), self.planned.verdict.until)
+        {
+            return format!(" until {}", second(until));
+        }
+        self.since().map(|at| format!(" since {}", second(at))).unwrap_or_default()
+    }
+
+    /// The causes, if the operator reads neither partner and this is the reason.
+    fn both_unreachable(&self) -> Option<[&Unavailable; 2]> {
+        let [primary, mirror] = Seat::BOTH.map(|seat| unavailable(self.pair.view(seat)));
+        let both = [primary?, mirror?];
+        both.iter().any(|one| one.cause.reason() == self.reason()).then_some(both)
+    }
+
+    /// The seat that the reason is about.
+    fn subject(&self) -> Seat {
+        let planned = self.planned;
+        if let Some(operation) = self.operation {
+            return operation.to;
+        }
+        let obstacle = || {
+            let obstacles = planned.findings.iter().filter_map(|finding| finding.obstacle.as_ref());
+            obstacles
+                .filter(|obstacle| obstacle.reason() == planned.verdict.reason)
+                .find_map(|obstacle| obstacle.seat())
+        };
+        let wanted = planned.desired_type.principal;
+        match planned.verdict.reason {
+            Reason::UnexpectedPrincipal => wanted.other(),
+            Reason::Moving => {
+                planned.next.first().filter(|step| step.act == Act::ForceService).map_or(wanted, |step| step.on)
+            }
+            Reason::ServiceForced => match planned.observed {
+                ObservedPrincipal::Primary => Seat::Primary,
+                ObservedPrincipal::Mirror => Seat::Mirror,
+                ObservedPrincipal::Split | ObservedPrincipal::Unknown => wanted,
+            },
+            _ => obstacle().unwrap_or(wanted),
+        }
+    }
+
+    fn is_forced(&self) -> bool {
+        let begins = self.planned.next.first().is_some_and(|step| step.act == Act::ForceService);
+        let goes_on = self.operation.is_some_and(|operation| operation.cause == Cause::ForcedService);
+        self.reason() == Reason::Moving && (begins || goes_on)
+    }
+
+    /// Since when the servers that the reason is about are unreachable.
+    fn since(&self) -> Option<Timestamp> {
+        let [primary, mirror] = self.unreachable_since;
+        if self.both_unreachable().is_some() {
+            return primary.max(mirror);
+        }
+        let of = |seat| match seat {
+            Seat::Primary => primary,
+            Seat::Mirror => mirror,
+        };
+        let cause = |seat| unavailable(self.pair.view(seat)).map(|one| one.cause.reason());
+        match self.reason() {
+            Reason::UnexpectedPrincipal | Reason::ServiceForced => of(self.subject().other()),
+            Reason::PrincipalLost => of(self.subject()),
+            reason => Some(self.subject()).filter(|seat| cause(*seat) == Some(reason)).and_then(of),
+        }
+    }
+}
+
+fn unavailable(view: &ServerObservation) -> Option<&Unavailable> {
+    match view {
+        ServerObservation::Available { .. } => None,
+        ServerObservation::Unavailable { unavailable, .. } => Some(unavailable),
+    }
+}
+
+/// The summary of a server that is unavailable: `The mirror sql-b refuses connections. To fix: ...`
+pub(super) fn of_server(seat: Seat, pair: &Pair, unavailable: &Unavailable, others: usize) -> String {
+    let (what, step) = text(unavailable.cause.reason());
+    let more = if others == 0 { String::new() } else { format!(" (+{others} more in status.servers)") };
+    let step = match step {
+        Step::Do(step) => format!(" To fix: {step}."),
+        Step::Nothing => String::new(),
+        Step::See => " See status.servers[].message.".to_owned(),
+    };
+    let sentence = |server: &str| {
+        let what = what.replace("{}", server);
+        let first = what.chars().next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+        format!("{first}{}{more}.{step}", what.get(1..).unwrap_or_default())
+    };
+    fit([sentence(&format!("the {}", pair.label(seat))), sentence(&format!("the {}", seat.word()))])
+}
+
+/// What keeps databases from being SYNCHRONIZED. `names`: the databases.
+pub(super) fn of_databases(planned: &TypePlan, finding: &Finding, names: &str) -> String {
+    let Some(obstacle) = &finding.obstacle else {
+        return format!("{names}: not SYNCHRONIZED on both servers. See status.databaseTypes[].databases.");
+    };
+    let on = obstacle.seat().unwrap_or(planned.desired_type.principal);
+    let what = text(obstacle.reason()).0.replace("{}", &format!("the {}", on.word()));
+    format!("{names}: {what}.")
+}
+
+/// The summary of a resource in which every type is as the spec wants it.
+pub(super) fn of_ready(plan: &Plan) -> String {
+    let service = Service::worst(plan.types.values().map(|planned| planned.service));
+    let types: Vec<String> = plan
+        .types
+        .values()
+        .filter(|planned| planned.service == service)
+        .map(|planned| planned.desired_type.ty.to_string())
+        .collect();
+    let aligned = format!("{service}. Every principal is where the spec wants it, synchronized.");
+    match service {
+        Service::Protected => aligned,
+        Service::Exposed => fit_names(&types, "types", |types| {
+            format!("{aligned} A further loss endangers {types}: see condition QuorumAtRisk.")
+        }),
+        Service::Unknown | Service::NotServed => {
+            fit_names(&types, "types", |types| format!("{aligned} See condition Serving for {types}."))
+        }
+    }
+}
+
+/// The summary of the type that is worst, with the number of others that are not as the spec wants them.
+pub(super) fn of_worst(worst: &Summary, plan: &Plan) -> String {
+    let troubled = |planned: &&TypePlan| planned.verdict.reason.effect() != Effect::Ready;
+    let ty: DatabaseType = worst.planned.desired_type.ty;
+    worst.text(plan.types.values().filter(troubled).filter(|planned| planned.desired_type.ty != ty).count())
+}
+
+/// True for a server whose first poll is not complete: it is not unreachable.
+pub(super) fn is_first_poll(unavailable: &Unavailable) -> bool {
+    unavailable.cause == UnavailableCause::NotYetPolled
+}
+
+#[cfg(test)]
+#[path = "summary_tests.rs"]
+mod tests;

@@ -1,0 +1,106 @@
+//! The fixed words of a summary: what each reason means, and the step of the administrator. The message of the type has the
+//! cause and the details.
+
+use crate::model::Reason;
+
+/// The step of the administrator for a reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The operator continues without an administrator.
+    Nothing,
+    /// An imperative without a period.
+    Do(&'static str),
+    /// The details decide: the message of the type has the step.
+    See,
+}
+
+use Step::{Do, Nothing, See};
+
+const RESUME: Step = Do("find out why before RESUME, which can destroy data");
+const SERVERS: Step = Do("see status.servers[].message");
+const PARTNERS: Step = Do("name the two partners of one session in spec.sql");
+
+/// Reason, what it means, step. `{}` is the server that the reason is about, as `the mirror SQL-B\RTC`.
+#[rustfmt::skip]
+pub(super) const TEXTS: [(Reason, &str, Step); 74] = [
+    (Reason::Aligned, "the principal is on {}", Nothing),
+    (Reason::Moving, "a failover to {} is in progress", Nothing),
+    (Reason::Verifying, "the outcome of the failover to {} is being verified", Nothing),
+    (Reason::WaitingForTurn, "the failover to {} waits for its turn on these servers", Nothing),
+    (Reason::Cooldown, "the failover to {} waits for policy.cooldown", Do("wait, or set policy.cooldown to 0s")),
+    (Reason::Synchronizing, "the mirror is catching up", Nothing),
+    (Reason::FailoverInProgress, "SQL Server is failing over", Nothing),
+    (Reason::Unsettled, "the servers are in a transition", Nothing),
+    (Reason::NotYetObserved, "the first poll of {} is not complete", Nothing),
+    (Reason::FailBackPending, "the fail-back to {} waits", Nothing),
+    (Reason::Settling, "the failover to {} waits for policy.settleAfter", Nothing),
+    (Reason::DatabaseRecovering, "a copy on {} is in recovery", Nothing),
+    (Reason::InterruptionTooLong, "the failover to {} would exceed policy.maxInterruption", Do("wait, or raise it")),
+    (Reason::UnexpectedPrincipal, "{} is principal, against the spec", See),
+    (Reason::SplitRoles, "its principals are on both servers", See),
+    (Reason::SeatsExchanged, "spec.sql exchanged the two servers, and nothing moves", See),
+    (Reason::OneWayMove, "after a move to the newer {} there is no way back", See),
+    (Reason::Suspended, "the failover to {} is suspended", Do("remove spec.suspend to let it start")),
+    (Reason::Conflict, "another resource names the same databases", Do("remove the type from all but one of them")),
+    (Reason::SwitchOverdue, "the failover to {} exceeded policy.switchDeadline", Do("check both servers before any other step")),
+    (Reason::TransitionOverdue, "a transition exceeded policy.switchDeadline", Do("read the error logs of both servers")),
+    (Reason::MoveFailed, "the last move to {} failed", See),
+    (Reason::CircuitOpen, "automatic moves are disabled (circuit open)", See),
+    (Reason::InvalidSpec, "no move starts while the spec has problems", Do("see status.specProblems")),
+    (Reason::MirroringSuspended, "mirroring is SUSPENDED", RESUME),
+    (Reason::PartnersDisconnected, "the partners do not reach each other", Do("repair their network or the mirroring endpoints")),
+    (Reason::NoQuorum, "{} sees neither its partner nor the witness", Do("bring back the partner or the witness")),
+    (Reason::PrincipalLost, "{} does not answer, and may still serve clients", Do("bring it back, or read docs/reasons/PrincipalLost.md")),
+    (Reason::ServiceForced, "service was forced on {}", Do("resume nothing before you read docs/reasons/ServiceForced.md")),
+    (Reason::TwoPrincipals, "both servers hold the principal role", Do("choose a copy as in docs/reasons/TwoPrincipals.md")),
+    (Reason::IsolatedPrincipal, "{} is an old principal without quorum", Do("repair its network, then it becomes the mirror")),
+    (Reason::NoPrincipal, "both servers hold the mirror role", Do("see docs/reasons/NoPrincipal.md")),
+    (Reason::SafetyOff, "transaction safety is OFF", Do("run ALTER DATABASE ... SET PARTNER SAFETY FULL on the principal")),
+    (Reason::NotMirrored, "a database on {} is not mirrored", Do("see docs/reasons/NotMirrored.md")),
+    (Reason::MirroringRemoved, "a database on {} has no session", Do("find the newest copy first, see docs/reasons/MirroringRemoved.md")),
+    (Reason::DatabaseMissing, "a database does not exist on {}", Do("correct spec.databaseTypes[].databases, or remove the type")),
+    (Reason::DatabaseNotOnline, "a copy on {} is damaged or offline", Do("back up the tail of the log before any repair")),
+    (Reason::PartnerMismatch, "{} mirrors with another server", PARTNERS),
+    (Reason::SameServer, "primary and mirror are the same SQL Server", Do("correct host, port or instance in spec.sql")),
+    (Reason::SessionMismatch, "the servers are in different mirroring sessions", PARTNERS),
+    (Reason::VersionMismatch, "mirroring is SUSPENDED, the principal is newer", RESUME),
+    (Reason::EndpointStopped, "the mirroring endpoint on {} is not usable", Do("start it with role PARTNER or ALL")),
+    (Reason::PermissionMissing, "the login cannot see the mirroring on {}", Do("grant sysadmin to the login on both servers")),
+    (Reason::SecretNotFound, "the Secret of the login does not exist", Do("create the Secret that auth.secretRef names")),
+    (Reason::SecretKeyMissing, "the Secret of the login lacks a key", SERVERS),
+    (Reason::CredentialsForbidden, "the operator may not read the Secret or ConfigMap", Do("see docs/reasons/CredentialsForbidden.md")),
+    (Reason::CaBundleNotFound, "the ConfigMap of the CA does not exist", Do("create the ConfigMap that tls.caBundle names")),
+    (Reason::CaBundleInvalid, "the CA bundle cannot be read", SERVERS),
+    (Reason::HostNotFound, "DNS does not know {}", Do("correct host in spec.sql, or DNS")),
+    (Reason::ResolverSilent, "DNS does not answer for {}", Do("check the DNS of the cluster")),
+    (Reason::InstanceNotFound, "no port is known for {}", Do("check instance and the SQL Server Browser, or set port")),
+    (Reason::OperatorLimited, "the operator lacks resources to reach {}", Do("see docs/reasons/OperatorLimited.md")),
+    (Reason::ConnectionRefused, "{} refuses connections", Do("start SQL Server there, or correct the port")),
+    (Reason::ConnectionTimedOut, "{} does not answer in time", Do("check the server, its firewall and the network")),
+    (Reason::HostUnreachable, "no network path leads to {}", Do("check the server and the network")),
+    (Reason::ConnectionLost, "{} ended the connection", Do("check whether SQL Server runs there")),
+    (Reason::TlsFailed, "TLS with {} failed", SERVERS),
+    (Reason::KdcUnreachable, "no KDC answers for {}", Do("check the KDCs and their network")),
+    (Reason::SpnUnknown, "the KDC does not know the SPN of {}", Do("register the SPN, see docs/reasons/SpnUnknown.md")),
+    (Reason::TicketExpired, "the Kerberos ticket for {} is not valid", Do("check the account and the clocks")),
+    (Reason::NoKerberosCredentials, "the keytab does not fit the account", SERVERS),
+    (Reason::LoginFailed, "{} refuses the login", Do("correct the user name or the password in the Secret")),
+    (Reason::LoginLocked, "the login is locked or disabled on {}", Do("unlock or enable it there")),
+    (Reason::PasswordExpired, "the password of the login expired on {}", Do("set a new one there and in the Secret")),
+    (Reason::ServerStarting, "{} is starting", Nothing),
+    (Reason::ServerStopping, "{} is shutting down", Nothing),
+    (Reason::ServerPaused, "{} is paused", Do("resume the SQL Server service")),
+    (Reason::SingleUser, "{} is in single-user mode", Do("wait, or see docs/reasons/SingleUser.md")),
+    (Reason::LogonTriggerFailed, "a logon trigger on {} refuses the login", Do("exempt the login from the trigger")),
+    (Reason::ConnectionLimit, "{} accepts no further connection", Do("raise its limit of connections")),
+    (Reason::LoginError, "the login on {} failed", SERVERS),
+    (Reason::ServerTooOld, "{} is older than SQL Server 2008", Do("correct the address, or upgrade the server")),
+    (Reason::QueryFailed, "{} answered the poll with an error", SERVERS),
+    (Reason::ProtocolError, "{} violates the protocol of SQL Server", SERVERS),
+];
+
+/// What a reason means, and the step.
+pub(super) fn text(reason: Reason) -> (&'static str, Step) {
+    let found = TEXTS.iter().find(|(listed, ..)| *listed == reason);
+    found.map_or(("see the message of the type", See), |(_, what, step)| (what, *step))
+}
