@@ -16,6 +16,7 @@ mod timestamp;
 mod tls;
 mod tracking;
 
+pub use check::is_object_name;
 pub use condition::{ConditionDraft, ConditionType};
 pub use decode_lossy::{PartialStatus, decode_lossy};
 pub use duration::Span;

@@ -14,6 +14,7 @@ mod movement;
 mod object;
 mod observe;
 mod ownership;
+mod pair_identity;
 mod pass;
 mod reconcile;
 mod run;
