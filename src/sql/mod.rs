@@ -31,6 +31,7 @@ mod quote;
 mod redo_rate;
 mod response_check;
 mod response_limit;
+mod response_tokens;
 mod session;
 mod sspi;
 mod target;
