@@ -30,8 +30,8 @@ pub struct ConditionDraft {
     message: String,
 }
 
-/// The API server rejects a longer message.
-const MESSAGE_LIMIT: usize = 32_768;
+/// The longest message in characters. The API server rejects 32,768, and the status has a limit as a whole.
+const MESSAGE_LIMIT: usize = 2_048;
 
 impl ConditionDraft {
     pub fn true_(kind: ConditionType, reason: Reason, message: impl Into<String>) -> Self {
@@ -70,8 +70,9 @@ impl ConditionDraft {
             .find(|old| old.type_ == type_ && old.status == self.status)
             .map_or(Time(now), |old| old.last_transition_time.clone());
         let mut message = self.message;
-        if message.len() > MESSAGE_LIMIT {
-            message = message.chars().take(MESSAGE_LIMIT / 4).collect();
+        if let Some((end, _)) = message.char_indices().nth(MESSAGE_LIMIT) {
+            message.truncate(end);
+            message.push('\u{2026}');
         }
         Condition {
             type_: type_.to_owned(),

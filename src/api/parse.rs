@@ -100,6 +100,9 @@ pub fn parse(resource: &LyncPoolMirror) -> ParsedSpec {
     ParsedSpec { desired, stores, problems }
 }
 
+/// As in the CRD. The limits of the status rely on it.
+const MOST_DATABASES: usize = 16;
+
 #[derive(Default)]
 struct Parser {
     stores: Stores<Store>,
@@ -152,6 +155,11 @@ impl Parser {
         if databases.is_empty() {
             let problem = "The list is empty. To fix: remove it for Lync's defaults, or name the databases.";
             self.problems.add(format!("{field}.databases"), names, problem);
+        }
+        if databases.len() > MOST_DATABASES {
+            let problem = "A type has at most 16 databases. To fix: name the databases of this type only.";
+            self.problems.add(format!("{field}.databases"), databases.len(), problem);
+            return None;
         }
         for (index, name) in databases.iter().enumerate() {
             let field = format!("{field}.databases[{index}]");

@@ -3,6 +3,7 @@
 mod conditions;
 mod history;
 mod input;
+mod limits;
 mod quorum;
 mod render;
 #[cfg(test)]

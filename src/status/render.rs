@@ -16,17 +16,14 @@ use crate::model::{
 use crate::plan::{Finding, Plan, TypePlan, coarse, next_window, predict};
 use crate::sql;
 use crate::status::input::Input;
-use crate::status::{conditions, history, unobserved};
-
-/// The largest number of differences in the status.
-const DIFFERENCES: usize = 50;
+use crate::status::{conditions, history, limits, unobserved};
 
 pub fn render(input: &Input) -> LyncPoolMirrorStatus {
     let Input { spec, observation, plan, drift, now, .. } = *input;
     // A backup may have restored the status of another resource.
     let before = input.before.filter(|status| status.resource_uid.as_deref() == Some(input.uid));
     let history = history::history(input);
-    LyncPoolMirrorStatus {
+    limits::bounded(LyncPoolMirrorStatus {
         observed_generation: Some(spec.desired.generation),
         resource_uid: Some(input.uid.to_owned()),
         service: Some(service(plan, &spec.desired)),
@@ -45,12 +42,12 @@ pub fn render(input: &Input) -> LyncPoolMirrorStatus {
         next_maintenance_window: next_maintenance_window(spec, plan, now),
         operation: plan.persisted.operation.as_ref().map(operation_status),
         post_switch_differences: match drift {
-            Some(DriftReport::Drifted(differences)) => differences.iter().take(DIFFERENCES).cloned().collect(),
+            Some(DriftReport::Drifted(differences)) => differences.clone(),
             Some(DriftReport::InSync | DriftReport::Unknown(_)) => Vec::new(),
             None => before.map(|status| status.post_switch_differences.clone()).unwrap_or_default(),
         },
         history,
-    }
+    })
 }
 
 /// The worst service of all types. What the operator does not observe is Unknown.
