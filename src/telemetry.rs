@@ -8,7 +8,6 @@ use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::fmt::{FormatFields, MakeWriter, format};
 use tracing_subscriber::layer::{Filter, SubscriberExt};
-use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 

@@ -186,11 +186,21 @@ impl Credentials {
             Ok(Ok(object)) => read(object),
             // A revoked permission takes effect at once: the cached result is not used.
             Ok(Err(kube::Error::Api(answer))) if answer.is_forbidden() => Err(forbidden(&kind, &answer)),
-            Ok(Err(source)) => return cached_or(cause(&source)),
+            Ok(Err(source)) => return cached_or(why(&source)),
             Err(_) => return cached_or(format!("the API server did not answer within {:?}", self.read_timeout)),
         };
         cache.lock().insert(key, (Instant::now(), result.clone()));
         result
+    }
+}
+
+/// An error of the decoder can quote the Secret.
+fn why(error: &kube::Error) -> String {
+    match error {
+        kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => {
+            "the answer of the API server cannot be decoded".into()
+        }
+        error => cause(error),
     }
 }
 

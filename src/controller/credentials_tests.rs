@@ -28,7 +28,7 @@ async fn api_server() -> (Client, Requests) {
                 let body = json!({"kind": "Status", "status": "Failure", "code": code, "message": "decryption failed"});
                 (StatusCode::from_u16(code).unwrap(), axum::Json(body)).into_response()
             }
-            _ if name == "garbage" => "<html>".into_response(),
+            _ if name == "garbage" => r#"{"data": {"password": ["Passw0rd"]}}"#.into_response(),
             _ if name == "silent" => std::future::pending().await,
             _ => axum::Json(secret).into_response(),
         }
@@ -69,6 +69,7 @@ async fn login_without_an_answer_about_the_secret_is_the_state_of_its_servers() 
         let unavailable = reader.login(&by_password(name)).await.map(|_| ()).unwrap_err();
         assert_eq!(unavailable.cause, UnavailableCause::CredentialsUnreadable, "{name}");
         let detail = &unavailable.detail;
+        assert!(!detail.contains("Passw0rd"), "{detail}");
         assert!(detail.contains(&format!("Secret lync/{name}")) && detail.contains("To fix: "), "{detail}");
     }
     let refused = kube::Config::new("http://127.0.0.1:1".parse().unwrap());

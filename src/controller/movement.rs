@@ -7,23 +7,23 @@ use parking_lot::Mutex;
 
 use crate::api::ParsedSpec;
 use crate::controller::object::shown_name;
-use crate::controller::pair_identity::PairIdentity;
 use crate::controller::pass::Pass;
+use crate::controller::proven_pair::ProvenPair;
 use crate::model::{DatabaseType, Observation, Pair, StoreId, Stores};
 use crate::plan::Plan;
 
 /// What one resource moves, or is ready to move.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Movement {
-    moving: Option<(PairIdentity, DatabaseType)>,
-    ready: Vec<(PairIdentity, DatabaseType)>,
+    moving: Option<(ProvenPair, DatabaseType)>,
+    ready: Vec<(ProvenPair, DatabaseType)>,
 }
 
 impl Movement {
     fn of(spec: &ParsedSpec, plan: &Plan, observation: &Observation, before: Option<&Movement>) -> Movement {
         let on = |ty: DatabaseType| {
             let store = plan.types.get(&ty)?.desired_type.store;
-            PairIdentity::of(&spec.stores[store].sql, observation.pair(store))
+            ProvenPair::of(&spec.stores[store].sql, observation.pair(store))
         };
         let ready = plan.types.iter().filter(|(_, planned)| planned.ready);
         let moving = plan.persisted.operation.as_ref().and_then(|operation| {
@@ -77,7 +77,7 @@ impl Movements {
     pub fn turns(
         &self,
         resource: &str,
-        types: impl Iterator<Item = (DatabaseType, Option<PairIdentity>)>,
+        types: impl Iterator<Item = (DatabaseType, Option<ProvenPair>)>,
         exists: impl Fn(&str) -> bool,
     ) -> BTreeMap<DatabaseType, String> {
         let movements = self.0.lock();
@@ -102,9 +102,9 @@ impl Movements {
 }
 
 /// The types of a resource with the pair of each.
-pub fn types_with_pairs(spec: &ParsedSpec, pairs: &Stores<Pair>) -> Vec<(DatabaseType, Option<PairIdentity>)> {
-    let identities: BTreeMap<StoreId, Option<PairIdentity>> =
-        pairs.with_ids().map(|(store, pair)| (store, PairIdentity::of(&spec.stores[store].sql, pair))).collect();
+pub fn types_with_pairs(spec: &ParsedSpec, pairs: &Stores<Pair>) -> Vec<(DatabaseType, Option<ProvenPair>)> {
+    let identities: BTreeMap<StoreId, Option<ProvenPair>> =
+        pairs.with_ids().map(|(store, pair)| (store, ProvenPair::of(&spec.stores[store].sql, pair))).collect();
     let identity = |store: StoreId| identities.get(&store).cloned().flatten();
     spec.desired.types.iter().map(|desired_type| (desired_type.ty, identity(desired_type.store))).collect()
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::api::ParsedSpec;
 use crate::controller::object::is_same_namespace;
-use crate::controller::pair_identity::{addresses, session};
+use crate::controller::proven_pair::{addresses, session};
 use crate::model::{
     DatabaseName, DatabaseType, Guid, Pair, ServerObservation, StoreId, Stores, Unavailable, UnavailableCause,
 };

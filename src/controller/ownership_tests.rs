@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::api::parse;
-use crate::controller::pair_identity::PairIdentity;
+use crate::controller::proven_pair::ProvenPair;
 use crate::plan::tests::pair;
 
 /// A resource that names LcsLog on these two hosts.
@@ -88,7 +88,7 @@ fn conflicts_with_servers_that_only_report_the_same_names_are_none() {
     assert_eq!(conflicts(&registry, "lync/pool01"), Vec::<String>::new());
     let identity = |spec: &ParsedSpec, pairs: &Stores<Pair>| {
         let (store, pair) = pairs.with_ids().next().unwrap();
-        PairIdentity::of(&spec.stores[store].sql, pair).unwrap()
+        ProvenPair::of(&spec.stores[store].sql, pair).unwrap()
     };
     let own = identity(&victim(), &healthy());
     assert!(!own.is_same(&identity(&elsewhere, &hostile)), "a move there delays no move here");

@@ -8,13 +8,13 @@ use crate::model::{DatabaseName, Guid, Pair, Seat};
 
 /// A pair whose two partners accepted the login of the resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PairIdentity {
+pub struct ProvenPair {
     addresses: BTreeSet<String>,
     /// The mirroring sessions between the two partners.
     sessions: BTreeSet<Guid>,
 }
 
-impl PairIdentity {
+impl ProvenPair {
     /// None: a partner was not polled.
     pub fn of(sql: &SqlStore, pair: &Pair) -> Option<Self> {
         let (primary, _) = pair.primary.available().zip(pair.mirror.available())?;
