@@ -121,6 +121,19 @@ fn read_of_many_rows_of_nulls_is_refused_by_the_number_of_values() {
     assert_eq!(outcome(&sets), Err(MANY_RESULT_SETS));
 }
 
+/// The limits are above what a poll of a large server contains.
+#[test]
+fn read_of_a_poll_of_ten_thousand_databases_is_within_the_limits() {
+    let mut tokens = ResponseTokens::new();
+    for (columns, rows) in [(9, 1), (14, 10_000), (4, 1), (6, 1_000), (3, 30_000)] {
+        tokens.read(&metadata(&vec![nvarchar(256); columns])).unwrap();
+        let row = [&[0xd1][..], &[4, 0, b'a', 0, b'b', 0].repeat(columns)].concat();
+        (0..rows).for_each(|_| tokens.read(&row).unwrap());
+        tokens.read(&DONE).unwrap();
+    }
+    assert_eq!(tokens.result_sets, 5);
+}
+
 #[test]
 fn read_of_a_long_value_is_refused_before_it_arrives() {
     let million = 2_000_000_u32.to_le_bytes();

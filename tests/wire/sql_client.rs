@@ -385,18 +385,3 @@ async fn database_name_that_is_impossible_is_not_sent() {
     assert!(matches!(perform(&sim, "a", &wrong).await, Answer::NotSent { .. }));
     assert!(!sim.journal(0).iter().any(|entry| entry.text.contains("PARTNER FAILOVER")));
 }
-
-/// The limits of a response are far from what a large server answers.
-#[tokio::test]
-async fn poll_of_ten_thousand_databases_reads_each() {
-    let mut config = config();
-    let names: Vec<String> = (0..10_000).map(|number| format!("database{number:05}")).collect();
-    config.pairs[0].databases.extend(names);
-    let sim = start(config).await;
-    for server in ["a", "b"] {
-        let target = target(&sim, server);
-        let monitors = InstanceMonitors::new(NEVER, Deadlines { batch: PATIENCE, ..Deadlines::default() });
-        let server = available(monitors.watch(&target).refresh().await);
-        assert!(server.databases.len() >= 10_003, "{}", server.databases.len());
-    }
-}
