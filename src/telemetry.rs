@@ -140,11 +140,11 @@ mod tests {
     fn text_of_a_hostile_server_stays_in_its_line() {
         let hostile = "name\u{1b}[2J\r\n2026-11-26T00:00:00Z  INFO all is well\u{9b}1m\u{2028}";
         let log = logged("info", || {
-            tracing::info!(target: "lync_mirror", detail = %hostile, quoted = hostile, "said {hostile}");
+            tracing::info!(target: "lync_mirror", detail = %hostile, quoted = hostile, "answer {hostile}");
         });
         assert_eq!(log.lines().count(), 1, "{log}");
         assert!(!log.trim_end().contains(char::is_control), "{log:?}");
-        assert!(log.contains("said name\\u001b[2J\\r\\n2026") && log.contains("detail=name\\u001b[2J"), "{log}");
+        assert!(log.contains("answer name\\u001b[2J\\r\\n2026") && log.contains("detail=name\\u001b[2J"), "{log}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Who conflicts with whom, and who waits for whom.
+//! Which resources conflict, and which wait for others.
 
 use serde_json::json;
 
@@ -122,7 +122,7 @@ fn awaited_at_the_start_of_a_term_are_unknown_resources_and_unobserved_rivals() 
 }
 
 #[test]
-fn awaited_after_the_bound_is_nobody_whatever_is_created() {
+fn awaited_after_the_bound_is_none_whatever_is_created() {
     let registry = OwnershipRegistry::default();
     let existing = ["lync/one", "evil/late"].map(str::to_owned).into();
     registry.begin("lync/one", &victim());
@@ -130,7 +130,7 @@ fn awaited_after_the_bound_is_nobody_whatever_is_created() {
     registry.0.lock().began = Instant::now().checked_sub(LONGEST_WAIT);
     registry.begin("evil/late", &victim());
     assert_eq!(registry.awaited("lync/one", &existing), Vec::<String>::new());
-    assert!(!registry.may_wait(), "a namespace whose list never arrives holds nobody");
+    assert!(!registry.may_wait(), "a namespace whose list never arrives holds no move");
     registry.release_all();
     registry.begin("lync/one", &victim());
     assert_eq!(registry.awaited("lync/one", &existing), ["evil/late"], "the next term begins with a wait");
@@ -147,7 +147,7 @@ fn other_central_stores_are_those_of_the_namespace_with_an_accepted_login() {
     let registry = registry(&[
         ("lync/one", &own, &healthy()),
         ("lync/two", &theirs, &healthy_elsewhere()),
-        ("lync/dark", &theirs, &pairs("away", "away")),
+        ("lync/away", &theirs, &pairs("away", "away")),
         ("other/three", &theirs, &healthy_elsewhere()),
     ]);
     assert_eq!(registry.other_central_stores("lync/one", |_| true), ["lync/two"]);

@@ -22,7 +22,7 @@ const SERVERS: usize = 24;
 const STATEMENTS: usize = 7 * DATABASES;
 /// The largest number of differences, the last of which counts the rest.
 const DIFFERENCES: usize = 50;
-/// The largest status in bytes of JSON, beside which spec and metadata have room.
+/// The largest status in bytes of JSON, beside which spec and metadata fit.
 const LARGEST: usize = 900_000;
 
 /// The status within its limits. A status within them is not changed. The builder of conditions limits their messages.
@@ -65,7 +65,7 @@ fn cut_optional(text: &mut Option<String>, longest: usize) {
 
 fn server(server: &mut ServerStatus) {
     cut_name(&mut server.address, 2 * NAME);
-    [&mut server.name, &mut server.version, &mut server.edition].into_iter().for_each(|name| cut_optional_name(name));
+    [&mut server.name, &mut server.version, &mut server.edition].into_iter().for_each(cut_optional_name);
     cut_optional(&mut server.message, DETAIL);
 }
 
@@ -99,7 +99,7 @@ fn planned(step: &mut PlannedStep) {
 fn operation(operation: &mut OperationStatus) {
     [&mut operation.from_server, &mut operation.to_server, &mut operation.requested_via]
         .into_iter()
-        .for_each(|name| cut_optional_name(name));
+        .for_each(cut_optional_name);
     operation.databases.truncate(DATABASES);
     for database in &mut operation.databases {
         cut_name(&mut database.name, NAME);
@@ -108,9 +108,7 @@ fn operation(operation: &mut OperationStatus) {
 }
 
 fn entry(entry: &mut HistoryEntry) {
-    [&mut entry.from_server, &mut entry.to_server, &mut entry.requested_via]
-        .into_iter()
-        .for_each(|name| cut_optional_name(name));
+    [&mut entry.from_server, &mut entry.to_server, &mut entry.requested_via].into_iter().for_each(cut_optional_name);
     cut(&mut entry.why, DETAIL);
     cut_optional(&mut entry.detail, DETAIL);
     entry.databases.truncate(DATABASES);
