@@ -1,6 +1,7 @@
 //! The HTTP server for the probes of the kubelet and for the metrics. Liveness means that the loops of the process run;
 //! a SQL Server that is down does not change it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,7 +11,11 @@ use axum::extract;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use tokio::net::TcpListener;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
@@ -20,6 +25,19 @@ const STALE_AFTER: Duration = Duration::from_secs(60);
 
 /// The limit for HTTP responses in progress when the server stops.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// The limits of a client that sends slowly, sends much or never reads. Any Pod can be this client.
+const HEADERS_WITHIN: Duration = Duration::from_secs(5);
+const REQUEST_WITHIN: Duration = Duration::from_secs(30);
+const LONGEST_HEAD: usize = 8 << 10;
+const MOST_HEADERS: usize = 64;
+
+/// The largest number of open connections. The next one closes the oldest, so that a probe is answered beside a client that
+/// holds all of them.
+const CONNECTIONS: usize = 64;
+
+/// The pause after a failed accept, e.g. without a free descriptor.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A loop that must keep running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumIter, strum::IntoStaticStr)]
@@ -130,13 +148,43 @@ pub async fn serve(listener: TcpListener, state: Health, metrics: Metrics, stop:
             get(async |extract::State((_, metrics)): extract::State<(Health, Metrics)>| page(metrics.encode())),
         )
         .with_state((state, metrics));
-    let server = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
-    tokio::select! {
-        ended = server => if let Err(error) = ended {
-            tracing::error!(%error, "the server of probes and metrics has stopped");
-        },
-        () = async { stop.cancelled().await; tokio::time::sleep(GRACE).await } => {}
+    let service = TowerToHyperService::new(router);
+    let (mut connections, mut open) = (JoinSet::new(), VecDeque::new());
+    loop {
+        let stream = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection to probes and metrics");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+        };
+        while connections.try_join_next().is_some() {}
+        open.retain(|connection: &AbortHandle| !connection.is_finished());
+        if open.len() >= CONNECTIONS
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.abort();
+        }
+        open.push_back(connections.spawn(answer(stream, service.clone())));
     }
+    let _ = tokio::time::timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
+}
+
+/// Answers one request. Nothing is kept for a second one, and a body is not read.
+async fn answer(stream: TcpStream, service: TowerToHyperService<Router>) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_WITHIN)
+        .max_buf_size(LONGEST_HEAD)
+        .max_headers(MOST_HEADERS)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    // A client that breaks off or exceeds a limit is its own problem.
+    let _ = tokio::time::timeout(REQUEST_WITHIN, connection).await;
 }
 
 fn response(state: Result<(), String>) -> impl IntoResponse {
@@ -153,6 +201,8 @@ fn page(text: String) -> impl IntoResponse {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     async fn start(health: &Health) -> (String, CancellationToken, tokio::task::JoinHandle<()>) {
@@ -194,6 +244,47 @@ mod tests {
         assert!(problem.contains("lease") && !problem.contains("controller"), "{problem}");
         health.heartbeat(Loop::Lease);
         assert_eq!(health.live(), Ok(()));
+    }
+
+    /// Sends bytes and returns what the server answers before it closes the connection.
+    async fn exchange(address: &str, bytes: &[u8]) -> String {
+        let mut stream = TcpStream::connect(address.trim_start_matches("http://")).await.unwrap();
+        // The server can close before it has read everything.
+        let _ = stream.write_all(bytes).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    #[tokio::test]
+    async fn request_over_a_limit_is_refused_and_each_connection_is_closed() {
+        let (address, _stop, _serving) = start(&Health::new()).await;
+        let request = |headers: &str| format!("GET /livez HTTP/1.1\r\nHost: a\r\n{headers}\r\n");
+        let ok = exchange(&address, request("").as_bytes()).await;
+        assert!(ok.starts_with("HTTP/1.1 200") && ok.ends_with("ok\n"), "{ok}");
+        let large = request(&format!("X: {}\r\n", "x".repeat(2 * LONGEST_HEAD)));
+        let many = request(&"X: x\r\n".repeat(2 * MOST_HEADERS));
+        for refused in [large, many] {
+            let answer = exchange(&address, refused.as_bytes()).await;
+            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
+        }
+        let body = exchange(&address, request("Content-Length: 1000000000\r\n").as_bytes()).await;
+        assert!(body.starts_with("HTTP/1.1 200"), "the body is not awaited: {body}");
+    }
+
+    #[tokio::test]
+    async fn probe_beside_a_client_that_holds_every_connection_is_answered() {
+        let (address, _stop, _serving) = start(&Health::new()).await;
+        let mut held = Vec::new();
+        for _ in 0..2 * CONNECTIONS {
+            let mut stream = TcpStream::connect(address.trim_start_matches("http://")).await.unwrap();
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nX-Slow: ").await.unwrap();
+            held.push(stream);
+        }
+        assert_eq!(get_probe(&address, "/livez").await.0, 200);
+        // The oldest connections are closed, which the client sees as an end or a reset.
+        let mut byte = [0];
+        assert!(!held[0].read(&mut byte).await.is_ok_and(|read| read > 0));
     }
 
     #[tokio::test]

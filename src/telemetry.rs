@@ -3,7 +3,13 @@
 use std::io::{IsTerminal, stderr};
 
 use anyhow::Context;
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::fmt::{FormatFields, MakeWriter, format};
+use tracing_subscriber::layer::{Filter, SubscriberExt};
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum LogFormat {
@@ -15,22 +21,65 @@ pub enum LogFormat {
 /// Sets up the log, once per process. `filter` has the syntax of `RUST_LOG`, e.g. `info,lync_mirror::sql=debug`. An empty
 /// filter means `info`.
 pub fn init(format: LogFormat, filter: &str) -> anyhow::Result<()> {
-    let log = tracing_subscriber::fmt().with_env_filter(parse(filter)?).with_writer(stderr);
-    let set = match format {
-        LogFormat::Text => log.with_ansi(stderr().is_terminal()).try_init(),
-        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).try_init(),
+    let set: Result<(), TryInitError> = match format {
+        LogFormat::Text => text(filter, stderr, stderr().is_terminal())?.try_init(),
+        LogFormat::Json => {
+            let log = tracing_subscriber::fmt::layer().with_writer(stderr).json().flatten_event(true);
+            tracing_subscriber::registry().with(log.with_span_list(false).with_filter(parse(filter)?)).try_init()
+        }
     };
-    set.map_err(anyhow::Error::from_boxed).context("The log is already set up.")
+    set.context("The log is already set up.")
 }
 
-/// Disables the log of tiberius: it logs every error of a server at level ERROR. The operator reports such an error as an
-/// observation.
-fn parse(filter: &str) -> anyhow::Result<EnvFilter> {
+fn text<W>(filter: &str, writer: W, ansi: bool) -> anyhow::Result<impl Subscriber + Send + Sync + use<W>>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let log = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(ansi).fmt_fields(escaped_fields());
+    Ok(tracing_subscriber::registry().with(log.with_filter(parse(filter)?)))
+}
+
+/// The fields of a line of text. A server writes some of them, and must write neither a second line nor to the terminal.
+fn escaped_fields() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
+    format::debug_fn(|writer, field, value| {
+        let text = escaped(&format!("{value:?}"));
+        if field.name() == "message" { write!(writer, "{text}") } else { write!(writer, "{}={text}", field.name()) }
+    })
+    .delimited(" ")
+}
+
+/// Control characters as JSON writes them.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => escaped.push_str("\\n"),
+            '\r' => escaped.push_str("\\r"),
+            '\t' => escaped.push_str("\\t"),
+            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => {
+                escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
+            }
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+fn parse(filter: &str) -> anyhow::Result<impl Filter<Registry> + Send + Sync + use<>> {
     let filter = if filter.trim().is_empty() { "info" } else { filter };
     let parsed = EnvFilter::try_new(filter).with_context(|| {
         format!("{filter:?} is not a log filter. To fix: use a filter such as info or lync_mirror=debug,info.")
     })?;
-    Ok(parsed.add_directive("tiberius=off".parse()?))
+    Ok(parsed.and(filter_fn(may_log)))
+}
+
+/// What no filter can switch on: the payload of a connection. The log of a library at level TRACE can contain it. tiberius
+/// logs what a server sends, and the Kubernetes client an answer that it cannot decode, which can be a Secret. The operator
+/// reports the errors of both itself.
+fn may_log(event: &Metadata<'_>) -> bool {
+    let is_from = |library: &str| event.target().split("::").next() == Some(library);
+    is_from("lync_mirror")
+        || (*event.level() != Level::TRACE && !is_from("tiberius") && event.target() != "kube_client::client")
 }
 
 #[cfg(test)]
@@ -56,25 +105,46 @@ mod tests {
     fn logged(filter: &str, write: impl FnOnce()) -> String {
         let buffer = Buffer::default();
         let writer = buffer.clone();
-        let log = tracing_subscriber::fmt()
-            .with_env_filter(parse(filter).unwrap())
-            .with_writer(move || writer.clone())
-            .finish();
-        tracing::subscriber::with_default(log, write);
+        tracing::subscriber::with_default(text(filter, move || writer.clone(), false).unwrap(), write);
         let bytes = buffer.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
     }
 
     #[test]
-    fn parse_of_any_filter_disables_the_log_of_tiberius() {
-        for filter in ["info", "trace", "tiberius=trace", ""] {
+    fn parse_of_any_filter_logs_no_payload_of_a_library() {
+        for filter in [
+            "info",
+            "trace",
+            "tiberius=trace",
+            "tiberius::tds=trace",
+            "tiberius::tds::stream[]=trace",
+            "kube_client::client=trace",
+            "",
+        ] {
             let log = logged(filter, || {
                 tracing::error!(target: "tiberius::tds::stream::token", "18456");
+                tracing::trace!(target: "tiberius::tds::stream::token", "18456");
+                tracing::warn!(target: "kube_client::client", "18456");
+                tracing::trace!(target: "rustls::conn", "18456");
                 tracing::error!(target: "lync_mirror::sql", "ours");
+                tracing::trace!(target: "lync_mirror::sql", "details");
             });
             assert!(!log.contains("18456"), "{filter}: {log}");
-            assert_eq!(log.contains("ours"), filter != "tiberius=trace", "{filter}: {log}");
+            let ours = !filter.contains('=');
+            assert_eq!(log.contains("ours"), ours, "{filter}: {log}");
+            assert_eq!(log.contains("details"), filter == "trace", "{filter}: {log}");
         }
+    }
+
+    #[test]
+    fn text_of_a_hostile_server_stays_in_its_line() {
+        let hostile = "name\u{1b}[2J\r\n2026-11-26T00:00:00Z  INFO all is well\u{9b}1m\u{2028}";
+        let log = logged("info", || {
+            tracing::info!(target: "lync_mirror", detail = %hostile, quoted = hostile, "answer {hostile}");
+        });
+        assert_eq!(log.lines().count(), 1, "{log}");
+        assert!(!log.trim_end().contains(char::is_control), "{log:?}");
+        assert!(log.contains("answer name\\u001b[2J\\r\\n2026") && log.contains("detail=name\\u001b[2J"), "{log}");
     }
 
     #[test]

@@ -39,13 +39,19 @@ fn is_host_label(label: &str) -> bool {
     !label.is_empty() && label.chars().all(plain) && !label.starts_with('-') && !label.ends_with('-')
 }
 
-/// A DNS-1123 subdomain.
-pub(super) fn is_object_name(name: &str) -> bool {
-    is_name(name, |label| is_host_label(label) && !label.contains(|c: char| c == '_' || c.is_ascii_uppercase()))
+/// The name of a Secret or ConfigMap: a DNS-1123 subdomain.
+pub fn is_object_name(name: &str) -> bool {
+    name.len() <= 253
+        && is_name(name, |label| is_host_label(label) && !label.contains(|c: char| c == '_' || c.is_ascii_uppercase()))
 }
 
-fn is_key(key: &str) -> bool {
-    !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+/// The key of a ConfigMap.
+pub(super) fn is_key(key: &str) -> bool {
+    !key.is_empty()
+        && key.len() <= 253
+        && key != "."
+        && !key.starts_with("..")
+        && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
 }
 
 /// The format of `Epoch`.

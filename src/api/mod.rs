@@ -17,6 +17,7 @@ mod timestamp;
 mod tls;
 mod tracking;
 
+pub use check::is_object_name;
 pub use condition::{ConditionDraft, ConditionType, MESSAGE_LIMIT};
 pub use decode_lossy::{PartialStatus, decode_lossy};
 pub use duration::Span;

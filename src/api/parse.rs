@@ -118,6 +118,9 @@ pub fn parse(resource: &LyncPoolMirror) -> ParsedSpec {
     ParsedSpec { desired, stores, problems, stop_polls }
 }
 
+/// As in the CRD. The limits of the status rely on it.
+const MOST_DATABASES: usize = 16;
+
 #[derive(Default)]
 struct Parser {
     stores: Stores<Store>,
@@ -190,7 +193,7 @@ impl Parser {
             let problem = "The list is empty. To fix: remove it for Lync's defaults, or name the databases.";
             self.problems.add(format!("{field}.databases"), names, problem);
         }
-        if let Some(problem) = bounds::more_than(names, 16) {
+        if let Some(problem) = bounds::more_than(names, MOST_DATABASES) {
             self.problems.add(format!("{field}.databases"), names.len(), problem);
             return None;
         }

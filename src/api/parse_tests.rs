@@ -94,6 +94,16 @@ fn parse_unusable_store_leaves_out_its_types_only() {
 }
 
 #[test]
+fn parse_of_more_databases_than_a_type_can_have_is_refused() {
+    for (count, problems) in [(16, 0), (17, 1), (10_000, 1)] {
+        let names: Vec<String> = (0..count).map(|number| format!("database{number}")).collect();
+        let parsed = parsed(|spec| spec["databaseTypes"][0]["databases"] = json!(names));
+        assert_eq!(parsed.problems.len(), problems, "{count}");
+        assert!(parsed.desired.types.iter().all(|desired_type| desired_type.databases.len() <= 16), "{count}");
+    }
+}
+
+#[test]
 fn parse_value_that_is_not_necessary_is_dropped() {
     for (edit, value, field) in [
         ("/sql/witness", json!({"host": "sql-a."}), "spec.sql.witness"),

@@ -20,7 +20,7 @@ pub const HOST: &str = "host is neither a DNS name nor an IP address. To fix: wr
 
 pub const SECRET_NAME: &str = "This is not the name of a Secret: Kubernetes allows lower case letters, digits, - and . only. To fix: write the name as kubectl get secrets prints it.";
 pub const CONFIG_MAP_NAME: &str = "This is not the name of a ConfigMap: Kubernetes allows lower case letters, digits, - and . only. To fix: write the name as kubectl get configmaps prints it.";
-pub const CONFIG_MAP_KEY: &str = "This is not a key of a ConfigMap: Kubernetes allows letters, digits, -, _ and . only. To fix: write the key of the PEM text, e.g. ca.crt.";
+pub const CONFIG_MAP_KEY: &str = "This is not a key of a ConfigMap: Kubernetes allows letters, digits, -, _ and ., and no key that is . or begins with two dots. To fix: write the key of the PEM text, e.g. ca.crt.";
 pub const KDCS_UNUSED: &str =
     "kdcs are only used with method Kerberos. To fix: remove kdcs, or set method to Kerberos.";
 pub const UNENCRYPTED_PASSWORD: &str = "tls.mode Disabled needs auth.method Kerberos, because a password must not cross the network unencrypted. To fix: set tls.mode to Verify, Pin or Legacy, or auth.method to Kerberos.";
@@ -115,7 +115,8 @@ pub const IS_HOST: &str = r"self.matches('^[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9
 
 /// The name of a Secret or ConfigMap (DNS-1123 subdomain).
 pub const IS_OBJECT_NAME: &str = "self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$')";
-pub const IS_KEY: &str = "self.matches('^[A-Za-z0-9._-]+$')";
+/// The key of a ConfigMap.
+pub const IS_KEY: &str = "self.matches('^[A-Za-z0-9._-]+$') && self != '.' && !self.startsWith('..')";
 /// The format of `Epoch`.
 pub const IS_EPOCH: &str = "self.matches('^[0-9]+-[0-9a-f]{4}$')";
 pub const IS_TIME_ZONE: &str = "self.matches('^((?i:UTC)|[A-Za-z][A-Za-z_]*(/[A-Za-z0-9_+-]+){1,2})$')";

@@ -140,17 +140,40 @@ fn time_zone_and_epoch_and_names_are_refused_alike_by_crd_and_parser() {
         let refused = one(Approve::validate_cel(&json!({"epoch": epoch}), None));
         assert_eq!(refused.as_deref(), expected(right, rules::EPOCH), "{epoch}");
     }
-    for (name, right) in
-        [("sql", true), ("pool01-sql.x", true), ("Sql", false), ("my_sql", false), ("-sql", false), ("a..b", false)]
-    {
+    for (name, right) in [
+        ("sql", true),
+        ("pool01-sql.x", true),
+        ("Sql", false),
+        ("my_sql", false),
+        ("-sql", false),
+        ("a..b", false),
+        ("..", false),
+        ("a b", false),
+        ("%zz", false),
+        ("../../victim/secrets/treasure", false),
+        ("sql?a=1", false),
+    ] {
         assert_eq!(check::is_object_name(name), right, "{name}");
         let refused = one(SecretRef::validate_cel(&json!({"name": name}), None));
         assert_eq!(refused.as_deref(), expected(right, rules::SECRET_NAME), "{name}");
         let refused = one(ConfigMapRef::validate_cel(&json!({"name": name, "key": "ca.crt"}), None));
         assert_eq!(refused.as_deref(), expected(right, rules::CONFIG_MAP_NAME), "{name}");
     }
-    let refused = one(ConfigMapRef::validate_cel(&json!({"name": "ca", "key": "ca crt"}), None));
-    assert_eq!(refused.as_deref(), Some(rules::CONFIG_MAP_KEY));
+    assert!(!check::is_object_name(&"a".repeat(254)), "the CRD has a limit of its own");
+    for (key, right) in [
+        ("ca.crt", true),
+        ("CA_2-x", true),
+        (".ca", true),
+        ("ca crt", false),
+        (".", false),
+        ("..", false),
+        ("..data", false),
+        ("a/b", false),
+    ] {
+        assert_eq!(check::is_key(key), right, "{key}");
+        let refused = one(ConfigMapRef::validate_cel(&json!({"name": "ca", "key": key}), None));
+        assert_eq!(refused.as_deref(), expected(right, rules::CONFIG_MAP_KEY), "{key}");
+    }
 }
 
 #[test]

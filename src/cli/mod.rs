@@ -1,5 +1,6 @@
 //! The command line. A subcommand with more than a few lines has a file of its own.
 
+mod memory;
 mod run;
 
 use std::io::Write;
@@ -45,9 +46,13 @@ pub fn dispatch() -> anyhow::Result<()> {
         Command::Run(run) => run.start(),
         Command::Crd => print(&crd()?),
         Command::Ticket(TicketArguments { principal: Some(principal), spn: Some(spn) }) => {
+            memory::forbid_dumps()?;
             Ok(kerberos_helper::run(&principal, &spn)?)
         }
-        Command::Ticket(_) => match kerberos_helper::exec_isolated()? {},
+        Command::Ticket(_) => {
+            memory::forbid_dumps()?;
+            match kerberos_helper::exec_isolated()? {}
+        }
         Command::Version => print(concat!(env!("CARGO_PKG_VERSION"), "\n")),
     }
 }

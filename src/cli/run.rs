@@ -10,9 +10,10 @@ use kube::{Client, Config};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::api::Span;
+use crate::cli::memory;
 use crate::controller::{self, Settings};
 use crate::health::{self, Health, Loop};
 use crate::leader::{self, Leadership};
@@ -51,6 +52,9 @@ pub struct Run {
 impl Run {
     pub fn start(self) -> anyhow::Result<()> {
         telemetry::init(self.log_format, &self.log_filter)?;
+        if let Err(error) = memory::forbid_dumps() {
+            warn!(%error, "core files and other processes of this user can show passwords, as the kernel refuses to forbid it");
+        }
         if self.poll_interval.0.is_zero() {
             anyhow::bail!("--poll-interval is zero. To fix: set it to 1s or more.");
         }

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::api::{SqlServer, SqlStore};
-use crate::controller::Error;
 use crate::controller::context::Context;
-use crate::controller::object::namespace;
 use crate::controller::pass::Pass;
 use crate::model::{Pair, Seat, ServerObservation, StoreId, Stores, Unavailable, UnavailableCause};
 use crate::sql::{Authentication, InstanceAddress, MonitorHandle, Target, Tls};
@@ -106,11 +104,8 @@ impl Store {
 }
 
 /// Resolves the credentials of a resource and registers its interest in the instances.
-///
-/// # Errors
-/// [`Error::Read`] or [`Error::Slow`] if the API server does not return credentials and none are cached.
-pub async fn connect(ctx: &Context, pass: &Pass<'_>) -> Result<Connections, Error> {
-    let namespace = namespace(pass.resource());
+pub async fn connect(ctx: &Context, pass: &Pass<'_>) -> Connections {
+    let mut reader = ctx.credentials.reader(pass.resource());
     let mut stores = Stores::default();
     // Pushed in the order of the stores in the spec, so that a `StoreId` of the spec is valid here.
     let stopped = pass.spec.polls_are_stopped(pass.operation(), Timestamp::now());
@@ -119,15 +114,16 @@ pub async fn connect(ctx: &Context, pass: &Pass<'_>) -> Result<Connections, Erro
             stores.push(Store::Unresolved(unresolved(&store.sql, polls_stopped())));
             continue;
         }
-        let login = ctx.credentials.login(namespace, &store.sql.auth).await?;
-        let tls = ctx.credentials.tls(namespace, &store.sql.tls).await?;
+        let login = reader.login(&store.sql.auth).await;
+        let tls = reader.tls(&store.sql.tls).await;
         stores.push(match (login, tls) {
             (Ok(login), Ok(tls)) => Store::Resolved(resolved(ctx, &store.sql, &login, &tls)),
             (Err(unavailable), _) | (_, Err(unavailable)) => Store::Unresolved(unresolved(&store.sql, unavailable)),
         });
     }
+    reader.finish();
     ctx.watch(pass.resource(), stores.iter().flat_map(Store::watches).collect());
-    Ok(Connections { stores })
+    Connections { stores }
 }
 
 fn polls_stopped() -> Unavailable {

@@ -38,7 +38,7 @@ pub struct Context {
     stores: Mutex<Vec<Store<WatchedResource>>>,
     counted: Mutex<Counters>,
     /// Notices already published by this process.
-    announced: Mutex<HashSet<String>>,
+    announced: Mutex<HashMap<ResourceRef, HashSet<String>>>,
 }
 
 impl Context {
@@ -115,13 +115,15 @@ impl Context {
     }
 
     /// Records a notice. True if this process has not published it before.
-    pub fn announced_once(&self, notice: String) -> bool {
-        self.announced.lock().insert(notice)
+    pub fn announced_once(&self, resource: &ResourceRef, notice: String) -> bool {
+        self.announced.lock().entry(resource.clone()).or_default().insert(notice)
     }
 
     /// Drops the cached data of a deleted resource.
     pub fn forget(&self, resource: &ResourceRef) {
         self.watches.lock().remove(resource);
+        self.credentials.forget(resource);
+        self.announced.lock().remove(resource);
         self.ownership.release(&namespaced_name(resource));
         self.movements.forget(&namespaced_name(resource));
         self.drift_schedule.forget(resource);
@@ -148,6 +150,7 @@ impl Context {
     /// Leadership lost: stop polling.
     pub fn on_leadership_lost(&self) {
         self.watches.lock().clear();
+        self.credentials.forget_all();
         // Reports are out of date when this process leads again, because another leader can move principals meanwhile.
         self.drift_schedule.forget_all();
         self.movements.forget_all();

@@ -1,23 +1,26 @@
 //! The credentials of a resource: Secrets and ConfigMaps of its own namespace, read by name (`get` only) and cached for
-//! [`MAX_AGE`]. A rotated password needs no restart. A missing Secret makes the server unavailable; it is not a reconcile
-//! error.
+//! [`MAX_AGE`] as long as a resource uses them. A rotated password needs no restart. What cannot be read makes the servers
+//! of its resource unavailable. It is no reconcile error, because other resources must not wait for it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::core::{NamespaceResourceScope, Status};
 use kube::{Api, Client, Resource};
 use parking_lot::Mutex;
 use secrecy::SecretString;
+use secrecy::zeroize::Zeroize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 
-use crate::api::{Auth, AuthMethod, TlsMode, TlsSpec};
-use crate::controller::Error;
+use crate::api::{Auth, AuthMethod, TlsMode, TlsSpec, is_object_name};
+use crate::controller::error::cause;
+use crate::controller::object::{ResourceRef, namespace};
 use crate::model::{Unavailable, UnavailableCause};
 use crate::sql::{Account, Authentication, Pin, Tls};
 
@@ -29,11 +32,30 @@ const READ_TIMEOUT: Duration = Duration::from_secs(10);
 type Resolved<T> = Result<T, Unavailable>;
 /// The last result by key, with the time of the request.
 type Cache<K, T> = Mutex<HashMap<K, (Instant, Resolved<T>)>>;
+type LoginKey = (String, Auth);
+/// Namespace, name and key of a ConfigMap.
+type BundleKey = (String, String, String);
 
 pub struct Credentials {
     client: Client,
-    logins: Cache<(String, Auth), Authentication>,
-    bundles: Cache<(String, String, String), Arc<str>>,
+    read_timeout: Duration,
+    logins: Cache<LoginKey, Authentication>,
+    bundles: Cache<BundleKey, Arc<str>>,
+    /// What the last pass of each resource used.
+    users: Mutex<HashMap<ResourceRef, Used>>,
+}
+
+#[derive(Default)]
+struct Used {
+    logins: HashSet<LoginKey>,
+    bundles: HashSet<BundleKey>,
+}
+
+/// The reader of one pass of a resource.
+pub struct Reader<'a> {
+    credentials: &'a Credentials,
+    resource: &'a ResourceRef,
+    used: Used,
 }
 
 fn unavailable(cause: UnavailableCause, detail: String) -> Unavailable {
@@ -42,80 +64,144 @@ fn unavailable(cause: UnavailableCause, detail: String) -> Unavailable {
 
 impl Credentials {
     pub fn new(client: Client) -> Self {
-        Self { client, logins: Mutex::default(), bundles: Mutex::default() }
+        Self::with_timeout(client, READ_TIMEOUT)
     }
 
-    /// The login of a store. The outer error means that the API server does not answer and nothing is cached.
-    pub async fn login(&self, namespace: &str, auth: &Auth) -> Result<Resolved<Authentication>, Error> {
-        let read = |secret: Option<Secret>| read_login(namespace, auth, secret);
+    fn with_timeout(client: Client, read_timeout: Duration) -> Self {
+        Self { client, read_timeout, logins: Mutex::default(), bundles: Mutex::default(), users: Mutex::default() }
+    }
+
+    pub fn reader<'a>(&'a self, resource: &'a ResourceRef) -> Reader<'a> {
+        Reader { credentials: self, resource, used: Used::default() }
+    }
+
+    /// Drops what only this resource used.
+    pub fn forget(&self, resource: &ResourceRef) {
+        let mut users = self.users.lock();
+        users.remove(resource);
+        self.prune(&users);
+    }
+
+    pub fn forget_all(&self) {
+        let mut users = self.users.lock();
+        users.clear();
+        self.prune(&users);
+    }
+
+    fn prune(&self, users: &HashMap<ResourceRef, Used>) {
+        self.logins.lock().retain(|key, _| users.values().any(|used| used.logins.contains(key)));
+        self.bundles.lock().retain(|key, _| users.values().any(|used| used.bundles.contains(key)));
+    }
+}
+
+impl Reader<'_> {
+    /// The login of a store.
+    pub async fn login(&mut self, auth: &Auth) -> Resolved<Authentication> {
+        let namespace = namespace(self.resource);
         let key = (namespace.to_owned(), auth.clone());
-        resolve(&self.client, &self.logins, key, namespace, &auth.secret_ref.name, read).await
+        self.used.logins.insert(key.clone());
+        let read = |secret: Option<Secret>| read_login(namespace, auth, secret);
+        let object = (namespace, auth.secret_ref.name.as_str());
+        self.credentials.resolve(&self.credentials.logins, key, object, read).await
     }
 
-    /// The TLS policy of a store. The outer error means the same as for `login`.
-    pub async fn tls(&self, namespace: &str, spec: &TlsSpec) -> Result<Resolved<Tls>, Error> {
+    /// The TLS policy of a store.
+    pub async fn tls(&mut self, spec: &TlsSpec) -> Resolved<Tls> {
         match (spec.mode, &spec.ca_bundle) {
-            (TlsMode::Disabled, _) => Ok(Ok(Tls::Off)),
-            (TlsMode::TrustServerCertificate, _) => Ok(Ok(Tls::TrustServerCertificate)),
+            (TlsMode::Disabled, _) => Ok(Tls::Off),
+            (TlsMode::TrustServerCertificate, _) => Ok(Tls::TrustServerCertificate),
             (mode @ (TlsMode::Pin | TlsMode::Legacy), _) => {
                 let pins: Arc<[Pin]> = match spec.fingerprints() {
                     Ok(pins) => pins.into(),
                     // `api::parse` rejects it before. Without any pin, mode Legacy would accept every certificate.
                     Err(pin) => {
                         let detail = format!("{pin:?} is not a SHA-256 fingerprint. To fix: correct tls.pins.");
-                        return Ok(Err(unavailable(UnavailableCause::TlsFailed, detail)));
+                        return Err(unavailable(UnavailableCause::TlsFailed, detail));
                     }
                 };
-                Ok(Ok(if mode == TlsMode::Pin { Tls::Pin { pins } } else { Tls::Legacy { pins } }))
+                Ok(if mode == TlsMode::Pin { Tls::Pin { pins } } else { Tls::Legacy { pins } })
             }
-            (TlsMode::Verify, None) => Ok(Ok(Tls::Verify { ca_pem: None })),
+            (TlsMode::Verify, None) => Ok(Tls::Verify { ca_pem: None }),
             (TlsMode::Verify, Some(bundle)) => {
                 let (name, item) = (&bundle.config_map_ref.name, &bundle.config_map_ref.key);
-                Ok(self.bundle(namespace, name, item).await?.map(|pem| Tls::Verify { ca_pem: Some(pem) }))
+                Ok(Tls::Verify { ca_pem: Some(self.bundle(name, item).await?) })
             }
         }
     }
 
-    async fn bundle(&self, namespace: &str, name: &str, item: &str) -> Result<Resolved<Arc<str>>, Error> {
-        let read = |map: Option<ConfigMap>| read_bundle(namespace, name, item, map);
+    async fn bundle(&mut self, name: &str, item: &str) -> Resolved<Arc<str>> {
+        let namespace = namespace(self.resource);
         let key = (namespace.to_owned(), name.to_owned(), item.to_owned());
-        resolve(&self.client, &self.bundles, key, namespace, name, read).await
+        self.used.bundles.insert(key.clone());
+        let read = |map: Option<ConfigMap>| read_bundle(namespace, name, item, map);
+        self.credentials.resolve(&self.credentials.bundles, key, (namespace, name), read).await
+    }
+
+    /// Drops what the resource used before this pass and no resource uses now.
+    pub fn finish(self) {
+        let mut users = self.credentials.users.lock();
+        users.insert(self.resource.clone(), self.used);
+        self.credentials.prune(&users);
     }
 }
 
-/// The cached result if it is a success and not older than [`MAX_AGE`], else the result of a request.
-async fn resolve<O, K, T>(
-    client: &Client,
-    cache: &Cache<K, T>,
-    key: K,
-    namespace: &str,
-    name: &str,
-    read: impl FnOnce(Option<O>) -> Resolved<T>,
-) -> Result<Resolved<T>, Error>
-where
-    O: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
-    K: Eq + Hash,
-    T: Clone,
-{
-    let cached = cache.lock().get(&key).cloned();
-    if let Some((at, result)) = &cached
-        && at.elapsed() < MAX_AGE
-        && result.is_ok()
+impl Credentials {
+    /// The cached result if it is a success and not older than [`MAX_AGE`], else the result of a request. If the API server
+    /// gives no answer about the object, an older result is used.
+    async fn resolve<O, K, T>(
+        &self,
+        cache: &Cache<K, T>,
+        key: K,
+        (namespace, name): (&str, &str),
+        read: impl FnOnce(Option<O>) -> Resolved<T>,
+    ) -> Resolved<T>
+    where
+        O: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+        K: Eq + Hash,
+        T: Clone,
     {
-        return Ok(result.clone());
+        let kind = O::kind(&());
+        // The client writes the name into the path of the request as it is, where `../` could lead to another namespace.
+        if !is_object_name(name) {
+            let detail = format!("{name:?} is not the name of a {kind}. To fix: write the name as kubectl prints it.");
+            return Err(unavailable(UnavailableCause::CredentialsUnreadable, detail));
+        }
+        let cached = cache.lock().get(&key).cloned();
+        if let Some((at, result)) = &cached
+            && at.elapsed() < MAX_AGE
+            && result.is_ok()
+        {
+            return result.clone();
+        }
+        let unreadable = |why: String| {
+            let detail = format!(
+                "The operator cannot read {kind} {namespace}/{name}: {why}. To fix: run kubectl get {} {name} -n {namespace}, and correct what prevents it.",
+                kind.to_lowercase()
+            );
+            Err(unavailable(UnavailableCause::CredentialsUnreadable, detail))
+        };
+        let cached_or = |why| cached.map_or_else(|| unreadable(why), |(_, result)| result);
+        let objects = Api::<O>::namespaced(self.client.clone(), namespace);
+        let result = match timeout(self.read_timeout, objects.get_opt(name)).await {
+            Ok(Ok(object)) => read(object),
+            // A revoked permission takes effect at once: the cached result is not used.
+            Ok(Err(kube::Error::Api(answer))) if answer.is_forbidden() => Err(forbidden(&kind, &answer)),
+            Ok(Err(source)) => return cached_or(why(&source)),
+            Err(_) => return cached_or(format!("the API server did not answer within {:?}", self.read_timeout)),
+        };
+        cache.lock().insert(key, (Instant::now(), result.clone()));
+        result
     }
-    let kind = O::kind(&());
-    let cached_or = |error| cached.map(|(_, result)| result).ok_or(error);
-    let objects = Api::<O>::namespaced(client.clone(), namespace);
-    let result = match timeout(READ_TIMEOUT, objects.get_opt(name)).await {
-        Ok(Ok(object)) => read(object),
-        // A revoked permission takes effect at once: the cached result is not used.
-        Ok(Err(kube::Error::Api(answer))) if answer.is_forbidden() => Err(forbidden(&kind, &answer)),
-        Ok(Err(source)) => return cached_or(Error::Read { what: format!("{kind} {namespace}/{name}"), source }),
-        Err(_) => return cached_or(Error::Slow { what: format!("reading {kind} {namespace}/{name}") }),
-    };
-    cache.lock().insert(key, (Instant::now(), result.clone()));
-    Ok(result)
+}
+
+/// An error of the decoder can quote the Secret.
+fn why(error: &kube::Error) -> String {
+    match error {
+        kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => {
+            "the answer of the API server cannot be decoded".into()
+        }
+        error => cause(error),
+    }
 }
 
 fn forbidden(kind: &str, answer: &Status) -> Unavailable {
@@ -124,6 +210,15 @@ fn forbidden(kind: &str, answer: &Status) -> Unavailable {
         answer.message.trim_end_matches('.')
     );
     unavailable(UnavailableCause::CredentialsForbidden, detail)
+}
+
+/// The keys of a Secret, which are overwritten in memory when they are dropped.
+struct Erased(BTreeMap<String, ByteString>);
+
+impl Drop for Erased {
+    fn drop(&mut self) {
+        self.0.values_mut().for_each(|bytes| bytes.0.zeroize());
+    }
 }
 
 fn read_login(namespace: &str, auth: &Auth, secret: Option<Secret>) -> Resolved<Authentication> {
@@ -136,9 +231,9 @@ fn read_login(namespace: &str, auth: &Auth, secret: Option<Secret>) -> Resolved<
         let detail = format!("Secret {namespace}/{name} does not exist. To fix: create it with the keys {keys}.");
         return Err(unavailable(UnavailableCause::SecretNotFound, detail));
     };
-    let mut data = secret.data.unwrap_or_default();
+    let mut data = Erased(secret.data.unwrap_or_default());
     let mut bytes = |key: &str| {
-        data.remove(key).map(|bytes| bytes.0).filter(|bytes| !bytes.is_empty()).ok_or_else(|| {
+        data.0.remove(key).map(|bytes| bytes.0).filter(|bytes| !bytes.is_empty()).ok_or_else(|| {
             let detail = format!(
                 "Secret {namespace}/{name} has no key {key}, or the key is empty. To fix: set the keys {keys}."
             );
@@ -210,51 +305,5 @@ fn not_pem(namespace: &str, name: &str, item: &str, bytes: &[u8]) -> Unavailable
 }
 
 #[cfg(test)]
-mod tests {
-    use k8s_openapi::ByteString;
-
-    use super::*;
-    use crate::api::SecretRef;
-
-    fn secret(items: &[(&str, &str)]) -> Option<Secret> {
-        let data =
-            items.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec()))).collect();
-        Some(Secret { data: Some(data), ..Secret::default() })
-    }
-
-    #[test]
-    fn read_with_a_missing_object_or_key_names_it_and_the_cause() {
-        let auth = |method| Auth { method, secret_ref: SecretRef { name: "sql".into() }, kdcs: None };
-        let (sql, kerberos) = (auth(AuthMethod::SqlLogin), auth(AuthMethod::Kerberos));
-        let cause = |secret| read_login("lync", &sql, secret).map(|_| ()).unwrap_err();
-        assert_eq!(cause(None).cause, UnavailableCause::SecretNotFound);
-        let missing = cause(secret(&[("username", "sa")]));
-        assert_eq!(missing.cause, UnavailableCause::SecretKeyMissing);
-        assert!(missing.detail.contains("lync/sql has no key password"), "{}", missing.detail);
-        assert_eq!(cause(secret(&[("username", "sa"), ("password", "")])).cause, UnavailableCause::SecretKeyMissing);
-        assert!(read_login("lync", &sql, secret(&[("username", "sa"), ("password", "x")])).is_ok());
-        let cause = |secret| read_login("lync", &kerberos, secret).map(|_| ()).unwrap_err();
-        let missing = cause(secret(&[("username", "svc@R"), ("password", "x")]));
-        assert!(missing.detail.contains("no key keytab"), "{}", missing.detail);
-        assert_eq!(
-            cause(secret(&[("username", "svc"), ("keytab", "x")])).cause,
-            UnavailableCause::NoKerberosCredentials
-        );
-        assert!(read_login("lync", &kerberos, secret(&[("username", "svc@R"), ("keytab", "x")])).is_ok());
-        assert_eq!(read_bundle("lync", "ca", "ca.crt", None).unwrap_err().cause, UnavailableCause::CaBundleNotFound);
-    }
-
-    #[test]
-    fn read_bundle_in_der_names_the_conversion() {
-        let bundle = |bytes: &[u8]| {
-            let binary = [("ca.crt".to_owned(), ByteString(bytes.to_vec()))].into();
-            let map = ConfigMap { binary_data: Some(binary), ..ConfigMap::default() };
-            read_bundle("lync", "ca", "ca.crt", Some(map))
-        };
-        let der = bundle(&[0x30, 0x82, 0x03, 0x9f, 0xff]).unwrap_err();
-        assert_eq!(der.cause, UnavailableCause::CaBundleInvalid);
-        assert!(der.detail.contains("openssl x509 -inform DER"), "{}", der.detail);
-        assert!(bundle(&[0xff, 0xfe]).unwrap_err().detail.contains("contains no PEM certificate"));
-        assert!(bundle(b"-----BEGIN CERTIFICATE-----").is_ok());
-    }
-}
+#[path = "credentials_tests.rs"]
+mod tests;

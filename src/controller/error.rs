@@ -47,7 +47,7 @@ impl Error {
 }
 
 /// The error without its final period. The client would print the whole answer of the API server, with its metadata.
-fn cause(error: &kube::Error) -> String {
+pub fn cause(error: &kube::Error) -> String {
     let cause = match error {
         kube::Error::Api(answer) => format!("{} ({} {})", answer.message, answer.code, answer.reason),
         other => other.to_string(),

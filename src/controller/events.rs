@@ -42,7 +42,7 @@ pub async fn report(
 async fn report_second_cms(ctx: &Context, resource: &ResourceRef) {
     let (name, existing) = (namespaced_name(resource), ctx.existing());
     let others = ctx.ownership.other_central_stores(&name, |other| existing.contains(other)).join(", ");
-    if !others.is_empty() && ctx.announced_once(format!("{name} and {others}")) {
+    if !others.is_empty() && ctx.announced_once(resource, others.clone()) {
         let note = format!(
             "CentralMgmt is also managed on other servers by {others}. Paired pools need that for the backup. To fix any other case: correct the servers in the spec of the wrong resource."
         );

@@ -15,6 +15,7 @@ mod object;
 mod observe;
 mod ownership;
 mod pass;
+mod proven_pair;
 mod reconcile;
 mod run;
 mod status_writer;

@@ -1,33 +1,29 @@
 //! One pair of servers, one move at a time, whatever resources ask, with CentralMgmt last among all of them (design section
 //! 8.2).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use parking_lot::Mutex;
 
-use crate::model::{DatabaseType, Observation, Pair, Stores};
+use crate::api::ParsedSpec;
+use crate::controller::object::shown_name;
+use crate::controller::pass::Pass;
+use crate::controller::proven_pair::ProvenPair;
+use crate::model::{DatabaseType, Observation, Pair, StoreId, Stores};
 use crate::plan::Plan;
-
-/// The names that the two servers of a pair report, in lower case. A pair is known only while both were read.
-type Servers = BTreeSet<String>;
-
-fn servers(pair: &Pair) -> Option<Servers> {
-    let name = |view: &crate::model::ServerObservation| view.available().map(|server| server.name.to_lowercase());
-    Some([name(&pair.primary)?, name(&pair.mirror)?].into())
-}
 
 /// What one resource moves, or is ready to move.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Movement {
-    moving: Option<(Servers, DatabaseType)>,
-    ready: Vec<(Servers, DatabaseType)>,
+    moving: Option<(ProvenPair, DatabaseType)>,
+    ready: Vec<(ProvenPair, DatabaseType)>,
 }
 
 impl Movement {
-    pub fn of(plan: &Plan, observation: &Observation, before: Option<&Movement>) -> Movement {
+    fn of(spec: &ParsedSpec, plan: &Plan, observation: &Observation, before: Option<&Movement>) -> Movement {
         let on = |ty: DatabaseType| {
-            let planned = plan.types.get(&ty)?;
-            servers(observation.pair(planned.desired_type.store))
+            let store = plan.types.get(&ty)?.desired_type.store;
+            ProvenPair::of(&spec.stores[store].sql, observation.pair(store))
         };
         let ready = plan.types.iter().filter(|(_, planned)| planned.ready);
         let moving = plan.persisted.operation.as_ref().and_then(|operation| {
@@ -48,23 +44,23 @@ impl Movements {
     /// nothing is recorded. `exists`: whether a resource still exists.
     pub fn reserve(
         &self,
-        resource: &str,
+        pass: &Pass<'_>,
         plan: &Plan,
         observation: &Observation,
         exists: impl Fn(&str) -> bool,
     ) -> bool {
-        let mut movements = self.0.lock();
-        movements.retain(|other, _| other == resource || exists(other));
-        let movement = Movement::of(plan, observation, movements.get(resource));
+        let (resource, mut movements) = (pass.name(), self.0.lock());
+        movements.retain(|other, _| *other == resource || exists(other));
+        let movement = Movement::of(&pass.spec, plan, observation, movements.get(&resource));
         let occupied = movement.moving.as_ref().is_some_and(|(pair, _)| {
             movements.iter().any(|(other, theirs)| {
-                other != resource && theirs.moving.as_ref().is_some_and(|(theirs, _)| theirs == pair)
+                *other != resource && theirs.moving.as_ref().is_some_and(|(theirs, _)| theirs.is_same(pair))
             })
         });
         if occupied && !plan.steps.is_empty() {
             return false;
         }
-        movements.insert(resource.to_owned(), movement);
+        movements.insert(resource, movement);
         true
     }
 
@@ -81,7 +77,7 @@ impl Movements {
     pub fn turns(
         &self,
         resource: &str,
-        types: impl Iterator<Item = (DatabaseType, Option<Servers>)>,
+        types: impl Iterator<Item = (DatabaseType, Option<ProvenPair>)>,
         exists: impl Fn(&str) -> bool,
     ) -> BTreeMap<DatabaseType, String> {
         let movements = self.0.lock();
@@ -90,13 +86,13 @@ impl Movements {
             .filter_map(|(ty, pair)| {
                 let pair = pair?;
                 let moves = others().find_map(|(other, theirs)| {
-                    let (_, moving) = theirs.moving.as_ref().filter(|(on, _)| *on == pair)?;
-                    Some(format!("{moving} of {other}, which is moving"))
+                    let (_, moving) = theirs.moving.as_ref().filter(|(on, _)| on.is_same(&pair))?;
+                    Some(format!("{moving} of {}, which is moving", shown_name(resource, other)))
                 });
                 let earlier = || {
                     others().find_map(|(other, theirs)| {
-                        let (_, before) = theirs.ready.iter().find(|(on, before)| *on == pair && *before < ty)?;
-                        Some(format!("{before} of {other}, which has an earlier turn"))
+                        let (_, before) = theirs.ready.iter().find(|(on, before)| *before < ty && on.is_same(&pair))?;
+                        Some(format!("{before} of {}, which has an earlier turn", shown_name(resource, other)))
                     })
                 };
                 Some((ty, moves.or_else(earlier)?))
@@ -105,10 +101,10 @@ impl Movements {
     }
 }
 
-/// The types of a resource with the servers of each.
-pub fn types_with_servers(
-    types: &[crate::model::DesiredType],
-    pairs: &Stores<Pair>,
-) -> Vec<(DatabaseType, Option<Servers>)> {
-    types.iter().map(|desired_type| (desired_type.ty, servers(&pairs[desired_type.store]))).collect()
+/// The types of a resource with the pair of each.
+pub fn types_with_pairs(spec: &ParsedSpec, pairs: &Stores<Pair>) -> Vec<(DatabaseType, Option<ProvenPair>)> {
+    let identities: BTreeMap<StoreId, Option<ProvenPair>> =
+        pairs.with_ids().map(|(store, pair)| (store, ProvenPair::of(&spec.stores[store].sql, pair))).collect();
+    let identity = |store: StoreId| identities.get(&store).cloned().flatten();
+    spec.desired.types.iter().map(|desired_type| (desired_type.ty, identity(desired_type.store))).collect()
 }

@@ -1,16 +1,17 @@
 //! The observation of a resource. It always succeeds: an unavailable SQL Server is a value, not an error.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join_all;
+use tracing::info;
 
 use crate::controller::connections::Connections;
 use crate::controller::context::Context;
 use crate::controller::in_flight::AttemptId;
-use crate::controller::movement::types_with_servers;
-use crate::controller::object::ResourceRef;
+use crate::controller::movement::types_with_pairs;
+use crate::controller::object::{ResourceRef, shown_name};
 use crate::controller::pass::Pass;
-use crate::model::Observation;
+use crate::model::{DatabaseType, Observation};
 
 /// Which polls an observation uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +34,10 @@ pub async fn observe(ctx: &Context, pass: &Pass<'_>, connections: &Connections, 
     }
     let existing = ctx.existing();
     let conflicts = ctx.ownership.conflicts(&name, |other| existing.contains(other));
-    let types = types_with_servers(&pass.spec.desired.types, &pairs);
+    log_conflicts(ctx, pass, &conflicts);
+    let shown = |others: Vec<String>| others.iter().map(|other| shown_name(&name, other)).collect::<BTreeSet<_>>();
+    let conflicts = conflicts.into_iter().map(|(ty, others)| (ty, shown(others).into_iter().collect())).collect();
+    let types = types_with_pairs(&pass.spec, &pairs);
     let turns = ctx.movements.turns(&name, types.into_iter(), |other| existing.contains(other));
     let statements = match pass.operation() {
         Some(operation) => ctx.in_flight.states(&AttemptId::of(pass.uid(), operation)),
@@ -42,15 +46,24 @@ pub async fn observe(ctx: &Context, pass: &Pass<'_>, connections: &Connections, 
     Observation { pairs, conflicts, turns, statements }
 }
 
-/// The resources that have not registered their databases. None: all have, so that no conflict is missed and moves may start.
-pub fn unregistered(ctx: &Context) -> Option<String> {
-    if !ctx.synced() {
+/// The resources that a move of this resource waits for at the start of a term. None: no conflict can be missed, or the wait
+/// has been long enough.
+pub fn awaited(ctx: &Context, name: &str) -> Option<String> {
+    if !ctx.synced() && ctx.ownership.may_wait() {
         return Some("all, because the first list has not arrived".to_owned());
     }
-    let mut missing: Vec<String> =
-        ctx.existing().into_iter().filter(|name| !ctx.ownership.is_registered(name)).collect();
-    missing.sort();
-    (!missing.is_empty()).then(|| missing.join(", "))
+    let awaited = ctx.ownership.awaited(name, &ctx.existing());
+    (!awaited.is_empty()).then(|| awaited.join(", "))
+}
+
+/// The status names no resource of another namespace, and the log of the operator names all.
+fn log_conflicts(ctx: &Context, pass: &Pass<'_>, conflicts: &BTreeMap<DatabaseType, Vec<String>>) {
+    for (ty, others) in conflicts {
+        let (resource, others) = (pass.name(), others.join(", "));
+        if ctx.announced_once(pass.resource(), format!("{ty} and {others}")) {
+            info!(resource, %ty, others, "these resources name the same databases, so that none of them moves the type");
+        }
+    }
 }
 
 fn enqueue_conflicting(ctx: &Context, name: &str) {

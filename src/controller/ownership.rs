@@ -1,84 +1,152 @@
 //! The databases that each resource names. Two resources that name the same database of the same pair both stop (design
-//! rule 7).
+//! rule 7). Only a resource whose login both partners accepted counts, so that a spec alone stops no other.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::api::ParsedSpec;
-use crate::model::{DatabaseName, DatabaseType, Pair, ServerObservation, StoreId, Stores};
+use crate::controller::object::is_same_namespace;
+use crate::controller::proven_pair::{addresses, session};
+use crate::model::{
+    DatabaseName, DatabaseType, Guid, Pair, ServerObservation, StoreId, Stores, Unavailable, UnavailableCause,
+};
 
-/// The two servers of a pair without their seats: the server names from SQL Server, or the addresses of the spec.
-type PairName = BTreeSet<String>;
+/// For at most this long after the start of a term, a move waits for other resources. The two resources of a conflict log in
+/// at about the same time.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct OwnedDatabase {
     ty: DatabaseType,
     database: DatabaseName,
-    pairs: Vec<PairName>,
+    addresses: BTreeSet<String>,
+    session: Option<Guid>,
+    /// Both partners accepted the login of the resource.
+    proven: bool,
+}
+
+impl OwnedDatabase {
+    fn conflicts_with(&self, other: &OwnedDatabase) -> bool {
+        let same_session = self.session.is_some() && self.session == other.session;
+        self.proven
+            && other.proven
+            && self.database == other.database
+            && (same_session || self.addresses == other.addresses)
+    }
+
+    /// The specs agree, with or without an accepted login.
+    fn may_conflict_with(&self, other: &OwnedDatabase) -> bool {
+        self.database == other.database && self.addresses == other.addresses
+    }
+}
+
+#[derive(Debug, Default)]
+struct Registered {
+    databases: Vec<OwnedDatabase>,
+    /// Every partner was polled, with success or without.
+    observed: bool,
 }
 
 /// The databases of every resource that this process has reconciled, by `namespace/name`.
 #[derive(Default)]
-pub struct OwnershipRegistry {
-    databases: Mutex<HashMap<String, Vec<OwnedDatabase>>>,
+pub struct OwnershipRegistry(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    resources: HashMap<String, Registered>,
+    /// The first pass since the start of the term.
+    began: Option<Instant>,
 }
 
 impl OwnershipRegistry {
-    /// Registers the databases of a resource. True when they changed, so that conflicting resources need a pass.
-    pub fn register(&self, resource: &str, spec: &ParsedSpec, pairs: &Stores<Pair>) -> bool {
-        let mut databases: Vec<OwnedDatabase> = spec
-            .desired
-            .types
-            .iter()
-            .flat_map(|desired_type| {
-                let pairs = names(spec, pairs, desired_type.store);
-                desired_type.databases.iter().map(move |database| OwnedDatabase {
-                    ty: desired_type.ty,
-                    database: database.clone(),
-                    pairs: pairs.clone(),
-                })
-            })
-            .collect();
-        let mut registered = self.databases.lock();
-        // A type that the spec names and that cannot be used keeps the databases that it registered before.
-        let kept = registered.get(resource).into_iter().flatten();
-        databases.extend(kept.filter(|ours| spec.desired.unusable.contains_key(&ours.ty)).cloned());
-        if registered.get(resource) == Some(&databases) {
-            return false;
-        }
-        registered.insert(resource.to_owned(), databases);
-        true
+    /// Registers a resource at the start of a pass, before anything that can take long.
+    pub fn begin(&self, resource: &str, spec: &ParsedSpec) {
+        let mut state = self.0.lock();
+        state.began.get_or_insert_with(Instant::now);
+        state
+            .resources
+            .entry(resource.to_owned())
+            .or_insert_with(|| Registered { databases: databases(spec, |_, _| (None, false)), observed: false });
     }
 
-    /// Registers a resource whose spec cannot be used. Databases that it registered before stay registered.
-    pub fn register_without_databases(&self, resource: &str) {
-        self.databases.lock().entry(resource.to_owned()).or_default();
+    /// Registers a resource that cannot be decoded. Databases that it registered before stay registered.
+    pub fn begin_without_databases(&self, resource: &str) {
+        let mut state = self.0.lock();
+        state.began.get_or_insert_with(Instant::now);
+        state.resources.entry(resource.to_owned()).or_default().observed = true;
+    }
+
+    /// Registers what the servers prove. True when it changed, so that conflicting resources need a pass.
+    pub fn register(&self, resource: &str, spec: &ParsedSpec, pairs: &Stores<Pair>) -> bool {
+        let mut state = self.0.lock();
+        let registered = state.resources.entry(resource.to_owned()).or_default();
+        let before = &registered.databases;
+        let mut now = databases(spec, |store, database| {
+            let (sql, pair) = (&spec.stores[store].sql, &pairs[store]);
+            match evidence(pair) {
+                LoginEvidence::Accepted => (session(pair, database), true),
+                LoginEvidence::Refused => (None, false),
+                // A partner that is away does not end what was proven before.
+                LoginEvidence::Unknown => before
+                    .iter()
+                    .find(|ours| ours.database == *database && ours.addresses == addresses(sql))
+                    .map_or((None, false), |ours| (ours.session, ours.proven)),
+            }
+        });
+        // A type that the spec names and that cannot be used keeps the databases that it registered before.
+        now.extend(before.iter().filter(|ours| spec.desired.unusable.contains_key(&ours.ty)).cloned());
+        registered.observed |= pairs.iter().flat_map(|pair| [&pair.primary, &pair.mirror]).all(is_polled);
+        let changed = registered.databases != now;
+        registered.databases = now;
+        changed
     }
 
     pub fn release(&self, resource: &str) {
-        self.databases.lock().remove(resource);
+        self.0.lock().resources.remove(resource);
     }
 
+    /// The end of a term.
     pub fn release_all(&self) {
-        self.databases.lock().clear();
+        *self.0.lock() = State::default();
     }
 
-    pub fn is_registered(&self, resource: &str) -> bool {
-        self.databases.lock().contains_key(resource)
+    /// The resources that a move of this resource waits for, because at the start of a term an unnoticed conflict would let
+    /// both move. Bounded, so that no other resource can hold the move for long. `existing`: all resources.
+    pub fn awaited(&self, resource: &str, existing: &HashSet<String>) -> Vec<String> {
+        let state = self.0.lock();
+        if !is_within_wait(&state) {
+            return Vec::new();
+        }
+        let own = state.resources.get(resource).map(|own| own.databases.as_slice()).unwrap_or_default();
+        let is_awaited = |other: &&String| match state.resources.get(*other) {
+            None => true,
+            Some(theirs) => {
+                let same = |ours: &OwnedDatabase| theirs.databases.iter().any(|their| their.may_conflict_with(ours));
+                !theirs.observed && own.iter().any(same)
+            }
+        };
+        let mut awaited: Vec<String> =
+            existing.iter().filter(|other| *other != resource).filter(is_awaited).cloned().collect();
+        awaited.sort();
+        awaited
+    }
+
+    /// Whether moves may still wait for the first list of all resources.
+    pub fn may_wait(&self) -> bool {
+        is_within_wait(&self.0.lock())
     }
 
     /// The other resources that name a database of this resource, by database type. `exists`: whether a resource still exists.
     pub fn conflicts(&self, resource: &str, exists: impl Fn(&str) -> bool) -> BTreeMap<DatabaseType, Vec<String>> {
-        let registered = self.databases.lock();
-        let Some(own) = registered.get(resource) else { return BTreeMap::new() };
+        let state = self.0.lock();
+        let Some(own) = state.resources.get(resource) else { return BTreeMap::new() };
         let mut conflicts: BTreeMap<DatabaseType, BTreeSet<String>> = BTreeMap::new();
-        for (other, theirs) in registered.iter().filter(|(other, _)| *other != resource && exists(other)) {
-            for ours in own {
-                let same = |their: &OwnedDatabase| {
-                    their.database == ours.database && their.pairs.iter().any(|pair| ours.pairs.contains(pair))
-                };
-                if theirs.iter().any(same) {
+        for (other, theirs) in state.resources.iter().filter(|(other, _)| *other != resource && exists(other)) {
+            for ours in &own.databases {
+                if theirs.databases.iter().any(|their| their.conflicts_with(ours)) {
                     conflicts.entry(ours.ty).or_default().insert(other.clone());
                 }
             }
@@ -92,33 +160,89 @@ impl OwnershipRegistry {
 const SINGLE_TYPE: DatabaseType = DatabaseType::CentralMgmt;
 
 impl OwnershipRegistry {
-    /// The other resources with a Central Management store on other servers. Empty if this resource has none itself.
+    /// The other resources of the namespace with a Central Management store on other servers. Empty if this resource has none
+    /// itself. Other namespaces can belong to other topologies.
     pub fn other_central_stores(&self, resource: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
-        let registered = self.databases.lock();
-        let Some(own) =
-            registered.get(resource).and_then(|databases| databases.iter().find(|ours| ours.ty == SINGLE_TYPE))
-        else {
-            return Vec::new();
+        let state = self.0.lock();
+        let central = |registered: &Registered| {
+            registered.databases.iter().find(|database| database.ty == SINGLE_TYPE && database.proven).cloned()
         };
-        let elsewhere =
-            |their: &OwnedDatabase| their.ty == SINGLE_TYPE && !their.pairs.iter().any(|pair| own.pairs.contains(pair));
-        let others: BTreeSet<String> = registered
+        let Some(own) = state.resources.get(resource).and_then(central) else { return Vec::new() };
+        let elsewhere = |their: OwnedDatabase| {
+            their.addresses != own.addresses && (their.session.is_none() || their.session != own.session)
+        };
+        let others: BTreeSet<String> = state
+            .resources
             .iter()
-            .filter(|(other, theirs)| *other != resource && exists(other) && theirs.iter().any(elsewhere))
+            .filter(|(other, _)| *other != resource && is_same_namespace(other, resource) && exists(other))
+            .filter(|(_, theirs)| central(theirs).is_some_and(elsewhere))
             .map(|(other, _)| other.clone())
             .collect();
         others.into_iter().collect()
     }
 }
 
-/// Every name of the pair of a store. Two specs mean the same pair if they have a name in common.
-fn names(spec: &ParsedSpec, pairs: &Stores<Pair>, store: StoreId) -> Vec<PairName> {
-    let sql = &spec.stores[store].sql;
-    let by_spec = [sql.primary.comparable_address(), sql.mirror.comparable_address()].into_iter().collect();
-    let pair = &pairs[store];
-    let name = |observed: &ServerObservation| {
-        observed.available().map(|server| format!("server {}", server.name.to_lowercase()))
-    };
-    let by_server = name(&pair.primary).zip(name(&pair.mirror)).map(|(a, b)| [a, b].into_iter().collect());
-    std::iter::once(by_spec).chain(by_server).collect()
+fn is_within_wait(state: &State) -> bool {
+    state.began.is_none_or(|began| began.elapsed() < LONGEST_WAIT)
 }
+
+/// The databases of a spec. `prove`: the session of a database, and whether the login is proven.
+fn databases(spec: &ParsedSpec, prove: impl Fn(StoreId, &DatabaseName) -> (Option<Guid>, bool)) -> Vec<OwnedDatabase> {
+    let mut all = Vec::new();
+    for desired_type in &spec.desired.types {
+        let addresses = addresses(&spec.stores[desired_type.store].sql);
+        for database in &desired_type.databases {
+            let (session, proven) = prove(desired_type.store, database);
+            let (ty, database, addresses) = (desired_type.ty, database.clone(), addresses.clone());
+            all.push(OwnedDatabase { ty, database, addresses, session, proven });
+        }
+    }
+    all
+}
+
+/// What the polls of a pair prove about the login of the resource.
+enum LoginEvidence {
+    /// Both partners accepted it.
+    Accepted,
+    /// There is no login, or a partner refuses it.
+    Refused,
+    Unknown,
+}
+
+fn evidence(pair: &Pair) -> LoginEvidence {
+    let partners = [&pair.primary, &pair.mirror];
+    if partners.into_iter().any(is_refused) {
+        LoginEvidence::Refused
+    } else if partners.into_iter().all(|view| view.available().is_some()) {
+        LoginEvidence::Accepted
+    } else {
+        LoginEvidence::Unknown
+    }
+}
+
+fn is_refused(view: &ServerObservation) -> bool {
+    let refused = |unavailable: &Unavailable| {
+        unavailable.cause.is_refused_login()
+            || matches!(
+                unavailable.cause,
+                UnavailableCause::SecretNotFound
+                    | UnavailableCause::SecretKeyMissing
+                    | UnavailableCause::CredentialsForbidden
+            )
+    };
+    match view {
+        ServerObservation::Available { server, .. } => server.stale_login.as_ref().is_some_and(refused),
+        ServerObservation::Unavailable { unavailable, .. } => refused(unavailable),
+    }
+}
+
+fn is_polled(view: &ServerObservation) -> bool {
+    match view {
+        ServerObservation::Available { .. } => true,
+        ServerObservation::Unavailable { unavailable, .. } => unavailable.cause != UnavailableCause::NotYetPolled,
+    }
+}
+
+#[cfg(test)]
+#[path = "ownership_tests.rs"]
+mod tests;

@@ -16,7 +16,7 @@ use crate::controller::drift_check::compare_when_due;
 use crate::controller::events::{report, report_invalid_spec};
 use crate::controller::execute::execute;
 use crate::controller::object::{ResourceRef, WatchedResource, namespaced_name};
-use crate::controller::observe::{Freshness, observe, unregistered};
+use crate::controller::observe::{Freshness, awaited, observe};
 use crate::controller::pass::{Identity, Pass};
 use crate::controller::status_writer::{publish, publish_undecodable};
 use crate::model::{Observation, ServerObservation, UnavailableCause};
@@ -31,9 +31,10 @@ pub async fn reconcile(resource: Arc<WatchedResource>, ctx: Arc<Context>) -> Res
         Ok(mirror) => reconcile_decoded(mirror, &name, &ctx).await,
         Err(_) => {
             ctx.movements.forget(&namespaced_name(&name));
-            ctx.ownership.register_without_databases(&namespaced_name(&name));
+            ctx.ownership.begin_without_databases(&namespaced_name(&name));
             // No poll serves a spec that cannot be decoded. The entry lets the deletion of the resource prune its metrics.
             ctx.watch(&name, Vec::new());
+            ctx.credentials.forget(&name);
             publish_undecodable(&ctx, &name).await.map(|()| Action::await_change())
         }
     };
@@ -49,7 +50,8 @@ async fn reconcile_decoded(mirror: &LyncPoolMirror, name: &ResourceRef, ctx: &Ar
 
 async fn run_pass(ctx: &Arc<Context>, pass: &Pass<'_>) -> Result<Action, Error> {
     let desired = &pass.spec.desired;
-    let connections = connect(ctx, pass).await?;
+    ctx.ownership.begin(&pass.name(), &pass.spec);
+    let connections = connect(ctx, pass).await;
     let mut observation = observe(ctx, pass, &connections, Freshness::Latest).await;
     let mut planned = plan(desired, &observation, &pass.persisted, now());
     if needs_fresh_observation(&planned, &observation) {
@@ -58,17 +60,14 @@ async fn run_pass(ctx: &Arc<Context>, pass: &Pass<'_>) -> Result<Action, Error> 
         planned = plan(desired, &observation, &pass.persisted, now());
     }
     if !planned.steps.is_empty()
-        && let Some(unregistered) = unregistered(ctx)
+        && let Some(awaited) = awaited(ctx, &pass.name())
     {
-        info!(
-            resource = pass.name(),
-            unregistered, "a move waits until these resources have registered their databases"
-        );
+        info!(resource = pass.name(), awaited, "a move waits for the first observation of these resources");
         return Ok(Action::requeue(Duration::from_millis(500)));
     }
 
     let existing = ctx.existing();
-    if !ctx.movements.reserve(&pass.name(), &planned, &observation, |other| existing.contains(other)) {
+    if !ctx.movements.reserve(pass, &planned, &observation, |other| existing.contains(other)) {
         info!(
             resource = pass.name(),
             "a move waits, because another resource has begun one on the same pair of servers"

@@ -133,6 +133,10 @@ async fn heartbeat(context: Arc<Context>, health: Health) {
             health.set_synced();
         }
         context.update_counters();
+        // A pass that outlasted the term has stored credentials and connections again.
+        if !context.leadership.leads() {
+            context.on_leadership_lost();
+        }
         // A rollout waits for readiness: a short interval detects the first lists soon.
         tokio::time::sleep(Duration::from_millis(if synced { 1_000 } else { 50 })).await;
     }

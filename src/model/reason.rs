@@ -88,6 +88,7 @@ reasons! {
     SecretNotFound: Stalled,
     SecretKeyMissing: Stalled,
     CredentialsForbidden: Stalled,
+    CredentialsUnreadable: Stalled,
     CaBundleNotFound: Stalled,
     CaBundleInvalid: Stalled,
     HostNotFound: Stalled,

@@ -30,6 +30,8 @@ pub enum UnavailableCause {
     SecretKeyMissing,
     /// The API server does not let the operator read the Secret or the ConfigMap.
     CredentialsForbidden,
+    /// The API server gives no answer about the Secret or the ConfigMap.
+    CredentialsUnreadable,
     CaBundleNotFound,
     CaBundleInvalid,
     HostNotFound,
@@ -112,6 +114,7 @@ impl UnavailableCause {
             | Self::SecretNotFound
             | Self::SecretKeyMissing
             | Self::CredentialsForbidden
+            | Self::CredentialsUnreadable
             | Self::CaBundleNotFound
             | Self::CaBundleInvalid
             | Self::HostNotFound
@@ -151,6 +154,7 @@ impl UnavailableCause {
             Self::SecretNotFound => Reason::SecretNotFound,
             Self::SecretKeyMissing => Reason::SecretKeyMissing,
             Self::CredentialsForbidden => Reason::CredentialsForbidden,
+            Self::CredentialsUnreadable => Reason::CredentialsUnreadable,
             Self::CaBundleNotFound => Reason::CaBundleNotFound,
             Self::CaBundleInvalid => Reason::CaBundleInvalid,
             Self::HostNotFound => Reason::HostNotFound,

@@ -55,20 +55,33 @@ impl Window {
     pub fn open_until(&self, now: Timestamp) -> Option<Timestamp> {
         let earliest = now.checked_sub(jiff::SignedDuration::try_from(self.duration).ok()?).ok()?;
         // Openings overlap if the interval of the schedule is shorter than the duration. The last opening closes last.
-        let mut opened = self.next(earliest)?;
-        if opened > now {
-            return None;
-        }
-        while let Some(later) = self.next(opened).filter(|later| *later <= now) {
-            opened = later;
-        }
-        Some(later(opened, self.duration))
+        last_opening(earliest, now, |from| self.next(from)).map(|opened| later(opened, self.duration))
     }
 
     /// The next opening after `now`. None: no opening within four years.
     pub fn next(&self, now: Timestamp) -> Option<Timestamp> {
         self.crontab.find_next(now).ok().map(|zoned| zoned.timestamp())
     }
+}
+
+/// The last opening after `earliest` and not after `now`. Each step halves the time in question, because a schedule can open
+/// every minute of a long window.
+fn last_opening(
+    earliest: Timestamp,
+    now: Timestamp,
+    mut next: impl FnMut(Timestamp) -> Option<Timestamp>,
+) -> Option<Timestamp> {
+    let mut until_now = |from| next(from).filter(|opening| *opening <= now);
+    let mut opened = until_now(earliest)?;
+    let mut end = now.as_second();
+    while opened.as_second() < end {
+        let middle = opened.as_second().midpoint(end);
+        match until_now(Timestamp::from_second(middle).ok()?) {
+            Some(later) => opened = later,
+            None => end = middle,
+        }
+    }
+    Some(opened)
 }
 
 impl PartialEq for Window {
@@ -114,6 +127,29 @@ mod tests {
     fn open_until_with_overlapping_openings_returns_the_last_end() {
         let dense = Window::new("*/10 * * * *", "UTC", Duration::from_secs(1800)).unwrap();
         assert_eq!(dense.open_until(at("2026-11-24T12:05:00Z")), Some(at("2026-11-24T12:30:00Z")));
+    }
+
+    #[test]
+    fn last_opening_of_a_week_of_minutes_takes_few_steps() {
+        let (now, week) = (at("2026-11-24T12:05:30.5Z"), Duration::from_secs(7 * 24 * 3600));
+        let earliest = now.checked_sub(jiff::SignedDuration::try_from(week).unwrap()).unwrap();
+        for (schedule, expected) in [
+            ("* * * * *", Some("2026-11-24T12:05:00Z")),
+            ("6 12 * * *", Some("2026-11-23T12:06:00Z")),
+            ("5 12 17 11 *", None),
+            ("6 12 17 11 *", Some("2026-11-17T12:06:00Z")),
+            ("0 0 29 2 *", None),
+        ] {
+            let window = Window::new(schedule, "UTC", week).unwrap();
+            let mut steps = 0;
+            let opened = last_opening(earliest, now, |from| {
+                steps += 1;
+                window.next(from)
+            });
+            assert_eq!(opened, expected.map(at), "{schedule}");
+            assert!(steps <= 22, "{steps} steps for {schedule}");
+            assert_eq!(window.open_until(now), opened.map(|opened| later(opened, week)), "{schedule}");
+        }
     }
 
     #[test]

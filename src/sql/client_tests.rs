@@ -58,6 +58,33 @@ async fn refresh_of_a_refused_login_waits_for_the_pause() {
     }
 }
 
+/// The network limits bytes, and the driver makes megabytes of few of them.
+#[tokio::test]
+async fn poll_with_a_response_that_costs_too_much_is_refused() {
+    let column = [0, 0, 0, 0, 1, 0, 0x26, 1, 0];
+    let columns = [&[0x81, 0xfe, 0xff][..], &column.repeat(65_534)].concat();
+    let nulls = [&columns[..], &[&[0xd2][..], &[0xff; 8192]].concat().repeat(800), &done(0)].concat();
+    let empty_rows = [&[0x81, 0, 0][..], &vec![0xd1; 7 << 20], &done(0)].concat();
+    let long =
+        [&[0x81, 1, 0, 0, 0, 0, 0, 1, 0, 0xe7, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0xd1][..], &[0xfe, 0xff], &[0xff; 6]];
+    let long = [&long.concat()[..], &4_000_000_u32.to_le_bytes(), &vec![b'a'; 4_000_000], &[0; 4], &done(0)].concat();
+    for (batch, what) in [(nulls, "64 columns"), (empty_rows, "262144 values"), (long, "64 KiB")] {
+        let observation = poll(Script { batch, ..Script::healthy() }).await;
+        let unavailable = unavailable(observation);
+        assert_eq!(unavailable.cause, UnavailableCause::ProtocolError, "{}", unavailable.detail);
+        assert!(unavailable.detail.contains(what), "{}", unavailable.detail);
+    }
+    let login = [&[0x81, 0xfe, 0xff][..], &column.repeat(65_534)].concat();
+    let refused = unavailable(poll(Script { login, ..Script::healthy() }).await);
+    assert!(refused.detail.contains("64 columns"), "the login too: {}", refused.detail);
+}
+
+#[tokio::test]
+async fn poll_with_a_long_name_keeps_what_a_name_can_have() {
+    let observation = poll(Script::named(&"é".repeat(30_000))).await;
+    assert_eq!(available(&observation).name, "é".repeat(128));
+}
+
 #[tokio::test]
 async fn refresh_of_a_server_that_is_not_ready_logs_in_each_time() {
     let server = FakeServer::start(Script::refusing(17187)).await;

@@ -13,11 +13,22 @@ fn unexpected(column: &str) -> String {
 }
 
 /// A character column; `None` is NULL. Errors name the column.
-pub fn text(row: &Row, column: &str) -> Result<Option<String>, String> {
+fn text(row: &Row, column: &str) -> Result<Option<String>, String> {
     match column_data(row, column)? {
         ColumnData::String(text) => Ok(text.as_ref().map(|text| text.to_string())),
         other => null(other, column),
     }
+}
+
+/// The longest name of SQL Server (`sysname`), in characters.
+const LONGEST_NAME: usize = 128;
+
+/// A name. A server that returns a longer one is no SQL Server, and nothing of it is kept beyond the limit.
+pub fn name(row: &Row, column: &str) -> Result<Option<String>, String> {
+    Ok(text(row, column)?.map(|name| match name.char_indices().nth(LONGEST_NAME) {
+        Some((end, _)) => name[..end].to_owned(),
+        None => name,
+    }))
 }
 
 /// A column of any integer type or bit: the same catalog column is tinyint or int, depending on the release.

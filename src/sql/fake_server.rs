@@ -96,7 +96,17 @@ impl FakeServer {
 impl Script {
     /// Accepts each login and answers each batch as a server without databases answers a poll.
     pub fn healthy() -> Script {
-        Script { login: [ack([0x74, 0, 0, 4]), done(0)].concat(), batch: poll_response(), close: false, hold: false }
+        Script {
+            login: [ack([0x74, 0, 0, 4]), done(0)].concat(),
+            batch: poll_response("SQL-A"),
+            close: false,
+            hold: false,
+        }
+    }
+
+    /// Answers a poll with this name of the server.
+    pub fn named(name: &str) -> Script {
+        Script { batch: poll_response(name), ..Script::healthy() }
     }
 
     pub fn refusing(number: u32) -> Script {
@@ -175,20 +185,20 @@ fn token(kind: u8, body: &[u8]) -> Vec<u8> {
 }
 
 /// The five result sets of a poll, the last four without rows.
-fn poll_response() -> Vec<u8> {
-    const TEXTS: [(&str, &str); 5] = [
-        ("server_name", "SQL-A"),
+fn poll_response(server: &str) -> Vec<u8> {
+    const FLAGS: [&str; 3] = ["is_sysadmin", "can_view_server_state", "can_view_any_database"];
+    let texts = [
+        ("server_name", server),
         ("local_name", "OLD-A"),
         ("product_version", "11.0.7001.0"),
         ("edition", "Standard Edition"),
         ("login_name", "lync"),
     ];
-    const FLAGS: [&str; 3] = ["is_sysadmin", "can_view_server_state", "can_view_any_database"];
-    let texts = TEXTS.map(|(name, _)| column(name, &[0xe7, 0, 1, 9, 4, 0xd0, 0, 0x34]));
+    let columns = texts.map(|(name, _)| column(name, &[0xe7, 0, 1, 9, 4, 0xd0, 0, 0x34]));
     let flags = FLAGS.map(|name| column(name, &[0x26, 4]));
-    let mut response = metadata(&[&texts[..], &flags].concat());
+    let mut response = metadata(&[&columns[..], &flags].concat());
     response.push(0xd1);
-    for (_, text) in TEXTS {
+    for (_, text) in texts {
         let units: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
         response.extend(u16::try_from(units.len()).unwrap().to_le_bytes());
         response.extend(units);

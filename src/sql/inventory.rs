@@ -7,7 +7,7 @@ use std::time::Duration;
 use tiberius::Row;
 
 use crate::model::{DatabaseCopy, DatabaseName, ServerInventory, ServerLogin, Unavailable};
-use crate::sql::column::{bytes, integer, required, text};
+use crate::sql::column::{self, bytes, integer, required};
 use crate::sql::error::{self, Phase};
 use crate::sql::session::{Failure, Session};
 
@@ -34,22 +34,22 @@ fn read(results: &[Vec<Row>]) -> Result<ServerInventory, String> {
         return Err(format!("{} result sets instead of 7", results.len()));
     };
     let [properties] = properties.as_slice() else { return Err("not one row of server properties".into()) };
-    let name = |row: &Row| required(text(row, "name")?, "name");
-    let server = required(text(properties, "server_name")?, "server_name")?;
+    let name = |row: &Row| required(column::name(row, "name")?, "name");
+    let server = required(column::name(properties, "server_name")?, "server_name")?;
     let mut by_name = BTreeMap::new();
     for row in logins {
         let login = ServerLogin {
             sid: bytes(row, "sid")?.unwrap_or_default(),
-            is_sql: text(row, "type")?.is_some_and(|kind| kind.trim() == "S"),
+            is_sql: column::name(row, "type")?.is_some_and(|kind| kind.trim() == "S"),
             disabled: integer(row, "is_disabled")? == Some(1),
-            default_database: text(row, "default_database_name")?,
+            default_database: column::name(row, "default_database_name")?,
             policy_checked: integer(row, "is_policy_checked")?.map(|checked| checked == 1),
             server_roles: BTreeSet::new(),
         };
         by_name.insert(name(row)?, login);
     }
     for row in roles {
-        let role = required(text(row, "server_role")?, "server_role")?;
+        let role = required(column::name(row, "server_role")?, "server_role")?;
         if let Some(login) = by_name.get_mut(&name(row)?) {
             login.server_roles.insert(role);
         }
@@ -78,9 +78,9 @@ fn read(results: &[Vec<Row>]) -> Result<ServerInventory, String> {
     machines.push(server.split('\\').next().unwrap_or(&server).to_owned());
     by_name.retain(|login, _| !is_machine_local(login, &machines));
     Ok(ServerInventory {
-        own_login: text(properties, "own_login")?.unwrap_or_default(),
-        version: text(properties, "product_version")?.unwrap_or_default(),
-        edition: text(properties, "edition")?.unwrap_or_default(),
+        own_login: column::name(properties, "own_login")?.unwrap_or_default(),
+        version: column::name(properties, "product_version")?.unwrap_or_default(),
+        edition: column::name(properties, "edition")?.unwrap_or_default(),
         server,
         logins: by_name,
         jobs,

@@ -4,6 +4,7 @@
 use std::process::Stdio;
 
 use secrecy::ExposeSecret;
+use secrecy::zeroize::Zeroize;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
@@ -92,6 +93,7 @@ impl Handshake {
         line.push(b'\n');
         // The exit status of a dead helper is more precise than a broken pipe.
         let _ = self.requests.write_all(&line).await;
+        line.zeroize();
         match self.responses.next_line().await {
             Ok(Some(response)) => serde_json::from_str(&response).map_err(|e| no_helper(target, &e)),
             Ok(None) => match self.helper.wait().await {

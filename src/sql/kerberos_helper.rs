@@ -14,6 +14,7 @@ use libgssapi::error::Error;
 use libgssapi::name::Name;
 use libgssapi::oid::{GSS_MECH_KRB5, GSS_NT_KRB5_PRINCIPAL, OidSet};
 use rustix::fs::{MemfdFlags, memfd_create};
+use secrecy::zeroize::Zeroize;
 use serde::{Deserialize, Serialize};
 
 /// The request on standard input, one line of JSON.
@@ -23,6 +24,12 @@ pub struct Request {
     pub config: String,
     pub principal: String,
     pub spn: String,
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        self.keytab.zeroize();
+    }
 }
 
 /// A response on standard output, one line of JSON each.

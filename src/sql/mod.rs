@@ -31,12 +31,14 @@ mod quote;
 mod redo_rate;
 mod response_check;
 mod response_limit;
+mod response_tokens;
 mod session;
 mod sspi;
 mod target;
 mod tls;
 
 pub use account::Account;
+pub use cleaned::cleaned_to;
 pub use fail_over::{batch, connect_for_moves, fail_over, statement};
 pub use inventory::INVENTORY;
 pub use inventory_diff::differences;

@@ -9,7 +9,7 @@ use crate::model::{
     Database, DatabaseName, DatabaseState, Mirroring, MirroringEndpoint, MirroringState, Role, Safety, Server,
     Unavailable, WitnessLink, Witnessed,
 };
-use crate::sql::column::{guid, integer, required, text};
+use crate::sql::column::{guid, integer, name, required};
 use crate::sql::error::{self, Phase};
 use crate::sql::session::{Failure, Session};
 
@@ -46,7 +46,7 @@ fn read(results: &[Vec<Row>]) -> Result<Server, String> {
         return Err(format!("{} result sets instead of 5", results.len()));
     };
     let [properties] = properties.as_slice() else { return Err("not one row of server properties".into()) };
-    let required_text = |column| required(text(properties, column)?, column);
+    let required_text = |column| required(name(properties, column)?, column);
     let flag = |column| Ok::<_, String>(integer(properties, column)? == Some(1));
 
     let mut databases = databases.iter().map(database).collect::<Result<BTreeMap<_, _>, _>>()?;
@@ -55,10 +55,10 @@ fn read(results: &[Vec<Row>]) -> Result<Server, String> {
     }
     Ok(Server {
         name: required_text("server_name")?,
-        local_name: text(properties, "local_name")?,
+        local_name: name(properties, "local_name")?,
         version: required_text("product_version")?,
-        edition: text(properties, "edition")?.unwrap_or_default(),
-        login: text(properties, "login_name")?.unwrap_or_default(),
+        edition: name(properties, "edition")?.unwrap_or_default(),
+        login: name(properties, "login_name")?.unwrap_or_default(),
         sysadmin: flag("is_sysadmin")?,
         view_server_state: flag("can_view_server_state")?,
         view_any_database: flag("can_view_any_database")?,
@@ -70,7 +70,7 @@ fn read(results: &[Vec<Row>]) -> Result<Server, String> {
 }
 
 fn database(row: &Row) -> Result<(DatabaseName, Database), String> {
-    let name = DatabaseName::new(required(text(row, "name")?, "name")?);
+    let name = DatabaseName::new(required(name(row, "name")?, "name")?);
     let state = state(integer(row, "state")?);
     Ok((
         name,
@@ -105,9 +105,9 @@ fn mirroring(row: &Row) -> Result<Option<Mirroring>, String> {
     let sequence = integer(row, "mirroring_role_sequence")?;
     let safety = integer(row, "mirroring_safety_level")?;
     let witness_state = integer(row, "mirroring_witness_state")?;
-    let witness_name = text(row, "mirroring_witness_name")?;
-    let partner_name = text(row, "mirroring_partner_name")?.unwrap_or_default();
-    let partner_instance = text(row, "mirroring_partner_instance")?.unwrap_or_default();
+    let witness_name = name(row, "mirroring_witness_name")?;
+    let partner_name = name(row, "mirroring_partner_name")?.unwrap_or_default();
+    let partner_instance = name(row, "mirroring_partner_instance")?.unwrap_or_default();
     let guid = guid(row, "mirroring_guid")?;
     // The columns are NULL together. A row with only some of them is inconsistent and counts as not mirrored.
     let (Some(guid), Some(state), Some(role), Some(sequence)) = (guid, state, role, sequence) else { return Ok(None) };
@@ -145,7 +145,7 @@ fn mirroring(row: &Row) -> Result<Option<Mirroring>, String> {
 
 fn endpoint(row: &Row) -> Result<MirroringEndpoint, String> {
     Ok(MirroringEndpoint {
-        name: required(text(row, "name")?, "name")?,
+        name: required(name(row, "name")?, "name")?,
         started: integer(row, "state")? == Some(0),
         partner: matches!(integer(row, "role")?, Some(1 | 3)),
         port: integer(row, "port")?.and_then(|port| i32::try_from(port).ok()),
@@ -154,7 +154,7 @@ fn endpoint(row: &Row) -> Result<MirroringEndpoint, String> {
 
 /// `None` if a column is NULL. Such a row is skipped: the sessions of other pools must not hide this server.
 fn witness(row: &Row) -> Result<Option<Witnessed>, String> {
-    let database = text(row, "database_name")?;
+    let database = name(row, "database_name")?;
     let sequence = integer(row, "role_sequence_number")?;
     let (Some(database), Some(guid), Some(sequence)) = (database, guid(row, "mirroring_guid")?, sequence) else {
         return Ok(None);
@@ -162,15 +162,15 @@ fn witness(row: &Row) -> Result<Option<Witnessed>, String> {
     Ok(Some(Witnessed {
         database: DatabaseName::new(database),
         guid,
-        principal: text(row, "principal_server_name")?.unwrap_or_default(),
-        mirror: text(row, "mirror_server_name")?.unwrap_or_default(),
+        principal: name(row, "principal_server_name")?.unwrap_or_default(),
+        mirror: name(row, "mirror_server_name")?.unwrap_or_default(),
         role_sequence: i32::try_from(sequence).map_err(|_| "role_sequence_number is not an int")?,
     }))
 }
 
 fn read_counter(row: &Row, databases: &mut BTreeMap<DatabaseName, Database>) -> Result<(), String> {
-    let counter = text(row, "counter_name")?.unwrap_or_default();
-    let name = DatabaseName::new(text(row, "database_name")?.unwrap_or_default());
+    let counter = name(row, "counter_name")?.unwrap_or_default();
+    let name = DatabaseName::new(name(row, "database_name")?.unwrap_or_default());
     let value = integer(row, "cntr_value")?;
     // `_Total` is not a database.
     let Some(database) = databases.get_mut(&name) else { return Ok(()) };

@@ -312,8 +312,10 @@ mod tests {
 
     #[tokio::test]
     async fn prelogin_shim_limits_each_response_and_reset_restarts_the_count() {
-        // Bytes that are packets without an end: type 4, no END_OF_MESSAGE, a length of 1028.
-        let mut shim = PreloginShim::new(tokio::io::repeat(4));
+        let info = [&[0xab, 0, 4][..], &[7; 1024]].concat();
+        let (client, mut server) = duplex(1 << 16);
+        tokio::spawn(async move { server.write_all(&packets(TABULAR, &info.repeat(20_000))).await });
+        let mut shim = PreloginShim::new(client);
         shim.absorbed = None;
         let mut part = vec![0; MAX_RESPONSE_BYTES];
         shim.read_exact(&mut part).await.unwrap();

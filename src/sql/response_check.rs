@@ -17,6 +17,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::sql::prelogin::{HEADER, Header, TABULAR};
+use crate::sql::response_tokens::ResponseTokens;
 
 /// The length of DONE from TDS 7.2 on.
 const DONE: usize = 13;
@@ -47,6 +48,7 @@ struct State {
     last: bool,
     /// The end of the payload: the bytes of the last DONE.
     tail: Vec<u8>,
+    tokens: ResponseTokens,
     /// The start of the payload during the login; `None` afterwards.
     login: Option<Vec<u8>>,
     defect: Option<Defect>,
@@ -95,6 +97,7 @@ impl State {
             payload: 0,
             last: false,
             tail: Vec::with_capacity(2 * DONE),
+            tokens: ResponseTokens::new(),
             login,
             defect: None,
             started: false,
@@ -113,6 +116,7 @@ impl State {
             let (payload, rest) = bytes.split_at(bytes.len().min(self.payload));
             bytes = rest;
             self.payload -= payload.len();
+            self.tokens.read(payload).map_err(|what| self.fail(what))?;
             self.keep(payload);
             if self.payload == 0 && self.header.is_empty() && self.last {
                 self.last = false;
@@ -203,6 +207,11 @@ mod tests {
         [&[0xfd][..], &status.to_le_bytes(), &[0; 10]].concat()
     }
 
+    /// An INFO token of this length.
+    fn info(length: u16) -> Vec<u8> {
+        [&[0xab][..], &length.to_le_bytes(), &vec![7; length.into()]].concat()
+    }
+
     /// A message with this payload, which may be empty.
     fn message(payload: &[u8]) -> Vec<u8> {
         if payload.is_empty() { vec![TABULAR, 1, 0, 8, 0, 0, 1, 0] } else { packets(TABULAR, payload) }
@@ -220,7 +229,7 @@ mod tests {
 
     #[test]
     fn read_of_a_complete_response_finds_no_defect() {
-        for payload in [done(0), done(0x10), [vec![7; 9000], done(0)].concat()] {
+        for payload in [done(0), done(0x10), [info(9000), done(0)].concat()] {
             let (result, defect) = batch(&payload);
             assert!(result.is_ok() && defect.is_none(), "{result:?} {defect:?}");
         }
@@ -237,7 +246,7 @@ mod tests {
 
     #[test]
     fn read_of_a_broken_response_is_an_error() {
-        for (payload, what) in [(vec![], "without DONE"), (vec![7; 40], "without DONE"), (done(MORE), "breaks off")] {
+        for (payload, what) in [(vec![], "without DONE"), (info(40), "without DONE"), (done(MORE), "breaks off")] {
             let (result, defect) = batch(&payload);
             assert!(result.is_err());
             assert!(defect.unwrap().0.contains(what), "{defect:?}");

@@ -5,6 +5,7 @@ mod conditions;
 mod fixtures;
 mod history;
 mod input;
+mod limits;
 mod quorum;
 mod render;
 mod servers;

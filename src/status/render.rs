@@ -17,10 +17,8 @@ use crate::plan::{Finding, Plan, TypePlan, coarse, next_window, predict};
 use crate::sql;
 use crate::status::input::Input;
 use crate::status::servers::{self, Memory};
-use crate::status::{conditions, history, unmanaged, unobserved};
+use crate::status::{conditions, history, limits, unmanaged, unobserved};
 
-/// The largest number of differences in the status.
-const DIFFERENCES: usize = 50;
 /// The largest number of problems of the spec in the status.
 pub(super) const PROBLEMS: usize = 20;
 
@@ -32,7 +30,7 @@ pub fn render(input: &Input) -> LyncPoolMirrorStatus {
     let remembered = before.map(|status| status.servers.as_slice()).unwrap_or_default();
     let memory = Memory { before: remembered, last_reads: input.last_reads, now };
     let servers = servers::servers(spec, observation, memory);
-    LyncPoolMirrorStatus {
+    limits::bounded(LyncPoolMirrorStatus {
         observed_generation: Some(spec.desired.generation),
         resource_uid: Some(input.uid.to_owned()),
         service: Some(service(plan, &spec.desired)),
@@ -53,12 +51,12 @@ pub fn render(input: &Input) -> LyncPoolMirrorStatus {
         next_maintenance_window: next_maintenance_window(spec, plan, now),
         operation: plan.persisted.operation.as_ref().map(operation_status),
         post_switch_differences: match drift {
-            Some(DriftReport::Drifted(differences)) => differences.iter().take(DIFFERENCES).cloned().collect(),
+            Some(DriftReport::Drifted(differences)) => differences.clone(),
             Some(DriftReport::InSync | DriftReport::Unknown(_)) => Vec::new(),
             None => before.map(|status| status.post_switch_differences.clone()).unwrap_or_default(),
         },
         history,
-    }
+    })
 }
 
 /// The worst service of all types. What the operator does not observe is Unknown.

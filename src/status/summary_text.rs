@@ -69,6 +69,7 @@ pub(super) const TEXTS: [(Reason, &str, Step); 74] = [
     (Reason::SecretNotFound, "the Secret of the login does not exist", Do("create the Secret that auth.secretRef names")),
     (Reason::SecretKeyMissing, "the Secret of the login lacks a key", SERVERS),
     (Reason::CredentialsForbidden, "the operator may not read the Secret or ConfigMap", Do("see docs/reasons/CredentialsForbidden.md")),
+    (Reason::CredentialsUnreadable, "the API server does not return the Secret or ConfigMap", Do("see docs/reasons/CredentialsUnreadable.md")),
     (Reason::CaBundleNotFound, "the ConfigMap of the CA does not exist", Do("create the ConfigMap that tls.caBundle names")),
     (Reason::CaBundleInvalid, "the CA bundle cannot be read", SERVERS),
     (Reason::HostNotFound, "DNS does not know {}", Do("correct host in spec.sql, or DNS")),

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use crate::api::{DatabaseTypeStatus, LyncPoolMirrorStatus};
 use crate::model::{DatabaseType, Desired, ObservedPrincipal, Reason, Seat, Service};
-use crate::status::conditions;
+use crate::status::{conditions, limits};
 
 /// The types that the spec names and that the operator cannot observe.
 pub(super) fn types(desired: &Desired, before: Option<&LyncPoolMirrorStatus>) -> Vec<DatabaseTypeStatus> {
@@ -44,7 +44,7 @@ pub fn undecodable(
     now: Timestamp,
 ) -> LyncPoolMirrorStatus {
     let types = &before.database_types;
-    LyncPoolMirrorStatus {
+    limits::bounded(LyncPoolMirrorStatus {
         observed_generation: Some(generation),
         resource_uid: before.resource_uid.clone(),
         service: Some(Service::Unknown),
@@ -62,7 +62,7 @@ pub fn undecodable(
         next_maintenance_window: None,
         post_switch_differences: before.post_switch_differences.clone(),
         history: before.history.clone(),
-    }
+    })
 }
 
 #[cfg(test)]

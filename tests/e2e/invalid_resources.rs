@@ -134,3 +134,30 @@ async fn secret_without_read_permission_stops_only_its_resource() {
     allow(json!(["sql", "sql-ca", "elsewhere"]));
     fixture.until_ready("locked", "False", "SecretNotFound");
 }
+
+/// A spec that names the servers of a pool does not stop it: only an accepted login counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn resource_without_an_accepted_login_stops_no_other_of_the_same_databases() {
+    let fixture = TestPool::start("squatted", true).await;
+    let mut squat = fixture.pool("squat", types("Mirror", "Mirror"));
+    squat["spec"]["sql"]["auth"]["secretRef"]["name"] = json!("elsewhere");
+    squat["spec"]["suspend"] = json!({"reason": "mine"});
+    fixture.cluster.apply(&squat);
+    fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
+    let _operator = Operator::start(fixture.cluster, "squatted", "1s");
+    let status = fixture.until_ready("squat", "False", "SecretNotFound");
+    assert!(!status.to_string().contains("pool01"), "{status}");
+    fixture.until_ready("pool01", "True", "Aligned");
+    fixture.cluster.apply(&fixture.pool("pool01", types("Mirror", "Primary")));
+    let status = fixture.until_ready("pool01", "True", "Aligned");
+    assert!(
+        status["principals"] == "User=Mirror CentralMgmt=Primary" && !status.to_string().contains("squat"),
+        "{status}"
+    );
+
+    // With the right Secret, it is a conflict.
+    squat["spec"]["sql"]["auth"]["secretRef"]["name"] = json!("sql");
+    fixture.cluster.apply(&squat);
+    fixture.until_ready("squat", "False", "Conflict");
+    fixture.until_ready("pool01", "False", "Conflict");
+}

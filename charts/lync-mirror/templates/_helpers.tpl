@@ -69,7 +69,7 @@ seccompProfile:
   verbs: [get, list, watch]
 - apiGroups: [lyncmirror.io]
   resources: [lyncpoolmirrors/status]
-  verbs: [get, patch, update]
+  verbs: [update]
 # Credentials and CA bundle of a resource, read by name. The operator never lists Secrets.
 - apiGroups: [""]
   resources: [secrets, configmaps]

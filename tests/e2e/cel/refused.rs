@@ -84,6 +84,11 @@ pub fn refused_hosts() -> Vec<Refused> {
             with("/spec/sql/auth/secretRef/name", json!("Sql")),
             vec!["secretRef.name", "This is not the name of a Secret", "To fix: write the name as kubectl"],
         ),
+        (
+            "a Secret of another namespace",
+            with("/spec/sql/auth/secretRef/name", json!("../../victim/secrets/treasure")),
+            vec!["secretRef.name", "This is not the name of a Secret"],
+        ),
     ]
 }
 
@@ -105,6 +110,11 @@ pub fn refused_encryption() -> Vec<Refused> {
         (
             "a CA in a key with a space",
             with("/spec/sql/tls", json!({"caBundle": {"configMapRef": {"name": "ca", "key": "ca crt"}}})),
+            vec!["configMapRef.key", "This is not a key of a ConfigMap"],
+        ),
+        (
+            "a CA in a key that begins with two dots",
+            with("/spec/sql/tls", json!({"caBundle": {"configMapRef": {"name": "ca", "key": "..data"}}})),
             vec!["configMapRef.key", "This is not a key of a ConfigMap"],
         ),
         (

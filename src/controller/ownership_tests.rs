@@ -1,0 +1,155 @@
+//! Which resources conflict, and which wait for others.
+
+use serde_json::json;
+
+use super::*;
+use crate::api::parse;
+use crate::controller::proven_pair::ProvenPair;
+use crate::plan::tests::pair;
+
+/// A resource that names LcsLog on these two hosts.
+fn spec(primary: &str, mirror: &str) -> ParsedSpec {
+    let resource = json!({
+        "apiVersion": "lyncmirror.io/v1alpha1", "kind": "LyncPoolMirror", "metadata": {"name": "pool01"},
+        "spec": {
+            "poolFqdn": "pool01.contoso.com",
+            "sql": {
+                "primary": {"host": primary}, "mirror": {"host": mirror},
+                "auth": {"method": "SqlLogin", "secretRef": {"name": "sql"}},
+            },
+            "databaseTypes": [{"type": "Archiving", "principal": "Primary"}],
+        },
+    });
+    parse(&serde_json::from_value(resource).unwrap())
+}
+
+fn victim() -> ParsedSpec {
+    spec("sql-a", "sql-b")
+}
+
+fn pairs(primary: &str, mirror: &str) -> Stores<Pair> {
+    Stores::single(pair(primary, mirror)).0
+}
+
+fn healthy() -> Stores<Pair> {
+    pairs("P/4/C", "M/4/C")
+}
+
+/// The same names and databases as in `healthy`, and another session.
+fn healthy_elsewhere() -> Stores<Pair> {
+    let mut pairs = healthy();
+    for view in pairs.iter_mut().flat_map(|pair| [&mut pair.primary, &mut pair.mirror]) {
+        let ServerObservation::Available { server, .. } = view else { panic!("{view:?}") };
+        let server = std::sync::Arc::make_mut(server);
+        let rows = server.databases.values_mut().filter_map(|database| database.mirroring.as_mut());
+        rows.for_each(|row| row.guid = Guid::from_bytes([7; 16]));
+    }
+    pairs
+}
+
+fn registry(resources: &[(&str, &ParsedSpec, &Stores<Pair>)]) -> OwnershipRegistry {
+    let registry = OwnershipRegistry::default();
+    for (name, spec, pairs) in resources {
+        registry.begin(name, spec);
+        registry.register(name, spec, pairs);
+    }
+    registry
+}
+
+fn conflicts(registry: &OwnershipRegistry, resource: &str) -> Vec<String> {
+    registry.conflicts(resource, |_| true).into_values().flatten().collect()
+}
+
+#[test]
+fn conflicts_of_two_resources_with_accepted_logins_stop_both() {
+    for spec in [victim(), spec("SQL-B.", "SQL-A."), spec("10.0.0.1", "10.0.0.2")] {
+        let registry = registry(&[("lync/one", &victim(), &healthy()), ("lync/two", &spec, &healthy())]);
+        assert_eq!(conflicts(&registry, "lync/one"), ["lync/two"]);
+        assert_eq!(conflicts(&registry, "lync/two"), ["lync/one"]);
+        registry.release("lync/two");
+        assert_eq!(conflicts(&registry, "lync/one"), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn conflicts_with_a_resource_without_an_accepted_login_are_none_on_both_sides() {
+    for squat in [pairs("away", "away"), pairs("refused", "refused"), pairs("P/4/C", "refused"), pairs("away", "M/4/C")]
+    {
+        let registry = registry(&[("lync/pool01", &victim(), &healthy()), ("evil/squat", &victim(), &squat)]);
+        assert_eq!(conflicts(&registry, "lync/pool01"), Vec::<String>::new(), "{squat:?}");
+        assert_eq!(conflicts(&registry, "evil/squat"), Vec::<String>::new(), "{squat:?}");
+    }
+}
+
+#[test]
+fn conflicts_with_servers_that_only_report_the_same_names_are_none() {
+    let (elsewhere, hostile) = (spec("sql.evil", "sql2.evil"), healthy_elsewhere());
+    let registry = registry(&[("lync/pool01", &victim(), &healthy()), ("evil/squat", &elsewhere, &hostile)]);
+    assert_eq!(conflicts(&registry, "lync/pool01"), Vec::<String>::new());
+    let identity = |spec: &ParsedSpec, pairs: &Stores<Pair>| {
+        let (store, pair) = pairs.with_ids().next().unwrap();
+        ProvenPair::of(&spec.stores[store].sql, pair).unwrap()
+    };
+    let own = identity(&victim(), &healthy());
+    assert!(!own.is_same(&identity(&elsewhere, &hostile)), "a move there delays no move here");
+    assert!(own.is_same(&identity(&elsewhere, &healthy())), "the same session by other addresses");
+    assert!(own.is_same(&identity(&victim(), &hostile)), "the same addresses");
+}
+
+#[test]
+fn conflicts_outlast_a_lost_partner_but_no_refused_login() {
+    let registry = registry(&[("lync/one", &victim(), &healthy()), ("lync/two", &victim(), &healthy())]);
+    registry.register("lync/two", &victim(), &pairs("away", "M/1/C"));
+    assert_eq!(conflicts(&registry, "lync/one"), ["lync/two"]);
+    registry.register("lync/two", &victim(), &pairs("refused", "M/1/C"));
+    assert_eq!(conflicts(&registry, "lync/one"), Vec::<String>::new());
+    registry.register("lync/two", &victim(), &healthy());
+    registry.register("lync/two", &spec("sql-c", "sql-d"), &pairs("away", "away"));
+    assert_eq!(conflicts(&registry, "lync/one"), Vec::<String>::new(), "other servers are not proven");
+}
+
+#[test]
+fn awaited_at_the_start_of_a_term_are_unknown_resources_and_unobserved_rivals() {
+    let registry = OwnershipRegistry::default();
+    let existing = ["lync/one", "lync/two", "evil/other"].map(str::to_owned).into();
+    registry.begin("lync/one", &victim());
+    assert_eq!(registry.awaited("lync/one", &existing), ["evil/other", "lync/two"]);
+    registry.begin("lync/two", &victim());
+    registry.begin("evil/other", &spec("sql-c", "sql-d"));
+    assert_eq!(registry.awaited("lync/one", &existing), ["lync/two"], "other servers are no conflict");
+    registry.register("lync/two", &victim(), &pairs("away", "away"));
+    assert_eq!(registry.awaited("lync/one", &existing), Vec::<String>::new(), "polled, though without success");
+}
+
+#[test]
+fn awaited_after_the_bound_is_none_whatever_is_created() {
+    let registry = OwnershipRegistry::default();
+    let existing = ["lync/one", "evil/late"].map(str::to_owned).into();
+    registry.begin("lync/one", &victim());
+    assert!(registry.may_wait());
+    registry.0.lock().began = Instant::now().checked_sub(LONGEST_WAIT);
+    registry.begin("evil/late", &victim());
+    assert_eq!(registry.awaited("lync/one", &existing), Vec::<String>::new());
+    assert!(!registry.may_wait(), "a namespace whose list never arrives holds no move");
+    registry.release_all();
+    registry.begin("lync/one", &victim());
+    assert_eq!(registry.awaited("lync/one", &existing), ["evil/late"], "the next term begins with a wait");
+}
+
+#[test]
+fn other_central_stores_are_those_of_the_namespace_with_an_accepted_login() {
+    let central = |a: &str, b: &str| {
+        let mut spec = spec(a, b);
+        spec.desired.types[0].ty = DatabaseType::CentralMgmt;
+        spec
+    };
+    let (own, theirs) = (central("sql-a", "sql-b"), central("sql-c", "sql-d"));
+    let registry = registry(&[
+        ("lync/one", &own, &healthy()),
+        ("lync/two", &theirs, &healthy_elsewhere()),
+        ("lync/away", &theirs, &pairs("away", "away")),
+        ("other/three", &theirs, &healthy_elsewhere()),
+    ]);
+    assert_eq!(registry.other_central_stores("lync/one", |_| true), ["lync/two"]);
+    assert_eq!(registry.other_central_stores("other/three", |_| true), Vec::<String>::new());
+}

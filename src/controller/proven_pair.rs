@@ -1,0 +1,40 @@
+//! How two resources recognise that they mean the same pair of servers. A server chooses the names that it reports, so a
+//! name proves nothing about another resource's servers (decision 0018).
+
+use std::collections::BTreeSet;
+
+use crate::api::SqlStore;
+use crate::model::{DatabaseName, Guid, Pair, Seat};
+
+/// A pair whose two partners accepted the login of the resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProvenPair {
+    addresses: BTreeSet<String>,
+    /// The mirroring sessions between the two partners.
+    sessions: BTreeSet<Guid>,
+}
+
+impl ProvenPair {
+    /// None: a partner was not polled.
+    pub fn of(sql: &SqlStore, pair: &Pair) -> Option<Self> {
+        let (primary, _) = pair.primary.available().zip(pair.mirror.available())?;
+        let sessions = primary.databases.keys().filter_map(|name| session(pair, name)).collect();
+        Some(Self { addresses: addresses(sql), sessions })
+    }
+
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.addresses == other.addresses || !self.sessions.is_disjoint(&other.sessions)
+    }
+}
+
+/// The addresses of a pair in the spec, without the seats.
+pub fn addresses(sql: &SqlStore) -> BTreeSet<String> {
+    [sql.primary.comparable_address(), sql.mirror.comparable_address()].into()
+}
+
+/// The mirroring session of a database, if both partners report the same. Its guid is random, and only a login of the two
+/// servers reads it.
+pub fn session(pair: &Pair, name: &DatabaseName) -> Option<Guid> {
+    let guid = |seat| pair.row(seat, name).map(|row| row.guid);
+    guid(Seat::Primary).filter(|primary| guid(Seat::Mirror) == Some(*primary))
+}
