@@ -11,7 +11,7 @@ use Service::{Exposed, NotServed, Protected, Unknown};
 
 /// The rows of the primary and of the mirror, and what they prove.
 #[rustfmt::skip]
-const TABLE: [(&str, &str, Service, ObservedPrincipal, Reason); 47] = [
+const TABLE: [(&str, &str, Service, ObservedPrincipal, Reason); 50] = [
     ("P/4/C",     "M/4/C",     Protected, Primary, Reason::Aligned),
     ("P/4/-",     "M/4/-",     Protected, Primary, Reason::Aligned),
     ("P/4/D",     "M/4/D",     Exposed,   Primary, Reason::Aligned),
@@ -46,6 +46,10 @@ const TABLE: [(&str, &str, Service, ObservedPrincipal, Reason); 47] = [
     ("NULL/r",    "P/1/C/8",   Exposed,   Mirror,  Reason::DatabaseRecovering),
     ("NULL/g",    "P/1/C/8",   Exposed,   Mirror,  Reason::DatabaseRecovering),
     ("NULL/r",    "away",      Unknown,   Nowhere, Reason::ConnectionRefused),
+    // RECOVERY_PENDING is a phase of a start at first: `transition_that_never_ends` has its end.
+    ("NULL/p",    "M/1/-",     NotServed, Nowhere, Reason::DatabaseRecovering),
+    ("P/1/-/p",   "M/1/-",     NotServed, Primary, Reason::DatabaseRecovering),
+    ("P/4/C",     "M/4/C/p",   Exposed,   Primary, Reason::DatabaseRecovering),
     ("NULL",      "M/1/C",     Exposed,   Nowhere, Reason::MirroringRemoved),
     ("NULL",      "NULL",      Exposed,   Nowhere, Reason::NotMirrored),
     ("NULL",      "NULL/g",    Exposed,   Nowhere, Reason::NotMirrored),
@@ -109,13 +113,21 @@ fn assessment_of_exchanged_rows_is_symmetric() {
 
 #[test]
 fn transition_that_never_ends_is_overdue_with_its_begin() {
-    for (a, b) in [("P/3/C", "M/3/C"), ("P/1/C", "M/4/C"), ("NULL/r", "M/1/-"), ("P/9/C", "M/9/C")] {
+    for (a, b, ends) in [
+        ("P/3/C", "M/3/C", Reason::TransitionOverdue),
+        ("P/1/C", "M/4/C", Reason::TransitionOverdue),
+        ("NULL/r", "M/1/-", Reason::TransitionOverdue),
+        ("P/9/C", "M/9/C", Reason::TransitionOverdue),
+        // "Additional action by the user is required" (Database States), once it is no phase of a start any more.
+        ("NULL/p", "M/1/-", Reason::DatabaseNotOnline),
+        ("P/4/C", "M/4/C/p", Reason::DatabaseNotOnline),
+    ] {
         let first = seen(Seat::Primary, a, b);
         assert_eq!(first.types[&TY].verdict.reason.effect(), Effect::Reconciling, "{a} {b}");
         let bound = Policy::default().switch_deadline;
         assert_eq!(first.requeue, Requeue::At(later(NOW, bound)), "{a} {b}");
         let overdue = plan(&desired(Seat::Primary), &observation(a, b), &first.persisted, later(NOW, bound));
-        assert_eq!(reason(&overdue), Reason::TransitionOverdue, "{a} {b}");
+        assert_eq!(reason(&overdue), ends, "{a} {b}");
         assert!(overdue.types[&TY].verdict.message.contains("since 1970-01-01T00:00:00Z"), "{a} {b}");
     }
 }

@@ -1,6 +1,6 @@
 //! The message of each obstacle: what is observed and its cause, then how to fix it.
 
-use crate::model::{MirroringState, Pair, Role, Seat, ServerObservation, Unavailable, WitnessLink};
+use crate::model::{DatabaseState, MirroringState, Pair, Reason, Role, Seat, ServerObservation, Unavailable, WitnessLink};
 use crate::plan::obstacle::{Obstacle, Shown};
 use crate::plan::row::is_witness_lost;
 
@@ -66,6 +66,10 @@ impl Obstacle {
             Obstacle::Suspended { versions: None } => "mirroring is SUSPENDED".to_owned(),
             Obstacle::Disconnected => "the partners are both alive and do not reach each other".to_owned(),
             Obstacle::NotOnline { seat, state } => format!("the copy on {} is {state}", on(seat)),
+            Obstacle::Recovering { seat, state: state @ DatabaseState::RecoveryPending } => format!(
+                "the copy on {} is {state} and not open, because its recovery has not begun, or a file or resource is missing",
+                on(seat)
+            ),
             Obstacle::Recovering { seat, state } => format!("the copy on {} is {state} and not open yet", on(seat)),
             Obstacle::EndpointStopped { seat, endpoint } => match endpoint {
                 Some(endpoint) => {
@@ -79,6 +83,19 @@ impl Obstacle {
                 "the role sequences of principal and mirror differ ({principal} and {mirror}), as during a switch"
             ),
             Obstacle::Synchronizing => "SYNCHRONIZING, the mirror is catching up".to_owned(),
+        }
+    }
+
+    /// The reason of a transition that has lasted longer than policy.switchDeadline, and an imperative without a period.
+    /// RECOVERY_PENDING is a short phase of a start, or an error that an administrator has to resolve ("Database States"). Only
+    /// its duration tells one from the other.
+    pub(crate) fn overdue(&self) -> (Reason, &'static str) {
+        match self {
+            Obstacle::Recovering { state: DatabaseState::RecoveryPending, .. } => (
+                Reason::DatabaseNotOnline,
+                "read the error log of that server and bring back the file, disk or memory, see docs/reasons/DatabaseNotOnline.md",
+            ),
+            _ => (Reason::TransitionOverdue, "read the error logs of both servers"),
         }
     }
 
