@@ -18,6 +18,7 @@ mod pass;
 mod reconcile;
 mod run;
 mod status_writer;
+mod unconfirmed;
 
 pub use error::Error;
 pub use run::{Settings, run};
