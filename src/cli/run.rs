@@ -32,6 +32,9 @@ pub struct Run {
     /// Poll interval per SQL Server instance when idle, e.g. 10s.
     #[arg(long, env = "LYNC_MIRROR_POLL_INTERVAL", default_value = "10s")]
     poll_interval: Span,
+    /// Interval of the additional login that checks the credentials while a connection is open, e.g. 5m.
+    #[arg(long, env = "LYNC_MIRROR_LOGIN_CHECK_INTERVAL", default_value = "5m")]
+    login_check_interval: Span,
     /// Name of the Lease for leader election.
     #[arg(long, env = "LYNC_MIRROR_LEASE_NAME", default_value = "lync-mirror")]
     lease_name: String,
@@ -58,6 +61,9 @@ impl Run {
         if self.poll_interval.0.is_zero() {
             anyhow::bail!("--poll-interval is zero. To fix: set it to 1s or more.");
         }
+        if self.login_check_interval.0.is_zero() {
+            anyhow::bail!("--login-check-interval is zero. To fix: set it to 1m or more.");
+        }
         tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(self.operate())
     }
 
@@ -83,6 +89,7 @@ impl Run {
         let settings = Settings {
             namespaces: self.namespaces.into_iter().filter(|namespace| !namespace.is_empty()).collect(),
             poll_interval: self.poll_interval.0,
+            login_check_interval: self.login_check_interval.0,
             deadlines: Deadlines::default(),
             grace: Duration::from_secs(30),
         };

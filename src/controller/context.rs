@@ -15,6 +15,7 @@ use crate::controller::in_flight::InFlightStatements;
 use crate::controller::movement::Movements;
 use crate::controller::object::{ResourceRef, WatchedResource, namespace, namespaced_name};
 use crate::controller::ownership::OwnershipRegistry;
+use crate::controller::unconfirmed::UnconfirmedWrites;
 use crate::leader::Leadership;
 use crate::metrics::Metrics;
 use crate::sql::{Counters, InstanceMonitors, MonitorHandle};
@@ -33,6 +34,7 @@ pub struct Context {
     pub ownership: OwnershipRegistry,
     pub movements: Movements,
     pub drift_schedule: DriftSchedule,
+    pub unconfirmed: UnconfirmedWrites,
     triggers: broadcast::Sender<ResourceRef>,
     watches: Mutex<HashMap<ResourceRef, Vec<Arc<MonitorHandle>>>>,
     stores: Mutex<Vec<Store<WatchedResource>>>,
@@ -54,6 +56,7 @@ impl Context {
             ownership: OwnershipRegistry::default(),
             movements: Movements::default(),
             drift_schedule: DriftSchedule::default(),
+            unconfirmed: UnconfirmedWrites::default(),
             triggers: broadcast::Sender::new(TRIGGERS),
             watches: Mutex::default(),
             stores: Mutex::default(),
@@ -127,6 +130,7 @@ impl Context {
         self.ownership.release(&namespaced_name(resource));
         self.movements.forget(&namespaced_name(resource));
         self.drift_schedule.forget(resource);
+        self.unconfirmed.forget(resource);
         self.metrics.forget(namespace(resource), &resource.name);
     }
 

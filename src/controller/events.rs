@@ -10,6 +10,7 @@ use crate::controller::announce::{Announcement, announcements};
 use crate::controller::context::Context;
 use crate::controller::object::{ResourceRef, namespace, namespaced_name};
 use crate::controller::pass::Pass;
+use crate::controller::unconfirmed::{Digest, UnconfirmedWrite};
 use crate::metrics::{DatabaseSnapshot, ResourceSnapshot, TypeSnapshot};
 use crate::model::{Observation, Pair, Reason, Seat};
 use crate::plan::{Finding, Plan, TypePlan};
@@ -38,6 +39,33 @@ pub async fn report(
     report_second_cms(ctx, resource).await;
 }
 
+/// What a pass would publish after a successful write of its status.
+pub fn unconfirmed(pass: &Pass<'_>, status: &LyncPoolMirrorStatus, plan: &Plan) -> UnconfirmedWrite {
+    let before = pass.identity.status();
+    let invalid = new_spec_problem(before, status);
+    let invalid = invalid.map(|problem| warning(Reason::InvalidSpec, &problem));
+    UnconfirmedWrite {
+        uid: pass.uid().to_owned(),
+        status: Digest::of(status),
+        announcements: announcements(before, status, plan).into_iter().chain(invalid).collect(),
+        ended: plan.ended.as_ref().map(|ended| (ended.operation.ty, ended.outcome)),
+    }
+}
+
+/// Publishes what an earlier pass could not, because the API server did not confirm the status that it then applied.
+pub async fn report_applied(ctx: &Context, pass: &Pass<'_>) {
+    let resource = pass.resource();
+    let Some(write) = ctx.unconfirmed.applied(resource, pass.uid(), pass.identity.status()) else { return };
+    if let Some((ty, outcome)) = write.ended {
+        ctx.metrics.move_ended(namespace(resource), &resource.name, ty, outcome);
+    }
+    for announcement in write.announcements {
+        let (reason, note) = (announcement.reason.name(), &announcement.note);
+        info!(resource = pass.name(), reason, note, "publishing an event of a write that was not confirmed");
+        publish_event(ctx, resource, announcement).await;
+    }
+}
+
 /// Publishes an event if another resource has a Central Management store too. Paired pools have a backup, so it is no error.
 async fn report_second_cms(ctx: &Context, resource: &ResourceRef) {
     let (name, existing) = (namespaced_name(resource), ctx.existing());
@@ -52,11 +80,14 @@ async fn report_second_cms(ctx: &Context, resource: &ResourceRef) {
 
 /// Publishes an event about the resource itself, not about its databases.
 pub async fn publish_warning(ctx: &Context, resource: &ResourceRef, reason: Reason, problem: &str) {
+    publish_event(ctx, resource, warning(reason, problem)).await;
+}
+
+fn warning(reason: Reason, problem: &str) -> Announcement {
     // The recorder merges events with the same action and drops the later note, so the action contains a hash of the note.
     let mut hasher = DefaultHasher::new();
     problem.hash(&mut hasher);
-    let action = format!("Read-{:08x}", hasher.finish() & 0xffff_ffff);
-    publish_event(ctx, resource, Announcement::new(reason, action, problem)).await;
+    Announcement::new(reason, format!("Read-{:08x}", hasher.finish() & 0xffff_ffff), problem)
 }
 
 /// Publishes the problems of a spec, once for each text.
@@ -66,13 +97,17 @@ pub async fn report_invalid_spec(
     before: Option<&LyncPoolMirrorStatus>,
     now: &LyncPoolMirrorStatus,
 ) {
-    let problems = &now.spec_problems;
-    if problems.is_empty() || before.is_some_and(|before| before.spec_problems == *problems) {
-        return;
+    if let Some(problem) = new_spec_problem(before, now) {
+        warn!(resource = namespaced_name(resource), problem, "invalid spec");
+        publish_warning(ctx, resource, Reason::InvalidSpec, &problem).await;
     }
-    let problem = format!("{} No move starts until the spec is corrected.", problems.join(" "));
-    warn!(resource = namespaced_name(resource), problem, "invalid spec");
-    publish_warning(ctx, resource, Reason::InvalidSpec, &problem).await;
+}
+
+fn new_spec_problem(before: Option<&LyncPoolMirrorStatus>, now: &LyncPoolMirrorStatus) -> Option<String> {
+    let problems = &now.spec_problems;
+    let known = before.is_some_and(|before| before.spec_problems == *problems);
+    (!problems.is_empty() && !known)
+        .then(|| format!("{} No move starts until the spec is corrected.", problems.join(" ")))
 }
 
 /// The metrics of a resource whose spec cannot be decoded.

@@ -19,6 +19,7 @@ mod proven_pair;
 mod reconcile;
 mod run;
 mod status_writer;
+mod unconfirmed;
 
 pub use error::Error;
 pub use run::{Settings, run};

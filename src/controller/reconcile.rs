@@ -13,7 +13,7 @@ use crate::controller::Error;
 use crate::controller::connections::connect;
 use crate::controller::context::Context;
 use crate::controller::drift_check::compare_when_due;
-use crate::controller::events::{report, report_invalid_spec};
+use crate::controller::events::{report, report_applied, report_invalid_spec};
 use crate::controller::execute::execute;
 use crate::controller::object::{ResourceRef, WatchedResource, namespaced_name};
 use crate::controller::observe::{Freshness, awaited, observe};
@@ -50,6 +50,7 @@ async fn reconcile_decoded(mirror: &LyncPoolMirror, name: &ResourceRef, ctx: &Ar
 
 async fn run_pass(ctx: &Arc<Context>, pass: &Pass<'_>) -> Result<Action, Error> {
     let desired = &pass.spec.desired;
+    report_applied(ctx, pass).await;
     ctx.ownership.begin(&pass.name(), &pass.spec);
     let connections = connect(ctx, pass).await;
     let mut observation = observe(ctx, pass, &connections, Freshness::Latest).await;

@@ -28,6 +28,8 @@ pub struct Settings {
     pub namespaces: Vec<String>,
     /// Poll interval per SQL Server instance when idle.
     pub poll_interval: Duration,
+    /// Interval of the additional logins that check the credentials.
+    pub login_check_interval: Duration,
     pub deadlines: Deadlines,
     /// The limit for statements in flight after a stop. The operator then releases the lease without their answers.
     pub grace: Duration,
@@ -42,7 +44,11 @@ pub async fn run(
     health: Health,
     stop: CancellationToken,
 ) {
-    let monitors = InstanceMonitors::new(settings.poll_interval, settings.deadlines);
+    let monitors = InstanceMonitors::with_login_verification(
+        settings.poll_interval,
+        settings.login_check_interval,
+        settings.deadlines,
+    );
     let context = Arc::new(Context::new(client.clone(), leadership, monitors.clone(), metrics));
     let controllers: Vec<_> =
         scopes(&client, &settings.namespaces).into_iter().map(|scope| controller(&context, scope, &stop)).collect();

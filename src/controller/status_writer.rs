@@ -50,7 +50,14 @@ pub async fn publish(
         before: pass.identity.status(),
         now: Timestamp::now(),
     });
-    write(ctx, &pass.identity, &status).await?;
+    match write(ctx, &pass.identity, &status).await {
+        Ok(Written::Changed) => ctx.unconfirmed.confirm(pass.resource(), &status),
+        Ok(Written::Unchanged) => {}
+        Err(error) => {
+            ctx.unconfirmed.record(pass.resource(), events::unconfirmed(pass, &status, plan));
+            return Err(error);
+        }
+    }
     if plan.ended.is_some() {
         ctx.in_flight.forget(pass.uid());
     }
@@ -105,9 +112,15 @@ fn undecoded(ctx: &Context, resource: &ResourceRef) -> Api<DynamicObject> {
     Api::namespaced_with(ctx.client.clone(), namespace(resource), &kind)
 }
 
-async fn write(ctx: &Context, identity: &Identity<'_>, status: &LyncPoolMirrorStatus) -> Result<(), Error> {
+/// Whether a write was necessary.
+enum Written {
+    Changed,
+    Unchanged,
+}
+
+async fn write(ctx: &Context, identity: &Identity<'_>, status: &LyncPoolMirrorStatus) -> Result<Written, Error> {
     if identity.status() == Some(status) {
-        return Ok(());
+        return Ok(Written::Unchanged);
     }
     let resource = identity.resource;
     let api = Api::<LyncPoolMirror>::namespaced(ctx.client.clone(), namespace(resource));
@@ -115,7 +128,8 @@ async fn write(ctx: &Context, identity: &Identity<'_>, status: &LyncPoolMirrorSt
     next.metadata.managed_fields = None;
     next.status = Some(status.clone());
     let answer = timeout(TIMEOUT, api.replace_status(&resource.name, &PostParams::default(), &next)).await;
-    written(ctx, resource, answer)
+    written(ctx, resource, answer)?;
+    Ok(Written::Changed)
 }
 
 fn written<T>(

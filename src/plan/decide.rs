@@ -165,10 +165,11 @@ fn obstructed(case: &Case, obstacle: &Obstacle, names: &str) -> Verdict {
     if case.input.now < end {
         return Verdict { until: Some(end), ..verdict };
     }
+    let (reason, fix) = obstacle.overdue();
     let message = format!(
-        "{} This has lasted since {}, longer than policy.switchDeadline. To fix: read the error logs of both servers.",
+        "{} This has lasted since {}, longer than policy.switchDeadline. To fix: {fix}.",
         verdict.message,
         second(since)
     );
-    Verdict::waiting(Reason::TransitionOverdue, message)
+    Verdict::waiting(reason, message)
 }

@@ -9,10 +9,11 @@ use Service::{Exposed, NotServed, Protected, Unknown};
 
 /// The rows of the primary and of the mirror, and what they prove.
 #[rustfmt::skip]
-const TABLE: [(&str, &str, Service, ObservedPrincipal, Reason); 47] = [
+const TABLE: [(&str, &str, Service, ObservedPrincipal, Reason); 51] = [
     ("P/4/C",     "M/4/C",     Protected, Primary, Reason::Aligned),
     ("P/4/-",     "M/4/-",     Protected, Primary, Reason::Aligned),
     ("P/4/D",     "M/4/D",     Exposed,   Primary, Reason::Aligned),
+    ("P/4/C",     "M/4/D",     Exposed,   Primary, Reason::Aligned),
     ("P/4/C",     "refused",      Protected, Primary, Reason::LoginFailed),
     ("P/4/C",     "away",      Exposed,   Primary, Reason::ConnectionRefused),
     ("P/2/C",     "M/2/C",     Exposed,   Primary, Reason::Synchronizing),
@@ -44,6 +45,10 @@ const TABLE: [(&str, &str, Service, ObservedPrincipal, Reason); 47] = [
     ("NULL/r",    "P/1/C/8",   Exposed,   Mirror,  Reason::DatabaseRecovering),
     ("NULL/g",    "P/1/C/8",   Exposed,   Mirror,  Reason::DatabaseRecovering),
     ("NULL/r",    "away",      Unknown,   Nowhere, Reason::ConnectionRefused),
+    // RECOVERY_PENDING is a phase of a start at first: `transition_that_never_ends` has its end.
+    ("NULL/p",    "M/1/-",     NotServed, Nowhere, Reason::DatabaseRecovering),
+    ("P/1/-/p",   "M/1/-",     NotServed, Primary, Reason::DatabaseRecovering),
+    ("P/4/C",     "M/4/C/p",   Exposed,   Primary, Reason::DatabaseRecovering),
     ("NULL",      "M/1/C",     Exposed,   Nowhere, Reason::MirroringRemoved),
     ("NULL",      "NULL",      Exposed,   Nowhere, Reason::NotMirrored),
     ("NULL",      "NULL/g",    Exposed,   Nowhere, Reason::NotMirrored),
@@ -107,15 +112,53 @@ fn assessment_of_exchanged_rows_is_symmetric() {
 
 #[test]
 fn transition_that_never_ends_is_overdue_with_its_begin() {
-    for (a, b) in [("P/3/C", "M/3/C"), ("P/1/C", "M/4/C"), ("NULL/r", "M/1/-"), ("P/9/C", "M/9/C")] {
+    for (a, b, ends) in [
+        ("P/3/C", "M/3/C", Reason::TransitionOverdue),
+        ("P/1/C", "M/4/C", Reason::TransitionOverdue),
+        ("NULL/r", "M/1/-", Reason::TransitionOverdue),
+        ("P/9/C", "M/9/C", Reason::TransitionOverdue),
+        // "Additional action by the user is required" (Database States), once it is no phase of a start any more.
+        ("NULL/p", "M/1/-", Reason::DatabaseNotOnline),
+        ("P/4/C", "M/4/C/p", Reason::DatabaseNotOnline),
+    ] {
         let first = seen(Seat::Primary, a, b);
         assert_eq!(first.types[&TY].verdict.reason.effect(), Effect::Reconciling, "{a} {b}");
         let bound = Policy::default().switch_deadline;
         assert_eq!(first.requeue, Requeue::At(later(NOW, bound)), "{a} {b}");
         let overdue = plan(&desired(Seat::Primary), &observation(a, b), &first.persisted, later(NOW, bound));
-        assert_eq!(reason(&overdue), Reason::TransitionOverdue, "{a} {b}");
+        assert_eq!(reason(&overdue), ends, "{a} {b}");
         assert!(overdue.types[&TY].verdict.message.contains("since 1970-01-01T00:00:00Z"), "{a} {b}");
     }
+}
+
+/// The link was lost in mid-move: what no switch shows is reported at once, and not at the deadline.
+#[test]
+fn contradiction_after_a_failover_is_reported_before_its_deadline() {
+    let persisted = PersistedState {
+        requests: [(TY, Request { principal: Seat::Primary, generation: 1, pending: false })].into(),
+        ..PersistedState::default()
+    };
+    let begun = plan(&desired(Seat::Mirror), &observation("P/4/-", "M/4/-"), &persisted, NOW);
+    assert_eq!(begun.steps.len(), 1);
+    let then = |a: &str, b: &str, state: StatementState| {
+        let mut rows = observation(a, b);
+        rows.statements = [(DatabaseName::new("LcsLog"), state)].into();
+        let decided =
+            plan(&desired(Seat::Mirror), &rows, &begun.persisted, later(NOW, std::time::Duration::from_secs(5)));
+        assert!(decided.steps.is_empty() && decided.persisted.operation.is_some(), "{a} {b}");
+        (reason(&decided), decided.types[&TY].verdict.message.clone())
+    };
+    let lost = || StatementState::Answered(Answer::Lost { detail: "error 1421".to_owned() });
+    let (split, message) = then("P/1/-/7", "P/1/-/8", lost());
+    assert_eq!(split, Reason::TwoPrincipals, "{message}");
+    assert!(!message.contains("left)") && message.contains("will not be retried"), "{message}");
+    assert_eq!(then("M/1/-", "M/1/-", lost()).0, Reason::NoPrincipal);
+    assert_eq!(then("P/1/-/7", "P/1/-/8", StatementState::Sent).0, Reason::Moving, "the answer may explain it");
+    // Polls of two moments of a switch are no contradiction.
+    assert_eq!(then("P/4/-/7", "P/2/-/8", lost()).0, Reason::Verifying);
+    assert_eq!(then("M/4/-/8", "M/4/-/7", lost()).0, Reason::Verifying);
+    let (_, message) = then("P/1/-", "M/1/-", lost());
+    assert!(!message.contains("left)"), "a failed statement needs no more time: {message}");
 }
 
 /// The equality of the sequences is not documented: after the bound it no longer holds a move back.

@@ -1,6 +1,8 @@
 //! The message of each obstacle: what is observed and its cause, then how to fix it.
 
-use crate::model::{MirroringState, Pair, Role, Seat, ServerObservation, Unavailable, WitnessLink};
+use crate::model::{
+    DatabaseState, MirroringState, Pair, Reason, Role, Seat, ServerObservation, Unavailable, WitnessLink,
+};
 use crate::plan::obstacle::{Obstacle, Shown};
 use crate::plan::row::is_witness_lost;
 
@@ -42,10 +44,7 @@ impl Obstacle {
             }
             Obstacle::Hidden { seat, login } => format!("login {login} cannot see the mirroring state on {}", on(seat)),
             Obstacle::Missing { seat } => format!("the database does not exist on {}", on(seat)),
-            Obstacle::NotMirrored { seat, other_has_session } => {
-                let other = if *other_has_session { ", while the other server has a session" } else { "" };
-                format!("ONLINE and not mirrored on {}{other}", on(seat))
-            }
+            Obstacle::NotMirrored { seat, other_has_session } => not_mirrored(*seat, *other_has_session, pair),
             Obstacle::SafetyOff => "transaction safety is OFF, and Lync supports synchronous mirroring only".to_owned(),
             Obstacle::NoQuorum { seat } => no_quorum(*seat, pair),
             Obstacle::PrincipalLost { seat, unavailable, witness, suspended } => {
@@ -66,7 +65,7 @@ impl Obstacle {
             Obstacle::Suspended { versions: None } => "mirroring is SUSPENDED".to_owned(),
             Obstacle::Disconnected => "the partners are both alive and do not reach each other".to_owned(),
             Obstacle::NotOnline { seat, state } => format!("the copy on {} is {state}", on(seat)),
-            Obstacle::Recovering { seat, state } => format!("the copy on {} is {state} and not open yet", on(seat)),
+            Obstacle::Recovering { seat, state } => recovering(&on(seat), *state),
             Obstacle::EndpointStopped { seat, endpoint } => match endpoint {
                 Some(endpoint) => {
                     format!("endpoint {} on {} is not STARTED with role PARTNER or ALL", endpoint.name, on(seat))
@@ -79,6 +78,19 @@ impl Obstacle {
                 "the role sequences of principal and mirror differ ({principal} and {mirror}), as during a switch"
             ),
             Obstacle::Synchronizing => "SYNCHRONIZING, the mirror is catching up".to_owned(),
+        }
+    }
+
+    /// The reason of a transition that has lasted longer than policy.switchDeadline, and an imperative without a period.
+    /// RECOVERY_PENDING is a short phase of a start, or an error that an administrator has to resolve ("Database States"). Only
+    /// its duration distinguishes them.
+    pub(crate) fn overdue(&self) -> (Reason, &'static str) {
+        match self {
+            Obstacle::Recovering { state: DatabaseState::RecoveryPending, .. } => (
+                Reason::DatabaseNotOnline,
+                "read the error log of that server and bring back the file, disk or memory, see docs/reasons/DatabaseNotOnline.md",
+            ),
+            _ => (Reason::TransitionOverdue, "read the error logs of both servers"),
         }
     }
 
@@ -131,7 +143,7 @@ impl Obstacle {
             ),
             Obstacle::Disconnected => "repair the network between the mirroring endpoints, or the endpoints".to_owned(),
             Obstacle::NotOnline { .. } => {
-                "see docs/reasons/DatabaseNotOnline.md: back up the tail of the log before any repair".to_owned()
+                "follow docs/reasons/DatabaseNotOnline.md before any repair".to_owned()
             }
             Obstacle::EndpointStopped { endpoint: Some(_), .. } => {
                 "start the endpoint (ALTER ENDPOINT ... STATE = STARTED) with role PARTNER or ALL".to_owned()
@@ -145,6 +157,27 @@ impl Obstacle {
             | Obstacle::Synchronizing => return None,
         })
     }
+}
+
+fn not_mirrored(seat: Seat, other_has_session: bool, pair: &Pair) -> String {
+    let other = match pair.view(seat.other()) {
+        _ if other_has_session => ", while the other server has a session".to_owned(),
+        ServerObservation::Available { .. } => String::new(),
+        ServerObservation::Unavailable { unavailable, .. } => format!(
+            ". The operator does not see the {}, which can have a live copy too. {}",
+            pair.label(seat.other()),
+            unavailable.detail.trim_end_matches('.')
+        ),
+    };
+    format!("ONLINE and not mirrored on the {}{other}", pair.label(seat))
+}
+
+fn recovering(server: &str, state: DatabaseState) -> String {
+    let why = match state {
+        DatabaseState::RecoveryPending => ", because its recovery has not begun, or a file or resource is missing",
+        _ => " yet",
+    };
+    format!("the copy on {server} is {state} and not open{why}")
 }
 
 fn no_failover(witness: WitnessLink) -> &'static str {

@@ -247,7 +247,12 @@ impl<'a> Check<'a> {
     pub(crate) fn in_progress(&self) -> Progress {
         let way = self.way();
         let open = self.databases.iter().filter(|(.., outcome)| *outcome == Pending);
-        let open = open.map(|(journal, ..)| self.with_time_left(&journal.name)).collect::<Vec<_>>().join(", ");
+        // A statement that failed is not on its way, whatever the redo queue needs.
+        let runs = !self.overdue() && self.errors.is_none();
+        let name = |journal: &OperationDatabase| {
+            if runs { self.with_time_left(&journal.name) } else { journal.name.to_string() }
+        };
+        let open = open.map(|(journal, ..)| name(journal)).collect::<Vec<_>>().join(", ");
         let mut details = match (open.is_empty(), self.unanswered) {
             (false, true) => format!(" In progress: {open}."),
             (false, false) => format!(" Not settled yet: {open}."),
@@ -265,6 +270,9 @@ impl<'a> Check<'a> {
                     unavailable.detail
                 ));
             }
+        }
+        if let Some(progress) = self.contradiction(&details) {
+            return progress;
         }
         if self.overdue() {
             if let Some(errors) = &self.errors {

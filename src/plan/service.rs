@@ -21,7 +21,7 @@ enum Copy {
     Closed,
     /// A mirror that reports a connection to its principal: closed here, and open elsewhere at the time of the row.
     Connected,
-    /// The same, with all committed log.
+    /// The same, with all committed log, and with the witness connected if there is one.
     ConnectedSynchronized,
 }
 
@@ -128,8 +128,14 @@ fn mirror(database: &Database, row: &Mirroring) -> Copy {
         // A mirror is never ONLINE: its row and its state are of two different moments.
         (DatabaseState::Online | DatabaseState::Unknown, _) => Copy::Doubtful,
         (_, MirroringState::Unknown) => Copy::Doubtful,
-        (DatabaseState::Restoring, MirroringState::Synchronized) => Copy::ConnectedSynchronized,
-        (DatabaseState::Restoring, MirroringState::Synchronizing | MirroringState::PendingFailover) => Copy::Connected,
+        // Without its witness the mirror cannot fail over automatically, whatever the principal sees.
+        (DatabaseState::Restoring, MirroringState::Synchronized) if !is_witness_lost(row.witness) => {
+            Copy::ConnectedSynchronized
+        }
+        (
+            DatabaseState::Restoring,
+            MirroringState::Synchronized | MirroringState::Synchronizing | MirroringState::PendingFailover,
+        ) => Copy::Connected,
         (_, MirroringState::Suspended | MirroringState::Disconnected) => Copy::Closed,
         (_, MirroringState::Synchronized | MirroringState::Synchronizing | MirroringState::PendingFailover) => {
             Copy::Closed

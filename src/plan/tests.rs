@@ -24,7 +24,7 @@ pub fn after(seconds: u64) -> Timestamp {
 }
 
 /// `P/4/C`: role (P, M), mirroring_state, witness (C connected, D disconnected, - none), then a role sequence and a database
-/// state (r RECOVERING, s SUSPECT, g RESTORING) in any order. `NULL`: not mirrored. `away`: refuses connections. `refused`: refuses the login.
+/// state (r RECOVERING, p RECOVERY_PENDING, s SUSPECT, g RESTORING) in any order. `NULL`: not mirrored. `away`: refuses connections. `refused`: refuses the login.
 pub fn view(seat: Seat, text: &str) -> ServerObservation {
     let address = format!("sql-{}", seat.word());
     let cause = match text {
@@ -40,6 +40,7 @@ pub fn view(seat: Seat, text: &str) -> ServerObservation {
     let mirroring = (!text.starts_with("NULL")).then(|| mirroring(seat, text));
     let state = match (text.split('/').next_back(), mirroring.as_ref().map(|row| row.role)) {
         (Some("r"), _) => DatabaseState::Recovering,
+        (Some("p"), _) => DatabaseState::RecoveryPending,
         (Some("s"), _) => DatabaseState::Suspect,
         (Some("g"), _) | (_, Some(Role::Mirror)) => DatabaseState::Restoring,
         (_, Some(Role::Principal) | None) => DatabaseState::Online,

@@ -6,7 +6,7 @@ use crate::api::{ConditionDraft, ConditionType, ParsedSpec, Store};
 use crate::model::{
     DatabaseName, Mirroring, MirroringState, Observation, Pair, Reason, Role, ServerObservation, WitnessLink,
 };
-use crate::plan::Plan;
+use crate::plan::{Obstacle, Plan, TypePlan};
 use crate::status::summary;
 
 /// True while one further loss stops a database that the witness is to protect.
@@ -22,6 +22,13 @@ pub(super) fn condition(spec: &ParsedSpec, observation: &Observation, plan: &Pla
         QuorumFact::WitnessDisconnected(names) => at_risk(
             Reason::WitnessDisconnected,
             of(&names, "the witness is not connected: no automatic failover. To fix: start it or repair its network."),
+        ),
+        QuorumFact::MirrorWithoutWitness(names) => at_risk(
+            Reason::WitnessDisconnected,
+            of(
+                &names,
+                "the mirror has lost the witness: no automatic failover. To fix: start the witness or repair its network.",
+            ),
         ),
         QuorumFact::PrincipalAlone(names) => at_risk(
             Reason::RunningExposed,
@@ -58,10 +65,12 @@ type SessionRow<'a> = (&'a DatabaseName, &'a Mirroring);
 /// The quorum of all sessions, the first that applies in this order.
 enum QuorumFact {
     NoSession,
-    /// A server reports that its session has lost the witness.
+    /// A principal reports that its session has lost the witness.
     WitnessDisconnected(Vec<String>),
     /// A principal with a witness runs without its partner.
     PrincipalAlone(Vec<String>),
+    /// Only the mirror reports that it has lost the witness: the principal has quorum, or was not read.
+    MirrorWithoutWitness(Vec<String>),
     /// A SUSPENDED session with a witness: it proves nothing of the connection of the partners.
     Suspended(Vec<String>),
     /// Mirrors with a witness are without their partner. A further loss of the witness also prevents forced service (error
@@ -79,19 +88,27 @@ fn fact(spec: &ParsedSpec, observation: &Observation, plan: &Plan) -> QuorumFact
     let sessions: Vec<SessionRow> = plan
         .types
         .values()
-        .flat_map(|planned| sessions_of(observation.pair(planned.desired_type.store), &planned.desired_type.databases))
+        .flat_map(|planned| {
+            let pair = observation.pair(planned.desired_type.store);
+            let isolated = isolated_rows(pair, planned);
+            let sessions = sessions_of(pair, &planned.desired_type.databases);
+            sessions.into_iter().filter(move |(_, row)| isolated.iter().all(|old| !std::ptr::eq(*old, *row)))
+        })
         .collect();
     let mut witnesses = observation.pairs.iter().filter_map(|pair| pair.witness.as_ref());
     let apart = |row: &Mirroring| row.witness != WitnessLink::None && row.state == MirroringState::Disconnected;
     if sessions.is_empty() {
         return QuorumFact::NoSession;
     }
-    if let Some(names) = names(&sessions, |row| matches!(row.witness, WitnessLink::Disconnected | WitnessLink::Unknown))
-    {
+    let lost = |row: &Mirroring| matches!(row.witness, WitnessLink::Disconnected | WitnessLink::Unknown);
+    if let Some(names) = names(&sessions, |row| row.role == Role::Principal && lost(row)) {
         return QuorumFact::WitnessDisconnected(names);
     }
     if let Some(names) = names(&sessions, |row| row.role == Role::Principal && apart(row)) {
         return QuorumFact::PrincipalAlone(names);
+    }
+    if let Some(names) = names(&sessions, lost) {
+        return QuorumFact::MirrorWithoutWitness(names);
     }
     if let Some(names) = names(&sessions, apart) {
         return QuorumFact::MirrorAlone(names);
@@ -117,6 +134,15 @@ fn fact(spec: &ParsedSpec, observation: &Observation, plan: &Plan) -> QuorumFact
         return QuorumFact::NoWitness;
     }
     QuorumFact::Healthy
+}
+
+/// The rows of old principals without quorum, beside a newer principal: they show nothing of its quorum.
+fn isolated_rows<'a>(pair: &'a Pair, planned: &TypePlan) -> Vec<&'a Mirroring> {
+    let isolated = planned.findings.iter().filter_map(|finding| match finding.obstacle {
+        Some(Obstacle::IsolatedPrincipal { seat }) => pair.row(seat, &finding.name),
+        _ => None,
+    });
+    isolated.collect()
 }
 
 fn sessions_of<'a>(pair: &'a Pair, databases: &[DatabaseName]) -> Vec<SessionRow<'a>> {

@@ -10,8 +10,8 @@ use crate::api::{
     ServerStatus, operation_status, tracking_status,
 };
 use crate::model::{
-    Act, DatabaseName, Desired, DriftReport, Failover, Observation, Pair, Reason, Role, Seat, ServerObservation,
-    Service, duration_text,
+    Act, DatabaseName, Desired, DesiredType, DriftReport, Failover, Observation, Pair, Reason, Role, Seat,
+    ServerObservation, Service, duration_text,
 };
 use crate::plan::{Finding, Plan, TypePlan, coarse, next_window, predict};
 use crate::sql;
@@ -163,7 +163,8 @@ fn planned_statements(plan: &Plan, observation: &Observation) -> Vec<PlannedStep
     for planned in plan.types.values() {
         if planned.next.is_empty() {
             let pair = observation.pair(planned.desired_type.store);
-            let wanted = planned.findings.iter().filter(|finding| is_wanted(planned, finding, pair));
+            let settled = is_settled(plan, planned);
+            let wanted = planned.findings.iter().filter(|finding| is_wanted(planned, finding, pair, settled));
             steps.extend(wanted.map(|finding| wanted_statement(planned, &finding.name, observation)));
         } else {
             steps.extend(planned.next.iter().map(|step| planned_statement(planned, step, observation)));
@@ -172,11 +173,22 @@ fn planned_statements(plan: &Plan, observation: &Observation) -> Vec<PlannedStep
     steps
 }
 
+/// The principals were last observed in the seat that the spec wants, and no move is requested.
+fn is_settled(plan: &Plan, planned: &TypePlan) -> bool {
+    let DesiredType { ty, principal, .. } = &planned.desired_type;
+    let requested = plan.persisted.requests.get(ty).is_some_and(|request| request.pending);
+    let last = plan.persisted.tracking.get(ty).and_then(|tracking| {
+        Some((tracking.pair.as_ref()?.server(*principal).name.as_str(), tracking.last_settled_server.as_deref()?))
+    });
+    !requested && last.is_some_and(|(wanted, last)| wanted.eq_ignore_ascii_case(last))
+}
+
 /// The principal of the database is, or may be, in the other seat than the spec wants.
-fn is_wanted(planned: &TypePlan, finding: &Finding, pair: &Pair) -> bool {
+fn is_wanted(planned: &TypePlan, finding: &Finding, pair: &Pair, settled: bool) -> bool {
     let other = planned.desired_type.principal.other();
     match finding.principal {
         Some(seat) => seat == other,
+        None if settled => false,
         None => pair.row(other, &finding.name).is_none_or(|row| row.role != Role::Mirror),
     }
 }

@@ -22,7 +22,7 @@ const PARTNERS: Step = Do("name the two partners of one session in spec.sql");
 
 /// Reason, what it means, step. `{}` is the server that the reason is about, as `the mirror SQL-B\RTC`.
 #[rustfmt::skip]
-pub(super) const TEXTS: [(Reason, &str, Step); 74] = [
+pub(super) const TEXTS: [(Reason, &str, Step); 75] = [
     (Reason::Aligned, "the principal is on {}", Nothing),
     (Reason::Moving, "a failover to {} is in progress", Nothing),
     (Reason::Verifying, "the outcome of the failover to {} is being verified", Nothing),

@@ -1,4 +1,4 @@
-//! The states S1 to S25 as a status: conditions, columns and history, each as a row of a golden file. `UPDATE_EXPECT=1`
+//! The states as a status: conditions, columns and history, each as a row of a golden file. `UPDATE_EXPECT=1`
 //! writes the files anew.
 
 use std::fmt::Write;
@@ -14,7 +14,7 @@ use crate::status::{LIMIT, fixtures};
 
 /// State, what the primary reports, what the mirror reports: as in the tables of the planner. S26 needs two databases and
 /// S27 two versions: tests/scenarios has them.
-const STATES: [(&str, &str, &str); 28] = [
+const STATES: [(&str, &str, &str); 31] = [
     ("S1 healthy, witness", "P/4/C", "M/4/C"),
     ("S2 healthy, no witness", "P/4/-", "M/4/-"),
     ("S3 catching up", "P/2/C", "M/2/C"),
@@ -40,6 +40,9 @@ const STATES: [(&str, &str, &str); 28] = [
     ("S23 mirror and witness only", AWAY, "M/1/C"),
     ("S24 session removed on one side", "NULL", "M/1/C"),
     ("S25 not mirrored", "NULL", "NULL"),
+    ("S28 isolated principal", "P/1/D/7", "P/1/C/8"),
+    ("S58 endpoint of the mirror stopped", "P/1/C", "M/1/D"),
+    ("only the mirror has lost the witness", "P/4/C", "M/4/D"),
     ("both mirrors", "M/4/C", "M/4/C"),
     ("sequences differ", "P/4/C", "M/4/C/8"),
     ("both away", AWAY, AWAY),

@@ -190,3 +190,94 @@ async fn forced_service_behind_a_silent_browser_is_not_sent() {
     });
     assert!(fixture.sim.journal(0).iter().all(|entry| !entry.text.contains("FORCE_SERVICE")));
 }
+
+/// The failover statements of the journal: the databases, and when each began and ended.
+fn failover_spans(fixture: &TestPool, databases: &[&str]) -> Vec<(u64, u64)> {
+    let all = fixture.sim.journal(0).into_iter().filter(|entry| entry.text.contains("PARTNER FAILOVER"));
+    let of_type = |text: &str| databases.iter().any(|database| text.contains(&format!("ALTER DATABASE [{database}]")));
+    let spans = all.filter(|entry| of_type(&entry.text));
+    spans.map(|entry| (entry.started_millis, entry.ended_millis.expect("an ended statement"))).collect()
+}
+
+/// One pool in two resources on the same pair of servers, both with a wanted move.
+async fn move_both(fixture: &TestPool, principal: &str, names: [&str; 2]) {
+    let pool = |name: &str| {
+        let ty = if name == "users" { "User" } else { "CentralMgmt" };
+        fixture.pool(name, json!([{"type": ty, "principal": principal}]))
+    };
+    let items: Vec<Value> = names.iter().map(|name| pool(name)).collect();
+    fixture.cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": items}));
+}
+
+/// F10: CentralMgmt last, and one move at a time, also among two resources.
+#[tokio::test(flavor = "multi_thread")]
+async fn moves_of_two_resources_on_one_pair_take_turns() {
+    const USER: [&str; 3] = ["rtcxds", "rtcshared", "rtcab"];
+    const CENTRAL: [&str; 2] = ["xds", "lis"];
+    let fixture = TestPool::start("field-turns", true).await;
+    let _operator = Operator::start(fixture.cluster, "field-turns", "1s");
+    move_both(&fixture, "Primary", ["users", "central"]).await;
+    let aligned = || ["users", "central"].map(|name| fixture.until_ready(name, "True", "Aligned"));
+    aligned();
+    let mut before = 0;
+    for (principal, names) in [("Mirror", ["users", "central"]), ("Primary", ["central", "users"])] {
+        // Neither can move while the mirror is catching up, and both can at the same moment.
+        fixture.command(json!({"do": "desync", "pair": "pool01", "millis": 4000}));
+        move_both(&fixture, principal, names).await;
+        for name in names {
+            fixture.until_ready(name, "False", "Synchronizing");
+        }
+        aligned();
+        let (user, central) = (failover_spans(&fixture, &USER), failover_spans(&fixture, &CENTRAL));
+        assert_eq!((user.len(), central.len()), (before + 3, before / 3 * 2 + 2), "each once");
+        let (user, central) = (&user[before..], &central[before / 3 * 2..]);
+        let ended = user.iter().map(|(_, ended)| *ended).max().unwrap();
+        let started = central.iter().map(|(started, _)| *started).min().unwrap();
+        assert!(ended <= started, "to the {principal}: User ended at {ended}, CentralMgmt began at {started}");
+        before += 3;
+    }
+    assert_eq!(fixture.sim.failures(), Vec::<String>::new());
+}
+
+/// The password was changed on the servers, and open connections still work.
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_password_is_an_event_before_anything_moves() {
+    let fixture = TestPool::start("field-stale", true).await;
+    let _operator = Operator::start_with(fixture.cluster, "field-stale", &["--login-check-interval", "2s"]);
+    fixture.cluster.apply(&fixture.pool("pool01", user("Primary")));
+    fixture.until_ready("pool01", "True", "Aligned");
+    for server in ["a", "b"] {
+        let change = json!({"do": "setPassword", "server": server, "login": "lync-mirror", "password": "New-Passw0rd"});
+        fixture.command(change);
+    }
+    let status = until("the condition", || {
+        let status = fixture.status("pool01")?;
+        condition(&status, "CredentialsStale").map(|_| status.clone()).ok_or(status.to_string())
+    });
+    let stale = condition(&status, "CredentialsStale").unwrap();
+    assert_eq!((&stale["status"], &stale["reason"]), (&json!("True"), &json!("CredentialsStale")));
+    // The connections are open: the service is still observed.
+    let ready = condition(&status, "Ready").unwrap();
+    assert_eq!((&ready["status"], &status["service"]), (&json!("True"), &json!("Protected")), "{ready}");
+    let found = until("the event", || {
+        let found = events(&fixture, "CredentialsStale");
+        if found.is_empty() { Err("none".to_owned()) } else { Ok(found) }
+    });
+    assert!(found[0].starts_with("Warning") && found[0].contains("fresh login is refused"), "{found:?}");
+    fixture.patch("pool01", &json!({"spec": {"databaseTypes": user("Mirror")}}));
+    until("the login of the move is refused", || {
+        let status = fixture.status("pool01")?;
+        let history = status["history"][0]["outcome"].clone();
+        if history == "Failed" { Ok(()) } else { Err(of_user(&status).to_string()) }
+    });
+    assert_eq!(fixture.failovers(), Vec::<String>::new());
+
+    fixture.secret("New-Passw0rd");
+    let status = until("the condition is gone", || {
+        let status = fixture.status("pool01")?;
+        if condition(&status, "CredentialsStale").is_none() { Ok(status) } else { Err("still there".to_owned()) }
+    });
+    assert_ne!(status["service"], "NotServed");
+    fixture.until_ready("pool01", "True", "Aligned");
+    assert_eq!(fixture.failovers().len(), 3, "{:?}", fixture.failovers());
+}

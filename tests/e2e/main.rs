@@ -31,3 +31,4 @@ mod split_leadership;
 mod stale;
 mod steady_state_cost;
 mod tls;
+mod unanswered_writes;

@@ -1,15 +1,13 @@
-//! The scenarios of the truth table (S1 to S27): one file each in tests/scenarios, with the script of the pair above the line and
-//! the transcript of kubectl below it. `UPDATE_EXPECT=1` rewrites the transcripts, for review.
-//! `LYNC_MIRROR_SCENARIO=s22` runs only the files with this in their path.
-//!
-//! Lines of the upper half: `# TITLE`, `no witness`, `pair {...}` (of the simulation's configuration), `do {...}` (a verb of its
-//! control) and `until SERVER ROLE [STATE]`, which waits for all databases, or for no server that is down.
+//! The scenarios of the states in docs/design/states.md: one file each in tests/scenarios, with the script of the pair above the
+//! line and the transcript of kubectl below it. `UPDATE_EXPECT=1` rewrites the transcripts, for review.
+//! `LYNC_MIRROR_SCENARIO=s22,s3` runs only the files with one of these in their path. CONTRIBUTING.md lists the lines of a
+//! script.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::support::{Cluster, Operator, own_ip, root};
+use crate::support::{Cluster, Operator, condition, own_ip, root, until};
 use expect_test::expect_file;
 use mirror_sim::sim::Sim;
 use mirror_sim::world::Reach;
@@ -17,7 +15,8 @@ use serde_json::{Value, json};
 
 const NAMESPACE: &str = "scenarios";
 const DATABASES: [&str; 3] = ["rtcxds", "rtcshared", "rtcab"];
-const SERVERS: [&str; 3] = ["a", "b", "w"];
+/// Server c is the partner of a new session.
+const SERVERS: [&str; 4] = ["a", "b", "c", "w"];
 /// How long a state may take to appear. Generous: the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// While transcripts are rewritten, one that does not change for this long is final.
@@ -44,14 +43,17 @@ impl Scenario {
         let (script, expected) = text.split_once("---\n").unwrap();
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
         // Unique names: one operator polls the servers of all scenarios, and identifies them by the names that they report.
-        let server = |id_of: &str| {
-            json!({
-                "id": id_of,
-                "name": format!("{}-{}\\RTC", &name[..3], id_of).to_uppercase(),
+        let server = |id: &str| {
+            let mut config = json!({
+                "id": id,
+                "name": format!("{}-{}\\RTC", &name[..3], id).to_uppercase(),
                 "listen": format!("{}:0", own_ip()),
+                "instance": "RTC",
                 "tls": {"mode": "required", "certificateNames": ["sql"]},
                 "logins": [{"name": "lync-mirror", "password": "Passw0rd"}],
-            })
+            });
+            extend(&mut config, script, &format!("server {id} "));
+            config
         };
         let servers: Vec<Value> = SERVERS.iter().map(|id| server(id)).collect();
         let mut pair = json!({
@@ -61,17 +63,23 @@ impl Scenario {
         if !script.contains("no witness\n") {
             pair["witness"] = json!("w");
         }
-        for line in script.lines().filter_map(|line| line.strip_prefix("pair ")) {
-            let more: Value = serde_json::from_str(line).unwrap();
-            pair.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        }
+        extend(&mut pair, script, "pair ");
         let config = json!({"servers": servers, "pairs": [pair]});
         let sim = Sim::start(serde_json::from_value(config).unwrap()).await.unwrap();
         Scenario { file: file.to_owned(), name, script: script.to_owned(), expected: expected.to_owned(), sim }
     }
 
+    /// The server of this id as the spec names it.
+    fn at(&self, id: &str) -> Value {
+        let host = self.sim.address(id).ip().to_string();
+        if self.script.contains("named instances\n") {
+            return json!({"host": host, "instance": "RTC"});
+        }
+        json!({"host": host, "port": self.sim.address(id).port()})
+    }
+
     fn resource(&self) -> Vec<Value> {
-        let at = |id: &str| json!({"host": self.sim.address(id).ip().to_string(), "port": self.sim.address(id).port()});
+        let at = |id: &str| self.at(id);
         let name = format!("ca-{}", self.name);
         let mut pool = json!({
             "apiVersion": "lyncmirror.io/v1alpha1", "kind": "LyncPoolMirror",
@@ -106,8 +114,57 @@ impl Scenario {
             } else if let Some(state) = line.strip_prefix("until ") {
                 let come = tokio::time::timeout(PATIENCE, self.sim.until(|world| self.is(world, state))).await;
                 assert!(come.is_ok(), "{}: {state} did not come: {}", self.name, self.sim.state());
+            } else if let Some(patch) = line.strip_prefix("spec ") {
+                self.patch(patch);
+            } else if let Some(reason) = line.strip_prefix("reason ") {
+                self.until_reason(reason);
+            } else if let Some(change) = line.strip_prefix("restore ") {
+                self.restore(change);
             }
         }
+    }
+
+    fn object(&self) -> Result<Value, String> {
+        Cluster::get().get_json(&["lpm", &self.name, "-n", NAMESPACE])
+    }
+
+    /// A merge patch of the spec. `"<a>"` stands for server a, `<epoch>` for the current epoch of the type.
+    fn patch(&self, text: &str) {
+        let epoch =
+            self.object().unwrap()["status"]["databaseTypes"][0]["epoch"].as_str().unwrap_or_default().to_owned();
+        let mut text = text.replace("<epoch>", &epoch);
+        for id in SERVERS {
+            text = text.replace(&format!("\"<{id}>\""), &self.at(id).to_string());
+        }
+        let patch = format!("{{\"spec\": {text}}}");
+        Cluster::get().kubectl(&["patch", "lpm", &self.name, "-n", NAMESPACE, "--type=merge", "-p", &patch]);
+    }
+
+    fn until_reason(&self, reason: &str) {
+        until(&format!("{} {reason}", self.name), || {
+            let object = self.object()?;
+            let ready = condition(&object["status"], "Ready").ok_or("no Ready condition")?;
+            let fresh = ready["observedGeneration"] == object["metadata"]["generation"];
+            if fresh && ready["reason"] == reason { Ok(()) } else { Err(ready.to_string()) }
+        });
+    }
+
+    /// Creates the resource again, and writes the status of the deleted one with a change, as the restore of a backup does.
+    fn restore(&self, change: &str) {
+        let cluster = Cluster::get();
+        let mut object = self.object().unwrap();
+        let mut status = object["status"].take();
+        let change: Value = serde_json::from_str(change).unwrap();
+        let first = status["databaseTypes"][0].as_object_mut().unwrap();
+        first.extend(change.as_object().unwrap().clone());
+        cluster.kubectl(&["delete", "lpm", &self.name, "-n", NAMESPACE]);
+        cluster.apply(&json!({
+            "apiVersion": object["apiVersion"], "kind": object["kind"],
+            "metadata": {"name": self.name, "namespace": NAMESPACE}, "spec": object["spec"],
+        }));
+        let patch = json!({"status": status}).to_string();
+        let path = ["patch", "lpm", &self.name, "-n", NAMESPACE, "--subresource=status", "--type=merge", "-p", &patch];
+        cluster.kubectl(&path);
     }
 
     fn is(&self, world: &mirror_sim::world::World, wanted: &str) -> bool {
@@ -125,7 +182,7 @@ impl Scenario {
     /// The catalogs of the two servers, and the output of kubectl for the resource.
     fn transcript(&self) -> Result<String, String> {
         let cluster = Cluster::get();
-        let object = cluster.get_json(&["lpm", &self.name, "-n", NAMESPACE])?;
+        let object = self.object()?;
         let status = &object["status"];
         let mut text = String::new();
         let mut line = |words: String| writeln!(text, "{}", words.trim_end()).unwrap();
@@ -186,6 +243,7 @@ impl Scenario {
         for (address, id) in servers {
             text = text.replace(&format!("{},{}", address.ip(), address.port()), &format!("sql-{id}"));
             text = text.replace(&address.ip().to_string(), &format!("sql-{id}"));
+            text = text.replace(&format!("port {}", address.port()), "port <port>");
         }
         let epoch = |word: &str| {
             let bare = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
@@ -205,6 +263,23 @@ impl Scenario {
         let lines = text.lines().map(|line| line.split(' ').map(epoch).collect::<Vec<_>>().join(" ") + "\n");
         lines.collect()
     }
+}
+
+/// Adds the fields of the lines with this prefix.
+fn extend(config: &mut Value, script: &str, prefix: &str) {
+    for line in script.lines().filter_map(|line| line.strip_prefix(prefix)) {
+        let more: Value = serde_json::from_str(line).unwrap();
+        config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    }
+}
+
+/// The numbers of the states in docs/design/states.md, such as `s01`.
+fn states() -> Vec<String> {
+    let text = std::fs::read_to_string(root().join("docs/design/states.md")).unwrap();
+    let numbers = text.lines().filter_map(|line| line.strip_prefix("### S")?.split(' ').next());
+    let mut all: Vec<String> = numbers.map(|number| format!("s{:02}", number.parse::<u32>().unwrap())).collect();
+    all.sort();
+    all
 }
 
 fn role(role: u8) -> &'static str {
@@ -249,7 +324,7 @@ async fn scenario_run_to_its_end_matches_its_transcript() {
     let files: Vec<PathBuf> = files();
     let numbers: Vec<String> =
         files.iter().map(|file| file.file_name().unwrap().to_string_lossy()[..3].to_owned()).collect();
-    assert_eq!(numbers, (1..=27).map(|number| format!("s{number:02}")).collect::<Vec<_>>(), "a file for each row");
+    assert_eq!(numbers, states(), "a file for each state");
     let cluster = Cluster::get();
     cluster.install(NAMESPACE);
     std::fs::write(crate::support::log_path(NAMESPACE), "").unwrap();
@@ -259,7 +334,7 @@ async fn scenario_run_to_its_end_matches_its_transcript() {
     }));
     let mut all = Vec::new();
     for file in &files {
-        if file.to_string_lossy().contains(&only) {
+        if only.split(',').any(|part| file.to_string_lossy().contains(part)) {
             all.push(Scenario::start(file).await);
         }
     }

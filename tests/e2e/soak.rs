@@ -1,12 +1,18 @@
 //! Ten pairs, a hundred resources, and random faults; then everything heals, and an administrator follows the statuses until all
-//! are Ready. Short by default; `make soak` takes minutes. LYNC_MIRROR_SEED replays a run, LYNC_MIRROR_SOAK sets the seconds of
-//! faults in each round.
+//! are Ready. Each published service word is compared with the world at its time. Short by default; `make soak` takes minutes.
+//! LYNC_MIRROR_SEED replays a run, LYNC_MIRROR_SOAK sets the seconds of faults in each round.
+
+mod claims;
+mod faults;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::support::proxy::Proxy;
 use crate::support::rng;
 use crate::support::{Cluster, Operator, condition, log_path, own_ip};
+use claims::{Claims, assert_no_false_claim};
 use fastrand::Rng;
 use mirror_sim::sim::Sim;
 use mirror_sim::world::FailoverKind;
@@ -25,14 +31,25 @@ fn server_ids() -> Vec<String> {
     partners.chain(["w".to_owned()]).collect()
 }
 
+/// `SERVERPROPERTY('ServerName')`.
+fn name(server: &str) -> String {
+    format!("SQL-{}\\RTC", server.to_uppercase())
+}
+
+/// Every third pair has no automatic failover.
+fn has_witness(pair: usize) -> bool {
+    !pair.is_multiple_of(3)
+}
+
 async fn simulate() -> Sim {
     let servers: Vec<Value> = server_ids()
         .iter()
         .map(|server| {
             json!({
                 "id": server,
-                "name": format!("SQL-{}\\RTC", server.to_uppercase()),
+                "name": name(server),
                 "listen": format!("{}:0", own_ip()),
+                "instance": "RTC",
                 "tls": {"mode": "required", "certificateNames": ["sql"]},
                 "logins": [{"name": "lync-mirror", "password": "Passw0rd"}],
             })
@@ -41,8 +58,7 @@ async fn simulate() -> Sim {
     let pair = |at: usize| {
         json!({
             "name": format!("pool{at}"), "primary": format!("a{at}"), "mirror": format!("b{at}"),
-            // Every third pair has no automatic failover.
-            "witness": if at.is_multiple_of(3) { Value::Null } else { json!("w") },
+            "witness": if has_witness(at) { json!("w") } else { Value::Null },
             "databases": (0..DATABASES).map(|database| format!("db{database}")).collect::<Vec<_>>(),
             "switchMillis": 100, "timeoutSeconds": 0.5, "resyncMillis": 100,
         })
@@ -52,13 +68,18 @@ async fn simulate() -> Sim {
 }
 
 fn resource(sim: &Sim, pair: usize, database: usize, principal: &str) -> Value {
-    let at = |id: String| json!({"host": sim.address(&id).ip().to_string(), "port": sim.address(&id).port()});
+    let host = |id: &str| sim.address(id).ip().to_string();
+    // Every second pair is found by the SQL Server Browser.
+    let at = |id: String| match pair.is_multiple_of(2) {
+        true => json!({"host": host(&id), "instance": "RTC"}),
+        false => json!({"host": host(&id), "port": sim.address(&id).port()}),
+    };
     let mut sql = json!({
         "primary": at(format!("a{pair}")), "mirror": at(format!("b{pair}")),
         "auth": {"method": "SqlLogin", "secretRef": {"name": "sql"}},
         "tls": {"mode": "Verify", "caBundle": {"configMapRef": {"name": "sql-ca"}}},
     });
-    if !pair.is_multiple_of(3) {
+    if has_witness(pair) {
         sql["witness"] = at("w".to_owned());
     }
     json!({
@@ -70,41 +91,6 @@ fn resource(sim: &Sim, pair: usize, database: usize, principal: &str) -> Value {
             "policy": {"cooldown": "0s", "settleAfter": "0s", "switchDeadline": "10s"},
         },
     })
-}
-
-/// One random fault, or the end of one.
-fn fault(rng: &mut Rng) -> Value {
-    let servers = server_ids();
-    let server = rng.choice(&servers).unwrap().clone();
-    let pair = rng.usize(..PAIRS);
-    let (a, b) = (format!("a{pair}"), format!("b{pair}"));
-    let (from, to) = rng.choice(&[(a.clone(), b.clone()), (a, "w".to_owned()), (b, "w".to_owned())]).unwrap().clone();
-    let pool = format!("pool{pair}");
-    match rng.usize(..14) {
-        0 => json!({"do": "kill", "server": server}),
-        1..=3 => json!({"do": "start", "server": server}),
-        4 => json!({"do": "pause", "server": server}),
-        5 => json!({"do": "cut", "a": from, "b": to}),
-        6 => json!({"do": "reconnect", "a": from, "b": to}),
-        7 => json!({"do": "loseAnswer", "server": server, "matching": "PARTNER FAILOVER"}),
-        8 => json!({"do": "cutBefore", "server": server, "matching": "PARTNER FAILOVER"}),
-        9 => {
-            json!({"do": "garbage", "server": server, "phase": rng.choice(&["prelogin", "tls", "login", "batch"]).unwrap()})
-        }
-        10 => {
-            json!({"do": "stall", "server": server, "phase": rng.choice(&["connect", "prelogin", "login", "batch"]).unwrap(), "millis": 3000})
-        }
-        11 => json!({"do": "failStatement", "server": server, "number": rng.choice(&[1404, 1456, 1428]).unwrap()}),
-        12 => json!({"do": "desync", "pair": pool, "millis": 2000}),
-        _ => json!({"do": "suspend", "pair": pool, "database": format!("db{}", rng.usize(..DATABASES))}),
-    }
-}
-
-fn heal(sim: &Sim) {
-    let mut all: Vec<Value> = server_ids().iter().map(|server| json!({"do": "start", "server": server})).collect();
-    all.push(json!({"do": "reconnectAll"}));
-    all.extend((0..PAIRS).map(|pair| json!({"do": "resume", "pair": format!("pool{pair}")})));
-    sim.do_json(json!(all)).unwrap();
 }
 
 fn resources() -> Vec<Value> {
@@ -178,7 +164,8 @@ async fn random_faults_after_healing_lose_nothing_and_end_ready() {
     let seed = rng::seed();
     println!("soak: seed {seed}, {ROUNDS} rounds of {seconds} s");
     let mut rng = Rng::with_seed(seed);
-    let sim = simulate().await;
+    let sim = Arc::new(simulate().await);
+    let claims = Claims::new(sim.clone());
     let cluster = Cluster::get();
     cluster.install(NAMESPACE);
     std::fs::write(log_path(NAMESPACE), "").unwrap();
@@ -196,14 +183,17 @@ async fn random_faults_after_healing_lose_nothing_and_end_ready() {
         objects.extend((0..DATABASES).map(|database| resource(&sim, pair, database, "Primary")));
     }
     cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects}));
-    let operator = Operator::start(cluster, NAMESPACE, "1s");
+    let proxy = Proxy::start(&cluster.identity(NAMESPACE), claims.clone()).await;
+    let kubeconfig = cluster.dir.join("soak.proxy.kubeconfig");
+    proxy.kubeconfig(&kubeconfig, NAMESPACE);
+    let operator = Operator::launch(cluster, NAMESPACE, "1s", NAMESPACE, &kubeconfig, NAMESPACE);
     let (mut approvals, mut faults, mut intents) = (0, 0, 0);
     until_all_are_ready(&mut approvals).await;
     let mut memory = vec![resident_kib(operator.pid())];
     for _ in 0..ROUNDS {
         let end = Instant::now() + Duration::from_secs(seconds);
         while Instant::now() < end {
-            sim.do_json(fault(&mut rng)).unwrap();
+            sim.do_json(faults::random(&mut rng)).unwrap();
             faults += 1;
             if rng.usize(..4) == 0 {
                 let principal = *rng.choice(&["Primary", "Mirror"]).unwrap();
@@ -212,12 +202,13 @@ async fn random_faults_after_healing_lose_nothing_and_end_ready() {
             }
             tokio::time::sleep(TICK).await;
         }
-        heal(&sim);
+        faults::heal(&sim);
         until_all_are_ready(&mut approvals).await;
         memory.push(resident_kib(operator.pid()));
     }
 
     println!("soak: {faults} faults, {intents} changes of a principal, {approvals} approvals");
+    assert_no_false_claim(&claims);
     assert_journal_explains_failovers(&sim);
     println!("soak: resident KiB at the start and after each round: {memory:?}");
     // The history of a resource grows to ten moves.

@@ -70,6 +70,12 @@ pub fn words_hold(pair: &Pair, of: &TypePlan, desired_type: &DesiredType) -> Res
     if of.service == Service::Protected {
         must(views.iter().any(healthy), "protected, and no principal is synchronized with its witness")?;
         must(!views.into_iter().any(is_silent), "protected, and a server does not answer")?;
+        let blind = |view: &ServerObservation| {
+            row(view).is_some_and(|(.., row)| {
+                row.role == Role::Mirror && !matches!(row.witness, WitnessLink::None | WitnessLink::Connected)
+            })
+        };
+        must(!views.into_iter().any(blind), "protected, and the mirror has lost its witness")?;
         let suspect =
             |view: &ServerObservation| row(view).is_some_and(|(_, one, _)| one.state == DatabaseState::Suspect);
         must(!views.into_iter().any(suspect), "protected, and a copy is SUSPECT")?;

@@ -34,6 +34,16 @@ fn program() -> std::ffi::OsString {
     std::env::var_os("LYNC_MIRROR_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_lync-mirror").into())
 }
 
+fn command(namespace: &str, interval: &str, replica: &str, kubeconfig: &Path) -> Command {
+    let mut command = Command::new(program());
+    command
+        .args(["run", "--listen", "127.0.0.1:0", "--poll-interval", interval, "--namespace-scope", namespace])
+        .args(["--lease-name", &format!("lync-mirror-{namespace}"), "--lease-namespace", namespace])
+        .args(["--identity", replica, "--log-filter", "lync_mirror=debug,info"])
+        .env("KUBECONFIG", kubeconfig);
+    command
+}
+
 impl Operator {
     pub fn start(cluster: &Cluster, namespace: &str, interval: &str) -> Operator {
         Operator::start_as(cluster, namespace, interval, namespace)
@@ -53,18 +63,18 @@ impl Operator {
         kubeconfig: &Path,
         log: &str,
     ) -> Operator {
-        let child = Command::new(program())
-            .args(["run", "--listen", "127.0.0.1:0", "--poll-interval", interval, "--namespace-scope", namespace])
-            .args([
-                "--lease-name",
-                &format!("lync-mirror-{namespace}"),
-                "--lease-namespace",
-                namespace,
-                "--identity",
-                replica,
-            ])
-            .args(["--log-filter", "lync_mirror=debug,info"])
-            .env("KUBECONFIG", kubeconfig)
+        Operator::spawn(command(namespace, interval, replica, kubeconfig), cluster, replica, log)
+    }
+
+    /// With more arguments.
+    pub fn start_with(cluster: &Cluster, namespace: &str, arguments: &[&str]) -> Operator {
+        let mut command = command(namespace, "1s", namespace, &cluster.identity(namespace));
+        command.args(arguments);
+        Operator::spawn(command, cluster, namespace, namespace)
+    }
+
+    fn spawn(mut command: Command, cluster: &Cluster, replica: &str, log: &str) -> Operator {
+        let child = command
             .stdout(std::fs::File::create(cluster.dir.join(format!("operator-{replica}.out"))).unwrap())
             .stderr(std::fs::OpenOptions::new().create(true).append(true).open(log_path(log)).unwrap())
             .spawn()

@@ -43,6 +43,8 @@ pub enum Decision {
     Go,
     /// Holds this request for ever. Its connection ends when the operator does.
     Hold,
+    /// Answers with this status. After the execution, the real answer is lost.
+    Fail(StatusCode),
 }
 
 /// Called for each request: when it is received, when the API server has answered, and when the operator gets the answer.
@@ -143,11 +145,15 @@ impl Shared {
         let _ = self.joined.subscribe().wait_for(|joined| *joined).await;
     }
 
-    async fn go(&self, decision: Decision) {
-        if decision == Decision::Hold {
-            std::future::pending::<()>().await;
+    /// The answer to a request that must not go on.
+    async fn go(&self, decision: Decision) -> Option<Response<Body>> {
+        match decision {
+            Decision::Go => {}
+            Decision::Hold => std::future::pending::<()>().await,
+            Decision::Fail(status) => return Some(failed(status)),
         }
         self.joined().await;
+        None
     }
 }
 
@@ -170,7 +176,9 @@ async fn forward(State(shared): State<Arc<Shared>>, incoming: Request) -> Respon
         query: head.uri.query().unwrap_or_default().to_owned(),
         body: body.clone(),
     });
-    shared.go(shared.hook.received(&request)).await;
+    if let Some(failure) = shared.go(shared.hook.received(&request)).await {
+        return failure;
+    }
     let mut onward = axum::http::Request::builder().method(head.method).uri(head.uri);
     if let Some(headers) = onward.headers_mut() {
         *headers = passed_on(&head.headers);
@@ -195,11 +203,25 @@ async fn forward(State(shared): State<Arc<Shared>>, incoming: Request) -> Respon
         Body::from_stream(ReceiverStream::new(receiver))
     } else {
         let Ok(bytes) = body.collect_bytes().await else { return bad("an incomplete answer") };
-        shared.go(shared.hook.executed(&request, head.status)).await;
+        if let Some(failure) = shared.go(shared.hook.executed(&request, head.status)).await {
+            return failure;
+        }
         shared.hook.answered(&request);
         Body::from(bytes)
     };
     back.body(body).unwrap_or_else(|error| bad(&error.to_string()))
+}
+
+/// An error as the API server writes it.
+fn failed(status: StatusCode) -> Response<Body> {
+    let body = serde_json::json!({
+        "apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": "Timeout", "code": status.as_u16(),
+        "message": "Timeout: request did not complete within the allotted timeout",
+    });
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    response
 }
 
 fn bad(why: &str) -> Response<Body> {

@@ -169,8 +169,13 @@ impl TestPool {
 
     /// An operator that reaches the API server through a proxy, with a log of its own.
     pub async fn proxied(&self, replica: &str) -> (Operator, Proxy) {
+        self.proxied_with(replica, Arc::new(proxy::PassThrough)).await
+    }
+
+    /// With a hook for each of its requests.
+    pub async fn proxied_with(&self, replica: &str, hook: Arc<dyn proxy::Hook>) -> (Operator, Proxy) {
         let (cluster, namespace) = (self.cluster, self.namespace.as_str());
-        let proxy = Proxy::start(&cluster.identity(namespace), Arc::new(proxy::PassThrough)).await;
+        let proxy = Proxy::start(&cluster.identity(namespace), hook).await;
         let kubeconfig = cluster.dir.join(format!("{replica}.proxy.kubeconfig"));
         proxy.kubeconfig(&kubeconfig, namespace);
         std::fs::write(log_path(replica), "").unwrap();

@@ -9,13 +9,14 @@ use crate::server::probe::Probe;
 use crate::server::shared::SharedState;
 use crate::server::{self, Server};
 use crate::wire::tls::Authority;
-use crate::world::{Command, Failover, Reach, World};
+use crate::world::{Command, Failover, Reach, ServiceChange, World};
 use anyhow::Context;
 use serde::Serialize;
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -119,6 +120,16 @@ impl Sim {
     /// All completed role changes, oldest first.
     pub fn failovers(&self) -> Vec<Failover> {
         self.with(|world| world.failovers().to_vec())
+    }
+
+    /// Each change of the service of a mirrored database, oldest first.
+    pub fn service_changes(&self) -> Vec<ServiceChange> {
+        self.with(|world| world.service_changes().to_vec())
+    }
+
+    /// The time since the start of the simulation, as in its records.
+    pub fn now(&self) -> Duration {
+        self.core.shared.now()
     }
 
     /// Installs the probe, which receives every later request.

@@ -15,9 +15,13 @@ fn refuse(number: u32, text: impl Into<String>) -> Done {
     Err(vec![message(number, 16, text)])
 }
 
-/// The error that ends a failed RESTORE or BACKUP.
+/// The errors of a failed RESTORE or BACKUP.
+fn refusal_of(number: u32, text: impl Into<String>, statement: &str) -> Vec<Message> {
+    vec![message(number, 16, text), message(3013, 16, format!("{statement} is terminating abnormally."))]
+}
+
 fn refuse_with(number: u32, text: impl Into<String>, statement: &str) -> Done {
-    Err(vec![message(number, 16, text), message(3013, 16, format!("{statement} is terminating abnormally."))])
+    Err(refusal_of(number, text, statement))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -175,16 +179,18 @@ impl World {
         Ok(())
     }
 
+    /// The name of a database as the server spells it.
+    fn existing_database(&self, at: usize, database: &str, statement: &str) -> Result<String, Vec<Message>> {
+        self.servers[at].database_name(database).map(str::to_owned).ok_or_else(|| {
+            let text = format!("Database '{database}' does not exist. Make sure that the name is entered correctly.");
+            refusal_of(911, text, statement)
+        })
+    }
+
     /// Recovers a copy that is RESTORING and not mirrored any more.
     fn restore_with_recovery(&mut self, at: usize, database: &str) -> Done {
         let statement = "RESTORE DATABASE";
-        let Some(name) = self.servers[at].database_name(database).map(str::to_owned) else {
-            return refuse_with(
-                911,
-                format!("Database '{database}' does not exist. Make sure that the name is entered correctly."),
-                statement,
-            );
-        };
+        let name = self.existing_database(at, database, statement)?;
         let found = self.find_mirroring(at, &name);
         if found.is_some_and(|(index, seat)| self.mirrorings[index].copies[seat].mirrored) {
             let text = format!(
@@ -208,13 +214,7 @@ impl World {
     /// Backs up the tail of the log. With NORECOVERY the database is RESTORING afterwards.
     fn backup_log(&mut self, at: usize, database: &str, no_recovery: bool, no_truncate: bool) -> Done {
         let statement = "BACKUP LOG";
-        let Some(name) = self.servers[at].database_name(database).map(str::to_owned) else {
-            return refuse_with(
-                911,
-                format!("Database '{database}' does not exist. Make sure that the name is entered correctly."),
-                statement,
-            );
-        };
+        let name = self.existing_database(at, database, statement)?;
         let found = self.find_mirroring(at, &name);
         let mirrored = found.filter(|(index, seat)| self.mirrorings[*index].copies[*seat].mirrored);
         if mirrored.is_some_and(|(index, seat)| self.mirrorings[index].copies[seat].role == Role::Mirror) {

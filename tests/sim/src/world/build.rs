@@ -46,6 +46,7 @@ impl World {
             failover_outcomes: BTreeMap::new(),
             next_failover_id: 1,
             failovers: Vec::new(),
+            service_changes: Vec::new(),
             timers: BTreeSet::new(),
         };
         world.apply_transitions();
@@ -136,6 +137,7 @@ fn build_mirroring(
         forced: false,
         serving: false,
         abandoned: false,
+        open: false,
     };
     let link = Link { end_connected: [true; 2], lost_at: None };
     Mirroring {

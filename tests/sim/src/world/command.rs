@@ -100,11 +100,11 @@ pub enum Command {
         database: String,
         server: String,
     },
-    /// Overrides `sys.databases.state` of a database on one server.
+    /// Overrides `sys.databases.state` of a database on one server. `null` ends the override.
     SetDatabaseState {
         server: String,
         database: String,
-        state: u8,
+        state: Option<u8>,
     },
     /// Sets `mirroring_role_sequence` on both partners and the witness.
     SetRoleSequence {

@@ -128,17 +128,20 @@ impl World {
         })
     }
 
-    fn set_database_state(&mut self, server: &str, database: &str, state: u8) -> Result<(), String> {
+    fn set_database_state(&mut self, server: &str, database: &str, state: Option<u8>) -> Result<(), String> {
         let index = self.require_server("server", server)?;
         let server = &mut self.servers[index];
         let name = server
             .database_name(database)
             .ok_or_else(|| format!("database {database:?}: {} has no such database", server.id))?;
         let name = name.to_lowercase();
-        server.states.insert(name.clone(), state);
+        match state {
+            Some(state) => server.states.insert(name.clone(), state),
+            None => server.states.remove(&name),
+        };
         if let Some((at, seat)) = self.find_mirroring(index, &name) {
             let mirroring = &mut self.mirrorings[at];
-            let suspends = mirroring.settings.suspect_mirror_suspends && state == SUSPECT;
+            let suspends = mirroring.settings.suspect_mirror_suspends && state == Some(SUSPECT);
             mirroring.suspended |= suspends && mirroring.copies[seat].role == Role::Mirror;
         }
         Ok(())

@@ -77,6 +77,7 @@ impl World {
             forced: false,
             serving: false,
             abandoned: false,
+            open: false,
         };
         let link = Link { end_connected: [true; 2], lost_at: None };
         let partner_names = [at, partner].map(|server| self.servers[server].name.clone());

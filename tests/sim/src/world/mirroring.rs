@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::failover::RunningFailover;
+use super::server::OPEN_STATES;
 use super::{FailoverKind, Reach, World};
 use crate::config::{EndpointState, Safety};
 use crate::settings::{PairSettings, SuspendedWhenApart};
@@ -37,6 +38,8 @@ pub(crate) struct DatabaseCopy {
     pub forced: bool,
     /// Whether clients could use the database here at the last update.
     pub serving: bool,
+    /// Whether a client could open the database here at the last update, also by the state of the copy and the server.
+    pub open: bool,
     /// The partner has removed mirroring while this principal was stopped, and this principal waits in recovery for a
     /// witness or a partner that no longer knows the session. Its next start ends the session.
     pub abandoned: bool,
@@ -237,6 +240,14 @@ impl World {
             && self.is_recovered(mirroring.partners[seat], &mirroring.database)
             && mirroring.running_manual().is_none_or(|failover| failover.from != seat)
             && self.has_quorum(index, seat)
+    }
+
+    /// Whether a client can open the database at this seat: the server responds, and the copy is not damaged either.
+    pub(crate) fn is_open(&self, index: usize, seat: Seat) -> bool {
+        let (server, database) = (self.mirrorings[index].partners[seat], &self.mirrorings[index].database);
+        self.serves(index, seat)
+            && self.servers[server].reach == Reach::Up
+            && self.servers[server].states.get(&database.to_lowercase()).is_none_or(|state| OPEN_STATES.contains(state))
     }
 
     pub(crate) fn has_quorum(&self, index: usize, seat: Seat) -> bool {

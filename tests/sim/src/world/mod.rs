@@ -62,6 +62,18 @@ pub enum FailoverKind {
     Forced,
 }
 
+/// A mirrored database opened for clients on a server, or closed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceChange {
+    /// Time since the start of the simulation.
+    pub at: Duration,
+    /// The server id.
+    pub server: String,
+    pub database: String,
+    pub open: bool,
+}
+
 /// All servers and mirroring sessions of a simulation.
 #[derive(Debug)]
 pub struct World {
@@ -78,6 +90,7 @@ pub struct World {
     failover_outcomes: BTreeMap<FailoverId, Outcome>,
     next_failover_id: FailoverId,
     failovers: Vec<Failover>,
+    service_changes: Vec<ServiceChange>,
     /// The times at which a waiting batch must be resumed.
     timers: BTreeSet<Duration>,
 }
@@ -91,6 +104,11 @@ impl World {
     /// All completed role changes, oldest first.
     pub fn failovers(&self) -> &[Failover] {
         &self.failovers
+    }
+
+    /// Each change of the service of a mirrored database, oldest first. A database is closed until its first change.
+    pub fn service_changes(&self) -> &[ServiceChange] {
+        &self.service_changes
     }
 
     pub(crate) fn mark_changed(&mut self) {

@@ -18,6 +18,9 @@ pub(crate) const SUSPECT: u8 = 4;
 const EMERGENCY: u8 = 5;
 const OFFLINE: u8 = 6;
 
+/// The states in which a session can open a database.
+pub(crate) const OPEN_STATES: [u8; 2] = [ONLINE, EMERGENCY];
+
 pub(crate) const SYSTEM_DATABASES: [&str; 4] = ["master", "tempdb", "model", "msdb"];
 
 /// Whether a server answers at its address.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::mirroring::{WITNESS, link_of};
-use super::{FailoverKind, Reach, Role, Seat, Sync, World, other};
+use super::{FailoverKind, Reach, Role, Seat, ServiceChange, Sync, World, other};
 use crate::config::Safety;
 
 impl World {
@@ -188,12 +188,23 @@ impl World {
         }
     }
 
+    fn record_service(&mut self, index: usize, seat: Seat) {
+        let open = self.is_open(index, seat);
+        let mirroring = &mut self.mirrorings[index];
+        if std::mem::replace(&mut mirroring.copies[seat].open, open) != open {
+            let (server, database) = (self.servers[mirroring.partners[seat]].id.clone(), mirroring.database.clone());
+            self.service_changes.push(ServiceChange { at: self.now, server, database, open });
+        }
+    }
+
     /// Ends the sessions of a database that has stopped serving clients.
     fn end_unserved_sessions(&mut self, index: usize) {
         for seat in 0..2 {
             let serves = self.serves(index, seat);
             let mirroring = &mut self.mirrorings[index];
             let served = std::mem::replace(&mut mirroring.copies[seat].serving, serves);
+            self.record_service(index, seat);
+            let mirroring = &self.mirrorings[index];
             if served && !serves {
                 let (server, database) = (mirroring.partners[seat], mirroring.database.clone());
                 self.kill_sessions(|session| {
