@@ -16,8 +16,8 @@ const PIN: &str = "AB12AB12AB12AB12AB12AB12AB12AB12AB12AB12AB12AB12AB12AB12AB12A
 
 /// The fingerprint in the message of TlsFailed.
 fn fingerprint(text: &str) -> Option<&str> {
-    let is_hash = |word: &&str| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
-    text.split(|c: char| !c.is_ascii_alphanumeric()).find(is_hash)
+    let is_hash = |word: &&str| word.len() == 95 && word.split(':').all(|byte| byte.len() == 2);
+    text.split([' ', ',']).find(is_hash)
 }
 
 #[tokio::test(flavor = "multi_thread")]

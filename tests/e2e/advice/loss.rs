@@ -82,7 +82,7 @@ async fn force_with_a_witness() -> Reader {
     reader.sql("b", "ServiceForced", ROWS).has("PRINCIPAL");
     // Without the witness it would be refused, as the page says.
     reader.world(json!({"do": "start", "server": "a"}));
-    reader.until_reason("MirroringSuspended");
+    reader.until_copies("MirroringSuspended");
     let refused = reader.try_sql("a", "PrincipalLost", words, &[]);
     assert_eq!(refused.errors, [1455, 5069], "beside a connected principal");
     reader
@@ -126,7 +126,7 @@ async fn pages_about_a_lost_quorum_lead_to_one_live_copy() {
     for other in ["b", "w"] {
         reader.world(json!({"do": "cut", "a": "a", "b": other}));
     }
-    reader.until_reason("IsolatedPrincipal");
+    reader.until_copies("IsolatedPrincipal");
     reader.sql("a", "IsolatedPrincipal", ROWS).has("RECOVERING").has("DISCONNECTED");
     reader.world(json!({"do": "reconnectAll"}));
     reader.until_user("synchronized", |user| user["reason"] == "UnexpectedPrincipal" && user["service"] == "Protected");
@@ -207,7 +207,7 @@ async fn pages_about_two_or_no_principals_lead_to_one() {
     }
     // The copy with the higher role sequence is to serve.
     reader.world(json!({"do": "reconnect", "a": "a", "b": "b"}));
-    reader.until_reason("MirroringSuspended");
+    reader.until_copies("MirroringSuspended");
     // What MirroringSuspended tells to look for before RESUME.
     reader.batch("b", "EXEC sp_readerrorlog 0, 1, N'rtcxds'").has("Force Service");
     reader
@@ -256,17 +256,24 @@ fn wrong_servers(reader: &mut Reader) {
     let mut pool = reader.resource(false, user("Primary"));
     pool["spec"]["sql"]["mirror"] = reader.pool.server("d");
     reader.pool.cluster.apply(&pool);
-    let status = reader.until_user("another session", |user| {
-        user["reason"] == "SessionMismatch" || user["reason"] == "PartnerMismatch"
-    });
-    let page = status["databaseTypes"][0]["reason"].as_str().unwrap().to_owned();
-    assert_eq!(page, "PartnerMismatch", "{status}");
-    reader.sql("a", &page, ROWS).has("SQL-B\\RTC");
-    reader.sql("d", &page, ROWS).has("SQL-C\\RTC");
-    reader.sql("d", &page, "stored_name").has("SQL-D\\RTC\tSQL-D\\RTC\tSQL-D");
+    let page = "SessionMismatch";
+    reader.until_reason(page);
+    reader.sql("a", page, ROWS).has("SQL-B\\RTC");
+    reader.sql("d", page, ROWS).has("SQL-C\\RTC");
     let script = format!("s|host: {}|host: {}|; s|port: {}|port: {}|", wrong.0, right.0, wrong.1, right.1);
-    reader.edit(&page, &script);
+    reader.edit(page, &script);
     reader.aligned();
+
+    // The computer of the mirror is renamed, and its old name is in the session of the principal.
+    let page = "PartnerMismatch";
+    reader.world(json!({"do": "rename", "server": "b", "name": "SQL-NEW\\RTC"}));
+    reader.until_reason(page);
+    reader.sql("a", page, ROWS).has("SQL-B\\RTC");
+    reader.sql("b", page, "stored_name").has("SQL-B\\RTC\tSQL-NEW\\RTC\tSQL-NEW");
+    // The state ends with the name. Whether the spec or the name is wrong, the edit is the same command.
+    reader.world(json!({"do": "rename", "server": "b", "name": "SQL-B\\RTC"}));
+    reader.aligned();
+    reader.edit(page, "s|switchDeadline: 1m|switchDeadline: 2m|");
 }
 
 fn damaged_copies(reader: &mut Reader) {

@@ -122,8 +122,6 @@ fn fail_back(reader: &mut Reader) {
     reader.sh_with(page, SET, &[(SET, r#""value":"Primary""#)]).unwrap();
     reader.aligned();
     assert_eq!(count(reader), before, "nothing moves");
-    reader.pool.patch("pool01", &json!({"spec": {"policy": {"unrequestedSwitch": "Hold"}}}));
-    reader.aligned();
 }
 
 fn circuit(reader: &mut Reader) {
@@ -142,7 +140,7 @@ fn circuit(reader: &mut Reader) {
     reader.sh(page, SET);
     reader.aligned();
     assert_eq!(count(reader), before, "nothing moves");
-    reader.apply(true, user("Primary"));
+    want(reader, "Primary");
     reader.until_user("moved", |user| user["reason"] == "Aligned" && user["observed"] == "Primary");
     trip(reader);
     reader.with_epoch(page, "approve");
@@ -204,7 +202,7 @@ async fn pages_about_waiting_moves_let_them_start() {
 
     policy(&reader, json!({"settleAfter": "1h"}));
     reader.aligned();
-    reader.restart("b");
+    reader.lose("b");
     reader.until_condition("Synchronized", ("True", "AllSynchronized"));
     want(&reader, "Mirror");
     reader.until_reason("Settling");

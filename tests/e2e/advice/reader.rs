@@ -43,17 +43,6 @@ impl Answer {
         assert!(!self.text.contains(part), "{part:?} in\n{}", self.text);
         self
     }
-
-    /// The line of the result that begins with this cell.
-    #[track_caller]
-    pub fn row(&self, first: &str) -> Vec<String> {
-        let cells = |line: &str| {
-            let line = line.trim_start_matches(|c: char| c.is_ascii_digit() || "> ".contains(c));
-            line.split('\t').map(str::to_owned).collect::<Vec<_>>()
-        };
-        let found = self.text.lines().map(cells).find(|cells| cells[0] == first);
-        found.unwrap_or_else(|| panic!("no row {first} in\n{}", self.text))
-    }
 }
 
 /// Whether `tsql` is installed; where CI is set, it must be.
@@ -162,6 +151,13 @@ impl Reader {
     /// Stops the server, and starts it again.
     pub fn restart(&self, server: &str) {
         self.world(json!({"do": "kill", "server": server}));
+        self.world(json!({"do": "start", "server": server}));
+    }
+
+    /// Stops the server until the operator has seen it, and starts it again.
+    pub fn lose(&self, server: &str) {
+        self.world(json!({"do": "kill", "server": server}));
+        self.until_condition("PartnersReachable", ("False", "ConnectionRefused"));
         self.world(json!({"do": "start", "server": server}));
     }
 
@@ -294,6 +290,15 @@ impl Reader {
     #[track_caller]
     pub fn until_reason(&self, reason: &str) -> Value {
         self.until_user(reason, |user| user["reason"] == reason)
+    }
+
+    /// Waits until each database of the type has this reason. The type has another one if a move is wanted or on hold.
+    #[track_caller]
+    pub fn until_copies(&self, reason: &str) {
+        self.until_user(reason, |user| {
+            let databases = user["databases"].as_array().into_iter().flatten();
+            databases.clone().count() > 0 && databases.into_iter().all(|database| database["reason"] == reason)
+        });
     }
 
     /// Waits until the entry of the type User fulfils the condition, for the present generation.
