@@ -63,9 +63,9 @@ fn legacy(reader: &mut Reader) {
 
 fn failed(reader: &mut Reader) {
     let page = "TlsFailed";
-    let mut pool = reader.resource(false, user("Primary"));
-    pool["spec"]["sql"]["tls"] = json!({"mode": "Verify"});
-    reader.pool.cluster.apply(&pool);
+    let replace = json!([{"op": "replace", "path": "/spec/sql/tls", "value": {"mode": "Verify"}}]).to_string();
+    let namespace = reader.pool.namespace.clone();
+    reader.pool.cluster.kubectl(&["patch", "lpm", "pool01", "-n", &namespace, "--type=json", "-p", &replace]);
     reader.until_reason(page);
     let printed = reader.sh(page, "kubectl explain");
     assert!(printed.contains("caBundle") && printed.contains("pins"), "{printed}");

@@ -158,7 +158,8 @@ fn triggers_and_limits(reader: &mut Reader) {
     reader.aligned();
 
     let page = "ConnectionLimit";
-    reader.world(json!({"do": "refuseLogins", "server": "b", "number": 17809, "login": "lync_mirror"}));
+    let limit = json!({"do": "refuseLogins", "server": "b", "number": 18458, "login": "lync_mirror"});
+    reader.world(limit);
     reader.restart("b");
     reader.until_reason(page);
     reader.sql("b", page, "dm_exec_sessions").has("user connections\t0");
@@ -214,12 +215,13 @@ fn broken_connections(reader: &mut Reader) {
     assert!(printed.contains("Mirror: ") && printed.contains("1205"), "{printed}");
     reader.aligned();
 
-    reader.world(json!({"do": "setVersion", "server": "b", "version": "9.0.5000.0"}));
-    reader.restart("b");
+    // The principal: a mirror that is older than its principal suspends the session.
+    reader.world(json!({"do": "setVersion", "server": "a", "version": "9.0.5000.0"}));
+    reader.restart("a");
     reader.until_reason("ServerTooOld");
-    reader.sql("b", "ServerTooOld", "ProductVersion").has("9.0.5000.0");
-    reader.world(json!({"do": "setVersion", "server": "b", "version": "11.0.7001.0"}));
-    reader.restart("b");
+    reader.sql("a", "ServerTooOld", "ProductVersion").has("9.0.5000.0");
+    reader.world(json!({"do": "setVersion", "server": "a", "version": "11.0.7001.0"}));
+    reader.restart("a");
     reader.aligned();
 }
 

@@ -133,16 +133,21 @@ async fn pages_about_a_lost_quorum_lead_to_one_live_copy() {
     reader.world(json!({"do": "failover", "pair": "pool01"}));
     reader.until_reason("Aligned");
 
-    // The principal runs without mirror and witness: it does not serve, and returns with the witness.
-    for server in ["b", "w"] {
-        reader.world(json!({"do": "kill", "server": server}));
+    // All three are apart: the principal runs without mirror and witness, and does not serve.
+    // The mirror loses the witness first, so that it does not fail over.
+    reader.world(json!({"do": "cut", "a": "b", "b": "w"}));
+    reader.until_condition("QuorumAtRisk", ("True", "WitnessDisconnected"));
+    for other in ["b", "w"] {
+        reader.world(json!({"do": "cut", "a": "a", "b": other}));
     }
     reader.until_user("NotServed", |user| user["service"] == "NotServed");
     let printed = reader.sh("NotServed", "{.service}");
     assert!(printed.starts_with("User\tNotServed\tNoQuorum\t"), "{printed}");
-    reader.world(json!({"do": "start", "server": "w"}));
+    reader.batch("a", "USE [rtcxds]").has("Msg 955");
+    // The witness is enough.
+    reader.world(json!({"do": "reconnect", "a": "a", "b": "w"}));
     reader.until_user("served", |user| user["service"] == "Exposed");
-    reader.world(json!({"do": "start", "server": "b"}));
+    reader.world(json!({"do": "reconnectAll"}));
     reader.aligned();
     lost_principal_and_witness(&mut reader);
     reader.finish();
@@ -264,15 +269,18 @@ fn wrong_servers(reader: &mut Reader) {
     reader.edit(page, &script);
     reader.aligned();
 
-    // The computer of the mirror is renamed, and its old name is in the session of the principal.
+    // The session of the principal has a name that the mirror had before.
     let page = "PartnerMismatch";
-    reader.world(json!({"do": "rename", "server": "b", "name": "SQL-NEW\\RTC"}));
+    for database in USER {
+        let lie = json!({"do": "lie", "server": "a", "database": database, "partnerInstance": "SQL-OLD\\RTC"});
+        reader.world(lie);
+    }
     reader.until_reason(page);
-    reader.sql("a", page, ROWS).has("SQL-B\\RTC");
-    reader.sql("b", page, "stored_name").has("SQL-B\\RTC\tSQL-NEW\\RTC\tSQL-NEW");
-    // The state ends with the name. Whether the spec or the name is wrong, the edit is the same command.
-    reader.world(json!({"do": "rename", "server": "b", "name": "SQL-B\\RTC"}));
+    reader.sql("a", page, ROWS).has("SQL-OLD\\RTC");
+    reader.sql("b", page, "stored_name").has("SQL-B\\RTC\tSQL-B\\RTC\tSQL-B");
+    reader.world(json!({"do": "clearLies"}));
     reader.aligned();
+    // Whether the spec or the name is wrong, the edit is the same command.
     reader.edit(page, "s|switchDeadline: 1m|switchDeadline: 2m|");
 }
 

@@ -215,6 +215,8 @@ async fn pages_about_waiting_moves_let_them_start() {
 
 fn other_resources(reader: &mut Reader) {
     // Two types in the order of Lync: CentralMgmt waits.
+    reader.pool.patch("pool01", &json!({"spec": {"databaseTypes": types("Mirror", "Primary")}}));
+    reader.pool.until_ready("pool01", "True", "Aligned");
     reader.world(json!({"do": "setSwitchMillis", "pair": "pool01", "millis": 1500}));
     reader.pool.patch("pool01", &json!({"spec": {"databaseTypes": types("Primary", "Mirror")}}));
     until("CentralMgmt waits", || {

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use serde_json::{Value, json};
 
 use super::reader::{Reader, can_run, user};
-use crate::support::own_ip;
+use crate::support::{Operator, own_ip};
 
 pub const PAGES: &[&str] = &[
     "reasons/HostNotFound",
@@ -73,6 +73,9 @@ async fn pages_about_the_network_lead_to_the_server() {
     let page = "InstanceNotFound";
     reader.world(json!({"do": "setServerSettings", "server": "a", "settings": {"browser": {"stopped": true}}}));
     primary(&reader, json!({"host": host, "instance": "RTC", "port": null}));
+    // A new process knows no port.
+    reader.operator.take().unwrap().stop();
+    reader.operator = Some(Operator::start(reader.pool.cluster, &reader.pool.namespace, "1s"));
     reader.until_reason(page);
     let address = [("sql-a.contoso.com", host.as_str()), ("49172", port.as_str())];
     reader.sh_with(page, "spec/sql/primary", &address).unwrap();
@@ -88,6 +91,7 @@ fn operator_and_spec(reader: &mut Reader) {
 
     let page = "InvalidSpec";
     let mut pool = reader.resource(false, user("Primary"));
+    pool["spec"]["policy"]["unrequestedSwitch"] = json!("FailBack");
     pool["spec"]["policy"]["maintenanceWindows"] =
         json!([{"schedule": "0 2 * * *", "duration": "1h", "timeZone": "Europe/Atlantis"}]);
     reader.pool.cluster.apply(&pool);
