@@ -10,6 +10,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod advice;
 mod cel;
 mod chart;
 mod cluster;

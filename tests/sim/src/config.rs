@@ -82,6 +82,12 @@ pub struct ServerInventory {
     /// The name of the login with SID 0x01, if it was renamed.
     #[serde(default)]
     pub sa_name: Option<String>,
+    /// By name.
+    #[serde(default)]
+    pub logon_triggers: BTreeMap<String, LogonTrigger>,
+    /// Members of fixed server roles other than sysadmin, by role.
+    #[serde(default)]
+    pub roles: BTreeMap<String, Vec<String>>,
 }
 
 /// A login and its server-level permissions.
@@ -108,6 +114,19 @@ pub struct LoginConfig {
     pub disabled: bool,
     #[serde(default)]
     pub locked: bool,
+    /// The password has expired.
+    #[serde(default)]
+    pub expired: bool,
+}
+
+/// A logon trigger of a server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LogonTrigger {
+    /// The login that the trigger refuses.
+    pub refuses: String,
+    #[serde(default)]
+    pub disabled: bool,
 }
 
 /// What the server requires of clients.
@@ -264,6 +283,7 @@ impl ServerConfig {
                 alter_any_database: false,
                 disabled: false,
                 locked: false,
+                expired: false,
             }],
             listen: None,
             instance: None,

@@ -9,6 +9,7 @@ pub enum Value {
     SmallInt(i16),
     Int(i32),
     BigInt(i64),
+    Real(f32),
     NVarChar(String),
     Guid([u8; 16]),
     Numeric {
@@ -31,6 +32,7 @@ pub enum SqlType {
     SmallInt,
     Int,
     BigInt,
+    Real,
     /// Length in characters; 0 means `nvarchar(max)`.
     NVarChar(u16),
     /// `char(n)` of code page 1252.

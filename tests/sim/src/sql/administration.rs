@@ -50,20 +50,44 @@ pub enum Administration {
     RestoreWithRecovery(String),
     BackupLog {
         database: String,
+        file: String,
         no_recovery: bool,
         no_truncate: bool,
+    },
+    BackupDatabase {
+        database: String,
+        file: String,
+    },
+    /// WITH NORECOVERY.
+    RestoreLog {
+        database: String,
+        file: String,
+    },
+    RenameDatabase {
+        database: String,
+        name: String,
+    },
+    CheckDatabase(String),
+    /// The id of a session.
+    Kill(i64),
+    /// A trigger of the server.
+    DisableTrigger(String),
+    /// CHECK_EXPIRATION of a login.
+    CheckExpiration {
+        name: String,
+        on: bool,
     },
 }
 
 /// Permissions of `GRANT ... TO login`.
 const PERMISSIONS: [&str; 3] = ["VIEW SERVER STATE", "VIEW ANY DATABASE", "ALTER ANY DATABASE"];
 
-impl Parser {
-    fn done_with(change: Administration) -> Parsed<Statement> {
-        Ok(SessionStatement::Administer(change).into())
-    }
+pub(super) fn done_with(change: Administration) -> Parsed<Statement> {
+    Ok(SessionStatement::Administer(change).into())
+}
 
-    fn text(&mut self) -> Parsed<String> {
+impl Parser {
+    pub(super) fn text(&mut self) -> Parsed<String> {
         match self.next_token() {
             Token::Text(text) => Ok(text),
             other => Err(other.source_text()),
@@ -79,12 +103,12 @@ impl Parser {
             if self.eat_keyword("with") {
                 self.default_database()?;
             }
-            return Self::done_with(Administration::CreateLogin { name, password, sid });
+            return done_with(Administration::CreateLogin { name, password, sid });
         }
         self.expect_keyword("with")?;
         self.expect_keyword("password")?;
         self.expect("=")?;
-        password = Some(self.text()?);
+        password = Some(self.password()?);
         while self.eat(",") {
             match self.name()?.to_lowercase().as_str() {
                 "sid" => {
@@ -105,7 +129,19 @@ impl Parser {
                 other => return Err(other.to_owned()),
             }
         }
-        Self::done_with(Administration::CreateLogin { name, password, sid })
+        done_with(Administration::CreateLogin { name, password, sid })
+    }
+
+    /// A password, or `0x... HASHED`. The simulation computes no hashes: no password matches one.
+    fn password(&mut self) -> Parsed<String> {
+        match self.next_token() {
+            Token::Text(text) => Ok(text),
+            Token::Bytes(_) => {
+                self.expect_keyword("hashed")?;
+                Ok("\0".to_owned())
+            }
+            other => Err(other.source_text()),
+        }
     }
 
     fn default_database(&mut self) -> Parsed<()> {
@@ -122,23 +158,31 @@ impl Parser {
 
     pub(super) fn drop_login(&mut self) -> Parsed<Statement> {
         self.expect_keyword("login")?;
-        Self::done_with(Administration::DropLogin(self.name()?))
+        done_with(Administration::DropLogin(self.name()?))
     }
 
     pub(super) fn alter_login(&mut self) -> Parsed<Statement> {
         let name = self.name()?;
         if self.eat_keyword("enable") {
-            return Self::done_with(Administration::EnableLogin { name, enabled: true });
+            return done_with(Administration::EnableLogin { name, enabled: true });
         }
         if self.eat_keyword("disable") {
-            return Self::done_with(Administration::EnableLogin { name, enabled: false });
+            return done_with(Administration::EnableLogin { name, enabled: false });
         }
         self.expect_keyword("with")?;
+        if self.eat_keyword("check_expiration") {
+            self.expect("=")?;
+            let on = self.eat_keyword("on");
+            if !on {
+                self.expect_keyword("off")?;
+            }
+            return done_with(Administration::CheckExpiration { name, on });
+        }
         self.expect_keyword("password")?;
         self.expect("=")?;
         let password = self.text()?;
         let unlock = self.eat_keyword("unlock");
-        Self::done_with(Administration::SetPassword { name, password, unlock })
+        done_with(Administration::SetPassword { name, password, unlock })
     }
 
     /// `ALTER SERVER ROLE role ADD MEMBER login`.
@@ -150,7 +194,7 @@ impl Parser {
             self.expect_keyword("drop")?;
         }
         self.expect_keyword("member")?;
-        Self::done_with(Administration::RoleMember { role, login: self.name()?, add })
+        done_with(Administration::RoleMember { role, login: self.name()?, add })
     }
 
     /// `EXEC sp_addsrvrolemember 'login', 'role'`, with or without the names of the parameters.
@@ -158,7 +202,7 @@ impl Parser {
         let login = self.argument("loginame")?;
         self.expect(",")?;
         let role = self.argument("rolename")?;
-        Self::done_with(Administration::RoleMember { role, login, add })
+        done_with(Administration::RoleMember { role, login, add })
     }
 
     fn argument(&mut self, name: &str) -> Parsed<String> {
@@ -185,7 +229,7 @@ impl Parser {
         if !PERMISSIONS.contains(&permission.as_str()) {
             return Err(permission);
         }
-        Self::done_with(Administration::Grant { permission, login: self.name()? })
+        done_with(Administration::Grant { permission, login: self.name()? })
     }
 
     /// `ALTER AUTHORIZATION ON DATABASE::name TO login`.
@@ -196,7 +240,7 @@ impl Parser {
         self.expect(":")?;
         let database = self.name()?;
         self.expect_keyword("to")?;
-        Self::done_with(Administration::DatabaseOwner { database, login: self.name()? })
+        done_with(Administration::DatabaseOwner { database, login: self.name()? })
     }
 
     /// `ALTER ENDPOINT name STATE = STARTED`.
@@ -210,38 +254,6 @@ impl Parser {
             "disabled" => EndpointChange::Disabled,
             other => return Err(other.to_owned()),
         };
-        Self::done_with(Administration::SetEndpoint { name, state })
-    }
-
-    pub(super) fn restore(&mut self) -> Parsed<Statement> {
-        self.expect_keyword("database")?;
-        let name = self.name()?;
-        self.expect_keyword("with")?;
-        self.expect_keyword("recovery")?;
-        Self::done_with(Administration::RestoreWithRecovery(name))
-    }
-
-    pub(super) fn backup(&mut self) -> Parsed<Statement> {
-        self.expect_keyword("log")?;
-        let database = self.name()?;
-        self.expect_keyword("to")?;
-        self.expect_keyword("disk")?;
-        self.expect("=")?;
-        self.text()?;
-        let (mut no_recovery, mut no_truncate) = (false, false);
-        if self.eat_keyword("with") {
-            loop {
-                match self.name()?.to_lowercase().as_str() {
-                    "norecovery" => no_recovery = true,
-                    "no_truncate" => no_truncate = true,
-                    "init" | "noinit" | "format" | "compression" | "checksum" | "copy_only" => {}
-                    other => return Err(other.to_owned()),
-                }
-                if !self.eat(",") {
-                    break;
-                }
-            }
-        }
-        Self::done_with(Administration::BackupLog { database, no_recovery, no_truncate })
+        done_with(Administration::SetEndpoint { name, state })
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 
-use super::engine::{AlterOutcome, Engine};
+use super::engine::{AlterOutcome, Engine, Table};
 use super::evaluate::{Scope, error, evaluate, evaluate_condition, text};
 use super::parse::parse;
 use super::query;
@@ -312,8 +312,8 @@ impl Batch {
             }
             return Ok(Vec::new());
         }
-        let mut events = vec![Event::Columns(table.columns)];
-        events.extend(table.rows.into_iter().map(Event::Row));
+        let mut events = table_events(table);
+        events.pop();
         events.push(Event::Done { rows: (!engine.options(session).no_count).then_some(count) });
         Ok(events)
     }
@@ -325,6 +325,14 @@ impl Batch {
         *slot = cast(value, *ty)?;
         Ok(())
     }
+}
+
+/// A result set.
+pub(super) fn table_events(table: Table) -> Vec<Event> {
+    let mut events = vec![Event::Columns(table.columns)];
+    events.extend(table.rows.into_iter().map(Event::Row));
+    events.push(Event::Done { rows: None });
+    events
 }
 
 pub(super) fn single(message: Message) -> Vec<Message> {

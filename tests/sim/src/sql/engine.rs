@@ -27,6 +27,15 @@ pub enum PartnerAction {
     WitnessOff,
 }
 
+/// What a procedure or a DBCC command shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// `sp_readerrorlog`: the lines that contain each of these texts.
+    ErrorLog(Vec<String>),
+    /// `DBCC SQLPERF(LOGSPACE)`.
+    LogSpace,
+}
+
 /// The SET options and the transaction of a session. They outlive a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionOptions {
@@ -80,6 +89,11 @@ pub trait Engine {
     /// # Errors
     /// The messages in the order in which a server sends them.
     fn administer(&mut self, session: u64, statement: &Administration) -> Result<(), Vec<Message>>;
+    /// The result set of a procedure or a DBCC command.
+    ///
+    /// # Errors
+    /// 15003 or 297 without permission.
+    fn report(&self, session: u64, report: &Report) -> Result<Table, Message>;
     /// Executes CHECKPOINT in the current database.
     ///
     /// # Errors

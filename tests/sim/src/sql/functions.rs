@@ -12,6 +12,11 @@ const TEXT_FUNCTIONS: [&str; 7] = ["len", "upper", "lower", "rtrim", "ltrim", "r
 /// 2026-01-01, in milliseconds since 1900-01-01: the date at which every simulation starts.
 const EPOCH_MILLIS: i64 = 46_021 * 86_400_000;
 
+/// A time since the start of the simulation as a DATETIME.
+pub fn epoch_millis(millis: i64) -> i64 {
+    EPOCH_MILLIS.saturating_add(millis)
+}
+
 /// The value of an `@@` global.
 ///
 /// # Errors
@@ -69,7 +74,7 @@ pub fn call<E: Engine>(scope: &Scope<E>, name: &str, arguments: &[Expr]) -> Resu
             (Some(text), Some(from), Some(size)) => substring(&text, from, size)?,
             _ => Value::Null,
         },
-        ("getdate" | "getutcdate", 0) => Value::DateTime(EPOCH_MILLIS + scope.engine.now_millis()),
+        ("getdate" | "getutcdate", 0) => Value::DateTime(epoch_millis(scope.engine.now_millis())),
         ("serverproperty", 1) => {
             let found = scope.engine.server_property(scope.session, &string(0).unwrap_or_default());
             if found == Value::Null { found } else { Value::Variant(Box::new(found)) }
@@ -102,6 +107,17 @@ fn session_call<E: Engine>(scope: &Scope<E>, name: &str, values: &[Value]) -> Re
             Value::Null => Value::Null,
             Value::Binary(sid) => scope.engine.login_of(scope.session, &sid).map_or(Value::Null, Value::NVarChar),
             _ => return Err(unsupported(name)),
+        },
+        // The name of a login by its principal_id.
+        ("suser_name", 1) => match (integer(0), scope.engine.table(scope.session, "sys.server_principals")) {
+            (Some(id), Some(principals)) => {
+                let principals = principals?;
+                let at = |wanted: &str| principals.columns.iter().position(|column| column.name == wanted);
+                let (name, key) = (at("name").unwrap_or(0), at("principal_id").unwrap_or(0));
+                let found = principals.rows.iter().find(|row| as_integer(&row[key]) == Some(id));
+                found.map_or(Value::Null, |row| row[name].clone())
+            }
+            _ => Value::Null,
         },
         // A sysadmin is dbo in every database, another login is guest in the system databases.
         ("user_name", 0) => {

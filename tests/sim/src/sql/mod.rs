@@ -7,7 +7,9 @@ pub mod engine;
 mod evaluate;
 mod expression;
 mod functions;
+mod group;
 mod join;
+mod maintenance;
 mod parse;
 mod query;
 mod raise;
@@ -21,4 +23,5 @@ mod types;
 mod values;
 
 pub use batch::Batch;
+pub(crate) use functions::epoch_millis;
 pub(crate) use values::unsupported;

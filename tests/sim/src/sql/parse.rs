@@ -1,6 +1,5 @@
 //! Parses statements. Module `expression` parses expressions, module `select` parses SELECT.
 
-use super::engine::PartnerAction;
 use super::syntax::{Expr, SessionStatement, Statement};
 use super::token::{Token, tokens};
 use crate::value::SqlType;
@@ -177,6 +176,9 @@ impl Parser {
             "restore" => self.restore(),
             "backup" => self.backup(),
             "checkpoint" => Ok(SessionStatement::Checkpoint.into()),
+            "dbcc" => self.dbcc(),
+            "kill" => self.kill(),
+            "disable" => self.disable_trigger(),
             "alter" => self.alter(),
             _ => {
                 self.at = start;
@@ -210,6 +212,7 @@ impl Parser {
             "sp_executesql" => Ok(Statement::Execute(self.expr()?)),
             "sp_addsrvrolemember" => self.server_role_procedure(true),
             "sp_dropsrvrolemember" => self.server_role_procedure(false),
+            "sp_readerrorlog" => self.error_log_procedure(),
             _ => Err(format!("procedure {name}")),
         }
     }
@@ -364,33 +367,6 @@ impl Parser {
             return self.alter_endpoint();
         }
         self.expect_keyword("database")?;
-        let database = self.name()?;
-        self.expect_keyword("set")?;
-        let action = if self.eat_keyword("witness") {
-            if self.eat("=") {
-                let Token::Text(address) = self.next_token() else { return self.syntax_error() };
-                PartnerAction::Witness(address)
-            } else {
-                self.expect_keyword("off")?;
-                PartnerAction::WitnessOff
-            }
-        } else {
-            self.expect_keyword("partner")?;
-            match self.name()?.to_lowercase().as_str() {
-                "failover" => PartnerAction::Failover,
-                "force_service_allow_data_loss" => PartnerAction::ForceService,
-                "suspend" => PartnerAction::Suspend,
-                "resume" => PartnerAction::Resume,
-                "off" => PartnerAction::Off,
-                "safety" if self.eat_keyword("full") => PartnerAction::SafetyFull,
-                "safety" if self.eat_keyword("off") => PartnerAction::SafetyOff,
-                "timeout" => match self.next_token() {
-                    Token::Int(seconds) => PartnerAction::Timeout(seconds),
-                    other => return Err(other.source_text()),
-                },
-                other => return Err(other.to_owned()),
-            }
-        };
-        Ok(Statement::Alter { database, action })
+        self.alter_database()
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use super::engine::{Engine, Table};
 use super::evaluate::{BoundRow, Scope, column, error, evaluate, evaluate_condition, smallest_integer};
 use super::functions::type_of;
+use super::group::grouped_rows;
 use super::join::read_sources;
 use super::syntax::{Expr, Item, Select};
 use super::types;
@@ -24,16 +25,18 @@ pub(super) type Sources<'a> = Vec<(&'a str, Table)>;
 pub fn execute<E: Engine>(scope: &Scope<E>, select: &Select) -> Result<Table, Message> {
     let (sources, rows) = read_sources(scope, select)?;
     let rows = filter_rows(scope, select, &sources, rows)?;
-    let rows = sort_rows(scope, select, &sources, rows)?;
     let nulls: Vec<Vec<Value>> = sources.iter().map(|(_, table)| vec![Value::Null; table.columns.len()]).collect();
     let columns = columns(&row_scope(scope, &bind_row(&sources, &nulls)), select)?;
     let is_aggregated = select
         .items
         .iter()
         .any(|item| matches!(item, Item::Value { expr, .. } | Item::Assign(_, expr) if is_aggregate(expr)));
-    let mut rows = if is_aggregated {
+    let mut rows = if !select.group.is_empty() {
+        grouped_rows(scope, select, &sources, rows, &columns)?
+    } else if is_aggregated {
         vec![aggregate_row(scope, select, &sources, &rows)?]
     } else {
+        let rows = sort_rows(scope, select, &sources, rows)?;
         project_rows(scope, select, &sources, &rows, &columns)?
     };
     if select.distinct {
@@ -79,18 +82,21 @@ fn sort_rows<E: Engine>(
             keys.iter().map(|key| evaluate(&row_scope(scope, &bound), key)).collect();
         keyed.push((values?, row));
     }
-    keyed.sort_by(|(a, _), (b, _)| {
-        let orders = a.iter().zip(b).zip(&select.order).map(|((a, b), (_, descending))| {
-            let order = sort_order(a, b);
-            if *descending { order.reverse() } else { order }
-        });
-        orders.fold(Ordering::Equal, Ordering::then)
-    });
+    keyed.sort_by(|(a, _), (b, _)| compare_keys(a, b, &select.order));
     Ok(keyed.into_iter().map(|(_, row)| row).collect())
 }
 
+/// The order of two rows by the values of their sort keys.
+pub(super) fn compare_keys(a: &[Value], b: &[Value], order: &[(Expr, bool)]) -> Ordering {
+    let orders = a.iter().zip(b).zip(order).map(|((a, b), (_, descending))| {
+        let order = sort_order(a, b);
+        if *descending { order.reverse() } else { order }
+    });
+    orders.fold(Ordering::Equal, Ordering::then)
+}
+
 /// The expression of a sort key, which can be the position or the alias of a column of the result.
-fn order_key<'a>(select: &'a Select, key: &'a Expr) -> Result<&'a Expr, Message> {
+pub(super) fn order_key<'a>(select: &'a Select, key: &'a Expr) -> Result<&'a Expr, Message> {
     let value = |item: &'a Item| match item {
         Item::Value { expr, .. } => Some(expr),
         Item::Star(_) | Item::Assign(..) => None,
@@ -196,7 +202,7 @@ pub(super) fn row_scope<'a, E>(scope: &Scope<'a, E>, row: BoundRow<'a>) -> Scope
     Scope { row, outer: if scope.row.is_empty() { scope.outer } else { scope.row }, ..*scope }
 }
 
-fn is_aggregate(expr: &Expr) -> bool {
+pub(super) fn is_aggregate(expr: &Expr) -> bool {
     match expr {
         Expr::CountAll => true,
         Expr::Call(name, _) => matches!(name.as_str(), "count" | "max" | "min" | "sum"),
@@ -213,7 +219,7 @@ fn has_column(expr: &Expr) -> bool {
     }
 }
 
-fn aggregate<E: Engine>(
+pub(super) fn aggregate<E: Engine>(
     scope: &Scope<E>,
     sources: &[(&str, Table)],
     rows: &Rows,
@@ -222,7 +228,7 @@ fn aggregate<E: Engine>(
     let Expr::Call(name, arguments) = expr else {
         return match expr {
             Expr::CountAll => Ok(smallest_integer(i64::try_from(rows.len()).unwrap_or(i64::MAX))),
-            // A column needs GROUP BY, which is not implemented.
+            // A column needs GROUP BY.
             other if has_column(other) => Err(unsupported("GROUP BY")),
             other => evaluate(scope, other),
         };

@@ -5,7 +5,7 @@ use super::syntax::{Item, Join, Select, Source};
 use super::token::Token;
 
 /// Keywords that cannot be an alias without AS.
-const RESERVED: [&str; 46] = [
+const RESERVED: [&str; 49] = [
     "from",
     "where",
     "order",
@@ -52,13 +52,23 @@ const RESERVED: [&str; 46] = [
     "backup",
     "checkpoint",
     "except",
+    "dbcc",
+    "kill",
+    "disable",
 ];
 
 impl Parser {
     pub(super) fn select(&mut self) -> Parsed<Select> {
         self.expect_keyword("select")?;
-        let mut select =
-            Select { distinct: false, top: None, items: Vec::new(), from: None, filter: None, order: Vec::new() };
+        let mut select = Select {
+            distinct: false,
+            top: None,
+            items: Vec::new(),
+            from: None,
+            filter: None,
+            group: Vec::new(),
+            order: Vec::new(),
+        };
         select.distinct = self.eat_keyword("distinct");
         if self.eat_keyword("top") {
             let paren = self.eat("(");
@@ -97,6 +107,20 @@ impl Parser {
         if self.eat_keyword("where") {
             select.filter = Some(self.expr()?);
         }
+        if self.eat_keyword("group") {
+            self.expect_keyword("by")?;
+            loop {
+                select.group.push(self.expr()?);
+                if !self.eat(",") {
+                    break;
+                }
+            }
+        }
+        self.order(&mut select)?;
+        Ok(select)
+    }
+
+    fn order(&mut self, select: &mut Select) -> Parsed<()> {
         if self.eat_keyword("order") {
             self.expect_keyword("by")?;
             loop {
@@ -109,7 +133,7 @@ impl Parser {
                 }
             }
         }
-        Ok(select)
+        Ok(())
     }
 
     fn item(&mut self) -> Parsed<Item> {

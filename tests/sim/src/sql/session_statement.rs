@@ -1,6 +1,6 @@
 //! Statements that change the session: SET options, USE, transactions; and statements that only the engine executes.
 
-use super::batch::{Batch, single};
+use super::batch::{Batch, single, table_events};
 use super::engine::{Engine, SessionOptions};
 use super::evaluate::error;
 use super::syntax::{Expr, SessionStatement};
@@ -28,6 +28,9 @@ impl Batch {
             SessionStatement::Administer(statement) => {
                 engine.administer(session, &statement)?;
                 return Ok(vec![Event::Done { rows: None }]);
+            }
+            SessionStatement::Report(report) => {
+                return Ok(table_events(engine.report(session, &report).map_err(single)?));
             }
             SessionStatement::Checkpoint => {
                 engine.checkpoint(session).map_err(single)?;

@@ -1,7 +1,7 @@
 //! The syntax tree of the T-SQL subset.
 
 use super::administration::Administration;
-use super::engine::PartnerAction;
+use super::engine::{PartnerAction, Report};
 use crate::value::SqlType;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -80,6 +80,8 @@ pub struct Select {
     pub items: Vec<Item>,
     pub from: Option<(Source, Vec<Join>)>,
     pub filter: Option<Expr>,
+    /// GROUP BY.
+    pub group: Vec<Expr>,
     /// Sort keys; `true` is descending.
     pub order: Vec<(Expr, bool)>,
 }
@@ -123,7 +125,7 @@ pub enum Statement {
     },
 }
 
-/// A statement that changes the session or the server and has no result set.
+/// A statement that only the engine executes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SessionStatement {
     NoCount(bool),
@@ -134,6 +136,8 @@ pub enum SessionStatement {
     Transaction(i32),
     Administer(Administration),
     Checkpoint,
+    /// A procedure or a DBCC command with a result set.
+    Report(Report),
 }
 
 impl From<SessionStatement> for Statement {

@@ -12,6 +12,7 @@ pub fn of_value(value: &Value) -> SqlType {
         Value::SmallInt(_) => SqlType::SmallInt,
         Value::Int(_) => SqlType::Int,
         Value::BigInt(_) => SqlType::BigInt,
+        Value::Real(_) => SqlType::Real,
         Value::NVarChar(text) => match text.encode_utf16().count() {
             0..=4000 => SqlType::NVarChar(4000),
             _ => SqlType::NVarChar(0),

@@ -31,7 +31,7 @@ pub fn as_integer(value: &Value) -> Option<i64> {
         Value::NVarChar(text) if text.trim().is_empty() => 0,
         Value::NVarChar(text) => text.trim().parse().ok()?,
         Value::Variant(inner) => as_integer(inner)?,
-        Value::Null | Value::Guid(_) | Value::DateTime(_) | Value::Binary(_) => return None,
+        Value::Null | Value::Guid(_) | Value::DateTime(_) | Value::Binary(_) | Value::Real(_) => return None,
     })
 }
 
@@ -42,7 +42,7 @@ fn power_of_ten(scale: u8) -> Option<i128> {
 /// The value as text; `None` for NULL and for a value whose text is not implemented.
 pub fn as_text(value: &Value) -> Option<String> {
     Some(match value {
-        Value::Null | Value::Binary(_) | Value::DateTime(_) => return None,
+        Value::Null | Value::Binary(_) | Value::DateTime(_) | Value::Real(_) => return None,
         Value::NVarChar(text) => text.clone(),
         Value::Guid(bytes) => {
             let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
@@ -225,6 +225,10 @@ pub fn cast(value: Value, ty: SqlType) -> Result<Value, Message> {
             Value::DateTime(_) => value,
             _ => return Err(unsupported("datetime")),
         },
+        SqlType::Real => match value {
+            Value::Real(_) => value,
+            _ => return Err(unsupported("real")),
+        },
         SqlType::Binary(size) => match value {
             Value::Binary(mut bytes) => {
                 if size > 0 {
@@ -244,7 +248,7 @@ fn overflow(ty: &str) -> Message {
 
 fn integer(value: &Value, ty: &str) -> Result<i64, Message> {
     match value {
-        Value::Guid(_) | Value::DateTime(_) | Value::Binary(_) => Err(unsupported(ty)),
+        Value::Guid(_) | Value::DateTime(_) | Value::Binary(_) | Value::Real(_) => Err(unsupported(ty)),
         value => as_integer(value).ok_or_else(|| not_a_number(value, ty)),
     }
 }

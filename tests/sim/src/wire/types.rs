@@ -19,10 +19,12 @@ mod code {
     pub const BIT: u8 = 0x32;
     pub const INT2: u8 = 0x34;
     pub const INT4: u8 = 0x38;
+    pub const FLT4: u8 = 0x3B;
     pub const DATETIME: u8 = 0x3D;
     pub const VARIANT: u8 = 0x62;
     pub const BITN: u8 = 0x68;
     pub const NUMERICN: u8 = 0x6C;
+    pub const FLTN: u8 = 0x6D;
     pub const DATETIMEN: u8 = 0x6F;
     pub const INT8: u8 = 0x7F;
     pub const BIGVARBINARY: u8 = 0xA5;
@@ -58,6 +60,7 @@ pub fn put_type_info(out: &mut BytesMut, ty: SqlType, nullable: bool) {
         SqlType::SmallInt => fixed(out, code::INT2, code::INTN, 2),
         SqlType::Int => fixed(out, code::INT4, code::INTN, 4),
         SqlType::BigInt => fixed(out, code::INT8, code::INTN, 8),
+        SqlType::Real => fixed(out, code::FLT4, code::FLTN, 4),
         SqlType::DateTime => fixed(out, code::DATETIME, code::DATETIMEN, 8),
         SqlType::Guid => out.put_slice(&[code::GUID, 16]),
         SqlType::Numeric { precision, scale } => {
@@ -104,6 +107,7 @@ pub fn put_value(out: &mut BytesMut, column: &Column, value: &Value) -> Result<(
         (SqlType::SmallInt, value) => sized(2, &i16::try_from(integer(value)?).map_err(|_| misfit())?.to_le_bytes()),
         (SqlType::Int, value) => sized(4, &i32::try_from(integer(value)?).map_err(|_| misfit())?.to_le_bytes()),
         (SqlType::BigInt, value) => sized(8, &integer(value)?.to_le_bytes()),
+        (SqlType::Real, Value::Real(number)) => sized(4, &number.to_le_bytes()),
         (SqlType::DateTime, Value::DateTime(millis)) => sized(8, &datetime(*millis)),
         (SqlType::Guid, Value::Guid(guid)) => {
             out.put_u8(16);
@@ -205,6 +209,10 @@ fn put_variant(out: &mut BytesMut, value: &Value) -> Option<()> {
         Value::BigInt(number) => {
             body.put_slice(&[code::INT8, 0]);
             body.put_i64_le(*number);
+        }
+        Value::Real(number) => {
+            body.put_slice(&[code::FLT4, 0]);
+            body.put_f32_le(*number);
         }
         Value::NVarChar(text) => {
             let units = units(text, 4000);

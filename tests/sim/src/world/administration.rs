@@ -2,26 +2,22 @@
 
 use std::fmt::Write;
 
-use super::inventory::sid;
+use super::inventory::{FIXED_ROLES, sid};
 use super::set_partner::message;
-use super::{Role, SessionId, World, same_name};
+use super::{SessionId, World, same_name};
 use crate::config::{EndpointState, LoginConfig};
 use crate::sql::administration::{Administration, EndpointChange};
 use crate::value::Message;
 
-type Done = Result<(), Vec<Message>>;
+pub(super) type Done = Result<(), Vec<Message>>;
 
-fn refuse(number: u32, text: impl Into<String>) -> Done {
+pub(super) fn refuse(number: u32, text: impl Into<String>) -> Done {
     Err(vec![message(number, 16, text)])
 }
 
-/// The errors of a failed RESTORE or BACKUP.
-fn refusal_of(number: u32, text: impl Into<String>, statement: &str) -> Vec<Message> {
-    vec![message(number, 16, text), message(3013, 16, format!("{statement} is terminating abnormally."))]
-}
-
-fn refuse_with(number: u32, text: impl Into<String>, statement: &str) -> Done {
-    Err(refusal_of(number, text, statement))
+/// The error that ends a failed RESTORE or BACKUP.
+pub(super) fn refuse_with(number: u32, text: impl Into<String>, statement: &str) -> Done {
+    Err(vec![message(number, 16, text), message(3013, 16, format!("{statement} is terminating abnormally."))])
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -32,8 +28,8 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 impl World {
-    pub(super) fn administer_as(&mut self, session: SessionId, statement: &Administration) -> Done {
-        let Some(session) = self.sessions.get(&session).cloned() else {
+    pub(super) fn administer_as(&mut self, id: SessionId, statement: &Administration) -> Done {
+        let Some(session) = self.sessions.get(&id).cloned() else {
             return refuse(596, "The session is in the kill state.");
         };
         let at = session.server;
@@ -51,14 +47,9 @@ impl World {
             Administration::SetPassword { name, password, unlock } => self.change_login(at, name, |login| {
                 login.password = Some(password.clone());
                 login.locked &= !unlock;
+                login.expired = false;
             })?,
-            Administration::RoleMember { role, login, add } => {
-                if !same_name(role, "sysadmin") {
-                    // The simulation has no other role with an effect.
-                    return Err(vec![crate::sql::unsupported(role)]);
-                }
-                self.change_login(at, login, |login| login.sysadmin = *add)?;
-            }
+            Administration::RoleMember { role, login, add } => self.set_role(at, role, login, *add)?,
             Administration::Grant { permission, login } => {
                 self.change_login(at, login, |login| match permission.as_str() {
                     "VIEW SERVER STATE" => login.view_server_state = true,
@@ -68,10 +59,17 @@ impl World {
             }
             Administration::DatabaseOwner { database, login } => self.set_owner(at, &session.login, database, login)?,
             Administration::SetEndpoint { name, state } => self.set_endpoint(at, name, *state)?,
-            Administration::RestoreWithRecovery(database) => self.restore_with_recovery(at, database)?,
-            Administration::BackupLog { database, no_recovery, no_truncate } => {
-                self.backup_log(at, database, *no_recovery, *no_truncate)?;
+            Administration::CheckExpiration { name, on } => {
+                self.change_login(at, name, |login| login.expired &= *on)?;
             }
+            Administration::RestoreWithRecovery(_)
+            | Administration::RestoreLog { .. }
+            | Administration::BackupLog { .. }
+            | Administration::BackupDatabase { .. }
+            | Administration::RenameDatabase { .. }
+            | Administration::CheckDatabase(_)
+            | Administration::Kill(_)
+            | Administration::DisableTrigger(_) => self.maintain(id, &session, statement)?,
         }
         self.mark_changed();
         self.apply_transitions();
@@ -107,6 +105,7 @@ impl World {
             alter_any_database: false,
             disabled: false,
             locked: false,
+            expired: false,
         });
         Ok(())
     }
@@ -139,6 +138,23 @@ impl World {
                 format!("Cannot alter the login '{name}', because it does not exist or you do not have permission."),
             ),
         }
+    }
+
+    /// Roles other than sysadmin are shown and have no effect.
+    fn set_role(&mut self, at: usize, role: &str, login: &str, add: bool) -> Done {
+        if same_name(role, "sysadmin") {
+            return self.change_login(at, login, |login| login.sysadmin = add);
+        }
+        let Some(role) = FIXED_ROLES.iter().find(|fixed| same_name(fixed, role)) else {
+            return Err(vec![crate::sql::unsupported(role)]);
+        };
+        self.change_login(at, login, |_| {})?;
+        let members = self.servers[at].inventory.roles.entry((*role).to_owned()).or_default();
+        members.retain(|member| !same_name(member, login));
+        if add {
+            members.push(login.to_owned());
+        }
+        Ok(())
     }
 
     fn set_owner(&mut self, at: usize, by: &str, database: &str, login: &str) -> Done {
@@ -176,64 +192,6 @@ impl World {
             EndpointChange::Stopped => EndpointState::Stopped,
             EndpointChange::Disabled => EndpointState::Disabled,
         };
-        Ok(())
-    }
-
-    /// The name of a database as the server spells it.
-    fn existing_database(&self, at: usize, database: &str, statement: &str) -> Result<String, Vec<Message>> {
-        self.servers[at].database_name(database).map(str::to_owned).ok_or_else(|| {
-            let text = format!("Database '{database}' does not exist. Make sure that the name is entered correctly.");
-            refusal_of(911, text, statement)
-        })
-    }
-
-    /// Recovers a copy that is RESTORING and not mirrored any more.
-    fn restore_with_recovery(&mut self, at: usize, database: &str) -> Done {
-        let statement = "RESTORE DATABASE";
-        let name = self.existing_database(at, database, statement)?;
-        let found = self.find_mirroring(at, &name);
-        if found.is_some_and(|(index, seat)| self.mirrorings[index].copies[seat].mirrored) {
-            let text = format!(
-                "Database '{name}' is enabled for database mirroring. Database mirroring must be removed before you restore the database."
-            );
-            return refuse_with(3104, text, statement);
-        }
-        if self.database_state(at, &name) != 1 {
-            let text = format!(
-                "The database '{name}' was already recovered; RESTORE WITH RECOVERY needs a database in the state RESTORING."
-            );
-            return refuse_with(3153, text, statement);
-        }
-        self.servers[at].states.remove(&name.to_lowercase());
-        if let Some((index, seat)) = found {
-            self.mirrorings[index].copies[seat].role = Role::Principal;
-        }
-        Ok(())
-    }
-
-    /// Backs up the tail of the log. With NORECOVERY the database is RESTORING afterwards.
-    fn backup_log(&mut self, at: usize, database: &str, no_recovery: bool, no_truncate: bool) -> Done {
-        let statement = "BACKUP LOG";
-        let name = self.existing_database(at, database, statement)?;
-        let found = self.find_mirroring(at, &name);
-        let mirrored = found.filter(|(index, seat)| self.mirrorings[*index].copies[*seat].mirrored);
-        if mirrored.is_some_and(|(index, seat)| self.mirrorings[index].copies[seat].role == Role::Mirror) {
-            let text = format!("The database \"{name}\" cannot be opened. It is acting as a mirror database.");
-            return refuse_with(954, text, statement);
-        }
-        let state = self.database_state(at, &name);
-        if state != 0 && !no_truncate {
-            return refuse_with(3049, format!("BACKUP detected a database '{name}' that is not ONLINE."), statement);
-        }
-        if no_recovery && mirrored.is_some() {
-            let text = format!(
-                "The database \"{name}\" is mirrored: a tail-log backup WITH NORECOVERY needs the removal of mirroring first."
-            );
-            return refuse_with(1468, text, statement);
-        }
-        if no_recovery {
-            self.servers[at].states.insert(name.to_lowercase(), 1);
-        }
         Ok(())
     }
 

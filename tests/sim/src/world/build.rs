@@ -47,8 +47,10 @@ impl World {
             next_failover_id: 1,
             failovers: Vec::new(),
             service_changes: Vec::new(),
+            backups: BTreeMap::new(),
             timers: BTreeSet::new(),
         };
+        (0..world.servers.len()).for_each(|server| world.log_start(server));
         world.apply_transitions();
         Ok(world)
     }
@@ -84,6 +86,7 @@ fn build_server(config: &ServerConfig, is_witness: bool) -> Server {
         slow_millis: 0,
         injected_error: None,
         injected_error_after: None,
+        error_log: Vec::new(),
     }
 }
 

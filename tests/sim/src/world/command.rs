@@ -195,6 +195,18 @@ pub enum Command {
         class: Option<u8>,
         #[serde(default)]
         times: Option<u32>,
+        /// Only this login.
+        #[serde(default)]
+        login: Option<String>,
+    },
+    /// Locks a SQL login, or lets its password expire.
+    SetLogin {
+        server: String,
+        login: String,
+        #[serde(default)]
+        locked: bool,
+        #[serde(default)]
+        expired: bool,
     },
     /// Ends `refuseLogins`.
     AcceptLogins {

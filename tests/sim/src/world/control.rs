@@ -186,7 +186,7 @@ impl World {
         Ok(&mut self.servers[index])
     }
 
-    fn login_mut(&mut self, server: &str, login: &str) -> Result<&mut LoginConfig, String> {
+    pub(super) fn login_mut(&mut self, server: &str, login: &str) -> Result<&mut LoginConfig, String> {
         let server = self.server_mut(server)?;
         let id = server.id.clone();
         server

@@ -20,8 +20,12 @@ impl World {
                 self.set_pair_settings(pair, database, settings)?
             }
             Command::Rename { server, name } => self.server_mut(server)?.name.clone_from(name),
-            Command::RefuseLogins { server, number, class, times } => {
-                let refusal = LoginRefusal { number: *number, class: *class, left: *times };
+            Command::SetLogin { server, login, locked, expired } => {
+                let login = self.login_mut(server, login)?;
+                (login.locked, login.expired) = (*locked, *expired);
+            }
+            Command::RefuseLogins { server, number, class, times, login } => {
+                let refusal = LoginRefusal { number: *number, class: *class, left: *times, login: login.clone() };
                 self.server_mut(server)?.login_refusals.push(refusal);
             }
             Command::AcceptLogins { server } => self.server_mut(server)?.login_refusals.clear(),

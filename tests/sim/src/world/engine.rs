@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::set_partner::message;
 use super::{SessionId, World};
 use crate::sql::administration::Administration;
-use crate::sql::engine::{AlterOutcome, Engine, PartnerAction, SessionOptions, Table};
+use crate::sql::engine::{AlterOutcome, Engine, PartnerAction, Report, SessionOptions, Table};
 use crate::value::{Message, Value};
 
 impl Engine for World {
@@ -91,6 +91,23 @@ impl Engine for World {
 
     fn administer(&mut self, session: SessionId, statement: &Administration) -> Result<(), Vec<Message>> {
         self.administer_as(session, statement)
+    }
+
+    fn report(&self, session: SessionId, report: &Report) -> Result<Table, Message> {
+        let login = self.login_rights(session);
+        let (sysadmin, state) = login.map_or((false, false), |login| (login.sysadmin, login.view_server_state));
+        let at = self.sessions.get(&session).map_or(0, |session| session.server);
+        match report {
+            Report::ErrorLog(_) if !sysadmin => {
+                let text = "Only members of the securityadmin role can execute this stored procedure.";
+                Err(message(15003, 16, text))
+            }
+            Report::ErrorLog(texts) => Ok(self.error_log_view(at, texts)),
+            Report::LogSpace if !sysadmin && !state => {
+                Err(message(297, 16, "The user does not have permission to perform this action."))
+            }
+            Report::LogSpace => Ok(self.log_space(at)),
+        }
     }
 
     fn checkpoint(&mut self, session: SessionId) -> Result<(), Message> {

@@ -203,6 +203,7 @@ impl World {
     }
 
     fn record(&mut self, index: usize, from: Seat, to: Seat, kind: FailoverKind, role_sequence: i32) {
+        self.log_role_change(index, from, to, kind);
         let mirroring = &self.mirrorings[index];
         self.failovers.push(Failover {
             at: self.now,

@@ -12,7 +12,24 @@ const SID: SqlType = SqlType::Binary(85);
 const SYSADMIN: i32 = 3;
 const FIRST: i32 = 257;
 
-/// `sys.server_principals`: the login with SID 0x01, the role `sysadmin`, then the logins of the configuration, then those of
+/// The fixed server roles; the first has the principal_id 3.
+pub(super) const FIXED_ROLES: [&str; 8] =
+    ["sysadmin", "securityadmin", "serveradmin", "setupadmin", "processadmin", "diskadmin", "dbcreator", "bulkadmin"];
+
+/// The principal ids of the Windows logins.
+pub(super) fn windows_logins(server: &Server) -> Vec<i32> {
+    let logins = server.logins.iter().zip(FIRST..);
+    logins.filter(|(login, _)| is_windows(server, &login.name)).map(|(_, id)| id).collect()
+}
+
+/// The principal id of a login.
+fn login_id(server: &Server, name: &str) -> Option<i32> {
+    let own = server.logins.iter().map(|login| login.name.as_str());
+    let all = own.chain(server.inventory.logins.keys().map(String::as_str)).zip(FIRST..);
+    all.into_iter().find(|(login, _)| same_name(login, name)).map(|(_, id)| id)
+}
+
+/// `sys.server_principals`: the login with SID 0x01, the fixed roles, then the logins of the configuration, then those of
 /// the inventory.
 pub(super) fn principals(server: &Server) -> Table {
     let own = server.logins.iter().map(|login| (login.name.clone(), sid(server, &login.name), login.disabled));
@@ -25,7 +42,8 @@ pub(super) fn principals(server: &Server) -> Table {
         let sid = Value::Binary(vec![sid]);
         vec![nvarchar(name), Value::Int(id), sid, nvarchar(kind), Value::Bit(false), nvarchar("master")]
     };
-    let fixed = [fixed(sa_name(server), 1, 1, "S"), fixed("sysadmin", SYSADMIN, 3, "R")];
+    let roles = FIXED_ROLES.iter().zip(3u8..).map(|(role, id)| fixed(role, i32::from(id), id, "R"));
+    let fixed = std::iter::once(fixed(sa_name(server), 1, 1, "S")).chain(roles);
     build_table(
         &[
             ("name", NAME, false),
@@ -35,14 +53,19 @@ pub(super) fn principals(server: &Server) -> Table {
             ("is_disabled", SqlType::Bit, true),
             ("default_database_name", NAME, true),
         ],
-        fixed.into_iter().chain(rows).collect(),
+        fixed.chain(rows).collect(),
     )
 }
 
-/// `sys.server_role_members`: the members of `sysadmin`.
+/// `sys.server_role_members`.
 pub(super) fn role_members(server: &Server) -> Table {
     let members = server.logins.iter().zip(FIRST..).filter(|(login, _)| login.sysadmin).map(|(_, id)| id);
-    let rows = std::iter::once(1).chain(members).map(|id| vec![Value::Int(SYSADMIN), Value::Int(id)]);
+    let sysadmins = std::iter::once(1).chain(members).map(|id| (SYSADMIN, id));
+    let others = FIXED_ROLES.iter().zip(SYSADMIN..).flat_map(|(role, id)| {
+        let members = server.inventory.roles.get(*role).into_iter().flatten();
+        members.filter_map(move |member| Some((id, login_id(server, member)?)))
+    });
+    let rows = sysadmins.chain(others).map(|(role, member)| vec![Value::Int(role), Value::Int(member)]);
     build_table(
         &[("role_principal_id", SqlType::Int, false), ("member_principal_id", SqlType::Int, false)],
         rows.collect(),

@@ -9,13 +9,16 @@ mod control_settings;
 mod counters;
 mod endpoints;
 mod engine;
+mod error_log;
 mod failover;
 mod inventory;
+mod maintenance;
 mod mirroring;
 mod recovery;
 mod row;
 mod server;
 mod session;
+mod sessions_view;
 mod set_partner;
 mod set_witness;
 mod state;
@@ -91,6 +94,8 @@ pub struct World {
     next_failover_id: FailoverId,
     failovers: Vec<Failover>,
     service_changes: Vec<ServiceChange>,
+    /// The backup files by lower-case name: the database, and whether it is a backup of the log.
+    backups: BTreeMap<String, (String, bool)>,
     /// The times at which a waiting batch must be resumed.
     timers: BTreeSet<Duration>,
 }

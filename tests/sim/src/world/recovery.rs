@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::server::{LoginRefusal, SYSTEM_DATABASES};
 use super::set_partner::message;
-use super::{Reach, World};
+use super::{Reach, World, same_name};
 use crate::value::Message;
 
 impl World {
@@ -31,6 +31,7 @@ impl World {
         let mut timers: Vec<Duration> = server.recovered_at.values().copied().collect();
         timers.push(server.ready_at);
         timers.into_iter().for_each(|timer| self.set_timer(timer));
+        self.log_start(index);
         for mirroring in &mut self.mirrorings {
             for seat in 0..2 {
                 if mirroring.partners[seat] == index && mirroring.copies[seat].abandoned {
@@ -48,7 +49,8 @@ impl World {
         }
         let refusals = &mut self.servers[server].login_refusals;
         refusals.retain(|refusal| refusal.left != Some(0));
-        let refusal: &mut LoginRefusal = refusals.first_mut()?;
+        let concerns = |refusal: &&mut LoginRefusal| refusal.login.as_ref().is_none_or(|login| same_name(login, user));
+        let refusal: &mut LoginRefusal = refusals.iter_mut().find(concerns)?;
         if let Some(left) = &mut refusal.left {
             *left -= 1;
         }
@@ -57,7 +59,7 @@ impl World {
 }
 
 /// The error of a rejected login, with the documented text of known numbers.
-fn login_error(number: u32, class: Option<u8>, user: &str) -> Message {
+pub(super) fn login_error(number: u32, class: Option<u8>, user: &str) -> Message {
     let failed = |reason: &str| format!("Login failed for user '{user}'. Reason: {reason}");
     let (default, text) = match number {
         4064 => (11, "Cannot open user default database. Login failed.".to_owned()),

@@ -66,6 +66,7 @@ pub(crate) struct Server {
     pub catalog_overrides: BTreeMap<String, CatalogOverride>,
     pub inventory: ServerInventory,
     pub slow_millis: u64,
+    pub error_log: Vec<super::error_log::LogLine>,
     /// Returned by the next ALTER DATABASE statements, which change nothing.
     pub injected_error: Option<InjectedError>,
     /// Returned by the next ALTER DATABASE statements after their execution.
@@ -85,6 +86,8 @@ pub(crate) struct InjectedError {
 pub(crate) struct LoginRefusal {
     pub number: u32,
     pub class: Option<u8>,
+    /// The only login that gets it; `None` for all.
+    pub login: Option<String>,
     /// How many logins still get the error; `None` until the command `acceptLogins`.
     pub left: Option<u32>,
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::recovery::login_error;
 use super::set_partner::message;
-use super::{OpenError, SessionId, World};
+use super::{OpenError, SessionId, World, same_name};
 use crate::sql::engine::SessionOptions;
 use crate::value::Message;
 
@@ -35,7 +36,7 @@ impl World {
     /// An empty `database` means `master`.
     ///
     /// # Errors
-    /// 18456 for a wrong login or password, 18486 for a locked and 18470 for a disabled login with the right password,
+    /// 18456 for a wrong login or password, 18486 for a locked, 18470 for a disabled and 18487 for an expired login with the right password,
     /// 4060 for a database that cannot be opened.
     pub fn login(
         &mut self,
@@ -46,6 +47,20 @@ impl World {
         database: &str,
     ) -> Result<Login, Message> {
         self.advance(now);
+        let result = self.try_login(server, user, password, database);
+        if let (Err(message), Some(index)) = (&result, self.find_server(server)) {
+            self.log_refused_login(index, message);
+        }
+        result
+    }
+
+    fn try_login(
+        &mut self,
+        server: &str,
+        user: &str,
+        password: Option<&str>,
+        database: &str,
+    ) -> Result<Login, Message> {
         let refused = || message(18456, 14, format!("Login failed for user '{user}'."));
         let index = self.find_server(server).ok_or_else(refused)?;
         if let Some(refusal) = self.login_refusal(index, user) {
@@ -63,7 +78,14 @@ impl World {
             );
             return Err(message(18486, 14, text));
         }
+        if login.expired {
+            return Err(login_error(18487, None, user));
+        }
         let login = login.name.clone();
+        let triggers = &self.servers[index].inventory.logon_triggers;
+        if triggers.values().any(|trigger| !trigger.disabled && same_name(&trigger.refuses, &login)) {
+            return Err(login_error(17892, None, user));
+        }
         let wanted = if database.is_empty() { "master" } else { database };
         let name = self.open_database(index, wanted, &login).map_err(|_| {
             message(4060, 11, format!("Cannot open database \"{wanted}\" requested by the login. The login failed."))
@@ -136,7 +158,7 @@ impl World {
     }
 }
 
-fn open_error_message(error: OpenError, name: &str) -> Message {
+pub(super) fn open_error_message(error: OpenError, name: &str) -> Message {
     let (number, class, text) = match error {
         OpenError::Missing => {
             (911, 16, format!("Database '{name}' does not exist. Make sure that the name is entered correctly."))

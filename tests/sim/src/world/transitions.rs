@@ -73,10 +73,14 @@ impl World {
             return;
         }
         let lost_at = *link.lost_at.get_or_insert(now);
+        let mut lost = [false; 2];
         for (end, down) in down.into_iter().enumerate() {
             if down || now >= lost_at.saturating_add(timeout) {
-                link.end_connected[end] = false;
+                lost[end] = std::mem::replace(&mut link.end_connected[end], false) && !down;
             }
+        }
+        for seat in [a, b].into_iter().zip(lost).filter(|(seat, lost)| *lost && *seat != WITNESS && b != WITNESS) {
+            self.log_lost_partner(index, seat.0);
         }
     }
 
@@ -124,7 +128,7 @@ impl World {
         let sequence = mirroring.copies[principal].role_sequence;
         let forced = mirroring.copies[principal].forced;
         let follower = &mut mirroring.copies[other(principal)];
-        follower.role = Role::Mirror;
+        let joins = std::mem::replace(&mut follower.role, Role::Mirror) == Role::Principal;
         follower.role_sequence = sequence;
         follower.forced = false;
         mirroring.copies[principal].forced = false;
@@ -133,6 +137,9 @@ impl World {
             mirroring.sync = Sync::SynchronizingUntil(now.saturating_add(mirroring.resync));
         }
         self.suspend_if_principal_is_newer(index);
+        if joins {
+            self.log_role(index, other(principal), "Role Synchronization");
+        }
     }
 
     /// Mirroring was removed on one partner during the outage (tests/scenarios, s24). The other partner ends the session

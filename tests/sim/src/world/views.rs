@@ -5,7 +5,7 @@ use super::inventory;
 use super::server::SYSTEM_DATABASES;
 use super::set_partner::message;
 use super::state::state_desc;
-use super::{MirrorRow, Session, SessionId, World, endpoints, same_name};
+use super::{MirrorRow, Session, SessionId, World, endpoints, same_name, sessions_view};
 use crate::config::LoginConfig;
 use crate::sql::engine::Table;
 use crate::value::{Column, Message, SqlType, Value};
@@ -39,7 +39,9 @@ impl World {
             "sys.database_mirroring_endpoints" => endpoints::mirroring(server),
             "sys.tcp_endpoints" => endpoints::tcp(server),
             "sys.endpoints" => endpoints::all(server),
-            "sys.dm_os_performance_counters" if !(login.sysadmin || login.view_server_state) => {
+            "sys.dm_os_performance_counters" | "sys.dm_exec_sessions" | "sys.sysprocesses"
+                if !(login.sysadmin || login.view_server_state) =>
+            {
                 return Some(Err(message(
                     300,
                     14,
@@ -47,6 +49,11 @@ impl World {
                 )));
             }
             "sys.dm_os_performance_counters" => self.counters_view(session.server),
+            "sys.dm_exec_sessions" => self.exec_sessions_view(session.server),
+            "sys.sysprocesses" => self.processes_view(session.server),
+            "sys.configurations" => sessions_view::configurations(),
+            "sys.server_triggers" => sessions_view::triggers(server),
+            "sys.server_permissions" => sessions_view::permissions(server),
             "sys.server_principals" => inventory::principals(server),
             "sys.server_role_members" => inventory::role_members(server),
             "sys.sql_logins" => inventory::sql_logins(server),

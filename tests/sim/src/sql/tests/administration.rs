@@ -62,7 +62,12 @@ fn login_rights_and_state_are_changed() {
     assert_eq!(client.errors("ALTER SERVER ROLE [sysadmin] DROP MEMBER [app]"), [0; 0]);
     assert_eq!(client.errors("EXEC master..sp_addsrvrolemember @loginame = N'app', @rolename = N'sysadmin'"), [0; 0]);
     assert!(client.world.failures.is_empty(), "{:?}", client.world.failures);
-    assert_eq!(client.errors("ALTER SERVER ROLE [dbcreator] ADD MEMBER [app]"), [102]);
+    assert_eq!(client.errors("ALTER SERVER ROLE [dbcreator] ADD MEMBER [app]"), [0; 0]);
+    let roles = "SELECT p.name FROM sys.server_role_members AS m \
+        JOIN sys.server_principals AS p ON p.principal_id = m.role_principal_id \
+        JOIN sys.server_principals AS l ON l.principal_id = m.member_principal_id WHERE l.name = N'app' ORDER BY p.name";
+    assert_eq!(client.run(roles).rows.len(), 2);
+    assert_eq!(client.errors("ALTER SERVER ROLE [own_role] ADD MEMBER [app]"), [102]);
     assert_eq!(client.world.failures.len(), 1);
 }
 

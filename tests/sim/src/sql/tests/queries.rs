@@ -93,7 +93,7 @@ fn unsupported_sql_is_refused_and_recorded() {
         "SET FMTONLY ON; ALTER DATABASE [rtcxds] SET PARTNER FAILOVER",
         "SELECT d.name FROM sys.databases d RIGHT JOIN sys.database_mirroring m ON m.database_id = d.database_id",
         "SELECT d.name FROM sys.databases d FULL OUTER JOIN sys.servers s ON s.name = d.name",
-        "SELECT name, COUNT(*) FROM sys.databases GROUP BY name",
+        "SELECT name, COUNT(*) FROM sys.databases GROUP BY name HAVING COUNT(*) > 1",
         "SELECT name, COUNT(*) FROM sys.databases",
         "SELECT name FROM sys.databases UNION SELECT name FROM sys.servers",
         "SELECT CONVERT(varchar(30), GETDATE(), 121)",
