@@ -160,7 +160,8 @@ fn servers_are_exchanged_if_the_unread_one_has_the_address_of_the_other() {
 #[test]
 fn other_servers_without_a_visible_session_are_forgotten() {
     let mut observation = observation("NULL/r", "NULL/r");
-    for view in [&mut observation.pairs[store()].primary, &mut observation.pairs[store()].mirror] {
+    let pair = &mut observation.pairs[store()];
+    for view in [&mut pair.primary, &mut pair.mirror] {
         server(view).name.insert_str(0, "OTHER-");
     }
     let mut persisted = PersistedState { tracking: [(TY, settled(Seat::Primary))].into(), ..pending(Seat::Primary) };
