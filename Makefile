@@ -1,6 +1,6 @@
 # Developer targets. `make` alone lists them. CI runs `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help check test demo bench prove prove-deep soak fuzz test-clients test-grammar generate lint doc
+.PHONY: help check test demo bench prove prove-deep mutants mutants-diff soak fuzz test-clients test-grammar generate lint doc
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,14 @@ prove: ## Runs the model check of the planner, and kills the operator at random 
 prove-deep: ## Like prove, with a larger search and every crash point
 	LYNC_MIRROR_PROVE=1000000 cargo test --release --locked --test model_check -- --nocapture
 	LYNC_MIRROR_POINTS=all cargo test --locked --test crash_points -- --nocapture
+
+# Many hours as a whole. LYNC_MIRROR_SHARD=k/n runs part k of n parts, from 0.
+mutants: ## Changes the deciding code in small ways, and fails for a change that no test notices
+	tests/mutants/run
+
+# LYNC_MIRROR_BASE sets the commit to compare with; the default is the merge base with main.
+mutants-diff: ## Like mutants, for the changed lines only
+	tests/mutants/run --diff
 
 # LYNC_MIRROR_SOAK sets the seconds of a round. LYNC_MIRROR_SEED repeats a run.
 soak: ## Runs random faults against ten pairs and a hundred resources; all must be Ready at the end

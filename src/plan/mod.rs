@@ -40,6 +40,8 @@ pub use tracking::TRIPS;
 pub use types::{ATTEMPTS, Ended, Plan, Progress, Release, Requeue, TypePlan, Verdict};
 
 #[cfg(test)]
+mod boundary_tests;
+#[cfg(test)]
 mod evidence_tests;
 #[cfg(test)]
 mod forced_tests;

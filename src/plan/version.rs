@@ -8,7 +8,7 @@ fn numbers(version: &str) -> Vec<u32> {
 /// Whether `a` is newer than `b`. False if either is unreadable.
 pub(crate) fn is_newer(a: &str, b: &str) -> bool {
     let (a, b) = (numbers(a), numbers(b));
-    !a.is_empty() && !b.is_empty() && a > b
+    !b.is_empty() && a > b
 }
 
 /// Whether `a` is of a newer release than `b`, such as 2014 (12.0) than 2012 (11.0). The second number distinguishes 2008
@@ -16,7 +16,7 @@ pub(crate) fn is_newer(a: &str, b: &str) -> bool {
 pub(crate) fn is_newer_release(a: &str, b: &str) -> bool {
     let release = |version: &str| -> Vec<u32> { numbers(version).into_iter().take(2).collect() };
     let (a, b) = (release(a), release(b));
-    !a.is_empty() && !b.is_empty() && a > b
+    !b.is_empty() && a > b
 }
 
 #[cfg(test)]
