@@ -8,6 +8,7 @@ mod estimate;
 mod finding;
 mod forced_operation;
 mod forced_service;
+mod foreign_journal;
 mod gate;
 mod hold;
 mod identity;

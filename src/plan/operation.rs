@@ -12,10 +12,9 @@ use crate::plan::estimate::predict;
 use crate::plan::finding::{Finding, assess};
 use crate::plan::obstacle::Obstacle;
 use crate::plan::precondition::Precondition;
-use crate::plan::row::same_name;
-use crate::plan::statements;
 use crate::plan::text::{coarse, list};
 use crate::plan::types::{ATTEMPTS, Case, Ended, Input, Progress};
+use crate::plan::{foreign_journal, statements};
 
 pub(crate) enum OperationState {
     None,
@@ -64,7 +63,7 @@ pub(crate) fn check(input: &Input, persisted: &PersistedState) -> OperationState
             nothing_sent: false,
         });
     };
-    if let Some(detail) = foreign(input, operation, desired_type) {
+    if let Some(detail) = foreign_journal::cause(input, operation, desired_type) {
         return OperationState::Ended(Ended {
             operation: operation.clone(),
             outcome: Outcome::Superseded,
@@ -74,36 +73,6 @@ pub(crate) fn check(input: &Input, persisted: &PersistedState) -> OperationState
     }
     let check = Check::new(input, persisted, operation, desired_type);
     if operation.cause == Cause::ForcedService { check.forced_service() } else { check.failover() }
-}
-
-/// Why the journal is not of these servers or of this spec.
-fn foreign(input: &Input, operation: &Operation, desired_type: &DesiredType) -> Option<String> {
-    let pair = input.observation.pair(desired_type.store);
-    let others = !same_servers(operation, pair);
-    if !input.satisfied(Precondition::SameServers, !others) {
-        return Some("spec.sql names other servers than the ones of the move".to_owned());
-    }
-    (!input.satisfied(Precondition::RequestOfThisSpec, operation.generation <= input.desired.generation))
-        .then(|| "the journal is of a later generation of the spec, as of a restored status".to_owned())
-}
-
-/// True unless the servers that were read contradict the journal. A server that was renamed during the move keeps its sessions. It
-/// is the same server, unless it has the name of the other one.
-fn same_servers(operation: &Operation, pair: &Pair) -> bool {
-    let is = |seat, journaled: &Option<String>| {
-        pair.view(seat).available().zip(journaled.as_deref()).map(|(server, name)| same_name(&server.name, name))
-    };
-    let (from, to) = (&operation.from_server, &operation.to_server);
-    let exchanged = is(operation.from, to) == Some(true) || is(operation.to, from) == Some(true);
-    let differs = is(operation.from, from) == Some(false) || is(operation.to, to) == Some(false);
-    let has_session = |seat| {
-        let server = pair.view(seat).available();
-        operation.databases.iter().any(|journal| {
-            let row = server.and_then(|server| server.databases.get(&journal.name)?.mirroring.as_ref());
-            row.is_some_and(|row| row.guid == journal.guid)
-        })
-    };
-    !differs || !exchanged && Seat::BOTH.into_iter().any(has_session)
 }
 
 /// One move in flight and what the servers show of its databases.

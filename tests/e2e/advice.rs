@@ -1,4 +1,4 @@
-//! Every command of a reason page is run in the state that the page is about, and leads where the page says.
+//! Every command of a reason page is run in the state that the page is about, and has the effect that the page describes.
 //!
 //! Each test owns some pages and one simulated pair. It brings the pair and the resource into the state of a page, waits for
 //! the reason, runs the commands of the page as printed, and waits for what the page promises. `Reader::finish` fails if a

@@ -24,7 +24,7 @@ pub struct State {
     pub crashes: u8,
     pub identity: u8,
     pub hidden: u8,
-    /// The spec, or the policy, requests a move of these servers: since the last event that changed whose they are, somebody
+    /// The spec, or the policy, requests a move of these servers: since the last event that changed whose they are, a user
     /// changed the principal, or the type was aligned under FailBack.
     pub requested: bool,
 }
@@ -166,7 +166,7 @@ impl State {
         self.resource.version = self.resource.version.wrapping_add(1);
     }
 
-    /// The sessions or the resource will be others. What the operator never saw it cannot tell from what comes after.
+    /// The sessions or the resource will be others. What the operator never saw it cannot distinguish from what follows.
     fn forget_request(&mut self) {
         let sessions = self.resource.persisted.tracking.get(&TYPE).map(|tracking| &tracking.sessions);
         let known = |(name, session): (&str, &Session)| {
@@ -232,7 +232,7 @@ impl State {
                 return Err("a step for another state than the one that was seen".to_owned());
             }
             if step.act == Act::Failover && self.process.requested == [false; 2] {
-                return Err("a failover that nobody requested of these servers".to_owned());
+                return Err("a failover that was not requested of these servers".to_owned());
             }
             if step.act == Act::ForceService && self.process.served[index(step.on.other())].contains(&true) {
                 return Err("a forced service while the other server served".to_owned());

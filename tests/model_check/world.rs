@@ -18,7 +18,7 @@ pub enum Copies {
     Opening,
 }
 
-/// What a switch of the roles looks like where the documentation leaves it open. The search plays each.
+/// The effect of a switch of the roles where the documentation leaves it open. The search runs with each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Switching {
     /// Both partners count the switch, and the new principal is open at once.

@@ -80,7 +80,7 @@ async fn force_with_a_witness() -> Reader {
     reader.sql_each("b", "PrincipalLost", words);
     reader.until_user("served", |user| user["observed"] == "Mirror" && user["service"] == "Exposed");
     reader.sql("b", "ServiceForced", ROWS).has("PRINCIPAL");
-    // Without the witness it would be refused, as the page says.
+    // Without the witness it would be refused, as the page warns.
     reader.world(json!({"do": "start", "server": "a"}));
     reader.until_copies("MirroringSuspended");
     let refused = reader.try_sql("a", "PrincipalLost", words, &[]);
@@ -213,7 +213,7 @@ async fn pages_about_two_or_no_principals_lead_to_one() {
     // The copy with the higher role sequence is to serve.
     reader.world(json!({"do": "reconnect", "a": "a", "b": "b"}));
     reader.until_copies("MirroringSuspended");
-    // What MirroringSuspended tells to look for before RESUME.
+    // The check that MirroringSuspended requires before RESUME.
     reader.batch("b", "EXEC sp_readerrorlog 0, 1, N'rtcxds'").has("Force Service");
     reader
         .batch("a", "SELECT mirroring_role_desc FROM sys.database_mirroring WHERE mirroring_guid IS NOT NULL")

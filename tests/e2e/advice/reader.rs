@@ -1,6 +1,6 @@
 //! A reader of the reason pages: a pair of servers, its resource, an operator, and the tools of an administrator.
 //!
-//! The reader replaces what the pages tell to replace, and nothing else: NAME and NAMESPACE, host names and passwords, an
+//! The reader replaces what the pages ask readers to replace, and nothing else: NAME and NAMESPACE, host names and passwords, an
 //! epoch and its end. The operator's login is `lync_mirror`, as on the pages. The administrator's is `dba`.
 
 use std::io::Write;
