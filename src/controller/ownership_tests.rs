@@ -153,3 +153,16 @@ fn other_central_stores_are_those_of_the_namespace_with_an_accepted_login() {
     assert_eq!(registry.other_central_stores("lync/one", |_| true), ["lync/two"]);
     assert_eq!(registry.other_central_stores("other/three", |_| true), Vec::<String>::new());
 }
+
+#[test]
+fn resource_with_one_server_in_both_seats_conflicts_with_none() {
+    let mut same = healthy();
+    for pair in same.iter_mut() {
+        let name = pair.primary.available().map(|server| server.name.clone()).unwrap_or_default();
+        let ServerObservation::Available { server, .. } = &mut pair.mirror else { panic!() };
+        std::sync::Arc::make_mut(server).name = name;
+    }
+    let (victim, mistaken, healthy) = (victim(), spec("sql-a", "sql-a.contoso.com"), healthy());
+    let registry = registry(&[("a/victim", &victim, &healthy), ("b/mistaken", &mistaken, &same)]);
+    assert_eq!((conflicts(&registry, "a/victim"), conflicts(&registry, "b/mistaken")), (vec![], vec![]));
+}

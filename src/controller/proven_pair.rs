@@ -35,6 +35,11 @@ pub fn addresses(sql: &SqlStore) -> BTreeSet<String> {
 /// The mirroring session of a database, if both partners report the same. Its guid is random, and only a login of the two
 /// servers reads it.
 pub fn session(pair: &Pair, name: &DatabaseName) -> Option<Guid> {
+    let server = |seat| pair.view(seat).available().map(|server| server.name.to_lowercase());
+    if server(Seat::Primary) == server(Seat::Mirror) {
+        // One server in both seats is no partner of itself.
+        return None;
+    }
     let guid = |seat| pair.row(seat, name).map(|row| row.guid);
     guid(Seat::Primary).filter(|primary| guid(Seat::Mirror) == Some(*primary))
 }

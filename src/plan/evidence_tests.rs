@@ -36,7 +36,7 @@ const TABLE: [(&str, &str, Service, ObservedPrincipal, Reason); 51] = [
     ("away",      "M/0/-",     Unknown,   Nowhere, Reason::ConnectionRefused),
     ("refused",      "M/0/D",     Unknown,   Nowhere, Reason::LoginFailed),
     ("away",      "M/0/D",     Unknown,   Nowhere, Reason::ConnectionRefused),
-    ("P/0/D",     "refused",      Exposed,   Primary, Reason::LoginFailed),
+    ("P/0/D",     "refused",      Unknown,   Primary, Reason::LoginFailed),
     // A connected mirror names its partner as the principal, and does not prove that it is open.
     ("refused",      "M/4/C",     Unknown,   Primary, Reason::LoginFailed),
     ("refused",      "M/2/C",     Unknown,   Primary, Reason::LoginFailed),

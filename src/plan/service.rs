@@ -111,6 +111,8 @@ fn principal(database: &Database, row: &Mirroring) -> Copy {
     match row.state {
         // "If the principal server loses quorum, it stops serving" (Quorum), although the row is still ONLINE.
         MirroringState::Disconnected if is_isolated(row) => Copy::Doubtful,
+        // SUSPENDED proves no connection of the partners, so that without the witness there may be no quorum either.
+        MirroringState::Suspended if is_witness_lost(row.witness) => Copy::Doubtful,
         // Clients are being disconnected.
         MirroringState::PendingFailover | MirroringState::Unknown => Copy::Doubtful,
         MirroringState::Synchronized if row.safety == Safety::Full && !is_witness_lost(row.witness) => {

@@ -60,7 +60,8 @@ fn post_switch_drift(report: &DriftReport) -> ConditionDraft {
         DriftReport::Unknown(unavailable) => ConditionDraft::unknown(
             kind,
             unavailable.cause.reason(),
-            format!("The partners cannot be compared ({}): see status.servers[].message.", unavailable.cause.reason()),
+            // The only place that shows this error: the comparison reads more than a poll.
+            summary::fit([format!("Not compared. {}", unavailable.detail)]),
         ),
     }
 }

@@ -58,7 +58,7 @@ impl Scenario {
         let servers: Vec<Value> = SERVERS.iter().map(|id| server(id)).collect();
         let mut pair = json!({
             "name": "pool", "primary": "a", "mirror": "b", "databases": DATABASES, "timeoutSeconds": 1.0, "resyncMillis": 100,
-            "roleSequence": 6,
+            "roleSequence": 6, "guidSeed": name,
         });
         if !script.contains("no witness\n") {
             pair["witness"] = json!("w");
@@ -291,21 +291,28 @@ fn mirroring(state: u8) -> &'static str {
 }
 
 /// Waits for the expected transcript; returns the last one.
-async fn settled(scenario: &Scenario, updates: bool) -> String {
-    let (mut last, mut since) = (String::new(), Instant::now());
-    let started = since;
+async fn settled(scenario: &Scenario) -> String {
+    let started = Instant::now();
     loop {
         let now = scenario.transcript().unwrap_or_else(|error| error);
-        if !updates && now == scenario.expected {
+        if now == scenario.expected || started.elapsed() > PATIENCE {
             return now;
         }
-        if now != last {
-            (last, since) = (now, Instant::now());
-        }
-        if (updates && since.elapsed() > STABLE) || started.elapsed() > PATIENCE {
-            return last;
-        }
         tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// The transcripts of all scenarios, once none of them changes any more.
+async fn all_settled(all: &[Scenario]) -> Vec<String> {
+    let transcripts = || all.iter().map(|one| one.transcript().unwrap_or_else(|error| error)).collect();
+    let mut last: Vec<String> = transcripts();
+    loop {
+        tokio::time::sleep(STABLE).await;
+        let now = transcripts();
+        if now == last {
+            return now;
+        }
+        last = now;
     }
 }
 
@@ -347,8 +354,12 @@ async fn scenario_run_to_its_end_matches_its_transcript() {
         scenario.run().await;
     }
     let mut wrong = Vec::new();
-    for scenario in &all {
-        let transcript = settled(scenario, updates).await;
+    let found = if updates { all_settled(&all).await } else { Vec::new() };
+    for (number, scenario) in all.iter().enumerate() {
+        let transcript = match found.get(number) {
+            Some(transcript) => transcript.clone(),
+            None => settled(scenario).await,
+        };
         if !matches(scenario, &transcript) {
             wrong.push(&scenario.name);
         }

@@ -10,6 +10,7 @@ pub const FILES: &[&str] = &[
     "reasons/CaBundleNotFound",
     "reasons/CaBundleInvalid",
     "reasons/CredentialsForbidden",
+    "reasons/CredentialsUnreadable",
 ];
 
 /// What a page writes for the password, and for the name of the Secret.
@@ -39,6 +40,9 @@ async fn pages_about_missing_objects_create_them() {
     reader.until_reason("CaBundleInvalid");
     reader.sh("CaBundleInvalid", "create configmap");
     reader.aligned();
+    // The API server of this test returns every object, so that the command has no error to show.
+    let objects = reader.sh("CredentialsUnreadable", "get secrets");
+    assert!(objects.contains("secret/sql") && objects.contains("configmap/"), "{objects}");
     forbidden_secret(&mut reader);
     reader.finish();
 }

@@ -202,6 +202,10 @@ pub struct PairConfig {
     #[serde(default)]
     pub witness: Option<String>,
     pub databases: Vec<String>,
+    /// A GUID is derived from this text and the names of pair and database. Real pairs never share a GUID, so two simulations
+    /// with pairs of one name need different texts.
+    #[serde(default)]
+    pub guid_seed: String,
     #[serde(default)]
     pub safety: Safety,
     /// Duration of the failover of one database after its redo, in milliseconds.
@@ -249,6 +253,7 @@ impl Config {
                 mirror: "b".to_owned(),
                 witness: Some("w".to_owned()),
                 databases: ["rtcab", "rtcshared", "rtcxds"].map(str::to_owned).to_vec(),
+                guid_seed: String::new(),
                 safety: Safety::Full,
                 switch_millis: default_millis(),
                 redo_queue_kb: 0,

@@ -146,7 +146,7 @@ fn build_mirroring(
     Mirroring {
         pair: pair.name.clone(),
         database: database.to_owned(),
-        guid: guid_from_name(&format!("{}/{}", pair.name, database)),
+        guid: guid_from_name(&format!("{}{}/{database}", pair.guid_seed, pair.name)),
         partners,
         partner_names,
         witness,
