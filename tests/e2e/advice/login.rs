@@ -185,18 +185,29 @@ fn single_user(reader: &mut Reader) {
     reader.until_reason(page);
     reader.world(json!({"do": "acceptLogins", "server": "b"}));
     reader.aligned();
-    // Before the maintenance.
+    // Before the maintenance, one way or the other.
+    reader.sh(page, "stopPolls");
+    reader.until_reason("Suspended");
+    let open = own_sessions(reader);
+    assert!(open.is_empty(), "the operator has ended its connections: {open:?}");
+    reader.pool.patch("pool01", &json!({"spec": {"suspend": null}}));
+    reader.aligned();
     reader.sql("b", page, "DISABLE");
-    let sessions = reader.sql("b", page, "dm_exec_sessions").text;
-    let own: Vec<&str> =
-        sessions.split_whitespace().filter(|word| word.parse::<u64>().is_ok_and(|id| id > 50)).collect();
-    assert!(!own.is_empty(), "the operator has a session: {sessions}");
+    let own = own_sessions(reader);
+    assert!(!own.is_empty(), "the operator has a session");
     for session in own {
         reader.sql_with("b", page, "KILL", &[("KILL 55", &format!("KILL {session}"))]);
     }
     reader.until_reason("LoginLocked");
     reader.sql("b", page, "ENABLE");
     reader.aligned();
+}
+
+/// The sessions that the page lists on the server.
+fn own_sessions(reader: &mut Reader) -> Vec<String> {
+    let sessions = reader.sql("b", "SingleUser", "dm_exec_sessions").text;
+    let ids = sessions.split_whitespace().filter(|word| word.parse::<u64>().is_ok_and(|id| id > 50));
+    ids.map(str::to_owned).collect()
 }
 
 fn rights_of_the_login(reader: &mut Reader) {
