@@ -307,7 +307,7 @@ fn damaged_copies(reader: &mut Reader) {
     reader.batch("b", "USE [rtcxds]").has("Msg 927");
     reader.sql("b", page, "RESTORE LOG");
     reader.batch("b", "USE [rtcxds]").lacks("Msg 9");
-    reader.until_reason(page);
+    reader.until_reason("NotMirrored");
     // The damaged copy was deleted, and mirroring set up again: here, the type goes on without the database.
     reader.apply(false, only(&["rtcshared", "rtcab"]));
     reader.aligned();
