@@ -1,5 +1,5 @@
-//! One pair of servers, one move at a time, whatever resources ask, with CentralMgmt last among all of them (design section
-//! 8.2).
+//! One pair of servers, one move at a time, whatever resources ask, with CentralMgmt last among those that are ready (design
+//! section 8.2). Of two resources that become ready by the same poll, the one whose pass is first may start before the other.
 
 use std::collections::{BTreeMap, HashMap};
 
