@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::future::join_all;
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::api::{SqlServer, SqlStore};
 use crate::controller::context::Context;
@@ -51,15 +54,44 @@ impl Connections {
         self.stores.map(Store::latest)
     }
 
+    /// Polls both partners of every store. [`Connections::latest`] returns the results. The witness is advisory: no fresh poll of
+    /// it is waited for.
+    pub async fn refresh(&self) {
+        let partners = self.stores.iter().filter_map(|store| match store {
+            Store::Resolved(store) => Some([store.primary.1.clone(), store.mirror.1.clone()]),
+            Store::Unresolved(_) => None,
+        });
+        let partners: Vec<Arc<MonitorHandle>> = partners.flatten().collect();
+        poll_together(&partners, |partner| async move {
+            partner.refresh().await;
+        })
+        .await;
+    }
+
     /// When this process last read each server, by address.
     pub fn last_reads(&self) -> BTreeMap<String, Timestamp> {
         let watches = self.stores.iter().flat_map(Store::watches);
         watches.filter_map(|watch| Some((watch.latest().address().to_owned(), watch.last_read()?))).collect()
     }
+}
 
-    pub fn stores(&self) -> impl Iterator<Item = &Store> {
-        self.stores.iter()
-    }
+/// Polls this far apart still count as of one time.
+const APART: Duration = Duration::from_secs(1);
+
+/// Polls every server. A server that does not respond ends only after its time limit, and the polls of the others are old by
+/// then: they are repeated once.
+async fn poll_together<T: Clone, F: Future<Output = ()>>(servers: &[T], poll: impl Fn(T) -> F) {
+    let first = servers.iter().map(|server| {
+        let polled = poll(server.clone());
+        async move {
+            polled.await;
+            Instant::now()
+        }
+    });
+    let ended = join_all(first).await;
+    let now = Instant::now();
+    let early = servers.iter().zip(ended).filter(|(_, ended)| now.duration_since(*ended) > APART);
+    join_all(early.map(|(server, _)| poll(server.clone()))).await;
 }
 
 impl Store {
@@ -81,14 +113,6 @@ impl Store {
                 mirror: store.mirror.1.latest(),
                 witness: store.witness.as_ref().map(|watch| watch.latest()),
             },
-        }
-    }
-
-    /// Polls both partners now. The witness is advisory: its latest poll is used, and no fresh one is waited for.
-    pub async fn refresh(&self, pair: &mut Pair) {
-        if let Store::Resolved(store) = self {
-            let (primary, mirror) = futures::join!(store.primary.1.refresh(), store.mirror.1.refresh());
-            *pair = Pair { primary, mirror, witness: store.witness.as_ref().map(|watch| watch.latest()) };
         }
     }
 
@@ -155,5 +179,25 @@ fn unresolved(sql: &SqlStore, unavailable: Unavailable) -> UnresolvedStore {
         addresses: [sql.primary.address(), sql.mirror.address()],
         witness: sql.witness.as_ref().map(SqlServer::address),
         unavailable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn poll_that_waited_for_a_silent_server_is_repeated_once() {
+        let polled = Mutex::new(Vec::new());
+        let servers = [("quick", 0), ("silent", 10_000), ("slow", 9_500)];
+        let polled = &polled;
+        poll_together(&servers, |(name, millis)| async move {
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            polled.lock().unwrap().push(name);
+        })
+        .await;
+        assert_eq!(*polled.lock().unwrap(), ["quick", "slow", "silent", "quick"]);
     }
 }

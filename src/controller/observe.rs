@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::future::join_all;
 use tracing::info;
 
 use crate::controller::connections::Connections;
@@ -24,10 +23,10 @@ pub enum Freshness {
 
 /// Observes the servers, the conflicts with other resources and the statements in flight.
 pub async fn observe(ctx: &Context, pass: &Pass<'_>, connections: &Connections, freshness: Freshness) -> Observation {
-    let mut pairs = connections.latest();
     if freshness == Freshness::Now {
-        join_all(connections.stores().zip(pairs.iter_mut()).map(|(store, pair)| store.refresh(pair))).await;
+        connections.refresh().await;
     }
+    let pairs = connections.latest();
     let name = pass.name();
     if ctx.ownership.register(&name, &pass.spec, &pairs) {
         enqueue_conflicting(ctx, &name);
