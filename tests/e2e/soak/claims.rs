@@ -125,7 +125,14 @@ impl Truth {
             let near = self.intervals(server, database).iter().filter(|(_, to)| to.saturating_add(OLDEST) >= begin);
             format!("{server} open {:?}", near.collect::<Vec<_>>())
         };
-        is_false.then(|| format!("{claim:?} since {begin:?}: {}; {}", near(&servers[0]), near(&servers[1])))
+        // Begin and end of the last polls before the claim, in milliseconds.
+        let polls = |server: &String| -> Vec<(u128, u128)> {
+            let polls = self.polls.get(server).into_iter().flatten();
+            let last = polls.rev().skip_while(|(begun, _)| *begun > claim.at).take(6);
+            last.map(|(begun, ended)| (begun.as_millis(), ended.as_millis())).collect()
+        };
+        let shown = servers.each_ref().map(|server| format!("{}, polls {:?}", near(server), polls(server)));
+        is_false.then(|| format!("{claim:?} since {begin:?}: {}", shown.join("; ")))
     }
 }
 
