@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use crate::markdown::fences;
 use crate::support::{condition, own_ip, root, run, until};
 use mirror_sim::demo;
 use mirror_sim::sim::Sim;
@@ -51,20 +52,10 @@ fn pages() -> Vec<PathBuf> {
     [root().join("README.md"), root().join("docs/tutorial.md")].into_iter().chain(how_to).collect()
 }
 
-/// The text of each fenced block in one of these languages, without the indentation of the fence.
+/// The text of each fenced block in one of these languages.
 fn fenced(text: &str, languages: &[&str]) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
-        let Some(language) = line.trim_start().strip_prefix("```") else { continue };
-        let indent = line.len() - line.trim_start().len();
-        let block: Vec<&str> = lines.by_ref().take_while(|line| line.trim() != "```").collect();
-        if languages.contains(&language.trim()) {
-            let outdented = block.iter().map(|line| line.get(indent..).unwrap_or_default());
-            found.push(outdented.map(|line| format!("{line}\n")).collect());
-        }
-    }
-    found
+    let wanted = fences(text).into_iter().filter(|fence| languages.contains(&fence.language.as_str()));
+    wanted.map(|fence| fence.text).collect()
 }
 
 /// Whether a shell waits for another line after this text: an open quote, or a backslash at the end.

@@ -21,6 +21,7 @@ mod faults;
 mod field;
 mod invalid_resources;
 mod kerberos;
+mod markdown;
 mod node;
 mod outage;
 mod policies;

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
+use crate::markdown::{fences, kubectl_commands};
 use crate::support::{Cluster, root};
 use lync_mirror::api::ConditionType;
 use serde_json::{Value, json};
@@ -19,13 +20,10 @@ fn pages() -> Vec<(String, String)> {
     pages
 }
 
-/// The commands of the shell blocks; one may go over several lines.
+/// The commands of the shell blocks.
 fn commands(page: &str) -> Vec<String> {
-    let blocks = page.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
-    blocks
-        .flat_map(|block| format!("\n{block}").split("\nkubectl ").skip(1).map(str::to_owned).collect::<Vec<_>>())
-        .map(|command| format!("kubectl {command}"))
-        .collect()
+    let blocks = fences(page).into_iter().filter(|fence| fence.language == "sh");
+    blocks.flat_map(|fence| kubectl_commands(&fence.text)).collect()
 }
 
 /// A resource that has every field that a page may remove.

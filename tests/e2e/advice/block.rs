@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::markdown::{Fence, fences};
 use crate::support::root;
 
 /// The languages whose blocks are commands.
@@ -21,12 +22,6 @@ impl Block {
     pub fn first_line(&self) -> &str {
         self.text.lines().next().unwrap_or_default()
     }
-
-    /// The kubectl commands of the block; one may go over several lines.
-    pub fn commands(&self) -> Vec<String> {
-        let text = format!("\n{}", self.text);
-        text.split("\nkubectl ").skip(1).map(|command| format!("kubectl {}", command.trim_end())).collect()
-    }
 }
 
 /// The blocks with commands: of all reason pages, and those with T-SQL of the how-to pages. The suite `docs_commands` runs
@@ -41,32 +36,23 @@ pub fn blocks() -> Vec<Block> {
             .collect();
         pages.sort();
         for path in pages {
-            let of_page = fenced(folder, &path);
+            let of_page = commands(folder, &path);
             all.extend(of_page.into_iter().filter(|block| folder == "reasons" || block.language == "sql"));
         }
     }
     all
 }
 
-/// The blocks of a page, without the indentation of their fences.
-fn fenced(folder: &str, path: &Path) -> Vec<Block> {
+/// The blocks of a page with commands.
+fn commands(folder: &str, path: &Path) -> Vec<Block> {
     let page = format!("{folder}/{}", path.file_stem().unwrap().to_string_lossy());
-    let text = std::fs::read_to_string(path).unwrap();
-    let mut found = Vec::new();
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
-        let Some(language) = line.trim_start().strip_prefix("```") else { continue };
-        let indent = line.len() - line.trim_start().len();
-        let block: Vec<&str> = lines.by_ref().take_while(|line| line.trim() != "```").collect();
-        let text = block.iter().map(|line| format!("{}\n", line.get(indent..).unwrap_or_default())).collect();
-        let language = language.trim().to_owned();
+    let fences = fences(&std::fs::read_to_string(path).unwrap());
+    for Fence { language, .. } in &fences {
         assert!(
             COMMANDS.contains(&language.as_str()) || TEXTS.contains(&language.as_str()),
             "{page}: a block needs one of the languages {COMMANDS:?} or {TEXTS:?}: {language:?}"
         );
-        if COMMANDS.contains(&language.as_str()) {
-            found.push(Block { page: page.clone(), language, text });
-        }
     }
-    found
+    let commands = fences.into_iter().filter(|fence| COMMANDS.contains(&fence.language.as_str()));
+    commands.map(|Fence { language, text }| Block { page: page.clone(), language, text }).collect()
 }

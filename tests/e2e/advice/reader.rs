@@ -221,7 +221,7 @@ impl Reader {
     #[track_caller]
     pub fn with_epoch(&mut self, page: &str, words: &str) {
         let block = self.take("sh", page, words);
-        let [read, patch] = block.commands().try_into().unwrap_or_else(|all| panic!("{page}: {all:?}"));
+        let [read, patch] = kubectl_commands(&block.text).try_into().unwrap_or_else(|all| panic!("{page}: {all:?}"));
         let printed = self.script(&read, &[]).unwrap();
         let epoch = printed.lines().find_map(|line| line.strip_prefix("User\t")).unwrap_or_else(|| panic!("{printed}"));
         self.script(&patch, &[("14-5f3a", epoch), ("2026-11-24T06:00:00Z", LATER)]).unwrap();
