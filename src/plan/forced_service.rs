@@ -63,18 +63,21 @@ fn unproved(case: &Case) -> Option<Verdict> {
         Some(Obstacle::Unavailable { shown: Some(shown), .. }) if shown.role == Role::Mirror => Some(shown.state),
         _ => None,
     };
-    let finding = case.findings.iter().find(|finding| mirror(finding).is_some())?;
-    let why = match mirror(finding)? {
-        MirroringState::Disconnected | MirroringState::Suspended => {
-            "nothing proves that the other server does not answer on its own port"
-        }
-        MirroringState::Synchronizing
-        | MirroringState::Synchronized
-        | MirroringState::PendingFailover
-        | MirroringState::Unknown => "the mirror is neither DISCONNECTED nor SUSPENDED, and may still be connected",
+    let reason = |finding: &Finding| {
+        mirror(finding).map(|state| match state {
+            MirroringState::Disconnected | MirroringState::Suspended => {
+                "nothing proves that the other server does not answer on its own port"
+            }
+            MirroringState::Synchronizing
+            | MirroringState::Synchronized
+            | MirroringState::PendingFailover
+            | MirroringState::Unknown => "the mirror is neither DISCONNECTED nor SUSPENDED, and may still be connected",
+        })
     };
+    let finding = case.findings.iter().find(|finding| reason(finding).is_some())?;
+    let why = reason(finding)?;
     let obstacle = finding.obstacle.as_ref()?;
-    let names = list(case.findings.iter().filter(|finding| mirror(finding).is_some()).map(|finding| &finding.name));
+    let names = list(case.findings.iter().filter(|other| reason(other) == Some(why)).map(|other| &other.name));
     let message = format!("{} Forced service is refused: {why}.", obstacle.message(&names, case.pair));
     Some(Verdict::waiting(obstacle.reason(), message))
 }

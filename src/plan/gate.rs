@@ -152,26 +152,27 @@ fn max_interruption(case: &Case) -> Option<Verdict> {
     let moved = || case.findings.iter().filter(|finding| finding.principal != Some(case.desired_type.principal));
     let unknown =
         list(moved().filter(|finding| predict(case.pair, &finding.name).is_none()).map(|finding| &finding.name));
-    let message = if unknown.is_empty() {
+    if unknown.is_empty() {
         let (name, longest) = moved()
             .filter_map(|finding| Some((&finding.name, predict(case.pair, &finding.name)?)))
             .max_by_key(|(_, length)| *length)?;
         if longest <= most {
             return None;
         }
-        format!(
+        let message = format!(
             "{} waits: the predicted interruption ({}, from the redo queue of {name}) exceeds policy.maxInterruption ({}).",
             failover(case),
             duration_text(coarse(longest)),
             duration_text(most)
-        )
-    } else {
-        format!(
-            "{} waits until its interruption can be predicted (policy.maxInterruption): the redo queue of {unknown} is not visible. To fix: grant VIEW SERVER STATE to the login, or remove policy.maxInterruption.",
-            failover(case)
-        )
-    };
-    Some(Verdict::waiting(Reason::InterruptionTooLong, message))
+        );
+        return Some(Verdict::waiting(Reason::InterruptionTooLong, message));
+    }
+    let step = "grant VIEW SERVER STATE to the login, or remove policy.maxInterruption";
+    let message = format!(
+        "{} waits until its interruption can be predicted (policy.maxInterruption): the redo queue of {unknown} is not visible. To fix: {step}.",
+        failover(case)
+    );
+    Some(Verdict::waiting(Reason::InterruptionTooLong, message).with_step(step))
 }
 
 /// `from`: the time at which every other gate is open.
@@ -186,7 +187,8 @@ fn maintenance_window(case: &Case, from: Timestamp) -> Option<Verdict> {
             "{} waits for a maintenance window: none of policy.maintenanceWindows ever opens. To fix: correct their schedule.",
             fail_back(case)
         );
-        return Some(Verdict::waiting(Reason::FailBackPending, message));
+        let step = "correct policy.maintenanceWindows, of which none ever opens";
+        return Some(Verdict::waiting(Reason::FailBackPending, message).with_step(step));
     };
     Some(pending(case, at, &format!("the next maintenance window ({window}) opens then")))
 }

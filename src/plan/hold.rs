@@ -1,6 +1,6 @@
 //! The hold: the principal is not where the spec wants it, and no change of the spec asked for a move.
 
-use crate::model::{ObservedPrincipal, Reason, Seat, UnrequestedSwitch};
+use crate::model::{MirroringState, ObservedPrincipal, Reason, Seat, UnrequestedSwitch, WitnessLink};
 use crate::plan::approval::approval_end;
 use crate::plan::finding::{epoch, observed_principal};
 use crate::plan::obstacle::Obstacle;
@@ -51,6 +51,9 @@ pub(crate) fn held(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> Verdi
     let state = epoch(findings).filter(|_| obstacle.is_none() && case.tracking.absence.is_none());
     let step = match (state, obstacle.and_then(|(obstacle, _)| unseen(obstacle))) {
         (Some(state), _) => format!("{keep}, or approve epoch {state} to move it"),
+        (None, Some(seat)) if may_be_forced(case, seat.other()) => {
+            format!("read docs/reasons/ServiceForced.md before the {} starts", seat.word())
+        }
         (None, Some(seat)) => format!("bring the {} back, or {keep}", seat.word()),
         (None, None) => keep,
     };
@@ -63,6 +66,13 @@ fn unseen(obstacle: &Obstacle) -> Option<Seat> {
         Obstacle::Unavailable { seat, .. } => Some(*seat),
         _ => None,
     }
+}
+
+/// Service may have been forced on the principal in this seat: it is SUSPENDED, or took over without a witness. The other server
+/// must then stay fenced, as it can serve a second copy.
+fn may_be_forced(case: &Case, seat: Seat) -> bool {
+    let rows = case.findings.iter().filter_map(|finding| case.pair.row(seat, &finding.name));
+    rows.into_iter().any(|row| row.state == MirroringState::Suspended || row.witness == WitnessLink::None)
 }
 
 fn ways_out(case: &Case, obstacle: Option<&(&Obstacle, String)>, split: bool) -> String {

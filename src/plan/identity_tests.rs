@@ -66,6 +66,25 @@ fn server_that_is_renamed_during_a_move_is_the_same_server() {
     }
 }
 
+/// An edit of the spec during the move. The session of the two others goes on, and shows nothing of the third server.
+#[test]
+fn move_ends_when_the_spec_names_a_third_server() {
+    let (desired, persisted) = begun();
+    for (a, b) in [("P/4/C", "M/4/C"), ("M/4/C", "P/4/C")] {
+        for seat in Seat::BOTH {
+            let mut rows = named(a, b, NAMES, None);
+            let pair = &mut rows.pairs[store()];
+            let view = if seat == Seat::Primary { &mut pair.primary } else { &mut pair.mirror };
+            let ServerObservation::Available { server, .. } = view else { panic!("{view:?}") };
+            let server = Arc::make_mut(server);
+            (server.name, server.databases) = ("SQL-THIRD".to_owned(), Default::default());
+            let seen = plan(&desired, &rows, &persisted, NOW);
+            let ended = seen.ended.as_ref().map(|ended| ended.outcome);
+            assert_eq!((ended, seen.steps.len()), (Some(Outcome::Superseded), 0), "{a} {b} {seat}");
+        }
+    }
+}
+
 #[test]
 fn move_ends_without_another_when_the_seats_are_exchanged() {
     let (mut desired, persisted) = begun();

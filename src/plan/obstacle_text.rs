@@ -84,7 +84,7 @@ impl Obstacle {
     /// The reason of a transition that has lasted longer than policy.switchDeadline, and an imperative without a period.
     /// RECOVERY_PENDING is a short phase of a start, or an error that an administrator has to resolve ("Database States"). Only
     /// its duration distinguishes them.
-    pub(crate) fn overdue(&self) -> (Reason, &'static str) {
+    pub fn overdue(&self) -> (Reason, &'static str) {
         match self {
             Obstacle::Recovering { state: DatabaseState::RecoveryPending, .. } => (
                 Reason::DatabaseNotOnline,

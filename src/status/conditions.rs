@@ -204,16 +204,21 @@ fn aligned(plan: &Plan) -> ConditionDraft {
     let off: Vec<&TypePlan> =
         plan.types.values().filter(|planned| planned.observed != planned.desired_type.principal.into()).collect();
     let name = |planned: &&TypePlan| planned.desired_type.ty.to_string();
-    let names: Vec<String> = off.iter().map(name).collect();
-    let of = |what: &str| summary::fit_names(&names, "types", |names| format!("{what}: {names}."));
-    match off.first() {
-        None => ConditionDraft::true_(kind, Reason::Aligned, "Every principal is where the spec wants it."),
-        Some(first) if off.iter().any(|planned| planned.observed != ObservedPrincipal::Unknown) => {
-            ConditionDraft::false_(kind, first.verdict.reason, of("The principal is not where the spec wants it"))
+    let of = |types: &[&TypePlan], what: &str| {
+        let names: Vec<String> = types.iter().map(name).collect();
+        summary::fit_names(&names, "types", |names| format!("{what}: {names}."))
+    };
+    let (unseen, elsewhere): (Vec<&TypePlan>, Vec<&TypePlan>) =
+        off.into_iter().partition(|planned| planned.observed == ObservedPrincipal::Unknown);
+    match (elsewhere.first(), unseen.first()) {
+        (Some(first), _) => {
+            let text = of(&elsewhere, "The principal is not where the spec wants it");
+            ConditionDraft::false_(kind, first.verdict.reason, text)
         }
-        Some(first) => {
-            ConditionDraft::unknown(kind, first.verdict.reason, of("The operator does not see the principal"))
+        (None, Some(first)) => {
+            ConditionDraft::unknown(kind, first.verdict.reason, of(&unseen, "The operator does not see the principal"))
         }
+        (None, None) => ConditionDraft::true_(kind, Reason::Aligned, "Every principal is where the spec wants it."),
     }
 }
 
@@ -228,7 +233,8 @@ fn synchronized(plan: &Plan, observation: &Observation) -> ConditionDraft {
         })
     };
     let reason = |finding: &Finding| finding.obstacle.as_ref().map_or(Reason::Unsettled, |obstacle| obstacle.reason());
-    match bad().next() {
+    // What both servers prove goes before what one of them hides.
+    match bad().find(|(_, finding)| finding.agreed).or(bad().next()) {
         None => ConditionDraft::true_(kind, Reason::AllSynchronized, "Every database is SYNCHRONIZED on both servers."),
         Some((planned, finding)) => {
             let alike = bad().filter(|(_, other)| reason(other) == reason(finding));
@@ -264,7 +270,7 @@ fn reachable(observation: &Observation) -> ConditionDraft {
         return ConditionDraft::true_(kind, Reason::PartnersReachable, "Both partners answer.");
     };
     let (reason, text) = (first.cause.reason(), summary::of_server(*seat, pair, first, unavailable.len() - 1));
-    if reason == Reason::NotYetObserved {
+    if summary::is_unpolled(first) {
         ConditionDraft::unknown(kind, reason, text)
     } else {
         ConditionDraft::false_(kind, reason, text)

@@ -10,6 +10,8 @@ use crate::sql::cleaned_to;
 
 /// The longest texts, in characters.
 const NAME: usize = 128;
+/// The spec allows a host of 253 and an instance of 16 characters.
+const ADDRESS: usize = 300;
 const STATEMENT: usize = 400;
 const ANSWER: usize = 256;
 const DETAIL: usize = 512;
@@ -66,7 +68,7 @@ fn cut_optional(text: &mut Option<String>, longest: usize) {
 }
 
 fn server(server: &mut ServerStatus) {
-    cut_name(&mut server.address, 2 * NAME);
+    cut_name(&mut server.address, ADDRESS);
     [&mut server.name, &mut server.version, &mut server.edition].into_iter().for_each(cut_optional_name);
     cut_optional(&mut server.message, DETAIL);
 }
@@ -85,7 +87,7 @@ fn database_type(of_type: &mut DatabaseTypeStatus) {
         cut_optional_name(&mut tracking.last_settled_server);
         if let Some(pair) = &mut tracking.pair {
             for server in [&mut pair.primary, &mut pair.mirror] {
-                cut_name(&mut server.address, 2 * NAME);
+                cut_name(&mut server.address, ADDRESS);
                 cut_name(&mut server.name, NAME);
             }
         }
@@ -95,7 +97,7 @@ fn database_type(of_type: &mut DatabaseTypeStatus) {
 fn planned(step: &mut PlannedStep) {
     cut_name(&mut step.database, NAME);
     cut(&mut step.statement, STATEMENT);
-    cut_name(&mut step.server, 2 * NAME);
+    cut_name(&mut step.server, ADDRESS);
 }
 
 fn operation(operation: &mut OperationStatus) {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::api::{ConditionDraft, ConditionType, ParsedSpec, Store};
 use crate::model::{
-    DatabaseName, Mirroring, MirroringState, Observation, Pair, Reason, Role, ServerObservation, WitnessLink,
+    DatabaseName, Mirroring, MirroringState, Observation, Pair, Reason, Role, Seat, ServerObservation, WitnessLink,
 };
 use crate::plan::{Obstacle, Plan, TypePlan};
 use crate::status::summary;
@@ -121,17 +121,25 @@ fn fact(spec: &ParsedSpec, observation: &Observation, plan: &Plan) -> QuorumFact
     if let Some(problem) = witness_mismatch(spec, observation, plan) {
         return QuorumFact::WitnessMismatch(problem);
     }
-    // Nothing good may be concluded for a type without a row.
-    if plan.types.values().any(|planned| {
-        sessions_of(observation.pair(planned.desired_type.store), &planned.desired_type.databases).is_empty()
-    }) {
+    // Nothing good may be concluded for a database without a row. A row proves that there is no witness, and only both rows
+    // prove that both partners see it.
+    let rows = || {
+        plan.types.values().flat_map(|planned| {
+            let pair = observation.pair(planned.desired_type.store);
+            planned.desired_type.databases.iter().map(|name| Seat::BOTH.map(|seat| pair.row(seat, name).is_some()))
+        })
+    };
+    if rows().any(|row| !row.contains(&true)) {
+        return QuorumFact::NoSession;
+    }
+    if sessions.iter().all(|(_, row)| row.witness == WitnessLink::None) {
+        return QuorumFact::NoWitness;
+    }
+    if rows().any(|row| row.contains(&false)) {
         return QuorumFact::NoSession;
     }
     if witnesses.any(|view| view.available().is_none()) {
         return QuorumFact::WitnessUnreachable;
-    }
-    if sessions.iter().all(|(_, row)| row.witness == WitnessLink::None) {
-        return QuorumFact::NoWitness;
     }
     QuorumFact::Healthy
 }

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::api::{ParsedSpec, ServerStatus};
 use crate::model::{Observation, Pair, Reason, Seat, ServerObservation};
 use crate::plan::second;
-use crate::status::summary::is_first_poll;
+use crate::status::summary::is_unpolled;
 
 /// What is remembered of the servers.
 #[derive(Clone, Copy)]
@@ -50,7 +50,7 @@ fn server_status(seat: String, view: &ServerObservation, memory: Memory) -> Serv
             }
         }
         ServerObservation::Unavailable { address, unavailable } => {
-            let (since, last_read) = absence(address, is_first_poll(unavailable), memory);
+            let (since, last_read) = absence(address, is_unpolled(unavailable), memory);
             ServerStatus {
                 seat,
                 address: address.clone(),
@@ -69,7 +69,7 @@ fn server_status(seat: String, view: &ServerObservation, memory: Memory) -> Serv
 
 /// Since when the server at this address is unreachable, and when it was last read. The previous status is the only memory
 /// after a restart. It belongs to the address: another address may be another server.
-fn absence(address: &str, first_poll: bool, memory: Memory) -> (Option<Timestamp>, Option<Timestamp>) {
+fn absence(address: &str, unpolled: bool, memory: Memory) -> (Option<Timestamp>, Option<Timestamp>) {
     let before = memory.before.iter().find(|server| server.address == address && !server.reachable);
     let time = |time: &Option<Time>| time.as_ref().map(|time| time.0);
     let (since, stored) =
@@ -77,7 +77,7 @@ fn absence(address: &str, first_poll: bool, memory: Memory) -> (Option<Timestamp
     let read = memory.last_reads.get(address).copied().map(whole);
     let returned = read.zip(since).is_some_and(|(read, since)| read > since);
     let since = match since.filter(|since| !returned && *since <= memory.now) {
-        None if first_poll => None,
+        None if unpolled => None,
         None => Some(whole(memory.now)),
         since => since,
     };
@@ -95,14 +95,14 @@ pub(super) fn unreachable_since(servers: &[ServerStatus], address: &str) -> Opti
     server.unreachable_since.as_ref().map(|at| at.0)
 }
 
-/// ` The mirror sql-b was not reached since ..., and last read at ....`: a sentence for each unreachable partner.
+/// ` The mirror sql-b has not been read since ..., last read at ....`: a sentence for each unreachable partner.
 pub(super) fn absences(pair: &Pair, servers: &[ServerStatus]) -> String {
     let sentence = |seat: Seat| {
         let address = pair.view(seat).address();
         let server = servers.iter().find(|server| server.address == address && !server.reachable)?;
         let since = second(server.unreachable_since.as_ref()?.0);
         let last = server.last_read_time.as_ref().map(|at| format!(", last read at {}", second(at.0)));
-        Some(format!(" The {} is not reached since {since}{}.", pair.label(seat), last.unwrap_or_default()))
+        Some(format!(" The {} has not been read since {since}{}.", pair.label(seat), last.unwrap_or_default()))
     };
     Seat::BOTH.into_iter().filter_map(sentence).collect()
 }
@@ -111,7 +111,7 @@ pub(super) fn absences(pair: &Pair, servers: &[ServerStatus]) -> String {
 mod tests {
     use super::*;
     use crate::model::Unavailable;
-    use crate::model::UnavailableCause::{self, ConnectionRefused, NotYetPolled};
+    use crate::model::UnavailableCause::{self, ConnectionRefused, NotYetPolled, PollsStopped};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -154,6 +154,7 @@ mod tests {
             ("known, first poll after a restart", NotYetPolled, Some(&known), None, (Some(50), Some(45))),
             ("first poll", NotYetPolled, None, None, (None, None)),
             ("first poll of a server that was reachable", NotYetPolled, Some(&reachable), None, (None, None)),
+            ("polls are stopped", PollsStopped, Some(&reachable), Some(97), (None, Some(97))),
             ("another address", ConnectionRefused, Some(&other), None, (Some(100), None)),
             ("a restored status of the future", ConnectionRefused, Some(&future), None, (Some(100), None)),
         ] {
@@ -182,7 +183,7 @@ mod tests {
             [former("sql-a", Some(60), Some(55)), former("sql-b", Some(90), None), former("sql-w", Some(1), None)];
         assert_eq!(
             absences(&pair, &servers),
-            " The primary sql-a is not reached since 1970-01-01T00:01:00Z, last read at 1970-01-01T00:00:55Z. The mirror sql-b is not reached since 1970-01-01T00:01:30Z."
+            " The primary sql-a has not been read since 1970-01-01T00:01:00Z, last read at 1970-01-01T00:00:55Z. The mirror sql-b has not been read since 1970-01-01T00:01:30Z."
         );
         assert_eq!(absences(&pair, &[]), "");
     }

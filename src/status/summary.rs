@@ -4,16 +4,17 @@
 use jiff::Timestamp;
 
 use crate::model::{
-    Act, Cause, DatabaseType, Effect, Evidence, ObservedPrincipal, Operation, Pair, Reason, Seat, ServerObservation,
-    Service, Unavailable, UnavailableCause, duration_text,
+    Act, Cause, DatabaseType, Effect, Evidence, MirroringState, ObservedPrincipal, Operation, Pair, Reason, Role, Seat,
+    ServerObservation, Service, Unavailable, UnavailableCause, duration_text,
 };
-use crate::plan::{Finding, Plan, TypePlan, coarse, second};
+use crate::plan::{Finding, Obstacle, Plan, TypePlan, coarse, second};
 use crate::status::summary_text::{Step, text};
 
 pub use crate::api::MESSAGE_LIMIT as LIMIT;
 
 /// Where the whole text is.
 const POINTER: &str = " See status.databaseTypes[].message.";
+const NO_ACTION: &str = " No action is needed.";
 
 /// The first candidate that is short enough. The last one is cut.
 pub(super) fn fit(candidates: impl IntoIterator<Item = String>) -> String {
@@ -51,10 +52,10 @@ impl Summary<'_> {
         let step = match (&self.planned.verdict.step, self.fixed_step()) {
             (Some(step), _) => format!(" To fix: {step}."),
             (None, Step::Do(step)) => format!(" To fix: {step}."),
-            (None, Step::Nothing) => " No action is needed.".to_owned(),
+            (None, Step::Nothing) => NO_ACTION.to_owned(),
             (None, Step::See) => POINTER.to_owned(),
         };
-        let last = if self.fixed_step() == Step::Nothing { " No action is needed." } else { POINTER };
+        let last = if step == NO_ACTION { NO_ACTION } else { POINTER };
         let detail = self.detail();
         let long = || self.what(|seat| format!("the {}", self.pair.label(seat)));
         let short = || self.what(|seat| format!("the {}", seat.word()));
@@ -79,8 +80,18 @@ impl Summary<'_> {
             }
             Some([one, _]) if one.cause == UnavailableCause::PollsStopped => Step::Do("remove spec.suspend.stopPolls"),
             Some([a, b]) if a.cause.reason() != b.cause.reason() => Step::Do("see status.servers[].message"),
+            None if self.reason() == Reason::ConnectionRefused && self.survivor_is_suspended() => {
+                Step::Do("read docs/reasons/ServiceForced.md before you start SQL Server there")
+            }
             Some(_) | None => text(self.reason()).1,
         }
+    }
+
+    /// After forced service the old principal must stay fenced: started again, it can serve a second copy.
+    fn survivor_is_suspended(&self) -> bool {
+        let row = |name| self.pair.row(self.subject().other(), name);
+        let rows = self.planned.findings.iter().filter_map(|finding| row(&finding.name));
+        rows.into_iter().any(|row| row.role == Role::Principal && row.state == MirroringState::Suspended)
     }
 
     /// What is going on, without a period. `server`: the words for the server in a seat.
@@ -103,7 +114,7 @@ impl Summary<'_> {
                 Reason::UnexpectedPrincipal => format!("{} is principal", server(on)),
                 _ => what,
             };
-            return format!("{what}, and {} is not reached", server(on.other()));
+            return format!("{what}, and the operator does not read {}", server(on.other()));
         }
         what
     }
@@ -121,7 +132,8 @@ impl Summary<'_> {
         {
             return format!(" until {}", second(until));
         }
-        self.since().map(|at| format!(" since {}", second(at))).unwrap_or_default()
+        // The cause may be newer than the absence.
+        self.since().map(|at| format!(" (not read since {})", second(at))).unwrap_or_default()
     }
 
     /// The causes, if the operator reads neither partner and this is the reason.
@@ -140,7 +152,7 @@ impl Summary<'_> {
         let obstacle = || {
             let obstacles = planned.findings.iter().filter_map(|finding| finding.obstacle.as_ref());
             obstacles
-                .filter(|obstacle| obstacle.reason() == planned.verdict.reason)
+                .filter(|obstacle| [obstacle.reason(), obstacle.overdue().0].contains(&planned.verdict.reason))
                 .find_map(|obstacle| obstacle.seat())
         };
         let wanted = planned.desired_type.principal;
@@ -190,9 +202,17 @@ fn unavailable(view: &ServerObservation) -> Option<&Unavailable> {
     }
 }
 
+/// What the cause means, and the step. Its reason Suspended is otherwise that of a move.
+fn text_of_server(unavailable: &Unavailable) -> (&'static str, Step) {
+    match unavailable.cause {
+        UnavailableCause::PollsStopped => ("the operator does not poll {}", Step::Do("remove spec.suspend.stopPolls")),
+        cause => text(cause.reason()),
+    }
+}
+
 /// The summary of a server that is unavailable: `The mirror sql-b refuses connections. To fix: ...`
 pub(super) fn of_server(seat: Seat, pair: &Pair, unavailable: &Unavailable, others: usize) -> String {
-    let (what, step) = text(unavailable.cause.reason());
+    let (what, step) = text_of_server(unavailable);
     let more = if others == 0 { String::new() } else { format!(" (+{others} more in status.servers)") };
     let step = match step {
         Step::Do(step) => format!(" To fix: {step}."),
@@ -213,7 +233,11 @@ pub(super) fn of_databases(planned: &TypePlan, finding: &Finding, names: &str) -
         return format!("{names}: not SYNCHRONIZED on both servers. See status.databaseTypes[].databases.");
     };
     let on = obstacle.seat().unwrap_or(planned.desired_type.principal);
-    let what = text(obstacle.reason()).0.replace("{}", &format!("the {}", on.word()));
+    let what = match obstacle {
+        Obstacle::Unavailable { unavailable, .. } => text_of_server(unavailable).0,
+        _ => text(obstacle.reason()).0,
+    };
+    let what = what.replace("{}", &format!("the {}", on.word()));
     format!("{names}: {what}.")
 }
 
@@ -245,9 +269,9 @@ pub(super) fn of_worst(worst: &Summary, plan: &Plan) -> String {
     worst.text(plan.types.values().filter(troubled).filter(|planned| planned.desired_type.ty != ty).count())
 }
 
-/// True for a server whose first poll is not complete: it is not unreachable.
-pub(super) fn is_first_poll(unavailable: &Unavailable) -> bool {
-    unavailable.cause == UnavailableCause::NotYetPolled
+/// True for a server that was not polled, so that it is not unreachable: the first poll is not complete, or polls are stopped.
+pub(super) fn is_unpolled(unavailable: &Unavailable) -> bool {
+    matches!(unavailable.cause, UnavailableCause::NotYetPolled | UnavailableCause::PollsStopped)
 }
 
 #[cfg(test)]

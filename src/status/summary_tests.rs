@@ -140,6 +140,10 @@ fn summary_states_what_happened_and_what_to_type() {
         ("P/0/C", "M/0/C", Seat::Primary, PersistedState::default(), [None; 2]),
         ("P/1/-", "P/1/-/8", Seat::Primary, PersistedState::default(), [None; 2]),
         ("P/4/C", "refused", Seat::Primary, PersistedState::default(), [None, Some(NOW)]),
+        // Service was forced, and the old principal must stay fenced.
+        ("away", "P/0/-/8", Seat::Primary, PersistedState::default(), since),
+        ("away", "P/1/-/8", Seat::Primary, PersistedState::default(), since),
+        ("away", "P/0/-/8", Seat::Mirror, PersistedState::default(), since),
     ];
     let texts = rows.map(|(a, b, wanted, persisted, unreachable_since)| {
         let observation = observation(a, b);
@@ -149,14 +153,42 @@ fn summary_states_what_happened_and_what_to_type() {
     });
     expect![[r#"
         Protected. Archiving: a failover to the mirror SQL-MIRROR is in progress. No action is needed.
-        Exposed. Archiving: the mirror is principal, and the primary is not reached. To fix: bring the primary back, or set principal: Mirror to keep it.
+        Exposed. Archiving: the mirror is principal, and the operator does not read the primary. To fix: bring the primary back, or set principal: Mirror to keep it.
         Protected. Archiving: the mirror SQL-MIRROR is principal, against the spec. To fix: set principal: Mirror to keep it, or approve epoch 8-f53b to move it.
-        Exposed. Archiving: the mirror sql-mirror refuses connections since 1970-01-01T00:00:00Z. To fix: start SQL Server there, or correct the port.
+        Exposed. Archiving: the mirror sql-mirror refuses connections (not read since 1970-01-01T00:00:00Z). To fix: start SQL Server there, or correct the port.
         Unknown. Archiving: the primary sql-primary does not answer, and may still serve clients. To fix: bring it back, or read docs/reasons/PrincipalLost.md.
         Unknown. Archiving: the operator reads neither the primary sql-primary nor the mirror sql-mirror. To fix: check both servers and the network first.
         Exposed. Archiving: mirroring is SUSPENDED. To fix: find out why before RESUME, which can destroy data.
         Exposed. Archiving: both servers hold the principal role. To fix: choose a copy as in docs/reasons/TwoPrincipals.md.
-        Protected. Archiving: the mirror sql-mirror refuses the login since 1970-01-01T00:00:00Z. To fix: correct the user name or the password in the Secret."#]].assert_eq(&texts.join("\n"));
+        Protected. Archiving: the mirror sql-mirror refuses the login. To fix: correct the user name or the password in the Secret.
+        Exposed. Archiving: the mirror is principal, and the operator does not read the primary. To fix: read docs/reasons/ServiceForced.md before the primary starts.
+        Exposed. Archiving: the mirror is principal, and the operator does not read the primary. To fix: read docs/reasons/ServiceForced.md before the primary starts.
+        Exposed. Archiving: the primary sql-primary refuses connections. To fix: read docs/reasons/ServiceForced.md before you start SQL Server there."#]].assert_eq(&texts.join("\n"));
+}
+
+/// The serving server is not the one to repair.
+#[test]
+fn summary_of_an_overdue_recovery_names_the_server_in_recovery() {
+    let rows = observation("P/4/C", "M/4/C/p");
+    let desired = desired(Seat::Primary);
+    let begun = plan(&desired, &rows, &PersistedState::default(), NOW);
+    let later = NOW + jiff::SignedDuration::from_hours(1);
+    let planned = plan(&desired, &rows, &begun.persisted, later).types.into_values().next().unwrap();
+    let pair = rows.pair(planned.desired_type.store);
+    let summary = Summary { planned: &planned, pair, operation: None, unreachable_since: [None; 2] };
+    assert_eq!(planned.verdict.reason, Reason::DatabaseNotOnline);
+    assert!(summary.text(0).contains("on the mirror SQL-MIRROR cannot be opened"), "{}", summary.text(0));
+}
+
+#[test]
+fn summary_of_a_server_without_polls_does_not_call_it_unreachable() {
+    let observation = observation("away", "away");
+    let pair = observation.pairs.iter().next().unwrap();
+    let unavailable = Unavailable { cause: UnavailableCause::PollsStopped, detail: "stopped".to_owned() };
+    assert_eq!(
+        of_server(Seat::Primary, pair, &unavailable, 0),
+        "The operator does not poll the primary sql-primary. To fix: remove spec.suspend.stopPolls."
+    );
 }
 
 #[test]

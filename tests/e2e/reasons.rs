@@ -66,6 +66,7 @@ fn reason_page_with_a_command_is_accepted_by_the_api_server() {
             }
             let tried = command
                 .replace("NAMESPACE", "pages")
+                .replace("SECRET", "sql")
                 .replace("NAME", "pool01")
                 .replace("--from-file=ca.crt=ca.pem", "--from-literal=ca.crt=pem")
                 .replace("--from-file=keytab=svc-lync.keytab", "--from-literal=keytab=keys")

@@ -23,6 +23,8 @@ pub enum Event {
     Exchange,
     /// A renamed server keeps its sessions, and is the same server.
     Rename(usize),
+    /// An edit of the spec names a third server as the mirror, and the session of the two others goes on.
+    NameThird,
     /// Another server at the same address, with new sessions.
     Replace(usize),
     /// The resource is deleted and created again.
@@ -136,9 +138,9 @@ impl State {
         if self.identity == 0 {
             return Vec::new();
         }
-        let mut all = vec![Event::Recreate, Event::Rename(0), Event::Rename(1), Event::Replace(1)];
-        if !self.resource.exchanged {
-            all.push(Event::Exchange);
+        let mut all = vec![Event::Recreate, Event::Rename(0), Event::Rename(1), Event::Replace(0), Event::Replace(1)];
+        if !self.resource.exchanged && !self.resource.third {
+            all.extend([Event::Exchange, Event::NameThird]);
         }
         if self.resource.generation > 1 {
             all.push(Event::RestoreSpec);

@@ -10,7 +10,7 @@ use lync_mirror::model::*;
 use crate::observations::only_store;
 use lync_mirror::plan::Plan;
 
-use crate::world::{Glimpse, NAMES, TYPE, World, index};
+use crate::world::{Glimpse, NAMES, THIRD, TYPE, World, index};
 
 /// What Kubernetes holds: the spec and, in the status, the memory.
 #[derive(Debug, Clone)]
@@ -24,6 +24,8 @@ pub struct Resource {
     pub version: u8,
     /// The spec names the two servers in each other's seat.
     pub exchanged: bool,
+    /// The spec names a third server as the mirror.
+    pub third: bool,
     pub persisted: PersistedState,
     /// A digest of `persisted`, so that states can be compared without it.
     pub digest: u64,
@@ -32,7 +34,11 @@ pub struct Resource {
 impl Resource {
     /// The number of the server in this seat.
     pub fn server(&self, seat: usize) -> usize {
-        if self.exchanged { 1 - seat } else { seat }
+        match seat {
+            1 if self.third => THIRD,
+            _ if self.exchanged => 1 - seat,
+            _ => seat,
+        }
     }
 
     pub fn remember(&mut self, persisted: PersistedState) {
@@ -44,7 +50,7 @@ impl Resource {
 
     /// What differs between the states of one search.
     pub fn hash_into(&self, hasher: &mut impl Hasher) {
-        (self.principal, self.generation, self.version, self.exchanged, self.digest).hash(hasher);
+        (self.principal, self.generation, self.version, self.exchanged, self.third, self.digest).hash(hasher);
     }
 
     pub fn desired(&self) -> Desired {

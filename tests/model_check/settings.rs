@@ -30,7 +30,7 @@ pub const SETTINGS: [Setting; 11] = [
     FAIL_BACK,
     CONSENT,
     Setting { name: "hold, other servers and memory", identity: 2, faults: 0, crashes: 0, ..HOLD },
-    Setting { name: "fail-back, other servers and memory", identity: 2, faults: 1, types: 0, crashes: 0, ..FAIL_BACK },
+    Setting { name: "fail-back, other servers and memory", identity: 1, faults: 1, types: 0, crashes: 0, ..FAIL_BACK },
     Setting { name: "consent, other servers and memory", identity: 1, types: 0, crashes: 0, ..CONSENT },
     Setting { name: "consent, hidden servers", hidden: 2, types: 0, crashes: 0, ..CONSENT },
     Setting { name: "hold, sequences apart", faults: 1, types: 2, switching: Switching::SequencesApart, ..HOLD },

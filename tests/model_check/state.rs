@@ -62,6 +62,7 @@ impl State {
             generation: 1,
             version: 0,
             exchanged: false,
+            third: false,
             persisted: PersistedState::default(),
             digest: 0,
         };
@@ -136,7 +137,9 @@ impl State {
                 self.requested = true;
             }
             Event::Rename(server) => (self.identity -= 1, self.world.renames[server] += 1).1,
-            Event::Exchange | Event::Replace(_) | Event::Recreate | Event::RestoreSpec => self.change_identity(event),
+            Event::NameThird | Event::Exchange | Event::Replace(_) | Event::Recreate | Event::RestoreSpec => {
+                self.change_identity(event)
+            }
             Event::Poll(seat) => {
                 self.process.poll(seat, &self.world, &self.resource);
                 self.process.requested[seat] = self.requested;
@@ -180,19 +183,25 @@ impl State {
         self.identity -= 1;
         self.forget_request();
         match event {
+            Event::NameThird => self.edit(|resource| resource.third = true),
             Event::Exchange => self.edit(|resource| resource.exchanged = true),
             Event::Replace(server) => {
                 self.world.renames[server] += 1;
                 self.world.sessions.iter_mut().for_each(|session| session.guid += 10);
             }
+            // A new resource, and an older spec, request nothing, whatever the operator saw.
             Event::Recreate => {
+                self.requested = false;
                 self.resource.remember(PersistedState::default());
                 self.edit(|resource| resource.generation = 0);
                 // The controller forgets the statements of a resource that is gone.
                 self.process.statements.clear();
                 self.process.unsent.clear();
             }
-            _ => self.edit(|resource| (resource.generation, resource.principal) = (0, Seat::Primary)),
+            _ => {
+                self.requested = false;
+                self.edit(|resource| (resource.generation, resource.principal) = (0, Seat::Primary));
+            }
         }
     }
 
@@ -208,7 +217,10 @@ impl State {
         let of = &plan.types[&TYPE];
         self.claims_hold(of)?;
         let fails_back = self.resource.policy == UnrequestedSwitch::FailBack;
-        self.requested |= fails_back && of.verdict.reason.effect() == Effect::Ready;
+        if of.verdict.reason.effect() == Effect::Ready {
+            // A request is over once it is fulfilled. Only the policy requests a later move then.
+            self.requested = fails_back;
+        }
         if plan.steps.is_empty() {
             return Ok(Some(plan));
         }

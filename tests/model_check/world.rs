@@ -7,6 +7,8 @@ use std::sync::Arc;
 use lync_mirror::model::*;
 
 pub const TYPE: DatabaseType = DatabaseType::Monitoring;
+/// The number of a server that is no partner and has none of the databases.
+pub const THIRD: usize = 2;
 pub const NAMES: [&str; 2] = ["LcsCDR", "QoEMetrics"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -98,7 +100,7 @@ pub fn index(seat: Seat) -> usize {
 }
 
 pub fn server_name(server: usize, renames: u8) -> String {
-    format!("SQL-{}{}", ["A", "B"][server], if renames == 0 { String::new() } else { renames.to_string() })
+    format!("SQL-{}{}", ["A", "B", "C"][server], if renames == 0 { String::new() } else { renames.to_string() })
 }
 
 impl Glimpse {
@@ -147,6 +149,9 @@ impl World {
 
     /// The result of a poll. It holds nothing that the poll cannot show, so that equal polls are equal states.
     pub fn poll(&self, server: usize) -> Glimpse {
+        if server == THIRD {
+            return Glimpse { server, absence: None, world: Some(Box::new(World::new(self.witness, self.switching))) };
+        }
         let absence = match self.unseen[server] {
             _ if !self.up[server] => Some(UnavailableCause::ConnectionRefused),
             Some(unseen) => Some(unseen.cause()),
@@ -169,10 +174,11 @@ impl World {
         let databases: BTreeMap<DatabaseName, Database> = NAMES
             .iter()
             .zip(&self.sessions)
+            .filter(|_| number != THIRD)
             .map(|(name, session)| (DatabaseName::new(*name), self.row(number, session)))
             .collect();
         Server {
-            name: server_name(number, self.renames[number]),
+            name: server_name(number, self.renames.get(number).copied().unwrap_or_default()),
             local_name: None,
             version: "11.0".to_owned(),
             edition: String::new(),
@@ -194,6 +200,9 @@ impl World {
 
     /// Whether the server serves each database.
     pub fn serves(&self, server: usize) -> [bool; 2] {
+        if server == THIRD {
+            return [false; 2];
+        }
         [0, 1].map(|number| {
             let session = &self.sessions[number];
             self.up[server] && session.principal[server] && session.copies != Copies::Opening
@@ -234,6 +243,9 @@ impl World {
 
     /// The batch at the server: the guard and the statement are one step. `Err`: refused, nothing was done.
     pub fn execute(&mut self, seat: usize, step: &Failover, guard: bool) -> Result<(), &'static str> {
+        if seat == THIRD {
+            return Err("the database does not exist");
+        }
         let number = NAMES.iter().position(|name| *name == step.database.as_str()).unwrap();
         let (connected, witness) = (self.connected(), self.witness);
         if !self.up[seat] {

@@ -82,7 +82,7 @@ fn kerberos(reader: &mut Reader) {
     reader.until_condition("WeakEncryption", ("True", "TlsDisabled"));
     reader.until_reason("SecretKeyMissing");
     std::fs::write(reader.folder.path().join("svc-lync.keytab"), "no keytab").unwrap();
-    reader.sh_with("NoKerberosCredentials", "create secret", &[("generic NAME", "generic sql")]).unwrap();
+    reader.sh_with("NoKerberosCredentials", "create secret", &[("generic SECRET", "generic sql")]).unwrap();
     // The servers demand encryption.
     reader.until_reason("TlsFailed");
     reader.sh("TlsDisabled", "kubectl patch");
@@ -90,7 +90,7 @@ fn kerberos(reader: &mut Reader) {
     // The command replaces the keytab. The suite `kerberos` logs in with one of a KDC.
     reader.until_reason("NoKerberosCredentials");
     std::fs::write(reader.folder.path().join("svc-lync.keytab"), "another").unwrap();
-    reader.sh_with("NoKerberosCredentials", "create secret", &[("generic NAME", "generic sql")]).unwrap();
+    reader.sh_with("NoKerberosCredentials", "create secret", &[("generic SECRET", "generic sql")]).unwrap();
     let secret = reader.pool.cluster.get_json(&["secret", "sql", "-n", &reader.pool.namespace]).unwrap();
     assert_eq!(secret["data"]["keytab"], "YW5vdGhlcg==");
     let replace = [("nslookup -type=srv _kerberos._tcp.CONTOSO.COM\n", "")];

@@ -14,7 +14,7 @@ pub const FILES: &[&str] = &[
 ];
 
 /// What a page writes for the password, and for the name of the Secret.
-const SECRET: [(&str, &str); 2] = [("generic NAME", "generic sql"), ("password=...", "password=Passw0rd")];
+const SECRET: [(&str, &str); 2] = [("generic SECRET", "generic sql"), ("password=...", "password=Passw0rd")];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_about_missing_objects_create_them() {
@@ -60,7 +60,7 @@ fn forbidden_secret(reader: &mut Reader) {
     reader.until_reason(page);
     // The operator of this test has a ServiceAccount of its own.
     let account = format!("{namespace}:lync-mirror-{namespace}");
-    let own = [("secret/NAME", "secret/sql"), ("lync-mirror-system:lync-mirror", account.as_str())];
+    let own = [("secret/SECRET", "secret/sql"), ("lync-mirror-system:lync-mirror", account.as_str())];
     let answer = reader.sh_with(page, "auth can-i", &own).unwrap_err();
     assert_eq!(answer.trim(), "no");
     let mut again = granted;

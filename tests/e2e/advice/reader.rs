@@ -341,7 +341,7 @@ impl Reader {
     }
 
     pub fn aligned(&self) -> Value {
-        self.until_user("Aligned", |user| user["reason"] == "Aligned" && user["service"] != "Exposed")
+        self.until_user("Aligned", |user| user["reason"] == "Aligned" && user["service"] == "Protected")
     }
 
     /// Waits until an event with this reason was published.

@@ -147,6 +147,7 @@ pub fn assert_no_false_claim(claims: &Claims) {
     }
     let wrong: Vec<String> = all.iter().filter_map(|claim| truth.contradiction(claim)).collect();
     println!("soak: claims of service {words:?}: {} false", wrong.len());
+    assert!(words.contains_key("Protected") && words.contains_key("Exposed"), "no claims were seen: {words:?}");
     assert!(wrong.is_empty(), "{} false claims of service:\n{}", wrong.len(), wrong.join("\n"));
 }
 
