@@ -49,6 +49,8 @@ struct State {
     /// The end of the payload: the bytes of the last DONE.
     tail: Vec<u8>,
     tokens: ResponseTokens,
+    /// The response to a batch is complete, so that no byte may follow. A login can have several messages.
+    ended: bool,
     /// The start of the payload during the login; `None` afterwards.
     login: Option<Vec<u8>>,
     defect: Option<Defect>,
@@ -63,7 +65,10 @@ impl ResponseCheck {
 
     /// Starts the check of the response to a new batch.
     pub fn reset(&self) {
-        *self.0.lock() = State::new(None);
+        let mut state = self.0.lock();
+        // The driver has these bytes, and would read them as the begin of the next response.
+        let left_over = !state.header.is_empty() || state.payload > 0;
+        *state = State { ended: left_over, ..State::new(None) };
     }
 
     /// Whether any byte of the response has arrived.
@@ -97,7 +102,8 @@ impl State {
             payload: 0,
             last: false,
             tail: Vec::with_capacity(2 * DONE),
-            tokens: ResponseTokens::new(),
+            tokens: if login.is_some() { ResponseTokens::of_login() } else { ResponseTokens::of_batch() },
+            ended: false,
             login,
             defect: None,
             started: false,
@@ -107,6 +113,9 @@ impl State {
     fn read(&mut self, mut bytes: &[u8]) -> Result<(), Defect> {
         self.started |= !bytes.is_empty();
         while !bytes.is_empty() {
+            if self.ended {
+                return Err(self.fail("bytes follow the end of the response"));
+            }
             if self.payload == 0 {
                 let (header, rest) = bytes.split_at(bytes.len().min(HEADER - self.header.len()));
                 self.header.extend_from_slice(header);
@@ -120,6 +129,7 @@ impl State {
             self.keep(payload);
             if self.payload == 0 && self.header.is_empty() && self.last {
                 self.last = false;
+                self.ended = self.login.is_none();
                 self.finish()?;
             }
         }
@@ -254,6 +264,23 @@ mod tests {
         let check = ResponseCheck::new();
         assert!(check.read(b"HTTP/1.1").is_err());
         assert!(check.started());
+    }
+
+    /// The driver keeps what follows a response, and would read it as the next one. Then the two read different packets.
+    #[test]
+    fn read_of_bytes_between_two_responses_is_an_error() {
+        let check = ResponseCheck::new();
+        check.reset();
+        let next = message(&done(0));
+        let both = [message(&done(0)), next[..3].to_vec()].concat();
+        assert!(check.read(&both).is_err());
+        assert!(check.defect().unwrap().0.contains("follow the end"));
+        for cut in [3, 12] {
+            let check = ResponseCheck::new();
+            check.read(&next[..cut]).unwrap();
+            check.reset();
+            assert!(check.read(&next[cut..]).is_err(), "{cut} bytes of a second message to the login");
+        }
     }
 
     #[test]

@@ -7,7 +7,9 @@
 //! NBCROW       a bit for each column, then the values whose bit is 0
 //! ```
 //!
-//! Only the tokens and types that an answer to the batches of the operator can contain are accepted.
+//! Only the tokens and types that an answer to the login or to a batch of the operator can contain are accepted. The driver does
+//! not check the length of a sql_variant, and reads DONE by the version of the last LOGINACK: with these, the two would read
+//! different tokens in the same bytes.
 
 /// The largest numbers in one response. A poll has 14 columns and 5 result sets.
 pub const MAX_COLUMNS: usize = 64;
@@ -21,7 +23,9 @@ const MANY_COLUMNS: &str = "the response has more than 64 columns";
 const MANY_RESULT_SETS: &str = "the response has more than 16 result sets";
 const MANY_VALUES: &str = "the response has more than 262144 values";
 const LONG_VALUE: &str = "a value of the response is more than 64 KiB long";
-const UNEXPECTED_TOKEN: &str = "the response contains a token that does not answer a batch of the operator";
+const UNEXPECTED_TOKEN: &str =
+    "the response contains a token that neither a login nor a batch of the operator leads to";
+const SECOND_LOGINACK: &str = "the response acknowledges the login twice";
 const UNEXPECTED_TYPE: &str = "a column of the response has a type that no batch of the operator reads";
 
 /// How the values of a column are written.
@@ -29,10 +33,9 @@ const UNEXPECTED_TYPE: &str = "a column of the response has a type that no batch
 enum Form {
     /// A number of bytes.
     Fixed(usize),
-    /// A length of one byte, of two bytes with 0xFFFF for NULL, or of four bytes.
+    /// A length of one byte, or of two bytes with 0xFFFF for NULL.
     Byte,
     Short,
-    Long,
     /// A total of eight bytes, then chunks with a length of four bytes. Chunk 0 is the last.
     Chunks,
 }
@@ -43,6 +46,8 @@ enum Step {
     Token,
     /// The length of a token that is passed over, in this number of bytes.
     Length(usize),
+    /// The length of LOGINACK (2), the interface (1) and the version of TDS (4).
+    LoginAck,
     /// A feature of FEATUREEXTACK, or its end.
     Feature,
     FeatureLength,
@@ -66,21 +71,33 @@ impl Step {
             Step::Length(bytes) | Step::TypeInfo(_, bytes) | Step::NullBits(bytes) => bytes,
             Step::FeatureLength | Step::Chunk(_) => 4,
             Step::ColumnCount => 2,
-            Step::Column => 7,
+            Step::Column | Step::LoginAck => 7,
             Step::Value(column) => match form(column) {
                 Form::Byte => 1,
                 Form::Short => 2,
-                Form::Long => 4,
                 Form::Fixed(_) | Form::Chunks => 8,
             },
         }
     }
 }
 
+/// What the response answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Login,
+    /// The same, after LOGINACK. A second one would change how the driver reads DONE.
+    Acknowledged,
+    /// LOGINACK has a version below 7.2, with another DONE. The session refuses this server after the login, and until then
+    /// the driver keeps nothing.
+    TooOld,
+    Batch,
+}
+
 /// The state of one response.
 #[derive(Debug)]
 pub struct ResponseTokens {
     step: Step,
+    phase: Phase,
     /// The bytes of the present field so far, and the bytes before it that have no meaning here.
     field: Vec<u8>,
     skip: usize,
@@ -95,9 +112,18 @@ pub struct ResponseTokens {
 }
 
 impl ResponseTokens {
-    pub fn new() -> Self {
+    pub fn of_login() -> Self {
+        Self::new(Phase::Login)
+    }
+
+    pub fn of_batch() -> Self {
+        Self::new(Phase::Batch)
+    }
+
+    fn new(phase: Phase) -> Self {
         Self {
             step: Step::Token,
+            phase,
             field: Vec::new(),
             skip: 0,
             columns: Vec::new(),
@@ -114,7 +140,7 @@ impl ResponseTokens {
     /// # Errors
     /// What is wrong with the response.
     pub fn read(&mut self, mut bytes: &[u8]) -> Result<(), &'static str> {
-        while !bytes.is_empty() {
+        while !bytes.is_empty() && self.phase != Phase::TooOld {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
             bytes = &bytes[skipped..];
@@ -145,6 +171,7 @@ impl ResponseTokens {
                 self.skip = number(field);
                 Ok(Step::Token)
             }
+            Step::LoginAck => self.login_ack(field),
             Step::Feature => Ok(if field == [0xff] { Step::Token } else { Step::FeatureLength }),
             Step::FeatureLength => {
                 self.skip = number(field);
@@ -154,7 +181,6 @@ impl ResponseTokens {
             Step::Column => self.column(field.last().copied().unwrap_or_default()),
             Step::TypeInfo(kind, _) => {
                 let form = match kind {
-                    0x62 => Form::Long,
                     0xa5 | 0xa7 | 0xad | 0xaf | 0xe7 | 0xef if field.starts_with(&[0xff, 0xff]) => Form::Chunks,
                     0xa5 | 0xa7 | 0xad | 0xaf | 0xe7 | 0xef => Form::Short,
                     _ => Form::Byte,
@@ -184,11 +210,12 @@ impl ResponseTokens {
     }
 
     fn token(&mut self, token: u8) -> Result<Step, &'static str> {
+        let is_batch = self.phase == Phase::Batch;
         match token {
             // COLMETADATA
-            0x81 => Ok(Step::ColumnCount),
+            0x81 if is_batch => Ok(Step::ColumnCount),
             // ROW, NBCROW
-            0xd1 | 0xd2 => {
+            0xd1 | 0xd2 if is_batch => {
                 // A row without columns is an object of the driver too.
                 self.values = self.values.saturating_add(self.columns.len().max(1));
                 if self.values > MAX_VALUES {
@@ -204,18 +231,33 @@ impl ResponseTokens {
                 Ok(Step::Token)
             }
             // RETURNSTATUS
-            0x79 => {
+            0x79 if is_batch => {
                 self.skip = 4;
                 Ok(Step::Token)
             }
-            // ORDER, ERROR, INFO, LOGINACK, ENVCHANGE, SSPI
-            0xa9 | 0xaa | 0xab | 0xad | 0xe3 | 0xed => Ok(Step::Length(2)),
+            // ERROR, INFO, ENVCHANGE
+            0xaa | 0xab | 0xe3 => Ok(Step::Length(2)),
+            // ORDER
+            0xa9 if is_batch => Ok(Step::Length(2)),
+            // SSPI
+            0xed if !is_batch => Ok(Step::Length(2)),
+            // LOGINACK
+            0xad if self.phase == Phase::Login => Ok(Step::LoginAck),
+            0xad if self.phase == Phase::Acknowledged => Err(SECOND_LOGINACK),
             // SESSIONSTATE, FEDAUTHINFO
-            0xe4 | 0xee => Ok(Step::Length(4)),
+            0xe4 | 0xee if !is_batch => Ok(Step::Length(4)),
             // FEATUREEXTACK
-            0xae => Ok(Step::Feature),
+            0xae if !is_batch => Ok(Step::Feature),
             _ => Err(UNEXPECTED_TOKEN),
         }
+    }
+
+    fn login_ack(&mut self, field: &[u8]) -> Result<Step, &'static str> {
+        let [low, high, _, major, ..] = *field else { return Err(UNEXPECTED_TOKEN) };
+        let rest = usize::from(u16::from_le_bytes([low, high])).checked_sub(5).ok_or(UNEXPECTED_TOKEN)?;
+        self.phase = if major < 0x72 { Phase::TooOld } else { Phase::Acknowledged };
+        self.skip = rest;
+        Ok(Step::Token)
     }
 
     fn result_set(&mut self, count: usize) -> Result<Step, &'static str> {
@@ -235,11 +277,11 @@ impl ResponseTokens {
     /// A column of this type.
     fn column(&mut self, kind: u8) -> Result<Step, &'static str> {
         let fixed = match kind {
-            0x1f => Some(0),
+            // tinyint, bit, smallint, int, bigint
             0x30 | 0x32 => Some(1),
             0x34 => Some(2),
-            0x38 | 0x3a | 0x3b | 0x7a => Some(4),
-            0x3c | 0x3d | 0x3e | 0x7f => Some(8),
+            0x38 => Some(4),
+            0x7f => Some(8),
             _ => None,
         };
         if let Some(bytes) = fixed {
@@ -247,21 +289,12 @@ impl ResponseTokens {
             return Ok(Step::ColumnName);
         }
         Ok(match kind {
-            // date
-            0x28 => {
-                self.columns.push(Form::Byte);
-                Step::ColumnName
-            }
-            // uniqueidentifier, int, time and its kin, bit, float, money, datetime: the size or the scale
-            0x24 | 0x26 | 0x29..=0x2b | 0x68 | 0x6d..=0x6f => Step::TypeInfo(kind, 1),
-            // decimal, numeric: size, precision, scale
-            0x6a | 0x6c => Step::TypeInfo(kind, 3),
+            // uniqueidentifier, integers, bit: the size
+            0x24 | 0x26 | 0x68 => Step::TypeInfo(kind, 1),
             // varbinary, binary
             0xa5 | 0xad => Step::TypeInfo(kind, 2),
             // varchar, char, nvarchar, nchar: size, collation
             0xa7 | 0xaf | 0xe7 | 0xef => Step::TypeInfo(kind, 7),
-            // sql_variant
-            0x62 => Step::TypeInfo(kind, 4),
             _ => return Err(UNEXPECTED_TYPE),
         })
     }
@@ -275,7 +308,7 @@ impl ResponseTokens {
                 Form::Fixed(bytes) => {
                     self.skip += bytes;
                 }
-                Form::Byte | Form::Short | Form::Long | Form::Chunks => return Step::Value(column),
+                Form::Byte | Form::Short | Form::Chunks => return Step::Value(column),
             }
         }
         Step::Token
@@ -289,8 +322,8 @@ impl ResponseTokens {
                 return Ok(Step::Chunk(column));
             }
             Form::Fixed(_) | Form::Chunks => {}
-            Form::Byte | Form::Short | Form::Long if is_null => {}
-            Form::Byte | Form::Short | Form::Long => self.pass(number(field), number(field))?,
+            Form::Byte | Form::Short if is_null => {}
+            Form::Byte | Form::Short => self.pass(number(field), number(field))?,
         }
         Ok(self.value(column + 1))
     }
