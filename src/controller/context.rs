@@ -1,6 +1,7 @@
 //! State shared by all reconcile passes: clients, caches, and the resources that a change triggers.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use kube::Client;
@@ -40,7 +41,7 @@ pub struct Context {
     stores: Mutex<Vec<Store<WatchedResource>>>,
     counted: Mutex<Counters>,
     /// Notices already published by this process.
-    announced: Mutex<HashMap<ResourceRef, HashSet<String>>>,
+    announced: Mutex<HashMap<ResourceRef, HashMap<String, u64>>>,
 }
 
 impl Context {
@@ -117,9 +118,13 @@ impl Context {
         self.watches.lock().insert(resource.clone(), watches);
     }
 
-    /// Records a notice. True if this process has not published it before.
-    pub fn announced_once(&self, resource: &ResourceRef, notice: String) -> bool {
-        self.announced.lock().entry(resource.clone()).or_default().insert(notice)
+    /// Records a notice. True if the last one of the resource about the same subject was another one. Only a digest is kept, as
+    /// a notice can name every other resource.
+    pub fn announced_once(&self, resource: &ResourceRef, about: String, notice: &str) -> bool {
+        let mut hasher = DefaultHasher::new();
+        notice.hash(&mut hasher);
+        let digest = hasher.finish();
+        self.announced.lock().entry(resource.clone()).or_default().insert(about, digest) != Some(digest)
     }
 
     /// Drops the cached data of a deleted resource.
@@ -149,11 +154,17 @@ impl Context {
             // The deletion can end a conflict with other resources.
             self.enqueue_all();
         }
+        // A pass that ended after the deletion, or a term that ended before it, leaves entries of a resource without watches.
+        let exists = |resource: &ResourceRef| existing.contains(&namespaced_name(resource));
+        self.announced.lock().retain(|resource, _| exists(resource));
+        self.unconfirmed.retain(exists);
+        self.credentials.retain(exists);
     }
 
     /// Leadership lost: stop polling.
     pub fn on_leadership_lost(&self) {
         self.watches.lock().clear();
+        self.announced.lock().clear();
         self.credentials.forget_all();
         // Reports are out of date when this process leads again, because another leader can move principals meanwhile.
         self.drift_schedule.forget_all();

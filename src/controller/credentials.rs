@@ -45,7 +45,7 @@ pub struct Credentials {
     users: Mutex<HashMap<ResourceRef, Used>>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Used {
     logins: HashSet<LoginKey>,
     bundles: HashSet<BundleKey>,
@@ -78,19 +78,32 @@ impl Credentials {
     /// Drops what only this resource used.
     pub fn forget(&self, resource: &ResourceRef) {
         let mut users = self.users.lock();
-        users.remove(resource);
-        self.prune(&users);
+        if let Some(used) = users.remove(resource) {
+            self.drop_unused(&users, &used);
+        }
+    }
+
+    /// Drops what only deleted resources used.
+    pub fn retain(&self, exists: impl Fn(&ResourceRef) -> bool) {
+        let mut users = self.users.lock();
+        let deleted: Vec<Used> = users.extract_if(|resource, _| !exists(resource)).map(|(_, used)| used).collect();
+        deleted.iter().for_each(|used| self.drop_unused(&users, used));
     }
 
     pub fn forget_all(&self) {
-        let mut users = self.users.lock();
-        users.clear();
-        self.prune(&users);
+        self.users.lock().clear();
+        self.logins.lock().clear();
+        self.bundles.lock().clear();
     }
 
-    fn prune(&self, users: &HashMap<ResourceRef, Used>) {
-        self.logins.lock().retain(|key, _| users.values().any(|used| used.logins.contains(key)));
-        self.bundles.lock().retain(|key, _| users.values().any(|used| used.bundles.contains(key)));
+    /// Drops these credentials, unless another resource uses them. A pass that uses the same as before searches nothing.
+    fn drop_unused(&self, users: &HashMap<ResourceRef, Used>, before: &Used) {
+        for key in before.logins.iter().filter(|key| !users.values().any(|used| used.logins.contains(*key))) {
+            self.logins.lock().remove(key);
+        }
+        for key in before.bundles.iter().filter(|key| !users.values().any(|used| used.bundles.contains(*key))) {
+            self.bundles.lock().remove(key);
+        }
     }
 }
 
@@ -140,8 +153,10 @@ impl Reader<'_> {
     /// Drops what the resource used before this pass and no resource uses now.
     pub fn finish(self) {
         let mut users = self.credentials.users.lock();
-        users.insert(self.resource.clone(), self.used);
-        self.credentials.prune(&users);
+        let before = users.insert(self.resource.clone(), self.used.clone()).unwrap_or_default();
+        if before != self.used {
+            self.credentials.drop_unused(&users, &before);
+        }
     }
 }
 

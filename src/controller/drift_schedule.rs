@@ -65,8 +65,13 @@ impl DriftSchedule {
 
     /// Makes a comparison due after a move, because the earlier report is out of date.
     pub fn mark_due(&self, resource: &ResourceRef, uid: &str) {
-        if let Some(entry) = self.0.lock().get_mut(resource).filter(|entry| entry.uid == uid) {
-            entry.due = true;
+        let mut entries = self.0.lock();
+        match entries.get_mut(resource).filter(|entry| entry.uid == uid) {
+            Some(entry) => entry.due = true,
+            None => {
+                let entry = Entry { uid: uid.to_owned(), due: true, started: None, report: None };
+                entries.insert(resource.clone(), entry);
+            }
         }
     }
 

@@ -57,6 +57,9 @@ pub async fn report_applied(ctx: &Context, pass: &Pass<'_>) {
     let resource = pass.resource();
     let Some(write) = ctx.unconfirmed.applied(resource, pass.uid(), pass.identity.status()) else { return };
     if let Some((ty, outcome)) = write.ended {
+        // What the pass that ended the move could not do either.
+        ctx.in_flight.forget(pass.uid());
+        ctx.drift_schedule.mark_due(resource, pass.uid());
         ctx.metrics.move_ended(namespace(resource), &resource.name, ty, outcome);
     }
     for announcement in write.announcements {
@@ -70,7 +73,7 @@ pub async fn report_applied(ctx: &Context, pass: &Pass<'_>) {
 async fn report_second_cms(ctx: &Context, resource: &ResourceRef) {
     let (name, existing) = (namespaced_name(resource), ctx.existing());
     let others = ctx.ownership.other_central_stores(&name, |other| existing.contains(other)).join(", ");
-    if !others.is_empty() && ctx.announced_once(resource, others.clone()) {
+    if !others.is_empty() && ctx.announced_once(resource, Reason::SecondCentralMgmt.name().to_owned(), &others) {
         let note = format!(
             "CentralMgmt is also managed on other servers by {others}. Paired pools need that for the backup. To fix any other case: correct the servers in the spec of the wrong resource."
         );

@@ -64,6 +64,20 @@ impl Movements {
         true
     }
 
+    /// The movement of a resource, for [`Movements::restore`].
+    pub fn of(&self, resource: &str) -> Option<Movement> {
+        self.0.lock().get(resource).cloned()
+    }
+
+    /// Takes a reservation back. A move that was in flight before it stays recorded.
+    pub fn restore(&self, resource: &str, before: Option<Movement>) {
+        let mut movements = self.0.lock();
+        match before {
+            Some(movement) => movements.insert(resource.to_owned(), movement),
+            None => movements.remove(resource),
+        };
+    }
+
     pub fn forget(&self, resource: &str) {
         self.0.lock().remove(resource);
     }

@@ -28,7 +28,7 @@ pub async fn observe(ctx: &Context, pass: &Pass<'_>, connections: &Connections, 
     }
     let pairs = connections.latest();
     let name = pass.name();
-    if ctx.ownership.register(&name, &pass.spec, &pairs) {
+    if ctx.ownership.register(&name, &pass.spec, &pairs, pass.operation().is_some()) {
         enqueue_conflicting(ctx, &name);
     }
     let existing = ctx.existing();
@@ -59,7 +59,7 @@ pub fn awaited(ctx: &Context, name: &str) -> Option<String> {
 fn log_conflicts(ctx: &Context, pass: &Pass<'_>, conflicts: &BTreeMap<DatabaseType, Vec<String>>) {
     for (ty, others) in conflicts {
         let (resource, others) = (pass.name(), others.join(", "));
-        if ctx.announced_once(pass.resource(), format!("{ty} and {others}")) {
+        if ctx.announced_once(pass.resource(), ty.to_string(), &others) {
             info!(resource, %ty, others, "these resources name the same databases, so that none of them moves the type");
         }
     }

@@ -37,9 +37,9 @@ impl OwnedDatabase {
             && (same_session || self.addresses == other.addresses)
     }
 
-    /// The specs agree, with or without an accepted login.
-    fn may_conflict_with(&self, other: &OwnedDatabase) -> bool {
-        self.database == other.database && self.addresses == other.addresses
+    /// The specs name the same pair, with or without an accepted login: the two may conflict, or have to take turns.
+    fn may_share_a_pair_with(&self, other: &OwnedDatabase) -> bool {
+        self.addresses == other.addresses
     }
 }
 
@@ -79,8 +79,9 @@ impl OwnershipRegistry {
         state.resources.entry(resource.to_owned()).or_default().observed = true;
     }
 
-    /// Registers what the servers prove. True when it changed, so that conflicting resources need a pass.
-    pub fn register(&self, resource: &str, spec: &ParsedSpec, pairs: &Stores<Pair>) -> bool {
+    /// Registers what the servers prove. True when it changed, so that conflicting resources need a pass. `moving`: a move of the
+    /// resource is in flight, which others see only once it is reserved ([`OwnershipRegistry::reserved`]).
+    pub fn register(&self, resource: &str, spec: &ParsedSpec, pairs: &Stores<Pair>, moving: bool) -> bool {
         let mut state = self.0.lock();
         let registered = state.resources.entry(resource.to_owned()).or_default();
         let before = &registered.databases;
@@ -97,11 +98,20 @@ impl OwnershipRegistry {
             }
         });
         // A type that the spec names and that cannot be used keeps the databases that it registered before.
-        now.extend(before.iter().filter(|ours| spec.desired.unusable.contains_key(&ours.ty)).cloned());
-        registered.observed |= pairs.iter().flat_map(|pair| [&pair.primary, &pair.mirror]).all(is_polled);
+        let refused = pairs.iter().any(|pair| matches!(evidence(pair), LoginEvidence::Refused));
+        let unusable = before.iter().filter(|ours| spec.desired.unusable.contains_key(&ours.ty)).cloned();
+        now.extend(unusable.map(|ours| OwnedDatabase { proven: ours.proven && !refused, ..ours }));
+        registered.observed |= !moving && pairs.iter().flat_map(|pair| [&pair.primary, &pair.mirror]).all(is_polled);
         let changed = registered.databases != now;
         registered.databases = now;
         changed
+    }
+
+    /// The movement of the resource is recorded, so that no other resource has to wait for its first pass.
+    pub fn reserved(&self, resource: &str) {
+        if let Some(registered) = self.0.lock().resources.get_mut(resource) {
+            registered.observed = true;
+        }
     }
 
     pub fn release(&self, resource: &str) {
@@ -124,7 +134,8 @@ impl OwnershipRegistry {
         let is_awaited = |other: &&String| match state.resources.get(*other) {
             None => true,
             Some(theirs) => {
-                let same = |ours: &OwnedDatabase| theirs.databases.iter().any(|their| their.may_conflict_with(ours));
+                let same =
+                    |ours: &OwnedDatabase| theirs.databases.iter().any(|their| their.may_share_a_pair_with(ours));
                 !theirs.observed && own.iter().any(same)
             }
         };
@@ -204,7 +215,7 @@ fn databases(spec: &ParsedSpec, prove: impl Fn(StoreId, &DatabaseName) -> (Optio
 enum LoginEvidence {
     /// Both partners accepted it.
     Accepted,
-    /// There is no login, or a partner refuses it.
+    /// There is no login, a partner refuses it, or the resource itself prevents it.
     Refused,
     Unknown,
 }
@@ -228,6 +239,11 @@ fn is_refused(view: &ServerObservation) -> bool {
                 UnavailableCause::SecretNotFound
                     | UnavailableCause::SecretKeyMissing
                     | UnavailableCause::CredentialsForbidden
+                    | UnavailableCause::CredentialsUnreadable
+                    | UnavailableCause::CaBundleNotFound
+                    | UnavailableCause::CaBundleInvalid
+                    | UnavailableCause::TlsFailed
+                    | UnavailableCause::PollsStopped
             )
     };
     match view {

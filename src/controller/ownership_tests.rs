@@ -51,7 +51,7 @@ fn registry(resources: &[(&str, &ParsedSpec, &Stores<Pair>)]) -> OwnershipRegist
     let registry = OwnershipRegistry::default();
     for (name, spec, pairs) in resources {
         registry.begin(name, spec);
-        registry.register(name, spec, pairs);
+        registry.register(name, spec, pairs, false);
     }
     registry
 }
@@ -99,12 +99,12 @@ fn conflicts_with_servers_that_only_report_the_same_names_are_none() {
 #[test]
 fn conflicts_outlast_a_lost_partner_but_no_refused_login() {
     let registry = registry(&[("lync/one", &victim(), &healthy()), ("lync/two", &victim(), &healthy())]);
-    registry.register("lync/two", &victim(), &pairs("away", "M/1/C"));
+    registry.register("lync/two", &victim(), &pairs("away", "M/1/C"), false);
     assert_eq!(conflicts(&registry, "lync/one"), ["lync/two"]);
-    registry.register("lync/two", &victim(), &pairs("refused", "M/1/C"));
+    registry.register("lync/two", &victim(), &pairs("refused", "M/1/C"), false);
     assert_eq!(conflicts(&registry, "lync/one"), Vec::<String>::new());
-    registry.register("lync/two", &victim(), &healthy());
-    registry.register("lync/two", &spec("sql-c", "sql-d"), &pairs("away", "away"));
+    registry.register("lync/two", &victim(), &healthy(), false);
+    registry.register("lync/two", &spec("sql-c", "sql-d"), &pairs("away", "away"), false);
     assert_eq!(conflicts(&registry, "lync/one"), Vec::<String>::new(), "other servers are not proven");
 }
 
@@ -117,7 +117,7 @@ fn awaited_at_the_start_of_a_term_are_unknown_resources_and_unobserved_rivals() 
     registry.begin("lync/two", &victim());
     registry.begin("evil/other", &spec("sql-c", "sql-d"));
     assert_eq!(registry.awaited("lync/one", &existing), ["lync/two"], "other servers are no conflict");
-    registry.register("lync/two", &victim(), &pairs("away", "away"));
+    registry.register("lync/two", &victim(), &pairs("away", "away"), false);
     assert_eq!(registry.awaited("lync/one", &existing), Vec::<String>::new(), "polled, though without success");
 }
 
@@ -165,4 +165,49 @@ fn resource_with_one_server_in_both_seats_conflicts_with_none() {
     let (victim, mistaken, healthy) = (victim(), spec("sql-a", "sql-a.contoso.com"), healthy());
     let registry = registry(&[("a/victim", &victim, &healthy), ("b/mistaken", &mistaken, &same)]);
     assert_eq!((conflicts(&registry, "a/victim"), conflicts(&registry, "b/mistaken")), (vec![], vec![]));
+}
+
+/// A tenant must not be able to keep a claim while it prevents the check of its login.
+#[test]
+fn claim_ends_with_every_cause_that_the_resource_can_bring_about_itself() {
+    use UnavailableCause::*;
+    for (cause, holds) in [
+        (ConnectionRefused, true),
+        (TimedOut, true),
+        (ServerStarting, true),
+        (LoginFailed, false),
+        (SecretNotFound, false),
+        (CredentialsUnreadable, false),
+        (CaBundleInvalid, false),
+        (TlsFailed, false),
+        (PollsStopped, false),
+    ] {
+        let (victim, healthy) = (victim(), healthy());
+        let registry = registry(&[("a/one", &victim, &healthy), ("b/two", &victim, &healthy)]);
+        let mut away = healthy.clone();
+        for pair in away.iter_mut() {
+            let unavailable = Unavailable { cause, detail: String::new() };
+            pair.primary = ServerObservation::Unavailable { address: "sql-a".to_owned(), unavailable };
+        }
+        registry.register("b/two", &victim, &away, false);
+        assert_eq!(conflicts(&registry, "a/one"), if holds { vec!["b/two"] } else { vec![] }, "{cause:?}");
+    }
+}
+
+/// Another type on the same pair has to take turns with a move that a former leader began.
+#[test]
+fn resource_with_a_move_in_flight_is_awaited_until_its_movement_is_recorded() {
+    let (mover, healthy) = (victim(), healthy());
+    let mut other = victim();
+    other.desired.types[0].databases = vec![DatabaseName::new("xds")];
+    let registry = OwnershipRegistry::default();
+    for (name, spec, moving) in [("a/mover", &mover, true), ("b/other", &other, false)] {
+        registry.begin(name, spec);
+        registry.register(name, spec, &healthy, moving);
+    }
+    let all = HashSet::from(["a/mover", "b/other"].map(str::to_owned));
+    assert_eq!(registry.awaited("b/other", &all), ["a/mover"]);
+    assert_eq!(registry.awaited("a/mover", &all), Vec::<String>::new());
+    registry.reserved("a/mover");
+    assert_eq!(registry.awaited("b/other", &all), Vec::<String>::new());
 }

@@ -68,6 +68,7 @@ async fn run_pass(ctx: &Arc<Context>, pass: &Pass<'_>) -> Result<Action, Error> 
     }
 
     let existing = ctx.existing();
+    let before = ctx.movements.of(&pass.name());
     if !ctx.movements.reserve(pass, &planned, &observation, |other| existing.contains(other)) {
         info!(
             resource = pass.name(),
@@ -76,10 +77,11 @@ async fn run_pass(ctx: &Arc<Context>, pass: &Pass<'_>) -> Result<Action, Error> 
         return Ok(Action::requeue(Duration::from_millis(500)));
     }
 
+    ctx.ownership.reserved(&pass.name());
     let published = publish(ctx, pass, &observation, &planned, &connections.last_reads()).await;
     if published.is_err() && !planned.steps.is_empty() {
         // Nothing is sent without its journal. The next pass reserves the pair again.
-        ctx.movements.forget(&pass.name());
+        ctx.movements.restore(&pass.name(), before);
     }
     let status = published?;
     execute(ctx, pass, &connections, &planned);

@@ -49,10 +49,12 @@ pub struct UnconfirmedWrites(Mutex<HashMap<ResourceRef, Writes>>);
 
 impl UnconfirmedWrites {
     pub fn record(&self, resource: &ResourceRef, write: UnconfirmedWrite) {
+        if write.announcements.is_empty() && write.ended.is_none() {
+            return;
+        }
         let mut all = self.0.lock();
         let writes = all.entry(resource.clone()).or_default();
-        let is_news = !write.announcements.is_empty() || write.ended.is_some();
-        if !is_news || writes.confirmed == Some(write.status) {
+        if writes.confirmed == Some(write.status) {
             return;
         }
         if writes.unconfirmed.len() == REMEMBERED {
@@ -80,6 +82,10 @@ impl UnconfirmedWrites {
     pub fn confirm(&self, resource: &ResourceRef, status: &LyncPoolMirrorStatus) {
         let writes = Writes { confirmed: Some(Digest::of(status)), unconfirmed: Vec::new() };
         self.0.lock().insert(resource.clone(), writes);
+    }
+
+    pub fn retain(&self, exists: impl Fn(&ResourceRef) -> bool) {
+        self.0.lock().retain(|resource, _| exists(resource));
     }
 
     /// The resource was deleted.
