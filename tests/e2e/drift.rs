@@ -8,8 +8,8 @@ fn until_drift(fixture: &TestPool, status: &str, part: &str) -> Value {
     until(&format!("PostSwitchDrift is {status}: {part}"), || {
         let all = fixture.status("pool01")?;
         let found = condition(&all, "PostSwitchDrift").ok_or("no PostSwitchDrift")?;
-        let texts = format!("{} {}", found["message"], all["postSwitchDifferences"]);
-        let there = found["status"] == status && texts.contains(part);
+        let text = if status == "True" { &all["postSwitchDifferences"] } else { &found["message"] };
+        let there = found["status"] == status && text.to_string().contains(part);
         if there { Ok(all.clone()) } else { Err(found.to_string()) }
     })
 }

@@ -66,6 +66,9 @@ async fn resource_with_a_spec_problem_and_a_lost_principal_shows_the_servers_as_
     let text = problem(&fixture.until_ready("pool01", "False", "InvalidSpec"));
     assert!(text.starts_with("spec.policy.maintenanceWindows[0].schedule \"0 5-3 * * SAT\": "), "{text}");
     assert!(text.contains("To fix: "), "{text}");
+    let status = fixture.status("pool01").unwrap();
+    let ready = condition(&status, "Ready").unwrap()["message"].as_str().unwrap();
+    assert!(ready.starts_with("Protected. spec.policy.maintenanceWindows[0].schedule"), "{ready}");
 
     fixture.command(json!({"do": "kill", "server": "a"}));
     let status = until("the status shows the dead server and the new principal", || {

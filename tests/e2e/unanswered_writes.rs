@@ -124,4 +124,5 @@ async fn write_refused_before_its_execution_is_announced_once() {
         if found.is_empty() { Err("no event".to_owned()) } else { Ok(found) }
     });
     assert_eq!(found.iter().map(|(_, count)| count).sum::<u64>(), 1, "{found:?}");
+    assert_eq!((fixture.failovers().len(), fixture.sim.failures()), (3, Vec::<String>::new()));
 }

@@ -46,31 +46,36 @@ impl TestPool {
 
     /// On this control plane.
     pub async fn on(cluster: &'static Cluster, namespace: &str, witness: bool, databases: &[&str]) -> TestPool {
-        let sim = TestPool::simulate(witness, databases).await;
+        let fixture = TestPool::of(cluster, namespace, TestPool::simulate(witness, databases).await);
+        fixture.secret("Passw0rd");
+        fixture.ca_bundle(&fixture.sim.ca_pem());
+        fixture
+    }
+
+    /// These servers and a namespace for their operator, without a Secret and a CA bundle.
+    pub fn of(cluster: &'static Cluster, namespace: &str, sim: Sim) -> TestPool {
         cluster.install(namespace);
         // Of this run only: tests read it.
         std::fs::write(log_path(namespace), "").unwrap();
-        let fixture = TestPool { cluster, namespace: namespace.to_owned(), sim };
-        fixture.secret("Passw0rd");
-        cluster.apply(&json!({
-            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "sql-ca", "namespace": namespace},
-            "data": {"ca.crt": fixture.sim.ca_pem()},
-        }));
-        fixture
+        TestPool { cluster, namespace: namespace.to_owned(), sim }
+    }
+
+    /// The configuration of a simulated server with an instance RTC.
+    pub fn server_config(id: &str, certificate: &str, logins: Value) -> Value {
+        json!({
+            "id": id,
+            "name": format!("SQL-{}\\RTC", id.to_uppercase()),
+            "listen": format!("{}:0", own_ip()),
+            "instance": "RTC",
+            "tls": {"mode": "required", "certificateNames": [certificate]},
+            "logins": logins,
+        })
     }
 
     /// The servers alone, without a namespace.
     pub async fn simulate(witness: bool, databases: &[&str]) -> Sim {
-        let server = |id: &str| {
-            json!({
-                "id": id,
-                "name": format!("SQL-{}\\RTC", id.to_uppercase()),
-                "listen": format!("{}:0", own_ip()),
-                "instance": "RTC",
-                "tls": {"mode": "required", "certificateNames": [format!("sql-{id}")]},
-                "logins": [{"name": "lync-mirror", "password": "Passw0rd"}],
-            })
-        };
+        let logins = json!([{"name": "lync-mirror", "password": "Passw0rd"}]);
+        let server = |id: &str| TestPool::server_config(id, &format!("sql-{id}"), logins.clone());
         let pair = json!({
             "name": "pool01", "primary": "a", "mirror": "b", "witness": if witness { json!("w") } else { Value::Null },
             "databases": databases,
@@ -84,9 +89,20 @@ impl TestPool {
     }
 
     pub fn secret(&self, password: &str) {
+        self.secret_of("lync-mirror", password);
+    }
+
+    pub fn secret_of(&self, username: &str, password: &str) {
         self.cluster.apply(&json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "sql", "namespace": self.namespace},
-            "stringData": {"username": "lync-mirror", "password": password},
+            "stringData": {"username": username, "password": password},
+        }));
+    }
+
+    pub fn ca_bundle(&self, pem: &str) {
+        self.cluster.apply(&json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "sql-ca", "namespace": self.namespace},
+            "data": {"ca.crt": pem},
         }));
     }
 

@@ -36,7 +36,7 @@ async fn pages_about_missing_objects_create_them() {
     reader.sh_with("SecretKeyMissing", "create secret", &SECRET).unwrap();
     reader.aligned();
 
-    reader.ca_bundle("no certificate");
+    reader.pool.ca_bundle("no certificate");
     reader.until_reason("CaBundleInvalid");
     reader.sh("CaBundleInvalid", "create configmap");
     reader.aligned();
@@ -106,7 +106,7 @@ async fn pages_about_refused_logins_let_the_operator_in() {
 fn stale_and_failed(reader: &mut Reader) {
     // The operator notices stale credentials by a login every five minutes, which is too long here
     // (`verify_login_shows_that_the_credentials_became_invalid`). The commands are the same once the login is refused.
-    reader.secret("lync_mirror", "wrong");
+    reader.pool.secret_of("lync_mirror", "wrong");
     reader.until_reason("LoginFailed");
     for server in ["a", "b"] {
         reader.sql(server, "CredentialsStale", "sp_readerrorlog").has("Login failed for user 'lync_mirror'");
@@ -114,7 +114,7 @@ fn stale_and_failed(reader: &mut Reader) {
     reader.sh_with("CredentialsStale", "create secret", &SECRET).unwrap();
     reader.aligned();
 
-    reader.secret("lync_mirror", "wrong");
+    reader.pool.secret_of("lync_mirror", "wrong");
     reader.until_reason("LoginFailed");
     let log = reader.sql("b", "LoginFailed", "sp_readerrorlog");
     log.has("Login failed for user 'lync_mirror'").has("Password did not match");
@@ -137,7 +137,7 @@ fn locked_and_expired(reader: &mut Reader) {
     for server in ["a", "b"] {
         reader.sql_with(server, page, "WITH PASSWORD", &[("N'...'", "N'Fresh-1'")]);
     }
-    reader.secret("lync_mirror", "Fresh-1");
+    reader.pool.secret_of("lync_mirror", "Fresh-1");
     reader.aligned();
     reader.world(json!({"do": "setLogin", "server": "b", "login": "lync_mirror", "expired": true}));
     reader.restart("b");
@@ -147,7 +147,7 @@ fn locked_and_expired(reader: &mut Reader) {
     for server in ["a", "b"] {
         reader.batch(server, &format!("ALTER LOGIN [lync_mirror] WITH PASSWORD = N'{PASSWORD}'"));
     }
-    reader.secret("lync_mirror", PASSWORD);
+    reader.pool.secret_of("lync_mirror", PASSWORD);
     reader.aligned();
 }
 

@@ -10,7 +10,8 @@ use mirror_sim::sim::Sim;
 use serde_json::{Value, json};
 
 use super::block::{Block, blocks};
-use crate::support::{Cluster, Operator, TestPool, condition, log_path, own_ip, until};
+use crate::markdown::kubectl_commands;
+use crate::support::{Cluster, Operator, TestPool, condition, until};
 
 pub const USER: [&str; 3] = ["rtcxds", "rtcshared", "rtcab"];
 pub const PASSWORD: &str = "Passw0rd";
@@ -57,19 +58,15 @@ pub fn can_run() -> bool {
 /// Servers as the pages name them. A pair of another pool exists for specs that name one of its servers by mistake.
 async fn simulate(witness: bool) -> Sim {
     let server = |id: &str| {
-        json!({
-            "id": id,
-            "name": format!("SQL-{}\\RTC", id.to_uppercase()),
-            "listen": format!("{}:0", own_ip()),
-            "instance": "RTC",
-            "endpoint": {"host": format!("sql-{id}.contoso.com"), "port": if id == "w" { 7022 } else { 5022 }},
-            "tls": {"mode": "required", "certificateNames": [format!("sql-{id}.contoso.com")]},
-            "logins": [
-                {"name": "lync_mirror", "password": PASSWORD, "sid": "00112233445566778899AABBCCDDEEFF"},
-                {"name": "dba", "password": PASSWORD, "sid": "0F112233445566778899AABBCCDDEEFF"},
-                {"name": "CONTOSO\\svc-sql"},
-            ],
-        })
+        let logins = json!([
+            {"name": "lync_mirror", "password": PASSWORD, "sid": "00112233445566778899AABBCCDDEEFF"},
+            {"name": "dba", "password": PASSWORD, "sid": "0F112233445566778899AABBCCDDEEFF"},
+            {"name": "CONTOSO\\svc-sql"},
+        ]);
+        let host = format!("sql-{id}.contoso.com");
+        let mut config = TestPool::server_config(id, &host, logins);
+        config["endpoint"] = json!({"host": host, "port": if id == "w" { 7022 } else { 5022 }});
+        config
     };
     let pair = |name: &str, primary: &str, mirror: &str, witness: Value| {
         json!({
@@ -94,11 +91,8 @@ pub fn user(principal: &str) -> Value {
 impl Reader {
     /// Without a Secret, a CA bundle and a resource.
     pub async fn bare(name: &str, witness: bool, pages: &[&str]) -> Reader {
-        let sim = simulate(witness).await;
         let cluster = Cluster::get();
-        cluster.install(name);
-        std::fs::write(log_path(name), "").unwrap();
-        let pool = TestPool { cluster, namespace: name.to_owned(), sim };
+        let pool = TestPool::of(cluster, name, simulate(witness).await);
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("ca.pem"), pool.sim.ca_pem()).unwrap();
         let mut blocks: Vec<(Block, bool)> = blocks().into_iter().map(|block| (block, false)).collect();
@@ -110,25 +104,11 @@ impl Reader {
     /// With an aligned resource pool01 of type User.
     pub async fn start(name: &str, witness: bool, pages: &[&str]) -> Reader {
         let reader = Reader::bare(name, witness, pages).await;
-        reader.secret("lync_mirror", PASSWORD);
-        reader.ca_bundle(&reader.pool.sim.ca_pem());
+        reader.pool.secret_of("lync_mirror", PASSWORD);
+        reader.pool.ca_bundle(&reader.pool.sim.ca_pem());
         reader.apply(witness, user("Primary"));
         reader.pool.until_ready("pool01", "True", "Aligned");
         reader
-    }
-
-    pub fn secret(&self, username: &str, password: &str) {
-        self.pool.cluster.apply(&json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "sql", "namespace": self.pool.namespace},
-            "stringData": {"username": username, "password": password},
-        }));
-    }
-
-    pub fn ca_bundle(&self, pem: &str) {
-        self.pool.cluster.apply(&json!({
-            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "sql-ca", "namespace": self.pool.namespace},
-            "data": {"ca.crt": pem},
-        }));
     }
 
     /// The resource pool01 with these types.
@@ -278,6 +258,7 @@ impl Reader {
             .unwrap();
         client.stdin.take().unwrap().write_all(format!("{text}\ngo\n").as_bytes()).unwrap();
         let output = client.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         let number = |line: &str| line.split_once("Msg ")?.1.split(' ').next()?.parse().ok();
         // Up to severity 10 a message is no error.

@@ -178,6 +178,8 @@ fn newer_partner(reader: &mut Reader) {
     reader.sql("b", page, "ProductVersion").has("12.0.6024.0");
     // Before the upgrade the session does not stay resumed.
     reader.sql_each("b", page, "RESUME");
+    let states = "SELECT mirroring_state_desc FROM sys.database_mirroring WHERE mirroring_guid IS NOT NULL";
+    reader.batch("b", states).has("SUSPENDED").lacks("SYNCHRON");
     reader.until_reason(page);
     reader.world(json!({"do": "setVersion", "server": "a", "version": "12.0.6024.0"}));
     reader.restart("a");
