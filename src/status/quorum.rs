@@ -17,7 +17,7 @@ pub(super) fn condition(spec: &ParsedSpec, observation: &Observation, plan: &Pla
         QuorumFact::NoSession => ConditionDraft::unknown(
             kind,
             Reason::NotYetObserved,
-            "The operator does not see the mirroring session of every type.",
+            "The operator does not read the session of every database on both partners.",
         ),
         QuorumFact::WitnessDisconnected(names) => at_risk(
             Reason::WitnessDisconnected,
