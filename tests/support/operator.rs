@@ -39,7 +39,8 @@ fn command(namespace: &str, interval: &str, replica: &str, kubeconfig: &Path) ->
     command
         .args(["run", "--listen", "127.0.0.1:0", "--poll-interval", interval, "--namespace-scope", namespace])
         .args(["--lease-name", &format!("lync-mirror-{namespace}"), "--lease-namespace", namespace])
-        .args(["--identity", replica, "--log-filter", "lync_mirror=debug,info"])
+        .args(["--identity", replica])
+        .env("LYNC_MIRROR_LOG", "lync_mirror=debug,info")
         .env("KUBECONFIG", kubeconfig);
     command
 }
@@ -64,6 +65,13 @@ impl Operator {
         log: &str,
     ) -> Operator {
         Operator::spawn(command(namespace, interval, replica, kubeconfig), cluster, replica, log)
+    }
+
+    /// As the chart starts it: polls every 10 s, and no debug log.
+    pub fn start_quiet(cluster: &Cluster, namespace: &str) -> Operator {
+        let mut command = command(namespace, "10s", namespace, &cluster.identity(namespace));
+        command.env("LYNC_MIRROR_LOG", "info");
+        Operator::spawn(command, cluster, namespace, namespace)
     }
 
     /// With more arguments.

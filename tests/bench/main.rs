@@ -2,7 +2,10 @@
 //! prints figures; it fails when something cannot be measured or a ratio or count is off, never on a noisy clock.
 #![allow(clippy::unwrap_used, reason = "a bench may fail")]
 
+#[path = "../support/mod.rs"]
 mod support;
+
+mod scale;
 
 use std::time::{Duration, Instant};
 
@@ -56,6 +59,9 @@ async fn measure() {
     }
     if wanted("handover") {
         lines.push(hand_over().await);
+    }
+    if wanted("scale") {
+        lines.extend(scale::scale().await);
     }
     println!("\n{:<52} {:>34}  {:<14} ", "what", "figure", "goal");
     for Line { what, figure, goal, within } in &lines {
