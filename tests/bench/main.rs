@@ -242,7 +242,7 @@ async fn silent(silence: &Silence) -> Line {
     let sim = TestPool::simulate(true, &["rtcxds"]).await;
     let kdc = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let sql = |username: &str| Authentication::SqlLogin { username: username.into(), password: "Passw0rd".into() };
-    let target = |server: &str, login: Login| Target {
+    let target = |server: &str, login: Authentication| Target {
         host: sim.address(server).ip().to_string(),
         endpoint: InstanceAddress::Port(sim.address(server).port()),
         login,
@@ -252,7 +252,7 @@ async fn silent(silence: &Silence) -> Line {
     let (quiet, busy) = (monitors(), monitors());
     let healthy = ["c", "d"].map(|server| target(server, sql("lync-mirror")));
     let healthy = [quiet.watch(&healthy[0]), busy.watch(&healthy[1])];
-    let (what, login): (_, Box<dyn Fn(usize) -> Login>) = match silence {
+    let (what, login): (_, Box<dyn Fn(usize) -> Authentication>) = match silence {
         Silence::Server => {
             sim.do_json(json!({"do": "pause", "server": "a"})).unwrap();
             ("a poll beside 20 silent instances / alone", Box::new(|at| sql(&format!("login{at}"))))
