@@ -72,7 +72,8 @@ impl Run {
             .await
             .context("No cluster: found neither a kubeconfig nor the service account of a pod.")?;
         let namespace = self.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-        let client = Client::try_from(config)?;
+        // The renewals of the lease must not wait for a connection that the reconcile passes use.
+        let (client, lease_client) = (Client::try_from(config.clone())?, Client::try_from(config)?);
         let listener = TcpListener::bind(self.listen).await.with_context(|| {
             format!("Cannot listen on {}. To fix: set --listen to a free address and port.", self.listen)
         })?;
@@ -84,7 +85,7 @@ impl Run {
         let (stop, resign, close) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         tokio::spawn(stop_on_signal(stop.clone(), health.clone())?);
         let serving = tokio::spawn(health::serve(listener, health.clone(), metrics.clone(), close.clone()));
-        let leadership = leader::campaign(client.clone(), &namespace, &self.lease_name, identity, resign.clone());
+        let leadership = leader::campaign(lease_client, &namespace, &self.lease_name, identity, resign.clone());
         tokio::spawn(report_rounds(leadership.clone(), health.clone()));
         let settings = Settings {
             namespaces: self.namespaces.into_iter().filter(|namespace| !namespace.is_empty()).collect(),

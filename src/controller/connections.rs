@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::api::{SqlServer, SqlStore};
 use crate::controller::context::Context;
+use crate::controller::credentials::Reader;
 use crate::controller::pass::Pass;
 use crate::model::{Pair, Seat, ServerObservation, StoreId, Stores, Unavailable, UnavailableCause};
 use crate::sql::{Authentication, InstanceAddress, MonitorHandle, Target, Tls};
@@ -52,6 +53,13 @@ impl Connections {
     /// The newest poll of every server.
     pub fn latest(&self) -> Stores<Pair> {
         self.stores.map(Store::latest)
+    }
+
+    /// The first poll of a partner is in progress.
+    pub fn are_unpolled(&self) -> bool {
+        let pairs = self.latest();
+        let mut partners = pairs.iter().flat_map(|pair| [&pair.primary, &pair.mirror]);
+        partners.any(|partner| !partner.is_polled())
     }
 
     /// Polls both partners of every store. [`Connections::latest`] returns the results. The witness is advisory: no fresh poll of
@@ -116,6 +124,11 @@ impl Store {
         }
     }
 
+    /// A server refused the login at its newest poll or at an additional login.
+    fn is_refused(&self) -> bool {
+        self.watches().iter().any(|watch| watch.latest().is_refused_login())
+    }
+
     fn watches(&self) -> Vec<Arc<MonitorHandle>> {
         match self {
             Store::Unresolved(_) => Vec::new(),
@@ -134,20 +147,34 @@ pub async fn connect(ctx: &Context, pass: &Pass<'_>) -> Connections {
     // Pushed in the order of the stores in the spec, so that a `StoreId` of the spec is valid here.
     let stopped = pass.spec.polls_are_stopped(pass.operation(), Timestamp::now());
     for store in pass.spec.stores.iter() {
-        if stopped {
-            stores.push(Store::Unresolved(unresolved(&store.sql, polls_stopped())));
-            continue;
-        }
-        let login = reader.login(&store.sql.auth).await;
-        let tls = reader.tls(&store.sql.tls).await;
-        stores.push(match (login, tls) {
-            (Ok(login), Ok(tls)) => Store::Resolved(resolved(ctx, &store.sql, &login, &tls)),
-            (Err(unavailable), _) | (_, Err(unavailable)) => Store::Unresolved(unresolved(&store.sql, unavailable)),
+        stores.push(if stopped {
+            Store::Unresolved(unresolved(&store.sql, polls_stopped()))
+        } else {
+            connect_store(ctx, &mut reader, &store.sql).await
         });
     }
     reader.finish();
-    ctx.watch(pass.resource(), stores.iter().flat_map(Store::watches).collect());
+    ctx.watches.set(&pass.name(), stores.iter().flat_map(Store::watches).collect());
     Connections { stores }
+}
+
+async fn connect_store(ctx: &Context, reader: &mut Reader<'_>, sql: &SqlStore) -> Store {
+    let login = reader.login(&sql.auth).await;
+    let tls = reader.tls(&sql.tls).await;
+    match (login, tls) {
+        (Ok(login), Ok(tls)) => {
+            let store = Store::Resolved(resolved(ctx, sql, &login, &tls));
+            if !store.is_refused() {
+                return store;
+            }
+            match reader.login_after_refusal(&sql.auth).await {
+                Ok(again) if again == login => store,
+                Ok(changed) => Store::Resolved(resolved(ctx, sql, &changed, &tls)),
+                Err(unavailable) => Store::Unresolved(unresolved(sql, unavailable)),
+            }
+        }
+        (Err(unavailable), _) | (_, Err(unavailable)) => Store::Unresolved(unresolved(sql, unavailable)),
+    }
 }
 
 fn polls_stopped() -> Unavailable {

@@ -1,28 +1,34 @@
 //! State shared by all reconcile passes: clients, caches, and the resources that a change triggers.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use futures::FutureExt;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::Store;
 use parking_lot::Mutex;
-use tokio::sync::broadcast;
+use tokio::time::Instant;
 
 use crate::controller::credentials::Credentials;
 use crate::controller::drift_schedule::DriftSchedule;
 use crate::controller::in_flight::InFlightStatements;
 use crate::controller::movement::Movements;
-use crate::controller::object::{ResourceRef, WatchedResource, namespace, namespaced_name};
+use crate::controller::object::{ResourceRef, WatchedResource, namespace, namespaced_name, resource_ref};
 use crate::controller::ownership::OwnershipRegistry;
+use crate::controller::retries::Retries;
+use crate::controller::slots::Slots;
+use crate::controller::triggers::Triggers;
 use crate::controller::unconfirmed::UnconfirmedWrites;
+use crate::controller::watches::Watches;
 use crate::leader::Leadership;
 use crate::metrics::Metrics;
-use crate::sql::{Counters, InstanceMonitors, MonitorHandle};
+use crate::sql::{Counters, InstanceMonitors};
 
-/// Capacity of the trigger channel. A lagging controller misses triggers and falls back to its periodic resync.
-const TRIGGERS: usize = 4096;
+/// A pass can end after the deletion of its resource and leave data. It is over by then: no request takes that long.
+const LATE_PASS: Duration = Duration::from_secs(60);
 
 pub struct Context {
     pub client: Client,
@@ -36,9 +42,15 @@ pub struct Context {
     pub movements: Movements,
     pub drift_schedule: DriftSchedule,
     pub unconfirmed: UnconfirmedWrites,
-    triggers: broadcast::Sender<ResourceRef>,
-    watches: Mutex<HashMap<ResourceRef, Vec<Arc<MonitorHandle>>>>,
+    pub triggers: Triggers,
+    pub watches: Watches,
+    pub slots: Slots,
+    pub retries: Retries,
     stores: Mutex<Vec<Store<WatchedResource>>>,
+    /// The deleted resources whose data can still appear, with the time of the deletion.
+    deleted: Mutex<HashMap<ResourceRef, Instant>>,
+    /// A list replaced the cache of a watch, so that deletions can have been missed.
+    relisted: AtomicBool,
     counted: Mutex<Counters>,
     /// Notices already published by this process.
     announced: Mutex<HashMap<ResourceRef, HashMap<String, u64>>>,
@@ -58,17 +70,16 @@ impl Context {
             movements: Movements::default(),
             drift_schedule: DriftSchedule::default(),
             unconfirmed: UnconfirmedWrites::default(),
-            triggers: broadcast::Sender::new(TRIGGERS),
-            watches: Mutex::default(),
+            triggers: Triggers::default(),
+            watches: Watches::default(),
+            slots: Slots::default(),
+            retries: Retries::default(),
             stores: Mutex::default(),
+            deleted: Mutex::default(),
+            relisted: AtomicBool::new(false),
             counted: Mutex::default(),
             announced: Mutex::default(),
         }
-    }
-
-    /// Receives the resources that need a reconcile pass.
-    pub fn triggers(&self) -> broadcast::Receiver<ResourceRef> {
-        self.triggers.subscribe()
     }
 
     pub fn add_store(&self, store: Store<WatchedResource>) {
@@ -77,45 +88,33 @@ impl Context {
 
     /// The first list of every watched scope has arrived.
     pub fn synced(&self) -> bool {
-        use futures::FutureExt;
         self.stores.lock().iter().all(|store| store.wait_until_ready().now_or_never().is_some())
     }
 
-    /// `namespace/name` of every resource that exists.
-    pub fn existing(&self) -> HashSet<String> {
-        self.stores
-            .lock()
-            .iter()
-            .flat_map(|store| store.state())
-            .map(|resource| namespaced_name(&ResourceRef::from_obj(&*resource)))
-            .collect()
+    /// Whether a resource (`namespace/name`) exists.
+    pub fn exists(&self, resource: &str) -> bool {
+        let resource = resource_ref(resource);
+        self.stores.lock().iter().any(|store| store.get(&resource).is_some())
+    }
+
+    /// `namespace/name` of every resource that exists. Its cost grows with their number.
+    pub fn existing(&self) -> Vec<String> {
+        let stores = self.stores.lock();
+        let all = stores.iter().flat_map(Store::state);
+        all.map(|resource| namespaced_name(&ResourceRef::from_obj(&*resource))).collect()
     }
 
     pub fn enqueue(&self, resource: &ResourceRef) {
-        // The channel has no receiver only while no controller runs.
-        let _ = self.triggers.send(resource.clone());
+        self.triggers.enqueue(resource);
+    }
+
+    /// Triggers these resources (`namespace/name`).
+    pub fn enqueue_each(&self, resources: impl IntoIterator<Item = impl AsRef<str>>) {
+        resources.into_iter().for_each(|resource| self.enqueue(&resource_ref(resource.as_ref())));
     }
 
     pub fn enqueue_all(&self) {
-        let resources: Vec<ResourceRef> = self.watches.lock().keys().cloned().collect();
-        resources.iter().for_each(|resource| self.enqueue(resource));
-    }
-
-    /// Triggers the resources that need this instance.
-    pub fn enqueue_watchers(&self, instance: u64) {
-        let watching: Vec<ResourceRef> = self
-            .watches
-            .lock()
-            .iter()
-            .filter(|(_, watches)| watches.iter().any(|watch| watch.id() == instance))
-            .map(|(resource, _)| resource.clone())
-            .collect();
-        watching.iter().for_each(|resource| self.enqueue(resource));
-    }
-
-    /// Replaces the instances that a resource needs. Polling of an instance ends when no resource needs it.
-    pub fn watch(&self, resource: &ResourceRef, watches: Vec<Arc<MonitorHandle>>) {
-        self.watches.lock().insert(resource.clone(), watches);
+        self.enqueue_each(self.watches.resources());
     }
 
     /// Records a notice. True if the last one of the resource about the same subject was another one. Only a digest is kept, as
@@ -127,43 +126,50 @@ impl Context {
         self.announced.lock().entry(resource.clone()).or_default().insert(about, digest) != Some(digest)
     }
 
-    /// Drops the cached data of a deleted resource.
+    /// Drops the cached data of a deleted resource, and triggers the resources that it can have stopped.
     pub fn forget(&self, resource: &ResourceRef) {
-        self.watches.lock().remove(resource);
+        let name = namespaced_name(resource);
+        self.watches.forget(&name);
         self.credentials.forget(resource);
         self.announced.lock().remove(resource);
-        self.ownership.release(&namespaced_name(resource));
-        self.movements.forget(&namespaced_name(resource));
+        self.enqueue_each(self.ownership.release(&name));
+        self.enqueue_each(self.movements.forget(&name));
         self.drift_schedule.forget(resource);
         self.unconfirmed.forget(resource);
+        self.retries.forget(resource);
         self.metrics.forget(namespace(resource), &resource.name);
     }
 
-    /// Drops the cached data of all deleted resources, because a deletion triggers no pass.
+    /// Records a deletion. It triggers no pass, so that [`Context::prune_deleted`] drops the data.
+    pub fn on_deleted(&self, resource: ResourceRef) {
+        self.deleted.lock().insert(resource, Instant::now());
+    }
+
+    /// Records that a list has replaced the cache of a watch.
+    pub fn on_relisted(&self) {
+        self.relisted.store(true, Ordering::Relaxed);
+    }
+
+    /// Drops the cached data of deleted resources.
     pub fn prune_deleted(&self) {
-        let existing = self.existing();
-        let deleted: Vec<ResourceRef> = self
-            .watches
-            .lock()
-            .keys()
-            .filter(|resource| !existing.contains(&namespaced_name(resource)))
-            .cloned()
-            .collect();
-        for resource in deleted {
-            self.forget(&resource);
-            // The deletion can end a conflict with other resources.
-            self.enqueue_all();
+        if self.synced() && self.relisted.swap(false, Ordering::Relaxed) {
+            let known = self.watches.resources().into_iter().filter(|resource| !self.exists(resource));
+            known.for_each(|resource| self.on_deleted(resource_ref(&resource)));
         }
-        // A pass that ended after the deletion, or a term that ended before it, leaves entries of a resource without watches.
-        let exists = |resource: &ResourceRef| existing.contains(&namespaced_name(resource));
-        self.announced.lock().retain(|resource, _| exists(resource));
-        self.unconfirmed.retain(exists);
-        self.credentials.retain(exists);
+        let deleted: Vec<ResourceRef> = {
+            let mut deleted = self.deleted.lock();
+            let late: Vec<ResourceRef> = deleted.keys().cloned().collect();
+            deleted.retain(|_, at| at.elapsed() < LATE_PASS);
+            late
+        };
+        // A resource that was created again keeps its data.
+        let deleted = deleted.iter().filter(|resource| !self.exists(&namespaced_name(resource)));
+        deleted.for_each(|resource| self.forget(resource));
     }
 
     /// Leadership lost: stop polling.
     pub fn on_leadership_lost(&self) {
-        self.watches.lock().clear();
+        self.watches.forget_all();
         self.announced.lock().clear();
         self.credentials.forget_all();
         // Reports are out of date when this process leads again, because another leader can move principals meanwhile.
@@ -174,11 +180,8 @@ impl Context {
         self.metrics.forget_all();
     }
 
-    /// Copies the SQL counters into the metrics and prunes deleted resources.
+    /// Copies the SQL counters into the metrics.
     pub fn update_counters(&self) {
-        if self.synced() {
-            self.prune_deleted();
-        }
         let now = self.monitors.counters();
         let mut before = self.counted.lock();
         self.metrics.polled(now.polls - before.polls, now.poll_failures - before.poll_failures);

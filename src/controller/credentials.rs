@@ -2,60 +2,81 @@
 //! [`MAX_AGE`] as long as a resource uses them. A rotated password needs no restart. What cannot be read makes the servers
 //! of its resource unavailable. It is no reconcile error, because other resources must not wait for it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
-use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::core::{NamespaceResourceScope, Status};
-use kube::{Api, Client, Resource};
+use kube::{Api, Client, Resource, ResourceExt};
 use parking_lot::Mutex;
 use secrecy::SecretString;
 use secrecy::zeroize::Zeroize;
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::api::{Auth, AuthMethod, TlsMode, TlsSpec, is_object_name};
 use crate::controller::error::cause;
-use crate::controller::object::{ResourceRef, namespace};
+use crate::controller::index::Index;
+use crate::controller::object::{ResourceRef, namespace, namespaced_name};
+use crate::controller::object_cache::{ObjectCache, ObjectKey, Reading, Resolved};
 use crate::model::{Unavailable, UnavailableCause};
 use crate::sql::{Account, Authentication, Pin, Tls};
 
 /// The maximum age of a cached Secret or ConfigMap.
-const MAX_AGE: Duration = Duration::from_secs(10);
+const MAX_AGE: Duration = Duration::from_secs(60);
+/// The maximum age of a Secret while a server refuses its login.
+const MAX_AGE_WHEN_REFUSED: Duration = Duration::from_secs(10);
 /// The limit for a request, because the client has no read timeout.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
-
-type Resolved<T> = Result<T, Unavailable>;
-/// The last result by key, with the time of the request.
-type Cache<K, T> = Mutex<HashMap<K, (Instant, Resolved<T>)>>;
-type LoginKey = (String, Auth);
-/// Namespace, name and key of a ConfigMap.
-type BundleKey = (String, String, String);
 
 pub struct Credentials {
     client: Client,
     read_timeout: Duration,
-    logins: Cache<LoginKey, Authentication>,
-    bundles: Cache<BundleKey, Arc<str>>,
-    /// What the last pass of each resource used.
-    users: Mutex<HashMap<ResourceRef, Used>>,
+    logins: ObjectCache<Auth, Authentication>,
+    /// By key of the ConfigMap.
+    bundles: ObjectCache<String, Arc<str>>,
+    users: Mutex<Users>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Used {
-    logins: HashSet<LoginKey>,
-    bundles: HashSet<BundleKey>,
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Used {
+    Secret(ObjectKey),
+    ConfigMap(ObjectKey),
+}
+
+/// What the last pass of each resource used.
+#[derive(Default)]
+struct Users {
+    by_resource: HashMap<Arc<str>, BTreeSet<Used>>,
+    by_object: Index<Used>,
+}
+
+impl Users {
+    /// Returns what no resource uses any more.
+    fn set(&mut self, resource: &str, now: BTreeSet<Used>) -> Vec<Used> {
+        let resource: Arc<str> = resource.into();
+        let before = self.by_resource.remove(&resource).unwrap_or_default();
+        let unused =
+            |object: &&Used| !now.contains(object) && self.by_object.others(object, &resource).next().is_none();
+        let unused = before.iter().filter(unused).cloned().collect();
+        if before != now {
+            self.by_object.replace(&resource, before, now.iter().cloned());
+        }
+        if !now.is_empty() {
+            self.by_resource.insert(resource, now);
+        }
+        unused
+    }
 }
 
 /// The reader of one pass of a resource.
 pub struct Reader<'a> {
     credentials: &'a Credentials,
     resource: &'a ResourceRef,
-    used: Used,
+    used: BTreeSet<Used>,
 }
 
 fn unavailable(cause: UnavailableCause, detail: String) -> Unavailable {
@@ -68,41 +89,33 @@ impl Credentials {
     }
 
     fn with_timeout(client: Client, read_timeout: Duration) -> Self {
-        Self { client, read_timeout, logins: Mutex::default(), bundles: Mutex::default(), users: Mutex::default() }
+        let (logins, bundles) = (ObjectCache::default(), ObjectCache::default());
+        Self { client, read_timeout, logins, bundles, users: Mutex::default() }
     }
 
     pub fn reader<'a>(&'a self, resource: &'a ResourceRef) -> Reader<'a> {
-        Reader { credentials: self, resource, used: Used::default() }
+        Reader { credentials: self, resource, used: BTreeSet::new() }
     }
 
     /// Drops what only this resource used.
     pub fn forget(&self, resource: &ResourceRef) {
-        let mut users = self.users.lock();
-        if let Some(used) = users.remove(resource) {
-            self.drop_unused(&users, &used);
-        }
-    }
-
-    /// Drops what only deleted resources used.
-    pub fn retain(&self, exists: impl Fn(&ResourceRef) -> bool) {
-        let mut users = self.users.lock();
-        let deleted: Vec<Used> = users.extract_if(|resource, _| !exists(resource)).map(|(_, used)| used).collect();
-        deleted.iter().for_each(|used| self.drop_unused(&users, used));
+        self.set_used(resource, BTreeSet::new());
     }
 
     pub fn forget_all(&self) {
-        self.users.lock().clear();
-        self.logins.lock().clear();
-        self.bundles.lock().clear();
+        *self.users.lock() = Users::default();
+        self.logins.forget_all();
+        self.bundles.forget_all();
     }
 
-    /// Drops these credentials, unless another resource uses them. A pass that uses the same as before searches nothing.
-    fn drop_unused(&self, users: &HashMap<ResourceRef, Used>, before: &Used) {
-        for key in before.logins.iter().filter(|key| !users.values().any(|used| used.logins.contains(*key))) {
-            self.logins.lock().remove(key);
-        }
-        for key in before.bundles.iter().filter(|key| !users.values().any(|used| used.bundles.contains(*key))) {
-            self.bundles.lock().remove(key);
+    fn set_used(&self, resource: &ResourceRef, used: BTreeSet<Used>) {
+        // Under the lock, so that no other pass can begin to use what is dropped.
+        let mut users = self.users.lock();
+        for object in users.set(&namespaced_name(resource), used) {
+            match object {
+                Used::Secret(key) => self.logins.forget(&key),
+                Used::ConfigMap(key) => self.bundles.forget(&key),
+            }
         }
     }
 }
@@ -110,12 +123,20 @@ impl Credentials {
 impl Reader<'_> {
     /// The login of a store.
     pub async fn login(&mut self, auth: &Auth) -> Resolved<Authentication> {
+        self.login_within(auth, MAX_AGE).await
+    }
+
+    /// The login of a store after a server refused the last one: the Secret can have changed.
+    pub async fn login_after_refusal(&mut self, auth: &Auth) -> Resolved<Authentication> {
+        self.login_within(auth, MAX_AGE_WHEN_REFUSED).await
+    }
+
+    async fn login_within(&mut self, auth: &Auth, max_age: Duration) -> Resolved<Authentication> {
         let namespace = namespace(self.resource);
-        let key = (namespace.to_owned(), auth.clone());
-        self.used.logins.insert(key.clone());
+        let key = (namespace.to_owned(), auth.secret_ref.name.clone());
+        self.used.insert(Used::Secret(key.clone()));
         let read = |secret: Option<Secret>| read_login(namespace, auth, secret);
-        let object = (namespace, auth.secret_ref.name.as_str());
-        self.credentials.resolve(&self.credentials.logins, key, object, read).await
+        self.credentials.resolve(&self.credentials.logins, key, auth.clone(), max_age, read).await
     }
 
     /// The TLS policy of a store.
@@ -144,68 +165,61 @@ impl Reader<'_> {
 
     async fn bundle(&mut self, name: &str, item: &str) -> Resolved<Arc<str>> {
         let namespace = namespace(self.resource);
-        let key = (namespace.to_owned(), name.to_owned(), item.to_owned());
-        self.used.bundles.insert(key.clone());
+        let key = (namespace.to_owned(), name.to_owned());
+        self.used.insert(Used::ConfigMap(key.clone()));
         let read = |map: Option<ConfigMap>| read_bundle(namespace, name, item, map);
-        self.credentials.resolve(&self.credentials.bundles, key, (namespace, name), read).await
+        self.credentials.resolve(&self.credentials.bundles, key, item.to_owned(), MAX_AGE, read).await
     }
 
     /// Drops what the resource used before this pass and no resource uses now.
     pub fn finish(self) {
-        let mut users = self.credentials.users.lock();
-        let before = users.insert(self.resource.clone(), self.used.clone()).unwrap_or_default();
-        if before != self.used {
-            self.credentials.drop_unused(&users, &before);
-        }
+        self.credentials.set_used(self.resource, self.used);
     }
 }
 
 impl Credentials {
-    /// The cached result if it is a success and not older than [`MAX_AGE`], else the result of a request. If the API server
-    /// gives no answer about the object, an older result is used.
-    async fn resolve<O, K, T>(
+    async fn resolve<O, W, T>(
         &self,
-        cache: &Cache<K, T>,
-        key: K,
-        (namespace, name): (&str, &str),
+        cache: &ObjectCache<W, T>,
+        key: ObjectKey,
+        wanted: W,
+        max_age: Duration,
         read: impl FnOnce(Option<O>) -> Resolved<T>,
     ) -> Resolved<T>
     where
         O: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
-        K: Eq + Hash,
+        W: Eq + std::hash::Hash,
         T: Clone,
     {
-        let kind = O::kind(&());
+        let (kind, (namespace, name)) = (O::kind(&()), key.clone());
         // The client writes the name into the path of the request as it is, where `../` could lead to another namespace.
-        if !is_object_name(name) {
+        if !is_object_name(&name) {
             let detail = format!("{name:?} is not the name of a {kind}. To fix: write the name as kubectl prints it.");
             return Err(unavailable(UnavailableCause::CredentialsUnreadable, detail));
         }
-        let cached = cache.lock().get(&key).cloned();
-        if let Some((at, result)) = &cached
-            && at.elapsed() < MAX_AGE
-            && result.is_ok()
-        {
-            return result.clone();
-        }
-        let unreadable = |why: String| {
+        let unreadable = |why: &str| {
             let detail = format!(
                 "The operator cannot read {kind} {namespace}/{name}: {why}. To fix: run kubectl get {} {name} -n {namespace}, and correct what prevents it.",
                 kind.to_lowercase()
             );
-            Err(unavailable(UnavailableCause::CredentialsUnreadable, detail))
+            unavailable(UnavailableCause::CredentialsUnreadable, detail)
         };
-        let cached_or = |why| cached.map_or_else(|| unreadable(why), |(_, result)| result);
-        let objects = Api::<O>::namespaced(self.client.clone(), namespace);
-        let result = match timeout(self.read_timeout, objects.get_opt(name)).await {
-            Ok(Ok(object)) => read(object),
-            // A revoked permission takes effect at once: the cached result is not used.
-            Ok(Err(kube::Error::Api(answer))) if answer.is_forbidden() => Err(forbidden(&kind, &answer)),
-            Ok(Err(source)) => return cached_or(why(&source)),
-            Err(_) => return cached_or(format!("the API server did not answer within {:?}", self.read_timeout)),
+        let request = async || {
+            let objects = Api::<O>::namespaced(self.client.clone(), &namespace);
+            match timeout(self.read_timeout, objects.get_opt(&name)).await {
+                Ok(Ok(object)) => {
+                    let version = object.as_ref().and_then(ResourceExt::resource_version);
+                    Reading::Answered { version, value: read(object) }
+                }
+                // A revoked permission takes effect at once: the cached value is not used.
+                Ok(Err(kube::Error::Api(answer))) if answer.is_forbidden() => {
+                    Reading::Answered { version: None, value: Err(forbidden(&kind, &answer)) }
+                }
+                Ok(Err(source)) => Reading::NoAnswer(why(&source)),
+                Err(_) => Reading::NoAnswer(format!("the API server did not answer within {:?}", self.read_timeout)),
+            }
         };
-        cache.lock().insert(key, (Instant::now(), result.clone()));
-        result
+        cache.get(key, wanted, max_age, request, unreadable).await
     }
 }
 

@@ -1,7 +1,5 @@
 //! Credentials against an API server that answers in every way, and the keys of a Secret.
 
-use std::collections::BTreeSet;
-
 use axum::Router;
 use axum::extract::Path;
 use axum::http::StatusCode;
@@ -100,8 +98,7 @@ async fn login_with_a_name_that_leads_elsewhere_sends_no_request() {
 async fn credentials_are_kept_until_their_last_user_is_gone() {
     let (client, _) = api_server().await;
     let credentials = credentials(&client);
-    let kept =
-        || credentials.logins.lock().keys().map(|(_, auth)| auth.secret_ref.name.clone()).collect::<BTreeSet<_>>();
+    let kept = || credentials.logins.keys().into_iter().map(|(_, name)| name).collect::<BTreeSet<_>>();
     let pass = async |resource: &ResourceRef, secret: &str| {
         let mut reader = credentials.reader(resource);
         let _ = reader.login(&by_password(secret)).await;

@@ -2,6 +2,7 @@
 //! after a move, only reads, and never delays a move.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::{join_all, try_join};
 use tracing::info;
@@ -19,14 +20,14 @@ use crate::sql::{self, Target};
 type Store = (Target, Target, Vec<DatabaseName>, Seat);
 
 /// Starts a comparison if one is due: after a move, every ten minutes while the servers differ, and once per process if the
-/// last comparison is missing or found differences.
+/// last comparison is missing or found differences. Returns the time until the next one, if there is one.
 pub fn compare_when_due(
     ctx: &Arc<Context>,
     pass: &Pass,
     connections: &Connections,
     plan: &Plan,
     status: &LyncPoolMirrorStatus,
-) {
+) -> Option<Duration> {
     let (resource, uid) = (pass.resource(), pass.uid());
     let kind: &str = ConditionType::PostSwitchDrift.into();
     let last = status.conditions.iter().find(|condition| condition.type_ == kind);
@@ -44,7 +45,7 @@ pub fn compare_when_due(
         && !pass.spec.desired.types.is_empty()
         && stores.len() == pass.spec.stores.iter().count();
     if !complete || !ctx.drift_schedule.start_if_due(resource, uid, moved || unsettled, settled) {
-        return;
+        return ctx.drift_schedule.next(resource, uid);
     }
     let (ctx, resource, uid) = (ctx.clone(), resource.clone(), uid.to_owned());
     tokio::spawn(async move {
@@ -53,6 +54,7 @@ pub fn compare_when_due(
         ctx.drift_schedule.record(&resource, &uid, report);
         ctx.enqueue(&resource);
     });
+    None
 }
 
 fn stores(pass: &Pass, connections: &Connections, plan: &Plan) -> Vec<Store> {

@@ -50,17 +50,23 @@ impl DriftSchedule {
             entries.insert(resource.clone(), entry);
         }
         let Some(entry) = entries.get_mut(resource) else { return false };
-        let interval = match entry.report {
-            Some(DriftReport::Unknown(_)) => RETRY_INTERVAL,
-            Some(DriftReport::InSync | DriftReport::Drifted(_)) | None => REPEAT_INTERVAL,
-        };
-        let expired = entry.started.is_some_and(|started| started.elapsed() >= interval);
-        entry.due |= expired && !matches!(entry.report, None | Some(DriftReport::InSync));
+        let elapsed = entry.started.map(|started| started.elapsed());
+        let expired =
+            interval(entry.report.as_ref()).zip(elapsed).is_some_and(|(interval, elapsed)| elapsed >= interval);
+        entry.due |= expired;
         let start = entry.due && settled;
         if start {
             (entry.due, entry.started) = (false, Some(Instant::now()));
         }
         start
+    }
+
+    /// The time until the next comparison, if one is due later.
+    pub fn next(&self, resource: &ResourceRef, uid: &str) -> Option<Duration> {
+        let entries = self.0.lock();
+        let entry = entries.get(resource).filter(|entry| entry.uid == uid)?;
+        let interval = interval(entry.report.as_ref())?;
+        Some(interval.saturating_sub(entry.started?.elapsed()))
     }
 
     /// Makes a comparison due after a move, because the earlier report is out of date.
@@ -79,5 +85,14 @@ impl DriftSchedule {
         if let Some(entry) = self.0.lock().get_mut(resource).filter(|entry| entry.uid == uid) {
             entry.report = Some(report);
         }
+    }
+}
+
+/// The interval after this report. None: nothing is to be compared again, or the comparison has not ended.
+fn interval(report: Option<&DriftReport>) -> Option<Duration> {
+    match report? {
+        DriftReport::InSync => None,
+        DriftReport::Drifted(_) => Some(REPEAT_INTERVAL),
+        DriftReport::Unknown(_) => Some(RETRY_INTERVAL),
     }
 }

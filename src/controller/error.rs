@@ -32,8 +32,8 @@ impl Error {
         self.into()
     }
 
-    /// The delay before the next pass.
-    pub fn pause(&self) -> Duration {
+    /// The delay before the next pass after the first failure.
+    pub fn first_pause(&self) -> Duration {
         match self {
             // The cache of the watch follows a write within milliseconds.
             Error::Conflict => Duration::from_millis(100),
@@ -41,7 +41,7 @@ impl Error {
             | Error::Publish { .. }
             | Error::Slow { .. }
             | Error::Incomplete { .. }
-            | Error::Encode { .. } => Duration::from_secs(2),
+            | Error::Encode { .. } => Duration::from_secs(1),
         }
     }
 }

@@ -71,8 +71,8 @@ pub async fn report_applied(ctx: &Context, pass: &Pass<'_>) {
 
 /// Publishes an event if another resource has a Central Management store too. Paired pools have a backup, so it is no error.
 async fn report_second_cms(ctx: &Context, resource: &ResourceRef) {
-    let (name, existing) = (namespaced_name(resource), ctx.existing());
-    let others = ctx.ownership.other_central_stores(&name, |other| existing.contains(other)).join(", ");
+    let name = namespaced_name(resource);
+    let others = ctx.ownership.other_central_stores(&name, |other| ctx.exists(other)).join(", ");
     if !others.is_empty() && ctx.announced_once(resource, Reason::SecondCentralMgmt.name().to_owned(), &others) {
         let note = format!(
             "CentralMgmt is also managed on other servers by {others}. Paired pools need that for the backup. To fix any other case: correct the servers in the spec of the wrong resource."

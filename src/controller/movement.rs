@@ -1,21 +1,32 @@
 //! One pair of servers, one move at a time, whatever resources ask, with CentralMgmt last among those that are ready (design
 //! section 8.2). Of two resources that become ready by the same poll, the one whose pass is first may start before the other.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use crate::api::ParsedSpec;
+use crate::controller::index::Index;
 use crate::controller::object::shown_name;
 use crate::controller::pass::Pass;
-use crate::controller::proven_pair::ProvenPair;
+use crate::controller::proven_pair::{PairKey, ProvenPair};
 use crate::model::{DatabaseType, Observation, Pair, StoreId, Stores};
 use crate::plan::Plan;
+
+/// The move of one resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Moving {
+    pair: ProvenPair,
+    ty: DatabaseType,
+    started: Timestamp,
+}
 
 /// What one resource moves, or is ready to move.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Movement {
-    moving: Option<(ProvenPair, DatabaseType)>,
+    moving: Option<Moving>,
     ready: Vec<(ProvenPair, DatabaseType)>,
 }
 
@@ -27,63 +38,115 @@ impl Movement {
         };
         let ready = plan.types.iter().filter(|(_, planned)| planned.ready);
         let moving = plan.persisted.operation.as_ref().and_then(|operation| {
+            let (ty, started) = (operation.ty, operation.started);
             // A server that is away during the move does not end the claim.
-            let known = before.and_then(|before| before.moving.clone()).filter(|(_, ty)| *ty == operation.ty);
-            known.or_else(|| Some((on(operation.ty)?, operation.ty)))
+            let known = before.and_then(|before| before.moving.clone());
+            let known = known.filter(|moving| (moving.ty, moving.started) == (ty, started));
+            known.or_else(|| Some(Moving { pair: on(ty)?, ty, started }))
         });
         Movement { moving, ready: ready.filter_map(|(ty, _)| Some((on(*ty)?, *ty))).collect() }
     }
+
+    fn is_none(&self) -> bool {
+        self.moving.is_none() && self.ready.is_empty()
+    }
+
+    fn keys(&self) -> BTreeSet<PairKey> {
+        let pairs = self.moving.iter().map(|moving| &moving.pair).chain(self.ready.iter().map(|(pair, _)| pair));
+        pairs.flat_map(ProvenPair::keys).collect()
+    }
 }
 
-/// The movements of all resources, by `namespace/name`.
+/// The movements of the resources that move or are ready to, by `namespace/name`.
 #[derive(Default)]
-pub struct Movements(Mutex<HashMap<String, Movement>>);
+pub struct Movements(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    movements: HashMap<Arc<str>, Movement>,
+    by_pair: Index<PairKey>,
+}
+
+impl State {
+    /// Returns the other resources that can wait for what ended.
+    fn set(&mut self, resource: &str, movement: Movement) -> BTreeSet<String> {
+        let resource: Arc<str> = resource.into();
+        let before = self.movements.remove(&resource).unwrap_or_default();
+        let (had, has) = (before.keys(), movement.keys());
+        let ended = had.iter().filter(|_| before != movement);
+        let waiting = ended.flat_map(|key| self.by_pair.others(key, &resource)).map(ToString::to_string).collect();
+        self.by_pair.replace(&resource, had, has);
+        if !movement.is_none() {
+            self.movements.insert(resource, movement);
+        }
+        waiting
+    }
+
+    /// The movements of other resources on this pair, in the order of their names.
+    fn others<'a>(
+        &'a self,
+        resource: &'a str,
+        pair: &'a ProvenPair,
+        exists: &'a impl Fn(&str) -> bool,
+    ) -> impl Iterator<Item = (&'a str, &'a Movement)> {
+        let names: BTreeSet<&str> = pair
+            .keys()
+            .flat_map(|key| self.by_pair.others(&key, resource).map(AsRef::as_ref).collect::<Vec<_>>())
+            .collect();
+        names.into_iter().filter(|other| exists(other)).filter_map(|other| Some((other, self.movements.get(other)?)))
+    }
+}
+
+/// The result of [`Movements::reserve`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reservation {
+    /// The movement is recorded. These resources can have waited for what it no longer contains.
+    Recorded { waiting: BTreeSet<String> },
+    /// Another resource moves on the pair, so that nothing is recorded.
+    Occupied,
+}
 
 impl Movements {
-    /// Records the movement of a resource. False if it would begin a move on a pair on which another resource moves: then
-    /// nothing is recorded. `exists`: whether a resource still exists.
+    /// Records the movement of a resource, unless it would begin a move on a pair on which another resource moves. `exists`:
+    /// whether a resource still exists.
     pub fn reserve(
         &self,
         pass: &Pass<'_>,
         plan: &Plan,
         observation: &Observation,
         exists: impl Fn(&str) -> bool,
-    ) -> bool {
-        let (resource, mut movements) = (pass.name(), self.0.lock());
-        movements.retain(|other, _| *other == resource || exists(other));
-        let movement = Movement::of(&pass.spec, plan, observation, movements.get(&resource));
-        let occupied = movement.moving.as_ref().is_some_and(|(pair, _)| {
-            movements.iter().any(|(other, theirs)| {
-                *other != resource && theirs.moving.as_ref().is_some_and(|(theirs, _)| theirs.is_same(pair))
-            })
+    ) -> Reservation {
+        let (resource, mut state) = (pass.name(), self.0.lock());
+        let movement = Movement::of(&pass.spec, plan, observation, state.movements.get(resource.as_str()));
+        let occupied = movement.moving.as_ref().is_some_and(|moving| {
+            let is_same = |theirs: &Moving| theirs.pair.is_same(&moving.pair);
+            state
+                .others(&resource, &moving.pair, &exists)
+                .any(|(_, theirs)| theirs.moving.as_ref().is_some_and(is_same))
         });
         if occupied && !plan.steps.is_empty() {
-            return false;
+            return Reservation::Occupied;
         }
-        movements.insert(resource, movement);
-        true
+        Reservation::Recorded { waiting: state.set(&resource, movement) }
     }
 
     /// The movement of a resource, for [`Movements::restore`].
-    pub fn of(&self, resource: &str) -> Option<Movement> {
-        self.0.lock().get(resource).cloned()
+    pub fn of(&self, resource: &str) -> Movement {
+        self.0.lock().movements.get(resource).cloned().unwrap_or_default()
     }
 
     /// Takes a reservation back. A move that was in flight before it stays recorded.
-    pub fn restore(&self, resource: &str, before: Option<Movement>) {
-        let mut movements = self.0.lock();
-        match before {
-            Some(movement) => movements.insert(resource.to_owned(), movement),
-            None => movements.remove(resource),
-        };
+    pub fn restore(&self, resource: &str, before: Movement) -> BTreeSet<String> {
+        self.0.lock().set(resource, before)
     }
 
-    pub fn forget(&self, resource: &str) {
-        self.0.lock().remove(resource);
+    /// Returns the resources that can have waited for this one.
+    pub fn forget(&self, resource: &str) -> BTreeSet<String> {
+        self.0.lock().set(resource, Movement::default())
     }
 
     pub fn forget_all(&self) {
-        self.0.lock().clear();
+        *self.0.lock() = State::default();
     }
 
     /// What each type of a resource waits for on its pair: the move of another resource, or its earlier turn. `exists`: whether
@@ -94,17 +157,17 @@ impl Movements {
         types: impl Iterator<Item = (DatabaseType, Option<ProvenPair>)>,
         exists: impl Fn(&str) -> bool,
     ) -> BTreeMap<DatabaseType, String> {
-        let movements = self.0.lock();
-        let others = || movements.iter().filter(|(other, _)| *other != resource && exists(other));
+        let state = self.0.lock();
         types
             .filter_map(|(ty, pair)| {
                 let pair = pair?;
-                let moves = others().find_map(|(other, theirs)| {
-                    let (_, moving) = theirs.moving.as_ref().filter(|(on, _)| on.is_same(&pair))?;
-                    Some(format!("{moving} of {}, which is moving", shown_name(resource, other)))
+                let others: Vec<_> = state.others(resource, &pair, &exists).collect();
+                let moves = others.iter().find_map(|(other, theirs)| {
+                    let moving = theirs.moving.as_ref().filter(|moving| moving.pair.is_same(&pair))?;
+                    Some(format!("{} of {}, which is moving", moving.ty, shown_name(resource, other)))
                 });
                 let earlier = || {
-                    others().find_map(|(other, theirs)| {
+                    others.iter().find_map(|(other, theirs)| {
                         let (_, before) = theirs.ready.iter().find(|(on, before)| *before < ty && on.is_same(&pair))?;
                         Some(format!("{before} of {}, which has an earlier turn", shown_name(resource, other)))
                     })

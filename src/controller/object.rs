@@ -14,16 +14,25 @@ pub fn namespace(resource: &ResourceRef) -> &str {
     resource.namespace.as_deref().unwrap_or_default()
 }
 
-/// `a` and `b`: `namespace/name`.
-pub fn is_same_namespace(a: &str, b: &str) -> bool {
-    let namespace = |name: &str| name.split_once('/').map(|(namespace, _)| namespace.to_owned());
-    namespace(a) == namespace(b)
+/// The namespace of `namespace/name`.
+pub fn namespace_of(resource: &str) -> &str {
+    resource.split_once('/').map_or("", |(namespace, _)| namespace)
+}
+
+/// The reference of `namespace/name`.
+pub fn resource_ref(resource: &str) -> ResourceRef {
+    let (namespace, name) = resource.split_once('/').unwrap_or(("", resource));
+    ResourceRef::new(name).within(namespace)
 }
 
 /// The name of the resource `other` in the status of `viewer`. A reader of one namespace need not know the resources of
 /// another.
 pub fn shown_name(viewer: &str, other: &str) -> String {
-    if is_same_namespace(viewer, other) { other.to_owned() } else { "a resource in another namespace".to_owned() }
+    if namespace_of(viewer) == namespace_of(other) {
+        other.to_owned()
+    } else {
+        "a resource in another namespace".to_owned()
+    }
 }
 
 /// `namespace/name`.

@@ -8,36 +8,21 @@ use crate::controller::connections::Connections;
 use crate::controller::context::Context;
 use crate::controller::in_flight::AttemptId;
 use crate::controller::movement::types_with_pairs;
-use crate::controller::object::{ResourceRef, shown_name};
+use crate::controller::object::shown_name;
 use crate::controller::pass::Pass;
 use crate::model::{DatabaseType, Observation};
 
-/// Which polls an observation uses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Freshness {
-    /// The newest poll of each server.
-    Latest,
-    /// A poll of both partners during this pass.
-    Now,
-}
-
-/// Observes the servers, the conflicts with other resources and the statements in flight.
-pub async fn observe(ctx: &Context, pass: &Pass<'_>, connections: &Connections, freshness: Freshness) -> Observation {
-    if freshness == Freshness::Now {
-        connections.refresh().await;
-    }
+/// Observes the newest polls of the servers, the conflicts with other resources and the statements in flight.
+pub fn observe(ctx: &Context, pass: &Pass<'_>, connections: &Connections) -> Observation {
     let pairs = connections.latest();
     let name = pass.name();
-    if ctx.ownership.register(&name, &pass.spec, &pairs, pass.operation().is_some()) {
-        enqueue_conflicting(ctx, &name);
-    }
-    let existing = ctx.existing();
-    let conflicts = ctx.ownership.conflicts(&name, |other| existing.contains(other));
+    ctx.enqueue_each(ctx.ownership.register(&name, &pass.spec, &pairs, pass.operation().is_some()));
+    let conflicts = ctx.ownership.conflicts(&name, |other| ctx.exists(other));
     log_conflicts(ctx, pass, &conflicts);
     let shown = |others: Vec<String>| others.iter().map(|other| shown_name(&name, other)).collect::<BTreeSet<_>>();
     let conflicts = conflicts.into_iter().map(|(ty, others)| (ty, shown(others).into_iter().collect())).collect();
     let types = types_with_pairs(&pass.spec, &pairs);
-    let turns = ctx.movements.turns(&name, types.into_iter(), |other| existing.contains(other));
+    let turns = ctx.movements.turns(&name, types.into_iter(), |other| ctx.exists(other));
     let statements = match pass.operation() {
         Some(operation) => ctx.in_flight.states(&AttemptId::of(pass.uid(), operation)),
         None => BTreeMap::new(),
@@ -51,8 +36,8 @@ pub fn awaited(ctx: &Context, name: &str) -> Option<String> {
     if !ctx.synced() && ctx.ownership.may_wait() {
         return Some("all, because the first list has not arrived".to_owned());
     }
-    let awaited = ctx.ownership.awaited(name, &ctx.existing());
-    (!awaited.is_empty()).then(|| awaited.join(", "))
+    let awaited = ctx.ownership.awaited(name, std::iter::once_with(|| ctx.existing()).flatten());
+    (!awaited.is_empty()).then(|| awaited.into_iter().collect::<Vec<_>>().join(", "))
 }
 
 /// The status names no resource of another namespace, and the log of the operator names all.
@@ -61,15 +46,6 @@ fn log_conflicts(ctx: &Context, pass: &Pass<'_>, conflicts: &BTreeMap<DatabaseTy
         let (resource, others) = (pass.name(), others.join(", "));
         if ctx.announced_once(pass.resource(), ty.to_string(), &others) {
             info!(resource, %ty, others, "these resources name the same databases, so that none of them moves the type");
-        }
-    }
-}
-
-fn enqueue_conflicting(ctx: &Context, name: &str) {
-    let existing = ctx.existing();
-    for other in ctx.ownership.conflicts(name, |other| existing.contains(other)).into_values().flatten() {
-        if let Some((namespace, name)) = other.split_once('/') {
-            ctx.enqueue(&ResourceRef::new(name).within(namespace));
         }
     }
 }

@@ -1,18 +1,21 @@
 //! The databases that each resource names. Two resources that name the same database of the same pair both stop (design
 //! rule 7). Only a resource whose login both partners accepted counts, so that a spec alone stops no other.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::api::ParsedSpec;
-use crate::controller::object::is_same_namespace;
-use crate::controller::proven_pair::{addresses, session};
-use crate::model::{
-    DatabaseName, DatabaseType, Guid, Pair, ServerObservation, StoreId, Stores, Unavailable, UnavailableCause,
-};
+use crate::controller::index::Index;
+use crate::controller::object::namespace_of;
+use crate::controller::proven_pair::{Addresses, PairKey, addresses, session};
+use crate::model::{DatabaseName, DatabaseType, Guid, Pair, ServerObservation, StoreId, Stores, UnavailableCause};
+
+/// How many resources a message names at most.
+const NAMED: usize = 10;
 
 /// For at most this long after the start of a term, a move waits for other resources. The two resources of a conflict log in
 /// at about the same time.
@@ -22,26 +25,22 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 struct OwnedDatabase {
     ty: DatabaseType,
     database: DatabaseName,
-    addresses: BTreeSet<String>,
+    addresses: Addresses,
     session: Option<Guid>,
     /// Both partners accepted the login of the resource.
     proven: bool,
 }
 
 impl OwnedDatabase {
-    fn conflicts_with(&self, other: &OwnedDatabase) -> bool {
-        let same_session = self.session.is_some() && self.session == other.session;
-        self.proven
-            && other.proven
-            && self.database == other.database
-            && (same_session || self.addresses == other.addresses)
-    }
-
-    /// The specs name the same pair, with or without an accepted login: the two may conflict, or have to take turns.
-    fn may_share_a_pair_with(&self, other: &OwnedDatabase) -> bool {
-        self.addresses == other.addresses
+    /// Two proven databases are the same if they share one of their keys.
+    fn keys(&self) -> impl Iterator<Item = DatabaseKey> {
+        let session = self.session.map(PairKey::Session);
+        let pairs = session.into_iter().chain([PairKey::Addresses(self.addresses.clone())]);
+        pairs.filter(|_| self.proven).map(|pair| (pair, self.database.clone()))
     }
 }
+
+type DatabaseKey = (PairKey, DatabaseName);
 
 #[derive(Debug, Default)]
 struct Registered {
@@ -50,15 +49,66 @@ struct Registered {
     observed: bool,
 }
 
+impl Registered {
+    fn keys(&self) -> BTreeSet<DatabaseKey> {
+        self.databases.iter().flat_map(OwnedDatabase::keys).collect()
+    }
+
+    /// The pairs of the spec, with or without an accepted login.
+    fn addresses(&self) -> BTreeSet<Addresses> {
+        self.databases.iter().map(|ours| ours.addresses.clone()).collect()
+    }
+
+    fn central(&self) -> Option<&OwnedDatabase> {
+        self.databases.iter().find(|database| database.ty == SINGLE_TYPE && database.proven)
+    }
+}
+
 /// The databases of every resource that this process has reconciled, by `namespace/name`.
 #[derive(Default)]
 pub struct OwnershipRegistry(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    resources: HashMap<String, Registered>,
+    resources: HashMap<Arc<str>, Registered>,
+    by_database: Index<DatabaseKey>,
+    by_addresses: Index<Addresses>,
+    /// The resources with a Central Management store, by namespace.
+    central: Index<String>,
     /// The first pass since the start of the term.
     began: Option<Instant>,
+    /// Each resource of the start of the term had a pass.
+    complete: bool,
+}
+
+impl State {
+    fn set(&mut self, resource: &str, now: Option<Registered>) {
+        let resource: Arc<str> = resource.into();
+        let before = self.resources.remove(&resource).unwrap_or_default();
+        let empty = Registered::default();
+        let after = now.as_ref().unwrap_or(&empty);
+        let central = |registered: &Registered| registered.central().map(|_| namespace_of(&resource).to_owned());
+        self.by_database.replace(&resource, before.keys(), after.keys());
+        self.by_addresses.replace(&resource, before.addresses(), after.addresses());
+        self.central.replace(&resource, central(&before), central(after));
+        if let Some(now) = now {
+            self.resources.insert(resource, now);
+        }
+    }
+
+    /// The other resources that name a database of this resource, by database type.
+    fn conflicts(&self, resource: &str) -> BTreeMap<DatabaseType, BTreeSet<Arc<str>>> {
+        let mut conflicts: BTreeMap<DatabaseType, BTreeSet<Arc<str>>> = BTreeMap::new();
+        for ours in self.resources.get(resource).into_iter().flat_map(|own| &own.databases) {
+            for key in ours.keys() {
+                let mut others = self.by_database.others(&key, resource).cloned().peekable();
+                if others.peek().is_some() {
+                    conflicts.entry(ours.ty).or_default().extend(others);
+                }
+            }
+        }
+        conflicts
+    }
 }
 
 impl OwnershipRegistry {
@@ -66,45 +116,43 @@ impl OwnershipRegistry {
     pub fn begin(&self, resource: &str, spec: &ParsedSpec) {
         let mut state = self.0.lock();
         state.began.get_or_insert_with(Instant::now);
-        state
-            .resources
-            .entry(resource.to_owned())
-            .or_insert_with(|| Registered { databases: databases(spec, |_, _| (None, false)), observed: false });
+        if !state.resources.contains_key(resource) {
+            let registered = Registered { databases: databases(spec, |_, _| (None, false)), observed: false };
+            state.set(resource, Some(registered));
+        }
     }
 
     /// Registers a resource that cannot be decoded. Databases that it registered before stay registered.
     pub fn begin_without_databases(&self, resource: &str) {
         let mut state = self.0.lock();
         state.began.get_or_insert_with(Instant::now);
-        state.resources.entry(resource.to_owned()).or_default().observed = true;
+        state.resources.entry(resource.into()).or_default().observed = true;
     }
 
-    /// Registers what the servers prove. True when it changed, so that conflicting resources need a pass. `moving`: a move of the
-    /// resource is in flight, which others see only once it is reserved ([`OwnershipRegistry::reserved`]).
-    pub fn register(&self, resource: &str, spec: &ParsedSpec, pairs: &Stores<Pair>, moving: bool) -> bool {
+    /// Registers what the servers prove. Returns the resources that need a pass, because a conflict with them began or ended.
+    /// `moving`: a move of the resource is in flight, which others see only once it is reserved ([`OwnershipRegistry::reserved`]).
+    pub fn register(
+        &self,
+        resource: &str,
+        spec: &ParsedSpec,
+        pairs: &Stores<Pair>,
+        moving: bool,
+    ) -> BTreeSet<Arc<str>> {
         let mut state = self.0.lock();
-        let registered = state.resources.entry(resource.to_owned()).or_default();
-        let before = &registered.databases;
-        let mut now = databases(spec, |store, database| {
-            let (sql, pair) = (&spec.stores[store].sql, &pairs[store]);
-            match evidence(pair) {
-                LoginEvidence::Accepted => (session(pair, database), true),
-                LoginEvidence::Refused => (None, false),
-                // A partner that is away does not end what was proven before.
-                LoginEvidence::Unknown => before
-                    .iter()
-                    .find(|ours| ours.database == *database && ours.addresses == addresses(sql))
-                    .map_or((None, false), |ours| (ours.session, ours.proven)),
-            }
-        });
-        // A type that the spec names and that cannot be used keeps the databases that it registered before.
-        let refused = pairs.iter().any(|pair| matches!(evidence(pair), LoginEvidence::Refused));
-        let unusable = before.iter().filter(|ours| spec.desired.unusable.contains_key(&ours.ty)).cloned();
-        now.extend(unusable.map(|ours| OwnedDatabase { proven: ours.proven && !refused, ..ours }));
-        registered.observed |= !moving && pairs.iter().flat_map(|pair| [&pair.primary, &pair.mirror]).all(is_polled);
-        let changed = registered.databases != now;
-        registered.databases = now;
-        changed
+        let empty = Registered::default();
+        let before = state.resources.get(resource).unwrap_or(&empty);
+        let databases = proven_databases(spec, pairs, &before.databases);
+        let observed =
+            !moving && pairs.iter().flat_map(|pair| [&pair.primary, &pair.mirror]).all(ServerObservation::is_polled);
+        let now = Registered { databases, observed: before.observed || observed };
+        if now.databases == before.databases {
+            state.resources.entry(resource.into()).or_default().observed = now.observed;
+            return BTreeSet::new();
+        }
+        let rivals = |state: &State| state.conflicts(resource).into_values().flatten().collect::<BTreeSet<_>>();
+        let had = rivals(&state);
+        state.set(resource, Some(now));
+        &had | &rivals(&state)
     }
 
     /// The movement of the resource is recorded, so that no other resource has to wait for its first pass.
@@ -114,8 +162,12 @@ impl OwnershipRegistry {
         }
     }
 
-    pub fn release(&self, resource: &str) {
-        self.0.lock().resources.remove(resource);
+    /// Returns the resources that need a pass, because a conflict with them ended.
+    pub fn release(&self, resource: &str) -> BTreeSet<Arc<str>> {
+        let mut state = self.0.lock();
+        let rivals = state.conflicts(resource).into_values().flatten().collect();
+        state.set(resource, None);
+        rivals
     }
 
     /// The end of a term.
@@ -124,24 +176,23 @@ impl OwnershipRegistry {
     }
 
     /// The resources that a move of this resource waits for, because at the start of a term an unnoticed conflict would let
-    /// both move. Bounded, so that no other resource can hold the move for long. `existing`: all resources.
-    pub fn awaited(&self, resource: &str, existing: &HashSet<String>) -> Vec<String> {
-        let state = self.0.lock();
+    /// both move: some of those without a pass, and those on the same pair whose servers were not polled. Bounded, so that no
+    /// other resource can hold the move for long. `existing`: all resources.
+    pub fn awaited(&self, resource: &str, existing: impl IntoIterator<Item = String>) -> BTreeSet<String> {
+        let mut state = self.0.lock();
         if !is_within_wait(&state) {
-            return Vec::new();
+            return BTreeSet::new();
         }
-        let own = state.resources.get(resource).map(|own| own.databases.as_slice()).unwrap_or_default();
-        let is_awaited = |other: &&String| match state.resources.get(*other) {
-            None => true,
-            Some(theirs) => {
-                let same =
-                    |ours: &OwnedDatabase| theirs.databases.iter().any(|their| their.may_share_a_pair_with(ours));
-                !theirs.observed && own.iter().any(same)
-            }
-        };
-        let mut awaited: Vec<String> =
-            existing.iter().filter(|other| *other != resource).filter(is_awaited).cloned().collect();
-        awaited.sort();
+        let own = state.resources.get(resource).map(Registered::addresses).unwrap_or_default();
+        let rivals = own.iter().flat_map(|addresses| state.by_addresses.others(addresses, resource));
+        let unobserved = |other: &&Arc<str>| state.resources.get(*other).is_some_and(|theirs| !theirs.observed);
+        let mut awaited: BTreeSet<String> = rivals.filter(unobserved).map(ToString::to_string).collect();
+        if !state.complete {
+            let has_no_pass = |other: &String| other != resource && !state.resources.contains_key(other.as_str());
+            let unknown: Vec<String> = existing.into_iter().filter(has_no_pass).take(NAMED).collect();
+            state.complete = unknown.is_empty();
+            awaited.extend(unknown);
+        }
         awaited
     }
 
@@ -152,17 +203,13 @@ impl OwnershipRegistry {
 
     /// The other resources that name a database of this resource, by database type. `exists`: whether a resource still exists.
     pub fn conflicts(&self, resource: &str, exists: impl Fn(&str) -> bool) -> BTreeMap<DatabaseType, Vec<String>> {
-        let state = self.0.lock();
-        let Some(own) = state.resources.get(resource) else { return BTreeMap::new() };
-        let mut conflicts: BTreeMap<DatabaseType, BTreeSet<String>> = BTreeMap::new();
-        for (other, theirs) in state.resources.iter().filter(|(other, _)| *other != resource && exists(other)) {
-            for ours in &own.databases {
-                if theirs.databases.iter().any(|their| their.conflicts_with(ours)) {
-                    conflicts.entry(ours.ty).or_default().insert(other.clone());
-                }
-            }
-        }
-        conflicts.into_iter().map(|(ty, others)| (ty, others.into_iter().collect())).collect()
+        let conflicts = self.0.lock().conflicts(resource).into_iter();
+        let existing =
+            |others: BTreeSet<Arc<str>>| others.iter().filter(|other| exists(other)).map(ToString::to_string).collect();
+        conflicts
+            .map(|(ty, others)| (ty, existing(others)))
+            .filter(|(_, others): &(_, Vec<_>)| !others.is_empty())
+            .collect()
     }
 }
 
@@ -175,21 +222,15 @@ impl OwnershipRegistry {
     /// itself. Other namespaces can belong to other topologies.
     pub fn other_central_stores(&self, resource: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
         let state = self.0.lock();
-        let central = |registered: &Registered| {
-            registered.databases.iter().find(|database| database.ty == SINGLE_TYPE && database.proven).cloned()
-        };
-        let Some(own) = state.resources.get(resource).and_then(central) else { return Vec::new() };
-        let elsewhere = |their: OwnedDatabase| {
+        let central = |resource: &str| state.resources.get(resource).and_then(Registered::central);
+        let Some(own) = central(resource) else { return Vec::new() };
+        let elsewhere = |their: &OwnedDatabase| {
             their.addresses != own.addresses && (their.session.is_none() || their.session != own.session)
         };
-        let others: BTreeSet<String> = state
-            .resources
-            .iter()
-            .filter(|(other, _)| *other != resource && is_same_namespace(other, resource) && exists(other))
-            .filter(|(_, theirs)| central(theirs).is_some_and(elsewhere))
-            .map(|(other, _)| other.clone())
-            .collect();
-        others.into_iter().collect()
+        let namespace = namespace_of(resource).to_owned();
+        let others = state.central.others(&namespace, resource);
+        let others = others.filter(|other| exists(other) && central(other).is_some_and(elsewhere));
+        others.take(NAMED).map(ToString::to_string).collect()
     }
 }
 
@@ -197,14 +238,35 @@ fn is_within_wait(state: &State) -> bool {
     state.began.is_none_or(|began| began.elapsed() < LONGEST_WAIT)
 }
 
+/// The databases of a spec, as far as the servers prove that the resource may use them. `before`: what was registered.
+fn proven_databases(spec: &ParsedSpec, pairs: &Stores<Pair>, before: &[OwnedDatabase]) -> Vec<OwnedDatabase> {
+    let mut now = databases(spec, |store, database| {
+        let (sql, pair) = (&spec.stores[store].sql, &pairs[store]);
+        match evidence(pair) {
+            LoginEvidence::Accepted => (session(pair, database), true),
+            LoginEvidence::Refused => (None, false),
+            // A partner that is away does not end what was proven before.
+            LoginEvidence::Unknown => before
+                .iter()
+                .find(|ours| ours.database == *database && ours.addresses == addresses(sql))
+                .map_or((None, false), |ours| (ours.session, ours.proven)),
+        }
+    });
+    // A type that the spec names and that cannot be used keeps the databases that it registered before.
+    let refused = pairs.iter().any(|pair| matches!(evidence(pair), LoginEvidence::Refused));
+    let unusable = before.iter().filter(|ours| spec.desired.unusable.contains_key(&ours.ty)).cloned();
+    now.extend(unusable.map(|ours| OwnedDatabase { proven: ours.proven && !refused, ..ours }));
+    now
+}
+
 /// The databases of a spec. `prove`: the session of a database, and whether the login is proven.
 fn databases(spec: &ParsedSpec, prove: impl Fn(StoreId, &DatabaseName) -> (Option<Guid>, bool)) -> Vec<OwnedDatabase> {
     let mut all = Vec::new();
+    let addresses = spec.stores.map(|store| addresses(&store.sql));
     for desired_type in &spec.desired.types {
-        let addresses = addresses(&spec.stores[desired_type.store].sql);
         for database in &desired_type.databases {
             let (session, proven) = prove(desired_type.store, database);
-            let (ty, database, addresses) = (desired_type.ty, database.clone(), addresses.clone());
+            let (ty, database, addresses) = (desired_type.ty, database.clone(), addresses[desired_type.store].clone());
             all.push(OwnedDatabase { ty, database, addresses, session, proven });
         }
     }
@@ -232,31 +294,19 @@ fn evidence(pair: &Pair) -> LoginEvidence {
 }
 
 fn is_refused(view: &ServerObservation) -> bool {
-    let refused = |unavailable: &Unavailable| {
-        unavailable.cause.is_refused_login()
-            || matches!(
-                unavailable.cause,
-                UnavailableCause::SecretNotFound
-                    | UnavailableCause::SecretKeyMissing
-                    | UnavailableCause::CredentialsForbidden
-                    | UnavailableCause::CredentialsUnreadable
-                    | UnavailableCause::CaBundleNotFound
-                    | UnavailableCause::CaBundleInvalid
-                    | UnavailableCause::TlsFailed
-                    | UnavailableCause::PollsStopped
-            )
-    };
-    match view {
-        ServerObservation::Available { server, .. } => server.stale_login.as_ref().is_some_and(refused),
-        ServerObservation::Unavailable { unavailable, .. } => refused(unavailable),
-    }
-}
-
-fn is_polled(view: &ServerObservation) -> bool {
-    match view {
-        ServerObservation::Available { .. } => true,
-        ServerObservation::Unavailable { unavailable, .. } => unavailable.cause != UnavailableCause::NotYetPolled,
-    }
+    // What the resource itself can bring about.
+    let prevented = matches!(view, ServerObservation::Unavailable { unavailable, .. } if matches!(
+        unavailable.cause,
+        UnavailableCause::SecretNotFound
+            | UnavailableCause::SecretKeyMissing
+            | UnavailableCause::CredentialsForbidden
+            | UnavailableCause::CredentialsUnreadable
+            | UnavailableCause::CaBundleNotFound
+            | UnavailableCause::CaBundleInvalid
+            | UnavailableCause::TlsFailed
+            | UnavailableCause::PollsStopped
+    ));
+    prevented || view.is_refused_login()
 }
 
 #[cfg(test)]

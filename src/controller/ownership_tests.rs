@@ -5,6 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::api::parse;
 use crate::controller::proven_pair::ProvenPair;
+use crate::model::Unavailable;
 use crate::plan::tests::pair;
 
 /// A resource that names LcsLog on these two hosts.
@@ -60,6 +61,10 @@ fn conflicts(registry: &OwnershipRegistry, resource: &str) -> Vec<String> {
     registry.conflicts(resource, |_| true).into_values().flatten().collect()
 }
 
+fn awaited(registry: &OwnershipRegistry, resource: &str, existing: &[&str]) -> Vec<String> {
+    registry.awaited(resource, existing.iter().map(ToString::to_string)).into_iter().collect()
+}
+
 #[test]
 fn conflicts_of_two_resources_with_accepted_logins_stop_both() {
     for spec in [victim(), spec("SQL-B.", "SQL-A."), spec("10.0.0.1", "10.0.0.2")] {
@@ -111,29 +116,29 @@ fn conflicts_outlast_a_lost_partner_but_no_refused_login() {
 #[test]
 fn awaited_at_the_start_of_a_term_are_unknown_resources_and_unobserved_rivals() {
     let registry = OwnershipRegistry::default();
-    let existing = ["lync/one", "lync/two", "evil/other"].map(str::to_owned).into();
+    let existing = ["lync/one", "lync/two", "evil/other"];
     registry.begin("lync/one", &victim());
-    assert_eq!(registry.awaited("lync/one", &existing), ["evil/other", "lync/two"]);
+    assert_eq!(awaited(&registry, "lync/one", &existing), ["evil/other", "lync/two"]);
     registry.begin("lync/two", &victim());
     registry.begin("evil/other", &spec("sql-c", "sql-d"));
-    assert_eq!(registry.awaited("lync/one", &existing), ["lync/two"], "other servers are no conflict");
+    assert_eq!(awaited(&registry, "lync/one", &existing), ["lync/two"], "other servers are no conflict");
     registry.register("lync/two", &victim(), &pairs("away", "away"), false);
-    assert_eq!(registry.awaited("lync/one", &existing), Vec::<String>::new(), "polled, though without success");
+    assert_eq!(awaited(&registry, "lync/one", &existing), Vec::<String>::new(), "polled, though without success");
 }
 
 #[test]
 fn awaited_after_the_bound_is_none_whatever_is_created() {
     let registry = OwnershipRegistry::default();
-    let existing = ["lync/one", "evil/late"].map(str::to_owned).into();
+    let existing = ["lync/one", "evil/late"];
     registry.begin("lync/one", &victim());
     assert!(registry.may_wait());
     registry.0.lock().began = Instant::now().checked_sub(LONGEST_WAIT);
     registry.begin("evil/late", &victim());
-    assert_eq!(registry.awaited("lync/one", &existing), Vec::<String>::new());
+    assert_eq!(awaited(&registry, "lync/one", &existing), Vec::<String>::new());
     assert!(!registry.may_wait(), "a namespace whose list never arrives holds no move");
     registry.release_all();
     registry.begin("lync/one", &victim());
-    assert_eq!(registry.awaited("lync/one", &existing), ["evil/late"], "the next term begins with a wait");
+    assert_eq!(awaited(&registry, "lync/one", &existing), ["evil/late"], "the next term begins with a wait");
 }
 
 #[test]
@@ -205,9 +210,40 @@ fn resource_with_a_move_in_flight_is_awaited_until_its_movement_is_recorded() {
         registry.begin(name, spec);
         registry.register(name, spec, &healthy, moving);
     }
-    let all = HashSet::from(["a/mover", "b/other"].map(str::to_owned));
-    assert_eq!(registry.awaited("b/other", &all), ["a/mover"]);
-    assert_eq!(registry.awaited("a/mover", &all), Vec::<String>::new());
+    let all = ["a/mover", "b/other"];
+    assert_eq!(awaited(&registry, "b/other", &all), ["a/mover"]);
+    assert_eq!(awaited(&registry, "a/mover", &all), Vec::<String>::new());
     registry.reserved("a/mover");
-    assert_eq!(registry.awaited("b/other", &all), Vec::<String>::new());
+    assert_eq!(awaited(&registry, "b/other", &all), Vec::<String>::new());
+}
+
+/// A pass costs the same, whatever the number of resources on other pairs: their names are never read.
+#[test]
+fn conflicts_and_central_stores_are_found_without_the_resources_of_other_pairs() {
+    let registry = registry(&[("lync/one", &victim(), &healthy()), ("lync/two", &victim(), &healthy())]);
+    for index in 0..500 {
+        let (name, spec) = (format!("lync/other{index}"), spec(&format!("a{index}"), &format!("b{index}")));
+        registry.begin(&name, &spec);
+        registry.register(&name, &spec, &pairs("away", "away"), false);
+    }
+    let read = std::cell::Cell::new(0);
+    let exists = |_: &str| {
+        read.set(read.get() + 1);
+        true
+    };
+    assert_eq!(registry.conflicts("lync/one", exists).into_values().flatten().collect::<Vec<_>>(), ["lync/two"]);
+    registry.other_central_stores("lync/one", exists);
+    assert_eq!(read.get(), 1);
+}
+
+#[test]
+fn register_names_the_resources_whose_conflict_begins_or_ends() {
+    let registry = registry(&[("a/one", &victim(), &healthy())]);
+    let names = |changed: BTreeSet<Arc<str>>| changed.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(names(registry.register("b/two", &victim(), &healthy(), false)), ["a/one"], "it begins");
+    assert_eq!(names(registry.register("b/two", &victim(), &healthy(), false)), Vec::<String>::new());
+    assert_eq!(names(registry.register("b/two", &victim(), &pairs("refused", "M/4/C"), false)), ["a/one"], "it ends");
+    registry.register("b/two", &victim(), &healthy(), false);
+    assert_eq!(names(registry.release("b/two")), ["a/one"], "the resource is deleted");
+    assert_eq!(conflicts(&registry, "a/one"), Vec::<String>::new());
 }

@@ -2,14 +2,26 @@
 //! name proves nothing about another resource's servers (decision 0018).
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::api::SqlStore;
 use crate::model::{DatabaseName, Guid, Pair, Seat};
 
+/// The addresses of a pair in the spec, without the seats.
+pub type Addresses = Arc<BTreeSet<String>>;
+
+/// What two resources on the same pair have in common.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PairKey {
+    Addresses(Addresses),
+    /// A mirroring session between the two partners.
+    Session(Guid),
+}
+
 /// A pair whose two partners accepted the login of the resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProvenPair {
-    addresses: BTreeSet<String>,
+    addresses: Addresses,
     /// The mirroring sessions between the two partners.
     sessions: BTreeSet<Guid>,
 }
@@ -25,11 +37,16 @@ impl ProvenPair {
     pub fn is_same(&self, other: &Self) -> bool {
         self.addresses == other.addresses || !self.sessions.is_disjoint(&other.sessions)
     }
+
+    /// Two pairs are the same if they share one of their keys.
+    pub fn keys(&self) -> impl Iterator<Item = PairKey> {
+        let sessions = self.sessions.iter().copied().map(PairKey::Session);
+        sessions.chain([PairKey::Addresses(self.addresses.clone())])
+    }
 }
 
-/// The addresses of a pair in the spec, without the seats.
-pub fn addresses(sql: &SqlStore) -> BTreeSet<String> {
-    [sql.primary.comparable_address(), sql.mirror.comparable_address()].into()
+pub fn addresses(sql: &SqlStore) -> Addresses {
+    Arc::new([sql.primary.comparable_address(), sql.mirror.comparable_address()].into())
 }
 
 /// The mirroring session of a database, if both partners report the same. Its guid is random, and only a login of the two

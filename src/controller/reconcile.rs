@@ -1,6 +1,7 @@
 //! A reconcile pass: connect, observe, plan, publish, execute, report. The publication contains the journal, so it comes
 //! before the execution.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,49 +16,85 @@ use crate::controller::context::Context;
 use crate::controller::drift_check::compare_when_due;
 use crate::controller::events::{report, report_applied, report_invalid_spec};
 use crate::controller::execute::execute;
+use crate::controller::movement::Reservation;
 use crate::controller::object::{ResourceRef, WatchedResource, namespaced_name};
-use crate::controller::observe::{Freshness, awaited, observe};
+use crate::controller::observe::{awaited, observe};
 use crate::controller::pass::{Identity, Pass};
+use crate::controller::retries::spread;
+use crate::controller::slots::Slot;
 use crate::controller::status_writer::{publish, publish_undecodable};
-use crate::model::{Observation, ServerObservation, UnavailableCause};
+use crate::model::{Observation, Pair, queue_class};
 use crate::plan::{Plan, Requeue, plan};
 
+/// The time between two passes of a resource about which nothing changes, spread over the second half of it. Such a pass
+/// reads a changed Secret and updates the length of the queues in the metrics.
+const SETTLED: Duration = Duration::from_secs(60);
+/// The same for a resource with an unavailable server, a conflict, a queue or a turn to wait for.
+const UNSETTLED: Duration = Duration::from_secs(10);
+
 pub async fn reconcile(resource: Arc<WatchedResource>, ctx: Arc<Context>) -> Result<Action, Error> {
+    // A standby does nothing. The start of leadership triggers every resource.
+    if !ctx.leadership.leads() {
+        return Ok(Action::await_change());
+    }
+    let slot = ctx.slots.acquire().await;
+    // Boxed after the wait, so that a waiting pass needs little memory.
+    Box::pin(reconcile_in(slot, resource, ctx)).await
+}
+
+async fn reconcile_in(mut slot: Slot, resource: Arc<WatchedResource>, ctx: Arc<Context>) -> Result<Action, Error> {
     let started = Instant::now();
     let name = ResourceRef::from_obj(&*resource);
     let result = match &resource.0 {
-        // A standby does nothing. The start of leadership triggers every resource.
+        // The lease can have expired during the wait for the slot.
         _ if !ctx.leadership.leads() => Ok(Action::await_change()),
-        Ok(mirror) => reconcile_decoded(mirror, &name, &ctx).await,
+        Ok(mirror) if ctx.unconfirmed.is_replaced(&name, mirror.metadata.resource_version.as_deref()) => {
+            // The watch triggers the pass over the new version.
+            Ok(Action::requeue(Duration::from_secs(1)))
+        }
+        Ok(mirror) => reconcile_decoded(&mut slot, mirror, &name, &ctx).await,
         Err(_) => {
-            ctx.movements.forget(&namespaced_name(&name));
+            ctx.enqueue_each(ctx.movements.forget(&namespaced_name(&name)));
             ctx.ownership.begin_without_databases(&namespaced_name(&name));
-            // No poll serves a spec that cannot be decoded. The entry lets the deletion of the resource prune its metrics.
-            ctx.watch(&name, Vec::new());
+            // No poll serves a spec that cannot be decoded.
+            ctx.watches.set(&namespaced_name(&name), Vec::new());
             ctx.credentials.forget(&name);
             publish_undecodable(&ctx, &name).await.map(|()| Action::await_change())
         }
     };
+    if result.is_ok() {
+        ctx.retries.forget(&name);
+    }
     ctx.metrics.reconciled(result.as_ref().map_or_else(Error::category, |_| "ok"), started.elapsed());
     result
 }
 
-async fn reconcile_decoded(mirror: &LyncPoolMirror, name: &ResourceRef, ctx: &Arc<Context>) -> Result<Action, Error> {
+async fn reconcile_decoded(
+    slot: &mut Slot,
+    mirror: &LyncPoolMirror,
+    name: &ResourceRef,
+    ctx: &Arc<Context>,
+) -> Result<Action, Error> {
     let identity = Identity::new(name, mirror)?;
     let persisted = restore_state(identity.uid, mirror.status.as_ref());
-    run_pass(ctx, &Pass { identity, spec: parse(mirror), persisted }).await
+    run_pass(slot, ctx, &Pass { identity, spec: parse(mirror), persisted }).await
 }
 
-async fn run_pass(ctx: &Arc<Context>, pass: &Pass<'_>) -> Result<Action, Error> {
+async fn run_pass(slot: &mut Slot, ctx: &Arc<Context>, pass: &Pass<'_>) -> Result<Action, Error> {
     let desired = &pass.spec.desired;
     report_applied(ctx, pass).await;
     ctx.ownership.begin(&pass.name(), &pass.spec);
     let connections = connect(ctx, pass).await;
-    let mut observation = observe(ctx, pass, &connections, Freshness::Latest).await;
+    if connections.are_unpolled() {
+        // The end of the first poll triggers the next pass.
+        return Ok(Action::requeue(UNSETTLED));
+    }
+    let mut observation = observe(ctx, pass, &connections);
     let mut planned = plan(desired, &observation, &pass.persisted, now());
-    if needs_fresh_observation(&planned, &observation) {
+    if needs_fresh_observation(&planned) {
         // A move, its journal and its end require polls of the same pass (design rule 1).
-        observation = observe(ctx, pass, &connections, Freshness::Now).await;
+        slot.release_during(connections.refresh()).await;
+        observation = observe(ctx, pass, &connections);
         planned = plan(desired, &observation, &pass.persisted, now());
     }
     if !planned.steps.is_empty()
@@ -67,28 +104,30 @@ async fn run_pass(ctx: &Arc<Context>, pass: &Pass<'_>) -> Result<Action, Error> 
         return Ok(Action::requeue(Duration::from_millis(500)));
     }
 
-    let existing = ctx.existing();
     let before = ctx.movements.of(&pass.name());
-    if !ctx.movements.reserve(pass, &planned, &observation, |other| existing.contains(other)) {
-        info!(
-            resource = pass.name(),
-            "a move waits, because another resource has begun one on the same pair of servers"
-        );
-        return Ok(Action::requeue(Duration::from_millis(500)));
+    match ctx.movements.reserve(pass, &planned, &observation, |other| ctx.exists(other)) {
+        Reservation::Recorded { waiting } => ctx.enqueue_each(waiting),
+        Reservation::Occupied => {
+            info!(
+                resource = pass.name(),
+                "a move waits, because another resource has begun one on the same pair of servers"
+            );
+            return Ok(Action::requeue(Duration::from_millis(500)));
+        }
     }
 
     ctx.ownership.reserved(&pass.name());
     let published = publish(ctx, pass, &observation, &planned, &connections.last_reads()).await;
     if published.is_err() && !planned.steps.is_empty() {
         // Nothing is sent without its journal. The next pass reserves the pair again.
-        ctx.movements.restore(&pass.name(), before);
+        ctx.enqueue_each(ctx.movements.restore(&pass.name(), before));
     }
     let status = published?;
     execute(ctx, pass, &connections, &planned);
     report_invalid_spec(ctx, pass.resource(), pass.identity.status(), &status).await;
     report(ctx, pass, &status, &observation, &planned).await;
-    compare_when_due(ctx, pass, &connections, &planned, &status);
-    Ok(requeue(&planned, &observation))
+    let next_comparison = compare_when_due(ctx, pass, &connections, &planned, &status);
+    Ok(Action::requeue(pause(&planned, &observation, next_comparison)))
 }
 
 /// The current time in whole seconds, as Kubernetes writes times: a journal must not change when it is read back.
@@ -98,31 +137,28 @@ fn now() -> Timestamp {
 }
 
 /// Handles errors of the Kubernetes API only. An unavailable SQL Server is an observation, not an error.
-pub fn error_policy(_: Arc<WatchedResource>, error: &Error, _: Arc<Context>) -> Action {
-    Action::requeue(error.pause())
+pub fn error_policy(resource: Arc<WatchedResource>, error: &Error, ctx: Arc<Context>) -> Action {
+    Action::requeue(ctx.retries.failed(&ResourceRef::from_obj(&*resource), error))
 }
 
-fn needs_fresh_observation(plan: &Plan, observation: &Observation) -> bool {
-    let unpolled =
-        observation.pairs.iter().any(|pair| [&pair.primary, &pair.mirror].into_iter().any(is_not_yet_polled));
-    unpolled
-        || !plan.steps.is_empty()
+fn needs_fresh_observation(plan: &Plan) -> bool {
+    !plan.steps.is_empty()
         || plan.ended.is_some()
         || plan.persisted.operation.as_ref().is_some_and(|operation| plan.types.contains_key(&operation.ty))
         || plan.requeue == Requeue::Soon
 }
 
-fn is_not_yet_polled(server: &ServerObservation) -> bool {
-    matches!(server, ServerObservation::Unavailable { unavailable, .. } if unavailable.cause == UnavailableCause::NotYetPolled)
-}
-
-/// The time of the next pass. Changes of the servers and of the resource trigger an earlier pass.
-fn requeue(plan: &Plan, observation: &Observation) -> Action {
-    let has_unavailable_partner =
-        observation.pairs.iter().any(|pair| pair.primary.available().is_none() || pair.mirror.available().is_none());
-    // At most the maximum age of a cached Secret, so that a rotated password is picked up without a watch of Secrets.
-    let resync = Duration::from_secs(if has_unavailable_partner || !observation.conflicts.is_empty() { 5 } else { 10 });
-    Action::requeue(match plan.requeue {
+/// The time until the next pass, if no change of the servers, of the resource or of another resource triggers one before.
+fn pause(plan: &Plan, observation: &Observation, next_comparison: Option<Duration>) -> Duration {
+    let pairs = || observation.pairs.iter();
+    let is_away = |pair: &Pair| pair.primary.available().is_none() || pair.mirror.available().is_none();
+    let has_queue = |pair: &Pair| pair.largest_redo_queue_kb().is_some_and(|kb| queue_class(kb) > 0);
+    let unsettled = !observation.conflicts.is_empty() || !observation.turns.is_empty();
+    // The credentials of a server that is away can become readable, and the metrics show the queue.
+    let watched = unsettled || pairs().any(|pair| is_away(pair) || has_queue(pair));
+    let resync = if watched { UNSETTLED } else { spread(SETTLED, RandomState::new().hash_one(())) };
+    let resync = next_comparison.map_or(resync, |at| at.min(resync));
+    match plan.requeue {
         Requeue::Now => Duration::from_millis(250),
         Requeue::Soon => Duration::from_millis(500),
         Requeue::At(at) => {
@@ -130,5 +166,5 @@ fn requeue(plan: &Plan, observation: &Observation) -> Action {
             Duration::try_from(left).unwrap_or(Duration::ZERO).saturating_add(Duration::from_millis(50)).min(resync)
         }
         Requeue::Idle => resync,
-    })
+    }
 }

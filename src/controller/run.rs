@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use kube::runtime::controller::{Action, Config, Error as LoopError};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, WatchStreamExt, reflector, watcher};
 use kube::{Api, Client};
-use tokio_stream::wrappers::{BroadcastStream, WatchStream};
+use tokio_stream::wrappers::WatchStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::api::retain_field_managers;
 use crate::controller::Error;
 use crate::controller::context::Context;
-use crate::controller::object::WatchedResource;
+use crate::controller::object::{ResourceRef, WatchedResource};
 use crate::controller::reconcile::{error_policy, reconcile};
 use crate::health::{Health, Loop};
 use crate::leader::Leadership;
@@ -50,8 +50,8 @@ pub async fn run(
         settings.deadlines,
     );
     let context = Arc::new(Context::new(client.clone(), leadership, monitors.clone(), metrics));
-    let controllers: Vec<_> =
-        scopes(&client, &settings.namespaces).into_iter().map(|scope| controller(&context, scope, &stop)).collect();
+    let scopes = scopes(&settings.namespaces);
+    let controllers: Vec<_> = scopes.into_iter().map(|scope| controller(&context, scope, &stop)).collect();
     let background = [
         tokio::spawn(forward_changes(monitors, context.clone())),
         tokio::spawn(heartbeat(context.clone(), health)),
@@ -67,11 +67,13 @@ pub async fn run(
     info!("stopped");
 }
 
-fn scopes(client: &Client, namespaces: &[String]) -> Vec<Api<WatchedResource>> {
+/// The namespaces to watch, one by one. None: all of them together.
+fn scopes(namespaces: &[String]) -> Vec<Option<&str>> {
     if namespaces.is_empty() {
-        return vec![Api::all(client.clone())];
+        vec![None]
+    } else {
+        namespaces.iter().map(|namespace| Some(namespace.as_str())).collect()
     }
-    namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect()
 }
 
 type Reconciled = Result<(ObjectRef<WatchedResource>, Action), LoopError<Error, watcher::Error>>;
@@ -79,25 +81,39 @@ type Reconciled = Result<(ObjectRef<WatchedResource>, Action), LoopError<Error, 
 /// The controller of one watched scope.
 fn controller(
     context: &Arc<Context>,
-    scope: Api<WatchedResource>,
+    scope: Option<&str>,
     stop: &CancellationToken,
 ) -> impl Stream<Item = Reconciled> + use<> {
     let promoted =
         WatchStream::new(context.leadership.subscribe()).filter(|leads| futures::future::ready(*leads)).map(|_| ());
-    let triggers = BroadcastStream::new(context.triggers());
+    let api = match scope {
+        None => Api::all(context.client.clone()),
+        Some(namespace) => Api::namespaced(context.client.clone(), namespace),
+    };
     let (resources, writer) = reflector::store();
-    let watched = watcher(scope, watcher::Config::default())
+    let deletions = context.clone();
+    let watched = watcher(api, watcher::Config::default())
         .default_backoff()
-        .modify(trim_managed_fields)
+        .modify(trim)
         .reflect(writer)
+        .inspect_ok(move |event| record_deletions(&deletions, event))
         .applied_objects();
     context.add_store(resources.clone());
     Controller::for_stream(watched, resources)
         .with_config(Config::default().debounce(Duration::from_millis(20)))
         .reconcile_all_on(promoted)
-        .reconcile_on(triggers.filter_map(|trigger| futures::future::ready(trigger.ok())))
+        .reconcile_on(context.triggers.subscribe(scope))
         .graceful_shutdown_on(stop.clone().cancelled_owned())
         .run(reconcile, error_policy, context.clone())
+}
+
+/// A deletion triggers no pass.
+fn record_deletions(context: &Context, event: &watcher::Event<WatchedResource>) {
+    match event {
+        watcher::Event::Delete(resource) => context.on_deleted(ResourceRef::from_obj(resource)),
+        watcher::Event::InitDone => context.on_relisted(),
+        watcher::Event::Init | watcher::Event::InitApply(_) | watcher::Event::Apply(_) => {}
+    }
 }
 
 async fn log_outcome(outcome: Reconciled) {
@@ -108,12 +124,15 @@ async fn log_outcome(outcome: Reconciled) {
     }
 }
 
-/// Drops the managed fields that `api` does not read: they use most of the memory of a cached resource.
-fn trim_managed_fields(resource: &mut WatchedResource) {
-    if let Ok(mirror) = &mut resource.0
-        && let Some(managed) = &mut mirror.metadata.managed_fields
-    {
+/// Drops what the operator does not read: the managed fields use most of the memory of a cached resource, and the annotation of
+/// `kubectl apply` contains the spec once more.
+fn trim(resource: &mut WatchedResource) {
+    let Ok(mirror) = &mut resource.0 else { return };
+    if let Some(managed) = &mut mirror.metadata.managed_fields {
         retain_field_managers(managed);
+    }
+    if let Some(annotations) = &mut mirror.metadata.annotations {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
     }
 }
 
@@ -122,7 +141,7 @@ async fn forward_changes(monitors: InstanceMonitors, context: Arc<Context>) {
     let mut changes = monitors.changes();
     loop {
         match changes.recv().await {
-            Ok(instance) => context.enqueue_watchers(instance),
+            Ok(instance) => context.enqueue_each(context.watches.of(instance)),
             // The channel dropped changes, so every resource needs a pass.
             Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => context.enqueue_all(),
             Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
@@ -139,6 +158,7 @@ async fn heartbeat(context: Arc<Context>, health: Health) {
             health.set_synced();
         }
         context.update_counters();
+        context.prune_deleted();
         // A pass that outlasted the term has stored credentials and connections again.
         if !context.leadership.leads() {
             context.on_leadership_lost();

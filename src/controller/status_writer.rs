@@ -51,7 +51,10 @@ pub async fn publish(
         now: Timestamp::now(),
     });
     match write(ctx, &pass.identity, &status).await {
-        Ok(Written::Changed) => ctx.unconfirmed.confirm(pass.resource(), &status),
+        Ok(Written::Changed) => {
+            let replaced = pass.identity.mirror.metadata.resource_version.clone();
+            ctx.unconfirmed.confirm(pass.resource(), &status, replaced);
+        }
         Ok(Written::Unchanged) => {}
         Err(error) => {
             ctx.unconfirmed.record(pass.resource(), events::unconfirmed(pass, &status, plan));

@@ -3,8 +3,10 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::api::LyncPoolMirrorStatus;
 use crate::controller::announce::Announcement;
@@ -13,6 +15,9 @@ use crate::model::{DatabaseType, Outcome};
 
 /// How many writes of a resource are remembered. All of them have the same resource version: one at most was applied.
 const REMEMBERED: usize = 8;
+
+/// The watch delivers a write long before. Without a limit, a backup of etcd could bring the replaced version back for ever.
+const REPLACED_FOR: Duration = Duration::from_secs(30);
 
 /// A write, and what its pass would have published.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +46,8 @@ impl Digest {
 struct Writes {
     /// The last write that succeeded. A pass that has not seen it yet can plan the same status again, and conflicts.
     confirmed: Option<Digest>,
+    /// The resource version that this write replaced.
+    replaced: Option<(String, Instant)>,
     unconfirmed: Vec<UnconfirmedWrite>,
 }
 
@@ -74,18 +81,22 @@ impl UnconfirmedWrites {
         let writes = all.get_mut(resource).filter(|writes| !writes.unconfirmed.is_empty())?;
         let read = Digest::of(read?);
         let found = writes.unconfirmed.iter().find(|write| write.uid == uid && write.status == read).cloned()?;
-        *writes = Writes { confirmed: Some(read), unconfirmed: Vec::new() };
+        *writes = Writes { confirmed: Some(read), ..Writes::default() };
         Some(found)
     }
 
-    /// A write succeeded: no earlier one can be applied after it.
-    pub fn confirm(&self, resource: &ResourceRef, status: &LyncPoolMirrorStatus) {
-        let writes = Writes { confirmed: Some(Digest::of(status)), unconfirmed: Vec::new() };
+    /// A write succeeded: no earlier one can be applied after it. `replaced`: the resource version that it replaced.
+    pub fn confirm(&self, resource: &ResourceRef, status: &LyncPoolMirrorStatus, replaced: Option<String>) {
+        let replaced = replaced.map(|version| (version, Instant::now()));
+        let writes = Writes { confirmed: Some(Digest::of(status)), replaced, unconfirmed: Vec::new() };
         self.0.lock().insert(resource.clone(), writes);
     }
 
-    pub fn retain(&self, exists: impl Fn(&ResourceRef) -> bool) {
-        self.0.lock().retain(|resource, _| exists(resource));
+    /// A write of this process has replaced this version, so that a pass over it would plan the same again and conflict.
+    pub fn is_replaced(&self, resource: &ResourceRef, version: Option<&str>) -> bool {
+        let writes = self.0.lock();
+        let replaced = writes.get(resource).and_then(|writes| writes.replaced.as_ref());
+        replaced.is_some_and(|(replaced, at)| version == Some(replaced) && at.elapsed() < REPLACED_FOR)
     }
 
     /// The resource was deleted.
@@ -136,11 +147,24 @@ mod tests {
         let (writes, resource) = (UnconfirmedWrites::default(), resource());
         writes.record(&resource, write("old", 1));
         assert_eq!(writes.applied(&resource, "new", Some(&status(1))), None);
-        writes.confirm(&resource, &status(2));
+        writes.confirm(&resource, &status(2), Some("7".to_owned()));
         assert_eq!(writes.applied(&resource, "old", Some(&status(1))), None);
         // The conflict of a pass that did not see the successful write yet.
         writes.record(&resource, write("old", 2));
         assert_eq!(writes.applied(&resource, "old", Some(&status(2))), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn version_that_a_write_replaced_is_known_until_the_watch_must_have_delivered_it() {
+        let (writes, resource) = (UnconfirmedWrites::default(), resource());
+        assert!(!writes.is_replaced(&resource, None));
+        writes.confirm(&resource, &status(1), Some("7".to_owned()));
+        assert!(writes.is_replaced(&resource, Some("7")));
+        assert!(!writes.is_replaced(&resource, Some("8")) && !writes.is_replaced(&resource, None));
+        writes.confirm(&resource, &status(2), Some("8".to_owned()));
+        assert!(!writes.is_replaced(&resource, Some("7")) && writes.is_replaced(&resource, Some("8")));
+        tokio::time::advance(REPLACED_FOR).await;
+        assert!(!writes.is_replaced(&resource, Some("8")), "a restored backup brings the version back");
     }
 
     #[test]

@@ -81,7 +81,7 @@ pub fn campaign_with_timing(
     let (rounds, rounds_seen) = watch::channel(0);
     let resigned = CancellationToken::new();
     let leases = Api::<Lease>::namespaced(client, namespace);
-    let candidate = Candidate { leases, name: name.to_owned(), identity, timing, record: None };
+    let candidate = Candidate { leases, name: name.to_owned(), identity, timing, record: None, held: None };
     let cancel_resigned = resigned.clone().drop_guard();
     tokio::spawn(publish_transitions(valid_until_seen.clone(), leading));
     tokio::spawn(async move {
@@ -123,6 +123,9 @@ struct Candidate {
     identity: String,
     timing: Timing,
     record: Option<LeaseRecord>,
+    /// The lease of the last successful write. A renewal of it needs no read, because its resource version is current as long
+    /// as nobody else writes.
+    held: Option<Lease>,
 }
 
 impl Candidate {
@@ -163,10 +166,20 @@ impl Candidate {
         self.resign().await;
     }
 
-    /// Reads the lease and writes it if this candidate holds it or may acquire it. True: this candidate holds the lease.
+    /// Renews the lease with one request. After a conflict or a failed request, reads it and writes it if this candidate holds it
+    /// or may acquire it. True: this candidate holds the lease.
     async fn try_acquire_or_renew(&mut self) -> Result<bool, kube::Error> {
+        // Taken, so that a round without an answer is followed by a read.
+        if let Some(mut lease) = self.held.take() {
+            self.set_renewed(lease.spec.get_or_insert_default());
+            self.held = written(self.leases.replace(&self.name, &PostParams::default(), &lease).await)?;
+            if self.held.is_some() {
+                return Ok(true);
+            }
+        }
         let Some(mut lease) = self.leases.get_opt(&self.name).await? else {
-            return is_written(self.leases.create(&PostParams::default(), &self.new_lease()).await);
+            self.held = written(self.leases.create(&PostParams::default(), &self.new_lease()).await)?;
+            return Ok(self.held.is_some());
         };
         let spec = lease.spec.get_or_insert_default();
         let now = Instant::now();
@@ -180,10 +193,15 @@ impl Candidate {
                 spec.lease_transitions = Some(spec.lease_transitions.unwrap_or(0).saturating_add(1));
             }
         }
+        self.set_renewed(spec);
+        // `replace` sends the resource version: a write of another candidate in between is a conflict.
+        self.held = written(self.leases.replace(&self.name, &PostParams::default(), &lease).await)?;
+        Ok(self.held.is_some())
+    }
+
+    fn set_renewed(&self, spec: &mut LeaseSpec) {
         spec.renew_time = Some(MicroTime(Timestamp::now()));
         spec.lease_duration_seconds = Some(self.timing.lease_duration_seconds());
-        // `replace` sends the resource version: a write of another candidate in between is a conflict.
-        is_written(self.leases.replace(&self.name, &PostParams::default(), &lease).await)
     }
 
     fn new_lease(&self) -> Lease {
@@ -227,11 +245,15 @@ impl Candidate {
     }
 }
 
-/// A conflict with the write of another candidate is a lost round, not an error.
-fn is_written(written: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
-    match written {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => Ok(false),
+/// The lease as the API server stored it. None: another client wrote or deleted it before.
+fn written(answer: Result<Lease, kube::Error>) -> Result<Option<Lease>, kube::Error> {
+    match answer {
+        Ok(lease) => Ok(Some(lease)),
+        Err(kube::Error::Api(status))
+            if status.is_conflict() || status.is_already_exists() || status.is_not_found() =>
+        {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }

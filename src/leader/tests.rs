@@ -1,6 +1,6 @@
 //! The campaign against a fake API server that stores one Lease and can hang.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::extract::State;
@@ -24,6 +24,7 @@ const QUICK: Timing = Timing {
 struct FakeApi {
     stored: Arc<Mutex<(u64, Option<Value>)>>,
     hangs: Arc<AtomicBool>,
+    reads: Arc<AtomicUsize>,
 }
 
 fn api_error(code: u16, reason: &str) -> Response {
@@ -57,7 +58,7 @@ impl FakeApi {
     }
 
     async fn start(stored: &Arc<Mutex<(u64, Option<Value>)>>) -> (Self, kube::Client) {
-        let api = Self { stored: Arc::clone(stored), hangs: Arc::default() };
+        let api = Self { stored: Arc::clone(stored), hangs: Arc::default(), reads: Arc::default() };
         let leases = "/apis/coordination.k8s.io/v1/namespaces/lync/leases";
         let router = Router::new()
             .route(
@@ -70,6 +71,7 @@ impl FakeApi {
             .route(
                 &format!("{leases}/{{name}}"),
                 get(async |State(api): State<FakeApi>| {
+                    api.reads.fetch_add(1, Ordering::SeqCst);
                     api.wait_while_hanging().await;
                     let lease = api.stored.lock().unwrap().1.clone();
                     lease.map_or_else(|| api_error(404, "NotFound"), |lease| Json(lease).into_response())
@@ -166,6 +168,34 @@ async fn leader_without_api_server_stops_before_another_candidate_leads() {
     let rounds = *a.leadership.rounds().borrow();
     until(&[&a, &b], LIMIT, || *a.leadership.rounds().borrow() > rounds + 3).await;
     assert!(b.leads() && !a.leads(), "the former leader is a standby when it returns");
+}
+
+#[tokio::test]
+async fn leader_renews_with_one_request_and_reads_the_lease_only_after_another_write() {
+    let stored = Arc::<Mutex<(u64, Option<Value>)>>::default();
+    let a = Runner::start(&stored, "a").await;
+    until(&[&a], LIMIT, || a.leads()).await;
+    let rounds = async |count: u64| {
+        let before = *a.leadership.rounds().borrow();
+        until(&[&a], LIMIT, || *a.leadership.rounds().borrow() > before + count).await;
+        assert!(a.leads());
+        a.api.reads.load(Ordering::SeqCst)
+    };
+    let (reads, writes) = (rounds(0).await, stored.lock().unwrap().0);
+    assert_eq!(rounds(5).await, reads);
+    assert!(stored.lock().unwrap().0 >= writes + 5, "each round renews the lease");
+    // kubectl annotate
+    {
+        let mut stored = stored.lock().unwrap();
+        stored.0 += 1;
+        let version = stored.0.to_string();
+        stored.1.as_mut().unwrap()["metadata"]["resourceVersion"] = json!(version);
+    }
+    assert_eq!(rounds(3).await, reads + 1);
+    // kubectl delete
+    stored.lock().unwrap().1 = None;
+    assert_eq!(rounds(3).await, reads + 2);
+    assert!(stored.lock().unwrap().1.is_some());
 }
 
 #[tokio::test]

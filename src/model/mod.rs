@@ -20,7 +20,7 @@ pub use desired::{Approval, Desired, DesiredType, FieldManagers, ForceService, P
 pub use inventory::{DatabaseCopy, ServerInventory, ServerLogin};
 pub use observation::{
     Answer, Database, DatabaseState, DriftReport, Guid, Mirroring, MirroringEndpoint, MirroringState, Observation,
-    Pair, PhaseTimings, Safety, Server, ServerObservation, StatementState, WitnessLink, Witnessed,
+    Pair, PhaseTimings, Safety, Server, ServerObservation, StatementState, WitnessLink, Witnessed, queue_class,
 };
 pub use persisted::{
     Absence, Attempt, Cause, Consent, Epoch, Operation, OperationDatabase, Outcome, PairIdentity, PersistedState,

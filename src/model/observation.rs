@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::model::{DatabaseName, DatabaseType, Role, Seat, StoreId, Stores, Unavailable};
+use crate::model::{DatabaseName, DatabaseType, Role, Seat, StoreId, Stores, Unavailable, UnavailableCause};
 
 /// The complete input of a decision about the servers.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,6 +63,12 @@ impl Pair {
         })
     }
 
+    /// The longest redo queue of any database in KB.
+    pub fn largest_redo_queue_kb(&self) -> Option<i64> {
+        let servers = [&self.primary, &self.mirror].into_iter().filter_map(ServerObservation::available);
+        servers.flat_map(|server| server.databases.keys()).filter_map(|name| self.redo_queue_kb(name)).max()
+    }
+
     /// The roles and states of a database on both partners in a line: `primary Principal Synchronized, mirror Mirror Synchronized`.
     pub fn describe(&self, name: &DatabaseName) -> String {
         let words = Seat::BOTH.map(|seat| {
@@ -93,6 +99,23 @@ impl ServerObservation {
             ServerObservation::Available { server, .. } => Some(server),
             ServerObservation::Unavailable { .. } => None,
         }
+    }
+
+    /// A poll has ended, with success or without.
+    pub fn is_polled(&self) -> bool {
+        match self {
+            ServerObservation::Available { .. } => true,
+            ServerObservation::Unavailable { unavailable, .. } => unavailable.cause != UnavailableCause::NotYetPolled,
+        }
+    }
+
+    /// The server refused the login, at the newest poll or at an additional login.
+    pub fn is_refused_login(&self) -> bool {
+        let unavailable = match self {
+            ServerObservation::Available { server, .. } => server.stale_login.as_ref(),
+            ServerObservation::Unavailable { unavailable, .. } => Some(unavailable),
+        };
+        unavailable.is_some_and(|unavailable| unavailable.cause.is_refused_login())
     }
 
     pub fn address(&self) -> &str {
@@ -150,6 +173,11 @@ pub struct Database {
     pub redone_bytes: Option<i64>,
     /// The last observed redo rate of a mirror with a backlog, in KB/s.
     pub redo_rate_kb: Option<i64>,
+}
+
+/// The number of these bounds in KB that a queue reaches: 1 MB, 10 MB, 100 MB, 1 GB. A change within a range is no news.
+pub fn queue_class(kb: i64) -> usize {
+    [1_024, 10_240, 102_400, 1_048_576].into_iter().filter(|bound| kb >= *bound).count()
 }
 
 /// `sys.databases.state`.

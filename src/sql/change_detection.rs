@@ -1,9 +1,9 @@
-//! Compares two observations of a server. Queue lengths and rates are ignored, because they change with each
-//! transaction.
+//! Compares two observations of a server. Rates are ignored, and of the redo queue only a change of its class counts, because
+//! they change with each transaction.
 
-use crate::model::{Database, Server, ServerObservation};
+use crate::model::{Database, Server, ServerObservation, queue_class};
 
-/// Whether two observations are equal apart from queue lengths and rates.
+/// Whether two observations are equal apart from rates and small changes of queues.
 pub fn is_unchanged(a: &ServerObservation, b: &ServerObservation) -> bool {
     match (a, b) {
         (ServerObservation::Available { server: a, .. }, ServerObservation::Available { server: b, .. }) => {
@@ -42,8 +42,8 @@ fn servers(a: &Server, b: &Server) -> bool {
 }
 
 fn database(a: &Database, b: &Database) -> bool {
-    let Database { state, mirroring, redo_queue_kb: _, send_queue_kb: _, redone_bytes: _, redo_rate_kb: _ } = a;
-    (state, mirroring) == (&b.state, &b.mirroring)
+    let Database { state, mirroring, redo_queue_kb, send_queue_kb: _, redone_bytes: _, redo_rate_kb: _ } = a;
+    (state, mirroring) == (&b.state, &b.mirroring) && redo_queue_kb.map(queue_class) == b.redo_queue_kb.map(queue_class)
 }
 
 #[cfg(test)]
@@ -81,10 +81,11 @@ mod tests {
     }
 
     #[test]
-    fn is_unchanged_ignores_queues() {
+    fn is_unchanged_ignores_small_changes_of_queues() {
         let one = observation("A", DatabaseState::Online, Some(1));
         assert!(is_unchanged(&one, &observation("A", DatabaseState::Online, Some(2))));
-        assert!(is_unchanged(&one, &observation("A", DatabaseState::Online, None)));
+        assert!(!is_unchanged(&one, &observation("A", DatabaseState::Online, Some(2 << 10))));
+        assert!(!is_unchanged(&one, &observation("A", DatabaseState::Online, None)), "a right was withdrawn");
         assert!(!is_unchanged(&one, &observation("A", DatabaseState::Restoring, Some(1))));
         assert!(!is_unchanged(&one, &observation("B", DatabaseState::Online, Some(1))));
     }

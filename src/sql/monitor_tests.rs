@@ -103,3 +103,18 @@ async fn refresh_of_concurrent_callers_shares_a_poll() {
     }
     assert_eq!(monitors.counters().polls, 2, "the poll in progress and one poll for all requests since");
 }
+
+/// The memory of an idle instance is bounded: its task, without the state of a login or of a poll.
+#[tokio::test]
+async fn task_of_an_instance_is_small_between_its_polls() {
+    let monitors = InstanceMonitors::new(HOUR, short());
+    let shared = monitors.shared.clone();
+    let connector = Arc::new(Connector::new(target(1), shared.deadlines, HOUR));
+    let (_, polls) = watch::channel(0);
+    let (_, verifications) = watch::channel(0);
+    let observation = monitors.watch(&target(1)).latest();
+    let (publisher, _) = watch::channel(Published { observation, served: 0, read_at: None });
+    let channels = Channels { polls, verifications, publisher };
+    let task = PollTask::new(1, connector, shared.schedule, channels, shared.reports.clone()).run();
+    assert!(size_of_val(&task) < 4_096, "{}", size_of_val(&task));
+}

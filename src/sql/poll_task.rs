@@ -180,7 +180,8 @@ impl PollTask {
     /// Polls once and publishes the result; returns the newest request that the poll serves.
     async fn poll(&mut self) -> u64 {
         let mut served = *self.channels.polls.borrow();
-        let outcome = self.try_poll(&mut served).await;
+        // Boxed, so that the task keeps the memory of a login and of a response only while it polls.
+        let outcome = Box::pin(self.try_poll(&mut served)).await;
         increment(&self.reports.polls);
         let address = self.connector.target.address();
         let observation = match outcome {

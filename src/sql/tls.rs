@@ -1,5 +1,6 @@
 //! The TLS handshake of one connection: certificate policy and failure messages. `prelogin_stream` frames the records.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,7 +8,9 @@ use std::sync::Arc;
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
-use openssl::ssl::{ErrorCode, Ssl, SslContextBuilder, SslMethod, SslOptions, SslVerifyMode, SslVersion};
+use openssl::ssl::{
+    ErrorCode, Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslVerifyMode, SslVersion,
+};
 use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::{X509, X509Ref, X509StoreContextRef, X509VerifyResult};
 use parking_lot::Mutex;
@@ -55,9 +58,62 @@ pub async fn encrypt(target: &Target, tcp: TcpStream) -> Result<SslStream<TlsInP
 }
 
 fn session(target: &Target, recorded: &RecordedFailure) -> Result<Ssl, Unavailable> {
+    let context = shared_context(target)?;
+    let prepare = || -> Result<Ssl, ErrorStack> {
+        let mut ssl = Ssl::new(&context)?;
+        if let Tls::Verify { .. } = &target.tls {
+            let recorded = recorded.clone();
+            ssl.set_verify_callback(SslVerifyMode::PEER, move |trusted, chain| {
+                if !trusted {
+                    record_failure(&recorded, chain);
+                }
+                trusted
+            });
+        }
+        // A certificate names a host without the dot that ends a fully qualified name (RFC 6125).
+        let host = target.host.trim_end_matches('.');
+        match host.parse::<IpAddr>() {
+            Ok(ip) => ssl.param_mut().set_ip(ip)?,
+            Err(_) => {
+                ssl.set_hostname(host)?;
+                ssl.param_mut().set_host(host)?;
+            }
+        }
+        Ok(ssl)
+    };
+    prepare().map_err(|e| internal(target, &e))
+}
+
+/// How many policies keep their context. A further one drops the oldest, which costs the next connection of its servers a new
+/// context.
+const CONTEXTS: usize = 32;
+
+/// The context of a policy, shared by all connections with it: it contains the CA certificates and is most of the memory of a
+/// connection.
+fn shared_context(target: &Target) -> Result<SslContext, Unavailable> {
+    static NEWEST: Mutex<VecDeque<(Tls, SslContext)>> = Mutex::new(VecDeque::new());
+    let known = |contexts: &VecDeque<(Tls, SslContext)>| {
+        contexts.iter().find(|(policy, _)| *policy == target.tls).map(|(_, context)| context.clone())
+    };
+    if let Some(context) = known(&NEWEST.lock()) {
+        return Ok(context);
+    }
+    // Without the lock: a large bundle takes long.
+    let context = context(target)?;
+    let mut contexts = NEWEST.lock();
+    if known(&contexts).is_none() {
+        contexts.truncate(CONTEXTS - 1);
+        contexts.push_front((target.tls.clone(), context.clone()));
+    }
+    Ok(context)
+}
+
+fn context(target: &Target) -> Result<SslContext, Unavailable> {
     let build = || -> Result<SslContextBuilder, ErrorStack> {
         let mut context = SslContextBuilder::new(SslMethod::tls_client())?;
         context.set_options(SslOptions::NO_COMPRESSION | SslOptions::NO_RENEGOTIATION);
+        // An idle connection keeps no buffers, which are 34 KB.
+        context.set_mode(SslMode::RELEASE_BUFFERS);
         if matches!(target.tls, Tls::Legacy { .. }) {
             // OpenSSL 3 supports TLS 1.0, SHA-1 signatures and 1024-bit keys at this level only.
             context.set_security_level(0);
@@ -88,29 +144,11 @@ fn session(target: &Target, recorded: &RecordedFailure) -> Result<Ssl, Unavailab
                     context.set_cert_store(store.build());
                 }
             }
-            let recorded = recorded.clone();
-            context.set_verify_callback(SslVerifyMode::PEER, move |trusted, chain| {
-                if !trusted {
-                    record_failure(&recorded, chain);
-                }
-                trusted
-            });
+            // `session` replaces the callback, and not the mode.
+            context.set_verify(SslVerifyMode::PEER);
         }
     }
-    let prepare = || -> Result<Ssl, ErrorStack> {
-        let mut ssl = Ssl::new(&context.build())?;
-        // A certificate names a host without the dot that ends a fully qualified name (RFC 6125).
-        let host = target.host.trim_end_matches('.');
-        match host.parse::<IpAddr>() {
-            Ok(ip) => ssl.param_mut().set_ip(ip)?,
-            Err(_) => {
-                ssl.set_hostname(host)?;
-                ssl.param_mut().set_host(host)?;
-            }
-        }
-        Ok(ssl)
-    };
-    prepare().map_err(|e| internal(target, &e))
+    Ok(context.build())
 }
 
 /// Compares the certificate with the pins, if the policy has any.

@@ -1,7 +1,5 @@
 //! Plan, observation and previous status -> status. Pure. A poll without news must not change the status.
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -11,7 +9,7 @@ use crate::api::{
 };
 use crate::model::{
     Act, DatabaseName, Desired, DesiredType, DriftReport, Failover, Observation, Pair, Reason, Role, Seat,
-    ServerObservation, Service, duration_text,
+    ServerObservation, Service, duration_text, queue_class,
 };
 use crate::plan::{Finding, Plan, TypePlan, coarse, next_window, predict};
 use crate::sql;
@@ -36,7 +34,7 @@ pub fn render(input: &Input) -> LyncPoolMirrorStatus {
         service: Some(service(plan, &spec.desired)),
         principals: Some(principals(plan, &spec.desired)),
         last_move_time: history.first().map(|entry| entry.ended_at.clone()),
-        redo_queue: observation.pairs.iter().filter_map(largest_redo).max().map(redo_bucket),
+        redo_queue: observation.pairs.iter().filter_map(Pair::largest_redo_queue_kb).max().map(redo_bucket),
         spec_problems: spec.desired.problems.iter().take(PROBLEMS).cloned().collect(),
         conditions: conditions::conditions(input, &servers),
         database_types: plan
@@ -139,22 +137,9 @@ fn cmdlet_state(view: &ServerObservation, name: &DatabaseName) -> (String, Strin
     }
 }
 
-fn largest_redo(pair: &Pair) -> Option<i64> {
-    let servers = [&pair.primary, &pair.mirror].into_iter().filter_map(ServerObservation::available);
-    let names: BTreeSet<&DatabaseName> = servers.flat_map(|server| server.databases.keys()).collect();
-    names.into_iter().filter_map(|name| pair.redo_queue_kb(name)).max()
-}
-
 /// A range, because an exact size would cause a write of the status after every poll.
 fn redo_bucket(kb: i64) -> String {
-    match kb {
-        ..1_024 => "<1MB",
-        1_024..10_240 => "<10MB",
-        10_240..102_400 => "<100MB",
-        102_400..1_048_576 => "<1GB",
-        1_048_576.. => ">=1GB",
-    }
-    .to_owned()
+    ["<1MB", "<10MB", "<100MB", "<1GB", ">=1GB"][queue_class(kb)].to_owned()
 }
 
 /// Every statement that the spec wants next, also while an obstacle holds it back: `why` names what it waits for.

@@ -32,5 +32,6 @@ mod soak;
 mod split_leadership;
 mod stale;
 mod steady_state_cost;
+mod tenants;
 mod tls;
 mod unanswered_writes;

@@ -34,12 +34,15 @@ fn program() -> std::ffi::OsString {
     std::env::var_os("LYNC_MIRROR_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_lync-mirror").into())
 }
 
-fn command(namespace: &str, interval: &str, replica: &str, kubeconfig: &Path) -> Command {
+/// `scopes`: the watched namespaces, separated by commas. The first one holds the lease.
+fn command(scopes: &str, interval: &str, replica: &str, kubeconfig: &Path) -> Command {
+    let namespace = scopes.split(',').next().unwrap_or_default();
     let mut command = Command::new(program());
     command
-        .args(["run", "--listen", "127.0.0.1:0", "--poll-interval", interval, "--namespace-scope", namespace])
+        .args(["run", "--listen", "127.0.0.1:0", "--poll-interval", interval, "--namespace-scope", scopes])
         .args(["--lease-name", &format!("lync-mirror-{namespace}"), "--lease-namespace", namespace])
-        .args(["--identity", replica, "--log-filter", "lync_mirror=debug,info"])
+        .args(["--identity", replica])
+        .env("LYNC_MIRROR_LOG", "lync_mirror=debug,info")
         .env("KUBECONFIG", kubeconfig);
     command
 }
@@ -64,6 +67,24 @@ impl Operator {
         log: &str,
     ) -> Operator {
         Operator::spawn(command(namespace, interval, replica, kubeconfig), cluster, replica, log)
+    }
+
+    /// As the chart starts it: polls every 10 s, and no debug log.
+    pub fn start_quiet(cluster: &Cluster, namespace: &str) -> Operator {
+        let mut command = command(namespace, "10s", namespace, &cluster.identity(namespace));
+        command.env("LYNC_MIRROR_LOG", "info");
+        Operator::spawn(command, cluster, namespace, namespace)
+    }
+
+    /// For several namespaces, with at most this number of open files.
+    pub fn start_scoped(cluster: &Cluster, namespace: &str, scopes: &[&str], files: u64) -> Operator {
+        let watched = scopes.join(",");
+        let inner = command(&watched, "1s", namespace, &cluster.identity(namespace));
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\"")]);
+        command.arg(inner.get_program()).args(inner.get_args());
+        command.env("LYNC_MIRROR_LOG", "info").env("KUBECONFIG", cluster.dir.join(format!("{namespace}.kubeconfig")));
+        Operator::spawn(command, cluster, namespace, namespace)
     }
 
     /// With more arguments.

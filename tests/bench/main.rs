@@ -2,7 +2,10 @@
 //! prints figures; it fails when something cannot be measured or a ratio or count is off, never on a noisy clock.
 #![allow(clippy::unwrap_used, reason = "a bench may fail")]
 
+#[path = "../support/mod.rs"]
 mod support;
+
+mod scale;
 
 use std::time::{Duration, Instant};
 
@@ -56,6 +59,9 @@ async fn measure() {
     }
     if wanted("handover") {
         lines.push(hand_over().await);
+    }
+    if wanted("scale") {
+        lines.extend(scale::scale().await);
     }
     println!("\n{:<52} {:>34}  {:<14} ", "what", "figure", "goal");
     for Line { what, figure, goal, within } in &lines {
@@ -236,7 +242,7 @@ async fn silent(silence: &Silence) -> Line {
     let sim = TestPool::simulate(true, &["rtcxds"]).await;
     let kdc = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let sql = |username: &str| Authentication::SqlLogin { username: username.into(), password: "Passw0rd".into() };
-    let target = |server: &str, login: Login| Target {
+    let target = |server: &str, login: Authentication| Target {
         host: sim.address(server).ip().to_string(),
         endpoint: InstanceAddress::Port(sim.address(server).port()),
         login,
@@ -246,7 +252,7 @@ async fn silent(silence: &Silence) -> Line {
     let (quiet, busy) = (monitors(), monitors());
     let healthy = ["c", "d"].map(|server| target(server, sql("lync-mirror")));
     let healthy = [quiet.watch(&healthy[0]), busy.watch(&healthy[1])];
-    let (what, login): (_, Box<dyn Fn(usize) -> Login>) = match silence {
+    let (what, login): (_, Box<dyn Fn(usize) -> Authentication>) = match silence {
         Silence::Server => {
             sim.do_json(json!({"do": "pause", "server": "a"})).unwrap();
             ("a poll beside 20 silent instances / alone", Box::new(|at| sql(&format!("login{at}"))))
