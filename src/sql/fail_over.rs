@@ -97,7 +97,10 @@ const KEEP_OPEN: Duration = Duration::from_secs(24 * 3600);
 pub async fn fail_over(session: Session, step: &Failover, deadline: Duration) -> Answer {
     let batch = match batch(step) {
         Ok(batch) => batch,
-        Err(e) => return Answer::NotSent { detail: format!("Nothing was sent for {}: {e}.", step.database) },
+        Err(e) => {
+            let detail = format!("Nothing was sent for {}: {e}.", step.database);
+            return Answer::NotSent { detail, limited: false };
+        }
     };
     let database = step.database.clone();
     let statement = tokio::spawn(async move {
