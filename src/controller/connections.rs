@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::api::{SqlServer, SqlStore};
 use crate::controller::context::Context;
+use crate::controller::object::{ResourceRef, namespace};
 use crate::controller::pass::Pass;
 use crate::model::{Pair, Seat, ServerObservation, StoreId, Stores, Unavailable, UnavailableCause};
 use crate::sql::{Authentication, InstanceAddress, MonitorHandle, Target, Tls};
@@ -141,7 +142,7 @@ pub async fn connect(ctx: &Context, pass: &Pass<'_>) -> Connections {
         let login = reader.login(&store.sql.auth).await;
         let tls = reader.tls(&store.sql.tls).await;
         stores.push(match (login, tls) {
-            (Ok(login), Ok(tls)) => Store::Resolved(resolved(ctx, &store.sql, &login, &tls)),
+            (Ok(login), Ok(tls)) => Store::Resolved(resolved(ctx, pass.resource(), &store.sql, (&login, &tls))),
             (Err(unavailable), _) | (_, Err(unavailable)) => Store::Unresolved(unresolved(&store.sql, unavailable)),
         });
     }
@@ -156,14 +157,21 @@ fn polls_stopped() -> Unavailable {
     Unavailable { cause: UnavailableCause::PollsStopped, detail: detail.to_owned() }
 }
 
-fn resolved(ctx: &Context, sql: &SqlStore, login: &Authentication, tls: &Tls) -> ResolvedStore {
+fn resolved(
+    ctx: &Context,
+    resource: &ResourceRef,
+    sql: &SqlStore,
+    (login, tls): (&Authentication, &Tls),
+) -> ResolvedStore {
+    let namespace: Arc<str> = namespace(resource).into();
     let watch = |server: &SqlServer| {
         let endpoint = match (server.tcp_port(), &server.instance) {
             (Some(port), _) => InstanceAddress::Port(port),
             (None, Some(instance)) => InstanceAddress::named(instance),
             (None, None) => InstanceAddress::Port(SqlServer::DEFAULT_PORT),
         };
-        let target = Target { host: server.host.clone(), endpoint, login: login.clone(), tls: tls.clone() };
+        let (login, tls, namespace) = (login.clone(), tls.clone(), namespace.clone());
+        let target = Target { host: server.host.clone(), endpoint, login, tls, namespace };
         let watch = Arc::new(ctx.monitors.watch(&target));
         (target, watch)
     };

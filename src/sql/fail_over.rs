@@ -10,6 +10,7 @@ use crate::model::{Act, Answer, DatabaseName, Failover, Unavailable};
 use crate::sql::cleaned::{cleaned, cleaned_to};
 use crate::sql::connector::Connector;
 use crate::sql::error::{FATAL, numbered, unreadable};
+use crate::sql::limits::Limits;
 use crate::sql::session::Failure;
 use crate::sql::{Deadlines, Session, Target, Unquotable, quote};
 
@@ -83,7 +84,7 @@ pub async fn connect_for_moves(
     count: usize,
     deadlines: &Deadlines,
 ) -> Result<Vec<Session>, Unavailable> {
-    Connector::new(target.clone(), *deadlines, Duration::ZERO).open_all(count).await
+    Connector::new(target.clone(), *deadlines, Limits::default(), Duration::ZERO).open_all(count).await
 }
 
 /// The longest time for which the connection of a statement stays open without an answer.
