@@ -1,5 +1,6 @@
 //! The command line. A subcommand with more than a few lines has a file of its own.
 
+mod descriptors;
 mod memory;
 mod run;
 

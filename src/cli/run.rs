@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use ipnet::IpNet;
 use kube::{Client, Config};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,12 +14,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::api::Span;
-use crate::cli::memory;
+use crate::cli::{descriptors, memory};
 use crate::controller::{self, Settings};
 use crate::health::{self, Health, Loop};
 use crate::leader::{self, Leadership};
 use crate::metrics::Metrics;
-use crate::sql::Deadlines;
+use crate::sql::{Deadlines, Limits, Sizes};
 use crate::telemetry::{self, LogFormat};
 
 #[derive(Debug, Args)]
@@ -35,6 +36,9 @@ pub struct Run {
     /// Interval of the additional login that checks the credentials while a connection is open, e.g. 5m.
     #[arg(long, env = "LYNC_MIRROR_LOGIN_CHECK_INTERVAL", default_value = "5m")]
     login_check_interval: Span,
+    /// Networks that the operator does not connect to as SQL Servers, separated by commas, e.g. 169.254.0.0/16,127.0.0.0/8.
+    #[arg(long, env = "LYNC_MIRROR_DENY_NETWORKS", value_delimiter = ',', default_value = Limits::DENIED)]
+    deny_networks: Vec<IpNet>,
     /// Name of the Lease for leader election.
     #[arg(long, env = "LYNC_MIRROR_LEASE_NAME", default_value = "lync-mirror")]
     lease_name: String,
@@ -87,11 +91,13 @@ impl Run {
         let serving = tokio::spawn(health::serve(listener, health.clone(), metrics.clone(), close.clone()));
         let leadership = leader::campaign(lease_client, &namespace, &self.lease_name, identity, resign.clone());
         tokio::spawn(report_rounds(leadership.clone(), health.clone()));
+        let limits = limits(self.deny_networks);
         let settings = Settings {
             namespaces: self.namespaces.into_iter().filter(|namespace| !namespace.is_empty()).collect(),
             poll_interval: self.poll_interval.0,
             login_check_interval: self.login_check_interval.0,
             deadlines: Deadlines::default(),
+            limits,
             grace: Duration::from_secs(30),
         };
         controller::run(client, leadership.clone(), settings, metrics, health, stop).await;
@@ -111,6 +117,15 @@ impl Run {
             .unwrap_or_else(|| "lync-mirror".to_owned());
         format!("{name}-{:08x}", RandomState::new().hash_one(std::process::id()) as u32)
     }
+}
+
+/// The limits that the descriptors of the process allow.
+fn limits(denied: Vec<IpNet>) -> Limits {
+    let descriptors = descriptors::raise_limit();
+    let sizes = Sizes::for_descriptors(descriptors);
+    let Sizes { connections, lookups, helpers } = sizes;
+    info!(descriptors, connections, lookups, helpers, "limits of this process");
+    Limits::new(sizes, denied)
 }
 
 fn stop_on_signal(stop: CancellationToken, health: Health) -> std::io::Result<impl Future<Output = ()>> {

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::api::{SqlServer, SqlStore};
 use crate::controller::context::Context;
 use crate::controller::credentials::Reader;
+use crate::controller::object::{ResourceRef, namespace};
 use crate::controller::pass::Pass;
 use crate::model::{Pair, Seat, ServerObservation, StoreId, Stores, Unavailable, UnavailableCause};
 use crate::sql::{Authentication, InstanceAddress, MonitorHandle, Target, Tls};
@@ -150,7 +151,7 @@ pub async fn connect(ctx: &Context, pass: &Pass<'_>) -> Connections {
         stores.push(if stopped {
             Store::Unresolved(unresolved(&store.sql, polls_stopped()))
         } else {
-            connect_store(ctx, &mut reader, &store.sql).await
+            connect_store(ctx, pass.resource(), &mut reader, &store.sql).await
         });
     }
     reader.finish();
@@ -158,18 +159,18 @@ pub async fn connect(ctx: &Context, pass: &Pass<'_>) -> Connections {
     Connections { stores }
 }
 
-async fn connect_store(ctx: &Context, reader: &mut Reader<'_>, sql: &SqlStore) -> Store {
+async fn connect_store(ctx: &Context, resource: &ResourceRef, reader: &mut Reader<'_>, sql: &SqlStore) -> Store {
     let login = reader.login(&sql.auth).await;
     let tls = reader.tls(&sql.tls).await;
     match (login, tls) {
         (Ok(login), Ok(tls)) => {
-            let store = Store::Resolved(resolved(ctx, sql, &login, &tls));
+            let store = Store::Resolved(resolved(ctx, resource, sql, (&login, &tls)));
             if !store.is_refused() {
                 return store;
             }
             match reader.login_after_refusal(&sql.auth).await {
                 Ok(again) if again == login => store,
-                Ok(changed) => Store::Resolved(resolved(ctx, sql, &changed, &tls)),
+                Ok(changed) => Store::Resolved(resolved(ctx, resource, sql, (&changed, &tls))),
                 Err(unavailable) => Store::Unresolved(unresolved(sql, unavailable)),
             }
         }
@@ -183,14 +184,21 @@ fn polls_stopped() -> Unavailable {
     Unavailable { cause: UnavailableCause::PollsStopped, detail: detail.to_owned() }
 }
 
-fn resolved(ctx: &Context, sql: &SqlStore, login: &Authentication, tls: &Tls) -> ResolvedStore {
+fn resolved(
+    ctx: &Context,
+    resource: &ResourceRef,
+    sql: &SqlStore,
+    (login, tls): (&Authentication, &Tls),
+) -> ResolvedStore {
+    let namespace: Arc<str> = namespace(resource).into();
     let watch = |server: &SqlServer| {
         let endpoint = match (server.tcp_port(), &server.instance) {
             (Some(port), _) => InstanceAddress::Port(port),
             (None, Some(instance)) => InstanceAddress::named(instance),
             (None, None) => InstanceAddress::Port(SqlServer::DEFAULT_PORT),
         };
-        let target = Target { host: server.host.clone(), endpoint, login: login.clone(), tls: tls.clone() };
+        let (login, tls, namespace) = (login.clone(), tls.clone(), namespace.clone());
+        let target = Target { host: server.host.clone(), endpoint, login, tls, namespace };
         let watch = Arc::new(ctx.monitors.watch(&target));
         (target, watch)
     };

@@ -12,7 +12,7 @@ use crate::controller::context::Context;
 use crate::controller::in_flight::AttemptId;
 use crate::controller::object::{ResourceRef, namespaced_name};
 use crate::controller::pass::Pass;
-use crate::model::{Answer, Failover};
+use crate::model::{Answer, Failover, UnavailableCause};
 use crate::plan::Plan;
 use crate::sql::{self, Target};
 
@@ -51,16 +51,18 @@ async fn send(ctx: Arc<Context>, attempt: Attempt) {
         ctx.in_flight.record_answer(id, &step.database, answer);
         ctx.enqueue(resource);
     };
-    let not_sent = |detail: &str| {
-        steps.iter().for_each(|step| record(step, Answer::NotSent { detail: detail.to_owned() }));
+    let not_sent = |detail: &str, limited: bool| {
+        steps.iter().for_each(|step| record(step, Answer::NotSent { detail: detail.to_owned(), limited }));
     };
     let sessions = match ctx.monitors.connect_for_moves(target, steps.len()).await {
         Ok(sessions) if ctx.leadership.leads() => sessions,
         Ok(_) => {
             warn!(resource = name, "the lease was lost before the statements were sent: nothing was sent");
-            return not_sent("This operator lost its lease before it sent the statement.");
+            return not_sent("This operator lost its lease before it sent the statement.", false);
         }
-        Err(unavailable) => return not_sent(&unavailable.detail),
+        Err(unavailable) => {
+            return not_sent(&unavailable.detail, unavailable.cause == UnavailableCause::OperatorLimited);
+        }
     };
     ctx.in_flight.mark_sent(id);
     let answers = sessions.into_iter().zip(steps).map(async |(session, step)| {

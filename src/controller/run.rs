@@ -20,7 +20,7 @@ use crate::controller::reconcile::{error_policy, reconcile};
 use crate::health::{Health, Loop};
 use crate::leader::Leadership;
 use crate::metrics::Metrics;
-use crate::sql::{Deadlines, InstanceMonitors};
+use crate::sql::{Deadlines, InstanceMonitors, Limits};
 
 /// The settings of a run.
 pub struct Settings {
@@ -31,6 +31,7 @@ pub struct Settings {
     /// Interval of the additional logins that check the credentials.
     pub login_check_interval: Duration,
     pub deadlines: Deadlines,
+    pub limits: Limits,
     /// The limit for statements in flight after a stop. The operator then releases the lease without their answers.
     pub grace: Duration,
 }
@@ -48,6 +49,7 @@ pub async fn run(
         settings.poll_interval,
         settings.login_check_interval,
         settings.deadlines,
+        settings.limits,
     );
     let context = Arc::new(Context::new(client.clone(), leadership, monitors.clone(), metrics));
     let scopes = scopes(&settings.namespaces);

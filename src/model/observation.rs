@@ -294,7 +294,11 @@ pub enum Answer {
     /// The server rejected the statement with an error.
     Refused { number: u32, detail: String },
     /// The statement was not sent, because there was no connection or no lease.
-    NotSent { detail: String },
+    NotSent {
+        detail: String,
+        /// The operator itself had no share or no resource for the connection.
+        limited: bool,
+    },
     /// The statement was sent and no answer arrived. The outcome is unknown.
     Lost { detail: String },
 }

@@ -92,6 +92,7 @@ reasons! {
     CaBundleNotFound: Stalled,
     CaBundleInvalid: Stalled,
     HostNotFound: Stalled,
+    AddressDenied: Stalled,
     ResolverSilent: Stalled,
     InstanceNotFound: Stalled,
     OperatorLimited: Stalled,

@@ -35,13 +35,15 @@ pub enum UnavailableCause {
     CaBundleNotFound,
     CaBundleInvalid,
     HostNotFound,
+    /// The administrator of the operator denies the network of the host.
+    AddressDenied,
     /// DNS did not answer.
     ResolverSilent,
     /// The SQL Browser answered, without a port for the instance.
     InstanceNotFound,
     /// The SQL Browser did not answer, and no port of the instance is known.
     BrowserSilent,
-    /// The operator itself lacks descriptors, ports, memory or a network.
+    /// The operator itself lacks descriptors, ports, memory or a network, or the namespace has used its share of them.
     OperatorLimited,
     ConnectionRefused,
     /// The TCP connection was not established within its deadline.
@@ -118,6 +120,7 @@ impl UnavailableCause {
             | Self::CaBundleNotFound
             | Self::CaBundleInvalid
             | Self::HostNotFound
+            | Self::AddressDenied
             | Self::ResolverSilent
             | Self::InstanceNotFound
             | Self::BrowserSilent
@@ -158,6 +161,7 @@ impl UnavailableCause {
             Self::CaBundleNotFound => Reason::CaBundleNotFound,
             Self::CaBundleInvalid => Reason::CaBundleInvalid,
             Self::HostNotFound => Reason::HostNotFound,
+            Self::AddressDenied => Reason::AddressDenied,
             Self::ResolverSilent => Reason::ResolverSilent,
             Self::InstanceNotFound | Self::BrowserSilent => Reason::InstanceNotFound,
             Self::OperatorLimited => Reason::OperatorLimited,
@@ -208,6 +212,7 @@ mod tests {
             UnavailableCause::BrowserSilent,
             UnavailableCause::InstanceNotFound,
             UnavailableCause::OperatorLimited,
+            UnavailableCause::AddressDenied,
             UnavailableCause::ResolverSilent,
             UnavailableCause::KdcUnreachable,
         ] {

@@ -207,7 +207,7 @@ fn forced_service_with_a_lost_answer_is_unknown_until_deadline_and_row_speak() {
 #[test]
 fn forced_service_that_was_not_sent_gives_the_consent_back() {
     let detail = || "the login timed out".to_owned();
-    for answer in [Answer::NotSent { detail: detail() }, Answer::GuardRefused { detail: detail() }] {
+    for answer in [Answer::NotSent { detail: detail(), limited: false }, Answer::GuardRefused { detail: detail() }] {
         let (ended, persisted) = answered(answer.clone(), "M/1/-", 5);
         assert_eq!(ended.ended.as_ref().unwrap().outcome, Outcome::Failed, "{answer:?}");
         assert_eq!(persisted.tracking[&TY].consumed_consent, None, "{answer:?}");

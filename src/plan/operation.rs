@@ -61,6 +61,7 @@ pub(crate) fn check(input: &Input, persisted: &PersistedState) -> OperationState
             outcome: Outcome::Superseded,
             detail: Some(format!("{} was removed from the spec during the move", operation.ty)),
             nothing_sent: false,
+            limited: false,
         });
     };
     if let Some(detail) = foreign_journal::cause(input, operation, desired_type) {
@@ -69,6 +70,7 @@ pub(crate) fn check(input: &Input, persisted: &PersistedState) -> OperationState
             outcome: Outcome::Superseded,
             detail: Some(detail),
             nothing_sent: false,
+            limited: false,
         });
     }
     let check = Check::new(input, persisted, operation, desired_type);
@@ -132,7 +134,13 @@ impl<'a> Check<'a> {
                     Some(StatementState::Answered(Answer::NotSent { .. } | Answer::GuardRefused { .. }))
                 )
             });
-        OperationState::Ended(Ended { operation: self.operation.clone(), outcome, detail, nothing_sent })
+        let limited = self
+            .input
+            .observation
+            .statements
+            .values()
+            .any(|state| matches!(state, StatementState::Answered(Answer::NotSent { limited: true, .. })));
+        OperationState::Ended(Ended { operation: self.operation.clone(), outcome, detail, nothing_sent, limited })
     }
 
     /// Partial if a database moved, else `none_moved`.
@@ -359,7 +367,7 @@ fn statement_errors(operation: &Operation, observation: &Observation) -> Option<
         .filter_map(|database| match observation.statements.get(&database.name)? {
             StatementState::Sent | StatementState::Answered(Answer::Accepted) => None,
             StatementState::Answered(
-                Answer::GuardRefused { detail } | Answer::NotSent { detail } | Answer::Lost { detail },
+                Answer::GuardRefused { detail } | Answer::NotSent { detail, .. } | Answer::Lost { detail },
             ) => Some(format!("{}: {detail}", database.name)),
             StatementState::Answered(Answer::Refused { number, detail }) => {
                 Some(format!("{}: error {number}: {detail}", database.name))

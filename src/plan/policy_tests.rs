@@ -199,3 +199,19 @@ fn operation_without_an_answer_is_not_retried() {
     let again = plan(&desired, &now_seen, &begun.persisted, after(1));
     assert_eq!((again.steps.len(), again.persisted.operation.unwrap().attempt), (1, 2));
 }
+
+#[test]
+fn breaker_counts_no_move_that_a_limit_of_the_operator_prevented() {
+    let desired = desired(Seat::Mirror);
+    let healthy = observation("P/4/C", "M/4/C");
+    let begun = plan(&desired, &healthy, &pending(Seat::Mirror), NOW);
+    for (limited, failures) in [(true, 0), (false, 1)] {
+        let answer = Answer::NotSent { detail: "no connection".to_owned(), limited };
+        let mut seen = healthy.clone();
+        seen.statements = [(DatabaseName::new("LcsLog"), StatementState::Answered(answer))].into();
+        let ended = plan(&desired, &seen, &begun.persisted, after(400));
+        assert!(ended.ended.is_some(), "the deadline has passed");
+        assert_eq!(ended.persisted.tracking[&TY].consecutive_failures, failures, "limited: {limited}");
+        assert_eq!(ended.persisted.last[&TY].outcome, Outcome::Failed);
+    }
+}

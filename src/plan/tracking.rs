@@ -79,6 +79,8 @@ pub(crate) fn update(
     let server = |seat: Option<Seat>| seat.and_then(|seat| Some(pair.view(seat).available()?.name.clone()));
     match ended.map(|ended| ended.outcome) {
         Some(Outcome::Succeeded) => tracking.consecutive_failures = 0,
+        // A limit of the operator is no failure of the servers, which the circuit breaker would have to protect.
+        Some(Outcome::Failed) if ended.is_some_and(|ended| ended.limited) => {}
         Some(Outcome::Failed | Outcome::Partial | Outcome::Unknown) => {
             tracking.consecutive_failures = tracking.consecutive_failures.saturating_add(1);
         }

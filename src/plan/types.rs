@@ -48,6 +48,8 @@ pub struct Ended {
     pub detail: Option<String>,
     /// No server received a statement of the move.
     pub nothing_sent: bool,
+    /// A statement of the last attempt was not sent because of a limit of the operator itself.
+    pub limited: bool,
 }
 
 /// When to reconcile again, if nothing changes on the servers before.

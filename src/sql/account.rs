@@ -1,13 +1,8 @@
 //! A Windows account that logs in by keytab.
 
-use std::sync::Arc;
-
 use secrecy::{ExposeSecret, SecretSlice};
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
 
-/// Concurrent helpers of one account: one for each server of a store and one for a failover.
-const HELPERS: usize = 4;
 /// A Windows account and its keys.
 pub struct Account {
     /// `svc-lync@CONTOSO.COM`
@@ -15,8 +10,6 @@ pub struct Account {
     pub(super) keytab: SecretSlice<u8>,
     /// As in `krb5.conf`: `host` or `host:port`. Empty: the KDCs of DNS.
     pub(super) kdcs: Vec<String>,
-    /// The concurrent helpers of this account.
-    pub(super) permits: Arc<Semaphore>,
 }
 
 impl Account {
@@ -30,7 +23,6 @@ impl Account {
             principal: principal.to_owned(),
             keytab: keytab.into(),
             kdcs,
-            permits: Arc::new(Semaphore::new(HELPERS)),
         })
     }
 

@@ -12,7 +12,9 @@ use tokio::time::timeout;
 use crate::model::{Unavailable, UnavailableCause};
 use crate::sql::browser::{self, BrowserError};
 use crate::sql::error::{self, Phase};
-use crate::sql::{Deadlines, InstanceAddress, Target};
+use crate::sql::limits::Opening;
+use crate::sql::resolver::LookupError;
+use crate::sql::{InstanceAddress, Target};
 
 /// The last port at which a named instance accepted a login. The polls and the moves of one instance share it.
 #[derive(Debug, Default)]
@@ -41,23 +43,25 @@ pub struct Route {
 /// instance's own port shows whether the instance answers.
 ///
 /// # Errors
-/// `HostNotFound`, `ResolverSilent`, `BrowserSilent`, `InstanceNotFound` or `OperatorLimited`.
-pub async fn resolve(target: &Target, deadlines: &Deadlines, last_port: Option<u16>) -> Result<Route, Unavailable> {
-    let hosts = lookup(target, deadlines.resolve).await?;
+/// `HostNotFound`, `AddressDenied`, `ResolverSilent`, `BrowserSilent`, `InstanceNotFound` or `OperatorLimited`.
+pub async fn resolve(target: &Target, opening: &Opening, last_port: Option<u16>) -> Result<Route, Unavailable> {
+    let mut hosts = lookup(target, opening).await?;
+    // After the lookup, because any name can have such an address.
+    hosts.retain(|host| !opening.limits.denies(*host));
+    if hosts.is_empty() {
+        return Err(error::address_denied(target));
+    }
     let at = |port: u16| hosts.iter().map(|host| SocketAddr::new(*host, port)).collect();
     let instance = match &target.endpoint {
         InstanceAddress::Port(port) => return Ok(Route { addresses: at(*port), outdated: None }),
         InstanceAddress::Instance(instance) => instance,
     };
-    let share = share(deadlines.browser, hosts.len());
+    let share = share(opening.deadlines.browser, hosts.len());
     let mut outcome = BrowserError::Silent;
     for host in &hosts {
         match browser::resolve_port(SocketAddr::new(*host, browser::PORT), instance, share).await {
             Ok(port) => return Ok(Route { addresses: vec![SocketAddr::new(*host, port)], outdated: None }),
-            // An answer is more precise than silence.
-            Err(error) if matches!(outcome, BrowserError::Silent | BrowserError::Closed | BrowserError::Limited(_)) => {
-                outcome = error;
-            }
+            Err(error) if error.supersedes(&outcome) => outcome = error,
             Err(_) => {}
         }
     }
@@ -67,6 +71,7 @@ pub async fn resolve(target: &Target, deadlines: &Deadlines, last_port: Option<u
             | BrowserError::Closed
             | BrowserError::UnknownInstance { .. }
             | BrowserError::Unreadable
+            | BrowserError::NoDescriptors
             | BrowserError::Limited(_),
             Some(port),
         ) => Ok(Route { addresses: at(port), outdated: Some(outcome) }),
@@ -92,24 +97,30 @@ fn without_port(target: &Target, error: &BrowserError) -> Unavailable {
         BrowserError::Unreadable => {
             (UnavailableCause::InstanceNotFound, " To fix: set the port of the server in spec.sql.")
         }
-        BrowserError::Limited(_) => (UnavailableCause::OperatorLimited, " This proves nothing about the server."),
+        BrowserError::NoDescriptors | BrowserError::Limited(_) => {
+            (UnavailableCause::OperatorLimited, " This proves nothing about the server.")
+        }
     };
     error::unavailable(cause, format!("The port of {} is unknown: {error}.{fix}", target.address()))
 }
 
-async fn lookup(target: &Target, deadline: Duration) -> Result<Vec<IpAddr>, Unavailable> {
-    let not_found =
-        || error::unavailable(UnavailableCause::HostNotFound, format!("DNS has no address for {:?}.", target.host));
-    match timeout(deadline, tokio::net::lookup_host((target.host.as_str(), 0))).await {
+/// The addresses of the host, at least one. An IP address and a name in `/etc/hosts` need no share.
+async fn lookup(target: &Target, opening: &Opening) -> Result<Vec<IpAddr>, Unavailable> {
+    let (resolver, deadline) = (opening.limits.resolver(), opening.deadlines.resolve);
+    if let Some(addresses) = resolver.without_dns(&target.host) {
+        return Ok(addresses);
+    }
+    let _share = opening.lookup(target).await?;
+    match timeout(deadline, resolver.lookup(&target.host)).await {
         Err(_) => Err(error::timed_out(&target.address(), Phase::Resolve, deadline)),
-        Ok(Err(e)) if error::is_operator_limited(&e) => Err(error::operator_limited(&target.address(), &e)),
-        // EAI_AGAIN of getaddrinfo; the standard library passes only its text on.
-        Ok(Err(e)) if e.to_string().contains("Temporary failure") => Err(error::resolver_silent(&target.host)),
-        Ok(Err(_)) => Err(not_found()),
-        Ok(Ok(found)) => {
-            let hosts: Vec<IpAddr> = found.map(|address| address.ip()).collect();
-            if hosts.is_empty() { Err(not_found()) } else { Ok(hosts) }
+        Ok(Ok(addresses)) => Ok(addresses),
+        Ok(Err(LookupError::NotFound)) => {
+            let detail = format!("DNS has no address for {:?}.", target.host);
+            Err(error::unavailable(UnavailableCause::HostNotFound, detail))
         }
+        Ok(Err(LookupError::Silent)) => Err(error::resolver_silent(&target.host)),
+        Ok(Err(LookupError::NotSent(e))) => Err(error::operator_limited(&target.address(), &e)),
+        Ok(Err(LookupError::NotConfigured(why))) => Err(error::no_resolver(target, &why)),
     }
 }
 
@@ -195,7 +206,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::sql::tests::{closed_port, target};
+    use crate::sql::tests::{closed_port, opening, target};
 
     fn route(addresses: &[SocketAddr]) -> Route {
         Route { addresses: addresses.to_vec(), outdated: None }
@@ -224,7 +235,7 @@ mod tests {
     async fn resolve_of_an_unknown_host_is_host_not_found() {
         let mut target = target(1433);
         target.host = "sql a.invalid".into();
-        let unavailable = resolve(&target, &Deadlines::default(), None).await.unwrap_err();
+        let unavailable = resolve(&target, &opening(), None).await.unwrap_err();
         assert_eq!(unavailable.cause, UnavailableCause::HostNotFound);
     }
 
@@ -233,7 +244,7 @@ mod tests {
         let mut target = target(1433);
         target.host = "127.73.14.34".into();
         target.endpoint = InstanceAddress::Instance("RTC".into());
-        let unavailable = resolve(&target, &Deadlines::default(), None).await.unwrap_err();
+        let unavailable = resolve(&target, &opening(), None).await.unwrap_err();
         assert_eq!(unavailable.cause, UnavailableCause::BrowserSilent);
         assert!(unavailable.detail.contains("127.73.14.34\\RTC"), "{}", unavailable.detail);
         assert!(unavailable.detail.contains("set the port"), "{}", unavailable.detail);
@@ -248,7 +259,7 @@ mod tests {
     async fn resolve_without_a_browser_uses_the_last_known_port() {
         let listener = TcpListener::bind("127.73.14.35:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let found = resolve(&instance(), &Deadlines::default(), Some(port)).await.unwrap();
+        let found = resolve(&instance(), &opening(), Some(port)).await.unwrap();
         assert_eq!(found.outdated, Some(BrowserError::Closed));
         assert!(dial(&instance(), &found, Duration::from_secs(10)).await.is_ok());
         drop(listener);

@@ -9,6 +9,7 @@ use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use crate::sql::cleaned::cleaned;
+use crate::sql::error::{is_operator_limited, lacks_descriptors};
 
 pub const PORT: u16 = 1434;
 const TRIES: u32 = 3;
@@ -35,9 +36,32 @@ pub enum BrowserError {
     NoTcp,
     #[error("the SQL Server Browser sent an invalid response")]
     Unreadable,
+    #[error("the operator has no free file descriptors")]
+    NoDescriptors,
     /// The operator could not send the request.
     #[error("the operator could not send a request to the SQL Server Browser ({0})")]
     Limited(io::ErrorKind),
+}
+
+impl BrowserError {
+    /// Whether this error at one address of a host is more precise than that at the addresses before: an answer first, then a
+    /// request that was not sent.
+    pub fn supersedes(&self, before: &BrowserError) -> bool {
+        match before {
+            Self::Silent | Self::Closed | Self::Limited(_) => true,
+            Self::NoDescriptors => !matches!(self, Self::Silent | Self::Closed | Self::Limited(_)),
+            Self::UnknownInstance { .. } | Self::NoTcp | Self::Unreadable => false,
+        }
+    }
+
+    /// The error of an attempt to send.
+    fn of(error: &io::Error) -> BrowserError {
+        match error {
+            _ if lacks_descriptors(error) => Self::NoDescriptors,
+            _ if is_operator_limited(error) => Self::Limited(error.kind()),
+            _ => Self::Closed,
+        }
+    }
 }
 
 /// Requests the TCP port of `instance` from the SQL Server Browser at `browser`, within `deadline`: three tries, then the
@@ -47,7 +71,9 @@ pub enum BrowserError {
 /// `Silent` only if neither request was answered.
 pub async fn resolve_port(browser: SocketAddr, instance: &str, deadline: Duration) -> Result<u16, BrowserError> {
     let any: IpAddr = if browser.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let limited = |e: io::Error| BrowserError::Limited(e.kind());
+    let limited = |e: io::Error| {
+        if lacks_descriptors(&e) { BrowserError::NoDescriptors } else { BrowserError::Limited(e.kind()) }
+    };
     // A connected socket: the kernel drops datagrams from other addresses and reports a closed port.
     let socket = UdpSocket::bind((any, 0)).await.map_err(limited)?;
     socket.connect(browser).await.map_err(limited)?;
@@ -71,7 +97,7 @@ pub async fn resolve_port(browser: SocketAddr, instance: &str, deadline: Duratio
 }
 
 async fn ask(socket: &UdpSocket, request: &[u8], longest: usize, wait: Duration) -> Result<Vec<u8>, BrowserError> {
-    socket.send(request).await.map_err(|_| BrowserError::Closed)?;
+    socket.send(request).await.map_err(|e| BrowserError::of(&e))?;
     let mut answer = vec![0; longest];
     match timeout(wait, socket.recv(&mut answer)).await {
         Ok(Ok(length)) => {
@@ -191,6 +217,21 @@ mod tests {
         assert_eq!(parse_list(&answer(";;;;"), "RTC"), Err(BrowserError::Unreadable));
         let hostile = parse_list(&answer("InstanceName;a\r\nb;;"), "RTC");
         assert_eq!(hostile, Err(BrowserError::UnknownInstance { known: "a b".into() }));
+    }
+
+    #[test]
+    fn error_of_the_operator_hides_no_answer_and_no_silence_hides_it() {
+        let limited = BrowserError::Limited(io::ErrorKind::Other);
+        assert!(BrowserError::NoDescriptors.supersedes(&BrowserError::Silent));
+        assert!(!BrowserError::Silent.supersedes(&BrowserError::NoDescriptors));
+        assert!(BrowserError::NoTcp.supersedes(&BrowserError::NoDescriptors));
+        assert!(!BrowserError::NoDescriptors.supersedes(&BrowserError::NoTcp));
+        // An operator without IPv6, and a host with addresses of both kinds.
+        assert!(BrowserError::Silent.supersedes(&limited));
+        let of = |number: rustix::io::Errno| BrowserError::of(&io::Error::from(number));
+        assert_eq!(of(rustix::io::Errno::CONNREFUSED), BrowserError::Closed);
+        assert_eq!(of(rustix::io::Errno::MFILE), BrowserError::NoDescriptors);
+        assert!(matches!(of(rustix::io::Errno::PERM), BrowserError::Limited(_)), "a packet filter of the node");
     }
 
     proptest! {

@@ -11,8 +11,8 @@ use crate::model::{
 use crate::sql::fake_server::{FakeServer, Script, ack, done, error, refusal};
 use crate::sql::tests::short;
 use crate::sql::{
-    Account, Authentication, Deadlines, InstanceAddress, InstanceMonitors, MonitorHandle, Target, connect_for_moves,
-    fail_over,
+    Account, Authentication, Deadlines, InstanceAddress, InstanceMonitors, Limits, MonitorHandle, Target,
+    connect_for_moves, fail_over,
 };
 
 /// So long that only requested polls happen.
@@ -215,7 +215,7 @@ async fn verify_login_shows_that_the_credentials_became_invalid() {
 #[tokio::test]
 async fn verify_login_that_is_accepted_changes_nothing() {
     let server = FakeServer::start(Script::healthy()).await;
-    let monitors = InstanceMonitors::with_login_verification(HOUR, Duration::ZERO, short());
+    let monitors = InstanceMonitors::with_login_verification(HOUR, Duration::ZERO, short(), Limits::default());
     let watch = monitors.watch(&server.target);
     available(&watch.refresh().await);
     let mut changes = monitors.changes();

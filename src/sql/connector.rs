@@ -9,6 +9,8 @@ use tokio::time::Instant;
 
 use crate::model::{Unavailable, UnavailableCause};
 use crate::sql::address::{self, LastPort, Route};
+use crate::sql::limits::{Limits, Opening};
+use crate::sql::shares::{Purpose, Share};
 use crate::sql::{Deadlines, Session, Target};
 
 /// The longest pause after a refused login: SQL Server or the domain may lock an account after frequent failures.
@@ -17,6 +19,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 pub struct Connector {
     pub target: Target,
     pub deadlines: Deadlines,
+    limits: Limits,
     /// The shortest pause after a refused login is twice this time.
     interval: Duration,
     last_port: LastPort,
@@ -31,9 +34,9 @@ struct Refused {
 }
 
 impl Connector {
-    pub fn new(target: Target, deadlines: Deadlines, interval: Duration) -> Connector {
+    pub fn new(target: Target, deadlines: Deadlines, limits: Limits, interval: Duration) -> Connector {
         let (last_port, refused) = (LastPort::default(), Mutex::default());
-        Connector { target, deadlines, interval, last_port, refused }
+        Connector { target, deadlines, limits, interval, last_port, refused }
     }
 
     /// The end of the pause after a refused login, if it is not over.
@@ -50,18 +53,29 @@ impl Connector {
     /// # Errors
     /// The cause for which the instance is unavailable. During a pause, the refusal that began it.
     pub async fn open(&self) -> Result<Session, Unavailable> {
-        self.unless_paused(async { self.session(&self.route().await?).await }).await
+        let opening = self.opening(Purpose::Poll);
+        let open = async {
+            let share = opening.connection(&self.target).await?;
+            self.session(&self.route(&opening).await?, &opening, share).await
+        };
+        self.unless_paused(open).await
     }
 
-    /// Opens `count` sessions: the first alone, so that wrong credentials cost one refused login.
+    /// Opens `count` sessions for moves: the first alone, so that wrong credentials cost one refused login.
     ///
     /// # Errors
     /// The first connection that fails; the other sessions are closed.
     pub async fn open_all(&self, count: usize) -> Result<Vec<Session>, Unavailable> {
+        let opening = self.opening(Purpose::Move);
         let open_all = async {
-            let route = self.route().await?;
-            let mut sessions = vec![self.session(&route).await?];
-            sessions.extend(try_join_all((1..count).map(|_| self.session(&route))).await?);
+            let share = opening.connection(&self.target).await?;
+            let route = self.route(&opening).await?;
+            let mut sessions = vec![self.session(&route, &opening, share).await?];
+            let others = (1..count).map(async |_| {
+                let share = opening.connection(&self.target).await?;
+                self.session(&route, &opening, share).await
+            });
+            sessions.extend(try_join_all(others).await?);
             Ok(sessions)
         };
         self.unless_paused(open_all).await
@@ -77,12 +91,16 @@ impl Connector {
         result
     }
 
-    async fn route(&self) -> Result<Route, Unavailable> {
-        address::resolve(&self.target, &self.deadlines, self.last_port.get()).await
+    fn opening(&self, purpose: Purpose) -> Opening {
+        Opening { deadlines: self.deadlines, limits: self.limits.clone(), purpose }
     }
 
-    async fn session(&self, route: &Route) -> Result<Session, Unavailable> {
-        let session = Session::open_at(&self.target, route, &self.deadlines).await?;
+    async fn route(&self, opening: &Opening) -> Result<Route, Unavailable> {
+        address::resolve(&self.target, opening, self.last_port.get()).await
+    }
+
+    async fn session(&self, route: &Route, opening: &Opening, share: Share) -> Result<Session, Unavailable> {
+        let session = Session::open_at(&self.target, route, opening, share).await?;
         self.last_port.set(session.port());
         Ok(session)
     }

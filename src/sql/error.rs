@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use tiberius::error::{Error, IoErrorKind};
 
 use crate::model::{Unavailable, UnavailableCause};
+use crate::sql::Target;
 use crate::sql::cleaned::sentence;
 
 /// The phase of a connection in which a failure occurred.
@@ -86,12 +87,51 @@ pub fn is_operator_limited(error: &io::Error) -> bool {
     Errno::from_io_error(error).is_some_and(|number| OWN.contains(&number))
 }
 
+/// Whether the process or its node has no free file descriptors.
+pub fn lacks_descriptors(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+}
+
 pub fn operator_limited(address: &str, error: &io::Error) -> Unavailable {
+    let detail = if lacks_descriptors(error) {
+        format!(
+            "The operator has no free file descriptors and did not connect to {address}. This proves nothing about the server. To fix: raise the limit of open files (RLIMIT_NOFILE) of the operator's Pod or of its node."
+        )
+    } else {
+        format!(
+            "The operator itself could not connect to {address} ({}). This proves nothing about the server. To fix: check the ports, memory and network of the operator's Pod.",
+            error.kind()
+        )
+    };
+    unavailable(UnavailableCause::OperatorLimited, detail)
+}
+
+/// The namespace has no share of `what` within the deadline.
+pub fn no_share(target: &Target, what: &str) -> Unavailable {
+    let Target { namespace, .. } = target;
     let detail = format!(
-        "The operator itself could not connect to {address} ({}). This proves nothing about the server. To fix: check the descriptors, ports, memory and network of the operator's Pod.",
-        error.kind()
+        "The operator did not connect to {}: its own limit of {what} for namespace {namespace} is reached. This proves nothing about the server. To fix: correct or remove the resources of the namespace whose servers do not answer.",
+        target.address()
     );
     unavailable(UnavailableCause::OperatorLimited, detail)
+}
+
+/// The operator cannot send requests to DNS.
+pub fn no_resolver(target: &Target, why: &str) -> Unavailable {
+    let detail = format!(
+        "The operator cannot resolve {:?}: {why}. This proves nothing about the server. To fix: check dnsPolicy and dnsConfig of the operator's Pod.",
+        target.host
+    );
+    unavailable(UnavailableCause::OperatorLimited, detail)
+}
+
+/// All addresses of the host are in networks that the operator does not connect to.
+pub fn address_denied(target: &Target) -> Unavailable {
+    let detail = format!(
+        "The operator does not connect to {}: its administrator denies the network of this address (--deny-networks). To fix: set host to the address of a SQL Server.",
+        target.address()
+    );
+    unavailable(UnavailableCause::AddressDenied, detail)
 }
 
 /// An error of the TCP connection.
@@ -227,8 +267,13 @@ mod tests {
         assert_eq!(cause(Errno::HOSTUNREACH), UnavailableCause::HostUnreachable);
         assert_eq!(cause(Errno::TIMEDOUT), UnavailableCause::TimedOut);
         assert_eq!(cause(Errno::CONNREFUSED), UnavailableCause::ConnectionRefused);
-        let detail = connect("a,1", &io::Error::from(Errno::MFILE)).detail;
-        assert!(detail.contains("proves nothing about the server"), "{detail}");
+        for own in [Errno::MFILE, Errno::NFILE] {
+            let detail = connect("a,1", &io::Error::from(own)).detail;
+            assert!(detail.starts_with("The operator has no free file descriptors"), "{detail}");
+            assert!(detail.contains("proves nothing about the server"), "{detail}");
+        }
+        let network = connect("a,1", &io::Error::from(Errno::NETUNREACH)).detail;
+        assert!(!network.contains("descriptors"), "{network}");
         // A connection that was established: the host was alive.
         let unreachable = io::Error::from(Errno::HOSTUNREACH);
         assert_eq!(io("a,1", Phase::Poll, &unreachable).cause, UnavailableCause::ConnectionLost);

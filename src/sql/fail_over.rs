@@ -10,6 +10,7 @@ use crate::model::{Act, Answer, DatabaseName, Failover, Unavailable};
 use crate::sql::cleaned::{cleaned, cleaned_to};
 use crate::sql::connector::Connector;
 use crate::sql::error::{FATAL, numbered, unreadable};
+use crate::sql::limits::Limits;
 use crate::sql::session::Failure;
 use crate::sql::{Deadlines, Session, Target, Unquotable, quote};
 
@@ -83,7 +84,7 @@ pub async fn connect_for_moves(
     count: usize,
     deadlines: &Deadlines,
 ) -> Result<Vec<Session>, Unavailable> {
-    Connector::new(target.clone(), *deadlines, Duration::ZERO).open_all(count).await
+    Connector::new(target.clone(), *deadlines, Limits::default(), Duration::ZERO).open_all(count).await
 }
 
 /// The longest time for which the connection of a statement stays open without an answer.
@@ -97,7 +98,10 @@ const KEEP_OPEN: Duration = Duration::from_secs(24 * 3600);
 pub async fn fail_over(session: Session, step: &Failover, deadline: Duration) -> Answer {
     let batch = match batch(step) {
         Ok(batch) => batch,
-        Err(e) => return Answer::NotSent { detail: format!("Nothing was sent for {}: {e}.", step.database) },
+        Err(e) => {
+            let detail = format!("Nothing was sent for {}: {e}.", step.database);
+            return Answer::NotSent { detail, limited: false };
+        }
     };
     let database = step.database.clone();
     let statement = tokio::spawn(async move {

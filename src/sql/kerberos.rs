@@ -7,7 +7,6 @@ use secrecy::ExposeSecret;
 use secrecy::zeroize::Zeroize;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::model::{Unavailable, UnavailableCause};
 use crate::sql::Target;
@@ -15,16 +14,14 @@ use crate::sql::account::Account;
 use crate::sql::cleaned::sentence;
 use crate::sql::error::{is_operator_limited, operator_limited, unavailable};
 use crate::sql::kerberos_helper::{GssError, Request, Response};
-
-/// Concurrent helpers of all accounts. Each takes about 1 MB of the Pod's memory; only silent KDCs cause so many.
-static ALL: Semaphore = Semaphore::const_new(48);
+use crate::sql::shares::Share;
 
 /// A login in progress. Dropping the handshake kills the helper.
 pub struct Handshake {
     helper: Child,
     requests: ChildStdin,
     responses: Lines<BufReader<ChildStdout>>,
-    _permits: (OwnedSemaphorePermit, SemaphorePermit<'static>),
+    _shares: (Share, Share),
 }
 
 /// The SPN of the instance in Active Directory. The port is always part of it, also for a named instance.
@@ -37,10 +34,13 @@ impl Handshake {
     ///
     /// # Errors
     /// The cause for which no ticket was issued.
-    pub async fn begin(target: &Target, account: &Account, port: u16) -> Result<(Handshake, Vec<u8>), Unavailable> {
+    pub async fn begin(
+        target: &Target,
+        account: &Account,
+        port: u16,
+        shares: (Share, Share),
+    ) -> Result<(Handshake, Vec<u8>), Unavailable> {
         let broken = |what: &dyn std::fmt::Display| no_helper(target, what);
-        let own = account.permits.clone().acquire_owned().await.map_err(|e| broken(&e))?;
-        let permits = (own, ALL.acquire().await.map_err(|e| broken(&e))?);
         let program = std::env::current_exe().map_err(|e| broken(&e))?;
         let mut helper = Command::new(program)
             .arg("ticket")
@@ -55,7 +55,7 @@ impl Handshake {
             return Err(broken(&"no standard input and output"));
         };
         let mut handshake =
-            Handshake { helper, requests, responses: BufReader::new(responses).lines(), _permits: permits };
+            Handshake { helper, requests, responses: BufReader::new(responses).lines(), _shares: shares };
         let spn = spn(target, account, port);
         let request = Request {
             keytab: account.keytab.expose_secret().to_vec(),

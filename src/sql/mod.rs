@@ -13,14 +13,18 @@ mod connector;
 mod error;
 mod fail_over;
 #[cfg(test)]
+mod fake_dns;
+#[cfg(test)]
 mod fake_server;
 #[cfg(test)]
 mod golden_tests;
+mod helper_sandbox;
 mod hex;
 mod inventory;
 mod inventory_diff;
 mod kerberos;
 pub mod kerberos_helper;
+mod limits;
 mod login_error;
 mod monitor;
 mod poll;
@@ -29,10 +33,12 @@ mod prelogin;
 mod prelogin_stream;
 mod quote;
 mod redo_rate;
+mod resolver;
 mod response_check;
 mod response_limit;
 mod response_tokens;
 mod session;
+mod shares;
 mod sspi;
 mod target;
 mod tls;
@@ -42,6 +48,7 @@ pub use cleaned::cleaned_to;
 pub use fail_over::{batch, connect_for_moves, fail_over, statement};
 pub use inventory::INVENTORY;
 pub use inventory_diff::differences;
+pub use limits::{Limits, Sizes};
 pub use monitor::{Counters, InstanceMonitors, MonitorHandle};
 pub use poll::POLL;
 pub use quote::Unquotable;
@@ -60,7 +67,13 @@ mod tests {
             endpoint: InstanceAddress::Port(port),
             login: Authentication::SqlLogin { username: "lync".into(), password: "hunter2".into() },
             tls: Tls::TrustServerCertificate,
+            namespace: "lync".into(),
         }
+    }
+
+    pub fn opening() -> limits::Opening {
+        let (deadlines, limits) = (Deadlines::default(), Limits::default());
+        limits::Opening { deadlines, limits, purpose: shares::Purpose::Poll }
     }
 
     /// A port that refuses connections: bound for the lifetime of the socket, so that no other process gets it.
@@ -76,6 +89,7 @@ mod tests {
         let remote = Duration::from_millis(400);
         let local = Duration::from_secs(10);
         Deadlines {
+            share: local,
             resolve: local,
             browser: remote,
             connect: local,

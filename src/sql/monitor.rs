@@ -13,6 +13,7 @@ use tokio::task::AbortHandle;
 
 use crate::model::{ServerInventory, ServerObservation, Unavailable, UnavailableCause};
 use crate::sql::connector::Connector;
+use crate::sql::limits::Limits;
 use crate::sql::poll_task::{Channels, PollTask, Published, Reports, Schedule};
 use crate::sql::{Deadlines, Session, Target, inventory};
 
@@ -45,6 +46,7 @@ pub struct MonitorHandle {
 struct Shared {
     schedule: Schedule,
     deadlines: Deadlines,
+    limits: Limits,
     instances: Mutex<HashMap<Target, Weak<MonitoredInstance>>>,
     next_id: AtomicU64,
     reports: Arc<Reports>,
@@ -67,7 +69,7 @@ const VERIFY_LOGIN_EVERY: Duration = Duration::from_secs(300);
 
 impl InstanceMonitors {
     pub fn new(interval: Duration, deadlines: Deadlines) -> InstanceMonitors {
-        Self::with_login_verification(interval, VERIFY_LOGIN_EVERY, deadlines)
+        Self::with_login_verification(interval, VERIFY_LOGIN_EVERY, deadlines, Limits::default())
     }
 
     /// The open session of an instance needs no password. So the monitor makes one additional login in each
@@ -76,10 +78,12 @@ impl InstanceMonitors {
         interval: Duration,
         verify_login_every: Duration,
         deadlines: Deadlines,
+        limits: Limits,
     ) -> InstanceMonitors {
         let shared = Shared {
             schedule: Schedule { interval, verify_login_every },
             deadlines,
+            limits,
             instances: Mutex::default(),
             next_id: AtomicU64::new(1),
             reports: Arc::new(Reports::new()),
@@ -140,10 +144,7 @@ impl InstanceMonitors {
     /// That of the monitor of the instance, if there is one.
     fn connector(&self, target: &Target) -> Arc<Connector> {
         let instance = self.shared.instances().get(target).and_then(Weak::upgrade);
-        instance.map_or_else(
-            || Arc::new(Connector::new(target.clone(), self.shared.deadlines, self.shared.schedule.interval)),
-            |instance| instance.connector.clone(),
-        )
+        instance.map_or_else(|| Arc::new(self.shared.connector(target.clone())), |instance| instance.connector.clone())
     }
 }
 
@@ -186,6 +187,10 @@ impl MonitorHandle {
 }
 
 impl Shared {
+    fn connector(&self, target: Target) -> Connector {
+        Connector::new(target, self.deadlines, self.limits.clone(), self.schedule.interval)
+    }
+
     fn instances(&self) -> MutexGuard<'_, HashMap<Target, Weak<MonitoredInstance>>> {
         self.instances.lock()
     }
@@ -202,7 +207,7 @@ impl MonitoredInstance {
             unavailable: Unavailable { cause: UnavailableCause::NotYetPolled, detail },
         };
         let (publisher, published) = watch::channel(Published { observation, served: 0, read_at: None });
-        let connector = Arc::new(Connector::new(target, shared.deadlines, shared.schedule.interval));
+        let connector = Arc::new(shared.connector(target));
         let channels = Channels { polls: requests, verifications, publisher };
         let poll_task = PollTask::new(id, connector.clone(), shared.schedule, channels, shared.reports.clone());
         let task = tokio::spawn(poll_task.run()).abort_handle();

@@ -4,6 +4,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::sql::Limits;
 use crate::sql::tests::{closed_port, short, target};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -109,7 +110,7 @@ async fn refresh_of_concurrent_callers_shares_a_poll() {
 async fn task_of_an_instance_is_small_between_its_polls() {
     let monitors = InstanceMonitors::new(HOUR, short());
     let shared = monitors.shared.clone();
-    let connector = Arc::new(Connector::new(target(1), shared.deadlines, HOUR));
+    let connector = Arc::new(Connector::new(target(1), shared.deadlines, Limits::default(), HOUR));
     let (_, polls) = watch::channel(0);
     let (_, verifications) = watch::channel(0);
     let observation = monitors.watch(&target(1)).latest();

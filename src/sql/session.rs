@@ -16,11 +16,13 @@ use crate::model::{Unavailable, UnavailableCause};
 use crate::sql::address::Route;
 use crate::sql::error::{self, Phase, unavailable};
 use crate::sql::kerberos::{self, Handshake};
+use crate::sql::limits::Opening;
 use crate::sql::login_error;
 use crate::sql::prelogin::{self, Encryption, HEADER, Header};
 use crate::sql::prelogin_stream::{PreloginShim, TlsInPrelogin};
 use crate::sql::response_check::{Defect, ResponseCheck};
 use crate::sql::response_limit::{ResponseLimit, TOO_LONG};
+use crate::sql::shares::Share;
 use crate::sql::sspi::SspiStream;
 use crate::sql::{Authentication, Deadlines, InstanceAddress, Target, Tls, address, tls};
 
@@ -33,6 +35,8 @@ pub struct Session {
     response_limit: ResponseLimit,
     response_check: ResponseCheck,
     port: u16,
+    /// Dropped after the connection.
+    _share: Share,
 }
 
 /// The reason for which a batch has no result. Only a server error below class 20 proves the outcome of the batch.
@@ -62,16 +66,17 @@ impl Failure {
 pub type Results = Vec<Vec<Row>>;
 
 impl Session {
-    /// Resolves, dials, encrypts and logs in, each phase with its own deadline.
+    /// Dials, encrypts and logs in, each phase with its own deadline. The session keeps the share of its connection.
     ///
     /// # Errors
     /// The cause for which the instance is unavailable.
-    pub async fn open(target: &Target, deadlines: &Deadlines) -> Result<Session, Unavailable> {
-        let route = address::resolve(target, deadlines, None).await?;
-        Self::open_at(target, &route, deadlines).await
-    }
-
-    pub(super) async fn open_at(target: &Target, route: &Route, deadlines: &Deadlines) -> Result<Session, Unavailable> {
+    pub(super) async fn open_at(
+        target: &Target,
+        route: &Route,
+        opening: &Opening,
+        share: Share,
+    ) -> Result<Session, Unavailable> {
+        let deadlines = &opening.deadlines;
         let mut tcp = address::dial(target, route, deadlines.connect).await?;
         let peer = tcp.peer_addr().map_err(|e| error::io(&target.address(), Phase::Connect, &e))?;
         within(target, Phase::Prelogin, deadlines.prelogin, negotiate(target, &mut tcp)).await?;
@@ -79,7 +84,7 @@ impl Session {
             Tls::Off => Either::Right(tcp),
             _ => Either::Left(within(target, Phase::Tls, deadlines.tls, tls::encrypt(target, tcp)).await?),
         };
-        let (handshake, token) = ticket(target, peer.port(), deadlines.ticket).await?.unzip();
+        let (handshake, token) = ticket(target, peer.port(), opening).await?.unzip();
         let config = config(target, peer.port(), deadlines);
         let stream = SspiStream::new(stream, token);
         let server_token = stream.server_token();
@@ -93,7 +98,7 @@ impl Session {
         if let Some(handshake) = handshake {
             within(target, Phase::Login, deadlines.login, handshake.verify_server(target, server_token.take())).await?;
         }
-        Ok(Session { client, response_limit, response_check, port: peer.port() })
+        Ok(Session { client, response_limit, response_check, port: peer.port(), _share: share })
     }
 
     /// The TCP port of the instance.
@@ -169,14 +174,15 @@ async fn within<T>(
 }
 
 /// The handshake and token of a Kerberos login; `None` for a login with a password.
-async fn ticket(target: &Target, port: u16, deadline: Duration) -> Result<Option<(Handshake, Vec<u8>)>, Unavailable> {
-    match &target.login {
-        Authentication::SqlLogin { .. } => Ok(None),
-        Authentication::Kerberos(account) => timeout(deadline, Handshake::begin(target, account, port))
-            .await
-            .unwrap_or_else(|_| Err(kerberos::kdc_timed_out(target, account, deadline)))
-            .map(Some),
-    }
+async fn ticket(target: &Target, port: u16, opening: &Opening) -> Result<Option<(Handshake, Vec<u8>)>, Unavailable> {
+    let Authentication::Kerberos(account) = &target.login else { return Ok(None) };
+    // The wait for other logins is no silence of the KDC.
+    let shares = opening.helper(target, account).await?;
+    let deadline = opening.deadlines.ticket;
+    timeout(deadline, Handshake::begin(target, account, port, shares))
+        .await
+        .unwrap_or_else(|_| Err(kerberos::kdc_timed_out(target, account, deadline)))
+        .map(Some)
 }
 
 /// Exchanges PRELOGIN before TLS. Accepts only full encryption, or none where the spec disables it.
@@ -250,8 +256,11 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::sql::Account;
+    use crate::sql::connector::Connector;
+    use crate::sql::limits::Limits;
     use crate::sql::prelogin::{TABULAR, packets};
-    use crate::sql::tests::{short, target};
+    use crate::sql::tests::{opening, short, target};
 
     /// Opens a session with a listener that reads the prelogin, sends `answer` and keeps or closes the connection.
     async fn open_against(answer: &[u8], keep_open: bool) -> Unavailable {
@@ -266,8 +275,8 @@ mod tests {
                 while stream.read(&mut request).await.is_ok_and(|read| read > 0) {}
             }
         };
-        let deadlines = short();
-        let (session, ()) = tokio::join!(Session::open(&target, &deadlines), serve);
+        let connector = Connector::new(target.clone(), short(), Limits::default(), Duration::ZERO);
+        let (session, ()) = tokio::join!(connector.open(), serve);
         let Err(unavailable) = session else { panic!("a session with a listener that does not implement TDS") };
         assert!(unavailable.detail.contains(&target.address()), "{}", unavailable.detail);
         unavailable
@@ -317,5 +326,20 @@ mod tests {
             let unavailable = open_against(&encryption(byte), true).await;
             assert_eq!(unavailable.cause, UnavailableCause::TlsFailed);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ticket_that_waits_for_a_helper_is_no_silent_kdc() {
+        let opening = opening();
+        let opening = Opening { deadlines: Deadlines { share: Duration::MAX, ..opening.deadlines }, ..opening };
+        let account = Account::new("svc-lync@CONTOSO.COM", b"keys".to_vec(), Vec::new()).unwrap();
+        let target = Target { login: Authentication::Kerberos(account.into()), ..target(1433) };
+        let Authentication::Kerberos(account) = &target.login else { unreachable!() };
+        let mut held = Vec::new();
+        for _ in 0..4 {
+            held.push(opening.helper(&target, account).await.unwrap());
+        }
+        let ticket = timeout(10 * opening.deadlines.ticket, ticket(&target, 1433, &opening)).await;
+        assert!(ticket.is_err(), "{:?}", ticket.map(|ticket| ticket.err()));
     }
 }

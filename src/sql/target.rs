@@ -19,6 +19,8 @@ pub struct Target {
     pub endpoint: InstanceAddress,
     pub login: Authentication,
     pub tls: Tls,
+    /// The namespace of the resource, whose shares the connections use. So no two namespaces share a monitor.
+    pub namespace: Arc<str>,
 }
 
 /// The TCP port of an instance, or the name that resolves to the port.
@@ -145,6 +147,9 @@ impl fmt::Debug for Tls {
 /// The deadline of each phase of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {
+    /// For the wait until the namespace has a share of the operator's connections, lookups or helper processes, each. The
+    /// other deadlines begin after it.
+    pub share: Duration,
     pub resolve: Duration,
     /// For all tries of a Browser request together.
     pub browser: Duration,
@@ -163,6 +168,7 @@ impl Default for Deadlines {
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self {
+            share: seconds(10),
             resolve: seconds(5),
             browser: seconds(3),
             connect: seconds(10),
@@ -187,14 +193,16 @@ mod tests {
             endpoint: InstanceAddress::Instance("RTC".into()),
             login: Authentication::SqlLogin { username: "lync".into(), password: password.into() },
             tls: Tls::Verify { ca_pem: Some("-----BEGIN".into()) },
+            namespace: "lync".into(),
         }
     }
 
     #[test]
     #[allow(clippy::mutable_key_type, reason = "the mutable part of an account is not hashed")]
-    fn target_equality_includes_the_password() {
-        let set: HashSet<Target> = [target("one"), target("one"), target("two")].into();
-        assert_eq!(set.len(), 2);
+    fn target_equality_includes_the_password_and_the_namespace() {
+        let other = Target { namespace: "other".into(), ..target("one") };
+        let set: HashSet<Target> = [target("one"), target("one"), target("two"), other].into();
+        assert_eq!(set.len(), 3);
     }
 
     #[test]

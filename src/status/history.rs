@@ -90,7 +90,7 @@ fn answer_text(statement: &StatementState) -> String {
         StatementState::Answered(Answer::Accepted) => "done".to_owned(),
         StatementState::Answered(Answer::GuardRefused { detail }) => format!("refused by the guard: {detail}"),
         StatementState::Answered(Answer::Refused { number, detail }) => format!("error {number}: {detail}"),
-        StatementState::Answered(Answer::NotSent { detail }) => format!("not sent: {detail}"),
+        StatementState::Answered(Answer::NotSent { detail, .. }) => format!("not sent: {detail}"),
         StatementState::Answered(Answer::Lost { detail }) => format!("lost: {detail}"),
     }
 }

@@ -22,7 +22,7 @@ const PARTNERS: Step = Do("name the two partners of one session in spec.sql");
 
 /// Reason, what it means, step. `{}` is the server that the reason is about, as `the mirror SQL-B\RTC`.
 #[rustfmt::skip]
-pub(super) const TEXTS: [(Reason, &str, Step); 75] = [
+pub(super) const TEXTS: [(Reason, &str, Step); 76] = [
     (Reason::Aligned, "the principal is on {}", Nothing),
     (Reason::Moving, "a failover to {} is in progress", Nothing),
     (Reason::Verifying, "the outcome of the failover to {} is being verified", Nothing),
@@ -73,6 +73,7 @@ pub(super) const TEXTS: [(Reason, &str, Step); 75] = [
     (Reason::CaBundleNotFound, "the ConfigMap of the CA does not exist", Do("create the ConfigMap that tls.caBundle names")),
     (Reason::CaBundleInvalid, "the CA bundle cannot be read", SERVERS),
     (Reason::HostNotFound, "DNS does not know {}", Do("correct host in spec.sql, or DNS")),
+    (Reason::AddressDenied, "the operator may not connect to the address of {}", Do("correct host in spec.sql")),
     (Reason::ResolverSilent, "DNS does not answer for {}", Do("check the DNS of the cluster")),
     (Reason::InstanceNotFound, "no port is known for {}", Do("check instance and the SQL Server Browser, or set port")),
     (Reason::OperatorLimited, "the operator lacks resources to reach {}", Do("see docs/reasons/OperatorLimited.md")),

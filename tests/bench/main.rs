@@ -247,6 +247,7 @@ async fn silent(silence: &Silence) -> Line {
         endpoint: InstanceAddress::Port(sim.address(server).port()),
         login,
         tls: Tls::TrustServerCertificate,
+        namespace: "lync".into(),
     };
     let monitors = || InstanceMonitors::new(Duration::from_secs(1), Deadlines::default());
     let (quiet, busy) = (monitors(), monitors());

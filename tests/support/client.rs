@@ -13,6 +13,7 @@ pub fn target(address: SocketAddr, tls: Tls) -> Target {
         endpoint: InstanceAddress::Port(address.port()),
         login: Authentication::SqlLogin { username: "operator".into(), password: "secret".into() },
         tls,
+        namespace: "lync".into(),
     }
 }
 
@@ -25,6 +26,7 @@ pub fn verify(sim: &Sim) -> Tls {
 pub fn deadlines(silence: Duration) -> Deadlines {
     const PATIENCE: Duration = Duration::from_secs(30);
     Deadlines {
+        share: PATIENCE,
         resolve: PATIENCE,
         browser: silence,
         connect: PATIENCE,

@@ -6,6 +6,7 @@ mod support;
 
 mod credentials;
 mod endpoints;
+mod exhaustion;
 mod forced_service;
 mod network;
 mod protocol_fuzz;

@@ -9,6 +9,7 @@ use crate::support::{Operator, own_ip};
 
 pub const PAGES: &[&str] = &[
     "reasons/HostNotFound",
+    "reasons/AddressDenied",
     "reasons/InstanceNotFound",
     "reasons/ProtocolError",
     "reasons/SameServer",
@@ -54,6 +55,8 @@ async fn pages_about_the_network_lead_to_the_server() {
     reader.edit(page, &format!("s|host: sql-a.invalid|host: {host}|"));
     reader.aligned();
 
+    denied_address(&mut reader, &right);
+
     let page = "ProtocolError";
     let other = other_protocol();
     primary(&reader, json!({"host": other.ip().to_string(), "port": other.port()}));
@@ -82,6 +85,14 @@ async fn pages_about_the_network_lead_to_the_server() {
     reader.aligned();
     operator_and_spec(&mut reader);
     reader.finish();
+}
+
+fn denied_address(reader: &mut Reader, right: &Value) {
+    let page = "AddressDenied";
+    primary(reader, json!({"host": "169.254.169.254", "port": right["port"]}));
+    reader.until_reason(page);
+    reader.edit(page, &format!("s|host: 169.254.169.254|host: {}|", right["host"].as_str().unwrap()));
+    reader.aligned();
 }
 
 fn operator_and_spec(reader: &mut Reader) {
