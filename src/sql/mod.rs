@@ -22,6 +22,7 @@ mod inventory_diff;
 mod kerberos;
 pub mod kerberos_helper;
 mod login_error;
+mod login_message;
 mod monitor;
 mod poll;
 mod poll_task;
