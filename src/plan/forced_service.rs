@@ -95,9 +95,14 @@ fn consent(case: &Case, survivor: Seat, names: &str) -> Consent {
     let state = current.as_ref().map(ToString::to_string).unwrap_or_default();
     let server = pair.label(survivor);
     let old = pair.label(survivor.other());
-    let price = format!(
-        "Forced service on the {server} serves {names} again from its copy, without what the old principal had not sent"
-    );
+    let suspended =
+        |finding: &Finding| matches!(finding.obstacle, Some(Obstacle::PrincipalLost { suspended: true, .. }));
+    let without = if case.findings.iter().any(suspended) {
+        "which ends where mirroring was SUSPENDED: every later change is lost"
+    } else {
+        "without what the old principal had not sent"
+    };
+    let price = format!("Forced service on the {server} serves {names} again from its copy, {without}");
     let Some(force) = &desired_type.force else {
         return Consent::Missing(
             format!(
@@ -165,7 +170,11 @@ pub(crate) fn refusal(case: &Case, survivor: Seat) -> Option<String> {
     if let Some(refusal) = case.findings.iter().find_map(|finding| refusal_of(case, finding, survivor)) {
         return Some(refusal);
     }
-    let same = identity::compare(tracking.pair.as_ref(), pair) == SameServers::Yes;
+    let known = |finding: &Finding| {
+        let session = finding.session.map(|session| session.guid);
+        session.is_some() && tracking.sessions.get(&finding.name).copied() == session
+    };
+    let same = identity::compare(tracking.pair.as_ref(), pair) == SameServers::Yes && case.findings.iter().all(known);
     (!input.satisfied(Precondition::ForceSeenTogether, same)).then(|| {
         // A wrong port in the spec is indistinguishable from a server that is down.
         "the operator never saw both servers of the pair together under these addresses, so that the address may be wrong"

@@ -42,11 +42,19 @@ impl Obstacle {
                 let names = if names.is_empty() { "no server" } else { names };
                 format!("{} names {names} as its partner, and the other server is {expected}", on(seat))
             }
+            Obstacle::ThirdPartner { seat, shown: row, expected, unavailable } => format!(
+                "{}, and not with {expected}, the {} of the spec. The operator does not see the {}. {}",
+                shown(*seat, row, pair),
+                seat.other().word(),
+                pair.label(seat.other()),
+                unavailable.detail.trim_end_matches('.')
+            ),
             Obstacle::Hidden { seat, login } => format!("login {login} cannot see the mirroring state on {}", on(seat)),
             Obstacle::Missing { seat } => format!("the database does not exist on {}", on(seat)),
             Obstacle::NotMirrored { seat, other_has_session } => not_mirrored(*seat, *other_has_session, pair),
             Obstacle::SafetyOff => "transaction safety is OFF, and Lync supports synchronous mirroring only".to_owned(),
             Obstacle::NoQuorum { seat } => no_quorum(*seat, pair),
+            Obstacle::ApartWithoutQuorum { newer } => apart_without_quorum(*newer, pair),
             Obstacle::PrincipalLost { seat, unavailable, witness, suspended } => {
                 lost(&pair.label(seat.other()), &on(seat), unavailable, *witness, *suspended)
             }
@@ -81,6 +89,20 @@ impl Obstacle {
         }
     }
 
+    /// The most important step, where it is not the fixed one of the reason: an imperative without a period.
+    pub(crate) fn step(&self) -> Option<String> {
+        match self {
+            Obstacle::ThirdPartner { seat, shown: Shown { role: Role::Principal, .. }, .. } => {
+                Some(format!("keep the {} fenced, and read docs/reasons/PartnerMismatch.md", seat.other().word()))
+            }
+            Obstacle::ApartWithoutQuorum { newer: Some(newer) } => {
+                Some(format!("connect the {} with its partner or the witness again", newer.word()))
+            }
+            Obstacle::ApartWithoutQuorum { newer: None } => Some("connect the two servers again".to_owned()),
+            _ => None,
+        }
+    }
+
     /// The reason of a transition that has lasted longer than policy.switchDeadline, and an imperative without a period.
     /// RECOVERY_PENDING is a short phase of a start, or an error that an administrator has to resolve ("Database States"). Only
     /// its duration distinguishes them.
@@ -110,6 +132,15 @@ impl Obstacle {
                 "name the two partners of one session in spec.sql; if a server was renamed, set mirroring up again"
                     .to_owned()
             }
+            Obstacle::ThirdPartner { shown, expected, .. } => {
+                let partner = &shown.partner;
+                match shown.role {
+                    Role::Principal => format!(
+                        "keep {expected} fenced, as it can serve a second live copy. Then name {partner} in spec.sql, or set mirroring up with {expected} again, see docs/reasons/PartnerMismatch.md"
+                    ),
+                    Role::Mirror => format!("name {partner} in spec.sql, see docs/reasons/PartnerMismatch.md"),
+                }
+            }
             Obstacle::Hidden { .. } => {
                 "grant sysadmin to the login on both servers, as SQL Server hides a mirror database from every other login".to_owned()
             }
@@ -125,6 +156,12 @@ impl Obstacle {
             }
             Obstacle::SafetyOff => "run ALTER DATABASE ... SET PARTNER SAFETY FULL on the principal".to_owned(),
             Obstacle::NoQuorum { .. } => "bring back the partner or the witness".to_owned(),
+            Obstacle::ApartWithoutQuorum { newer: Some(newer) } => {
+                format!("connect {} with its partner or the witness again", on(newer))
+            }
+            Obstacle::ApartWithoutQuorum { newer: None } => {
+                "connect the servers with each other again, before the witness with one of them".to_owned()
+            }
             Obstacle::PrincipalLost { seat, witness, .. } if is_witness_lost(*witness) => {
                 format!("bring back {} or the witness", on(seat))
             }
@@ -193,6 +230,15 @@ fn no_quorum(seat: Seat, pair: &Pair) -> String {
         "the {} sees neither its partner nor the witness, and a server without quorum does not serve a mirrored database{}",
         pair.label(seat),
         other_unseen(". The operator", seat, pair)
+    )
+}
+
+fn apart_without_quorum(newer: Option<Seat>, pair: &Pair) -> String {
+    let newest = newer.map_or(String::new(), |newer| {
+        format!(". The {} is the newer principal, and the other one becomes its mirror by itself", pair.label(newer))
+    });
+    format!(
+        "both servers hold the principal role, and each of them sees neither its partner nor the witness. A server without quorum does not serve a mirrored database{newest}"
     )
 }
 
