@@ -54,7 +54,7 @@ pub struct TypeTracking {
     pub absence: Option<Absence>,
 }
 
-/// A state that must not last. The time of one kind says nothing about another.
+/// A state that must not last. Each kind of it has a begin of its own.
 #[derive(
     Debug,
     Clone,

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::model::{TransitionKind, later};
-use crate::plan::obstacle::Obstacle;
 use crate::plan::operation::Check;
 use crate::plan::text::list;
 use crate::plan::types::Progress;
@@ -11,11 +10,6 @@ use crate::plan::types::Progress;
 /// The two polls of a pass are of two moments. A contradiction that is observed again after this time is none of the moment of
 /// a switch or of a restart.
 const CONFIRMED_AFTER: Duration = Duration::from_secs(2);
-
-/// Two principals or two mirrors, which no switch shows for longer than a moment.
-pub(crate) fn is_contradiction(obstacle: &Obstacle) -> bool {
-    matches!(obstacle, Obstacle::TwoPrincipals { .. } | Obstacle::NoPrincipal)
-}
 
 impl Check<'_> {
     /// A contradiction that lasts: the move must not hide it until its deadline. While a statement is without an answer, the switch
@@ -28,7 +22,9 @@ impl Check<'_> {
         }
         let contradictory = || {
             let findings = self.databases.iter().map(|(_, finding, _)| finding);
-            findings.filter_map(|finding| Some((finding, finding.obstacle.as_ref().filter(|is| is_contradiction(is))?)))
+            findings.filter_map(|finding| {
+                Some((finding, finding.obstacle.as_ref().filter(|obstacle| obstacle.is_contradiction())?))
+            })
         };
         let (_, found) = contradictory().next()?;
         let names = list(contradictory().map(|(finding, _)| &finding.name));

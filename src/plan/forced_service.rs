@@ -95,14 +95,7 @@ fn consent(case: &Case, survivor: Seat, names: &str) -> Consent {
     let state = current.as_ref().map(ToString::to_string).unwrap_or_default();
     let server = pair.label(survivor);
     let old = pair.label(survivor.other());
-    let suspended =
-        |finding: &Finding| matches!(finding.obstacle, Some(Obstacle::PrincipalLost { suspended: true, .. }));
-    let without = if case.findings.iter().any(suspended) {
-        "which ends where mirroring was SUSPENDED: every later change is lost"
-    } else {
-        "without what the old principal had not sent"
-    };
-    let price = format!("Forced service on the {server} serves {names} again from its copy, {without}");
+    let price = price(case, &server, names);
     let Some(force) = &desired_type.force else {
         return Consent::Missing(
             format!(
@@ -153,6 +146,18 @@ fn consent(case: &Case, survivor: Seat, names: &str) -> Consent {
         until: None,
         step: None,
     })
+}
+
+/// What forced service does and what it costs, without a period.
+fn price(case: &Case, server: &str, names: &str) -> String {
+    let suspended =
+        |finding: &Finding| matches!(finding.obstacle, Some(Obstacle::PrincipalLost { suspended: true, .. }));
+    let without = if case.findings.iter().any(suspended) {
+        "which ends where mirroring was SUSPENDED: every later change is lost"
+    } else {
+        "without what the old principal had not sent"
+    };
+    format!("Forced service on the {server} serves {names} again from its copy, {without}")
 }
 
 /// The end of the pause after an attempt that sent nothing.

@@ -1,4 +1,4 @@
-//! What two polls of two moments, a renamed server or three servers apart look like, and what they do not prove.
+//! Two polls of two moments, renamed servers and three servers apart: what they do not prove.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ fn known() -> PersistedState {
 
 /// All three servers lost each other after an automatic failover. Neither principal has quorum, so that there is no copy to choose.
 #[test]
-fn two_principals_without_quorum_serve_nobody() {
+fn two_principals_without_quorum_serve_no_client() {
     for (a, b, service, observed) in [
         ("P/1/D/7/r", "P/1/D/8/r", Service::NotServed, ObservedPrincipal::Mirror),
         ("P/1/D/8/r", "P/1/D/7/r", Service::NotServed, ObservedPrincipal::Primary),
@@ -77,7 +77,7 @@ fn transition_does_not_inherit_the_begin_of_another_kind() {
     }
 }
 
-/// A transition before a move says nothing about one after it.
+/// A transition before a move is not the one after it.
 #[test]
 fn transition_does_not_inherit_the_begin_of_one_before_a_move() {
     let unsettled = |persisted: &PersistedState, seconds| {

@@ -30,7 +30,6 @@ pub enum Obstacle {
         seat: Seat,
         shown: Shown,
         expected: String,
-        unavailable: Unavailable,
     },
     Hidden {
         seat: Seat,
@@ -265,6 +264,11 @@ impl Obstacle {
             | Obstacle::EndpointStopped { .. }
             | Obstacle::Synchronizing => None,
         }
+    }
+
+    /// Two principals or two mirrors, which no switch shows for longer than a moment.
+    pub(crate) fn is_contradiction(&self) -> bool {
+        matches!(self, Obstacle::TwoPrincipals { .. } | Obstacle::NoPrincipal)
     }
 
     pub fn reason(&self) -> Reason {

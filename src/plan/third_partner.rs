@@ -10,19 +10,17 @@ use crate::plan::row::same_name;
 /// Replaces the obstacle of a server that is only unavailable, or that seems to be a lost principal.
 pub(crate) fn mark(tracking: Option<&TypeTracking>, pair: &Pair, findings: &mut [Finding]) {
     for finding in findings {
-        let unavailable = match &finding.obstacle {
-            Some(
-                Obstacle::Unavailable { seat, unavailable, shown: Some(_) }
-                | Obstacle::PrincipalLost { seat, unavailable, .. },
-            ) => (*seat, unavailable.clone()),
-            _ => continue,
+        let Some(Obstacle::Unavailable { seat: away, shown: Some(_), .. } | Obstacle::PrincipalLost { seat: away, .. }) =
+            finding.obstacle
+        else {
+            continue;
         };
-        let ((away, unavailable), Some(tracking)) = (unavailable, tracking) else { continue };
+        let Some(tracking) = tracking else { continue };
         let Some((shown, expected)) = third(tracking, pair, finding, away) else { continue };
         let seat = away.other();
         // A mirror of a third server proves nothing of the server that the spec names.
         finding.principal = finding.principal.filter(|_| shown.role == Role::Principal);
-        finding.obstacle = Some(Obstacle::ThirdPartner { seat, shown, expected, unavailable });
+        finding.obstacle = Some(Obstacle::ThirdPartner { seat, shown, expected });
     }
 }
 

@@ -9,7 +9,6 @@ use crate::model::{
     Request, Role, Seat, ServerObservation, Stable, TransitionKind, TypeTracking, UnrequestedSwitch, WitnessLink,
     later,
 };
-use crate::plan::contradiction::is_contradiction;
 use crate::plan::finding::{Finding, epoch, seat_of};
 use crate::plan::identity;
 use crate::plan::obstacle::{Obstacle, Shown};
@@ -69,12 +68,7 @@ pub(crate) fn update(
     }
     let mut tracking = persisted.tracking.remove(&desired_type.ty).unwrap_or_default();
     let exchanged = identity::exchanged(&tracking, pair, findings);
-    if moving {
-        let contradiction = findings.iter().any(|finding| finding.obstacle.as_ref().is_some_and(is_contradiction));
-        track_kinds(&mut tracking, now, contradiction.then_some(TransitionKind::Contradiction).into_iter());
-    } else {
-        track_transitions(input, &mut tracking, findings);
-    }
+    track_transitions(input, &mut tracking, findings, moving);
     if update_request(input, persisted, desired_type, findings, moving) {
         // The user changed the spec: reset the failure counters.
         (tracking.consecutive_failures, tracking.unrequested_switches, tracking.last_unrequested_switch) = (0, 0, None);
@@ -135,10 +129,14 @@ fn earliest(recorded: Option<Timestamp>, now: Timestamp) -> Timestamp {
     recorded.filter(|at| *at <= now).unwrap_or(now)
 }
 
-/// Since when the type has been in a transition of each kind. The equality of the role sequences of both partners is not
+/// Since when the type has been in a transition of each kind, or during a move in a contradiction. The equality of the role sequences of both partners is not
 /// documented: a difference delays a move like a transition, and no longer than one.
-fn track_transitions(input: &Input, tracking: &mut TypeTracking, findings: &mut [Finding]) {
+fn track_transitions(input: &Input, tracking: &mut TypeTracking, findings: &mut [Finding], moving: bool) {
     let now = input.now;
+    if moving {
+        let found = findings.iter().any(|finding| finding.obstacle.as_ref().is_some_and(Obstacle::is_contradiction));
+        return track_kinds(tracking, now, found.then_some(TransitionKind::Contradiction).into_iter());
+    }
     track_kinds(tracking, now, findings.iter().filter_map(|finding| finding.obstacle.as_ref()?.transition()));
     let differs = |obstacle: &Obstacle| matches!(obstacle, Obstacle::SequencesDiffer { .. });
     let unequal = findings.iter().any(|finding| finding.obstacle.as_ref().is_some_and(differs));

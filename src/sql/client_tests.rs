@@ -98,7 +98,7 @@ async fn refresh_of_a_server_that_is_not_ready_logs_in_each_time() {
     available(&watch.refresh().await);
 }
 
-/// Error 17809 closes the connection, with or without an ERROR token. It says nothing about the credentials.
+/// Error 17809 closes the connection, with or without an ERROR token. It is no refusal of the credentials.
 #[tokio::test]
 async fn refresh_of_a_server_without_a_free_connection_names_the_limit_and_logs_in_each_time() {
     let text = "Could not connect because the maximum number of user connections has been reached.";

@@ -1,5 +1,5 @@
-//! The messages at the start of a response that ends before its login: a server that closes the connection says why in an ERROR or
-//! INFO token, also instead of its response to PRELOGIN (MS-TDS 2.2.7.10, 2.2.7.13).
+//! The messages at the start of a response that ends before its login: a server that closes the connection sends the cause in an
+//! ERROR or INFO token, also instead of its response to PRELOGIN (MS-TDS 2.2.7.10, 2.2.7.13).
 //!
 //! ```text
 //! token    type (1), length (2), number (4), state (1), class (1), length of the text in characters (2), text in UTF-16, ...
