@@ -1,4 +1,4 @@
-//! What a person on call reads first: the summary, the message with its step, the quorum, and a plan without statements that do not
+//! What an administrator on call reads first: the summary, the message with its step, the quorum, and a plan without statements that do not
 //! follow.
 
 use std::sync::Arc;
