@@ -12,8 +12,8 @@ use crate::plan::types::Progress;
 const CONFIRMED_AFTER: Duration = Duration::from_secs(2);
 
 impl Check<'_> {
-    /// A contradiction that lasts: the move must not hide it until its deadline. While a statement is without an answer, the switch
-    /// may be under way. After a restart of the operator no answer is known, and only the time distinguishes the two.
+    /// A contradiction that lasts: the move must not hide it until its deadline. While a statement is without an answer, the
+    /// switch may be under way. After a restart of the operator no answer is known, and only the time distinguishes the two.
     pub(crate) fn contradiction(&self, details: &str) -> Option<Progress> {
         let tracking = self.persisted.tracking.get(&self.operation.ty)?;
         let since = *tracking.transitions.get(&TransitionKind::Contradiction)?;

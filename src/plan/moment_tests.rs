@@ -14,7 +14,8 @@ fn known() -> PersistedState {
     }
 }
 
-/// All three servers lost each other after an automatic failover. Neither principal has quorum, so that there is no copy to choose.
+/// All three servers lost each other after an automatic failover. Neither principal has quorum, so that there is no copy to
+/// choose.
 #[test]
 fn two_principals_without_quorum_serve_no_client() {
     for (a, b, service, observed) in [

@@ -1,5 +1,5 @@
-//! A server that mirrors with a third server while the other one of the spec is unavailable. Only the name of the latter, as it was
-//! last read, shows that: the row of one server alone cannot.
+//! A server that mirrors with a third server while the other one of the spec is unavailable. Only the name of the latter, as it
+//! was last read, shows that: the row of one server alone cannot.
 
 use crate::model::{Pair, Role, Seat, TypeTracking};
 use crate::plan::finding::Finding;
@@ -24,8 +24,8 @@ pub(crate) fn mark(tracking: Option<&TypeTracking>, pair: &Pair, findings: &mut 
     }
 }
 
-/// The row that names a third server, and the name of the server in the seat `away`. The session with that server may name it as it was
-/// called before, so that only another session counts.
+/// The row that names a third server, and the name of the server in the seat `away`. The session with that server may name it
+/// as it was called before, so that only another session counts.
 fn third(tracking: &TypeTracking, pair: &Pair, finding: &Finding, away: Seat) -> Option<(Shown, String)> {
     let known = tracking.pair.as_ref()?;
     let server = pair.view(away.other()).available()?;
@@ -79,7 +79,7 @@ mod tests {
         }
     }
 
-    /// The principal of this mirror is the third server, so that the loss of the server in the spec is no reason to force service.
+    /// The principal of this mirror is the third server: the loss of the server in the spec is no reason to force service.
     #[test]
     fn mirror_of_a_third_server_has_lost_no_principal() {
         for row in ["M/1/-", "M/0/-", "M/4/-"] {

@@ -129,8 +129,8 @@ fn earliest(recorded: Option<Timestamp>, now: Timestamp) -> Timestamp {
     recorded.filter(|at| *at <= now).unwrap_or(now)
 }
 
-/// Since when the type has been in a transition of each kind, or during a move in a contradiction. The equality of the role sequences of both partners is not
-/// documented: a difference delays a move like a transition, and no longer than one.
+/// Since when the type has been in a transition of each kind, or during a move in a contradiction. The equality of the role
+/// sequences of both partners is not documented: a difference delays a move like a transition, and no longer than one.
 fn track_transitions(input: &Input, tracking: &mut TypeTracking, findings: &mut [Finding], moving: bool) {
     let now = input.now;
     if moving {

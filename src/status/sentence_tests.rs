@@ -1,5 +1,5 @@
-//! What an administrator on call reads first: the summary, the message with its step, the quorum, and a plan without statements that do not
-//! follow.
+//! What an administrator on call reads first: the summary, the message with its step, the quorum, and a plan without statements
+//! that do not follow.
 
 use std::sync::Arc;
 
