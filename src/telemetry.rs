@@ -1,6 +1,6 @@
 //! The log on standard error, as text or as JSON lines.
 
-use std::io::{IsTerminal, stderr};
+use std::io::{self, IsTerminal, Write, stderr};
 
 use anyhow::Context;
 use tracing::{Level, Metadata, Subscriber};
@@ -23,10 +23,7 @@ pub enum LogFormat {
 pub fn init(format: LogFormat, filter: &str) -> anyhow::Result<()> {
     let set: Result<(), TryInitError> = match format {
         LogFormat::Text => text(filter, stderr, stderr().is_terminal())?.try_init(),
-        LogFormat::Json => {
-            let log = tracing_subscriber::fmt::layer().with_writer(stderr).json().flatten_event(true);
-            tracing_subscriber::registry().with(log.with_span_list(false).with_filter(parse(filter)?)).try_init()
-        }
+        LogFormat::Json => json(filter, stderr)?.try_init(),
     };
     set.context("The log is already set up.")
 }
@@ -37,6 +34,46 @@ where
 {
     let log = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(ansi).fmt_fields(escaped_fields());
     Ok(tracing_subscriber::registry().with(log.with_filter(parse(filter)?)))
+}
+
+fn json<W>(filter: &str, writer: W) -> anyhow::Result<impl Subscriber + Send + Sync + use<W>>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let log = tracing_subscriber::fmt::layer().with_writer(EscapedLines(writer)).json().flatten_event(true);
+    Ok(tracing_subscriber::registry().with(log.with_span_list(false).with_filter(parse(filter)?)))
+}
+
+/// JSON requires an escape for the control characters below U+0020 only. A terminal also obeys those from U+007F on, which a
+/// server can write.
+struct EscapedLines<W>(W);
+
+impl<'w, W: MakeWriter<'w>> MakeWriter<'w> for EscapedLines<W> {
+    type Writer = EscapedLine<W::Writer>;
+
+    fn make_writer(&'w self) -> Self::Writer {
+        EscapedLine(self.0.make_writer())
+    }
+}
+
+struct EscapedLine<W>(W);
+
+impl<W: Write> Write for EscapedLine<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    /// The layer writes a whole line at once. In JSON, these characters appear in strings only.
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let line = String::from_utf8_lossy(bytes);
+        let (line, end) = line.strip_suffix('\n').map_or((line.as_ref(), ""), |line| (line, "\n"));
+        self.0.write_all((escaped(line) + end).as_bytes())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// The fields of a line of text. A server writes some of them, and must write neither a second line nor to the terminal.
@@ -84,7 +121,6 @@ fn may_log(event: &Metadata<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
     use std::sync::{Arc, Mutex};
 
     use super::*;
@@ -106,8 +142,27 @@ mod tests {
         let buffer = Buffer::default();
         let writer = buffer.clone();
         tracing::subscriber::with_default(text(filter, move || writer.clone(), false).unwrap(), write);
-        let bytes = buffer.0.lock().unwrap().clone();
-        String::from_utf8(bytes).unwrap()
+        written(&buffer)
+    }
+
+    fn written(buffer: &Buffer) -> String {
+        String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn json_of_a_hostile_server_has_no_control_character() {
+        let hostile = "name\u{1b}[2J\r\n\u{7f}\u{9b}1m\u{85}\u{2028}";
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        tracing::subscriber::with_default(json("info", move || writer.clone()).unwrap(), || {
+            tracing::info!(target: "lync_mirror", detail = hostile, "answer {hostile}");
+        });
+        let log = written(&buffer);
+        assert_eq!(log.lines().count(), 1, "{log}");
+        assert!(!log.trim_end().contains(|c: char| c.is_control() || c == '\u{2028}'), "{log:?}");
+        let event: serde_json::Value = serde_json::from_str(&log).unwrap();
+        assert_eq!(event["detail"], hostile, "the text itself is unchanged");
+        assert_eq!(event["message"], format!("answer {hostile}"));
     }
 
     #[test]

@@ -34,5 +34,6 @@ pub use status::{
 };
 pub use tls::{CaBundle, ConfigMapRef, TlsMode, TlsSpec};
 pub use tracking::{
-    ConsentStatus, PairIdentityStatus, ServerIdentityStatus, SessionStatus, StableStatus, TypeTrackingStatus,
+    ConsentStatus, PairIdentityStatus, ServerIdentityStatus, SessionStatus, StableStatus, TransitionStatus,
+    TypeTrackingStatus,
 };

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{
     ConsentStatus, LyncPoolMirrorStatus, OperationDatabaseStatus, OperationStatus, PairIdentityStatus,
-    ServerIdentityStatus, SessionStatus, Span, StableStatus, TypeTrackingStatus,
+    ServerIdentityStatus, SessionStatus, Span, StableStatus, TransitionStatus, TypeTrackingStatus,
 };
 use crate::model::{
     Absence, Attempt, Consent, DatabaseName, Epoch, Operation, OperationDatabase, PairIdentity, PersistedState,
@@ -74,7 +74,7 @@ fn tracking_of(status: &TypeTrackingStatus) -> TypeTracking {
             .as_ref()
             .map(|consent| Consent { epoch: Epoch::new(consent.epoch.clone()), until: consent.until.0 }),
         approval: status.approval.as_ref().map(stable),
-        transition_since: status.transition_since.as_ref().map(|at| at.0),
+        transitions: status.transitions.iter().map(|transition| (transition.kind, transition.since.0)).collect(),
         sequences_differ_since: status.sequences_differ_since.as_ref().map(|at| at.0),
         absence: match (&status.back_since, status.partner_was_away) {
             (Some(since), _) => Some(Absence::BackSince(since.0)),
@@ -111,7 +111,11 @@ pub fn tracking_status(tracking: &TypeTracking) -> Option<TypeTrackingStatus> {
             .as_ref()
             .map(|consent| ConsentStatus { epoch: consent.epoch.to_string(), until: Time(consent.until) }),
         approval: tracking.approval.as_ref().map(stable),
-        transition_since: tracking.transition_since.map(Time),
+        transitions: tracking
+            .transitions
+            .iter()
+            .map(|(kind, since)| TransitionStatus { kind: *kind, since: Time(*since) })
+            .collect(),
         sequences_differ_since: tracking.sequences_differ_since.map(Time),
         partner_was_away: tracking.absence.is_some(),
         back_since: match tracking.absence {
@@ -185,7 +189,8 @@ pub fn operation_status(operation: &Operation) -> OperationStatus {
 mod tests {
     use super::*;
     use crate::api::{DatabaseTypeStatus, LastMoveStatus, RequestStatus};
-    use crate::model::{Cause, DatabaseType, Guid, ObservedPrincipal, Outcome, Seat, Service};
+    use crate::model::{Cause, DatabaseType, Guid, ObservedPrincipal, Outcome, Seat, Service, TransitionKind};
+    use strum::IntoEnumIterator;
 
     fn operation(at: impl Fn(i64) -> jiff::Timestamp) -> Operation {
         Operation {
@@ -225,7 +230,7 @@ mod tests {
             principal_lost_since: Some(at(1_794_000_002)),
             consumed_consent: Some(Consent { epoch: Epoch::new("4-abcd"), until: at(1_795_000_000) }),
             approval: Some(Stable { epoch: Epoch::new("5-abcd"), since: at(1_794_000_003) }),
-            transition_since: Some(at(1_794_000_004)),
+            transitions: TransitionKind::iter().map(|kind| (kind, at(1_794_000_004 + kind as i64))).collect(),
             sequences_differ_since: Some(at(1_794_000_006)),
             absence: Some(Absence::BackSince(at(1_794_000_005))),
         }

@@ -5,6 +5,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::model::TransitionKind;
+
 /// The history of a type that a single poll cannot show. The operator restores it after a restart.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -45,9 +47,10 @@ pub struct TypeTrackingStatus {
     /// The approval in the spec, and when the operator first observed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<StableStatus>,
-    /// Since when a database has been in a transition between two states.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub transition_since: Option<Time>,
+    /// Since when a database has been in a state that must not last, for each kind of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["kind".into()]))]
+    pub transitions: Vec<TransitionStatus>,
     /// Since when the role sequences of both partners have differed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequences_differ_since: Option<Time>,
@@ -87,6 +90,16 @@ pub struct SessionStatus {
     pub database: String,
     /// The mirroring_guid of the session.
     pub guid: String,
+}
+
+/// A state that must not last.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TransitionStatus {
+    /// The kind of the state.
+    pub kind: TransitionKind,
+    /// When a database was first observed in it.
+    pub since: Time,
 }
 
 /// A consent to forced service.

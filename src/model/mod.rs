@@ -24,7 +24,7 @@ pub use observation::{
 };
 pub use persisted::{
     Absence, Attempt, Cause, Consent, Epoch, Operation, OperationDatabase, Outcome, PairIdentity, PersistedState,
-    Request, ServerIdentity, Stable, TypeTracking,
+    Request, ServerIdentity, Stable, TransitionKind, TypeTracking,
 };
 pub use reason::{Effect, Reason};
 pub use seat::{ObservedPrincipal, Role, Seat};

@@ -46,12 +46,37 @@ pub struct TypeTracking {
     pub consumed_consent: Option<Consent>,
     /// The approval in the spec, and when it was first observed.
     pub approval: Option<Stable>,
-    /// Since when a database of the type has been in a transition between two states.
-    pub transition_since: Option<Timestamp>,
+    /// Since when a database of the type has been in a state that must not last, for each kind of it.
+    pub transitions: BTreeMap<TransitionKind, Timestamp>,
     /// Since when the role sequences of both partners have differed.
     pub sequences_differ_since: Option<Timestamp>,
     /// A partner was away, and has not been back for policy.settleAfter.
     pub absence: Option<Absence>,
+}
+
+/// A state that must not last. Each kind of it has a begin of its own.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    strum::Display,
+    strum::EnumIter,
+)]
+pub enum TransitionKind {
+    Restoring,
+    Recovering,
+    RecoveryPending,
+    FailoverInProgress,
+    Unsettled,
+    /// Two principals or two mirrors during a move. Two polls can show that for the moment of a switch.
+    Contradiction,
 }
 
 /// A partner that was away: unavailable, or not connected to the other partner.

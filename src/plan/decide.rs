@@ -155,12 +155,12 @@ fn one_way(case: &Case, approved: bool) -> Option<Verdict> {
 /// A transition is bounded: SQL Server leaves it by itself, or an administrator has to act.
 fn obstructed(case: &Case, obstacle: &Obstacle, names: &str) -> Verdict {
     let message = obstacle.message(names, case.pair);
-    let verdict = Verdict::waiting(obstacle.reason(), message);
+    let verdict = Verdict { step: obstacle.step(), ..Verdict::waiting(obstacle.reason(), message) };
     let since = match obstacle {
         Obstacle::SequencesDiffer { .. } => case.tracking.sequences_differ_since,
-        _ => case.tracking.transition_since,
+        _ => obstacle.transition().and_then(|kind| case.tracking.transitions.get(&kind).copied()),
     };
-    let Some(since) = since.filter(|_| obstacle.is_transition()) else { return verdict };
+    let Some(since) = since else { return verdict };
     let end = later(since, case.input.desired.policy.switch_deadline);
     if case.input.now < end {
         return Verdict { until: Some(end), ..verdict };

@@ -7,7 +7,9 @@ use crate::model::{
 use crate::plan::obstacle::{Obstacle, Shown};
 use crate::plan::precondition::{Precondition, Preconditions};
 use crate::plan::preflight::{Half, preflight};
-use crate::plan::row::{is_isolated, is_named, is_stable, is_stale_principal, isolated_principal, same_name};
+use crate::plan::row::{
+    apart_without_quorum, is_isolated, is_named, is_stable, is_stale_principal, isolated_principal, same_name,
+};
 use crate::plan::service;
 use crate::plan::text::list;
 
@@ -210,13 +212,15 @@ fn assess_pair(preconditions: &Preconditions, name: &DatabaseName, primary: Half
             (Seat::Primary, primary, mirror)
         }
         (Role::Principal, Role::Principal) => {
-            return match isolated_principal(a, b) {
-                Some(old) => finding(Some(old.other()), Some(Obstacle::IsolatedPrincipal { seat: old }), false, {
+            return match (apart_without_quorum(a, b), isolated_principal(a, b)) {
+                (Some(newer), _) => finding(newer, Some(Obstacle::ApartWithoutQuorum { newer }), false, false),
+                (None, Some(old)) => {
                     let serving = if old == Seat::Primary { mirror.1 } else { primary.1 };
-                    serving.state == DatabaseState::Online
-                }),
-                None if is_stale_principal(a, b) => contested(Obstacle::Unsettled),
-                None => contested(Obstacle::TwoPrincipals { sessions: None }),
+                    let online = serving.state == DatabaseState::Online;
+                    finding(Some(old.other()), Some(Obstacle::IsolatedPrincipal { seat: old }), false, online)
+                }
+                (None, None) if is_stale_principal(a, b) => contested(Obstacle::Unsettled),
+                (None, None) => contested(Obstacle::TwoPrincipals { sessions: None }),
             };
         }
         (Role::Mirror, Role::Mirror) if a.role_sequence == b.role_sequence && is_stable(a) && is_stable(b) => {

@@ -95,9 +95,7 @@ fn consent(case: &Case, survivor: Seat, names: &str) -> Consent {
     let state = current.as_ref().map(ToString::to_string).unwrap_or_default();
     let server = pair.label(survivor);
     let old = pair.label(survivor.other());
-    let price = format!(
-        "Forced service on the {server} serves {names} again from its copy, without what the old principal had not sent"
-    );
+    let price = price(case, &server, names);
     let Some(force) = &desired_type.force else {
         return Consent::Missing(
             format!(
@@ -150,6 +148,18 @@ fn consent(case: &Case, survivor: Seat, names: &str) -> Consent {
     })
 }
 
+/// What forced service does and what it costs, without a period.
+fn price(case: &Case, server: &str, names: &str) -> String {
+    let suspended =
+        |finding: &Finding| matches!(finding.obstacle, Some(Obstacle::PrincipalLost { suspended: true, .. }));
+    let without = if case.findings.iter().any(suspended) {
+        "which ends where mirroring was SUSPENDED: every later change is lost"
+    } else {
+        "without what the old principal had not sent"
+    };
+    format!("Forced service on the {server} serves {names} again from its copy, {without}")
+}
+
 /// The end of the pause after an attempt that sent nothing.
 fn pause(case: &Case) -> Option<jiff::Timestamp> {
     let last = case.persisted.last.get(&case.desired_type.ty)?;
@@ -165,7 +175,11 @@ pub(crate) fn refusal(case: &Case, survivor: Seat) -> Option<String> {
     if let Some(refusal) = case.findings.iter().find_map(|finding| refusal_of(case, finding, survivor)) {
         return Some(refusal);
     }
-    let same = identity::compare(tracking.pair.as_ref(), pair) == SameServers::Yes;
+    let known = |finding: &Finding| {
+        let session = finding.session.map(|session| session.guid);
+        session.is_some() && tracking.sessions.get(&finding.name).copied() == session
+    };
+    let same = identity::compare(tracking.pair.as_ref(), pair) == SameServers::Yes && case.findings.iter().all(known);
     (!input.satisfied(Precondition::ForceSeenTogether, same)).then(|| {
         // A wrong port in the spec is indistinguishable from a server that is down.
         "the operator never saw both servers of the pair together under these addresses, so that the address may be wrong"

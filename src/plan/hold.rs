@@ -50,6 +50,9 @@ pub(crate) fn held(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> Verdi
     let keep = format!("set principal: {other} to keep it");
     let state = epoch(findings).filter(|_| obstacle.is_none() && case.tracking.absence.is_none());
     let step = match (state, obstacle.and_then(|(obstacle, _)| unseen(obstacle))) {
+        _ if obstacle.is_some_and(|(obstacle, _)| matches!(obstacle, Obstacle::IsolatedPrincipal { .. })) => {
+            format!("repair the network of the {}, or {keep}", wanted.word())
+        }
         (Some(state), _) => format!("{keep}, or approve epoch {state} to move it"),
         (None, Some(seat)) if may_be_forced(case, seat.other()) => {
             format!("read docs/reasons/ServiceForced.md before the {} starts", seat.word())

@@ -83,7 +83,8 @@ pub(crate) fn forget_foreign_state(
     let untracked = TypeTracking::default();
     let tracking = persisted.tracking.get(&desired_type.ty).unwrap_or(&untracked);
     let sessions = &tracking.sessions;
-    let others = recognize(tracking, input.observation.pair(desired_type.store), findings) == SameServers::Other;
+    let servers = recognize(tracking, input.observation.pair(desired_type.store), findings);
+    let others = servers == SameServers::Other;
     let later_request =
         persisted.requests.get(&desired_type.ty).is_some_and(|request| request.generation > input.desired.generation);
     let ours = input.satisfied(Precondition::SameServers, !others)
@@ -92,7 +93,11 @@ pub(crate) fn forget_foreign_state(
     if !ours {
         persisted.requests.remove(&desired_type.ty);
         persisted.last.remove(&desired_type.ty);
-        persisted.tracking.remove(&desired_type.ty);
+        let known = persisted.tracking.remove(&desired_type.ty).and_then(|tracking| tracking.pair);
+        // Under another session, the servers keep their names.
+        if let Some(pair) = known.filter(|_| servers == SameServers::Yes && !later_request) {
+            persisted.tracking.insert(desired_type.ty, TypeTracking { pair: Some(pair), ..TypeTracking::default() });
+        }
     }
 }
 
@@ -118,6 +123,20 @@ fn recognize(tracking: &TypeTracking, pair: &Pair, findings: &[Finding]) -> Same
 /// True if the spec exchanged the two servers since the type was last seen on them.
 pub(crate) fn exchanged(tracking: &TypeTracking, pair: &Pair, findings: &[Finding]) -> bool {
     recognize(tracking, pair, findings) == SameServers::Exchanged
+}
+
+/// The present name of the server that was called `name` when the type was last seen. Unchanged if it was not read or is unknown.
+pub(crate) fn present_name(tracking: &TypeTracking, pair: &Pair, findings: &[Finding], name: String) -> String {
+    let present = |known: &PairIdentity| {
+        let seat = Seat::BOTH.into_iter().find(|seat| same_name(&known.server(*seat).name, &name))?;
+        let seat = match recognize(tracking, pair, findings) {
+            SameServers::Yes => seat,
+            SameServers::Exchanged => seat.other(),
+            SameServers::Other | SameServers::Unknown => return None,
+        };
+        Some(pair.view(seat).available()?.name.clone())
+    };
+    tracking.pair.as_ref().and_then(present).unwrap_or(name)
 }
 
 /// Records the servers and sessions of the type. Both servers must have been read and agree on every database.

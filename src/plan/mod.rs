@@ -25,6 +25,7 @@ mod schedule;
 mod service;
 mod statements;
 mod text;
+mod third_partner;
 mod tracking;
 mod types;
 mod version;
@@ -48,6 +49,8 @@ mod evidence_tests;
 mod forced_tests;
 #[cfg(test)]
 mod memory_tests;
+#[cfg(test)]
+mod moment_tests;
 #[cfg(test)]
 mod policy_tests;
 #[cfg(test)]

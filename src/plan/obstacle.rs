@@ -1,8 +1,8 @@
 //! The obstacles of a failover: severity and reason. `obstacle_text` has the message of each.
 
 use crate::model::{
-    DatabaseState, Mirroring, MirroringEndpoint, MirroringState, Reason, Role, Seat, Unavailable, UnavailableCause,
-    WitnessLink,
+    DatabaseState, Mirroring, MirroringEndpoint, MirroringState, Reason, Role, Seat, TransitionKind, Unavailable,
+    UnavailableCause, WitnessLink,
 };
 
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +24,13 @@ pub enum Obstacle {
         names: String,
         expected: String,
     },
+    /// The server in this seat mirrors with a server that is not the one of the other seat, which is unavailable. `expected`: the
+    /// name of the latter when it was last read.
+    ThirdPartner {
+        seat: Seat,
+        shown: Shown,
+        expected: String,
+    },
     Hidden {
         seat: Seat,
         login: String,
@@ -40,6 +47,11 @@ pub enum Obstacle {
     /// The row in this seat is of a partner without a connection to the other partner and to the witness.
     NoQuorum {
         seat: Seat,
+    },
+    /// Both servers hold the principal role of one session, each without a connection to the other one and to the witness. The
+    /// seat of the newer claim, if one is newer.
+    ApartWithoutQuorum {
+        newer: Option<Seat>,
     },
     /// The mirror is DISCONNECTED, and the principal in this seat does not answer on its own port. A SUSPENDED mirror proves
     /// nothing of its connection, and both can be forced without a witness ("Database Mirroring Operating Modes").
@@ -161,8 +173,8 @@ impl Obstacle {
             Obstacle::NoPrincipal => Severity::NoPrincipal,
             Obstacle::SameServer { .. } => Severity::SameServer,
             Obstacle::GuidDiffers { .. } => Severity::GuidDiffers,
-            Obstacle::PartnerOutside { .. } => Severity::PartnerOutside,
-            Obstacle::NoQuorum { .. } => Severity::NoQuorum,
+            Obstacle::PartnerOutside { .. } | Obstacle::ThirdPartner { .. } => Severity::PartnerOutside,
+            Obstacle::NoQuorum { .. } | Obstacle::ApartWithoutQuorum { .. } => Severity::NoQuorum,
             Obstacle::PrincipalLost { suspended: false, .. } => Severity::PrincipalLost,
             Obstacle::PrincipalLost { suspended: true, .. } => Severity::Unavailable,
             Obstacle::Hidden { .. } => Severity::Hidden,
@@ -190,6 +202,7 @@ impl Obstacle {
     pub fn seat(&self) -> Option<Seat> {
         match self {
             Obstacle::PartnerOutside { seat, .. }
+            | Obstacle::ThirdPartner { seat, .. }
             | Obstacle::Hidden { seat, .. }
             | Obstacle::Missing { seat }
             | Obstacle::NotMirrored { seat, .. }
@@ -200,6 +213,7 @@ impl Obstacle {
             | Obstacle::NotOnline { seat, .. }
             | Obstacle::Recovering { seat, .. }
             | Obstacle::EndpointStopped { seat, .. } => Some(*seat),
+            Obstacle::ApartWithoutQuorum { newer } => *newer,
             Obstacle::TwoPrincipals { .. }
             | Obstacle::NoPrincipal
             | Obstacle::SameServer { .. }
@@ -219,23 +233,28 @@ impl Obstacle {
         self.severity() <= Severity::SafetyOff
     }
 
-    /// True for a state that SQL Server leaves by itself. It is reported as overdue after policy.switchDeadline.
-    pub fn is_transition(&self) -> bool {
+    /// The kind of a state that SQL Server leaves by itself. It is reported as overdue after policy.switchDeadline.
+    pub fn transition(&self) -> Option<TransitionKind> {
         match self {
-            Obstacle::Recovering { .. }
-            | Obstacle::FailoverInProgress
-            | Obstacle::Unsettled
-            | Obstacle::SequencesDiffer { .. } => true,
-            Obstacle::TwoPrincipals { .. }
+            Obstacle::Recovering { state: DatabaseState::RecoveryPending, .. } => Some(TransitionKind::RecoveryPending),
+            Obstacle::Recovering { state: DatabaseState::Restoring, .. } => Some(TransitionKind::Restoring),
+            Obstacle::Recovering { .. } => Some(TransitionKind::Recovering),
+            Obstacle::FailoverInProgress => Some(TransitionKind::FailoverInProgress),
+            Obstacle::Unsettled => Some(TransitionKind::Unsettled),
+            // Its time is kept apart, as it ends as an obstacle after the bound.
+            Obstacle::SequencesDiffer { .. }
+            | Obstacle::TwoPrincipals { .. }
             | Obstacle::NoPrincipal
             | Obstacle::SameServer { .. }
             | Obstacle::GuidDiffers { .. }
             | Obstacle::PartnerOutside { .. }
+            | Obstacle::ThirdPartner { .. }
             | Obstacle::Hidden { .. }
             | Obstacle::Missing { .. }
             | Obstacle::NotMirrored { .. }
             | Obstacle::SafetyOff
             | Obstacle::NoQuorum { .. }
+            | Obstacle::ApartWithoutQuorum { .. }
             | Obstacle::PrincipalLost { .. }
             | Obstacle::Unavailable { .. }
             | Obstacle::IsolatedPrincipal { .. }
@@ -243,8 +262,13 @@ impl Obstacle {
             | Obstacle::Disconnected
             | Obstacle::NotOnline { .. }
             | Obstacle::EndpointStopped { .. }
-            | Obstacle::Synchronizing => false,
+            | Obstacle::Synchronizing => None,
         }
+    }
+
+    /// Two principals or two mirrors, which no switch shows for longer than a moment.
+    pub(crate) fn is_contradiction(&self) -> bool {
+        matches!(self, Obstacle::TwoPrincipals { .. } | Obstacle::NoPrincipal)
     }
 
     pub fn reason(&self) -> Reason {
@@ -253,13 +277,13 @@ impl Obstacle {
             Obstacle::NoPrincipal => Reason::NoPrincipal,
             Obstacle::SameServer { .. } => Reason::SameServer,
             Obstacle::GuidDiffers { .. } => Reason::SessionMismatch,
-            Obstacle::PartnerOutside { .. } => Reason::PartnerMismatch,
+            Obstacle::PartnerOutside { .. } | Obstacle::ThirdPartner { .. } => Reason::PartnerMismatch,
             Obstacle::Hidden { .. } => Reason::PermissionMissing,
             Obstacle::Missing { .. } => Reason::DatabaseMissing,
             Obstacle::NotMirrored { other_has_session: true, .. } => Reason::MirroringRemoved,
             Obstacle::NotMirrored { other_has_session: false, .. } => Reason::NotMirrored,
             Obstacle::SafetyOff => Reason::SafetyOff,
-            Obstacle::NoQuorum { .. } => Reason::NoQuorum,
+            Obstacle::NoQuorum { .. } | Obstacle::ApartWithoutQuorum { .. } => Reason::NoQuorum,
             Obstacle::PrincipalLost { suspended: false, .. } => Reason::PrincipalLost,
             Obstacle::PrincipalLost { suspended: true, unavailable, .. }
             | Obstacle::Unavailable { unavailable, .. } => unavailable.cause.reason(),

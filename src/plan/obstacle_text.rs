@@ -16,7 +16,15 @@ impl Obstacle {
         match (self, self.fix(pair)) {
             // The detail of an unavailable server ends with its own fix.
             (Obstacle::Unavailable { seat, unavailable, .. }, _) => {
-                format!("{problem}. {}{}.", unavailable.detail.trim_end_matches('.'), other_unseen(". It", *seat, pair))
+                let detail = unavailable.detail.trim_end_matches('.');
+                let both = pair.label(seat.other());
+                match pair.view(seat.other()) {
+                    // The cause is of the resource, and not of one server.
+                    ServerObservation::Unavailable { unavailable: other, .. } if other == unavailable => {
+                        format!("{problem} and the {both}. {detail}.")
+                    }
+                    _ => format!("{problem}. {detail}{}.", other_unseen(". It", *seat, pair)),
+                }
             }
             (_, Some(fix)) => format!("{problem}. To fix: {fix}."),
             (_, None) => format!("{problem}."),
@@ -42,11 +50,13 @@ impl Obstacle {
                 let names = if names.is_empty() { "no server" } else { names };
                 format!("{} names {names} as its partner, and the other server is {expected}", on(seat))
             }
+            Obstacle::ThirdPartner { seat, shown, expected } => third_partner(*seat, shown, expected, pair),
             Obstacle::Hidden { seat, login } => format!("login {login} cannot see the mirroring state on {}", on(seat)),
             Obstacle::Missing { seat } => format!("the database does not exist on {}", on(seat)),
             Obstacle::NotMirrored { seat, other_has_session } => not_mirrored(*seat, *other_has_session, pair),
             Obstacle::SafetyOff => "transaction safety is OFF, and Lync supports synchronous mirroring only".to_owned(),
             Obstacle::NoQuorum { seat } => no_quorum(*seat, pair),
+            Obstacle::ApartWithoutQuorum { newer } => apart_without_quorum(*newer, pair),
             Obstacle::PrincipalLost { seat, unavailable, witness, suspended } => {
                 lost(&pair.label(seat.other()), &on(seat), unavailable, *witness, *suspended)
             }
@@ -81,6 +91,20 @@ impl Obstacle {
         }
     }
 
+    /// The most important step, where it is not the fixed one of the reason: an imperative without a period.
+    pub(crate) fn step(&self) -> Option<String> {
+        match self {
+            Obstacle::ThirdPartner { seat, shown: Shown { role: Role::Principal, .. }, .. } => {
+                Some(format!("keep the {} fenced, and read docs/reasons/PartnerMismatch.md", seat.other().word()))
+            }
+            Obstacle::ApartWithoutQuorum { newer: Some(newer) } => {
+                Some(format!("connect the {} with its partner or the witness again", newer.word()))
+            }
+            Obstacle::ApartWithoutQuorum { newer: None } => Some("connect the two servers again".to_owned()),
+            _ => None,
+        }
+    }
+
     /// The reason of a transition that has lasted longer than policy.switchDeadline, and an imperative without a period.
     /// RECOVERY_PENDING is a short phase of a start, or an error that an administrator has to resolve ("Database States"). Only
     /// its duration distinguishes them.
@@ -110,6 +134,7 @@ impl Obstacle {
                 "name the two partners of one session in spec.sql; if a server was renamed, set mirroring up again"
                     .to_owned()
             }
+            Obstacle::ThirdPartner { shown, expected, .. } => third_partner_fix(shown, expected),
             Obstacle::Hidden { .. } => {
                 "grant sysadmin to the login on both servers, as SQL Server hides a mirror database from every other login".to_owned()
             }
@@ -125,13 +150,8 @@ impl Obstacle {
             }
             Obstacle::SafetyOff => "run ALTER DATABASE ... SET PARTNER SAFETY FULL on the principal".to_owned(),
             Obstacle::NoQuorum { .. } => "bring back the partner or the witness".to_owned(),
-            Obstacle::PrincipalLost { seat, witness, .. } if is_witness_lost(*witness) => {
-                format!("bring back {} or the witness", on(seat))
-            }
-            Obstacle::PrincipalLost { seat, .. } => format!(
-                "bring back {}. If it is lost for good, see docs/reasons/PrincipalLost.md before anything is forced",
-                on(seat)
-            ),
+            Obstacle::ApartWithoutQuorum { newer } => apart_fix(*newer, pair),
+            Obstacle::PrincipalLost { seat, witness, .. } => lost_fix(&on(seat), *witness),
             Obstacle::IsolatedPrincipal { seat } => {
                 format!("repair the network of {}, which then becomes the mirror by itself", on(seat))
             }
@@ -193,6 +213,54 @@ fn no_quorum(seat: Seat, pair: &Pair) -> String {
         "the {} sees neither its partner nor the witness, and a server without quorum does not serve a mirrored database{}",
         pair.label(seat),
         other_unseen(". The operator", seat, pair)
+    )
+}
+
+fn apart_without_quorum(newer: Option<Seat>, pair: &Pair) -> String {
+    let newest = newer.map_or(String::new(), |newer| {
+        format!(". The {} is the newer principal, and the other one becomes its mirror by itself", pair.label(newer))
+    });
+    format!(
+        "both servers hold the principal role, and each of them sees neither its partner nor the witness. A server without quorum does not serve a mirrored database{newest}"
+    )
+}
+
+fn apart_fix(newer: Option<Seat>, pair: &Pair) -> String {
+    match newer {
+        Some(newer) => format!("connect the {} with its partner or the witness again", pair.label(newer)),
+        None => "connect the servers with each other again, before the witness with one of them".to_owned(),
+    }
+}
+
+fn third_partner(seat: Seat, row: &Shown, expected: &str, pair: &Pair) -> String {
+    let other = seat.other();
+    let unseen = match pair.view(other) {
+        ServerObservation::Available { .. } => String::new(),
+        ServerObservation::Unavailable { unavailable, .. } => format!(
+            ". The operator does not see the {}. {}",
+            pair.label(other),
+            unavailable.detail.trim_end_matches('.')
+        ),
+    };
+    format!("{}, and not with {expected}, the {} of the spec{unseen}", shown(seat, row, pair), other.word())
+}
+
+fn third_partner_fix(row: &Shown, expected: &str) -> String {
+    let partner = &row.partner;
+    match row.role {
+        Role::Principal => format!(
+            "keep {expected} fenced, as it can serve a second live copy. Then name {partner} in spec.sql, or set mirroring up with {expected} again, see docs/reasons/PartnerMismatch.md"
+        ),
+        Role::Mirror => format!("name {partner} in spec.sql, see docs/reasons/PartnerMismatch.md"),
+    }
+}
+
+fn lost_fix(principal: &str, witness: WitnessLink) -> String {
+    if is_witness_lost(witness) {
+        return format!("bring back {principal} or the witness");
+    }
+    format!(
+        "bring back {principal}. If it is lost for good, see docs/reasons/PrincipalLost.md before anything is forced"
     )
 }
 

@@ -216,7 +216,14 @@ impl<'a> Check<'a> {
     fn has_lost_principal(&self) -> bool {
         self.databases.iter().any(|(_, finding, outcome)| {
             *outcome == Pending
-                && matches!(finding.obstacle, Some(Obstacle::PrincipalLost { .. } | Obstacle::NoQuorum { .. }))
+                && matches!(
+                    finding.obstacle,
+                    Some(
+                        Obstacle::PrincipalLost { .. }
+                            | Obstacle::NoQuorum { .. }
+                            | Obstacle::ApartWithoutQuorum { .. }
+                    )
+                )
         })
     }
 

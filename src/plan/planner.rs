@@ -13,7 +13,7 @@ use crate::plan::finding::{Finding, assess, epoch, observed_principal};
 use crate::plan::operation::{self, OperationState};
 use crate::plan::precondition::{Precondition, Preconditions};
 use crate::plan::types::{Case, Ended, Input, Plan, Progress, Release, Requeue, TypePlan};
-use crate::plan::{decide, schedule, statements, tracking};
+use crate::plan::{decide, schedule, statements, third_partner, tracking};
 
 /// The servers are polled closely for this long after a move.
 const AFTERCARE: Duration = Duration::from_secs(60);
@@ -38,11 +38,11 @@ pub fn plan_with(
     let mut found: Vec<Vec<Finding>> = desired_types
         .iter()
         .map(|desired_type| {
-            desired_type
-                .databases
-                .iter()
-                .map(|name| assess(preconditions, observation.pair(desired_type.store), name))
-                .collect()
+            let pair = observation.pair(desired_type.store);
+            let mut findings: Vec<Finding> =
+                desired_type.databases.iter().map(|name| assess(preconditions, pair, name)).collect();
+            third_partner::mark(persisted.tracking.get(&desired_type.ty), pair, &mut findings);
+            findings
         })
         .collect();
 

@@ -1,5 +1,7 @@
 //! Predicates over the rows of sys.database_mirroring and the names of servers.
 
+use std::cmp::Ordering;
+
 use crate::model::{Mirroring, MirroringState, Seat, Server, WitnessLink};
 
 /// A partner without a connection to the other one and to its witness. As a principal, it does not serve ("Quorum: How a
@@ -22,6 +24,15 @@ pub(crate) fn isolated_principal(a: &Mirroring, b: &Mirroring) -> Option<Seat> {
         (false, true) if a.role_sequence > b.role_sequence => Some(Seat::Mirror),
         _ => None,
     }
+}
+
+/// Two principals that are both isolated: neither has quorum. The seat of the newer one, if one is newer.
+pub(crate) fn apart_without_quorum(a: &Mirroring, b: &Mirroring) -> Option<Option<Seat>> {
+    (is_isolated(a) && is_isolated(b)).then(|| match a.role_sequence.cmp(&b.role_sequence) {
+        Ordering::Greater => Some(Seat::Primary),
+        Ordering::Less => Some(Seat::Mirror),
+        Ordering::Equal => None,
+    })
 }
 
 pub(crate) fn is_stable(row: &Mirroring) -> bool {

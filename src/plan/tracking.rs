@@ -6,7 +6,8 @@ use jiff::Timestamp;
 
 use crate::model::{
     Absence, Cause, Desired, DesiredType, Evidence, ForceService, MirroringState, Outcome, Pair, PersistedState,
-    Request, Role, Seat, ServerObservation, Stable, TypeTracking, UnrequestedSwitch, WitnessLink, later,
+    Request, Role, Seat, ServerObservation, Stable, TransitionKind, TypeTracking, UnrequestedSwitch, WitnessLink,
+    later,
 };
 use crate::plan::finding::{Finding, epoch, seat_of};
 use crate::plan::identity;
@@ -67,9 +68,7 @@ pub(crate) fn update(
     }
     let mut tracking = persisted.tracking.remove(&desired_type.ty).unwrap_or_default();
     let exchanged = identity::exchanged(&tracking, pair, findings);
-    if !moving {
-        track_transitions(input, &mut tracking, findings);
-    }
+    track_transitions(input, &mut tracking, findings, moving);
     if update_request(input, persisted, desired_type, findings, moving) {
         // The user changed the spec: reset the failure counters.
         (tracking.consecutive_failures, tracking.unrequested_switches, tracking.last_unrequested_switch) = (0, 0, None);
@@ -86,7 +85,12 @@ pub(crate) fn update(
         }
         Some(Outcome::Superseded) => {}
         None if moving => {}
-        None => record_unrequested_switch(&mut tracking, server(settled).as_deref(), now),
+        None => {
+            // A renamed server is the same server, and has not switched.
+            let before = tracking.last_settled_server.take();
+            tracking.last_settled_server = before.map(|name| identity::present_name(&tracking, pair, findings, name));
+            record_unrequested_switch(&mut tracking, server(settled).as_deref(), now);
+        }
     }
     if ended.is_some_and(|ended| ended.nothing_sent && ended.operation.cause == Cause::ForcedService) {
         tracking.consumed_consent = None;
@@ -99,9 +103,12 @@ pub(crate) fn update(
     }
     tracking.was_aligned |= settled == Some(desired_type.principal);
     tracking.stable = stable(input, &tracking, desired_type, findings, moving);
-    let lost = findings
-        .iter()
-        .any(|finding| matches!(finding.obstacle, Some(Obstacle::PrincipalLost { .. } | Obstacle::NoQuorum { .. })));
+    let lost = findings.iter().any(|finding| {
+        matches!(
+            finding.obstacle,
+            Some(Obstacle::PrincipalLost { .. } | Obstacle::NoQuorum { .. } | Obstacle::ApartWithoutQuorum { .. })
+        )
+    });
     tracking.principal_lost_since = lost.then(|| tracking.principal_lost_since.unwrap_or(now));
     tracking.approval = desired_type.approve.as_ref().map(|approve| match tracking.approval.take() {
         Some(seen) if seen.epoch == approve.epoch => seen,
@@ -124,21 +131,29 @@ fn earliest(recorded: Option<Timestamp>, now: Timestamp) -> Timestamp {
     recorded.filter(|at| *at <= now).unwrap_or(now)
 }
 
-/// Since when the type has been in a transition. The equality of the role sequences of both partners is not documented: a
-/// difference delays a move like a transition, and no longer than one.
-fn track_transitions(input: &Input, tracking: &mut TypeTracking, findings: &mut [Finding]) {
+/// Since when the type has been in a transition of each kind, or during a move in a contradiction. The equality of the role
+/// sequences of both partners is not documented: a difference delays a move like a transition, and no longer than one.
+fn track_transitions(input: &Input, tracking: &mut TypeTracking, findings: &mut [Finding], moving: bool) {
     let now = input.now;
-    let any = |is: &dyn Fn(&Obstacle) -> bool| findings.iter().any(|finding| finding.obstacle.as_ref().is_some_and(is));
+    if moving {
+        let found = findings.iter().any(|finding| finding.obstacle.as_ref().is_some_and(Obstacle::is_contradiction));
+        return track_kinds(tracking, now, found.then_some(TransitionKind::Contradiction).into_iter());
+    }
+    track_kinds(tracking, now, findings.iter().filter_map(|finding| finding.obstacle.as_ref()?.transition()));
     let differs = |obstacle: &Obstacle| matches!(obstacle, Obstacle::SequencesDiffer { .. });
-    let transition = any(&|obstacle| obstacle.is_transition() && !differs(obstacle));
-    let unequal = any(&differs);
-    tracking.transition_since = transition.then(|| earliest(tracking.transition_since, now));
+    let unequal = findings.iter().any(|finding| finding.obstacle.as_ref().is_some_and(differs));
     tracking.sequences_differ_since = unequal.then(|| earliest(tracking.sequences_differ_since, now));
     if tracking.sequences_differ_since.is_some_and(|since| now >= later(since, input.desired.policy.switch_deadline)) {
         for finding in findings {
             finding.obstacle.take_if(|obstacle| differs(obstacle));
         }
     }
+}
+
+/// Keeps the times of these kinds, and forgets those of the others.
+fn track_kinds(tracking: &mut TypeTracking, now: Timestamp, kinds: impl Iterator<Item = TransitionKind>) {
+    let known = std::mem::take(&mut tracking.transitions);
+    tracking.transitions = kinds.map(|kind| (kind, earliest(known.get(&kind).copied(), now))).collect();
 }
 
 /// Since when a fail-back could be due.
@@ -180,6 +195,7 @@ fn absence(input: &Input, before: Option<Absence>, pair: &Pair, findings: &[Find
                 Obstacle::Disconnected
                     | Obstacle::PrincipalLost { .. }
                     | Obstacle::NoQuorum { .. }
+                    | Obstacle::ApartWithoutQuorum { .. }
                     | Obstacle::IsolatedPrincipal { .. }
                     | Obstacle::Recovering { .. }
                     | Obstacle::Unavailable { shown: Some(Shown { state: MirroringState::Disconnected, .. }), .. }

@@ -8,7 +8,7 @@ use tokio::net::UdpSocket;
 use crate::model::{
     Act, Answer, DatabaseName, Failover, Guid, Seat, Server, ServerObservation, Unavailable, UnavailableCause,
 };
-use crate::sql::fake_server::{FakeServer, Script, ack, done, error, refusal};
+use crate::sql::fake_server::{FakeServer, Script, ack, done, error, info, refusal};
 use crate::sql::tests::short;
 use crate::sql::{
     Account, Authentication, Deadlines, InstanceAddress, InstanceMonitors, Limits, MonitorHandle, Target,
@@ -96,6 +96,25 @@ async fn refresh_of_a_server_that_is_not_ready_logs_in_each_time() {
     assert!(server.logins() >= 4, "{}", server.logins());
     server.change(|script| *script = Script::healthy());
     available(&watch.refresh().await);
+}
+
+/// Error 17809 closes the connection, with or without an ERROR token. It is no refusal of the credentials.
+#[tokio::test]
+async fn refresh_of_a_server_without_a_free_connection_names_the_limit_and_logs_in_each_time() {
+    let text = "Could not connect because the maximum number of user connections has been reached.";
+    for login in [refusal(17_809), info(17_809, text), [info(17_809, text), done(2)].concat()] {
+        let server = FakeServer::start(Script { login, ..Script::healthy() }).await;
+        let monitors = monitors();
+        let watch = monitors.watch(&server.target);
+        for _ in 0..3 {
+            let full = unavailable(watch.refresh().await);
+            assert_eq!(full.cause, UnavailableCause::ConnectionLimit, "{}", full.detail);
+            assert!(full.detail.contains("17809") && full.detail.contains("To fix: "), "{}", full.detail);
+        }
+        assert!(server.logins() >= 3, "{}", server.logins());
+        server.change(|script| *script = Script::healthy());
+        available(&watch.refresh().await);
+    }
 }
 
 #[tokio::test]

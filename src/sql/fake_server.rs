@@ -121,6 +121,10 @@ async fn serve(mut stream: TcpStream, script: Arc<Mutex<Script>>, counts: Arc<Co
     counts.logins.fetch_add(1, Ordering::SeqCst);
     let login = script.lock().login.clone();
     stream.write_all(&response(&login)).await.ok()?;
+    if matches!(login.first(), Some(0xaa | 0xab)) && !login.contains(&0xad) {
+        // A refused login ends the connection.
+        return None;
+    }
     loop {
         message(&mut stream).await?;
         let Script { batch, close, hold, .. } = script.lock().clone();
@@ -174,6 +178,13 @@ pub fn error(number: u32, text: &str) -> Vec<u8> {
     body.extend(text.iter().flat_map(|unit| unit.to_le_bytes()));
     body.extend([0, 0, 1, 0, 0, 0]);
     token(0xaa, &body)
+}
+
+/// The same as an INFO token.
+pub fn info(number: u32, text: &str) -> Vec<u8> {
+    let mut token = error(number, text);
+    token[0] = 0xab;
+    token
 }
 
 pub fn refusal(number: u32) -> Vec<u8> {

@@ -24,6 +24,12 @@ pub fn explain(address: &str, login: &Authentication, number: u32, text: &str) -
     unavailable(cause, detail)
 }
 
+/// The state of the server that explains why it ended the connection without a login. None: no message names one.
+pub fn explain_end(address: &str, login: &Authentication, messages: &[(u32, String)]) -> Option<Unavailable> {
+    let (number, text) = messages.iter().find(|(number, _)| cause(*number) != UnavailableCause::LoginError)?;
+    Some(explain(address, login, *number, text))
+}
+
 fn cause(number: u32) -> UnavailableCause {
     match number {
         18450 | 18452 | 18456 | 18471 => UnavailableCause::LoginFailed,

@@ -26,6 +26,7 @@ mod kerberos;
 pub mod kerberos_helper;
 mod limits;
 mod login_error;
+mod login_message;
 mod monitor;
 mod poll;
 mod poll_task;

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::sql::login_message::messages;
 use crate::sql::prelogin::{HEADER, Header, TABULAR};
 use crate::sql::response_tokens::ResponseTokens;
 
@@ -84,6 +85,11 @@ impl ResponseCheck {
     /// The version in the LOGINACK of the login response; `None` if the server did not acknowledge the login.
     pub fn login_version(&self) -> Option<TdsVersion> {
         self.0.lock().login.as_deref().and_then(login_ack)
+    }
+
+    /// The messages of the login response before LOGINACK.
+    pub fn login_messages(&self) -> Vec<(u32, String)> {
+        self.0.lock().login.as_deref().map(messages).unwrap_or_default()
     }
 
     /// Reads the next bytes of the response.

@@ -18,6 +18,7 @@ use crate::sql::error::{self, Phase, unavailable};
 use crate::sql::kerberos::{self, Handshake};
 use crate::sql::limits::Opening;
 use crate::sql::login_error;
+use crate::sql::login_message::messages;
 use crate::sql::prelogin::{self, Encryption, HEADER, Header};
 use crate::sql::prelogin_stream::{PreloginShim, TlsInPrelogin};
 use crate::sql::response_check::{Defect, ResponseCheck};
@@ -143,24 +144,27 @@ fn check_login<T>(
     client: tiberius::Result<T>,
 ) -> Result<T, Unavailable> {
     let address = target.address();
-    match (check.login_version(), client) {
-        (Some(version @ (major, minor)), _) if version < OLDEST_TDS => {
+    // Not every version of SQL Server calls it an error that it accepts no further connection.
+    let stated = login_error::explain_end(&address, &target.login, &check.login_messages());
+    match (check.login_version(), client, stated) {
+        (Some(version @ (major, minor)), ..) if version < OLDEST_TDS => {
             let detail = format!(
                 "{address} speaks TDS {major}.{minor}. To fix: upgrade the server, as SQL Server 2008 R2 is the oldest supported version."
             );
             Err(unavailable(UnavailableCause::ServerTooOld, detail))
         }
-        (_, Err(Error::Server(token))) => {
+        (_, Err(Error::Server(token)), _) => {
             Err(login_error::explain(&address, &target.login, token.code(), token.message()))
         }
-        (_, Err(error)) => Err(match check.defect() {
+        (None, _, Some(stated)) => Err(stated),
+        (_, Err(error), _) => Err(match check.defect() {
             Some(Defect(what)) => error::protocol_error(&address, Phase::Login, what),
             None => error::tds(&address, Phase::Login, &error, deadline),
         }),
-        (None, Ok(_)) => {
+        (None, Ok(_), None) => {
             Err(error::protocol_error(&address, Phase::Login, "the server did not acknowledge the login (LOGINACK)"))
         }
-        (Some(_), Ok(client)) => Ok(client),
+        (Some(_), Ok(client), _) => Ok(client),
     }
 }
 
@@ -213,6 +217,10 @@ async fn negotiate(target: &Target, tcp: &mut TcpStream) -> Result<(), Unavailab
         if payload.len() > usize::from(u16::MAX) {
             return Err(error::protocol_error(&address, Phase::Prelogin, "the prelogin is too long"));
         }
+    }
+    // Instead of its reply, a server that takes no further connection sends the error.
+    if let Some(stated) = login_error::explain_end(&address, &target.login, &messages(&payload)) {
+        return Err(stated);
     }
     let reply = prelogin::parse(&payload).map_err(|what| error::protocol_error(&address, Phase::Prelogin, what))?;
     if !reply.instance {
@@ -318,6 +326,14 @@ mod tests {
         let mut garbage = encryption(1);
         garbage.extend_from_slice(b"HTTP/1.1 400 Bad Request\r\n\r\n");
         assert_eq!(open_against(&garbage, true).await.cause, UnavailableCause::ProtocolError);
+    }
+
+    #[tokio::test]
+    async fn open_with_an_error_instead_of_a_prelogin_names_the_state() {
+        let full = packets(TABULAR, &crate::sql::fake_server::refusal(17_809));
+        assert_eq!(open_against(&full, false).await.cause, UnavailableCause::ConnectionLimit);
+        let unknown = packets(TABULAR, &crate::sql::fake_server::refusal(50_000));
+        assert_eq!(open_against(&unknown, false).await.cause, UnavailableCause::ProtocolError);
     }
 
     #[tokio::test]

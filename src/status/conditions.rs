@@ -126,9 +126,11 @@ fn ready_conditions(input: &Input, servers: &[ServerStatus]) -> Vec<ConditionDra
     }
     let Some(primary) = primary_type(plan) else { return Vec::new() };
     let effect = primary.verdict.reason.effect();
-    // A move under way keeps Reconciling true even when another type is stuck: something still changes.
+    // A move under way keeps Reconciling true even when another type is stuck, and after its deadline: it may still end. Two
+    // principals or two mirrors end no move.
+    let is_contradiction = matches!(primary.verdict.reason, Reason::TwoPrincipals | Reason::NoPrincipal);
     let progress = match effect {
-        _ if plan.persisted.operation.is_some() => Progress::Working,
+        _ if plan.persisted.operation.is_some() && !is_contradiction => Progress::Working,
         Effect::Ready => Progress::Done,
         Effect::Reconciling => Progress::Working,
         Effect::Stalled => Progress::Stuck,
@@ -232,19 +234,21 @@ fn synchronized(plan: &Plan, observation: &Observation) -> ConditionDraft {
             states != [Some(MirroringState::Synchronized); 2]
         })
     };
-    let reason = |finding: &Finding| finding.obstacle.as_ref().map_or(Reason::Unsettled, |obstacle| obstacle.reason());
+    let reason = |(planned, finding): (&TypePlan, &Finding)| {
+        finding.obstacle.as_ref().map_or(Reason::Unsettled, |obstacle| summary::reason_of(planned, obstacle))
+    };
     // What both servers prove goes before what one of them hides.
     match bad().find(|(_, finding)| finding.agreed).or(bad().next()) {
         None => ConditionDraft::true_(kind, Reason::AllSynchronized, "Every database is SYNCHRONIZED on both servers."),
         Some((planned, finding)) => {
-            let alike = bad().filter(|(_, other)| reason(other) == reason(finding));
+            let reason_here = reason((planned, finding));
+            let alike = bad().filter(|other| reason(*other) == reason_here);
             let names: Vec<String> = alike.map(|(_, finding)| finding.name.to_string()).collect();
-            let reason = reason(finding);
             let text = summary::fit_names(&names, "databases", |names| summary::of_databases(planned, finding, names));
             if finding.agreed {
-                ConditionDraft::false_(kind, reason, text)
+                ConditionDraft::false_(kind, reason_here, text)
             } else {
-                ConditionDraft::unknown(kind, reason, text)
+                ConditionDraft::unknown(kind, reason_here, text)
             }
         }
     }

@@ -8,6 +8,8 @@ mod input;
 mod limits;
 mod quorum;
 mod render;
+#[cfg(test)]
+mod sentence_tests;
 mod servers;
 mod summary;
 mod summary_text;

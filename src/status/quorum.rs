@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::api::{ConditionDraft, ConditionType, ParsedSpec, Store};
 use crate::model::{
-    DatabaseName, Mirroring, MirroringState, Observation, Pair, Reason, Role, Seat, ServerObservation, WitnessLink,
+    DatabaseName, Mirroring, MirroringState, Observation, Pair, Reason, Role, Safety, Seat, ServerObservation,
+    WitnessLink,
 };
 use crate::plan::{Obstacle, Plan, TypePlan};
 use crate::status::summary;
@@ -37,6 +38,14 @@ pub(super) fn condition(spec: &ParsedSpec, observation: &Observation, plan: &Pla
         QuorumFact::Suspended(names) => at_risk(
             Reason::RunningExposed,
             of(&names, "mirroring is SUSPENDED: there is no automatic failover if the principal is lost."),
+        ),
+        QuorumFact::SafetyOff(names) => at_risk(
+            Reason::SafetyOff,
+            of(&names, "transaction safety is OFF: there is no automatic failover if the principal is lost."),
+        ),
+        QuorumFact::MirrorNotUsable(names) => at_risk(
+            Reason::RunningExposed,
+            of(&names, "the copy of the mirror is not open: there is no automatic failover if the principal is lost."),
         ),
         QuorumFact::MirrorAlone(names) => at_risk(
             Reason::RunningExposed,
@@ -73,6 +82,10 @@ enum QuorumFact {
     MirrorWithoutWitness(Vec<String>),
     /// A SUSPENDED session with a witness: it proves nothing of the connection of the partners.
     Suspended(Vec<String>),
+    /// A session with a witness and without transaction safety, which the witness cannot protect.
+    SafetyOff(Vec<String>),
+    /// The mirror of a principal with a witness was read, and its copy is not in the state of a mirror.
+    MirrorNotUsable(Vec<String>),
     /// Mirrors with a witness are without their partner. A further loss of the witness also prevents forced service (error
     /// 1431).
     MirrorAlone(Vec<String>),
@@ -96,7 +109,8 @@ fn fact(spec: &ParsedSpec, observation: &Observation, plan: &Plan) -> QuorumFact
         })
         .collect();
     let mut witnesses = observation.pairs.iter().filter_map(|pair| pair.witness.as_ref());
-    let apart = |row: &Mirroring| row.witness != WitnessLink::None && row.state == MirroringState::Disconnected;
+    let protected = |row: &Mirroring| row.witness != WitnessLink::None;
+    let apart = |row: &Mirroring| protected(row) && row.state == MirroringState::Disconnected;
     if sessions.is_empty() {
         return QuorumFact::NoSession;
     }
@@ -113,10 +127,14 @@ fn fact(spec: &ParsedSpec, observation: &Observation, plan: &Plan) -> QuorumFact
     if let Some(names) = names(&sessions, apart) {
         return QuorumFact::MirrorAlone(names);
     }
-    if let Some(names) =
-        names(&sessions, |row| row.witness != WitnessLink::None && row.state == MirroringState::Suspended)
-    {
+    if let Some(names) = names(&sessions, |row| protected(row) && row.state == MirroringState::Suspended) {
         return QuorumFact::Suspended(names);
+    }
+    if let Some(names) = names(&sessions, |row| protected(row) && row.safety == Safety::Off) {
+        return QuorumFact::SafetyOff(names);
+    }
+    if let Some(names) = without_usable_mirror(observation, plan) {
+        return QuorumFact::MirrorNotUsable(names);
     }
     if let Some(problem) = witness_mismatch(spec, observation, plan) {
         return QuorumFact::WitnessMismatch(problem);
@@ -142,6 +160,23 @@ fn fact(spec: &ParsedSpec, observation: &Observation, plan: &Plan) -> QuorumFact
         return QuorumFact::WitnessUnreachable;
     }
     QuorumFact::Healthy
+}
+
+/// The databases whose principal has a witness, and whose mirror copy is not RESTORING.
+fn without_usable_mirror(observation: &Observation, plan: &Plan) -> Option<Vec<String>> {
+    let names = plan.types.values().flat_map(|planned| {
+        let pair = observation.pair(planned.desired_type.store);
+        planned.findings.iter().filter_map(move |finding| match finding.obstacle {
+            Some(Obstacle::NotOnline { seat, .. } | Obstacle::Recovering { seat, .. }) => {
+                let principal = pair.row(seat.other(), &finding.name)?;
+                let protects = principal.role == Role::Principal && principal.witness != WitnessLink::None;
+                protects.then(|| finding.name.to_string())
+            }
+            _ => None,
+        })
+    });
+    let names: Vec<String> = names.collect();
+    (!names.is_empty()).then_some(names)
 }
 
 /// The rows of old principals without quorum, beside a newer principal: they show nothing of its quorum.

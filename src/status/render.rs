@@ -11,10 +11,11 @@ use crate::model::{
     Act, DatabaseName, Desired, DesiredType, DriftReport, Failover, Observation, Pair, Reason, Role, Seat,
     ServerObservation, Service, duration_text, queue_class,
 };
-use crate::plan::{Finding, Plan, TypePlan, coarse, next_window, predict};
+use crate::plan::{Finding, Obstacle, Plan, Severity, TypePlan, coarse, next_window, predict};
 use crate::sql;
 use crate::status::input::Input;
 use crate::status::servers::{self, Memory};
+use crate::status::summary::Summary;
 use crate::status::{conditions, history, limits, unmanaged, unobserved};
 
 /// The largest number of problems of the spec in the status.
@@ -67,7 +68,9 @@ fn service(plan: &Plan, desired: &Desired) -> Service {
 fn principals(plan: &Plan, desired: &Desired) -> String {
     let entries = plan.types.iter().map(|(ty, planned)| {
         let observed = planned.observed;
-        let wanted = observed == planned.desired_type.principal.into() && planned.service != Service::NotServed;
+        // A principal without quorum serves no client, whether or not that is proved.
+        let serves = planned.service != Service::NotServed && planned.verdict.reason != Reason::NoQuorum;
+        let wanted = observed == planned.desired_type.principal.into() && serves;
         let mark = if wanted { "" } else { "!" };
         format!("{ty}={observed}{mark}")
     });
@@ -89,7 +92,7 @@ fn type_status(
         observed: planned.observed,
         service: planned.service,
         reason: planned.verdict.reason.name().to_owned(),
-        message: format!("{}{}", planned.verdict.message, servers::absences(pair, servers)),
+        message: message(planned, plan, pair, servers),
         epoch: planned.epoch.as_ref().map(ToString::to_string),
         request: plan.persisted.requests.get(&ty).map(|request| RequestStatus {
             principal: request.principal,
@@ -107,6 +110,14 @@ fn type_status(
         tracking: plan.persisted.tracking.get(&ty).and_then(tracking_status),
         databases: planned.findings.iter().map(|finding| database_status(finding, pair)).collect(),
     }
+}
+
+/// The message of the verdict, with a step if it has none, and with the age of what is not read.
+fn message(planned: &TypePlan, plan: &Plan, pair: &Pair, servers: &[ServerStatus]) -> String {
+    let operation = plan.persisted.operation.as_ref().filter(|operation| operation.ty == planned.desired_type.ty);
+    let summary = Summary { planned, pair, operation, unreachable_since: [None; 2] };
+    let step = summary.missing_step().map(|step| format!(" To fix: {step}.")).unwrap_or_default();
+    format!("{}{step}{}", planned.verdict.message, servers::absences(pair, servers))
 }
 
 fn database_status(finding: &Finding, pair: &Pair) -> DatabaseStatus {
@@ -146,6 +157,9 @@ fn redo_bucket(kb: i64) -> String {
 fn planned_statements(plan: &Plan, observation: &Observation) -> Vec<PlannedStep> {
     let mut steps = Vec::new();
     for planned in plan.types.values() {
+        if is_stopped(planned) {
+            continue;
+        }
         if planned.next.is_empty() {
             let pair = observation.pair(planned.desired_type.store);
             let settled = is_settled(plan, planned);
@@ -156,6 +170,17 @@ fn planned_statements(plan: &Plan, observation: &Observation) -> Vec<PlannedStep
         }
     }
     steps
+}
+
+/// No statement follows from this state by itself: the session is in doubt, or the last failover is not retried.
+fn is_stopped(planned: &TypePlan) -> bool {
+    planned.verdict.reason == Reason::SwitchOverdue
+        || planned.findings.iter().any(|finding| match &finding.obstacle {
+            Some(Obstacle::IsolatedPrincipal { .. }) => planned.verdict.reason == Reason::UnexpectedPrincipal,
+            Some(Obstacle::ApartWithoutQuorum { .. }) => true,
+            Some(obstacle) => obstacle.severity() <= Severity::PartnerOutside,
+            None => false,
+        })
 }
 
 /// The principals were last observed in the seat that the spec wants, and no move is requested.

@@ -7,8 +7,8 @@ use crate::model::{
     Act, Cause, DatabaseType, Effect, Evidence, MirroringState, ObservedPrincipal, Operation, Pair, Reason, Role, Seat,
     ServerObservation, Service, Unavailable, UnavailableCause, duration_text,
 };
-use crate::plan::{Finding, Obstacle, Plan, TypePlan, coarse, second};
-use crate::status::summary_text::{Step, text};
+use crate::plan::{Finding, Obstacle, Plan, Shown, TypePlan, Verdict, coarse, second};
+use crate::status::summary_text::{SERVERS, Step, text};
 
 pub use crate::api::MESSAGE_LIMIT as LIMIT;
 
@@ -106,6 +106,9 @@ impl Summary<'_> {
         if self.is_forced() {
             return format!("service is forced on {}, data may be lost", server(on));
         }
+        if let Some(what) = self.special(&server) {
+            return what;
+        }
         let what = text(self.reason()).0.replace("{}", &server(on));
         if matches!(self.reason(), Reason::UnexpectedPrincipal | Reason::ServiceForced)
             && self.pair.view(on.other()).available().is_none()
@@ -117,6 +120,66 @@ impl Summary<'_> {
             return format!("{what}, and the operator does not read {}", server(on.other()));
         }
         what
+    }
+
+    /// What the fixed words of the reason do not contain: the third server, or the state of the rows.
+    fn special(&self, server: impl Fn(Seat) -> String) -> Option<String> {
+        let obstacles = || self.planned.findings.iter().filter_map(|finding| finding.obstacle.as_ref());
+        let has = |is: fn(&Obstacle) -> bool| obstacles().any(is);
+        let wanted = self.planned.desired_type.principal;
+        match self.reason() {
+            Reason::UnexpectedPrincipal if has(|one| matches!(one, Obstacle::IsolatedPrincipal { .. })) => {
+                return Some(format!("{} is principal, and {} has no quorum", server(wanted.other()), server(wanted)));
+            }
+            Reason::SwitchOverdue if has(|one| matches!(one, Obstacle::Disconnected)) => {
+                return Some(format!(
+                    "the failover to {} is overdue, and the partners do not reach each other",
+                    server(self.subject())
+                ));
+            }
+            // Otherwise the hold of the move would be the reason.
+            Reason::Synchronizing if self.planned.observed == wanted.other().into() => {
+                return Some(format!("the failover to {} waits until the mirror has caught up", server(wanted)));
+            }
+            _ => {}
+        }
+        obstacles().filter(|obstacle| obstacle.reason() == self.reason()).find_map(|obstacle| match obstacle {
+            Obstacle::GuidDiffers { primary, mirror } => self.third_server(primary, mirror, &server),
+            Obstacle::ThirdPartner { seat, shown, .. } => {
+                Some(format!("{} mirrors with {}", server(*seat), shown.partner))
+            }
+            Obstacle::PartnerOutside { seat, names, .. } if !names.is_empty() => {
+                Some(format!("{} mirrors with {names}", server(*seat)))
+            }
+            Obstacle::ApartWithoutQuorum { .. } => Some("both servers are principal and without quorum".to_owned()),
+            Obstacle::PrincipalLost { seat, suspended: true, .. } => {
+                let what = text(self.reason()).0.replace("{}", &server(*seat));
+                Some(format!("{what}, and its mirror is SUSPENDED"))
+            }
+            _ => None,
+        })
+    }
+
+    /// The principal of two servers in different sessions mirrors with a third server.
+    fn third_server(&self, primary: &Shown, mirror: &Shown, server: impl Fn(Seat) -> String) -> Option<String> {
+        let rows = [(Seat::Primary, primary), (Seat::Mirror, mirror)];
+        let (seat, row) = rows.into_iter().find(|(_, row)| row.role == Role::Principal && !row.partner.is_empty())?;
+        let other = self.pair.view(seat.other()).available()?;
+        let third = !other.name.eq_ignore_ascii_case(&row.partner);
+        third.then(|| format!("{} is principal and mirrors with {}", server(seat), row.partner))
+    }
+
+    /// The step for a type whose message has none: the cause of a server that is unavailable often has no step of its own.
+    pub(super) fn missing_step(&self) -> Option<&'static str> {
+        let mut causes = Seat::BOTH.into_iter().filter_map(|seat| unavailable(self.pair.view(seat)));
+        let Verdict { message, step, .. } = &self.planned.verdict;
+        let missing = step.is_none() && !message.contains("To fix: ");
+        match self.fixed_step() {
+            // The message has what the status of the servers contains.
+            SERVERS => None,
+            Step::Do(step) if missing && causes.any(|one| one.cause.reason() == self.reason()) => Some(step),
+            _ => None,
+        }
     }
 
     /// What time or progress adds, such as the end of a wait.
@@ -235,10 +298,17 @@ pub(super) fn of_databases(planned: &TypePlan, finding: &Finding, names: &str) -
     let on = obstacle.seat().unwrap_or(planned.desired_type.principal);
     let what = match obstacle {
         Obstacle::Unavailable { unavailable, .. } => text_of_server(unavailable).0,
-        _ => text(obstacle.reason()).0,
+        _ => text(reason_of(planned, obstacle)).0,
     };
     let what = what.replace("{}", &format!("the {}", on.word()));
     format!("{names}: {what}.")
+}
+
+/// The reason of an obstacle, or the one that it has as a transition that does not end.
+pub(super) fn reason_of(planned: &TypePlan, obstacle: &Obstacle) -> Reason {
+    let overdue = obstacle.overdue().0;
+    let ends = obstacle.transition().is_some() && planned.verdict.reason == overdue;
+    if ends { overdue } else { obstacle.reason() }
 }
 
 /// The summary of a resource in which every type is as the spec wants it.

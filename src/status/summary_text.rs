@@ -17,7 +17,7 @@ pub(super) enum Step {
 use Step::{Do, Nothing, See};
 
 const RESUME: Step = Do("find out why before RESUME, which can destroy data");
-const SERVERS: Step = Do("see status.servers[].message");
+pub(super) const SERVERS: Step = Do("see status.servers[].message");
 const PARTNERS: Step = Do("name the two partners of one session in spec.sql");
 
 /// Reason, what it means, step. `{}` is the server that the reason is about, as `the mirror SQL-B\RTC`.
@@ -88,7 +88,7 @@ pub(super) const TEXTS: [(Reason, &str, Step); 76] = [
     (Reason::NoKerberosCredentials, "the keytab does not fit the account", SERVERS),
     (Reason::LoginFailed, "{} refuses the login", Do("correct the user name or the password in the Secret")),
     (Reason::LoginLocked, "the login is locked or disabled on {}", Do("unlock or enable it there")),
-    (Reason::PasswordExpired, "the password of the login expired on {}", Do("set a new one there and in the Secret")),
+    (Reason::PasswordExpired, "the password of the login expired or must be changed on {}", Do("set a new one there and in the Secret")),
     (Reason::ServerStarting, "{} is starting", Nothing),
     (Reason::ServerStopping, "{} is shutting down", Nothing),
     (Reason::ServerPaused, "{} is paused", Do("resume the SQL Server service")),

@@ -121,9 +121,17 @@ fn reasons_hold(pair: &Pair, of: &TypePlan) -> Result<(), &'static str> {
         Reason::NoQuorum => must(
             rows().any(|(_, (_, database, row))| {
                 is_isolated(row) && (row.role == Role::Mirror || database.state != DatabaseState::Online)
-            }),
+            }) || (rows().count() == 2 && rows().all(|(_, (.., row))| is_isolated(row) && row.role == Role::Principal)),
             "no quorum, and no row shows it",
         ),
+        Reason::TwoPrincipals => {
+            let guids: Vec<Guid> = rows().map(|(_, (.., row))| row.guid).collect();
+            let apart = guids.iter().all(|guid| *guid == guids[0]) && rows().all(|(_, (.., row))| is_isolated(row));
+            must(
+                rows().filter(|(_, (.., row))| row.role == Role::Principal).count() == 2 && !apart,
+                "two principals, and none of one session has quorum",
+            )
+        }
         Reason::MirroringRemoved | Reason::NotMirrored => must(
             [&pair.primary, &pair.mirror].into_iter().filter_map(|view| view.available()).any(|server| {
                 server.sysadmin
