@@ -13,4 +13,5 @@ mod documents;
 mod files;
 mod grammar;
 mod imports;
+mod supply_chain;
 mod words;
