@@ -75,11 +75,34 @@ fn values_with_a_typo_are_refused_by_name() {
         ("pollInterval=often", "/pollInterval"),
         ("terminationGracePeriodSeconds=5", "/terminationGracePeriodSeconds"),
         ("crds.enable=true", "enable"),
+        ("metrics.secure=true", "/metrics/tlsSecretName"),
     ] {
         let error = cluster.try_helm(&["template", CHART, "--set", value]).expect_err(value);
         assert!(error.contains(word), "{value}: {error}");
     }
     cluster.helm(&["lint", "--strict", CHART]);
+}
+
+#[test]
+fn metrics_over_tls_are_scraped_with_the_token_of_prometheus() {
+    let template = |values: &str| {
+        let cluster = Cluster::get();
+        cluster.helm(&["template", "x", CHART, "-n", "ops", "--set", "serviceMonitor.enabled=true", "--set", values])
+    };
+    let open = template("metrics.secure=false");
+    assert!(open.contains("port: http\n") && !open.contains("8443") && !open.contains("tokenreviews"), "{open}");
+    let secure = template("metrics.secure=true,metrics.tlsSecretName=metrics-tls");
+    for part in [
+        "scheme: https",
+        "bearerTokenFile: /var/run/secrets/kubernetes.io/serviceaccount/token",
+        "serverName: x-lync-mirror.ops.svc",
+        "name: metrics-tls",
+        "nonResourceURLs: [/metrics]",
+        "resources: [tokenreviews]",
+        "containerPort: 8443",
+    ] {
+        assert!(secure.contains(part), "{part} is missing in\n{secure}");
+    }
 }
 
 #[test]

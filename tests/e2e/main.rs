@@ -22,6 +22,7 @@ mod field;
 mod invalid_resources;
 mod kerberos;
 mod markdown;
+mod metrics_access;
 mod node;
 mod outage;
 mod policies;
