@@ -19,6 +19,7 @@ mod docs_commands;
 mod drift;
 mod faults;
 mod field;
+mod image;
 mod invalid_resources;
 mod kerberos;
 mod markdown;
