@@ -176,6 +176,31 @@ fn service_account_of_the_operator_has_only_the_needed_rights() {
     }
 }
 
+/// The status is the memory of the operator: a user with this right could release a held move.
+#[test]
+fn status_may_be_written_by_the_operator_only() {
+    let _shared = RELEASE.blocking_read();
+    let cluster = Cluster::get();
+    let roles = cluster.get_json(&["clusterroles,roles", "-A", "-l", "app.kubernetes.io/name=lync-mirror"]).unwrap();
+    let contains = |list: &Value, words: &[&str]| {
+        list.as_array().into_iter().flatten().any(|word| words.contains(&word.as_str().unwrap_or_default()))
+    };
+    let mut writers = Vec::new();
+    for role in roles["items"].as_array().unwrap() {
+        let writes = role["rules"].as_array().into_iter().flatten().any(|rule| {
+            contains(&rule["resources"], &["lyncpoolmirrors/status", "*"])
+                && contains(&rule["verbs"], &["update", "patch", "*"])
+        });
+        if writes && role["metadata"]["labels"]["app.kubernetes.io/instance"] == "lync-mirror" {
+            writers.push(role["metadata"]["name"].as_str().unwrap().to_owned());
+        }
+    }
+    assert_eq!(writers, ["lync-mirror"]);
+    let bound = cluster.get_json(&["clusterrolebinding", "lync-mirror"]).unwrap();
+    let subjects = json!([{"kind": "ServiceAccount", "name": "lync-mirror", "namespace": SYSTEM}]);
+    assert_eq!(bound["subjects"], subjects);
+}
+
 #[test]
 fn pods_under_the_restricted_standard_are_admitted() {
     let _shared = RELEASE.blocking_read();

@@ -11,6 +11,7 @@
 mod support;
 
 mod advice;
+mod authority;
 mod cel;
 mod chart;
 mod cluster;
