@@ -1,6 +1,6 @@
 # Developer targets. `make` alone lists them. CI runs `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help check test demo bench prove prove-deep mutants mutants-diff soak fuzz test-clients test-grammar generate lint doc
+.PHONY: help check test demo bench prove prove-deep mutants mutants-diff reproduce soak fuzz test-clients test-grammar generate lint doc
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,10 @@ mutants: ## Changes the deciding code in small ways, and fails for a change that
 # LYNC_MIRROR_BASE sets the commit to compare with; the default is the merge base with main.
 mutants-diff: ## Like mutants, for the changed lines only
 	tests/mutants/run --diff
+
+# About 20 minutes. `make test` compiles only the operator itself twice.
+reproduce: ## Builds the image twice, the second time with every crate compiled again, and compares the bytes
+	LYNC_MIRROR_REPRODUCE=1 cargo test --locked --test e2e image:: -- --nocapture
 
 # LYNC_MIRROR_SOAK sets the seconds of a round. LYNC_MIRROR_SEED repeats a run.
 soak: ## Runs random faults against ten pairs and a hundred resources; all must be Ready at the end

@@ -18,7 +18,8 @@
 //! | [`controller`] | The reconcile loop: observe, plan, publish, execute. |
 //! | [`leader`] | Leader election with a Lease. |
 //! | [`metrics`] | Prometheus metrics. |
-//! | [`health`] | The HTTP server for probes and metrics. |
+//! | [`http`] | The HTTP server below probes and metrics: limits, TLS, access. |
+//! | [`health`] | The probes and the page of the metrics. |
 //! | [`telemetry`] | The log. |
 //! | [`cli`] | The command line. |
 //!
@@ -28,6 +29,7 @@ pub mod api;
 pub mod cli;
 pub mod controller;
 pub mod health;
+pub mod http;
 pub mod leader;
 pub mod metrics;
 pub mod model;

@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -10,6 +11,7 @@ use ipnet::IpNet;
 use kube::{Client, Config};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -17,6 +19,7 @@ use crate::api::Span;
 use crate::cli::{descriptors, memory};
 use crate::controller::{self, Settings};
 use crate::health::{self, Health, Loop};
+use crate::http::{self, Access, Certificate};
 use crate::leader::{self, Leadership};
 use crate::metrics::Metrics;
 use crate::sql::{Deadlines, Limits, Sizes};
@@ -27,9 +30,15 @@ pub struct Run {
     /// Namespaces to watch, separated by commas. Default: all namespaces.
     #[arg(long = "namespace-scope", env = "LYNC_MIRROR_WATCH_NAMESPACES", value_delimiter = ',')]
     namespaces: Vec<String>,
-    /// Address and port of /livez, /readyz and /metrics.
+    /// Address and port of /livez and /readyz, and of /metrics without --metrics-listen.
     #[arg(long, env = "LYNC_MIRROR_LISTEN", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
+    /// Address and port of /metrics over TLS, for clients that the API server authenticates and authorizes.
+    #[arg(long, env = "LYNC_MIRROR_METRICS_LISTEN", requires = "metrics_tls_folder")]
+    metrics_listen: Option<SocketAddr>,
+    /// Folder with the certificate (tls.crt) and the private key (tls.key) of --metrics-listen.
+    #[arg(long, env = "LYNC_MIRROR_METRICS_TLS_FOLDER", requires = "metrics_listen")]
+    metrics_tls_folder: Option<PathBuf>,
     /// Poll interval per SQL Server instance when idle, e.g. 10s.
     #[arg(long, env = "LYNC_MIRROR_POLL_INTERVAL", default_value = "10s")]
     poll_interval: Span,
@@ -78,9 +87,8 @@ impl Run {
         let namespace = self.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         // The renewals of the lease must not wait for a connection that the reconcile passes use.
         let (client, lease_client) = (Client::try_from(config.clone())?, Client::try_from(config)?);
-        let listener = TcpListener::bind(self.listen).await.with_context(|| {
-            format!("Cannot listen on {}. To fix: set --listen to a free address and port.", self.listen)
-        })?;
+        let listener = listen("--listen", self.listen).await?;
+        let secure = self.secure_port().await?;
         let identity = self.identity();
         info!(version = env!("CARGO_PKG_VERSION"), identity, listen = %listener.local_addr()?, "starting");
 
@@ -88,7 +96,17 @@ impl Run {
         // Cancelled in this order: no new work, statements complete, lease released, probes closed.
         let (stop, resign, close) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         tokio::spawn(stop_on_signal(stop.clone(), health.clone())?);
-        let serving = tokio::spawn(health::serve(listener, health.clone(), metrics.clone(), close.clone()));
+        let (mut serving, mut router) = (JoinSet::new(), health::probes(health.clone()));
+        let page = health::metrics_page(metrics.clone());
+        match secure {
+            None => router = router.merge(page),
+            Some((port, certificate)) => {
+                info!(metrics = %port.local_addr()?, "metrics need authorization");
+                let page = http::protect(page, Access::new(client.clone()));
+                serving.spawn(http::serve(port, page, Some(certificate), close.clone()));
+            }
+        }
+        serving.spawn(http::serve(listener, router, None, close.clone()));
         let leadership = leader::campaign(lease_client, &namespace, &self.lease_name, identity, resign.clone());
         tokio::spawn(report_rounds(leadership.clone(), health.clone()));
         let limits = limits(self.deny_networks);
@@ -104,8 +122,19 @@ impl Run {
         resign.cancel();
         leadership.resigned().await;
         close.cancel();
-        serving.await?;
+        while let Some(ended) = serving.join_next().await {
+            ended?;
+        }
         Ok(())
+    }
+
+    /// The port for metrics alone, if there is one.
+    async fn secure_port(&self) -> anyhow::Result<Option<(TcpListener, Certificate)>> {
+        let (Some(address), Some(folder)) = (self.metrics_listen, &self.metrics_tls_folder) else { return Ok(None) };
+        let certificate = Certificate::read(folder).context(
+            "The metrics have no certificate. To fix: set --metrics-tls-folder to a folder with tls.crt and tls.key.",
+        )?;
+        Ok(Some((listen("--metrics-listen", address).await?, certificate)))
     }
 
     /// Unique to this process: two pods with the same name must not share a lease.
@@ -126,6 +155,12 @@ fn limits(denied: Vec<IpNet>) -> Limits {
     let Sizes { connections, lookups, helpers } = sizes;
     info!(descriptors, connections, lookups, helpers, "limits of this process");
     Limits::new(sizes, denied)
+}
+
+async fn listen(flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("Cannot listen on {address}. To fix: set {flag} to a free address and port."))
 }
 
 fn stop_on_signal(stop: CancellationToken, health: Health) -> std::io::Result<impl Future<Output = ()>> {

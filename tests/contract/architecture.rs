@@ -18,10 +18,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("status", &["api", "model", "plan", "sql"]),
     ("leader", &[]),
     ("metrics", &["model"]),
+    ("http", &[]),
     ("health", &["metrics"]),
     ("telemetry", &[]),
     ("controller", &["api", "health", "leader", "metrics", "model", "plan", "sql", "status"]),
-    ("cli", &["api", "controller", "health", "leader", "metrics", "sql", "telemetry"]),
+    ("cli", &["api", "controller", "health", "http", "leader", "metrics", "sql", "telemetry"]),
 ];
 
 /// Modules without I/O or a clock, and the words of I/O and clocks.

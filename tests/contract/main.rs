@@ -13,4 +13,6 @@ mod documents;
 mod files;
 mod grammar;
 mod imports;
+mod security;
+mod supply_chain;
 mod words;

@@ -75,11 +75,34 @@ fn values_with_a_typo_are_refused_by_name() {
         ("pollInterval=often", "/pollInterval"),
         ("terminationGracePeriodSeconds=5", "/terminationGracePeriodSeconds"),
         ("crds.enable=true", "enable"),
+        ("metrics.secure=true", "/metrics/tlsSecretName"),
     ] {
         let error = cluster.try_helm(&["template", CHART, "--set", value]).expect_err(value);
         assert!(error.contains(word), "{value}: {error}");
     }
     cluster.helm(&["lint", "--strict", CHART]);
+}
+
+#[test]
+fn metrics_over_tls_are_scraped_with_the_token_of_prometheus() {
+    let template = |values: &str| {
+        let cluster = Cluster::get();
+        cluster.helm(&["template", "x", CHART, "-n", "ops", "--set", "serviceMonitor.enabled=true", "--set", values])
+    };
+    let open = template("metrics.secure=false");
+    assert!(open.contains("port: http\n") && !open.contains("8443") && !open.contains("tokenreviews"), "{open}");
+    let secure = template("metrics.secure=true,metrics.tlsSecretName=metrics-tls");
+    for part in [
+        "scheme: https",
+        "bearerTokenFile: /var/run/secrets/kubernetes.io/serviceaccount/token",
+        "serverName: x-lync-mirror.ops.svc",
+        "name: metrics-tls",
+        "nonResourceURLs: [/metrics]",
+        "resources: [tokenreviews]",
+        "containerPort: 8443",
+    ] {
+        assert!(secure.contains(part), "{part} is missing in\n{secure}");
+    }
 }
 
 #[test]
@@ -151,6 +174,31 @@ fn service_account_of_the_operator_has_only_the_needed_rights() {
     ] {
         assert!(!may(verb, resource, namespace), "may {verb} {resource} in {namespace}");
     }
+}
+
+/// The status is the memory of the operator: a user with this right could release a held move.
+#[test]
+fn status_may_be_written_by_the_operator_only() {
+    let _shared = RELEASE.blocking_read();
+    let cluster = Cluster::get();
+    let roles = cluster.get_json(&["clusterroles,roles", "-A", "-l", "app.kubernetes.io/name=lync-mirror"]).unwrap();
+    let contains = |list: &Value, words: &[&str]| {
+        list.as_array().into_iter().flatten().any(|word| words.contains(&word.as_str().unwrap_or_default()))
+    };
+    let mut writers = Vec::new();
+    for role in roles["items"].as_array().unwrap() {
+        let writes = role["rules"].as_array().into_iter().flatten().any(|rule| {
+            contains(&rule["resources"], &["lyncpoolmirrors/status", "*"])
+                && contains(&rule["verbs"], &["update", "patch", "*"])
+        });
+        if writes && role["metadata"]["labels"]["app.kubernetes.io/instance"] == "lync-mirror" {
+            writers.push(role["metadata"]["name"].as_str().unwrap().to_owned());
+        }
+    }
+    assert_eq!(writers, ["lync-mirror"]);
+    let bound = cluster.get_json(&["clusterrolebinding", "lync-mirror"]).unwrap();
+    let subjects = json!([{"kind": "ServiceAccount", "name": "lync-mirror", "namespace": SYSTEM}]);
+    assert_eq!(bound["subjects"], subjects);
 }
 
 #[test]

@@ -11,6 +11,7 @@
 mod support;
 
 mod advice;
+mod authority;
 mod cel;
 mod chart;
 mod cluster;
@@ -19,9 +20,11 @@ mod docs_commands;
 mod drift;
 mod faults;
 mod field;
+mod image;
 mod invalid_resources;
 mod kerberos;
 mod markdown;
+mod metrics_access;
 mod node;
 mod outage;
 mod policies;

@@ -19,6 +19,7 @@ fn chart_pods_with_the_leader_killed_stay_confined_and_take_over() {
         is_confined(&node, pod);
     }
     is_small(&node, &pods[0]);
+    gives_metrics_to_authorized_clients(&node, &pods[0]);
 
     let pair = Pair::start(&node);
     declare(&node, &pair);
@@ -61,9 +62,15 @@ fn install(node: &Node) {
         "spec": {"containers": [{"name": "c", "image": format!("{IMAGE}:{TAG}")}]},
     }));
     assert!(refused.as_ref().is_err_and(|why| why.contains("violates PodSecurity \"restricted")), "{refused:?}");
+    // A certificate that exists: the one of the API server.
+    let file = |name: &str| node.dir.join(name).display().to_string();
+    let certificate = [format!("--cert={}", file("server.crt")), format!("--key={}", file("server.key"))];
+    node.kubectl(&["create", "secret", "tls", "metrics-tls", "-n", SYSTEM, &certificate[0], &certificate[1]]);
     let image = format!("image.repository={IMAGE},image.tag={TAG},image.pullPolicy=Never");
+    let metrics = "metrics.secure=true,metrics.tlsSecretName=metrics-tls";
     let place = [RELEASE, "charts/lync-mirror", "--namespace", SYSTEM];
-    node.run("helm", &[&["install"], &place[..], &["--set", &image, "--set", "pollInterval=1s", "--wait"]].concat());
+    let values = ["--set", &image, "--set", metrics, "--set", "pollInterval=1s", "--wait"];
+    node.run("helm", &[&["install"], &place[..], &values].concat());
     node.run("helm", &["test", RELEASE, "--namespace", SYSTEM]);
 }
 
@@ -134,6 +141,24 @@ fn is_small(node: &Node, pod: &Value) {
     let unpacked: u64 = printed.split_whitespace().next().unwrap().parse().unwrap();
     println!("image: {:.1} MB, unpacked {:.1} MB", node.archive_bytes as f64 / 1e6, unpacked as f64 / 1e6);
     assert!(node.archive_bytes < LIMIT && unpacked < LIMIT, "{} and {unpacked} bytes", node.archive_bytes);
+}
+
+/// The user of the Pod reads the mounted certificate, and may ask the API server about clients.
+fn gives_metrics_to_authorized_clients(node: &Node, pod: &Value) {
+    let url = format!("https://{}:8443/metrics", pod["status"]["podIP"].as_str().unwrap());
+    // The certificate names no Pod.
+    let curl = ["-sS", "--insecure", "--noproxy", "*", "-o", "/dev/null", "-w", "%{http_code}", &url];
+    assert_eq!(node.run("curl", &curl), "401");
+    node.kubectl(&["create", "serviceaccount", "prometheus", "-n", SYSTEM]);
+    let account = format!("--serviceaccount={SYSTEM}:prometheus");
+    let role = "--clusterrole=lync-mirror-metrics-reader";
+    node.kubectl(&["create", "clusterrolebinding", "metrics-prometheus", role, &account]);
+    let token = node.kubectl(&["create", "token", "prometheus", "-n", SYSTEM]);
+    let header = format!("Authorization: Bearer {}", token.trim());
+    until("Prometheus gets the metrics", || match node.run("curl", &[&curl[..], &["-H", &header]].concat()).as_str() {
+        "200" => Ok(()),
+        other => Err(other.to_owned()),
+    });
 }
 
 fn declare(node: &Node, pair: &Pair) {

@@ -56,14 +56,20 @@ fn prepare(name: &str, arguments: &[&str]) -> Result<String, String> {
     Ok(text(&output.stdout).lines().last().unwrap_or_default().to_owned())
 }
 
+/// Builds the image into an OCI archive. `Err`: why this machine cannot.
+pub fn build_image(archive: &Path, options: &[&str]) -> Result<(), String> {
+    let tag = format!("{IMAGE}:{TAG}");
+    prepare("image", &[&["--tag", tag.as_str()], options, &[archive.to_str().unwrap()]].concat()).map(|_| ())
+}
+
 impl Node {
     /// Builds the image and boots a node that holds it. `Err`: why this machine cannot.
     pub fn boot() -> Result<Node, String> {
         let folder = tempfile::tempdir().unwrap();
         let archive = folder.path().join("image.tar");
+        build_image(&archive, &[])?;
+        let archive_bytes = std::fs::metadata(&archive).unwrap().len();
         let archive = archive.to_str().unwrap();
-        prepare("image", &["--tag", &format!("{IMAGE}:{TAG}"), archive])?;
-        let archive_bytes = std::fs::metadata(archive).unwrap().len();
         let me = std::process::id().to_string();
         let dir = PathBuf::from(prepare("node-up", &["--watch-pid", &me, "--image", archive])?);
         Ok(Node { dir, archive_bytes })

@@ -1,21 +1,32 @@
-//! Development tasks: `cargo run -p xtask -- generate` writes the files that are made from the source code.
+//! Development tasks, as `cargo run -p xtask -- TASK`:
+//! - `generate` writes the files that are made from the source code,
+//! - `sbom` prints the software bill of materials of the binary, and `sbom ARCHIVE` that of the image in an OCI archive.
 
 mod reference;
+mod sbom;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
 fn main() -> anyhow::Result<()> {
-    match std::env::args().nth(1).as_deref() {
-        Some("generate") => generate(),
-        other => bail!("unknown task {other:?}: the only task is `generate`"),
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["generate"] => generate(),
+        ["sbom"] => print(&sbom::of_binary()?),
+        ["sbom", archive] => print(&sbom::of_image(Path::new(archive))?),
+        _ => bail!("the tasks are: generate, sbom, sbom ARCHIVE"),
     }
 }
 
 fn root() -> anyhow::Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
     Ok(root.context("xtask has no parent folder")?.to_owned())
+}
+
+fn print(document: &serde_json::Value) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(document)?);
+    Ok(())
 }
 
 /// Writes the CustomResourceDefinition, its copy in the chart, and the reference.
