@@ -1,4 +1,4 @@
-//! What the operator made of Secrets and ConfigMaps. Each object is read once, whoever needs it, and dropped with its last user.
+//! What the operator made of Secrets and ConfigMaps. Each object is read once, for all who need it, and dropped with its last user.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -177,7 +177,7 @@ mod tests {
         tokio::time::advance(AGE).await;
         assert_eq!(server.get("a", AGE, Some("2")).await.as_deref(), Ok("a2"));
         tokio::time::advance(AGE).await;
-        assert_eq!(server.get("a", AGE, None).await.as_deref(), Ok("a2"), "no answer says nothing about the object");
+        assert_eq!(server.get("a", AGE, None).await.as_deref(), Ok("a2"), "no answer proves nothing about the object");
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(server.get("a", AGE, Some("absent")).await.is_err());
         assert!(server.get("a", AGE, None).await.is_err(), "what is gone is gone");

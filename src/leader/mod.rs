@@ -123,8 +123,8 @@ struct Candidate {
     identity: String,
     timing: Timing,
     record: Option<LeaseRecord>,
-    /// The lease of the last successful write. A renewal of it needs no read, because its resource version is current as long
-    /// as nobody else writes.
+    /// The lease of the last successful write. A renewal of it needs no read, because its resource version is current until
+    /// another client writes.
     held: Option<Lease>,
 }
 

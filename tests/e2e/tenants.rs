@@ -40,7 +40,7 @@ impl Attacker {
             }));
         };
         secret("sql", "lync-mirror");
-        secret("wrong", "nobody-knows-this-login");
+        secret("wrong", "unknown-login");
         let logins = json!([{"name": "lync-mirror", "password": "Passw0rd"}]);
         let server = |id: &str| {
             let mut config = TestPool::server_config(id, "sql", logins.clone());

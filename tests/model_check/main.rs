@@ -12,6 +12,7 @@ mod policies;
 mod product;
 mod settings;
 mod state;
+mod time;
 mod words;
 mod world;
 

@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use crate::disabled::plan;
 use crate::observations::{known, only_store, scattered};
+use crate::time::is_complete;
 use crate::words::{is_silent, words_hold};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use lync_mirror::model::*;
-use lync_mirror::plan::{Plan, Requeue};
 
 pub const TY: DatabaseType = DatabaseType::Archiving;
 const STATES: [MirroringState; 6] = [
@@ -371,22 +371,6 @@ fn check(
         is_complete(&again, desired, observation, now),
         "a plan that time changes before its own time of the next pass",
     )
-}
-
-/// Nothing but time changes, and the plan stays the same until the time at which it asks for the next pass.
-fn is_complete(decided: &Plan, desired: &Desired, observation: &Observation, now: Timestamp) -> bool {
-    let minute = now + SignedDuration::from_secs(60);
-    let last = match decided.requeue {
-        Requeue::Now | Requeue::Soon => return true,
-        Requeue::Idle => minute,
-        Requeue::At(at) => minute.min(at - SignedDuration::from_secs(1)),
-    };
-    let then = plan(desired, observation, &decided.persisted, last.max(now));
-    let shown = |plan: &Plan| {
-        let types = plan.types.values().map(|of| (of.service, of.verdict.reason, of.verdict.message.clone(), of.ready));
-        (types.collect::<Vec<_>>(), plan.steps.len(), plan.ended.is_some(), plan.persisted.operation.is_some())
-    };
-    shown(&then) == shown(decided)
 }
 
 pub fn words(view: &ServerObservation) -> String {
