@@ -124,6 +124,60 @@ fn parse_value_that_is_not_necessary_is_dropped() {
     }
 }
 
+/// A duration that cannot be used gets its default, and the other durations of the spec stay.
+#[test]
+fn parse_policy_replaces_only_the_duration_that_is_out_of_bounds() {
+    let written = json!({
+        "switchDeadline": "10m", "failBackAfter": "20m", "cooldown": "3m", "settleAfter": "4m", "maxInterruption": "50s",
+    });
+    let durations = |edit: Option<(&str, &str)>| {
+        let mut policy = written.clone();
+        if let Some((field, value)) = edit {
+            policy[field] = json!(value);
+        }
+        let Policy { switch_deadline, fail_back_after, cooldown, settle_after, max_interruption, .. } =
+            parsed(|spec| spec["policy"] = policy).desired.policy;
+        [Some(switch_deadline), Some(fail_back_after), Some(cooldown), Some(settle_after), max_interruption]
+            .map(|duration| duration.map(|duration| duration.as_secs()))
+    };
+    let usable = [Some(600), Some(1200), Some(180), Some(240), Some(50)];
+    assert_eq!(durations(None), usable);
+    for (index, field, value, default) in [
+        (0, "switchDeadline", "9s", Some(300)),
+        (1, "failBackAfter", "721h", Some(1800)),
+        (2, "cooldown", "721h", Some(600)),
+        (3, "settleAfter", "721h", Some(120)),
+        (4, "maxInterruption", "2s", None),
+    ] {
+        let mut expected = usable;
+        expected[index] = default;
+        assert_eq!(durations(Some((field, value))), expected, "{field}");
+    }
+}
+
+/// The consent of the spec, its problem, and whether it stands.
+#[test]
+fn parse_consent_needs_an_epoch_accepted_data_loss_and_a_fenced_principal() {
+    for (epoch, accepted, fenced, problem) in [
+        ("14-5f3a", true, true, None),
+        ("14-5f3a", false, true, Some("acceptDataLoss")),
+        ("14-5f3a", true, false, Some("oldPrincipalFenced")),
+        ("abc", true, true, Some("epoch")),
+    ] {
+        let parsed = parsed(|spec| {
+            spec["databaseTypes"][0]["forceService"] = json!({
+                "epoch": epoch, "acceptDataLoss": accepted, "oldPrincipalFenced": fenced, "until": "2100-01-01T00:00:00Z",
+            });
+        });
+        let field = problem.map(|field| format!("spec.databaseTypes[0].forceService.{field}"));
+        let (fields, types) = outcome(&parsed);
+        assert_eq!((fields, types.len()), (Vec::from_iter(field.as_deref()), 2), "{epoch} {accepted} {fenced}");
+        let until = "2100-01-01T00:00:00Z".parse().unwrap();
+        let expected = problem.is_none().then(|| ForceService { epoch: Epoch::new(epoch), until, fenced: true });
+        assert_eq!(parsed.desired.types[0].force, expected, "{epoch} {accepted} {fenced}");
+    }
+}
+
 #[test]
 fn parse_usable_spec_has_no_problem() {
     for (field, value) in [

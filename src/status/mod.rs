@@ -9,7 +9,11 @@ mod limits;
 mod quorum;
 mod render;
 mod servers;
+#[cfg(test)]
+mod status_tests;
 mod summary;
+#[cfg(test)]
+mod summary_rows_tests;
 mod summary_text;
 #[cfg(test)]
 mod tables;
