@@ -45,6 +45,8 @@ fn conditions_of_a_spec_with_an_unusable_type_are_not_good() {
         for kind in ["PrincipalsAligned", "Synchronized", "PartnersReachable", "Serving"] {
             assert_eq!(condition(&status, kind).unwrap().0, expected, "{kind}");
         }
+        let drifted = fresh(spec, &observed("M/4/C", "P/4/C"));
+        assert_eq!(condition(&drifted, "PrincipalsAligned").unwrap().0, "False", "what is bad stays so");
     }
 }
 
