@@ -1,4 +1,4 @@
-//! What the hold says: why the type does not move, and the ways out that are possible now.
+//! What the hold states: why the type does not move, and the ways out that are possible now.
 
 use super::tests::{NOW, TY, after, desired, failing_back, observation, observation_of_two, reason, settled, store};
 use super::*;
@@ -28,7 +28,7 @@ fn assert_parts(message: &str, present: &[&str], absent: &[&str]) {
 }
 
 #[test]
-fn hold_under_fail_back_says_what_the_fail_back_waits_for() {
+fn hold_under_fail_back_states_what_the_fail_back_waits_for() {
     let never = plan(&failing_back(), &observation("M/4/C", "P/4/C"), &PersistedState::default(), NOW);
     assert_parts(message(&never), &["was in its seat once"], &["waits for a witness"]);
     let unwitnessed = plan(&failing_back(), &observation("M/4/-", "P/4/-"), &at_home(), NOW);
@@ -56,7 +56,7 @@ fn hold_offers_a_move_only_while_it_is_possible() {
 }
 
 #[test]
-fn hold_says_why_the_approval_of_the_spec_does_not_apply() {
+fn hold_states_why_the_approval_of_the_spec_does_not_apply() {
     let drifted = observation("M/4/C", "P/4/C");
     let held = plan(&desired(Seat::Primary), &drifted, &at_home(), NOW);
     let epoch = held.types[&TY].epoch.clone().unwrap();

@@ -113,7 +113,7 @@ fn summary_after_a_forced_service_names_the_new_principal() {
 
 /// Stopped polls are not a suspension of the moves.
 #[test]
-fn summary_of_databases_on_a_server_without_polls_says_so() {
+fn summary_of_databases_on_a_server_without_polls_is_about_the_polls() {
     let mut rows = observed("away", "M/4/C");
     unavailable(&mut rows, [UnavailableCause::PollsStopped; 2]);
     let plan = plan(&wanting("Primary").desired, &rows, &PersistedState::default(), NOW);
