@@ -95,7 +95,10 @@ mod tests {
         ] {
             assert_eq!(pool(name).is_none(), valid, "{name}");
         }
-        assert!(pool(&"a".repeat(254)).is_some());
+        assert!(pool(&"a".repeat(253)).is_none() && pool(&"a".repeat(254)).is_some());
+        for (text, valid) in [("", true), ("\u{e4}\u{e4}\u{e4}", true), ("abc", true), ("abcd", false)] {
+            assert_eq!(longer_than(text, 3).is_none(), valid, "{text}");
+        }
         for (number, valid) in [(0, false), (1, true), (65_535, true), (65_536, false), (-1, false)] {
             assert_eq!(port(number).is_none(), valid, "{number}");
         }

@@ -58,10 +58,6 @@ impl ConditionDraft {
         self.reason
     }
 
-    pub fn message(&self) -> &str {
-        &self.message
-    }
-
     /// The published condition. The transition time changes only with the status.
     pub fn since(self, before: &[Condition], generation: i64, now: Timestamp) -> Condition {
         let type_: &'static str = self.kind.into();
@@ -80,6 +76,44 @@ impl ConditionDraft {
             message,
             observed_generation: Some(generation),
             last_transition_time,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn draft(kind: ConditionType, message: &str) -> ConditionDraft {
+        ConditionDraft::true_(kind, Reason::Aligned, message)
+    }
+
+    /// The type and the status of the former condition, and the transition time of the present one.
+    #[test]
+    fn transition_time_changes_only_with_the_status_of_the_type() {
+        for (kind, holds, expected) in [
+            (ConditionType::Ready, true, 1),
+            (ConditionType::Ready, false, 9),
+            (ConditionType::Stalled, true, 9),
+            (ConditionType::Stalled, false, 9),
+        ] {
+            let before = [ConditionDraft::when(holds, kind, Reason::Aligned, "").since(&[], 1, at(1))];
+            let now = draft(ConditionType::Ready, "").since(&before, 2, at(9));
+            assert_eq!(now.last_transition_time, Time(at(expected)), "{kind:?} {holds}");
+        }
+    }
+
+    #[test]
+    fn message_longer_than_the_limit_is_cut() {
+        for (length, expected) in [(MESSAGE_LIMIT - 1, 159), (MESSAGE_LIMIT, 160), (MESSAGE_LIMIT + 9, 160)] {
+            let text = "\u{e4}".repeat(length);
+            let message = draft(ConditionType::Ready, &text).since(&[], 1, at(1)).message;
+            assert_eq!(message.chars().count(), expected, "{length}");
+            assert_eq!(message == text, length <= MESSAGE_LIMIT, "{length}");
         }
     }
 }

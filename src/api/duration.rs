@@ -68,6 +68,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn span_in_the_schema_is_a_text_with_a_pattern() {
+        let schema = serde_json::to_value(Span::json_schema(&mut SchemaGenerator::default())).unwrap();
+        assert_eq!(schema["type"], "string");
+        assert!(schema["pattern"].is_string() && Span::inline_schema(), "{schema}");
+    }
+
+    #[test]
     fn span_from_str_and_display_use_go_notation() {
         for (text, seconds, printed) in
             [("90s", 90, "1m30s"), ("10m", 600, "10m"), ("1h30m", 5400, "1h30m"), ("0s", 0, "0s")]

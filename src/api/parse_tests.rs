@@ -81,6 +81,8 @@ fn parse_unusable_store_leaves_out_its_types_only() {
         ("tls", json!({"mode": "Pin"})),
         ("tls", json!({"mode": "Verify", "pins": ["ab".repeat(32)]})),
         ("tls", json!({"mode": "Pin", "pins": ["ab"]})),
+        ("tls", json!({"mode": "Verify", "caBundle": {"configMapRef": {"name": "CA"}}})),
+        ("tls", json!({"mode": "Verify", "caBundle": {"configMapRef": {"name": "ca", "key": "a/b"}}})),
         ("tls", json!({"mode": "Pin", "pins": ["ab".repeat(32)], "caBundle": {"configMapRef": {"name": "ca"}}})),
         ("auth", json!({"method": "SqlLogin", "secretRef": {"name": "Sql"}})),
         ("auth", json!({"method": "Kerberos", "secretRef": {"name": "sql"}, "kdcs": ["dc1\n[plugins]"]})),
@@ -121,6 +123,60 @@ fn parse_value_that_is_not_necessary_is_dropped() {
         assert_eq!((fields, types.len(), parsed.stores.iter().count()), (vec![field], 2, 2), "{value}");
         let sql = &parsed.stores.iter().next().unwrap().sql;
         assert!(sql.witness.is_none() && sql.auth.kdcs.is_none(), "{value}");
+    }
+}
+
+/// A duration that cannot be used gets its default, and the other durations of the spec stay.
+#[test]
+fn parse_policy_replaces_only_the_duration_that_is_out_of_bounds() {
+    let written = json!({
+        "switchDeadline": "10m", "failBackAfter": "20m", "cooldown": "3m", "settleAfter": "4m", "maxInterruption": "50s",
+    });
+    let durations = |edit: Option<(&str, &str)>| {
+        let mut policy = written.clone();
+        if let Some((field, value)) = edit {
+            policy[field] = json!(value);
+        }
+        let Policy { switch_deadline, fail_back_after, cooldown, settle_after, max_interruption, .. } =
+            parsed(|spec| spec["policy"] = policy).desired.policy;
+        [Some(switch_deadline), Some(fail_back_after), Some(cooldown), Some(settle_after), max_interruption]
+            .map(|duration| duration.map(|duration| duration.as_secs()))
+    };
+    let usable = [Some(600), Some(1200), Some(180), Some(240), Some(50)];
+    assert_eq!(durations(None), usable);
+    for (index, field, value, default) in [
+        (0, "switchDeadline", "9s", Some(300)),
+        (1, "failBackAfter", "721h", Some(1800)),
+        (2, "cooldown", "721h", Some(600)),
+        (3, "settleAfter", "721h", Some(120)),
+        (4, "maxInterruption", "2s", None),
+    ] {
+        let mut expected = usable;
+        expected[index] = default;
+        assert_eq!(durations(Some((field, value))), expected, "{field}");
+    }
+}
+
+/// The consent of the spec, its problem, and whether it stands.
+#[test]
+fn parse_consent_needs_an_epoch_accepted_data_loss_and_a_fenced_principal() {
+    for (epoch, accepted, fenced, problem) in [
+        ("14-5f3a", true, true, None),
+        ("14-5f3a", false, true, Some("acceptDataLoss")),
+        ("14-5f3a", true, false, Some("oldPrincipalFenced")),
+        ("abc", true, true, Some("epoch")),
+    ] {
+        let parsed = parsed(|spec| {
+            spec["databaseTypes"][0]["forceService"] = json!({
+                "epoch": epoch, "acceptDataLoss": accepted, "oldPrincipalFenced": fenced, "until": "2100-01-01T00:00:00Z",
+            });
+        });
+        let field = problem.map(|field| format!("spec.databaseTypes[0].forceService.{field}"));
+        let (fields, types) = outcome(&parsed);
+        assert_eq!((fields, types.len()), (Vec::from_iter(field.as_deref()), 2), "{epoch} {accepted} {fenced}");
+        let until = "2100-01-01T00:00:00Z".parse().unwrap();
+        let expected = problem.is_none().then(|| ForceService { epoch: Epoch::new(epoch), until, fenced: true });
+        assert_eq!(parsed.desired.types[0].force, expected, "{epoch} {accepted} {fenced}");
     }
 }
 
@@ -221,5 +277,57 @@ fn parse_value_out_of_the_bounds_of_the_schema_names_it_and_keeps_the_rest() {
         assert!(text.starts_with(&format!("{field} ")) && text.contains(part), "{text}");
         assert!(text.contains("To fix: ") && text.ends_with('.') && text.len() < 400, "{text}");
         assert_eq!(parsed.desired.suspend.is_some(), edit == "/suspend", "a suspension holds in any case");
+    }
+}
+
+/// The longest values of the schema.
+#[test]
+fn parse_value_at_the_bound_of_the_schema_is_used() {
+    let parsed = parsed(|spec| {
+        spec["databaseTypes"][0]["databases"] = json!(["d".repeat(128)]);
+        spec["databaseTypes"][0]["approve"] = json!({"epoch": format!("{}-5f3a", "1".repeat(59))});
+    });
+    assert_eq!(outcome(&parsed), (Vec::new(), vec![DatabaseType::User, DatabaseType::Monitoring]));
+    assert!(parsed.desired.types[0].approve.is_some());
+}
+
+/// The time zone of a window, and whether its format, its existence or nothing is the problem.
+#[test]
+fn parse_time_zone_is_checked_by_format_length_and_existence() {
+    let of_length = |length: usize| json!(format!("Area/{}", "b".repeat(length - 5)));
+    let missing = "This time zone does not exist.";
+    for (zone, problem) in [
+        (json!("Europe/Paris"), None),
+        (json!("CET"), Some(rules::TIME_ZONE)),
+        (of_length(64), Some(missing)),
+        (of_length(65), Some(rules::TIME_ZONE)),
+        (of_length(66), Some(rules::TIME_ZONE)),
+    ] {
+        let parsed = parsed(|spec| {
+            let window = json!({"schedule": "0 2 * * SAT", "duration": "4h", "timeZone": zone});
+            spec["policy"] = json!({"unrequestedSwitch": "FailBack", "maintenanceWindows": [window]});
+        });
+        let found = parsed.problems.first().map(|problem| problem.problem.as_str());
+        assert!(
+            found.map_or(problem.is_none(), |found| problem.is_some_and(|part| found.starts_with(part))),
+            "{zone} {found:?}"
+        );
+    }
+}
+
+#[test]
+fn parse_value_that_is_left_out_has_its_default() {
+    let parsed = parsed(|spec| {
+        spec["sql"]["tls"] = json!({"mode": "Verify", "caBundle": {"configMapRef": {"name": "ca"}}});
+        let window = json!({"schedule": "0 2 * * SAT", "duration": "4h"});
+        spec["policy"] = json!({"unrequestedSwitch": "FailBack", "maintenanceWindows": [window]});
+    });
+    assert_eq!(parsed.desired.policy.windows[0].to_string(), "0 2 * * SAT UTC");
+    let sql = &parsed.stores.iter().next().unwrap().sql;
+    assert_eq!(sql.tls.ca_bundle.as_ref().unwrap().config_map_ref.key, "ca.crt");
+    for (port, expected) in
+        [(None, None), (Some(0), Some(0)), (Some(1), Some(1)), (Some(1434), Some(1434)), (Some(65_536), None)]
+    {
+        assert_eq!(crate::api::SqlServer { port, ..sql.primary.clone() }.tcp_port(), expected, "{port:?}");
     }
 }

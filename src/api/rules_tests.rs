@@ -96,6 +96,8 @@ fn schedule_is_refused_alike_by_crd_and_parser() {
         ("@daily", Some(rules::FIVE_FIELDS)),
         ("60 2 * * SAT", Some(rules::MINUTE)),
         ("-1 2 * * SAT", Some(rules::MINUTE)),
+        ("+5 2 * * SAT", Some(rules::MINUTE)),
+        ("005 2 * * SAT", Some(rules::MINUTE)),
         ("0/ 2 * * SAT", Some(rules::MINUTE)),
         ("0 25 * * SAT", Some(rules::HOUR)),
         ("0 24 * * SAT", Some(rules::HOUR)),
@@ -123,8 +125,17 @@ fn schedule_is_refused_alike_by_crd_and_parser() {
 
 #[test]
 fn time_zone_and_epoch_and_names_are_refused_alike_by_crd_and_parser() {
-    let zones = ["UTC", "utc", "Europe/Paris", "America/Argentina/Buenos_Aires", "America/Port-au-Prince", "Etc/GMT+1"];
-    let wrong_zones = ["", "CET+1", "CET", "Central Europe", "Europe/", "/Paris", "Europe/Paris/x/y", "+01:00"];
+    let zones = [
+        "UTC",
+        "utc",
+        "Europe/Paris",
+        "America/Argentina/Buenos_Aires",
+        "America/Port-au-Prince",
+        "Etc/GMT+1",
+        "A_b/C",
+    ];
+    let wrong_zones =
+        ["", "CET+1", "CET", "Central Europe", "Eur0pe/Paris", "Europe/", "/Paris", "Europe/Paris/x/y", "+01:00"];
     let expected = |right: bool, message: &'static str| (!right).then_some(message);
     let all = zones.map(|zone| (zone, true)).into_iter().chain(wrong_zones.map(|zone| (zone, false)));
     for (zone, right) in all {
@@ -231,5 +242,17 @@ fn policy_durations_are_refused_alike_by_crd_and_parser() {
             let refused: Vec<&str> = broken.iter().map(|(.., message)| message.as_str()).collect();
             assert_eq!(refused, Vec::from_iter(expected), "parser: {field} {value}");
         }
+    }
+}
+
+#[test]
+fn window_duration_is_refused_alike_by_crd_and_parser() {
+    for (duration, expected) in
+        [("1m", None), ("168h", None), ("59s", Some(rules::WINDOW_DURATION)), ("168h1s", Some(rules::WINDOW_DURATION))]
+    {
+        let window = json!({"schedule": "0 2 * * SAT", "duration": duration, "timeZone": "UTC"});
+        assert_eq!(one(MaintenanceWindow::validate_cel(&window, None)).as_deref(), expected, "CRD: {duration}");
+        let span: crate::api::Span = duration.parse().unwrap();
+        assert_eq!(check::is_window_duration(span.0), expected.is_none(), "parser: {duration}");
     }
 }

@@ -25,6 +25,8 @@ struct FakeApi {
     stored: Arc<Mutex<(u64, Option<Value>)>>,
     hangs: Arc<AtomicBool>,
     reads: Arc<AtomicUsize>,
+    /// The error of the next write.
+    error: Arc<Mutex<Option<(u16, &'static str)>>>,
 }
 
 fn api_error(code: u16, reason: &str) -> Response {
@@ -42,6 +44,9 @@ impl FakeApi {
     }
 
     fn put(&self, mut lease: Value, create: bool) -> Response {
+        if let Some((code, reason)) = self.error.lock().unwrap().take() {
+            return api_error(code, reason);
+        }
         let mut stored = self.stored.lock().unwrap();
         match &stored.1 {
             Some(_) if create => return api_error(409, "AlreadyExists"),
@@ -58,7 +63,8 @@ impl FakeApi {
     }
 
     async fn start(stored: &Arc<Mutex<(u64, Option<Value>)>>) -> (Self, kube::Client) {
-        let api = Self { stored: Arc::clone(stored), hangs: Arc::default(), reads: Arc::default() };
+        let api =
+            Self { stored: Arc::clone(stored), hangs: Arc::default(), reads: Arc::default(), error: Arc::default() };
         let leases = "/apis/coordination.k8s.io/v1/namespaces/lync/leases";
         let router = Router::new()
             .route(
@@ -152,7 +158,9 @@ async fn campaign_of_two_candidates_elects_one_and_hands_over_on_stop() {
 async fn leader_without_api_server_stops_before_another_candidate_leads() {
     let stored = Arc::default();
     let a = Runner::start(&stored, "a").await;
-    until(&[&a], LIMIT, || a.leads()).await;
+    let mut transitions = a.leadership.subscribe();
+    timeout(LIMIT, transitions.wait_for(|leads| *leads)).await.unwrap().unwrap();
+    assert!(a.leads());
     let b = Runner::start(&stored, "b").await;
     until(&[&a, &b], LIMIT, || *b.leadership.rounds().borrow() > 3).await;
 
@@ -160,8 +168,7 @@ async fn leader_without_api_server_stops_before_another_candidate_leads() {
     let took = until(&[&a, &b], LIMIT, || !a.leads()).await;
     assert!(took < QUICK.lease_duration, "{took:?}");
     assert!(!b.leads());
-    let mut transitions = a.leadership.subscribe();
-    transitions.wait_for(|leads| !leads).await.unwrap();
+    timeout(LIMIT, transitions.wait_for(|leads| !leads)).await.unwrap().unwrap();
 
     until(&[&a, &b], LIMIT, || b.leads()).await;
     a.api.hangs.store(false, Ordering::SeqCst);
@@ -215,4 +222,62 @@ async fn leads_with_an_expired_lease_is_false_before_the_transition() {
     let leadership = Leadership { valid_until, leading, rounds, resigned: CancellationToken::new() };
     assert!(*leadership.subscribe().borrow(), "the transition has not been published");
     assert!(!leadership.leads());
+}
+
+type Stored = Arc<Mutex<(u64, Option<Value>)>>;
+
+async fn candidate(stored: &Stored) -> (FakeApi, Candidate) {
+    let (api, client) = FakeApi::start(stored).await;
+    let leases = Api::namespaced(client, "lync");
+    let (name, identity) = ("lync-mirror".to_owned(), "a".to_owned());
+    let candidate = Candidate { leases, name, identity, timing: QUICK, record: None, held: None };
+    (api, candidate)
+}
+
+#[tokio::test]
+async fn new_lease_is_complete() {
+    let lease = candidate(&Stored::default()).await.1.new_lease();
+    assert_eq!(lease.metadata.name.as_deref(), Some("lync-mirror"));
+    let spec = lease.spec.unwrap();
+    assert_eq!((spec.holder_identity.as_deref(), spec.lease_duration_seconds), (Some("a"), Some(2)));
+    assert!(spec.acquire_time.is_some() && spec.acquire_time == spec.renew_time);
+    assert_eq!(spec.lease_transitions, Some(0));
+}
+
+#[test]
+fn lease_duration_is_rounded_up_to_whole_seconds() {
+    for (millis, seconds) in [(2000, 2), (2001, 3), (999, 1), (u64::MAX, i32::MAX)] {
+        let timing = Timing { lease_duration: Duration::from_millis(millis), ..QUICK };
+        assert_eq!(timing.lease_duration_seconds(), seconds, "{millis}");
+    }
+}
+
+/// A lost round is no error, unlike any other answer.
+#[tokio::test]
+async fn write_that_conflicts_with_another_candidate_is_a_lost_round() {
+    let (_, candidate) = candidate(&Stored::default()).await;
+    let (leases, mut lease) = (&candidate.leases, candidate.new_lease());
+    let post = PostParams::default();
+    let is_written = |answer| written(answer).map(|lease: Option<Lease>| lease.is_some());
+    assert!(!is_written(leases.replace("lync-mirror", &post, &lease).await).unwrap(), "not found");
+    assert!(is_written(leases.create(&post, &lease).await).unwrap());
+    assert!(!is_written(leases.create(&post, &lease).await).unwrap(), "already exists");
+    lease.metadata.resource_version = Some("0".to_owned());
+    assert!(!is_written(leases.replace("lync-mirror", &post, &lease).await).unwrap(), "conflict");
+    let other = kube::Error::Api(Box::new(kube::core::Status::failure("refused", "Forbidden").with_code(403)));
+    assert!(written(Err(other)).is_err());
+}
+
+/// The answer to the first write, and whether the lease is released in the end.
+#[tokio::test]
+async fn resignation_is_repeated_only_after_a_conflict() {
+    for (error, released) in [(None, true), (Some((409, "Conflict")), true), (Some((403, "Forbidden")), false)] {
+        let stored = Stored::default();
+        let (api, candidate) = candidate(&stored).await;
+        candidate.leases.create(&PostParams::default(), &candidate.new_lease()).await.unwrap();
+        *api.error.lock().unwrap() = error;
+        candidate.resign().await;
+        let holder = stored.lock().unwrap().1.as_ref().unwrap()["spec"]["holderIdentity"].clone();
+        assert_eq!(holder, json!(if released { "" } else { "a" }), "{error:?}");
+    }
 }

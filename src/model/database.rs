@@ -123,6 +123,16 @@ mod tests {
     }
 
     #[test]
+    fn database_names_are_ordered_and_hashed_without_case() {
+        use std::hash::{BuildHasher, RandomState};
+        let [a, same, b] = ["LcsCDR", "lcscdr", "rtcxds"].map(DatabaseName::new);
+        assert!(a < b && a.partial_cmp(&same) == Some(Ordering::Equal));
+        let state = RandomState::new();
+        assert_eq!(state.hash_one(&a), state.hash_one(&same));
+        assert_ne!(state.hash_one(&a), state.hash_one(&b));
+    }
+
+    #[test]
     fn database_type_order_ends_with_central_management() {
         assert!(DatabaseType::ALL.is_sorted());
         assert_eq!(DatabaseType::ALL.iter().max(), Some(&DatabaseType::CentralMgmt));

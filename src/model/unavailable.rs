@@ -207,6 +207,28 @@ mod tests {
     }
 
     #[test]
+    fn restart_and_refused_login_are_exactly_these_causes() {
+        let causes = |is: fn(UnavailableCause) -> bool| UnavailableCause::iter().filter(|cause| is(*cause)).collect();
+        let restarts: Vec<_> = causes(UnavailableCause::is_restart);
+        let expected = [
+            UnavailableCause::ConnectionLost,
+            UnavailableCause::ServerStarting,
+            UnavailableCause::ServerStopping,
+            UnavailableCause::ServerPaused,
+        ];
+        assert_eq!(restarts, expected);
+        let refused: Vec<_> = causes(UnavailableCause::is_refused_login);
+        let expected = [
+            UnavailableCause::TicketExpired,
+            UnavailableCause::NoKerberosCredentials,
+            UnavailableCause::LoginFailed,
+            UnavailableCause::LoginLocked,
+            UnavailableCause::PasswordExpired,
+        ];
+        assert_eq!(refused, expected);
+    }
+
+    #[test]
     fn evidence_of_the_way_to_the_server_is_inconclusive() {
         for cause in [
             UnavailableCause::BrowserSilent,

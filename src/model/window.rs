@@ -153,6 +153,17 @@ mod tests {
     }
 
     #[test]
+    fn windows_are_equal_if_schedule_zone_and_duration_are() {
+        let window = |schedule, zone, seconds| Window::new(schedule, zone, Duration::from_secs(seconds)).unwrap();
+        let saturday = window("0 2 * * SAT", "UTC", 60);
+        assert_eq!(saturday, window(" 0 2 * * SAT", "UTC", 60));
+        assert_ne!(saturday, window("0 3 * * SAT", "UTC", 60));
+        assert_ne!(saturday, window("0 2 * * SAT", "Europe/Paris", 60));
+        assert_ne!(saturday, window("0 2 * * SAT", "UTC", 61));
+        assert_eq!(saturday.to_string(), "0 2 * * SAT UTC");
+    }
+
+    #[test]
     fn new_with_an_invalid_schedule_or_zone_names_the_problem() {
         for (schedule, zone, word) in [
             ("0 2 * *", "UTC", "five fields"),

@@ -123,6 +123,9 @@ fn server_that_was_not_read_is_the_same_one_at_its_former_address() {
         compare(Some(&known), &pair)
     };
     assert_eq!(decided("P/4/C", "M/4/C", &|_| ()), SameServers::Yes);
+    let exchange =
+        |pair: &mut Pair| std::mem::swap(&mut server(&mut pair.primary).name, &mut server(&mut pair.mirror).name);
+    assert_eq!(decided("P/4/C", "M/4/C", &exchange), SameServers::Exchanged);
     assert_eq!(decided("away", "away", &|_| ()), SameServers::Yes);
     assert_eq!(decided("away", "away", &|pair| *address(&mut pair.mirror) = "sql-c".to_owned()), SameServers::Unknown);
     assert_eq!(decided("P/4/C", "away", &|_| ()), SameServers::Yes);
@@ -227,6 +230,44 @@ fn principal_alone_has_no_quorum_only_if_it_is_isolated_and_not_open() {
         ("P/4/D/r", Severity::Unavailable),
     ] {
         assert_eq!(assessed(&pair(row, "away")).obstacle.unwrap().severity(), expected, "{row}");
+    }
+}
+
+#[test]
+fn one_visible_server_is_online_only_as_an_open_principal() {
+    for (row, online) in [("P/1/C", true), ("P/1/C/r", false), ("M/4/C", false), ("M/1/-", false)] {
+        assert_eq!(assessed(&pair("away", row)).online, online, "{row}");
+    }
+}
+
+/// The row of the principal proves protection only with safety FULL and without a lost witness, whatever the mirror shows.
+#[test]
+fn service_is_protected_only_if_the_principal_shows_it() {
+    for (row, safety, service) in [
+        ("P/4/C", Safety::Full, Service::Protected),
+        ("P/4/-", Safety::Full, Service::Protected),
+        ("P/4/D", Safety::Full, Service::Exposed),
+        ("P/4/C", Safety::Off, Service::Exposed),
+    ] {
+        let mut pair = pair(row, "M/4/C");
+        let database = server(&mut pair.primary).databases.get_mut(&name()).unwrap();
+        database.mirroring.as_mut().unwrap().safety = safety;
+        assert_eq!(assessed(&pair).service, service, "{row} {safety:?}");
+    }
+}
+
+#[test]
+fn endpoint_is_usable_only_if_it_is_started_with_the_role_of_a_partner() {
+    for (started, partner, obstacle) in [
+        (true, true, None),
+        (true, false, Some(Severity::EndpointStopped)),
+        (false, true, Some(Severity::EndpointStopped)),
+    ] {
+        let mut pair = pair("P/4/C", "M/4/C");
+        let endpoint = server(&mut pair.mirror).endpoint.as_mut().unwrap();
+        (endpoint.started, endpoint.partner) = (started, partner);
+        let severity = assessed(&pair).obstacle.map(|obstacle| obstacle.severity());
+        assert_eq!(severity, obstacle, "{started} {partner}");
     }
 }
 

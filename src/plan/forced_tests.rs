@@ -105,6 +105,13 @@ fn consent_after_a_restart_before_the_statement_is_kept() {
     assert_eq!(again.persisted.operation.as_ref().unwrap().attempt, 2);
     assert_eq!(again.persisted.tracking, fired.persisted.tracking, "the consent stays used");
     assert!(resume(a, b, &desired, None, NOW).steps.is_empty(), "a statement on its way gets the time to show");
+    let message = &again.types[&TY].verdict.message;
+    assert!(message.contains("service of LcsLog on the mirror SQL-MIRROR"), "{message}");
+    assert_eq!(resume(a, b, &desired, None, after(299)).steps.len(), 1);
+    assert!(resume(a, b, &desired, None, after(300)).steps.is_empty(), "the deadline of the journal");
+    let mut last_attempt = fired.persisted.clone();
+    last_attempt.operation.as_mut().unwrap().attempt = ATTEMPTS;
+    assert!(plan(&desired, &observation(a, b), &last_attempt, after(60)).steps.is_empty(), "the last attempt");
 
     let lost = Answer::Lost { detail: String::new() };
     for statement in [StatementState::Sent, StatementState::Answered(lost), StatementState::Answered(Answer::Accepted)]
@@ -128,6 +135,17 @@ fn consent_after_a_restart_before_the_statement_is_kept() {
 }
 
 #[test]
+fn statement_is_not_sent_again_once_its_consent_has_ended() {
+    let lost_principal = observation("away", "M/1/-");
+    let desired = consented(&epoch_of("away", "M/1/-"), after(60));
+    let fired = plan(&desired, &lost_principal, &lost(), NOW);
+    assert_eq!(fired.steps.len(), 1);
+    for (seconds, steps) in [(59, 1), (60, 0), (61, 0)] {
+        assert_eq!(plan(&desired, &lost_principal, &fired.persisted, after(seconds)).steps.len(), steps, "{seconds}");
+    }
+}
+
+#[test]
 fn refusal_of_a_server_that_answers_names_the_cause() {
     let epoch = epoch_of("away", "M/1/-");
     for cause in [
@@ -146,7 +164,77 @@ fn refusal_of_a_server_that_answers_names_the_cause() {
         let plan = plan(&consented(&epoch, after(60)), &observation, &lost(), NOW);
         assert!(plan.steps.is_empty(), "{cause:?}");
         assert_ne!(reason(&plan), Reason::PrincipalLost, "{cause:?}");
-        assert!(plan.types[&TY].verdict.message.contains("refused"), "{}", plan.types[&TY].verdict.message);
+        let message = &plan.types[&TY].verdict.message;
+        assert!(message.contains("LcsLog") && message.contains("refused"), "{message}");
+    }
+}
+
+/// A consent beside an open principal is no reason to refuse anything: nothing is asked for.
+#[test]
+fn consent_beside_a_principal_that_serves_is_not_refused() {
+    let served = plan(&consented("6-0000", after(60)), &observation("away", "P/1/C"), &lost(), NOW);
+    assert_eq!((reason(&served), served.steps.len()), (Reason::UnexpectedPrincipal, 0));
+    assert!(!served.types[&TY].verdict.message.contains("refused"), "{}", served.types[&TY].verdict.message);
+}
+
+/// When time alone changes the verdict: until the consent ends.
+#[test]
+fn consent_that_does_not_apply_is_considered_again_when_it_ends() {
+    for (until, seconds, expected) in [(60, 0, Some(60)), (60, 59, Some(60)), (60, 60, None), (60, 61, None)] {
+        let held = plan(&consented("6-0000", after(until)), &observation("away", "M/1/-"), &lost(), after(seconds));
+        assert_eq!(held.types[&TY].verdict.until, expected.map(after), "{until} {seconds}");
+    }
+}
+
+/// Only a forced service that sent nothing is repeated after a pause.
+#[test]
+fn consent_is_not_delayed_by_another_attempt() {
+    let consented = consented(&epoch_of("away", "M/1/-"), after(3600));
+    for (cause, outcome, steps) in [
+        (Cause::ForcedService, Outcome::Failed, 0),
+        (Cause::ForcedService, Outcome::Unknown, 1),
+        (Cause::Intent, Outcome::Failed, 1),
+    ] {
+        let mut persisted = lost();
+        persisted.last.insert(TY, Attempt { cause, ..super::tests::attempt(outcome) });
+        let decided = plan(&consented, &observation("away", "M/1/-"), &persisted, after(1));
+        assert_eq!(decided.steps.len(), steps, "{cause:?} {outcome:?}");
+    }
+}
+
+/// A type with two databases: the rows of the second one on the surviving mirror, and the databases that are forced.
+#[test]
+fn forced_service_of_a_type_needs_every_database_lost_or_served_here() {
+    for (second, forced) in
+        [("M/1/-", &["LcsLog", "QoEMetrics"][..]), ("P/1/-/8", &["LcsLog"]), ("M/1/C", &[]), ("M/2/-", &[])]
+    {
+        let rows = super::tests::observation_of_two(["away", "M/1/-"], ["M/1/-", second]);
+        let mut desired = desired(Seat::Primary);
+        desired.types[0].databases.push(DatabaseName::new("QoEMetrics"));
+        let mut known = lost();
+        let sessions = &mut known.tracking.get_mut(&TY).unwrap().sessions;
+        sessions.insert(DatabaseName::new("QoEMetrics"), Guid::from_bytes([1; 16]));
+        let epoch = plan(&desired, &rows, &known, NOW).types[&TY].epoch.clone().unwrap();
+        desired.types[0].force = Some(ForceService { epoch, until: after(3600), fenced: true });
+        let decided = plan(&desired, &rows, &known, NOW);
+        let names: Vec<&str> = decided.steps.iter().map(|step| step.database.as_str()).collect();
+        assert_eq!(names, forced, "{second}: {}", decided.types[&TY].verdict.message);
+    }
+}
+
+/// The last move of the type, and the reason while the session is SUSPENDED.
+#[test]
+fn aftermath_follows_only_a_forced_service_that_happened() {
+    for (cause, outcome, expected) in [
+        (Cause::ForcedService, Outcome::Succeeded, Reason::ServiceForced),
+        (Cause::ForcedService, Outcome::Partial, Reason::ServiceForced),
+        (Cause::ForcedService, Outcome::Failed, Reason::MirroringSuspended),
+        (Cause::Intent, Outcome::Succeeded, Reason::MirroringSuspended),
+    ] {
+        let mut persisted = lost();
+        persisted.last.insert(TY, Attempt { cause, ..super::tests::attempt(outcome) });
+        let seen = plan(&desired(Seat::Primary), &observation("P/0/-", "M/0/-"), &persisted, NOW);
+        assert_eq!(reason(&seen), expected, "{cause:?} {outcome:?}");
     }
 }
 

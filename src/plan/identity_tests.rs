@@ -66,6 +66,16 @@ fn server_that_is_renamed_during_a_move_is_the_same_server() {
     }
 }
 
+/// The columns of a database that is not open are NULL, so that they do not show another server.
+#[test]
+fn renamed_server_during_a_move_is_the_same_one_unless_its_database_is_open_and_not_mirrored() {
+    let (desired, persisted) = begun();
+    for (row, ended) in [("NULL/r", None), ("NULL", Some(Outcome::Superseded))] {
+        let seen = plan(&desired, &named(row, "M/4/C", ["SQL-NEW", "SQL-MIRROR"], None), &persisted, NOW);
+        assert_eq!(seen.ended.as_ref().map(|ended| ended.outcome), ended, "{row}");
+    }
+}
+
 /// An edit of the spec during the move. The session of the two others goes on, and shows nothing of the third server.
 #[test]
 fn move_ends_when_the_spec_names_a_third_server() {

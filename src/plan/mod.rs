@@ -48,12 +48,20 @@ mod evidence_tests;
 #[cfg(test)]
 mod forced_tests;
 #[cfg(test)]
+mod hold_tests;
+#[cfg(test)]
 mod memory_tests;
 #[cfg(test)]
 mod moment_tests;
 #[cfg(test)]
+mod operation_tests;
+#[cfg(test)]
 mod policy_tests;
+#[cfg(test)]
+mod schedule_tests;
 #[cfg(test)]
 mod spec_problem_tests;
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(test)]
+mod tracking_tests;

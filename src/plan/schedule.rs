@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::model::{
-    Act, Cause, DatabaseType, Failover, Operation, OperationDatabase, Pair, PersistedState, Reason, StoreId, later,
+    Act, Cause, DatabaseType, Failover, Operation, OperationDatabase, Pair, PersistedState, Policy, Reason, StoreId,
+    later,
 };
 use crate::plan::estimate::predict;
 use crate::plan::precondition::Precondition;
@@ -83,7 +84,6 @@ fn waiting(input: &Input, ty: DatabaseType, plan: &TypePlan, other: &str) -> Ver
 
 /// What a type that is ready to move waits for.
 fn blocker(input: &Input, standing: &[Standing], ty: DatabaseType, plan: &TypePlan) -> Option<String> {
-    let turn = |ty| input.desired.policy.turn(ty);
     let pair = |store| input.observation.pair(store);
     let blocks = |other: &&Standing| {
         let follows = other.follows_until.is_some_and(|until| input.now < until);
@@ -94,7 +94,7 @@ fn blocker(input: &Input, standing: &[Standing], ty: DatabaseType, plan: &TypePl
                     follows && input.enforced(Precondition::SettledBefore)
                 }
                 Reason::Cooldown | Reason::Settling | Reason::NotYetObserved => {
-                    input.enforced(Precondition::EarlierTypeFirst) && turn(other.ty) < turn(ty)
+                    input.enforced(Precondition::EarlierTypeFirst) && is_earlier(other.ty, ty, &input.desired.policy)
                 }
                 _ => false,
             }
@@ -106,6 +106,11 @@ fn blocker(input: &Input, standing: &[Standing], ty: DatabaseType, plan: &TypePl
     }
     let other = input.observation.turns.get(&ty).filter(|_| input.enforced(Precondition::TurnOfThePair))?;
     Some(other.clone())
+}
+
+/// The turns of two types are never equal.
+fn is_earlier(ty: DatabaseType, other: DatabaseType, policy: &Policy) -> bool {
+    policy.turn(ty) < policy.turn(other)
 }
 
 /// Two stores of one resource can name the same servers.

@@ -121,6 +121,19 @@ pub fn observation(a: &str, b: &str) -> Observation {
     }
 }
 
+/// The rows of `LcsLog`, and those of `QoEMetrics` on the servers that are seen.
+pub fn observation_of_two(log: [&str; 2], metrics: [&str; 2]) -> Observation {
+    let (mut rows, other) = (observation(log[0], log[1]), pair(metrics[0], metrics[1]));
+    let Pair { primary, mirror, .. } = &mut rows.pairs[store()];
+    for (view, other) in [(primary, other.primary), (mirror, other.mirror)] {
+        if let (ServerObservation::Available { server, .. }, Some(other)) = (view, other.available()) {
+            let row = other.databases[&DatabaseName::new("LcsLog")].clone();
+            Arc::make_mut(server).databases.insert(DatabaseName::new("QoEMetrics"), row);
+        }
+    }
+    rows
+}
+
 pub fn desired(want: Seat) -> Desired {
     Desired {
         pool: "pool01".to_owned(),

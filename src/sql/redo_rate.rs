@@ -78,6 +78,8 @@ mod tests {
             "the previous rate is kept"
         );
         assert_eq!(rate(&server(9000, second, Some(7)), server(9000, 0, None), 1000), Some(7), "the counter restarted");
+        assert_eq!(rate(&server(9000, 0, Some(7)), server(9000, 100, None), 1000), Some(7), "nothing was redone");
+        assert_eq!(rate(&server(9000, 0, None), server(5000, second / 2, None), 500), Some(4096));
         assert_eq!(rate(&server(9000, 0, None), server(5000, second, None), 100), None, "the polls are too close");
     }
 }

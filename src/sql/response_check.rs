@@ -243,6 +243,28 @@ mod tests {
         (result, check.defect())
     }
 
+    /// The bytes of a response that were read before the next batch, and whether its response can be read.
+    #[test]
+    fn reset_in_the_middle_of_a_response_is_a_defect_of_the_next_one() {
+        for (count, usable) in [(0, true), (3, false), (8, false), (10, false), (21, true)] {
+            let (check, response) = (ResponseCheck::new(), message(&done(0)));
+            assert_eq!(response.len(), 21);
+            check.reset();
+            let read = check.read(&response[..count]);
+            assert!(read.is_ok(), "{count}: {read:?}");
+            check.reset();
+            assert_eq!(check.read(&response).is_ok() && check.defect().is_none(), usable, "{count}");
+        }
+    }
+
+    #[test]
+    fn login_ack_is_found_after_the_tokens_that_precede_it_only() {
+        let ack = [0xad, 4, 0, 1, 0x74, 0, 0].to_vec();
+        assert_eq!(login_ack(&ack), Some((7, 4)));
+        assert_eq!(login_ack(&[info(3), ack.clone()].concat()), Some((7, 4)));
+        assert_eq!(login_ack(&[vec![0x81, 1, 0, 7], ack].concat()), None);
+    }
+
     #[test]
     fn read_of_a_complete_response_finds_no_defect() {
         for payload in [done(0), done(0x10), [info(9000), done(0)].concat()] {

@@ -108,3 +108,27 @@ fn bounded_usual_status_is_unchanged() {
     let usual = status("SQL-A is as it was.", 3);
     assert_eq!(bounded(usual.clone()), usual);
 }
+
+/// The last entry of the history stays, also where another part is too long.
+#[test]
+fn bounded_history_loses_entries_only_beyond_the_largest_status() {
+    let with = |entries: usize, size_of: usize| {
+        let mut long = status("SQL-A", 1);
+        long.history.truncate(entries);
+        let padding = size_of.saturating_sub(size(&long));
+        long.conditions[0].message.push_str(&"x".repeat(padding));
+        assert_eq!([size(&long), serde_json::to_vec(&long).unwrap().len()], [size_of; 2]);
+        bounded(long).history.len()
+    };
+    assert_eq!([with(10, LARGEST), with(10, LARGEST + 1), with(10, 2 * LARGEST), with(1, 2 * LARGEST)], [10, 9, 1, 1]);
+}
+
+#[test]
+fn bounded_plan_has_short_statements() {
+    let long = "x".repeat(10_000);
+    let bounded = bounded(status(&long, 2));
+    let step = &bounded.plan[0];
+    let longest = [(&step.database, NAME), (&step.statement, STATEMENT), (&step.server, ADDRESS)];
+    // An ellipsis marks what was cut.
+    assert!(longest.into_iter().all(|(text, longest)| text.chars().count() <= longest + 1), "{step:?}");
+}

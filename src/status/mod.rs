@@ -11,7 +11,11 @@ mod render;
 #[cfg(test)]
 mod sentence_tests;
 mod servers;
+#[cfg(test)]
+mod status_tests;
 mod summary;
+#[cfg(test)]
+mod summary_rows_tests;
 mod summary_text;
 #[cfg(test)]
 mod tables;

@@ -151,6 +151,7 @@ mod tests {
             ("known, same process", ConnectionRefused, Some(&known), Some(45), (Some(50), Some(45))),
             ("known, operator restarted", ConnectionRefused, Some(&known), None, (Some(50), Some(45))),
             ("known, read in between", ConnectionRefused, Some(&known), Some(80), (Some(100), Some(80))),
+            ("known, read at that time", ConnectionRefused, Some(&known), Some(50), (Some(50), Some(50))),
             ("known, first poll after a restart", NotYetPolled, Some(&known), None, (Some(50), Some(45))),
             ("first poll", NotYetPolled, None, None, (None, None)),
             ("first poll of a server that was reachable", NotYetPolled, Some(&reachable), None, (None, None)),
@@ -170,6 +171,14 @@ mod tests {
             let again = server_status("Mirror".to_owned(), &away("sql-a", cause), memory);
             assert_eq!(again, status, "{name}: a later poll without news changes nothing");
         }
+    }
+
+    #[test]
+    fn server_is_unreachable_since_the_time_of_its_own_address() {
+        let servers = [former("sql-x", Some(1), None), former("sql-a", Some(60), None), former("sql-b", None, None)];
+        assert_eq!(unreachable_since(&servers, "sql-a"), Some(at(60)));
+        assert_eq!(unreachable_since(&servers, "sql-b"), None);
+        assert_eq!(unreachable_since(&servers, "sql-c"), None);
     }
 
     #[test]

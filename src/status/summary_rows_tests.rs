@@ -1,0 +1,123 @@
+//! The summary of a type, row by row: the server that it is about, and the step.
+
+use super::fixtures::{observed, wanting};
+use super::summary::{fit, of_databases};
+use super::{LIMIT, Summary};
+use crate::api::ParsedSpec;
+use crate::model::*;
+use crate::plan::tests::{NOW, TY, attempt, settled};
+use crate::plan::{Plan, plan};
+
+/// The summary of the only type, with the move in flight or before it began.
+fn text(plan: &Plan, observation: &Observation, in_flight: bool) -> String {
+    let planned = &plan.types[&TY];
+    let pair = observation.pair(planned.desired_type.store);
+    let operation = plan.persisted.operation.as_ref().filter(|_| in_flight);
+    Summary { planned, pair, operation, unreachable_since: [None; 2] }.text(0)
+}
+
+fn at_home() -> PersistedState {
+    PersistedState { tracking: [(TY, settled(Seat::Primary))].into(), ..PersistedState::default() }
+}
+
+fn unavailable(observation: &mut Observation, causes: [UnavailableCause; 2]) {
+    for pair in observation.pairs.iter_mut() {
+        for (view, cause) in [&mut pair.primary, &mut pair.mirror].into_iter().zip(causes) {
+            if let ServerObservation::Unavailable { unavailable, .. } = view {
+                unavailable.cause = cause;
+            }
+        }
+    }
+}
+
+#[test]
+fn fit_cuts_the_last_candidate_to_the_limit() {
+    assert_eq!(fit(["x".repeat(LIMIT + 1), "x".repeat(LIMIT)]), "x".repeat(LIMIT));
+    let cut = fit(["x".repeat(LIMIT + 1)]);
+    assert_eq!((cut.chars().count(), cut.ends_with("...")), (LIMIT, true));
+}
+
+#[test]
+fn step_that_is_too_long_is_in_the_message_of_the_type() {
+    let rows = observed("P/4/C", "M/4/C");
+    let mut plan = plan(&wanting("Primary").desired, &rows, &PersistedState::default(), NOW);
+    plan.types.get_mut(&TY).unwrap().verdict.step = Some("x".repeat(LIMIT));
+    assert!(text(&plan, &rows, false).ends_with(" See status.databaseTypes[].message."));
+}
+
+/// The causes of the primary and of the mirror, and the step.
+#[test]
+fn step_for_two_unread_servers_depends_on_both_causes() {
+    use UnavailableCause::{ConnectionRefused, LoginFailed, PollsStopped, TimedOut};
+    let network = "check both servers and the network first";
+    for (causes, step, present) in [
+        ([ConnectionRefused, TimedOut], network, true),
+        ([LoginFailed, LoginFailed], network, false),
+        ([ConnectionRefused, LoginFailed], network, false),
+        ([ConnectionRefused, LoginFailed], "see status.servers[].message", true),
+        ([LoginFailed, LoginFailed], "see status.servers[].message", false),
+        ([PollsStopped, PollsStopped], "remove spec.suspend.stopPolls", true),
+        ([LoginFailed, LoginFailed], "remove spec.suspend.stopPolls", false),
+    ] {
+        let mut rows = observed("away", "away");
+        unavailable(&mut rows, causes);
+        let plan = plan(&wanting("Primary").desired, &rows, &PersistedState::default(), NOW);
+        let text = text(&plan, &rows, false);
+        assert_eq!(text.contains(step), present, "{causes:?}: {text}");
+    }
+}
+
+/// Before and after it has begun, a forced service is on the survivor, which is not where the spec wants the principal.
+#[test]
+fn summary_of_a_forced_service_names_the_survivor() {
+    let ParsedSpec { mut desired, .. } = wanting("Primary");
+    let rows = observed("away", "M/1/-");
+    let epoch = plan(&desired, &rows, &at_home(), NOW).types[&TY].epoch.clone().unwrap();
+    desired.types[0].force = Some(ForceService { epoch, until: jiff::Timestamp::MAX, fenced: true });
+    let begun = plan(&desired, &rows, &at_home(), NOW);
+    let expected = "service is forced on the mirror";
+    for in_flight in [false, true] {
+        let text = text(&begun, &rows, in_flight);
+        assert!(text.contains(expected), "{in_flight}: {text}");
+    }
+    let mut sent = rows.clone();
+    sent.statements = [(DatabaseName::new("LcsLog"), StatementState::Sent)].into();
+    let moving = plan(&desired, &sent, &begun.persisted, NOW);
+    assert!(moving.types[&TY].next.is_empty());
+    assert!(text(&moving, &sent, true).contains(expected), "{}", text(&moving, &sent, true));
+
+    let healthy = observed("M/4/C", "P/4/C");
+    let asked = Request { principal: Seat::Mirror, generation: 1, pending: false };
+    let planned = plan(
+        &wanting("Primary").desired,
+        &healthy,
+        &PersistedState { requests: [(TY, asked)].into(), ..at_home() },
+        NOW,
+    );
+    assert_eq!(planned.types[&TY].verdict.reason, Reason::Moving);
+    assert!(!text(&planned, &healthy, true).contains("forced"), "{}", text(&planned, &healthy, true));
+}
+
+#[test]
+fn summary_after_a_forced_service_names_the_new_principal() {
+    let mut persisted = at_home();
+    persisted.last.insert(TY, Attempt { cause: Cause::ForcedService, ..attempt(Outcome::Succeeded) });
+    for (a, b, server) in [("M/0/-/8", "P/0/-/8", "mirror SQL-MIRROR"), ("P/0/-/8", "M/0/-/8", "primary SQL-PRIMARY")] {
+        let rows = observed(a, b);
+        let seen = plan(&wanting("Primary").desired, &rows, &persisted, NOW);
+        assert_eq!(seen.types[&TY].verdict.reason, Reason::ServiceForced);
+        let text = text(&seen, &rows, false);
+        assert!(text.contains(server), "{text}");
+    }
+}
+
+/// Stopped polls are not a suspension of the moves.
+#[test]
+fn summary_of_databases_on_a_server_without_polls_is_about_the_polls() {
+    let mut rows = observed("away", "M/4/C");
+    unavailable(&mut rows, [UnavailableCause::PollsStopped; 2]);
+    let plan = plan(&wanting("Primary").desired, &rows, &PersistedState::default(), NOW);
+    let planned = &plan.types[&TY];
+    let text = of_databases(planned, &planned.findings[0], "LcsLog");
+    assert_eq!(text, "LcsLog: the operator does not poll the primary.");
+}
