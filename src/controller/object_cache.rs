@@ -20,7 +20,10 @@ pub type ObjectKey = (String, String);
 pub type Resolved<T> = Result<T, Unavailable>;
 
 /// The values of type `T` by object, and within an object by what was wanted of it.
-pub struct ObjectCache<W, T>(Mutex<HashMap<ObjectKey, Arc<tokio::sync::Mutex<Object<W, T>>>>>);
+pub struct ObjectCache<W, T>(Mutex<HashMap<ObjectKey, Shared<W, T>>>);
+
+/// Locked during a request.
+type Shared<W, T> = Arc<tokio::sync::Mutex<Object<W, T>>>;
 
 struct Object<W, T> {
     /// When the object was last read, and its resource version.
