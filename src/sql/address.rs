@@ -195,13 +195,13 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::sql::tests::{closed_port, target};
 
     #[test]
     fn share_of_a_deadline_is_the_same_for_each_address() {
         let whole = Duration::from_secs(10);
         assert_eq!([0, 1, 4].map(|parts| share(whole, parts).as_millis()), [10_000, 10_000, 2_500]);
     }
-    use crate::sql::tests::{closed_port, target};
 
     fn route(addresses: &[SocketAddr]) -> Route {
         Route { addresses: addresses.to_vec(), outdated: None }
