@@ -23,7 +23,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the operator.
-    Run(run::Run),
+    Run(Box<run::Run>),
     /// Prints the CustomResourceDefinition.
     Crd,
     /// Prints the version.
