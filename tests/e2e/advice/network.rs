@@ -55,7 +55,7 @@ async fn pages_about_the_network_lead_to_the_server() {
     reader.edit(page, &format!("s|host: sql-a.invalid|host: {host}|"));
     reader.aligned();
 
-    denied_address(&reader, &right);
+    denied_address(&mut reader, &right);
 
     let page = "ProtocolError";
     let other = other_protocol();
@@ -87,7 +87,7 @@ async fn pages_about_the_network_lead_to_the_server() {
     reader.finish();
 }
 
-fn denied_address(reader: &Reader, right: &Value) {
+fn denied_address(reader: &mut Reader, right: &Value) {
     let page = "AddressDenied";
     primary(reader, json!({"host": "169.254.169.254", "port": right["port"]}));
     reader.until_reason(page);
