@@ -31,7 +31,6 @@ struct Inner {
     helpers: Shares,
     /// The helpers of each account.
     accounts: Shares,
-    sizes: Sizes,
     resolver: Resolver,
     denied: Vec<IpNet>,
 }
@@ -80,15 +79,10 @@ impl Limits {
             lookups: Shares::new(size(sizes.lookups)),
             helpers: Shares::new(size(sizes.helpers)),
             accounts: Shares::new(accounts),
-            sizes,
             resolver,
             denied,
         };
         Limits { inner: Arc::new(inner) }
-    }
-
-    pub fn sizes(&self) -> Sizes {
-        self.inner.sizes
     }
 
     pub(super) fn resolver(&self) -> &Resolver {
