@@ -110,13 +110,15 @@ fn parse(filter: &str) -> anyhow::Result<impl Filter<Registry> + Send + Sync + u
     Ok(parsed.and(filter_fn(may_log)))
 }
 
-/// What no filter can switch on: the payload of a connection. The log of a library at level TRACE can contain it. tiberius
-/// logs what a server sends, and the Kubernetes client an answer that it cannot decode, which can be a Secret. The operator
-/// reports the errors of both itself.
+/// What no filter can switch on: the payload of a connection. The log of a library at level TRACE can contain it. tiberius and
+/// hickory log what a server sends, and the Kubernetes client an answer that it cannot decode, which can be a Secret. The
+/// operator reports the errors of all of them itself.
 fn may_log(event: &Metadata<'_>) -> bool {
     let is_from = |library: &str| event.target().split("::").next() == Some(library);
     is_from("lync_mirror")
-        || (*event.level() != Level::TRACE && !is_from("tiberius") && event.target() != "kube_client::client")
+        || (*event.level() != Level::TRACE
+            && !["tiberius", "hickory_proto", "hickory_resolver"].into_iter().any(is_from)
+            && event.target() != "kube_client::client")
 }
 
 #[cfg(test)]
@@ -180,6 +182,7 @@ mod tests {
                 tracing::error!(target: "tiberius::tds::stream::token", "18456");
                 tracing::trace!(target: "tiberius::tds::stream::token", "18456");
                 tracing::warn!(target: "kube_client::client", "18456");
+                tracing::warn!(target: "hickory_proto::xfer::dns_handle", "18456");
                 tracing::trace!(target: "rustls::conn", "18456");
                 tracing::error!(target: "lync_mirror::sql", "ours");
                 tracing::trace!(target: "lync_mirror::sql", "details");

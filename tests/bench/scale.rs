@@ -150,7 +150,7 @@ async fn until_all_are_ready(fixture: &TestPool, wanted: usize) {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, all_ready).await.expect("all are Ready");
+    tokio::time::timeout(PATIENCE, all_ready).await.unwrap();
 }
 
 /// Totals since the start of the operator, and of the API server for the requests.
