@@ -81,7 +81,9 @@ impl Attacker {
     }
 
     fn retreat(&self) {
-        self.cluster.kubectl(&["delete", "lpm", "--all", "-n", EVIL]);
+        // In one request: kubectl would delete a few resources in a second.
+        let all = format!("/apis/lyncmirror.io/v1alpha1/namespaces/{EVIL}/lyncpoolmirrors");
+        self.cluster.kubectl(&["delete", "--raw", &all]);
     }
 
     /// More connections than the operator may have open files, each to a server of its own that never answers.
@@ -146,13 +148,13 @@ impl Attacker {
 
     /// One resource that names a new large ConfigMap again and again.
     fn churn(&self) {
-        let pem = format!("-----BEGIN CERTIFICATE-----\n{}\n", "A".repeat(900_000));
+        let pem = self.cluster.dir.join("large.pem");
+        std::fs::write(&pem, format!("-----BEGIN CERTIFICATE-----\n{}\n", "A".repeat(900_000))).unwrap();
+        let file = format!("--from-file=ca.crt={}", pem.display());
         for index in 0..20 {
             let name = format!("ca{index}");
-            self.cluster.apply(&json!({
-                "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": EVIL},
-                "data": {"ca.crt": pem},
-            }));
+            // Not by `apply`, whose annotation would be too long.
+            self.cluster.kubectl(&["create", "configmap", &name, "-n", EVIL, &file]);
             let closed = json!({"host": "127.0.0.1", "port": 9});
             let mut resource = Attacker::resource("churn", &closed, &closed, "sql");
             resource["spec"]["sql"]["mirror"]["port"] = json!(10);
