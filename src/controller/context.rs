@@ -178,6 +178,10 @@ impl Context {
         // The next term begins with a pass of every resource before any move.
         self.ownership.release_all();
         self.metrics.forget_all();
+        if self.leadership.leads() {
+            // A term that began meanwhile has lost its data too.
+            self.enqueue_each(self.existing());
+        }
     }
 
     /// Copies the SQL counters into the metrics.

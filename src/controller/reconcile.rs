@@ -17,7 +17,7 @@ use crate::controller::drift_check::compare_when_due;
 use crate::controller::events::{report, report_applied, report_invalid_spec};
 use crate::controller::execute::execute;
 use crate::controller::movement::Reservation;
-use crate::controller::object::{ResourceRef, WatchedResource, namespaced_name};
+use crate::controller::object::{ResourceRef, WatchedResource, namespace, namespaced_name};
 use crate::controller::observe::{awaited, observe};
 use crate::controller::pass::{Identity, Pass};
 use crate::controller::retries::spread;
@@ -25,6 +25,7 @@ use crate::controller::slots::Slot;
 use crate::controller::status_writer::{publish, publish_undecodable};
 use crate::model::{Observation, Pair, queue_class};
 use crate::plan::{Plan, Requeue, plan};
+use crate::sql::Purpose;
 
 /// The time between two passes of a resource about which nothing changes, spread over the second half of it. Such a pass
 /// reads a changed Secret and updates the length of the queues in the metrics.
@@ -37,14 +38,20 @@ pub async fn reconcile(resource: Arc<WatchedResource>, ctx: Arc<Context>) -> Res
     if !ctx.leadership.leads() {
         return Ok(Action::await_change());
     }
-    let slot = ctx.slots.acquire().await;
+    let moves = |mirror: &LyncPoolMirror| mirror.status.as_ref().is_some_and(|status| status.operation.is_some());
+    let purpose = if resource.0.as_ref().is_ok_and(moves) { Purpose::Move } else { Purpose::Poll };
+    let mut slot = ctx.slots.acquire(namespace(&ResourceRef::from_obj(&*resource)), purpose).await;
     // Boxed after the wait, so that a waiting pass needs little memory.
-    Box::pin(reconcile_in(slot, resource, ctx)).await
+    Box::pin(reconcile_in(&mut slot, &resource, &ctx)).await
 }
 
-async fn reconcile_in(mut slot: Slot, resource: Arc<WatchedResource>, ctx: Arc<Context>) -> Result<Action, Error> {
+async fn reconcile_in(
+    slot: &mut Slot<'_>,
+    resource: &Arc<WatchedResource>,
+    ctx: &Arc<Context>,
+) -> Result<Action, Error> {
     let started = Instant::now();
-    let name = ResourceRef::from_obj(&*resource);
+    let name = ResourceRef::from_obj(&**resource);
     let result = match &resource.0 {
         // The lease can have expired during the wait for the slot.
         _ if !ctx.leadership.leads() => Ok(Action::await_change()),
@@ -52,14 +59,14 @@ async fn reconcile_in(mut slot: Slot, resource: Arc<WatchedResource>, ctx: Arc<C
             // The watch triggers the pass over the new version.
             Ok(Action::requeue(Duration::from_secs(1)))
         }
-        Ok(mirror) => reconcile_decoded(&mut slot, mirror, &name, &ctx).await,
+        Ok(mirror) => reconcile_decoded(slot, mirror, &name, ctx).await,
         Err(_) => {
             ctx.enqueue_each(ctx.movements.forget(&namespaced_name(&name)));
             ctx.ownership.begin_without_databases(&namespaced_name(&name));
             // No poll serves a spec that cannot be decoded.
             ctx.watches.set(&namespaced_name(&name), Vec::new());
             ctx.credentials.forget(&name);
-            publish_undecodable(&ctx, &name).await.map(|()| Action::await_change())
+            publish_undecodable(ctx, &name).await.map(|()| Action::await_change())
         }
     };
     if result.is_ok() {
@@ -70,7 +77,7 @@ async fn reconcile_in(mut slot: Slot, resource: Arc<WatchedResource>, ctx: Arc<C
 }
 
 async fn reconcile_decoded(
-    slot: &mut Slot,
+    slot: &mut Slot<'_>,
     mirror: &LyncPoolMirror,
     name: &ResourceRef,
     ctx: &Arc<Context>,
@@ -80,7 +87,7 @@ async fn reconcile_decoded(
     run_pass(slot, ctx, &Pass { identity, spec: parse(mirror), persisted }).await
 }
 
-async fn run_pass(slot: &mut Slot, ctx: &Arc<Context>, pass: &Pass<'_>) -> Result<Action, Error> {
+async fn run_pass(slot: &mut Slot<'_>, ctx: &Arc<Context>, pass: &Pass<'_>) -> Result<Action, Error> {
     let desired = &pass.spec.desired;
     report_applied(ctx, pass).await;
     ctx.ownership.begin(&pass.name(), &pass.spec);

@@ -54,6 +54,7 @@ pub use monitor::{Counters, InstanceMonitors, MonitorHandle};
 pub use poll::POLL;
 pub use quote::Unquotable;
 pub use session::Session;
+pub use shares::{Purpose, Share, Shares, Size};
 pub use target::{Authentication, Deadlines, InstanceAddress, Pin, Target, Tls};
 
 #[cfg(test)]
