@@ -14,6 +14,7 @@ check: lint ## Runs the inner loop: lint, unit tests, dependency rules, model ch
 lint: ## Checks formatting and clippy
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --test bench --locked -- -D warnings
 
 doc: ## Builds the API documentation; warnings are errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
