@@ -167,3 +167,14 @@ fn forced_service_after_suspension_names_what_is_lost() {
     let disconnected = price("M/1/-");
     assert!(disconnected.contains("without what the old principal had not sent"), "{disconnected}");
 }
+
+/// As the model check plans without it.
+#[test]
+fn first_observation_is_a_request_without_the_precondition() {
+    for (disabled, pending) in [(Precondition::FirstObservationIsNoRequest, true), (Precondition::Cooldown, false)] {
+        let rows = observation("M/4/-", "P/4/-");
+        let preconditions = Preconditions::without(&[disabled]);
+        let first = plan_with(&preconditions, &desired(Seat::Primary), &rows, &PersistedState::default(), NOW);
+        assert_eq!(first.persisted.requests[&TY].pending, pending, "without {disabled:?}");
+    }
+}
