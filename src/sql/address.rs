@@ -239,7 +239,9 @@ mod tests {
         let open = listener.local_addr().unwrap();
         let (_socket, port) = closed_port();
         let closed = (Ipv4Addr::LOCALHOST, port).into();
-        assert!(dial(&target(open.port()), &route(&[closed, open]), Duration::from_secs(10)).await.is_ok());
+        let stream = dial(&target(open.port()), &route(&[closed, open]), Duration::from_secs(10)).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), open);
+        assert!(stream.nodelay().unwrap() && SockRef::from(&stream).keepalive().unwrap());
     }
 
     #[tokio::test]
