@@ -281,3 +281,15 @@ async fn resignation_is_repeated_only_after_a_conflict() {
         assert_eq!(holder, json!(if released { "" } else { "a" }), "{error:?}");
     }
 }
+
+/// Another candidate judges the lease by it.
+#[tokio::test]
+async fn renewal_writes_a_later_renew_time() {
+    let stored: Arc<Mutex<(u64, Option<Value>)>> = Arc::default();
+    let leader = Runner::start(&stored, "a").await;
+    let renewed = || {
+        let stored = stored.lock().unwrap();
+        stored.1.as_ref().is_some_and(|lease| lease["spec"]["renewTime"] != lease["spec"]["acquireTime"])
+    };
+    until(&[&leader], LIMIT, renewed).await;
+}

@@ -323,3 +323,17 @@ pub enum DriftReport {
     /// A server could not be read.
     Unknown(Unavailable),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_polled_is_false_before_the_first_poll_only() {
+        for (cause, polled) in [(UnavailableCause::NotYetPolled, false), (UnavailableCause::ConnectionRefused, true)] {
+            let unavailable = Unavailable { cause, detail: String::new() };
+            let observation = ServerObservation::Unavailable { address: String::new(), unavailable };
+            assert_eq!(observation.is_polled(), polled, "{cause:?}");
+        }
+    }
+}

@@ -325,3 +325,14 @@ fn refusal_that_no_edit_lifts_precedes_the_missing_fence() {
     let message = &refused.types[&TY].verdict.message;
     assert!(message.contains("has a witness") && !message.contains("oldPrincipalFenced"), "{message}");
 }
+
+#[test]
+fn lost_principal_of_user_databases_names_the_begin_of_limited_functionality() {
+    let mut desired = desired(Seat::Primary);
+    desired.types[0].ty = DatabaseType::User;
+    let lost = plan(&desired, &observation("away", "M/1/-"), &PersistedState::default(), NOW);
+    let message = &lost.types[&DatabaseType::User].verdict.message;
+    let times = [second(NOW), second(after(1800))];
+    assert!(message.contains(&format!("First observed at {}.", times[0])), "{message}");
+    assert!(message.contains(&format!("30 minutes after the loss ({})", times[1])), "{message}");
+}

@@ -43,6 +43,12 @@ fn two_principals_without_quorum_serve_no_client() {
         message.contains("To fix: connect the mirror SQL-MIRROR with its partner or the witness again."),
         "{message}"
     );
+    assert_eq!(
+        newer.types[&TY].verdict.step.as_deref(),
+        Some("connect the mirror with its partner or the witness again")
+    );
+    let equal = plan(&desired(Seat::Primary), &observation("P/1/D/7/r", "P/1/D/7/r"), &known(), NOW);
+    assert_eq!(equal.types[&TY].verdict.step.as_deref(), Some("connect the two servers again"));
     // With the witness on one side, or without one, each is a case of its own.
     for (a, b, other) in [
         ("P/1/D/7", "P/1/C/8", Reason::UnexpectedPrincipal),
@@ -166,4 +172,32 @@ fn forced_service_after_suspension_names_what_is_lost() {
     assert!(suspended.contains("ends where mirroring was SUSPENDED: every later change is lost"), "{suspended}");
     let disconnected = price("M/1/-");
     assert!(disconnected.contains("without what the old principal had not sent"), "{disconnected}");
+}
+
+/// As the model check plans without it.
+#[test]
+fn first_observation_is_a_request_without_the_precondition() {
+    for (disabled, pending) in [(Precondition::FirstObservationIsNoRequest, true), (Precondition::Cooldown, false)] {
+        let rows = observation("M/4/-", "P/4/-");
+        let preconditions = Preconditions::without(&[disabled]);
+        let first = plan_with(&preconditions, &desired(Seat::Primary), &rows, &PersistedState::default(), NOW);
+        assert_eq!(first.persisted.requests[&TY].pending, pending, "without {disabled:?}");
+    }
+}
+
+#[test]
+fn cause_of_the_resource_is_one_sentence_for_both_servers() {
+    let secret = Unavailable {
+        cause: UnavailableCause::SecretNotFound,
+        detail: "The Secret \"sql\" does not exist.".to_owned(),
+    };
+    let mut rows = observation("away", "away");
+    let pair = &mut rows.pairs[store()];
+    for view in [&mut pair.primary, &mut pair.mirror] {
+        let ServerObservation::Unavailable { unavailable, .. } = view else { panic!() };
+        *unavailable = secret.clone();
+    }
+    let message = &plan(&desired(Seat::Primary), &rows, &known(), NOW).types[&TY].verdict.message;
+    assert_eq!(message.matches("The Secret").count(), 1, "{message}");
+    assert!(message.contains("sql-primary") && message.contains(" and the mirror"), "{message}");
 }

@@ -109,3 +109,18 @@ impl Preconditions {
         condition || !self.enforced(precondition)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn enforced_is_true_for_all_but_the_disabled_preconditions() {
+        let preconditions = Preconditions::without(&[Precondition::Cooldown]);
+        assert!(!preconditions.enforced(Precondition::Cooldown) && preconditions.enforced(Precondition::CaughtUp));
+        let satisfied = |precondition| [true, false].map(|condition| preconditions.satisfied(precondition, condition));
+        assert_eq!(satisfied(Precondition::Cooldown), [true, true]);
+        assert_eq!(satisfied(Precondition::CaughtUp), [true, false]);
+        assert!(Preconditions::default().enforced(Precondition::Cooldown));
+    }
+}

@@ -130,27 +130,30 @@ async fn lookup(target: &Target, opening: &Opening) -> Result<Vec<IpAddr>, Unava
 /// The most certain failure of all addresses. If the operator itself lacks a resource, that is the failure.
 pub async fn dial(target: &Target, route: &Route, deadline: Duration) -> Result<TcpStream, Unavailable> {
     let share = share(deadline, route.addresses.len());
-    let mut worst = None;
+    let mut failures = Vec::new();
     for address in &route.addresses {
         let name = described(target, address.port());
-        let failure = match timeout(share, TcpStream::connect(address)).await {
+        failures.push(match timeout(share, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
                 tune(&stream).map_err(|e| error::io(&name, Phase::Connect, &e))?;
                 return Ok(stream);
             }
             Ok(Err(e)) => (certainty(address, &e), error::connect(&name, &e)),
             Err(_) => (Certainty::TimedOut, error::timed_out(&name, Phase::Connect, deadline)),
-        };
-        if worst.as_ref().is_none_or(|(certainty, _)| *certainty < failure.0) {
-            worst = Some(failure);
-        }
+        });
     }
     let mut unavailable =
-        worst.map_or_else(|| error::timed_out(&target.address(), Phase::Connect, deadline), |(_, failure)| failure);
+        most_certain(failures).unwrap_or_else(|| error::timed_out(&target.address(), Phase::Connect, deadline));
     if let Some(error) = &route.outdated {
         unavailable.detail += &format!(" This port is the last known one, because {error}.");
     }
     Err(unavailable)
+}
+
+/// The first of the failures that prove the most.
+fn most_certain(failures: Vec<(Certainty, Unavailable)>) -> Option<Unavailable> {
+    // `max_by_key` returns the last one of equal keys.
+    failures.into_iter().rev().max_by_key(|(certainty, _)| *certainty).map(|(_, failure)| failure)
 }
 
 /// How much a failed connection attempt proves, compared with the attempts at the other addresses of the host.
@@ -203,9 +206,11 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use rustix::io::Errno;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, UdpSocket};
 
     use super::*;
+    use crate::sql::limits::{Limits, Sizes};
+    use crate::sql::resolver::Resolver;
     use crate::sql::tests::{closed_port, opening, target};
 
     #[test]
@@ -234,7 +239,9 @@ mod tests {
         let open = listener.local_addr().unwrap();
         let (_socket, port) = closed_port();
         let closed = (Ipv4Addr::LOCALHOST, port).into();
-        assert!(dial(&target(open.port()), &route(&[closed, open]), Duration::from_secs(10)).await.is_ok());
+        let stream = dial(&target(open.port()), &route(&[closed, open]), Duration::from_secs(10)).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), open);
+        assert!(stream.nodelay().unwrap() && SockRef::from(&stream).keepalive().unwrap());
     }
 
     #[tokio::test]
@@ -275,6 +282,47 @@ mod tests {
             "127.73.14.35\\RTC (port {port}) refused the TCP connection: no process listens on the port. This port is the last known one, because no SQL Server Browser listens on UDP 1434."
         );
         assert_eq!(unavailable.detail, both);
+    }
+
+    /// Port 1434 of the first address is closed. At the second one, an answer cannot be read.
+    #[tokio::test]
+    async fn resolve_at_several_addresses_reports_the_only_answer() {
+        const SILENT: &str = "127.73.14.37";
+        const ANSWERING: &str = "127.73.14.38";
+        let browser = UdpSocket::bind((ANSWERING, browser::PORT)).await.unwrap();
+        tokio::spawn(async move {
+            while let Ok((_, from)) = browser.recv_from(&mut [0; 64]).await {
+                let _ = browser.send_to(b"?", from).await;
+            }
+        });
+        let directory = tempfile::tempdir().unwrap();
+        let hosts = directory.path().join("hosts");
+        std::fs::write(&hosts, format!("{SILENT} before\n{ANSWERING} before after\n{SILENT} after\n")).unwrap();
+        let resolver = Resolver::new(hosts, directory.path().join("resolv.conf"), 53);
+        let limits = Limits::with_resolver(Sizes::for_descriptors(1024), Vec::new(), resolver);
+        let opening = Opening { limits, ..opening() };
+        for host in ["before", "after"] {
+            let unavailable = resolve(&Target { host: host.into(), ..instance() }, &opening, None).await.unwrap_err();
+            assert_eq!(unavailable.cause, UnavailableCause::InstanceNotFound, "{host}: {unavailable:?}");
+        }
+    }
+
+    #[test]
+    fn most_certain_is_the_first_failure_of_those_that_prove_the_most() {
+        let table: [(&[Certainty], Option<usize>); 5] = [
+            (&[], None),
+            (&[Certainty::NoFamily], Some(0)),
+            (&[Certainty::TimedOut, Certainty::Refused, Certainty::Unreachable], Some(1)),
+            (&[Certainty::NotTried, Certainty::Refused], Some(0)),
+            (&[Certainty::NoFamily, Certainty::Refused, Certainty::Refused], Some(1)),
+        ];
+        for (certainties, first) in table {
+            let failures = certainties.iter().enumerate().map(|(index, certainty)| {
+                (*certainty, error::unavailable(UnavailableCause::ConnectionRefused, index.to_string()))
+            });
+            let found = most_certain(failures.collect()).map(|failure| failure.detail);
+            assert_eq!(found, first.map(|index| index.to_string()), "{certainties:?}");
+        }
     }
 
     #[test]

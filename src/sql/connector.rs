@@ -140,6 +140,7 @@ fn pause(interval: Duration, refused: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::fake_server::{FakeServer, Script};
 
     #[test]
     fn pause_after_refused_logins_doubles_to_the_limit() {
@@ -148,6 +149,16 @@ mod tests {
         assert_eq!(pause(interval, 1), 2 * interval);
         assert_eq!(pause(interval, 40), MAX_PAUSE);
         assert_eq!(pause(hour, 3), hour);
+    }
+
+    #[tokio::test]
+    async fn paused_until_is_in_the_future_after_a_refused_login_only() {
+        let server = FakeServer::start(Script::refusing(18456)).await;
+        let hour = Duration::from_secs(3600);
+        let connector = Connector::new(server.target.clone(), Deadlines::default(), Limits::default(), hour);
+        assert_eq!(connector.paused_until(), None);
+        assert!(connector.open().await.is_err());
+        assert!(connector.paused_until().is_some_and(|until| until > Instant::now()));
     }
 
     #[test]

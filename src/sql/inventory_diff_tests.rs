@@ -213,3 +213,22 @@ fn differences_of_two_logins_are_separate_sentences_with_quoted_names() {
     assert_eq!(all.len(), 2, "{all:?}");
     assert!(all.iter().all(|message| message.ends_with('.') && message.contains(" [")), "{all:?}");
 }
+
+#[test]
+fn differences_are_sorted_by_risk() {
+    let mut mirror = both();
+    mirror.jobs.clear();
+    mirror.logins.values_mut().for_each(|login| login.policy_checked = Some(false));
+    let all = differences(&both(), &mirror, &[], Seat::Primary);
+    assert_eq!(all.len(), 2, "{all:?}");
+    assert!(all[0].starts_with("Risk: Agent job nightly") && all[1].starts_with("Note: CHECK_POLICY"), "{all:?}");
+}
+
+#[test]
+fn differences_of_a_login_without_server_roles_names_none() {
+    let mut primary = both();
+    primary.logins.insert("reader".to_owned(), ServerLogin { server_roles: BTreeSet::new(), ..login(9) });
+    let all = differences(&primary, &both(), &[], Seat::Primary);
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert!(all[0].contains("Login reader is missing") && !all[0].contains("server roles"), "{all:?}");
+}

@@ -98,7 +98,10 @@ fn spaces(number: u32, login: &Authentication) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::sql::Account;
 
     fn login(username: &str, password: &str) -> Authentication {
         Authentication::SqlLogin { username: username.into(), password: password.into() }
@@ -132,6 +135,20 @@ mod tests {
             assert!(unavailable.detail.contains(words), "{}", unavailable.detail);
             assert!(unavailable.detail.contains(&number.to_string()), "{}", unavailable.detail);
             assert!(unavailable.detail.ends_with('.') && !unavailable.detail.contains(['\r', '\n']), "{unavailable:?}");
+        }
+    }
+
+    #[test]
+    fn explain_of_a_windows_login_names_the_account_or_the_ticket() {
+        let account = Arc::new(Account::new("svc-lync@CONTOSO.COM", Vec::new(), Vec::new()).unwrap());
+        let table = [
+            (18456, "the account has no login on the server, or it may not connect."),
+            (18452, "the server could not decrypt the ticket, because its SPN is registered for another account"),
+            (18470, "the login is disabled."),
+        ];
+        for (number, words) in table {
+            let detail = explain("a,1", &Authentication::Kerberos(account.clone()), number, "").detail;
+            assert!(detail.contains(words) && detail.contains("svc-lync@CONTOSO.COM"), "{detail}");
         }
     }
 

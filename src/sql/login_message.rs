@@ -47,6 +47,12 @@ mod tests {
     }
 
     #[test]
+    fn messages_after_a_change_of_the_environment_are_found() {
+        let payload = [[OTHERS[0], 1, 0, 1].to_vec(), error(6005, "Stop.")].concat();
+        assert_eq!(messages(&payload), [(6005, "Stop.".to_owned())]);
+    }
+
+    #[test]
     fn messages_of_any_truncated_token_are_none() {
         let whole = error(17_809, "The limit is reached.");
         for length in 0..whole.len() {

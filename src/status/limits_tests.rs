@@ -132,3 +132,8 @@ fn bounded_plan_has_short_statements() {
     // An ellipsis marks what was cut.
     assert!(longest.into_iter().all(|(text, longest)| text.chars().count() <= longest + 1), "{step:?}");
 }
+
+#[test]
+fn bounded_plan_has_the_statements_of_seven_types() {
+    assert_eq!(bounded(status("x", 200)).plan.len(), 112);
+}

@@ -92,7 +92,7 @@ fn type_status(
         observed: planned.observed,
         service: planned.service,
         reason: planned.verdict.reason.name().to_owned(),
-        message: message(planned, plan, pair, servers),
+        message: message(planned, pair, servers),
         epoch: planned.epoch.as_ref().map(ToString::to_string),
         request: plan.persisted.requests.get(&ty).map(|request| RequestStatus {
             principal: request.principal,
@@ -113,9 +113,9 @@ fn type_status(
 }
 
 /// The message of the verdict, with a step if it has none, and with the age of what is not read.
-fn message(planned: &TypePlan, plan: &Plan, pair: &Pair, servers: &[ServerStatus]) -> String {
-    let operation = plan.persisted.operation.as_ref().filter(|operation| operation.ty == planned.desired_type.ty);
-    let summary = Summary { planned, pair, operation, unreachable_since: [None; 2] };
+fn message(planned: &TypePlan, pair: &Pair, servers: &[ServerStatus]) -> String {
+    // Without the move in flight, whose message has no missing step.
+    let summary = Summary { planned, pair, operation: None, unreachable_since: [None; 2] };
     let step = summary.missing_step().map(|step| format!(" To fix: {step}.")).unwrap_or_default();
     format!("{}{step}{}", planned.verdict.message, servers::absences(pair, servers))
 }

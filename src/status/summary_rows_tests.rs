@@ -1,12 +1,14 @@
 //! The summary of a type, row by row: the server that it is about, and the step.
 
+use std::sync::Arc;
+
 use super::fixtures::{observed, wanting};
 use super::summary::{fit, of_databases};
 use super::{LIMIT, Summary};
 use crate::api::ParsedSpec;
 use crate::model::*;
-use crate::plan::tests::{NOW, TY, attempt, settled};
-use crate::plan::{Plan, plan};
+use crate::plan::tests::{NOW, TY, after, attempt, pending, settled, store};
+use crate::plan::{Plan, Verdict, plan};
 
 /// The summary of the only type, with the move in flight or before it began.
 fn text(plan: &Plan, observation: &Observation, in_flight: bool) -> String {
@@ -120,4 +122,60 @@ fn summary_of_databases_on_a_server_without_polls_is_about_the_polls() {
     let planned = &plan.types[&TY];
     let text = of_databases(planned, &planned.findings[0], "LcsLog");
     assert_eq!(text, "LcsLog: the operator does not poll the primary.");
+}
+
+/// The partner and the session that the principal in the mirror seat names.
+#[test]
+fn summary_of_a_third_server_names_the_principal_and_its_partner() {
+    for (partner, session, expected) in [
+        ("SQL-THIRD", 1, "the mirror SQL-MIRROR mirrors with SQL-THIRD"),
+        ("", 1, "the mirror SQL-MIRROR mirrors with another server"),
+        // The mirror of the former session still names its partner.
+        ("SQL-THIRD", 9, "the mirror SQL-MIRROR is principal and mirrors with SQL-THIRD"),
+    ] {
+        let mut rows = observed("M/4/C", "P/4/C");
+        let ServerObservation::Available { server, .. } = &mut rows.pairs[store()].mirror else { panic!() };
+        for database in Arc::make_mut(server).databases.values_mut() {
+            let row = database.mirroring.as_mut().unwrap();
+            (row.partner_instance, row.guid) = (partner.to_owned(), Guid::from_bytes([session; 16]));
+        }
+        let plan = plan(&wanting("Primary").desired, &rows, &PersistedState::default(), NOW);
+        let text = text(&plan, &rows, false);
+        assert!(text.contains(expected), "{partner:?} {session}: {text}");
+    }
+}
+
+#[test]
+fn summary_of_an_overdue_move_names_partners_that_do_not_reach_each_other() {
+    let desired = wanting("Mirror").desired;
+    let begun = plan(&desired, &observed("P/4/-", "M/4/-"), &pending(Seat::Mirror), NOW);
+    for (a, b, apart) in [("P/1/-", "M/1/-", true), ("P/3/C", "M/3/C", false)] {
+        let rows = observed(a, b);
+        let overdue = plan(&desired, &rows, &begun.persisted, after(301));
+        assert_eq!(overdue.types[&TY].verdict.reason, Reason::SwitchOverdue, "{a} {b}");
+        let text = text(&overdue, &rows, true);
+        assert_eq!(text.contains("overdue, and the partners do not reach each other"), apart, "{text}");
+    }
+}
+
+/// A step of the verdict or of its message is not repeated, and the message has what the servers of the status contain.
+#[test]
+fn missing_step_is_that_of_the_cause_of_one_server() {
+    use UnavailableCause::{ConnectionRefused, LoginFailed};
+    for (a, step, message, missing) in [
+        ("P/4/C", None, "Refused.", true),
+        ("P/4/C", None, "Refused. To fix: start it.", false),
+        ("P/4/C", Some("start it"), "Refused.", false),
+        ("away", None, "Refused.", false),
+    ] {
+        let mut rows = observed(a, "away");
+        unavailable(&mut rows, [LoginFailed, ConnectionRefused]);
+        let mut plan = plan(&wanting("Primary").desired, &rows, &at_home(), NOW);
+        let planned = plan.types.get_mut(&TY).unwrap();
+        let Verdict { reason, message: text, step: verdict_step, .. } = &mut planned.verdict;
+        (*reason, *text, *verdict_step) = (Reason::ConnectionRefused, message.to_owned(), step.map(str::to_owned));
+        let pair = rows.pair(planned.desired_type.store);
+        let summary = Summary { planned, pair, operation: None, unreachable_since: [None; 2] };
+        assert_eq!(summary.missing_step().is_some(), missing, "{a} {step:?} {message}");
+    }
 }
