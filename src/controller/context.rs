@@ -27,7 +27,7 @@ use crate::leader::Leadership;
 use crate::metrics::Metrics;
 use crate::sql::{Counters, InstanceMonitors};
 
-/// A pass can end after the deletion of its resource and leave data. It is over by then: no request takes that long.
+/// A pass can end after the deletion of its resource and leave data. It is over by then: the requests of a pass have limits.
 const LATE_PASS: Duration = Duration::from_secs(60);
 
 pub struct Context {

@@ -26,9 +26,15 @@ use crate::model::{Unavailable, UnavailableCause};
 use crate::sql::{Account, Authentication, Pin, Tls};
 
 /// The maximum age of a cached Secret or ConfigMap.
-const MAX_AGE: Duration = Duration::from_secs(60);
+const MAX_AGE: Duration = Duration::from_secs(30);
 /// The maximum age of a Secret while a server refuses its login.
 const MAX_AGE_WHEN_REFUSED: Duration = Duration::from_secs(10);
+/// The limit of a user name and of a password, in bytes. SQL Server takes 128 characters of each.
+const LONGEST_TEXT: usize = 1 << 10;
+/// The limit of a keytab, in bytes. A key has about 100.
+const LARGEST_KEYTAB: usize = 64 << 10;
+/// The limit of a CA bundle, in bytes. That of a Linux distribution has about 220,000.
+const LARGEST_BUNDLE: usize = 256 << 10;
 /// The limit for a request, because the client has no read timeout.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -270,6 +276,7 @@ fn read_login(namespace: &str, auth: &Auth, secret: Option<Secret>) -> Resolved<
         })
     };
     let text = |key: &str, bytes: Vec<u8>| {
+        within(namespace, name, key, &bytes, LONGEST_TEXT)?;
         String::from_utf8(bytes).map_err(|_| {
             unavailable(
                 UnavailableCause::SecretKeyMissing,
@@ -285,7 +292,9 @@ fn read_login(namespace: &str, auth: &Auth, secret: Option<Secret>) -> Resolved<
         }),
         AuthMethod::Kerberos => {
             let kdcs = auth.kdcs.clone().unwrap_or_default();
-            let account = Account::new(&username, bytes("keytab")?, kdcs).ok_or_else(|| {
+            let keytab = bytes("keytab")?;
+            within(namespace, name, "keytab", &keytab, LARGEST_KEYTAB)?;
+            let account = Account::new(&username, keytab, kdcs).ok_or_else(|| {
                 let detail = format!(
                     "Key username of Secret {namespace}/{name} is {username:?}, but method Kerberos needs ACCOUNT@REALM. To fix: set it to a value such as svc-lync@CONTOSO.COM."
                 );
@@ -294,6 +303,18 @@ fn read_login(namespace: &str, auth: &Auth, secret: Option<Secret>) -> Resolved<
             Ok(Authentication::Kerberos(Arc::new(account)))
         }
     }
+}
+
+/// A login needs memory for each connection, and all tenants share the memory.
+fn within(namespace: &str, name: &str, key: &str, bytes: &[u8], limit: usize) -> Resolved<()> {
+    if bytes.len() <= limit {
+        return Ok(());
+    }
+    let detail = format!(
+        "Key {key} of Secret {namespace}/{name} has {} bytes, and the limit is {limit}. To fix: store the {key} alone under that key.",
+        bytes.len()
+    );
+    Err(unavailable(UnavailableCause::SecretKeyMissing, detail))
 }
 
 fn read_bundle(namespace: &str, name: &str, item: &str, map: Option<ConfigMap>) -> Resolved<Arc<str>> {
@@ -315,6 +336,13 @@ fn read_bundle(namespace: &str, name: &str, item: &str, map: Option<ConfigMap>) 
             ));
         }
     };
+    if pem.len() > LARGEST_BUNDLE {
+        let detail = format!(
+            "Key {item} of ConfigMap {namespace}/{name} (tls.caBundle) has {} bytes, and the limit is {LARGEST_BUNDLE}. To fix: keep the CA certificates of the SQL Servers only.",
+            pem.len()
+        );
+        return Err(unavailable(UnavailableCause::CaBundleInvalid, detail));
+    }
     if !pem.contains("-----BEGIN CERTIFICATE-----") {
         return Err(not_pem(namespace, name, item, pem.as_bytes()));
     }

@@ -156,3 +156,28 @@ fn read_bundle_in_der_names_the_conversion() {
     assert!(bundle(&[0xff, 0xfe]).unwrap_err().detail.contains("contains no PEM certificate"));
     assert!(bundle(b"-----BEGIN CERTIFICATE-----").is_ok());
 }
+
+#[test]
+fn read_of_a_value_that_would_take_much_memory_names_its_limit() {
+    let auth = |method| Auth { method, secret_ref: SecretRef { name: "sql".into() }, kdcs: None };
+    let long = |length: usize| "x".repeat(length);
+    let sql = |password: &str| {
+        read_login("lync", &auth(AuthMethod::SqlLogin), secret(&[("username", "sa"), ("password", password)]))
+    };
+    let keytab = |keytab: &str| {
+        read_login("lync", &auth(AuthMethod::Kerberos), secret(&[("username", "svc@R"), ("keytab", keytab)]))
+    };
+    assert!(sql(&long(LONGEST_TEXT)).is_ok() && keytab(&long(LARGEST_KEYTAB)).is_ok());
+    for refused in [sql(&long(LONGEST_TEXT + 1)), keytab(&long(LARGEST_KEYTAB + 1))] {
+        let refused = refused.map(|_| ()).unwrap_err();
+        assert_eq!(refused.cause, UnavailableCause::SecretKeyMissing);
+        assert!(refused.detail.contains("the limit is") && refused.detail.contains("To fix: "), "{}", refused.detail);
+    }
+    let bundle = |length: usize| {
+        let pem = format!("-----BEGIN CERTIFICATE-----{}", long(length));
+        let map = ConfigMap { data: Some([("ca.crt".to_owned(), pem)].into()), ..ConfigMap::default() };
+        read_bundle("lync", "ca", "ca.crt", Some(map)).map(|_| ())
+    };
+    assert!(bundle(LARGEST_BUNDLE - 100).is_ok());
+    assert_eq!(bundle(LARGEST_BUNDLE).unwrap_err().cause, UnavailableCause::CaBundleInvalid);
+}

@@ -61,12 +61,13 @@ impl DriftSchedule {
         start
     }
 
-    /// The time until the next comparison, if one is due later.
+    /// The time until the next comparison. None: none is due later, or one is overdue and waits for the end of a move, which
+    /// triggers a pass.
     pub fn next(&self, resource: &ResourceRef, uid: &str) -> Option<Duration> {
         let entries = self.0.lock();
         let entry = entries.get(resource).filter(|entry| entry.uid == uid)?;
         let interval = interval(entry.report.as_ref())?;
-        Some(interval.saturating_sub(entry.started?.elapsed()))
+        Some(interval.saturating_sub(entry.started?.elapsed())).filter(|left| !left.is_zero())
     }
 
     /// Makes a comparison due after a move, because the earlier report is out of date.
@@ -94,5 +95,24 @@ fn interval(report: Option<&DriftReport>) -> Option<Duration> {
         DriftReport::InSync => None,
         DriftReport::Drifted(_) => Some(REPEAT_INTERVAL),
         DriftReport::Unknown(_) => Some(RETRY_INTERVAL),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn overdue_comparison_that_may_not_start_asks_for_no_pass() {
+        let (schedule, resource) = (DriftSchedule::default(), ResourceRef::new("pool01"));
+        assert!(schedule.start_if_due(&resource, "uid", true, true));
+        assert_eq!(schedule.next(&resource, "uid"), None, "the first one has not ended");
+        schedule.record(&resource, "uid", DriftReport::Drifted(vec!["login".to_owned()]));
+        tokio::time::advance(REPEAT_INTERVAL - Duration::from_secs(1)).await;
+        assert_eq!(schedule.next(&resource, "uid"), Some(Duration::from_secs(1)));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(!schedule.start_if_due(&resource, "uid", false, false), "a move is in progress");
+        assert_eq!(schedule.next(&resource, "uid"), None, "the pass would be repeated without a pause");
+        assert!(schedule.start_if_due(&resource, "uid", false, true));
     }
 }

@@ -1,8 +1,10 @@
 //! Events and metrics of a pass. A change of a decision publishes an event, a poll does not.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
 
 use kube::runtime::events::{Event, EventType};
+use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use crate::api::LyncPoolMirrorStatus;
@@ -17,6 +19,8 @@ use crate::plan::{Finding, Plan, TypePlan};
 
 /// The API server rejects a longer note.
 const NOTE_LIMIT: usize = 1000;
+/// The limit for an event, because the client retries for minutes while the pass holds its slot.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Publishes the changes since the last status as events, and updates the metrics of the resource.
 pub async fn report(
@@ -130,9 +134,12 @@ async fn publish_event(ctx: &Context, resource: &ResourceRef, announcement: Anno
     let type_ = if warns { EventType::Warning } else { EventType::Normal };
     let note = note.chars().take(NOTE_LIMIT).collect();
     let event = Event { type_, reason: reason.name().to_owned(), note: Some(note), action, secondary: None };
+    let reference = resource.clone().into();
     // The status contains the same information, so that a failure is not an error.
-    if let Err(error) = ctx.recorder.publish(&event, &resource.clone().into()).await {
-        debug!(resource = namespaced_name(resource), %error, "cannot publish the event");
+    match timeout(PUBLISH_TIMEOUT, ctx.recorder.publish(&event, &reference)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(resource = namespaced_name(resource), %error, "cannot publish the event"),
+        Err(_) => debug!(resource = namespaced_name(resource), "cannot publish the event in time"),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::controller::pass::{Identity, Pass};
 use crate::controller::retries::spread;
 use crate::controller::slots::Slot;
 use crate::controller::status_writer::{publish, publish_undecodable};
-use crate::model::{Observation, Pair, queue_class};
+use crate::model::{Observation, Pair, Reason, ServerObservation, queue_class};
 use crate::plan::{Plan, Requeue, plan};
 use crate::sql::Purpose;
 
@@ -36,7 +36,7 @@ const UNSETTLED: Duration = Duration::from_secs(10);
 pub async fn reconcile(resource: Arc<WatchedResource>, ctx: Arc<Context>) -> Result<Action, Error> {
     // A standby does nothing. The start of leadership triggers every resource.
     if !ctx.leadership.leads() {
-        return Ok(Action::await_change());
+        return Ok(Action::requeue(SETTLED));
     }
     let moves = |mirror: &LyncPoolMirror| mirror.status.as_ref().is_some_and(|status| status.operation.is_some());
     let purpose = if resource.0.as_ref().is_ok_and(moves) { Purpose::Move } else { Purpose::Poll };
@@ -53,8 +53,9 @@ async fn reconcile_in(
     let started = Instant::now();
     let name = ResourceRef::from_obj(&**resource);
     let result = match &resource.0 {
-        // The lease can have expired during the wait for the slot.
-        _ if !ctx.leadership.leads() => Ok(Action::await_change()),
+        // The lease can have expired, and the resource can have been deleted, during the wait for the slot.
+        _ if !ctx.leadership.leads() => Ok(Action::requeue(SETTLED)),
+        _ if !ctx.exists(&namespaced_name(&name)) => Ok(Action::await_change()),
         Ok(mirror) if ctx.unconfirmed.is_replaced(&name, mirror.metadata.resource_version.as_deref()) => {
             // The watch triggers the pass over the new version.
             Ok(Action::requeue(Duration::from_secs(1)))
@@ -159,10 +160,14 @@ fn needs_fresh_observation(plan: &Plan) -> bool {
 fn pause(plan: &Plan, observation: &Observation, next_comparison: Option<Duration>) -> Duration {
     let pairs = || observation.pairs.iter();
     let is_away = |pair: &Pair| pair.primary.available().is_none() || pair.mirror.available().is_none();
+    let servers = |pair: &Pair| [Some(pair.primary.clone()), Some(pair.mirror.clone()), pair.witness.clone()];
+    let is_refused = |pair: &Pair| servers(pair).iter().flatten().any(ServerObservation::is_refused_login);
     let has_queue = |pair: &Pair| pair.largest_redo_queue_kb().is_some_and(|kb| queue_class(kb) > 0);
     let unsettled = !observation.conflicts.is_empty() || !observation.turns.is_empty();
     // The credentials of a server that is away can become readable, and the metrics show the queue.
-    let watched = unsettled || pairs().any(|pair| is_away(pair) || has_queue(pair));
+    let timed = |reason: Reason| matches!(reason, Reason::InterruptionTooLong | Reason::WaitingForTurn);
+    let unsettled = unsettled || plan.types.values().any(|planned| timed(planned.verdict.reason));
+    let watched = unsettled || pairs().any(|pair| is_away(pair) || is_refused(pair) || has_queue(pair));
     let resync = if watched { UNSETTLED } else { spread(SETTLED, RandomState::new().hash_one(())) };
     let resync = next_comparison.map_or(resync, |at| at.min(resync));
     match plan.requeue {

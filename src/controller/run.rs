@@ -1,5 +1,6 @@
 //! The watch streams, the controllers over them and the background tasks of a run.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,11 +72,9 @@ pub async fn run(
 
 /// The namespaces to watch, one by one. None: all of them together.
 fn scopes(namespaces: &[String]) -> Vec<Option<&str>> {
-    if namespaces.is_empty() {
-        vec![None]
-    } else {
-        namespaces.iter().map(|namespace| Some(namespace.as_str())).collect()
-    }
+    // Two controllers of one namespace would reconcile a resource at the same time.
+    let distinct: BTreeSet<&str> = namespaces.iter().map(String::as_str).collect();
+    if distinct.is_empty() { vec![None] } else { distinct.into_iter().map(Some).collect() }
 }
 
 type Reconciled = Result<(ObjectRef<WatchedResource>, Action), LoopError<Error, watcher::Error>>;
@@ -151,8 +150,12 @@ async fn forward_changes(monitors: InstanceMonitors, context: Arc<Context>) {
     }
 }
 
+/// The number of heartbeats after which the data of all resources is compared with the list, in case a deletion was missed.
+const FULL_PRUNE: u32 = 60;
+
 /// Updates the liveness of the controller, and the metrics that no pass updates.
 async fn heartbeat(context: Arc<Context>, health: Health) {
+    let mut beat: u32 = 0;
     loop {
         health.heartbeat(Loop::Controller);
         let synced = context.synced();
@@ -160,7 +163,11 @@ async fn heartbeat(context: Arc<Context>, health: Health) {
             health.set_synced();
         }
         context.update_counters();
+        if beat % FULL_PRUNE == 0 {
+            context.on_relisted();
+        }
         context.prune_deleted();
+        beat = beat.wrapping_add(1);
         // A pass that outlasted the term has stored credentials and connections again.
         if !context.leadership.leads() {
             context.on_leadership_lost();

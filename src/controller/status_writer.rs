@@ -51,10 +51,7 @@ pub async fn publish(
         now: Timestamp::now(),
     });
     match write(ctx, &pass.identity, &status).await {
-        Ok(Written::Changed) => {
-            let replaced = pass.identity.mirror.metadata.resource_version.clone();
-            ctx.unconfirmed.confirm(pass.resource(), &status, replaced);
-        }
+        Ok(Written::Changed { replaced }) => ctx.unconfirmed.confirm(pass.resource(), &status, replaced),
         Ok(Written::Unchanged) => {}
         Err(error) => {
             ctx.unconfirmed.record(pass.resource(), events::unconfirmed(pass, &status, plan));
@@ -94,7 +91,7 @@ pub async fn publish_undecodable(ctx: &Context, resource: &ResourceRef) -> Resul
     object.metadata.managed_fields = None;
     object.data["status"] = encode(resource, &status)?;
     let answer = timeout(TIMEOUT, api.replace_status(&resource.name, &PostParams::default(), &object)).await;
-    written(ctx, resource, answer)
+    written(ctx, resource, answer).map(drop)
 }
 
 fn encode(resource: &ResourceRef, status: &LyncPoolMirrorStatus) -> Result<Value, Error> {
@@ -117,7 +114,11 @@ fn undecoded(ctx: &Context, resource: &ResourceRef) -> Api<DynamicObject> {
 
 /// Whether a write was necessary.
 enum Written {
-    Changed,
+    /// `replaced`: the resource version that the write replaced. None: the API server stored nothing new, as it does not know a
+    /// field of the status, so that no new version arrives.
+    Changed {
+        replaced: Option<String>,
+    },
     Unchanged,
 }
 
@@ -131,19 +132,20 @@ async fn write(ctx: &Context, identity: &Identity<'_>, status: &LyncPoolMirrorSt
     next.metadata.managed_fields = None;
     next.status = Some(status.clone());
     let answer = timeout(TIMEOUT, api.replace_status(&resource.name, &PostParams::default(), &next)).await;
-    written(ctx, resource, answer)?;
-    Ok(Written::Changed)
+    let stored = written(ctx, resource, answer)?.metadata.resource_version;
+    let read = next.metadata.resource_version;
+    Ok(Written::Changed { replaced: read.filter(|read| stored.as_ref() != Some(read)) })
 }
 
 fn written<T>(
     ctx: &Context,
     resource: &ResourceRef,
     answer: Result<Result<T, kube::Error>, Elapsed>,
-) -> Result<(), Error> {
+) -> Result<T, Error> {
     match answer {
-        Ok(Ok(_)) => {
+        Ok(Ok(stored)) => {
             ctx.metrics.status_written();
-            Ok(())
+            Ok(stored)
         }
         Ok(Err(kube::Error::Api(answer))) if answer.is_conflict() => Err(Error::Conflict),
         // The resource was deleted during the pass.

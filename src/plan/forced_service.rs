@@ -179,11 +179,15 @@ pub(crate) fn refusal(case: &Case, survivor: Seat) -> Option<String> {
         let session = finding.session.map(|session| session.guid);
         session.is_some() && tracking.sessions.get(&finding.name).copied() == session
     };
-    let same = identity::compare(tracking.pair.as_ref(), pair) == SameServers::Yes && case.findings.iter().all(known);
-    (!input.satisfied(Precondition::ForceSeenTogether, same)).then(|| {
+    let together = identity::compare(tracking.pair.as_ref(), pair) == SameServers::Yes;
+    let unknown = case.findings.iter().find(|finding| !known(finding));
+    (!input.satisfied(Precondition::ForceSeenTogether, together && unknown.is_none())).then(|| match unknown {
+        Some(finding) if together => {
+            format!("the operator never read the present mirroring session of {} on both servers", finding.name)
+        }
         // A wrong port in the spec is indistinguishable from a server that is down.
-        "the operator never saw both servers of the pair together under these addresses, so that the address may be wrong"
-            .to_owned()
+        _ => "the operator never saw both servers of the pair together under these addresses, so that the address may be wrong"
+            .to_owned(),
     })
 }
 

@@ -94,9 +94,10 @@ impl Obstacle {
     /// The most important step, where it is not the fixed one of the reason: an imperative without a period.
     pub(crate) fn step(&self) -> Option<String> {
         match self {
-            Obstacle::ThirdPartner { seat, shown: Shown { role: Role::Principal, .. }, .. } => {
-                Some(format!("keep the {} fenced, and read docs/reasons/PartnerMismatch.md", seat.other().word()))
-            }
+            Obstacle::ThirdPartner { seat, shown: Shown { role: Role::Principal, .. }, .. } => Some(format!(
+                "let no client reach the {}, and read docs/reasons/PartnerMismatch.md",
+                seat.other().word()
+            )),
             Obstacle::ApartWithoutQuorum { newer: Some(newer) } => {
                 Some(format!("connect the {} with its partner or the witness again", newer.word()))
             }
@@ -249,7 +250,7 @@ fn third_partner_fix(row: &Shown, expected: &str) -> String {
     let partner = &row.partner;
     match row.role {
         Role::Principal => format!(
-            "keep {expected} fenced, as it can serve a second live copy. Then name {partner} in spec.sql, or set mirroring up with {expected} again, see docs/reasons/PartnerMismatch.md"
+            "make sure that no client reaches {expected}, because it can hold a second live copy. Then name {partner} in spec.sql, or set mirroring up with {expected} again, see docs/reasons/PartnerMismatch.md"
         ),
         Role::Mirror => format!("name {partner} in spec.sql, see docs/reasons/PartnerMismatch.md"),
     }

@@ -28,7 +28,9 @@ pub(crate) fn isolated_principal(a: &Mirroring, b: &Mirroring) -> Option<Seat> {
 
 /// Two principals that are both isolated: neither has quorum. The seat of the newer one, if one is newer.
 pub(crate) fn apart_without_quorum(a: &Mirroring, b: &Mirroring) -> Option<Option<Seat>> {
-    (is_isolated(a) && is_isolated(b)).then(|| match a.role_sequence.cmp(&b.role_sequence) {
+    // An unknown link to the witness does not show that the principal closed the database.
+    let apart = |row: &Mirroring| is_isolated(row) && row.witness == WitnessLink::Disconnected;
+    (apart(a) && apart(b)).then(|| match a.role_sequence.cmp(&b.role_sequence) {
         Ordering::Greater => Some(Seat::Primary),
         Ordering::Less => Some(Seat::Mirror),
         Ordering::Equal => None,

@@ -10,10 +10,13 @@ use crate::plan::row::same_name;
 /// Replaces the obstacle of a server that is only unavailable, or that seems to be a lost principal.
 pub(crate) fn mark(tracking: Option<&TypeTracking>, pair: &Pair, findings: &mut [Finding]) {
     for finding in findings {
-        let Some(Obstacle::Unavailable { seat: away, shown: Some(_), .. } | Obstacle::PrincipalLost { seat: away, .. }) =
-            finding.obstacle
-        else {
-            continue;
+        let away = match finding.obstacle {
+            Some(
+                Obstacle::Unavailable { seat: away, shown: Some(_), .. } | Obstacle::PrincipalLost { seat: away, .. },
+            ) => away,
+            // Its quorum is that of the session with the third server.
+            Some(Obstacle::NoQuorum { seat }) if pair.view(seat.other()).available().is_none() => seat.other(),
+            _ => continue,
         };
         let Some(tracking) = tracking else { continue };
         let Some((shown, expected)) = third(tracking, pair, finding, away) else { continue };
@@ -60,6 +63,18 @@ mod tests {
 
     fn known() -> PersistedState {
         PersistedState { tracking: [(TY, settled(Seat::Primary))].into(), ..PersistedState::default() }
+    }
+
+    /// Its quorum is that of the other session: what a lost principal and witness allow does not apply to this pair.
+    #[test]
+    fn survivor_without_quorum_that_mirrors_with_a_third_server_names_it() {
+        for row in ["M/1/D", "P/1/D"] {
+            let third = seen(row, 9, &known());
+            assert_eq!((reason(&third), third.steps.len()), (Reason::PartnerMismatch, 0), "{row}");
+            let message = &third.types[&TY].verdict.message;
+            assert!(message.contains("SQL-THIRD"), "{row}: {message}");
+            assert_ne!(reason(&seen(row, 1, &known())), Reason::PartnerMismatch, "{row}: the known session");
+        }
     }
 
     #[test]
@@ -112,7 +127,10 @@ mod tests {
         for seconds in 0..3 {
             let lost = plan(&desired(Seat::Primary), &rows, &persisted, after(seconds));
             let message = &lost.types[&TY].verdict.message;
-            assert!(message.contains("never saw both servers of the pair together"), "{message}");
+            assert!(
+                message.contains("never read the present mirroring session of LcsLog on both servers"),
+                "{message}"
+            );
             persisted = lost.persisted;
         }
     }

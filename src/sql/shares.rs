@@ -25,7 +25,7 @@ pub struct Size {
 
 /// The shares of one quantity; cheap to clone. A holder is a namespace, or an account in a namespace.
 ///
-/// A holder with as many shares as are free gets no other one. So each of `n` greedy holders ends with `1 / (n + 1)` of the
+/// A holder with as many shares as are free gets no other one; for a move, only the shares of its moves count. So each of `n` greedy holders ends with `1 / (n + 1)` of the
 /// shares, and as many stay free: a further holder always finds some, however long the others keep theirs. Waiting holders
 /// take turns, and moves precede polls.
 #[derive(Clone)]
@@ -37,16 +37,33 @@ pub struct Shares {
 pub struct Share {
     shares: Shares,
     holder: Arc<str>,
+    purpose: Purpose,
 }
 
 struct State {
     size: Size,
     free: usize,
     /// The shares of each holder that has any.
-    held: HashMap<Arc<str>, usize>,
+    held: HashMap<Arc<str>, Held>,
     /// The holders with waiting requests, in the order of their turns.
     turns: VecDeque<Arc<str>>,
     waiting: HashMap<Arc<str>, Requests>,
+}
+
+/// The shares of a holder, by purpose: those of its polls must not block its moves.
+#[derive(Debug, Default, Clone, Copy)]
+struct Held {
+    polls: usize,
+    moves: usize,
+}
+
+impl Held {
+    fn of(&mut self, purpose: Purpose) -> &mut usize {
+        match purpose {
+            Purpose::Poll => &mut self.polls,
+            Purpose::Move => &mut self.moves,
+        }
+    }
 }
 
 type Request = oneshot::Sender<Share>;
@@ -90,8 +107,8 @@ impl Shares {
             let request = {
                 let mut state = self.state.lock();
                 if state.is_eligible(holder, purpose) {
-                    state.take(holder);
-                    return self.share(holder);
+                    state.take(holder, purpose);
+                    return self.share(holder, purpose);
                 }
                 state.enqueue(holder, purpose)
             };
@@ -104,17 +121,17 @@ impl Shares {
         }
     }
 
-    fn share(&self, holder: &Arc<str>) -> Share {
-        Share { shares: self.clone(), holder: holder.clone() }
+    fn share(&self, holder: &Arc<str>, purpose: Purpose) -> Share {
+        Share { shares: self.clone(), holder: holder.clone(), purpose }
     }
 
     /// Gives the free shares to the waiting requests.
     fn grant(&self) {
         loop {
             let next = self.state.lock().next();
-            let Some((holder, request)) = next else { return };
+            let Some((holder, purpose, request)) = next else { return };
             // A request whose future was dropped returns its share here, without the lock.
-            let _ = request.send(self.share(&holder));
+            let _ = request.send(self.share(&holder, purpose));
         }
     }
 
@@ -131,7 +148,7 @@ impl Shares {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.shares.state.lock().give_back(&self.holder);
+        self.shares.state.lock().give_back(&self.holder, self.purpose);
         self.shares.grant();
     }
 }
@@ -153,24 +170,24 @@ impl Drop for Waiting<'_> {
 
 impl State {
     fn is_eligible(&self, holder: &Arc<str>, purpose: Purpose) -> bool {
-        let held = self.held.get(holder).copied().unwrap_or_default();
-        let free = match purpose {
-            Purpose::Poll => self.free.saturating_sub(self.size.reserve),
-            Purpose::Move => self.free,
+        let Held { polls, moves } = self.held.get(holder).copied().unwrap_or_default();
+        let (held, free) = match purpose {
+            Purpose::Poll => (polls + moves, self.free.saturating_sub(self.size.reserve)),
+            Purpose::Move => (moves, self.free),
         };
-        held < free.min(self.size.per_holder)
+        held < free && polls + moves < self.size.per_holder
     }
 
-    fn take(&mut self, holder: &Arc<str>) {
+    fn take(&mut self, holder: &Arc<str>, purpose: Purpose) {
         self.free -= 1;
-        *self.held.entry(holder.clone()).or_default() += 1;
+        *self.held.entry(holder.clone()).or_default().of(purpose) += 1;
     }
 
-    fn give_back(&mut self, holder: &Arc<str>) {
+    fn give_back(&mut self, holder: &Arc<str>, purpose: Purpose) {
         self.free += 1;
         if let Some(held) = self.held.get_mut(holder) {
-            *held -= 1;
-            if *held == 0 {
+            *held.of(purpose) -= 1;
+            if held.polls + held.moves == 0 {
                 self.held.remove(holder);
             }
         }
@@ -186,7 +203,7 @@ impl State {
     }
 
     /// The next request that can be granted, with its share taken. Its holder has its next turn after all others.
-    fn next(&mut self) -> Option<(Arc<str>, Request)> {
+    fn next(&mut self) -> Option<(Arc<str>, Purpose, Request)> {
         [Purpose::Move, Purpose::Poll].into_iter().find_map(|purpose| {
             let turn = self.turns.iter().position(|holder| {
                 self.is_eligible(holder, purpose)
@@ -200,8 +217,8 @@ impl State {
             } else {
                 self.turns.push_back(holder.clone());
             }
-            self.take(&holder);
-            Some((holder, request))
+            self.take(&holder, purpose);
+            Some((holder, purpose, request))
         })
     }
 

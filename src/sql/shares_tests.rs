@@ -64,7 +64,7 @@ async fn reserve_is_for_moves() {
     assert_eq!(shares.free(), 8, "polls have taken all that they can have");
     let poll = timeout(Duration::from_secs(60), shares.acquire(&holder("victim"), Purpose::Poll)).await;
     assert!(poll.is_err());
-    for name in ["victim", "h"] {
+    for name in namespaces.into_iter().chain(["victim"]) {
         assert!(timeout(Duration::from_secs(60), shares.acquire(&holder(name), Purpose::Move)).await.is_ok(), "{name}");
     }
 }

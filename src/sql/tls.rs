@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
@@ -86,26 +87,41 @@ fn session(target: &Target, recorded: &RecordedFailure) -> Result<Ssl, Unavailab
 
 /// How many policies keep their context. A further one drops the oldest, which costs the next connection of its servers a new
 /// context.
-const CONTEXTS: usize = 32;
+const CONTEXTS: usize = 16;
+/// The largest bundle whose context is kept, in bytes. The certificates need several times as much.
+const KEPT_BUNDLE: usize = 64 << 10;
+/// How long a context is kept: the CA certificates of the system can change.
+const KEPT_FOR: Duration = Duration::from_secs(60);
 
 /// The context of a policy, shared by all connections with it: it contains the CA certificates and is most of the memory of a
 /// connection.
 fn shared_context(target: &Target) -> Result<SslContext, Unavailable> {
-    static NEWEST: Mutex<VecDeque<(Tls, SslContext)>> = Mutex::new(VecDeque::new());
-    let known = |contexts: &VecDeque<(Tls, SslContext)>| {
-        contexts.iter().find(|(policy, _)| *policy == target.tls).map(|(_, context)| context.clone())
+    static NEWEST: Mutex<VecDeque<(Instant, Tls, SslContext)>> = Mutex::new(VecDeque::new());
+    let known = {
+        let mut contexts = NEWEST.lock();
+        contexts.retain(|(made, ..)| made.elapsed() < KEPT_FOR);
+        contexts.iter().find(|(_, policy, _)| *policy == target.tls).map(|(.., context)| context.clone())
     };
-    if let Some(context) = known(&NEWEST.lock()) {
+    if let Some(context) = known {
         return Ok(context);
     }
     // Without the lock: a large bundle takes long.
     let context = context(target)?;
-    let mut contexts = NEWEST.lock();
-    if known(&contexts).is_none() {
+    if is_kept(&target.tls, &context) {
+        let mut contexts = NEWEST.lock();
         contexts.truncate(CONTEXTS - 1);
-        contexts.push_front((target.tls.clone(), context.clone()));
+        contexts.push_front((Instant::now(), target.tls.clone(), context.clone()));
     }
     Ok(context)
+}
+
+/// The CA certificates of the system that could not be read must be read again.
+fn is_kept(policy: &Tls, context: &SslContext) -> bool {
+    match policy {
+        Tls::Verify { ca_pem: Some(pem) } => pem.len() <= KEPT_BUNDLE,
+        Tls::Verify { ca_pem: None } => !context.cert_store().all_certificates().is_empty(),
+        Tls::TrustServerCertificate | Tls::Pin { .. } | Tls::Legacy { .. } | Tls::Off => true,
+    }
 }
 
 fn context(target: &Target) -> Result<SslContext, Unavailable> {

@@ -48,7 +48,7 @@ fn summary_of_a_third_server_names_it() {
     assert_eq!(ready.reason, "PartnerMismatch");
     assert_eq!(
         ready.message,
-        "Exposed. Archiving: the mirror SQL-MIRROR mirrors with SQL-THIRD. To fix: keep the primary fenced, and read docs/reasons/PartnerMismatch.md."
+        "Exposed. Archiving: the mirror SQL-MIRROR mirrors with SQL-THIRD. To fix: let no client reach the primary, and read docs/reasons/PartnerMismatch.md."
     );
     assert!(status.plan.is_empty(), "{:?}", status.plan);
 }
@@ -73,11 +73,11 @@ fn summary_of_a_suspended_mirror_alone_names_the_suspension() {
 #[test]
 fn message_of_an_unavailable_server_ends_with_a_step() {
     for (a, b, step) in [
-        ("P/1/C", "away", "To fix: start SQL Server there, or correct the port."),
+        ("P/1/C", "away", "To fix: check SQL Server there, or correct the port."),
         ("away", "away", "To fix: check both servers and the network first."),
         ("P/4/C", "refused", "To fix: correct the user name or the password in the Secret."),
         // Started again, the old principal can serve a second copy.
-        ("P/0/-", "away", "To fix: read docs/reasons/ServiceForced.md before you start SQL Server there."),
+        ("P/0/-", "away", "To fix: read docs/reasons/ServiceForced.md before you check SQL Server there."),
     ] {
         let message = &seen(&observation(a, b), &known()).database_types[0].message;
         assert!(message.contains(step) && message.matches("To fix: ").count() == 1, "{a} {b}: {message}");

@@ -81,7 +81,7 @@ impl Summary<'_> {
             Some([one, _]) if one.cause == UnavailableCause::PollsStopped => Step::Do("remove spec.suspend.stopPolls"),
             Some([a, b]) if a.cause.reason() != b.cause.reason() => Step::Do("see status.servers[].message"),
             None if self.reason() == Reason::ConnectionRefused && self.survivor_is_suspended() => {
-                Step::Do("read docs/reasons/ServiceForced.md before you start SQL Server there")
+                Step::Do("read docs/reasons/ServiceForced.md before you check SQL Server there")
             }
             Some(_) | None => text(self.reason()).1,
         }

@@ -155,7 +155,7 @@ fn summary_states_what_happened_and_what_to_type() {
         Protected. Archiving: a failover to the mirror SQL-MIRROR is in progress. No action is needed.
         Exposed. Archiving: the mirror is principal, and the operator does not read the primary. To fix: bring the primary back, or set principal: Mirror to keep it.
         Protected. Archiving: the mirror SQL-MIRROR is principal, against the spec. To fix: set principal: Mirror to keep it, or approve epoch 8-f53b to move it.
-        Exposed. Archiving: the mirror sql-mirror refuses connections (not read since 1970-01-01T00:00:00Z). To fix: start SQL Server there, or correct the port.
+        Exposed. Archiving: the mirror sql-mirror refuses connections (not read since 1970-01-01T00:00:00Z). To fix: check SQL Server there, or correct the port.
         Unknown. Archiving: the primary sql-primary does not answer, and may still serve clients. To fix: bring it back, or read docs/reasons/PrincipalLost.md.
         Unknown. Archiving: the operator reads neither the primary sql-primary nor the mirror sql-mirror. To fix: check both servers and the network first.
         Exposed. Archiving: mirroring is SUSPENDED. To fix: find out why before RESUME, which can destroy data.
@@ -163,7 +163,7 @@ fn summary_states_what_happened_and_what_to_type() {
         Protected. Archiving: the mirror sql-mirror refuses the login. To fix: correct the user name or the password in the Secret.
         Exposed. Archiving: the mirror is principal, and the operator does not read the primary. To fix: read docs/reasons/ServiceForced.md before the primary starts.
         Exposed. Archiving: the mirror is principal, and the operator does not read the primary. To fix: read docs/reasons/ServiceForced.md before the primary starts.
-        Exposed. Archiving: the primary sql-primary refuses connections. To fix: read docs/reasons/ServiceForced.md before you start SQL Server there."#]].assert_eq(&texts.join("\n"));
+        Exposed. Archiving: the primary sql-primary refuses connections. To fix: read docs/reasons/ServiceForced.md before you check SQL Server there."#]].assert_eq(&texts.join("\n"));
 }
 
 /// The serving server is not the one to repair.

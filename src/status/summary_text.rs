@@ -77,7 +77,7 @@ pub(super) const TEXTS: [(Reason, &str, Step); 76] = [
     (Reason::ResolverSilent, "DNS does not answer for {}", Do("check the DNS of the cluster")),
     (Reason::InstanceNotFound, "no port is known for {}", Do("check instance and the SQL Server Browser, or set port")),
     (Reason::OperatorLimited, "the operator lacks resources to reach {}", Do("see docs/reasons/OperatorLimited.md")),
-    (Reason::ConnectionRefused, "{} refuses connections", Do("start SQL Server there, or correct the port")),
+    (Reason::ConnectionRefused, "{} refuses connections", Do("check SQL Server there, or correct the port")),
     (Reason::ConnectionTimedOut, "{} does not answer in time", Do("check the server, its firewall and the network")),
     (Reason::HostUnreachable, "no network path leads to {}", Do("check the server and the network")),
     (Reason::ConnectionLost, "{} ended the connection", Do("check whether SQL Server runs there")),
