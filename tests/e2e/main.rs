@@ -24,6 +24,7 @@ mod image;
 mod invalid_resources;
 mod kerberos;
 mod markdown;
+mod memory;
 mod metrics_access;
 mod node;
 mod outage;
