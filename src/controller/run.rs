@@ -163,7 +163,7 @@ async fn heartbeat(context: Arc<Context>, health: Health) {
             health.set_synced();
         }
         context.update_counters();
-        if beat % FULL_PRUNE == 0 {
+        if beat.is_multiple_of(FULL_PRUNE) {
             context.on_relisted();
         }
         context.prune_deleted();
