@@ -177,8 +177,8 @@ impl<'a> Check<'a> {
     pub(crate) fn failover(&self) -> OperationState {
         let input = self.input;
         let open = self.any(Pending);
-        let answered = !self.unanswered || self.overdue();
-        if !open && !self.any(Unchanged) && !self.any(Diverged) && answered {
+        // Also after the deadline: a statement has a limit of its own, so that its answer, or the loss of it, always follows.
+        if !open && !self.any(Unchanged) && !self.any(Diverged) && !self.unanswered {
             return self.ended(Outcome::Succeeded, None);
         }
         if open && self.overdue() && !self.unanswered && self.has_lost_principal() {
