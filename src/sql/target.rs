@@ -5,8 +5,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use openssl::sha::sha256;
 use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
 
 use crate::sql::Account;
 
@@ -99,7 +99,8 @@ impl Authentication {
     fn key(&self) -> (bool, &str, [u8; 32]) {
         match self {
             Authentication::SqlLogin { username, password } => {
-                (false, username, Sha256::digest(password.expose_secret().as_bytes()).into())
+                // OpenSSL erases the state of the digest, which contains the password.
+                (false, username, sha256(password.expose_secret().as_bytes()))
             }
             Authentication::Kerberos(account) => (true, account.principal(), account.digest()),
         }
@@ -210,7 +211,7 @@ mod tests {
         let text = format!("{:?}", target("hunter2"));
         assert!(text.contains("lync"), "{text}");
         assert!(!text.contains("hunter2"), "{text}");
-        let digest = crate::sql::hex::upper(&Sha256::digest("hunter2"), "");
+        let digest = crate::sql::hex::upper(&sha256(b"hunter2"), "");
         assert!(!text.to_uppercase().contains(&digest[..8]), "{text}");
     }
 
