@@ -1,7 +1,7 @@
 //! A Windows account that logs in by keytab.
 
+use openssl::sha::sha256;
 use secrecy::{ExposeSecret, SecretSlice};
-use sha2::{Digest, Sha256};
 
 /// A Windows account and its keys.
 pub struct Account {
@@ -36,9 +36,8 @@ impl Account {
 
     /// The SHA-256 of keytab and configuration, equal for equal accounts.
     pub(super) fn digest(&self) -> [u8; 32] {
-        let mut digest = Sha256::new_with_prefix(self.keytab.expose_secret());
-        digest.update(self.config());
-        digest.finalize().into()
+        // OpenSSL erases the state of a digest, which contains a part of the text.
+        sha256(&[sha256(self.keytab.expose_secret()), sha256(self.config().as_bytes())].concat())
     }
 
     /// The content of `krb5.conf`. DNS resolves only KDCs: a canonicalized host name would not match the registered

@@ -99,7 +99,7 @@ impl Authentication {
     fn key(&self) -> (bool, &str, [u8; 32]) {
         match self {
             Authentication::SqlLogin { username, password } => {
-                // OpenSSL erases the state of the digest, which contains the password.
+                // OpenSSL erases the state of a digest, which contains a part of the text.
                 (false, username, sha256(password.expose_secret().as_bytes()))
             }
             Authentication::Kerberos(account) => (true, account.principal(), account.digest()),
