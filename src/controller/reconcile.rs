@@ -160,8 +160,9 @@ fn needs_fresh_observation(plan: &Plan) -> bool {
 fn pause(plan: &Plan, observation: &Observation, next_comparison: Option<Duration>) -> Duration {
     let pairs = || observation.pairs.iter();
     let is_away = |pair: &Pair| pair.primary.available().is_none() || pair.mirror.available().is_none();
-    let servers = |pair: &Pair| [Some(pair.primary.clone()), Some(pair.mirror.clone()), pair.witness.clone()];
-    let is_refused = |pair: &Pair| servers(pair).iter().flatten().any(ServerObservation::is_refused_login);
+    let is_refused = |pair: &Pair| {
+        [&pair.primary, &pair.mirror].into_iter().chain(&pair.witness).any(ServerObservation::is_refused_login)
+    };
     let has_queue = |pair: &Pair| pair.largest_redo_queue_kb().is_some_and(|kb| queue_class(kb) > 0);
     let unsettled = !observation.conflicts.is_empty() || !observation.turns.is_empty();
     // The credentials of a server that is away can become readable, and the metrics show the queue.
