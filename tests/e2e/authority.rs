@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::support::{Operator, TestPool, types, until};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 const NAMESPACE: &str = "authority";
 
@@ -91,15 +91,7 @@ async fn whole_life(fixture: &TestPool) {
     };
     move_user("Mirror");
 
-    for server in ["a", "b"] {
-        let login = json!({"do": "setPassword", "server": server, "login": "lync-mirror", "password": "N3w-Passw0rd"});
-        fixture.command(login);
-        fixture.command(json!({"do": "kill", "server": server}));
-        fixture.command(json!({"do": "start", "server": server}));
-    }
-    fixture.until_ready("pool01", "False", "LoginFailed");
-    fixture.secret("N3w-Passw0rd");
-    fixture.until_ready("pool01", "True", "Aligned");
+    fixture.rotate_password("pool01");
 
     assert_eq!(first.stop(), Some(0));
     until("the second replica leads", || {

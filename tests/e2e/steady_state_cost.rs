@@ -86,16 +86,7 @@ async fn operator_needing_credentials_reads_secrets_by_name_only() {
     let _operator = Operator::start(fixture.cluster, "secrets", "1s");
     fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
     fixture.until_ready("pool01", "True", "Aligned");
-    // A rotated password: the server accepts only the new one, and the Secret is updated.
-    for server in ["a", "b"] {
-        let login = json!({"do": "setPassword", "server": server, "login": "lync-mirror", "password": "N3w-Passw0rd"});
-        fixture.command(login);
-        fixture.command(json!({"do": "kill", "server": server}));
-        fixture.command(json!({"do": "start", "server": server}));
-    }
-    fixture.until_ready("pool01", "False", "LoginFailed");
-    fixture.secret("N3w-Passw0rd");
-    fixture.until_ready("pool01", "True", "Aligned");
+    fixture.rotate_password("pool01");
     let (entries, _) = fixture.audited(0);
     let operator =
         |entry: &&Value| entry["user"]["username"].as_str().is_some_and(|user| user.contains("serviceaccount"));

@@ -198,6 +198,20 @@ impl TestPool {
         (Operator::launch(cluster, namespace, "1s", replica, &kubeconfig, replica), proxy)
     }
 
+    /// The servers accept only a new password, and the Secret is updated after that.
+    pub fn rotate_password(&self, name: &str) {
+        for server in ["a", "b"] {
+            let login =
+                json!({"do": "setPassword", "server": server, "login": "lync-mirror", "password": "N3w-Passw0rd"});
+            self.command(login);
+            self.command(json!({"do": "kill", "server": server}));
+            self.command(json!({"do": "start", "server": server}));
+        }
+        self.until_ready(name, "False", "LoginFailed");
+        self.secret("N3w-Passw0rd");
+        self.until_ready(name, "True", "Aligned");
+    }
+
     pub fn command(&self, command: Value) {
         self.sim.do_json(command).unwrap();
     }
