@@ -136,3 +136,35 @@ fn renamed_server_in_the_other_seat_is_an_exchange() {
         assert_eq!(reason(&seen) == Reason::SeatsExchanged, exchanged, "{names:?} {addresses:?}: {}", reason(&seen));
     }
 }
+
+/// A mistyped host leads to another server for a while, and back. Nothing switched.
+#[test]
+fn server_behind_a_mistyped_host_is_no_switch() {
+    let mut persisted = PersistedState {
+        requests: [(TY, Request { principal: Seat::Mirror, generation: 1, pending: false })].into(),
+        tracking: [(TY, settled(Seat::Mirror))].into(),
+        ..PersistedState::default()
+    };
+    let right = named("M/4/C", "P/4/C", NAMES, None);
+    for guid in [None, Some(7)] {
+        // The other server has no such database, or one of another session.
+        let mut wrong = right.clone();
+        let ServerObservation::Available { server, .. } = &mut wrong.pairs[store()].mirror else { panic!() };
+        let server = Arc::make_mut(server);
+        server.name = "SQL-THIRD".to_owned();
+        match guid {
+            None => server.databases.clear(),
+            Some(guid) => {
+                for row in server.databases.values_mut().filter_map(|database| database.mirroring.as_mut()) {
+                    row.guid = Guid::from_bytes([guid; 16]);
+                }
+            }
+        }
+        for rows in [&right, &wrong, &wrong, &right] {
+            let seen = plan(&desired(Seat::Mirror), rows, &persisted, NOW);
+            let switches = seen.persisted.tracking[&TY].unrequested_switches;
+            assert_eq!((switches, seen.steps.len()), (0, 0), "{guid:?}");
+            persisted = seen.persisted;
+        }
+    }
+}

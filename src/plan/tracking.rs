@@ -49,7 +49,7 @@ pub(crate) fn failure_pause(tracking: &TypeTracking) -> Duration {
 }
 
 /// The shortest pause after a failed move, even with policy.cooldown 0s.
-const FIRST_PAUSE: Duration = Duration::from_secs(15);
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_secs(15);
 
 /// Updates the persisted state of one type from the observation.
 pub(crate) fn update(
@@ -86,9 +86,13 @@ pub(crate) fn update(
         Some(Outcome::Superseded) => {}
         None if moving => {}
         None => {
-            // A renamed server is the same server, and has not switched.
-            let before = tracking.last_settled_server.take();
-            tracking.last_settled_server = before.map(|name| identity::present_name(&tracking, pair, findings, name));
+            // A renamed server is the same server, and has not switched. Only a server that agrees on every database is known to
+            // be a partner: the one behind a mistyped host is not the renamed partner.
+            if settled.is_some() {
+                let before = tracking.last_settled_server.take();
+                let name = |before| identity::present_name(&tracking, pair, findings, before);
+                tracking.last_settled_server = before.map(name);
+            }
             record_unrequested_switch(&mut tracking, server(settled).as_deref(), now);
         }
     }
