@@ -10,7 +10,7 @@ use crate::plan::estimate::predict;
 use crate::plan::finding::epoch;
 use crate::plan::precondition::Precondition;
 use crate::plan::text::{coarse, list, second};
-use crate::plan::tracking::{Tripped, cooldown, tripped};
+use crate::plan::tracking::{FIRST_PAUSE, Tripped, cooldown, tripped};
 use crate::plan::types::{Case, Verdict};
 
 /// The gate that is closed: suspension and circuit breaker first, then the gate that time opens last.
@@ -118,7 +118,9 @@ fn cooldown_gate(case: &Case) -> Option<Verdict> {
     // An end in the future comes from an edited status or a clock that jumped, and must not delay a move.
     let last =
         case.persisted.last.get(&case.desired_type.ty).filter(|last| last.ended <= later(case.input.now, SKEW))?;
-    let end = later(last.ended, cooldown(case.input.desired, case.tracking));
+    // A limit of the operator counts as no failure, and is not over at once either.
+    let shortest = if last.outcome == Outcome::Failed { FIRST_PAUSE } else { Duration::ZERO };
+    let end = later(last.ended, cooldown(case.input.desired, case.tracking).max(shortest));
     if case.input.satisfied(Precondition::Cooldown, case.input.now >= end) {
         return None;
     }

@@ -10,15 +10,34 @@ use crate::status::input::Input;
 
 /// The number of moves that the status keeps.
 const LENGTH: usize = 10;
+/// The answer of a statement that no server received.
+const NOT_SENT: &str = "not sent: ";
 
 /// The history with the move that has just ended, if one has; newest first.
 pub(super) fn history(input: &Input) -> Vec<HistoryEntry> {
-    let mut entries: Vec<HistoryEntry> = input.plan.ended.iter().map(|ended| entry(ended, input)).collect();
     // A backup may have restored the status of another resource.
     let own = input.before.filter(|status| status.resource_uid.as_deref() == Some(input.uid));
-    entries.extend(own.into_iter().flat_map(|status| status.history.iter().cloned()));
+    let mut known = own.map(|status| status.history.clone()).unwrap_or_default();
+    let mut entries = Vec::new();
+    if let Some(ended) = &input.plan.ended {
+        let mut entry = entry(ended, input);
+        if ended.limited && known.first().is_some_and(|last| repeats(&entry, last)) {
+            let first = known.remove(0);
+            (entry.started_at, entry.attempts) = (first.started_at, first.attempts.saturating_add(entry.attempts));
+        }
+        entries.push(entry);
+    }
+    entries.extend(known);
     entries.truncate(LENGTH);
     entries
+}
+
+/// The same move as the newest of the history, and without an effect too: one entry is enough for a limit of the operator that
+/// lasts. Otherwise its retries would replace the moves that mattered.
+fn repeats(entry: &HistoryEntry, last: &HistoryEntry) -> bool {
+    let key = |one: &HistoryEntry| (one.type_, one.to, one.cause, one.outcome, one.generation);
+    let is_unsent = |answer: &Option<String>| answer.as_deref().is_some_and(|answer| answer.starts_with(NOT_SENT));
+    key(entry) == key(last) && [entry, last].iter().all(|one| one.databases.iter().all(|it| is_unsent(&it.answer)))
 }
 
 fn entry(ended: &Ended, input: &Input) -> HistoryEntry {
@@ -90,7 +109,7 @@ fn answer_text(statement: &StatementState) -> String {
         StatementState::Answered(Answer::Accepted) => "done".to_owned(),
         StatementState::Answered(Answer::GuardRefused { detail }) => format!("refused by the guard: {detail}"),
         StatementState::Answered(Answer::Refused { number, detail }) => format!("error {number}: {detail}"),
-        StatementState::Answered(Answer::NotSent { detail, .. }) => format!("not sent: {detail}"),
+        StatementState::Answered(Answer::NotSent { detail, .. }) => format!("{NOT_SENT}{detail}"),
         StatementState::Answered(Answer::Lost { detail }) => format!("lost: {detail}"),
     }
 }

@@ -222,3 +222,28 @@ fn history_has_the_answer_of_the_server() {
         assert_eq!(status.history[0].databases[0].answer.as_deref(), Some(expected));
     }
 }
+
+/// A limit of the operator that lasts must not replace the moves of the past by its own retries.
+#[test]
+fn history_has_one_entry_for_a_move_that_a_limit_of_the_operator_prevents_again_and_again() {
+    let (mut spec, rows) = (wanting("Mirror"), observed("P/4/C", "M/4/C"));
+    spec.desired.policy.cooldown = std::time::Duration::ZERO;
+    for (limited, entries, attempts) in [(true, 1, 3), (false, 3, 1)] {
+        let (mut persisted, mut before, mut now) = (pending(Seat::Mirror), None, 0);
+        for _ in 0..3 {
+            let begun = plan(&spec.desired, &rows, &persisted, after(now));
+            assert_eq!(begun.steps.len(), 1, "limited: {limited}, {now} s");
+            let answer = Answer::NotSent { detail: format!("busy at {now} s"), limited };
+            let mut answered = rows.clone();
+            answered.statements = [(DatabaseName::new("LcsLog"), StatementState::Answered(answer))].into();
+            let over = plan(&spec.desired, &answered, &begun.persisted, after(now + 300));
+            before = Some(rendered(&spec, &answered, &over, before.as_ref()));
+            let at_once = plan(&spec.desired, &rows, &over.persisted, after(now + 300));
+            assert!(at_once.steps.is_empty(), "limited: {limited}: the next move has a pause");
+            (persisted, now) = (over.persisted, now + 400);
+        }
+        let history = before.unwrap().history;
+        assert_eq!((history.len(), history[0].attempts), (entries, attempts), "limited: {limited}");
+        assert_eq!(history[0].started_at.0, after(if limited { 0 } else { 800 }), "limited: {limited}");
+    }
+}
