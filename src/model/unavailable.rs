@@ -9,6 +9,14 @@ pub struct Unavailable {
     pub detail: String,
 }
 
+impl Unavailable {
+    /// The detail without its step, and without a period. For a message that has a step of its own, which can contradict it.
+    pub fn problem(&self) -> &str {
+        let problem = self.detail.split_once(" To fix: ").map_or(self.detail.as_str(), |(problem, _)| problem);
+        problem.trim_end_matches('.')
+    }
+}
+
 /// What a failed poll proves about the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Evidence {

@@ -10,7 +10,7 @@ use super::identity::{SameServers, compare, forget_foreign_state, record};
 use super::obstacle::Severity;
 use super::precondition::Preconditions;
 use super::row::{is_stable, is_stale_principal, isolated_principal};
-use super::tests::{NOW, desired, known_pair, observation, pair, pending, settled, store};
+use super::tests::{NOW, desired, known_pair, observation, observation_of_two, pair, pending, settled, store};
 use super::text::coarse;
 use super::tracking::{failure_pause, tripped};
 use super::types::Input;
@@ -317,4 +317,27 @@ fn message_of_a_move_names_the_type_the_server_and_the_time_left() {
     let message = &moving.types[&TY].verdict.message;
     assert!(message.contains("Failing over Archiving to the mirror SQL-MIRROR. "), "{message}");
     assert!(message.contains("LcsLog (about 3s left)"), "{message}");
+}
+
+/// What one database shows is not told of another one, and neither is left out.
+#[test]
+fn message_names_the_facts_of_each_database_of_equal_severity() {
+    for (first, second, expected) in [
+        (
+            ["P/4/C", "M/4/C/s"],
+            ["P/4/C", "M/4/C/s"],
+            "LcsLog, QoEMetrics: the copy on the mirror SQL-MIRROR is SUSPECT. To fix: ",
+        ),
+        (
+            ["P/4/C", "M/4/C/s"],
+            ["P/4/C/s", "M/4/C"],
+            " Also QoEMetrics: the copy on the primary SQL-PRIMARY is SUSPECT.",
+        ),
+    ] {
+        let mut desired = desired(Seat::Primary);
+        desired.types[0].databases.push(DatabaseName::new("QoEMetrics"));
+        let seen = plan(&desired, &observation_of_two(first, second), &PersistedState::default(), NOW);
+        let message = &seen.types[&DatabaseType::Archiving].verdict.message;
+        assert!(message.contains(expected), "{second:?}: {message}");
+    }
 }

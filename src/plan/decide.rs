@@ -2,7 +2,7 @@
 
 use crate::model::{Cause, Reason, Request, UnrequestedSwitch, later};
 use crate::plan::approval::is_approved;
-use crate::plan::finding::{epoch, most_severe};
+use crate::plan::finding::{epoch, message_of_all, most_severe};
 use crate::plan::obstacle::Obstacle;
 use crate::plan::precondition::Precondition;
 use crate::plan::text::{list, second};
@@ -40,7 +40,7 @@ fn verdict_of_usable_spec(case: &Case) -> Verdict {
     if let Some(Progress { reason, message }) = case.progress {
         return Verdict::waiting(*reason, message.clone());
     }
-    let obstacle = most_severe(findings);
+    let obstacle = most_severe(findings, case.pair);
     if let Some(verdict) =
         obstacle.as_ref().and_then(|(obstacle, names)| forced_service::aftermath(case, obstacle, names))
     {
@@ -154,7 +154,7 @@ fn one_way(case: &Case, approved: bool) -> Option<Verdict> {
 
 /// A transition is bounded: SQL Server leaves it by itself, or an administrator has to act.
 fn obstructed(case: &Case, obstacle: &Obstacle, names: &str) -> Verdict {
-    let message = obstacle.message(names, case.pair);
+    let message = message_of_all(case.findings, case.pair, obstacle, names);
     let verdict = Verdict { step: obstacle.step(), ..Verdict::waiting(obstacle.reason(), message) };
     let since = match obstacle {
         Obstacle::SequencesDiffer { .. } => case.tracking.sequences_differ_since,

@@ -253,13 +253,38 @@ pub(crate) fn seat_of(findings: &[Finding]) -> Option<Seat> {
     seats.all(|seat| seat == Some(first)).then_some(first)
 }
 
-/// The most severe obstacle, and the databases that share its severity.
-pub(crate) fn most_severe(findings: &[Finding]) -> Option<(&Obstacle, String)> {
+/// The most severe obstacle, and the databases that share it with the same facts.
+pub(crate) fn most_severe<'a>(findings: &'a [Finding], pair: &Pair) -> Option<(&'a Obstacle, String)> {
     let obstacles = || findings.iter().filter_map(|finding| finding.obstacle.as_ref());
     let worst = obstacles().min_by_key(|obstacle| obstacle.severity())?;
-    let shares =
-        |finding: &&Finding| finding.obstacle.as_ref().is_some_and(|other| other.severity() == worst.severity());
-    Some((worst, list(findings.iter().filter(shares).map(|finding| &finding.name))))
+    Some((worst, list(alike(findings, worst, pair))))
+}
+
+/// The databases whose obstacle reads like this one.
+fn alike<'a>(
+    findings: &'a [Finding],
+    obstacle: &Obstacle,
+    pair: &'a Pair,
+) -> impl Iterator<Item = &'a DatabaseName> + use<'a> {
+    let (severity, problem) = (obstacle.severity(), obstacle.problem(pair));
+    let alike = move |other: &Obstacle| other.severity() == severity && other.problem(pair) == problem;
+    findings.iter().filter(move |finding| finding.obstacle.as_ref().is_some_and(&alike)).map(|finding| &finding.name)
+}
+
+/// The message of an obstacle of these databases, with those of equal severity whose facts are different: what one database
+/// shows is not true of another.
+pub(crate) fn message_of_all(findings: &[Finding], pair: &Pair, obstacle: &Obstacle, names: &str) -> String {
+    let mut message = obstacle.message(names, pair);
+    let mut told = vec![obstacle.problem(pair)];
+    for other in findings.iter().filter_map(|finding| finding.obstacle.as_ref()) {
+        let problem = other.problem(pair);
+        if other.severity() == obstacle.severity() && !told.contains(&problem) {
+            let names = list(alike(findings, other, pair));
+            message.push_str(&format!(" Also {names}: {problem}."));
+            told.push(problem);
+        }
+    }
+    message
 }
 
 /// The observed seat of the principals of these databases.

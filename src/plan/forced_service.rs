@@ -2,7 +2,7 @@
 //! exactly this state (R1, R2). Every other state with a lost principal is refused here, with the reason.
 
 use crate::model::{Cause, DatabaseType, MirroringState, Outcome, Reason, Role, Seat, WitnessLink, later};
-use crate::plan::finding::{Finding, epoch};
+use crate::plan::finding::{Finding, epoch, message_of_all};
 use crate::plan::identity::{self, SameServers};
 use crate::plan::obstacle::Obstacle;
 use crate::plan::precondition::Precondition;
@@ -233,11 +233,12 @@ pub(crate) fn aftermath(case: &Case, obstacle: &Obstacle, names: &str) -> Option
         | Obstacle::Recovering { .. }
         | Obstacle::IsolatedPrincipal { .. } => format!(
             "It serves without a mirror. When the old principal comes back it becomes a suspended mirror, and the operator does not resume it. {} Do not remove mirroring while the old principal is away, see docs/reasons/ServiceForced.md.",
-            obstacle.message(names, case.pair)
+            message_of_all(case.findings, case.pair, obstacle, names)
         ),
         _ => return None,
     };
     let server = last.to_server.as_deref().unwrap_or("the surviving server");
+    let names = list(case.findings.iter().map(|finding| &finding.name));
     let message = format!("{names}: service was forced on {server} at {}. {left}", second(last.ended));
     Some(Verdict::waiting(Reason::ServiceForced, message))
 }

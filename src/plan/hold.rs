@@ -1,8 +1,9 @@
 //! The hold: the principal is not where the spec wants it, and no change of the spec asked for a move.
 
-use crate::model::{MirroringState, ObservedPrincipal, Reason, Seat, UnrequestedSwitch, WitnessLink};
+use crate::model::{ObservedPrincipal, Reason, Seat, UnrequestedSwitch};
 use crate::plan::approval::approval_end;
-use crate::plan::finding::{epoch, observed_principal};
+use crate::plan::caution;
+use crate::plan::finding::{epoch, message_of_all, observed_principal};
 use crate::plan::obstacle::Obstacle;
 use crate::plan::text::{list, second};
 use crate::plan::types::{Case, Verdict};
@@ -54,8 +55,8 @@ pub(crate) fn held(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> Verdi
             format!("repair the network of the {}, or {keep}", wanted.word())
         }
         (Some(state), _) => format!("{keep}, or approve epoch {state} to move it"),
-        (None, Some(seat)) if may_be_forced(case, seat.other()) => {
-            format!("read docs/reasons/ServiceForced.md before the {} starts", seat.word())
+        (None, Some(seat)) if let Some(page) = caution::before_start(findings, pair, seat, true) => {
+            format!("read docs/reasons/{page}.md before the {} starts", seat.word())
         }
         (None, Some(seat)) => format!("bring the {} back, or {keep}", seat.word()),
         (None, None) => keep,
@@ -71,20 +72,16 @@ fn unseen(obstacle: &Obstacle) -> Option<Seat> {
     }
 }
 
-/// Service may have been forced on the principal in this seat: it is SUSPENDED, or took over without a witness. The other server
-/// must then stay fenced, as it can serve a second copy.
-fn may_be_forced(case: &Case, seat: Seat) -> bool {
-    let rows = case.findings.iter().filter_map(|finding| case.pair.row(seat, &finding.name));
-    rows.into_iter().any(|row| row.state == MirroringState::Suspended || row.witness == WitnessLink::None)
-}
-
 fn ways_out(case: &Case, obstacle: Option<&(&Obstacle, String)>, split: bool) -> String {
     let Case { desired_type, pair, .. } = *case;
     let (wanted, other, ty) = (desired_type.principal, desired_type.principal.other(), desired_type.ty);
     let mut text = String::new();
     match obstacle {
         Some((obstacle, names)) => {
-            text.push_str(&format!(" A move is not possible now. {}", obstacle.message(names, pair)));
+            text.push_str(&format!(
+                " A move is not possible now. {}",
+                message_of_all(case.findings, pair, obstacle, names)
+            ));
         }
         None if case.tracking.absence.is_some() => {
             text.push_str(

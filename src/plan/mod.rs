@@ -2,6 +2,7 @@
 //! values, time is an argument, and a plan leaves no choice to the modules that execute it.
 
 mod approval;
+mod caution;
 mod contradiction;
 mod decide;
 mod estimate;

@@ -187,7 +187,7 @@ fn not_mirrored(seat: Seat, other_has_session: bool, pair: &Pair) -> String {
         ServerObservation::Unavailable { unavailable, .. } => format!(
             ". The operator does not see the {}, which can have a live copy too. {}",
             pair.label(seat.other()),
-            unavailable.detail.trim_end_matches('.')
+            unavailable.problem()
         ),
     };
     format!("ONLINE and not mirrored on the {}{other}", pair.label(seat))
@@ -237,11 +237,9 @@ fn third_partner(seat: Seat, row: &Shown, expected: &str, pair: &Pair) -> String
     let other = seat.other();
     let unseen = match pair.view(other) {
         ServerObservation::Available { .. } => String::new(),
-        ServerObservation::Unavailable { unavailable, .. } => format!(
-            ". The operator does not see the {}. {}",
-            pair.label(other),
-            unavailable.detail.trim_end_matches('.')
-        ),
+        ServerObservation::Unavailable { unavailable, .. } => {
+            format!(". The operator does not see the {}. {}", pair.label(other), unavailable.problem())
+        }
     };
     format!("{}, and not with {expected}, the {} of the spec{unseen}", shown(seat, row, pair), other.word())
 }
@@ -252,7 +250,9 @@ fn third_partner_fix(row: &Shown, expected: &str) -> String {
         Role::Principal => format!(
             "make sure that no client reaches {expected}, because it can hold a second live copy. Then name {partner} in spec.sql, or set mirroring up with {expected} again, see docs/reasons/PartnerMismatch.md"
         ),
-        Role::Mirror => format!("name {partner} in spec.sql, see docs/reasons/PartnerMismatch.md"),
+        Role::Mirror => format!(
+            "name {partner} in spec.sql, see docs/reasons/PartnerMismatch.md. If {partner} is the new name of {expected}, bring that server back"
+        ),
     }
 }
 

@@ -6,8 +6,9 @@ use jiff::Timestamp;
 
 use crate::model::{
     Cause, DatabaseType, Desired, DesiredType, Epoch, Failover, Observation, ObservedPrincipal, Operation, Outcome,
-    Pair, PersistedState, Reason, Service, TypeTracking,
+    Pair, PersistedState, Reason, Seat, Service, TypeTracking,
 };
+use crate::plan::caution;
 use crate::plan::finding::Finding;
 use crate::plan::precondition::{Precondition, Preconditions};
 
@@ -39,6 +40,14 @@ pub struct TypePlan {
     pub service: Service,
     /// Only the turn of the type is missing, or was missing before it began.
     pub ready: bool,
+}
+
+impl TypePlan {
+    /// The reason whose page has to be read before the server in this seat starts, if its return is a risk for the type.
+    pub fn before_start(&self, pair: &Pair, seat: Seat) -> Option<Reason> {
+        let switched = self.verdict.reason == Reason::UnexpectedPrincipal;
+        caution::before_start(&self.findings, pair, seat, switched)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

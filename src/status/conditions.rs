@@ -24,7 +24,7 @@ pub(super) fn conditions(input: &Input, servers: &[ServerStatus]) -> Vec<Conditi
     for (kind, good, draft) in [
         (ConditionType::PrincipalsAligned, "True", aligned(plan)),
         (ConditionType::Synchronized, "True", synchronized(plan, observation)),
-        (ConditionType::PartnersReachable, "True", reachable(observation)),
+        (ConditionType::PartnersReachable, "True", reachable(observation, plan)),
         (ConditionType::QuorumAtRisk, "False", quorum::condition(spec, observation, plan)),
         (ConditionType::Serving, "True", serving(plan)),
     ] {
@@ -146,7 +146,20 @@ fn ready_conditions(input: &Input, servers: &[ServerStatus]) -> Vec<ConditionDra
             summary::of_worst(&Summary { planned: primary, pair, operation, unreachable_since }, plan)
         }
     };
+    let message = match note(spec, plan, input.now) {
+        Some(note) => summary::fit([format!("{message} {note}"), message]),
+        None => message,
+    };
     three(primary.verdict.reason, message, progress)
+}
+
+/// What spec.suspend does not do, although it is in the spec.
+fn note(spec: &ParsedSpec, plan: &Plan, now: Timestamp) -> Option<String> {
+    let suspend = spec.desired.suspend.as_ref()?;
+    match suspend.until.filter(|until| *until <= now) {
+        Some(until) => Some(format!("spec.suspend ended at {until}.")),
+        None => plan.persisted.operation.is_some().then(|| "spec.suspend does not stop this move.".to_owned()),
+    }
 }
 
 /// Whether clients are served: the worst of all types.
@@ -259,7 +272,7 @@ fn state(observation: &Observation, planned: &TypePlan, finding: &Finding, seat:
     Some(server.databases.get(&finding.name)?.mirroring.as_ref()?.state)
 }
 
-fn reachable(observation: &Observation) -> ConditionDraft {
+fn reachable(observation: &Observation, plan: &Plan) -> ConditionDraft {
     let kind = ConditionType::PartnersReachable;
     let unavailable: Vec<(Seat, &Pair, &Unavailable)> = observation
         .pairs
@@ -273,7 +286,9 @@ fn reachable(observation: &Observation) -> ConditionDraft {
     let Some((seat, pair, first)) = unavailable.first() else {
         return ConditionDraft::true_(kind, Reason::PartnersReachable, "Both partners answer.");
     };
-    let (reason, text) = (first.cause.reason(), summary::of_server(*seat, pair, first, unavailable.len() - 1));
+    let read_first = servers::before_start(plan, observation, pair, *seat);
+    let text = summary::of_server((*seat, pair), first, read_first, unavailable.len() - 1);
+    let reason = first.cause.reason();
     if summary::is_unpolled(first) {
         ConditionDraft::unknown(kind, reason, text)
     } else {

@@ -20,6 +20,11 @@ pub(super) fn condition(spec: &ParsedSpec, observation: &Observation, plan: &Pla
             Reason::NotYetObserved,
             "The operator does not read the session of every database on both partners.",
         ),
+        // Not the step of the witness: which server comes first is in the message of the type.
+        QuorumFact::NoQuorum(names) => at_risk(
+            Reason::NoQuorum,
+            of(&names, "a server sees neither its partner nor the witness, and does not serve. See condition Ready."),
+        ),
         QuorumFact::WitnessDisconnected(names) => at_risk(
             Reason::WitnessDisconnected,
             of(&names, "the witness is not connected: no automatic failover. To fix: start it or repair its network."),
@@ -74,6 +79,8 @@ type SessionRow<'a> = (&'a DatabaseName, &'a Mirroring);
 /// The quorum of all sessions, the first that applies in this order.
 enum QuorumFact {
     NoSession,
+    /// Quorum is lost, and not only at risk.
+    NoQuorum(Vec<String>),
     /// A principal reports that its session has lost the witness.
     WitnessDisconnected(Vec<String>),
     /// A principal with a witness runs without its partner.
@@ -115,6 +122,9 @@ fn fact(spec: &ParsedSpec, observation: &Observation, plan: &Plan) -> QuorumFact
         return QuorumFact::NoSession;
     }
     let lost = |row: &Mirroring| matches!(row.witness, WitnessLink::Disconnected | WitnessLink::Unknown);
+    if let Some(names) = without_quorum(plan) {
+        return QuorumFact::NoQuorum(names);
+    }
     if let Some(names) = names(&sessions, |row| row.role == Role::Principal && lost(row)) {
         return QuorumFact::WitnessDisconnected(names);
     }
@@ -160,6 +170,15 @@ fn fact(spec: &ParsedSpec, observation: &Observation, plan: &Plan) -> QuorumFact
         return QuorumFact::WitnessUnreachable;
     }
     QuorumFact::Healthy
+}
+
+fn without_quorum(plan: &Plan) -> Option<Vec<String>> {
+    let findings = plan.types.values().flat_map(|planned| planned.findings.iter());
+    let without = findings.filter(|finding| {
+        matches!(finding.obstacle, Some(Obstacle::NoQuorum { .. } | Obstacle::ApartWithoutQuorum { .. }))
+    });
+    let names: Vec<String> = without.map(|finding| finding.name.to_string()).collect();
+    (!names.is_empty()).then_some(names)
 }
 
 /// The databases whose principal has a witness, and whose mirror copy is not RESTORING.

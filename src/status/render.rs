@@ -28,7 +28,7 @@ pub fn render(input: &Input) -> LyncPoolMirrorStatus {
     let history = history::history(input);
     let remembered = before.map(|status| status.servers.as_slice()).unwrap_or_default();
     let memory = Memory { before: remembered, last_reads: input.last_reads, now };
-    let servers = servers::servers(spec, observation, memory);
+    let servers = servers::servers(spec, observation, plan, memory);
     limits::bounded(LyncPoolMirrorStatus {
         observed_generation: Some(spec.desired.generation),
         resource_uid: Some(input.uid.to_owned()),

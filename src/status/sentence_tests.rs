@@ -77,7 +77,7 @@ fn message_of_an_unavailable_server_ends_with_a_step() {
         ("away", "away", "To fix: check both servers and the network first."),
         ("P/4/C", "refused", "To fix: correct the user name or the password in the Secret."),
         // Started again, the old principal can serve a second copy.
-        ("P/0/-", "away", "To fix: read docs/reasons/ServiceForced.md before you check SQL Server there."),
+        ("P/0/-", "away", "To fix: read docs/reasons/ServiceForced.md before it starts."),
     ] {
         let message = &seen(&observation(a, b), &known()).database_types[0].message;
         assert!(message.contains(step) && message.matches("To fix: ").count() == 1, "{a} {b}: {message}");

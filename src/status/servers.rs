@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{ParsedSpec, ServerStatus};
-use crate::model::{Observation, Pair, Reason, Seat, ServerObservation};
-use crate::plan::second;
+use crate::model::{Observation, Pair, Reason, Seat, ServerObservation, Unavailable};
+use crate::plan::{Plan, second};
 use crate::status::summary::is_unpolled;
 
 /// What is remembered of the servers.
@@ -20,16 +20,40 @@ pub(super) struct Memory<'a> {
     pub now: Timestamp,
 }
 
-pub(super) fn servers(spec: &ParsedSpec, observation: &Observation, memory: Memory) -> Vec<ServerStatus> {
+pub(super) fn servers(spec: &ParsedSpec, observation: &Observation, plan: &Plan, memory: Memory) -> Vec<ServerStatus> {
     let mut servers = Vec::new();
     for (store, pair) in spec.stores.iter().zip(observation.pairs.iter()) {
         let prefix = if store.label.is_empty() { String::new() } else { format!("{} ", store.label) };
-        let seats =
-            [("Primary", Some(&pair.primary)), ("Mirror", Some(&pair.mirror)), ("Witness", pair.witness.as_ref())];
-        let views = seats.into_iter().filter_map(|(seat, view)| Some((seat, view?)));
-        servers.extend(views.map(|(seat, view)| server_status(format!("{prefix}{seat}"), view, memory)));
+        let partner = |seat| (before_start(plan, observation, pair, seat), Some(pair.view(seat)));
+        let [primary, mirror] = Seat::BOTH.map(partner);
+        let seats = [("Primary", primary), ("Mirror", mirror), ("Witness", (None, pair.witness.as_ref()))];
+        for (seat, (page, view)) in seats {
+            let Some(view) = view else { continue };
+            let mut status = server_status(format!("{prefix}{seat}"), view, memory);
+            if let (Some(page), ServerObservation::Unavailable { unavailable, .. }) = (page, view) {
+                status.message = Some(caution(unavailable, page));
+            }
+            servers.push(status);
+        }
     }
     servers
+}
+
+/// The reason whose page has to be read before this server starts, if its return is a risk for a type.
+pub(super) fn before_start(plan: &Plan, observation: &Observation, pair: &Pair, seat: Seat) -> Option<Reason> {
+    let types = plan.types.values().filter(|planned| {
+        // The resource can have a second pair.
+        std::ptr::eq(observation.pair(planned.desired_type.store), pair)
+    });
+    types.into_iter().find_map(|planned| planned.before_start(pair, seat))
+}
+
+/// The step of the cause, such as a start of the server, would contradict the page.
+fn caution(unavailable: &Unavailable, page: Reason) -> String {
+    format!(
+        "{}. It can hold a second live copy. To fix: read docs/reasons/{page}.md before it starts.",
+        unavailable.problem()
+    )
 }
 
 fn server_status(seat: String, view: &ServerObservation, memory: Memory) -> ServerStatus {
@@ -110,7 +134,6 @@ pub(super) fn absences(pair: &Pair, servers: &[ServerStatus]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Unavailable;
     use crate::model::UnavailableCause::{self, ConnectionRefused, NotYetPolled, PollsStopped};
 
     fn at(second: i64) -> Timestamp {

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use crate::model::{
-    Act, Cause, DatabaseType, Effect, Evidence, MirroringState, ObservedPrincipal, Operation, Pair, Reason, Role, Seat,
+    Act, Cause, DatabaseType, Effect, Evidence, ObservedPrincipal, Operation, Pair, Reason, Role, Seat,
     ServerObservation, Service, Unavailable, UnavailableCause, duration_text,
 };
 use crate::plan::{Finding, Obstacle, Plan, Shown, TypePlan, Verdict, coarse, second};
@@ -80,18 +80,17 @@ impl Summary<'_> {
             }
             Some([one, _]) if one.cause == UnavailableCause::PollsStopped => Step::Do("remove spec.suspend.stopPolls"),
             Some([a, b]) if a.cause.reason() != b.cause.reason() => Step::Do("see status.servers[].message"),
-            None if self.reason() == Reason::ConnectionRefused && self.survivor_is_suspended() => {
-                Step::Do("read docs/reasons/ServiceForced.md before you check SQL Server there")
-            }
-            Some(_) | None => text(self.reason()).1,
+            Some(_) => text(self.reason()).1,
+            None => self.read_first().unwrap_or(text(self.reason()).1),
         }
     }
 
-    /// After forced service the old principal must stay fenced: started again, it can serve a second copy.
-    fn survivor_is_suspended(&self) -> bool {
-        let row = |name| self.pair.row(self.subject().other(), name);
-        let rows = self.planned.findings.iter().filter_map(|finding| row(&finding.name));
-        rows.into_iter().any(|row| row.role == Role::Principal && row.state == MirroringState::Suspended)
+    /// The step for a server that does not answer, if its return is a risk.
+    fn read_first(&self) -> Option<Step> {
+        let seat = self.subject();
+        let cause = unavailable(self.pair.view(seat)).map(|one| one.cause)?;
+        let page = self.planned.before_start(self.pair, seat).filter(|_| cause.reason() == self.reason())?;
+        Some(read_before_start(page))
     }
 
     /// What is going on, without a period. `server`: the words for the server in a seat.
@@ -273,9 +272,25 @@ fn text_of_server(unavailable: &Unavailable) -> (&'static str, Step) {
     }
 }
 
-/// The summary of a server that is unavailable: `The mirror sql-b refuses connections. To fix: ...`
-pub(super) fn of_server(seat: Seat, pair: &Pair, unavailable: &Unavailable, others: usize) -> String {
+/// The step for a server that can hold a second live copy: started again, it can serve it.
+fn read_before_start(page: Reason) -> Step {
+    Step::Do(match page {
+        Reason::PartnerMismatch => "read docs/reasons/PartnerMismatch.md before it starts",
+        Reason::NotMirrored => "read docs/reasons/NotMirrored.md before it starts",
+        _ => "read docs/reasons/ServiceForced.md before it starts",
+    })
+}
+
+/// The summary of a server that is unavailable: `The mirror sql-b refuses connections. To fix: ...` `before_start`: the reason
+/// whose page comes before every other step.
+pub(super) fn of_server(
+    (seat, pair): (Seat, &Pair),
+    unavailable: &Unavailable,
+    before_start: Option<Reason>,
+    others: usize,
+) -> String {
     let (what, step) = text_of_server(unavailable);
+    let step = before_start.map_or(step, read_before_start);
     let more = if others == 0 { String::new() } else { format!(" (+{others} more in status.servers)") };
     let step = match step {
         Step::Do(step) => format!(" To fix: {step}."),

@@ -119,7 +119,7 @@ fn summary_of_unreachable_server_is_one_short_line() {
         let pair = observation.pairs.iter().next().unwrap();
         for cause in UnavailableCause::iter() {
             let unavailable = Unavailable { cause, detail: "d".repeat(500) };
-            let text = of_server(Seat::Mirror, pair, &unavailable, 12);
+            let text = of_server((Seat::Mirror, pair), &unavailable, None, 12);
             assert!(text.chars().count() <= LIMIT && !text.ends_with("...") && text.contains("+12 more"), "{text}");
         }
     }
@@ -163,7 +163,7 @@ fn summary_states_what_happened_and_what_to_type() {
         Protected. Archiving: the mirror sql-mirror refuses the login. To fix: correct the user name or the password in the Secret.
         Exposed. Archiving: the mirror is principal, and the operator does not read the primary. To fix: read docs/reasons/ServiceForced.md before the primary starts.
         Exposed. Archiving: the mirror is principal, and the operator does not read the primary. To fix: read docs/reasons/ServiceForced.md before the primary starts.
-        Exposed. Archiving: the primary sql-primary refuses connections. To fix: read docs/reasons/ServiceForced.md before you check SQL Server there."#]].assert_eq(&texts.join("\n"));
+        Exposed. Archiving: the primary sql-primary refuses connections. To fix: read docs/reasons/ServiceForced.md before it starts."#]].assert_eq(&texts.join("\n"));
 }
 
 /// The serving server is not the one to repair.
@@ -186,7 +186,7 @@ fn summary_of_a_server_without_polls_does_not_call_it_unreachable() {
     let pair = observation.pairs.iter().next().unwrap();
     let unavailable = Unavailable { cause: UnavailableCause::PollsStopped, detail: "stopped".to_owned() };
     assert_eq!(
-        of_server(Seat::Primary, pair, &unavailable, 0),
+        of_server((Seat::Primary, pair), &unavailable, None, 0),
         "The operator does not poll the primary sql-primary. To fix: remove spec.suspend.stopPolls."
     );
 }
