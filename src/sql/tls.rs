@@ -13,12 +13,13 @@ use openssl::ssl::{
     ErrorCode, Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslVerifyMode, SslVersion,
 };
 use openssl::x509::store::X509StoreBuilder;
-use openssl::x509::{X509, X509Ref, X509StoreContextRef, X509VerifyResult};
+use openssl::x509::{X509, X509NameRef, X509Ref, X509StoreContextRef, X509VerifyResult};
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
 use crate::model::{Unavailable, UnavailableCause};
+use crate::sql::cleaned::cleaned;
 use crate::sql::error::{self, Phase, unavailable};
 use crate::sql::prelogin_stream::TlsInPrelogin;
 use crate::sql::{Target, Tls, hex};
@@ -30,6 +31,8 @@ struct VerifyFailure {
     number: i32,
     text: &'static str,
     names: String,
+    /// The common name of the issuer.
+    issuer: String,
 }
 
 type RecordedFailure = Arc<Mutex<Option<VerifyFailure>>>;
@@ -205,13 +208,33 @@ fn record_failure(recorded: &RecordedFailure, chain: &X509StoreContextRef) {
     // The first failure is the cause; later ones follow from it.
     if recorded.is_none() {
         let number = chain.error().as_raw();
+        let text = X509VerifyResult::error_string(&chain.error());
         let names = chain.current_cert().map(names).unwrap_or_default();
-        *recorded = Some(VerifyFailure { number, text: X509VerifyResult::error_string(&chain.error()), names });
+        let issuer = chain.current_cert().map(|certificate| common_names(certificate.issuer_name()).join(", "));
+        *recorded = Some(VerifyFailure { number, text, names, issuer: issuer.unwrap_or_default() });
     }
 }
 
+/// How many names of a certificate or of a bundle a message has.
+const SHOWN: usize = 6;
+
+fn common_names(name: &X509NameRef) -> Vec<String> {
+    let entries = name.entries_by_nid(Nid::COMMONNAME);
+    entries.filter_map(|entry| entry.data().to_string().ok()).map(|text| cleaned(&text)).collect()
+}
+
+/// What the operator trusts, in words.
+fn trusted(policy: &Tls) -> String {
+    let Tls::Verify { ca_pem: Some(pem) } = policy else { return "the CA certificates of the system".to_owned() };
+    let all = X509::stack_from_pem(pem.as_bytes()).unwrap_or_default();
+    let mut names: Vec<String> = all.iter().flat_map(|one| common_names(one.subject_name())).take(SHOWN + 1).collect();
+    if names.len() > SHOWN {
+        names[SHOWN] = "...".to_owned();
+    }
+    format!("{} of spec.sql.tls.caBundle", names.join(", "))
+}
+
 fn names(certificate: &X509Ref) -> String {
-    const SHOWN: usize = 6;
     let mut names: Vec<String> = Vec::new();
     for name in certificate.subject_alt_names().iter().flatten() {
         if let Some(dns) = name.dnsname() {
@@ -222,8 +245,7 @@ fn names(certificate: &X509Ref) -> String {
         }
     }
     if names.is_empty() {
-        let common = certificate.subject_name().entries_by_nid(Nid::COMMONNAME);
-        names.extend(common.filter_map(|entry| entry.data().to_string().ok()));
+        names.extend(common_names(certificate.subject_name()));
     }
     names.truncate(SHOWN);
     names.join(", ")
@@ -235,8 +257,9 @@ mod code {
     pub const EXPIRED: i32 = 10;
     pub const SELF_SIGNED: i32 = 18;
     pub const SELF_SIGNED_IN_CHAIN: i32 = 19;
-    /// 7: the bundle contains a CA of the same name with another key, for example after a renewal.
-    pub const NO_ISSUER: [i32; 4] = [2, 7, 20, 21];
+    /// The bundle contains a CA of the same name with another key, for example after a renewal.
+    pub const SIGNATURE: i32 = 7;
+    pub const NO_ISSUER: [i32; 4] = [2, SIGNATURE, 20, 21];
     pub const HOSTNAME: i32 = 62;
     pub const IP_ADDRESS: i32 = 64;
     /// A key below 2048 bits, or a signature with SHA-1.
@@ -245,7 +268,7 @@ mod code {
 
 fn untrusted(target: &Target, failure: &VerifyFailure) -> Unavailable {
     let address = target.address();
-    let VerifyFailure { number, text, names } = failure;
+    let VerifyFailure { number, text, names, issuer } = failure;
     let detail = match *number {
         code::HOSTNAME | code::IP_ADDRESS => format!(
             "The certificate of {address} is for {names:?} and not for {:?}. To fix: set the host of spec.sql to a name of the certificate.",
@@ -259,7 +282,9 @@ fn untrusted(target: &Target, failure: &VerifyFailure) -> Unavailable {
             "The certificate {names:?} of {address} is too weak ({text}). To fix: install a certificate with 2048 bits and SHA-256, or set spec.sql.tls.mode: Pin."
         ),
         n if n == code::SELF_SIGNED || n == code::SELF_SIGNED_IN_CHAIN || code::NO_ISSUER.contains(&n) => format!(
-            "The certificate of {address} is not from a trusted CA ({text}). To fix: add the CA to spec.sql.tls.caBundle."
+            "The certificate of {address} is not from a trusted CA ({text}). Its issuer is {issuer:?}, and trusted is {}. To fix: add the CA certificate of the issuer to spec.sql.tls.caBundle{}.",
+            trusted(&target.tls),
+            if n == code::SIGNATURE { ", as the one of the same name has another key" } else { "" }
         ),
         _ => format!("The certificate {names:?} of {address} was rejected: {text}."),
     };

@@ -149,6 +149,22 @@ async fn encrypt_with_an_unknown_ca_names_ca_bundle() {
     assert_eq!(handshake(&server, Tls::TrustServerCertificate, "sql-b.contoso.com").await, Ok(()));
 }
 
+/// A bundle that is there and does not fit: an administrator must not add the same one again.
+#[tokio::test]
+async fn encrypt_with_another_ca_in_the_bundle_names_both() {
+    let ca = Identity::new(&[], VALID, None);
+    let server = Identity::new(&["127.0.0.1"], VALID, Some(&ca)).server(SslVersion::TLS1_2);
+    let (other, renewed) = (Identity::new(&["other-ca"], VALID, None), Identity::new(&[], VALID, None));
+    for (bundle, expected) in [
+        (verify(&other), "Its issuer is \"test CA\", and trusted is other-ca of spec.sql.tls.caBundle."),
+        (verify(&renewed), "as the one of the same name has another key."),
+        (Tls::Verify { ca_pem: None }, "trusted is the CA certificates of the system."),
+    ] {
+        let detail = detail(handshake(&server, bundle, "127.0.0.1").await);
+        assert!(detail.contains(expected), "{detail}");
+    }
+}
+
 #[tokio::test]
 async fn encrypt_with_a_self_signed_certificate_as_bundle_succeeds() {
     let own = Identity::new(&["127.0.0.1"], VALID, None);
