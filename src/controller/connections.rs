@@ -174,7 +174,12 @@ async fn connect_store(ctx: &Context, resource: &ResourceRef, reader: &mut Reade
                 Err(unavailable) => Store::Unresolved(unresolved(sql, unavailable)),
             }
         }
-        (Err(unavailable), _) | (_, Err(unavailable)) => Store::Unresolved(unresolved(sql, unavailable)),
+        // Both at once: a new resource often lacks both.
+        (Err(Unavailable { cause, detail }), Err(tls)) => {
+            let detail = format!("{detail} {}", tls.detail);
+            Store::Unresolved(unresolved(sql, Unavailable { cause, detail }))
+        }
+        (Err(unavailable), Ok(_)) | (Ok(_), Err(unavailable)) => Store::Unresolved(unresolved(sql, unavailable)),
     }
 }
 

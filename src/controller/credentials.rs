@@ -2,37 +2,31 @@
 //! [`MAX_AGE`] as long as a resource uses them. A rotated password needs no restart. What cannot be read makes the servers
 //! of its resource unavailable. It is no reconcile error, because other resources must not wait for it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::core::{NamespaceResourceScope, Status};
 use kube::{Api, Client, Resource, ResourceExt};
 use parking_lot::Mutex;
-use secrecy::SecretString;
-use secrecy::zeroize::Zeroize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use crate::api::{Auth, AuthMethod, TlsMode, TlsSpec, is_object_name};
+use crate::api::{Auth, TlsMode, TlsSpec, is_object_name};
 use crate::controller::error::cause;
 use crate::controller::index::Index;
+use crate::controller::login_secret::read_login;
 use crate::controller::object::{ResourceRef, namespace, namespaced_name};
 use crate::controller::object_cache::{ObjectCache, ObjectKey, Reading, Resolved};
 use crate::model::{Unavailable, UnavailableCause};
-use crate::sql::{Account, Authentication, Pin, Tls};
+use crate::sql::{Authentication, Pin, Tls};
 
 /// The maximum age of a cached Secret or ConfigMap.
 const MAX_AGE: Duration = Duration::from_secs(30);
 /// The maximum age of a Secret while a server refuses its login.
 const MAX_AGE_WHEN_REFUSED: Duration = Duration::from_secs(10);
-/// The limit of a user name and of a password, in bytes. SQL Server takes 128 characters of each.
-const LONGEST_TEXT: usize = 1 << 10;
-/// The limit of a keytab, in bytes. A key has about 100.
-const LARGEST_KEYTAB: usize = 64 << 10;
 /// The limit of a CA bundle, in bytes. That of a Linux distribution has about 220,000.
 const LARGEST_BUNDLE: usize = 256 << 10;
 /// The limit for a request, because the client has no read timeout.
@@ -245,76 +239,6 @@ fn forbidden(kind: &str, answer: &Status) -> Unavailable {
         answer.message.trim_end_matches('.')
     );
     unavailable(UnavailableCause::CredentialsForbidden, detail)
-}
-
-/// The keys of a Secret, which are overwritten in memory when they are dropped.
-struct Erased(BTreeMap<String, ByteString>);
-
-impl Drop for Erased {
-    fn drop(&mut self) {
-        self.0.values_mut().for_each(|bytes| bytes.0.zeroize());
-    }
-}
-
-fn read_login(namespace: &str, auth: &Auth, secret: Option<Secret>) -> Resolved<Authentication> {
-    let name = &auth.secret_ref.name;
-    let keys = match auth.method {
-        AuthMethod::SqlLogin => "username and password",
-        AuthMethod::Kerberos => "username and keytab",
-    };
-    let Some(secret) = secret else {
-        let detail = format!("Secret {namespace}/{name} does not exist. To fix: create it with the keys {keys}.");
-        return Err(unavailable(UnavailableCause::SecretNotFound, detail));
-    };
-    let mut data = Erased(secret.data.unwrap_or_default());
-    let mut bytes = |key: &str| {
-        data.0.remove(key).map(|bytes| bytes.0).filter(|bytes| !bytes.is_empty()).ok_or_else(|| {
-            let detail = format!(
-                "Secret {namespace}/{name} has no key {key}, or the key is empty. To fix: set the keys {keys}."
-            );
-            unavailable(UnavailableCause::SecretKeyMissing, detail)
-        })
-    };
-    let text = |key: &str, bytes: Vec<u8>| {
-        within(namespace, name, key, &bytes, LONGEST_TEXT)?;
-        String::from_utf8(bytes).map_err(|_| {
-            unavailable(
-                UnavailableCause::SecretKeyMissing,
-                format!("Key {key} of Secret {namespace}/{name} is not UTF-8 text. To fix: store the {key} in UTF-8."),
-            )
-        })
-    };
-    let username = text("username", bytes("username")?)?;
-    match auth.method {
-        AuthMethod::SqlLogin => Ok(Authentication::SqlLogin {
-            username,
-            password: SecretString::from(text("password", bytes("password")?)?),
-        }),
-        AuthMethod::Kerberos => {
-            let kdcs = auth.kdcs.clone().unwrap_or_default();
-            let keytab = bytes("keytab")?;
-            within(namespace, name, "keytab", &keytab, LARGEST_KEYTAB)?;
-            let account = Account::new(&username, keytab, kdcs).ok_or_else(|| {
-                let detail = format!(
-                    "Key username of Secret {namespace}/{name} is {username:?}, but method Kerberos needs ACCOUNT@REALM. To fix: set it to a value such as svc-lync@CONTOSO.COM."
-                );
-                unavailable(UnavailableCause::NoKerberosCredentials, detail)
-            })?;
-            Ok(Authentication::Kerberos(Arc::new(account)))
-        }
-    }
-}
-
-/// A login needs memory for each connection, and all tenants share the memory.
-fn within(namespace: &str, name: &str, key: &str, bytes: &[u8], limit: usize) -> Resolved<()> {
-    if bytes.len() <= limit {
-        return Ok(());
-    }
-    let detail = format!(
-        "Key {key} of Secret {namespace}/{name} has {} bytes, and the limit is {limit}. To fix: store the {key} alone under that key.",
-        bytes.len()
-    );
-    Err(unavailable(UnavailableCause::SecretKeyMissing, detail))
 }
 
 fn read_bundle(namespace: &str, name: &str, item: &str, map: Option<ConfigMap>) -> Resolved<Arc<str>> {

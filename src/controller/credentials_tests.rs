@@ -5,10 +5,13 @@ use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use k8s_openapi::ByteString;
 use serde_json::json;
 
 use super::*;
+use crate::api::AuthMethod;
 use crate::api::SecretRef;
+use crate::controller::login_secret::{LARGEST_KEYTAB, LONGEST_TEXT};
 
 /// The requests that arrived, by path.
 type Requests = Arc<Mutex<Vec<String>>>;
@@ -132,8 +135,25 @@ fn read_with_a_missing_object_or_key_names_it_and_the_cause() {
     assert_eq!(cause(None).cause, UnavailableCause::SecretNotFound);
     let missing = cause(secret(&[("username", "sa")]));
     assert_eq!(missing.cause, UnavailableCause::SecretKeyMissing);
-    assert!(missing.detail.contains("lync/sql has no key password"), "{}", missing.detail);
-    assert_eq!(cause(secret(&[("username", "sa"), ("password", "")])).cause, UnavailableCause::SecretKeyMissing);
+    assert_eq!(missing.detail, "Secret lync/sql has no key password. To fix: set the keys username and password.");
+    // Both at once, and what is there instead.
+    for (items, problem) in [
+        (vec![], "has no key username and no key password. To fix: "),
+        (vec![("user", "sa"), ("pass", "x")], "has no key username and no key password. It has the keys pass, user."),
+        (vec![("username", "sa"), ("password", "")], "has an empty key password. To fix: "),
+        (
+            vec![("Username", "sa"), ("password", "")],
+            "has no key username and an empty key password. It has the keys Username.",
+        ),
+    ] {
+        let missing = cause(secret(&items));
+        assert_eq!(missing.cause, UnavailableCause::SecretKeyMissing);
+        assert!(missing.detail.contains(problem), "{}", missing.detail);
+    }
+    let names: Vec<String> = (0..20).map(|number| format!("key{number:02}")).collect();
+    let many: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "secret value")).collect();
+    let missing = cause(secret(&many)).detail;
+    assert!(missing.contains("key07, ....") && !missing.contains("key08") && !missing.contains("value"), "{missing}");
     assert!(read_login("lync", &sql, secret(&[("username", "sa"), ("password", "x")])).is_ok());
     let cause = |secret| read_login("lync", &kerberos, secret).map(|_| ()).unwrap_err();
     let missing = cause(secret(&[("username", "svc@R"), ("password", "x")]));

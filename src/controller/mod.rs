@@ -11,6 +11,7 @@ mod events;
 mod execute;
 mod in_flight;
 mod index;
+mod login_secret;
 mod movement;
 mod object;
 mod object_cache;

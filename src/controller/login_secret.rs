@@ -1,0 +1,114 @@
+//! The login in a Secret.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use secrecy::SecretString;
+use secrecy::zeroize::Zeroize;
+
+use crate::api::{Auth, AuthMethod};
+use crate::controller::object_cache::Resolved;
+use crate::model::{Unavailable, UnavailableCause};
+use crate::sql::{Account, Authentication};
+
+/// The limit of a user name and of a password, in bytes. SQL Server takes 128 characters of each.
+pub(super) const LONGEST_TEXT: usize = 1 << 10;
+/// The limit of a keytab, in bytes. A key has about 100.
+pub(super) const LARGEST_KEYTAB: usize = 64 << 10;
+/// How many keys of a Secret a message names.
+const NAMED_KEYS: usize = 8;
+
+/// The keys of a Secret, which are overwritten in memory when they are dropped.
+struct Erased(BTreeMap<String, ByteString>);
+
+impl Drop for Erased {
+    fn drop(&mut self) {
+        self.0.values_mut().for_each(|bytes| bytes.0.zeroize());
+    }
+}
+
+fn unusable(detail: String) -> Unavailable {
+    Unavailable { cause: UnavailableCause::SecretKeyMissing, detail }
+}
+
+/// The login of a store in the Secret that `auth` names.
+///
+/// # Errors
+/// `SecretNotFound`, `SecretKeyMissing` with every key that is missing, or `NoKerberosCredentials`.
+pub fn read_login(namespace: &str, auth: &Auth, secret: Option<Secret>) -> Resolved<Authentication> {
+    let name = format!("{namespace}/{}", auth.secret_ref.name);
+    let second = match auth.method {
+        AuthMethod::SqlLogin => "password",
+        AuthMethod::Kerberos => "keytab",
+    };
+    let Some(secret) = secret else {
+        let detail = format!("Secret {name} does not exist. To fix: create it with the keys username and {second}.");
+        return Err(Unavailable { cause: UnavailableCause::SecretNotFound, detail });
+    };
+    let mut data = Erased(secret.data.unwrap_or_default());
+    let (username, second) = required(&name, &mut data, ["username", second])?;
+    let username = text(&name, "username", username)?;
+    match auth.method {
+        AuthMethod::SqlLogin => {
+            let password = SecretString::from(text(&name, "password", second)?);
+            Ok(Authentication::SqlLogin { username, password })
+        }
+        AuthMethod::Kerberos => {
+            let kdcs = auth.kdcs.clone().unwrap_or_default();
+            within(&name, "keytab", &second, LARGEST_KEYTAB)?;
+            let account = Account::new(&username, second, kdcs).ok_or_else(|| {
+                let detail = format!(
+                    "Key username of Secret {name} is {username:?}, but method Kerberos needs ACCOUNT@REALM. To fix: set it to a value such as svc-lync@CONTOSO.COM."
+                );
+                Unavailable { cause: UnavailableCause::NoKerberosCredentials, detail }
+            })?;
+            Ok(Authentication::Kerberos(Arc::new(account)))
+        }
+    }
+}
+
+/// The values of both keys. The error names all that is missing, and the keys that are there: a key is often misspelt.
+fn required(name: &str, data: &mut Erased, keys: [&str; 2]) -> Resolved<(Vec<u8>, Vec<u8>)> {
+    let others = data.0.keys().filter(|key| !keys.contains(&key.as_str()));
+    let mut others: Vec<String> = others.take(NAMED_KEYS + 1).cloned().collect();
+    if others.len() > NAMED_KEYS {
+        others[NAMED_KEYS] = "...".to_owned();
+    }
+    let others = if others.is_empty() { String::new() } else { format!(" It has the keys {}.", others.join(", ")) };
+    let problems = keys.iter().filter_map(|key| match data.0.get(*key) {
+        None => Some(format!("no key {key}")),
+        Some(bytes) if bytes.0.is_empty() => Some(format!("an empty key {key}")),
+        Some(_) => None,
+    });
+    let problems: Vec<String> = problems.collect();
+    let mut take = |key: &str| data.0.remove(key).map(|bytes| bytes.0);
+    match keys.map(&mut take) {
+        [Some(first), Some(second)] if problems.is_empty() => Ok((first, second)),
+        _ => Err(unusable(format!(
+            "Secret {name} has {}.{others} To fix: set the keys {} and {}.",
+            problems.join(" and "),
+            keys[0],
+            keys[1]
+        ))),
+    }
+}
+
+fn text(name: &str, key: &str, bytes: Vec<u8>) -> Resolved<String> {
+    within(name, key, &bytes, LONGEST_TEXT)?;
+    String::from_utf8(bytes).map_err(|_| {
+        unusable(format!("Key {key} of Secret {name} is not UTF-8 text. To fix: store the {key} in UTF-8."))
+    })
+}
+
+/// A login needs memory for each connection, and all tenants share the memory.
+fn within(name: &str, key: &str, bytes: &[u8], limit: usize) -> Resolved<()> {
+    if bytes.len() <= limit {
+        return Ok(());
+    }
+    Err(unusable(format!(
+        "Key {key} of Secret {name} has {} bytes, and the limit is {limit}. To fix: store the {key} alone under that key.",
+        bytes.len()
+    )))
+}
