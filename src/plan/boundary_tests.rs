@@ -319,7 +319,7 @@ fn message_of_a_move_names_the_type_the_server_and_the_time_left() {
     assert!(message.contains("LcsLog (about 3s left)"), "{message}");
 }
 
-/// What one database shows is not told of another one, and neither is left out.
+/// What one database shows is not true of another one, and neither is left out.
 #[test]
 fn message_names_the_facts_of_each_database_of_equal_severity() {
     for (first, second, expected) in [

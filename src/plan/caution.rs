@@ -6,7 +6,7 @@ use crate::plan::obstacle::{Obstacle, Shown};
 
 /// The reason whose page has to be read before the server in this seat starts. None: the server was read, or nothing shows that
 /// its return is a risk.
-/// `switched`: nobody requested the present principal.
+/// `switched`: no change of the spec requested the present principal.
 pub(crate) fn before_start(findings: &[Finding], pair: &Pair, seat: Seat, switched: bool) -> Option<Reason> {
     if pair.view(seat).available().is_some() {
         return None;

@@ -275,13 +275,13 @@ fn alike<'a>(
 /// shows is not true of another.
 pub(crate) fn message_of_all(findings: &[Finding], pair: &Pair, obstacle: &Obstacle, names: &str) -> String {
     let mut message = obstacle.message(names, pair);
-    let mut told = vec![obstacle.problem(pair)];
+    let mut listed = vec![obstacle.problem(pair)];
     for other in findings.iter().filter_map(|finding| finding.obstacle.as_ref()) {
         let problem = other.problem(pair);
-        if other.severity() == obstacle.severity() && !told.contains(&problem) {
+        if other.severity() == obstacle.severity() && !listed.contains(&problem) {
             let names = list(alike(findings, other, pair));
             message.push_str(&format!(" Also {names}: {problem}."));
-            told.push(problem);
+            listed.push(problem);
         }
     }
     message

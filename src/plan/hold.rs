@@ -42,7 +42,14 @@ pub(crate) fn held(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> Verdi
             wanted.word()
         )
     };
-    let mut message = format!("{place} No change of the spec requested a move, so that the move is on hold ({why}).");
+    // A resource that was created anew appears as if a change of the spec was ignored.
+    let never = if case.tracking.was_aligned || split {
+        ""
+    } else {
+        " It was not observed in its seat since this resource was created or its servers changed."
+    };
+    let mut message =
+        format!("{place}{never} No change of the spec requested a move, so that the move is on hold ({why}).");
     message.push_str(&ways_out(case, obstacle, split));
     if split {
         // Each of the three ways moves other databases, so that none of them is the step.
@@ -135,6 +142,6 @@ pub(crate) fn exchanged(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> 
     if obstacle.is_none() && case.tracking.absence.is_none() {
         message.push_str(&approval(case, false));
     }
-    let step = format!("exchange them back, or set principal: {other} to keep the databases where they are");
+    let step = format!("exchange them back, or set principal: {other} to keep it");
     Verdict::waiting(Reason::SeatsExchanged, message).with_step(step)
 }

@@ -149,22 +149,15 @@ fn fact(spec: &ParsedSpec, observation: &Observation, plan: &Plan) -> QuorumFact
     if let Some(problem) = witness_mismatch(spec, observation, plan) {
         return QuorumFact::WitnessMismatch(problem);
     }
-    // Nothing good may be concluded for a database without a row. A row proves that there is no witness, and only both rows
-    // prove that both partners see it.
-    let rows = || {
-        plan.types.values().flat_map(|planned| {
-            let pair = observation.pair(planned.desired_type.store);
-            planned.desired_type.databases.iter().map(|name| Seat::BOTH.map(|seat| pair.row(seat, name).is_some()))
-        })
-    };
-    if rows().any(|row| !row.contains(&true)) {
-        return QuorumFact::NoSession;
+    match rows_of_all(observation, plan) {
+        Rows::SomeMissing => return QuorumFact::NoSession,
+        Rows::OneOfEach if !sessions.iter().all(|(_, row)| row.witness == WitnessLink::None) => {
+            return QuorumFact::NoSession;
+        }
+        Rows::OneOfEach | Rows::BothOfEach => {}
     }
     if sessions.iter().all(|(_, row)| row.witness == WitnessLink::None) {
         return QuorumFact::NoWitness;
-    }
-    if rows().any(|row| row.contains(&false)) {
-        return QuorumFact::NoSession;
     }
     if witnesses.any(|view| view.available().is_none()) {
         return QuorumFact::WitnessUnreachable;
@@ -172,13 +165,36 @@ fn fact(spec: &ParsedSpec, observation: &Observation, plan: &Plan) -> QuorumFact
     QuorumFact::Healthy
 }
 
+/// The rows of every database that was to be read.
+enum Rows {
+    SomeMissing,
+    /// One row proves that there is no witness.
+    OneOfEach,
+    /// Only both rows prove that both partners see the witness.
+    BothOfEach,
+}
+
+/// Nothing good may be concluded for a database without a row.
+fn rows_of_all(observation: &Observation, plan: &Plan) -> Rows {
+    let rows = plan.types.values().flat_map(|planned| {
+        let pair = observation.pair(planned.desired_type.store);
+        let count = |name| Seat::BOTH.into_iter().filter(|seat| pair.row(*seat, name).is_some()).count();
+        planned.desired_type.databases.iter().map(count)
+    });
+    match rows.min() {
+        Some(0) => Rows::SomeMissing,
+        Some(1) => Rows::OneOfEach,
+        Some(_) | None => Rows::BothOfEach,
+    }
+}
+
 fn without_quorum(plan: &Plan) -> Option<Vec<String>> {
     let findings = plan.types.values().flat_map(|planned| planned.findings.iter());
     let without = findings.filter(|finding| {
         matches!(finding.obstacle, Some(Obstacle::NoQuorum { .. } | Obstacle::ApartWithoutQuorum { .. }))
     });
-    let names: Vec<String> = without.map(|finding| finding.name.to_string()).collect();
-    (!names.is_empty()).then_some(names)
+    let names: BTreeSet<String> = without.map(|finding| finding.name.to_string()).collect();
+    (!names.is_empty()).then(|| names.into_iter().collect())
 }
 
 /// The databases whose principal has a witness, and whose mirror copy is not RESTORING.
