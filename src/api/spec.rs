@@ -43,6 +43,12 @@ use crate::model::{DatabaseType, Seat, UnrequestedSwitch};
     ),
     printcolumn(name = "Last Move", type_ = "date", json_path = ".status.lastMoveTime", priority = 1),
     printcolumn(name = "Redo Queue", type_ = "string", json_path = ".status.redoQueue", priority = 1),
+    printcolumn(
+        name = "Observed",
+        type_ = "date",
+        json_path = ".status.observedTime",
+        description = "How long ago the operator last confirmed this status: more than 10 minutes show that it does not run"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.size() <= 200").message(rules::LONG_NAME),
     validation = Rule::new("has(self.spec.sql) || self.spec.databaseTypes.all(t, has(t.sql))").message(rules::NO_STORE),

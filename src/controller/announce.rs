@@ -38,6 +38,7 @@ pub fn announcements(
     all.extend(plan.ended.as_ref().map(ended));
     all.extend(decisions(before, plan));
     all.extend(services(before, plan));
+    all.extend(removed_types(before, now));
     all.extend(changed_condition(before, now, "QuorumAtRisk", "True"));
     all.extend(changed_condition(before, now, "PostSwitchDrift", "True"));
     all.extend(changed_condition(before, now, "CredentialsStale", "True"));
@@ -104,6 +105,32 @@ fn services(before: Option<&LyncPoolMirrorStatus>, plan: &Plan) -> Vec<Announcem
         .collect()
 }
 
+/// The types that the spec no longer has.
+fn removed_types(before: Option<&LyncPoolMirrorStatus>, now: &LyncPoolMirrorStatus) -> Vec<Announcement> {
+    let known = before.map(|status| status.database_types.as_slice()).unwrap_or_default();
+    let removed = known.iter().filter(|old| now.database_types.iter().all(|new| new.type_ != old.type_));
+    removed
+        .map(|old| {
+            let ty = old.type_;
+            let names = old.databases.iter().map(|database| database.name.as_str()).collect::<Vec<_>>().join(", ");
+            let note = format!(
+                "{ty} was removed from the spec: the operator neither watches nor moves its databases any more ({names}). To fix, if that was a mistake: add the type again."
+            );
+            Announcement::new(Reason::TypeRemoved, format!("Remove{ty}"), note)
+        })
+        .collect()
+}
+
+/// The deletion of a resource while its move was in flight. Nothing else reports what becomes of the databases.
+pub fn deleted_during(operation: &Operation) -> Announcement {
+    let names = operation.databases.iter().map(|database| database.name.to_string()).collect::<Vec<_>>().join(", ");
+    let subject = subject(operation);
+    let note = format!(
+        "{subject} was in progress when the resource was deleted ({names}). SQL Server completes the statements that were sent, and the operator does not follow them. To fix: check the principal of these databases on both servers."
+    );
+    Announcement::of_move(operation, Reason::MoveSuperseded, format!("Delete{}", operation.ty), note)
+}
+
 /// A condition that took this value or, with this value, another reason or message; and its end.
 fn changed_condition(
     before: Option<&LyncPoolMirrorStatus>,
@@ -136,4 +163,76 @@ fn subject(operation: &Operation) -> String {
     let act = if operation.cause == Cause::ForcedService { "Forced service" } else { "Failover" };
     let server = operation.to_server.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
     format!("{act} of {} to the {}{server}", operation.ty, operation.to.word())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::{PersistedState, Seat};
+    use crate::plan::Requeue;
+
+    fn database(name: &str) -> serde_json::Value {
+        json!({
+            "name": name, "stateOnPrimary": "Principal", "stateOnMirror": "Mirror",
+            "mirroringStatusOnPrimary": "Synchronized", "mirroringStatusOnMirror": "Synchronized",
+        })
+    }
+
+    fn status(types: &[&str]) -> LyncPoolMirrorStatus {
+        let types = types.iter().map(|ty| {
+            json!({
+                "type": ty, "desired": "Primary", "observed": "Primary", "service": "Protected", "reason": "Aligned",
+                "message": "", "databases": [database("rtcxds"), database("rtcshared")],
+            })
+        });
+        serde_json::from_value(json!({"databaseTypes": types.collect::<Vec<_>>()})).unwrap()
+    }
+
+    #[test]
+    fn type_that_left_the_spec_is_one_event_with_its_databases() {
+        let idle = Plan {
+            types: BTreeMap::new(),
+            persisted: PersistedState::default(),
+            steps: Vec::new(),
+            ended: None,
+            requeue: Requeue::Idle,
+        };
+        for (before, now, removed) in [
+            (None, status(&["User"]), 0),
+            (Some(status(&["User"])), status(&["User"]), 0),
+            (Some(status(&["User"])), status(&["User", "CentralMgmt"]), 0),
+            (Some(status(&["User", "CentralMgmt"])), status(&["User"]), 1),
+        ] {
+            let all = announcements(before.as_ref(), &now, &idle);
+            let events: Vec<_> = all.iter().filter(|event| event.reason == Reason::TypeRemoved).collect();
+            assert_eq!(events.len(), removed, "{before:?}");
+            for event in events {
+                assert!(!event.warns && event.note.contains("CentralMgmt") && event.note.contains("rtcxds, rtcshared"));
+            }
+        }
+    }
+
+    #[test]
+    fn deletion_during_a_move_is_a_warning_with_its_databases() {
+        let journal = json!({
+            "resourceUid": "uid-1",
+            "operation": {
+                "type": "User", "from": "Primary", "to": "Mirror", "toServer": "SQL-B", "cause": "Intent",
+                "startedAt": "1970-01-01T00:00:00Z", "deadline": "1970-01-01T00:05:00Z", "generation": 2, "attempt": 1,
+                "attemptedAt": "1970-01-01T00:00:00Z",
+                "databases": [{"name": "rtcxds", "guid": "00000000-0000-0000-0000-000000000001", "roleSequence": 3, "before": ""}],
+            },
+        });
+        let status: LyncPoolMirrorStatus = serde_json::from_value(journal).unwrap();
+        let operation = crate::api::restore_state("uid-1", Some(&status)).operation.unwrap();
+        assert_eq!(operation.to, Seat::Mirror);
+        let event = deleted_during(&operation);
+        assert!(event.warns && event.reason == Reason::MoveSuperseded, "{event:?}");
+        assert!(event.note.starts_with("Failover of User to the mirror SQL-B was in progress"), "{}", event.note);
+        assert!(event.note.contains("(rtcxds)"), "{}", event.note);
+    }
 }

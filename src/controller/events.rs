@@ -1,14 +1,15 @@
 //! Events and metrics of a pass. A change of a decision publishes an event, a poll does not.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::runtime::events::{Event, EventType};
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
-use crate::api::LyncPoolMirrorStatus;
-use crate::controller::announce::{Announcement, announcements};
+use crate::api::{LyncPoolMirror, LyncPoolMirrorStatus, restore_state};
+use crate::controller::announce::{Announcement, announcements, deleted_during};
 use crate::controller::context::Context;
 use crate::controller::object::{ResourceRef, namespace, namespaced_name};
 use crate::controller::pass::Pass;
@@ -71,6 +72,15 @@ pub async fn report_applied(ctx: &Context, pass: &Pass<'_>) {
         info!(resource = pass.name(), reason, note, "publishing an event of a write that was not confirmed");
         publish_event(ctx, resource, announcement).await;
     }
+}
+
+/// Publishes that a resource was deleted during its move.
+pub async fn report_deletion(ctx: Arc<Context>, resource: ResourceRef, mirror: LyncPoolMirror) {
+    let Some(uid) = mirror.metadata.uid.as_deref() else { return };
+    let Some(operation) = restore_state(uid, mirror.status.as_ref()).operation else { return };
+    let announcement = deleted_during(&operation);
+    warn!(resource = namespaced_name(&resource), note = announcement.note, "deleted during a move");
+    publish_event(&ctx, &resource, announcement).await;
 }
 
 /// Publishes an event if another resource has a Central Management store too. Paired pools have a backup, so it is no error.

@@ -16,6 +16,7 @@ use tracing::{debug, info, warn};
 use crate::api::retain_field_managers;
 use crate::controller::Error;
 use crate::controller::context::Context;
+use crate::controller::events::report_deletion;
 use crate::controller::object::{ResourceRef, WatchedResource};
 use crate::controller::reconcile::{error_policy, reconcile};
 use crate::health::{Health, Loop};
@@ -109,9 +110,17 @@ fn controller(
 }
 
 /// A deletion triggers no pass.
-fn record_deletions(context: &Context, event: &watcher::Event<WatchedResource>) {
+fn record_deletions(context: &Arc<Context>, event: &watcher::Event<WatchedResource>) {
     match event {
-        watcher::Event::Delete(resource) => context.on_deleted(ResourceRef::from_obj(resource)),
+        watcher::Event::Delete(resource) => {
+            let name = ResourceRef::from_obj(resource);
+            context.on_deleted(name.clone());
+            if let Ok(mirror) = &resource.0
+                && context.leadership.leads()
+            {
+                tokio::spawn(report_deletion(context.clone(), name, mirror.clone()));
+            }
+        }
         watcher::Event::InitDone => context.on_relisted(),
         watcher::Event::Init | watcher::Event::InitApply(_) | watcher::Event::Apply(_) => {}
     }

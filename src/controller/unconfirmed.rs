@@ -30,13 +30,15 @@ pub struct UnconfirmedWrite {
 }
 
 /// A status as text, because the API server keeps whole seconds. A digest, because the operator keeps one for each resource.
+/// Without the time of the write: a later pass repeats the write at another time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Digest(u64);
 
 impl Digest {
     pub fn of(status: &LyncPoolMirrorStatus) -> Digest {
         let mut hasher = DefaultHasher::new();
-        serde_json::to_string(status).unwrap_or_default().hash(&mut hasher);
+        let timeless = LyncPoolMirrorStatus { observed_time: None, ..status.clone() };
+        serde_json::to_string(&timeless).unwrap_or_default().hash(&mut hasher);
         Digest(hasher.finish())
     }
 }

@@ -123,6 +123,7 @@ reasons! {
     MoveRetried: Reconciling,
     MoveSucceeded: Ready,
     MoveSuperseded: Stalled,
+    TypeRemoved: Ready,
     SecondCentralMgmt: Stalled,
     Protected: Ready,
     Exposed: Stalled,

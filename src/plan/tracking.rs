@@ -86,14 +86,13 @@ pub(crate) fn update(
         Some(Outcome::Superseded) => {}
         None if moving => {}
         None => {
-            // A renamed server is the same server, and has not switched. Only a server that agrees on every database is known to
-            // be a partner: the one behind a mistyped host is not the renamed partner.
-            if settled.is_some() {
+            // Only a server that agrees on every database is a partner, under whatever name: the one behind a mistyped host is not.
+            if let Some(server) = server(settled) {
+                // A renamed server is the same server, and has not switched.
                 let before = tracking.last_settled_server.take();
-                let name = |before| identity::present_name(&tracking, pair, findings, before);
-                tracking.last_settled_server = before.map(name);
+                let before = before.map(|name| identity::present_name(&tracking, pair, findings, name));
+                record_unrequested_switch(&mut tracking, before, server, now);
             }
-            record_unrequested_switch(&mut tracking, server(settled).as_deref(), now);
         }
     }
     if ended.is_some_and(|ended| ended.nothing_sent && ended.operation.cause == Cause::ForcedService) {
@@ -107,13 +106,7 @@ pub(crate) fn update(
     }
     tracking.was_aligned |= settled == Some(desired_type.principal);
     tracking.stable = stable(input, &tracking, desired_type, findings, moving);
-    let lost = findings.iter().any(|finding| {
-        matches!(
-            finding.obstacle,
-            Some(Obstacle::PrincipalLost { .. } | Obstacle::NoQuorum { .. } | Obstacle::ApartWithoutQuorum { .. })
-        )
-    });
-    tracking.principal_lost_since = lost.then(|| tracking.principal_lost_since.unwrap_or(now));
+    tracking.principal_lost_since = is_lost(findings).then(|| tracking.principal_lost_since.unwrap_or(now));
     tracking.approval = desired_type.approve.as_ref().map(|approve| match tracking.approval.take() {
         Some(seen) if seen.epoch == approve.epoch => seen,
         Some(_) | None => Stable { epoch: approve.epoch.clone(), since: now },
@@ -128,6 +121,15 @@ pub(crate) fn update(
         identity::record(&mut tracking, pair, findings);
     }
     persisted.tracking.insert(desired_type.ty, tracking);
+}
+
+fn is_lost(findings: &[Finding]) -> bool {
+    findings.iter().any(|finding| {
+        matches!(
+            finding.obstacle,
+            Some(Obstacle::PrincipalLost { .. } | Obstacle::NoQuorum { .. } | Obstacle::ApartWithoutQuorum { .. })
+        )
+    })
 }
 
 /// A recorded time in the future comes from an edited status or a clock that jumped.
@@ -274,15 +276,15 @@ fn update_request(
     known.is_some_and(|known| known.principal != desired_type.principal)
 }
 
-/// The type moved without the operator: by an automatic failover, or by a DBA.
-fn record_unrequested_switch(tracking: &mut TypeTracking, settled: Option<&str>, now: Timestamp) {
-    let Some(server) = settled else { return };
-    if tracking.last_settled_server.as_deref().is_some_and(|before| !same_name(before, server)) {
+/// The type moved without the operator: by an automatic failover, or by a DBA. `before`: the last settled server, as it is
+/// called now.
+fn record_unrequested_switch(tracking: &mut TypeTracking, before: Option<String>, server: String, now: Timestamp) {
+    if before.is_some_and(|before| !same_name(&before, &server)) {
         let fresh = tracking.last_unrequested_switch.is_some_and(|switched| now < later(switched, QUIET));
         tracking.unrequested_switches = if fresh { tracking.unrequested_switches.saturating_add(1) } else { 1 };
         tracking.last_unrequested_switch = Some(now);
     }
-    tracking.last_settled_server = Some(server.to_owned());
+    tracking.last_settled_server = Some(server);
 }
 
 /// In the other seat, without an obstacle, and with the witness connected on both servers (R8, R15).

@@ -109,7 +109,7 @@ fn absence(address: &str, unpolled: bool, memory: Memory) -> (Option<Timestamp>,
 }
 
 /// Whole seconds, as the status stores a time.
-fn whole(at: Timestamp) -> Timestamp {
+pub(super) fn whole(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::fixtures::{observed, observed_stores, rendered, spec, status, wanting};
+use super::fixtures::{UID, observed, observed_stores, rendered, spec, status, wanting};
 use crate::api::{LyncPoolMirrorStatus, ParsedSpec};
 use crate::model::*;
 use crate::plan::plan;
 use crate::plan::tests::{NOW, TY, after, pending, settled};
+use crate::status::Input;
+use crate::status::render::{CONFIRMED_FOR, render};
 
 fn edited(observation: &mut Observation, seat: Seat, edit: impl Fn(&mut Server)) {
     for pair in observation.pairs.iter_mut() {
@@ -246,4 +248,40 @@ fn history_has_one_entry_for_a_move_that_a_limit_of_the_operator_prevents_again_
         assert_eq!((history.len(), history[0].attempts), (entries, attempts), "limited: {limited}");
         assert_eq!(history[0].started_at.0, after(if limited { 0 } else { 800 }), "limited: {limited}");
     }
+}
+
+/// A status that does not change is written again now and then: its age shows whether the operator runs.
+#[test]
+fn observed_time_is_that_of_the_last_change_or_of_the_last_ten_minutes() {
+    let spec = wanting("Primary");
+    let at = |before: Option<&LyncPoolMirrorStatus>, a: &str, second: u64| {
+        let (rows, now) = (observed(a, "M/4/C"), after(second));
+        let plan = plan(&spec.desired, &rows, &pending(Seat::Primary), NOW);
+        let timings = PhaseTimings::default();
+        let last_reads = Default::default();
+        let input = Input {
+            spec: &spec,
+            uid: UID,
+            observation: &rows,
+            plan: &plan,
+            timings,
+            drift: None,
+            last_reads: &last_reads,
+            before,
+            now,
+        };
+        render(&input)
+    };
+    let time = |status: &LyncPoolMirrorStatus| status.observed_time.as_ref().unwrap().0;
+    let young = CONFIRMED_FOR.as_secs();
+    let first = at(None, "P/4/C", 0);
+    assert_eq!(time(&first), after(0));
+    for (a, second, expected) in [("P/4/C", young - 1, 0), ("P/4/C", young, young), ("P/1/C", 1, 1)] {
+        let next = at(Some(&first), a, second);
+        assert_eq!((time(&next), next == first), (after(expected), expected == 0), "{a} {second}");
+    }
+    // A clock that jumped, or an edited status.
+    let mut future = first.clone();
+    future.observed_time = at(None, "P/4/C", 5_000).observed_time;
+    assert_eq!(time(&at(Some(&future), "P/4/C", 7)), after(7));
 }

@@ -12,12 +12,13 @@ use crate::plan::tests::{NOW, desired, observation, pending};
 use crate::status::summary_text::TEXTS;
 
 /// The reasons that no type has: of events and of other conditions.
-const NOT_OF_A_TYPE: [Reason; 24] = [
+const NOT_OF_A_TYPE: [Reason; 25] = [
     Reason::StatusUnreadable,
     Reason::MoveStarted,
     Reason::MoveRetried,
     Reason::MoveSucceeded,
     Reason::MoveSuperseded,
+    Reason::TypeRemoved,
     Reason::SecondCentralMgmt,
     Reason::Protected,
     Reason::Exposed,

@@ -51,6 +51,7 @@ pub fn undecodable(
         principals: (!types.is_empty())
             .then(|| types.iter().map(|old| principal(old.type_)).collect::<Vec<_>>().join(" ")),
         last_move_time: before.last_move_time.clone(),
+        observed_time: before.observed_time.clone(),
         redo_queue: None,
         spec_problems: vec![problem.to_owned()],
         conditions: conditions::invalid(&before.conditions, generation, now),

@@ -266,10 +266,21 @@ fn crd_shown_by_kubectl_documents_each_field_and_column() {
         let shown = all.filter(|column| column["priority"].as_u64().unwrap_or(0) <= priority);
         shown.map(|column| column["name"].as_str().unwrap().to_uppercase()).collect()
     };
-    assert_eq!(columns(0), ["READY", "REASON", "SERVICE", "PRINCIPALS", "SUSPENDED", "MESSAGE", "AGE"]);
+    assert_eq!(columns(0), ["READY", "REASON", "SERVICE", "PRINCIPALS", "SUSPENDED", "MESSAGE", "OBSERVED", "AGE"]);
     assert_eq!(
         columns(1),
-        ["READY", "REASON", "SERVICE", "PRINCIPALS", "SUSPENDED", "MESSAGE", "LAST MOVE", "REDO QUEUE", "AGE"]
+        [
+            "READY",
+            "REASON",
+            "SERVICE",
+            "PRINCIPALS",
+            "SUSPENDED",
+            "MESSAGE",
+            "LAST MOVE",
+            "REDO QUEUE",
+            "OBSERVED",
+            "AGE"
+        ]
     );
     until("the category is served", || cluster.try_kubectl(&["get", "lync", "-A"]));
 }

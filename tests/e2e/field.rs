@@ -1,5 +1,6 @@
 //! Findings of a review from outside, each with the real API server and the pair: the claims and the acts of the operator.
 
+use mirror_sim::world::World;
 use serde_json::{Value, json};
 
 use crate::support::{Operator, TestPool, condition, until};
@@ -284,4 +285,53 @@ async fn changed_password_is_an_event_before_anything_moves() {
     assert_ne!(status["service"], "NotServed");
     fixture.until_ready("pool01", "True", "Aligned");
     assert_eq!(fixture.failovers().len(), 3, "{:?}", fixture.failovers());
+}
+
+/// A user of kubectl deletes the resource during a move, and creates it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn deletion_during_a_move_is_an_event_and_the_new_resource_names_why_nothing_moves() {
+    let (fixture, _operator) = aligned("field-deletion", true).await;
+    fixture.command(json!({"do": "setSwitchMillis", "pair": "pool01", "millis": 4_000}));
+    fixture.patch("pool01", &json!({"spec": {"databaseTypes": user("Mirror")}}));
+    until("the move", || {
+        let status = fixture.status("pool01")?;
+        if status["operation"].is_null() { Err(status.to_string()) } else { Ok(()) }
+    });
+    fixture.cluster.kubectl(&["delete", "lpm", "pool01", "-n", &fixture.namespace]);
+    let found = until("the event", || {
+        let found = events(&fixture, "MoveSuperseded");
+        if found.is_empty() { Err("none".to_owned()) } else { Ok(found) }
+    });
+    assert!(found[0].starts_with("Warning Failover of User to the mirror SQL-B\\RTC was in progress"), "{found:?}");
+    assert!(found[0].contains("rtcxds"), "{found:?}");
+
+    // SQL Server completes the move.
+    let databases = ["rtcxds", "rtcshared", "rtcab"];
+    let is_principal = |world: &World, name| world.row("b", name).is_some_and(|row| row.role == 1);
+    fixture.sim.until(|world| databases.iter().all(|name| is_principal(world, name))).await;
+    fixture.cluster.apply(&fixture.pool("pool01", user("Primary")));
+    let status = fixture.until_ready("pool01", "False", "UnexpectedPrincipal");
+    let message = of_user(&status)["message"].as_str().unwrap();
+    assert!(message.contains("not observed in its seat since this resource was created"), "{message}");
+    assert_eq!(fixture.failovers().len(), 3, "nothing was sent twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn removed_type_is_an_event() {
+    let (fixture, _operator) = aligned("field-removed", true).await;
+    let both = json!([{"type": "User", "principal": "Primary"}, {"type": "CentralMgmt", "principal": "Primary"}]);
+    fixture.patch("pool01", &json!({"spec": {"databaseTypes": both}}));
+    until("both types", || {
+        let status = fixture.status("pool01")?;
+        let ready = status["databaseTypes"].as_array().is_some_and(|types| types.len() == 2);
+        if ready { Ok(()) } else { Err(status.to_string()) }
+    });
+    fixture.patch("pool01", &json!({"spec": {"databaseTypes": user("Primary")}}));
+    let found = until("the event", || {
+        let found = events(&fixture, "TypeRemoved");
+        if found.is_empty() { Err("none".to_owned()) } else { Ok(found) }
+    });
+    assert!(found[0].starts_with("Normal CentralMgmt was removed from the spec"), "{found:?}");
+    assert!(found[0].contains("xds, lis"), "{found:?}");
+    assert_eq!(fixture.failovers(), Vec::<String>::new());
 }

@@ -193,10 +193,10 @@ impl Scenario {
         }
         line(String::new());
         line(format!("$ kubectl get lpm {}", self.name));
-        // Without AGE, which differs in each run.
+        // Without OBSERVED and AGE, which differ in each run.
         for row in cluster.try_kubectl(&["get", "lpm", &self.name, "-n", NAMESPACE])?.lines() {
             let cells: Vec<&str> = row.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
-            line(cells[..cells.len().saturating_sub(1)].join("  "));
+            line(cells[..cells.len().saturating_sub(2)].join("  "));
         }
         line(String::new());
         for condition in status["conditions"].as_array().unwrap_or(&Vec::new()) {
