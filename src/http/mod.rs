@@ -2,6 +2,7 @@
 
 mod access;
 mod error;
+mod open_connections;
 mod reviews;
 mod server;
 mod tls;

@@ -1,6 +1,5 @@
 //! The accept loop, and the limits of each client: any Pod that reaches the port can be one.
 
-use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +11,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use crate::http::open_connections::OpenConnections;
 use crate::http::tls::Certificate;
 
 /// The limit for HTTP responses in progress when the server stops.
@@ -28,8 +28,7 @@ const REQUEST_WITHIN: Duration = Duration::from_secs(30);
 const LONGEST_HEAD: usize = 8 << 10;
 const MOST_HEADERS: usize = 64;
 
-/// The largest number of open connections of a port. The next one closes the oldest, so that a probe is answered beside a
-/// client that holds all of them.
+/// The largest number of open connections of a port.
 const CONNECTIONS: usize = 64;
 
 /// The pause after a failed accept, e.g. without a free descriptor.
@@ -42,7 +41,7 @@ pub(super) struct Peer(pub IpAddr);
 /// Serves `router` until `stop`, over TLS if there is a certificate.
 pub async fn serve(listener: TcpListener, router: Router, certificate: Option<Certificate>, stop: CancellationToken) {
     let certificate = certificate.map(Arc::new);
-    let (mut connections, mut open) = (JoinSet::new(), VecDeque::new());
+    let (mut connections, mut open) = (JoinSet::new(), OpenConnections::new(CONNECTIONS));
     loop {
         let (stream, peer) = tokio::select! {
             () = stop.cancelled() => break,
@@ -56,14 +55,9 @@ pub async fn serve(listener: TcpListener, router: Router, certificate: Option<Ce
             },
         };
         while connections.try_join_next().is_some() {}
-        open.retain(|connection: &AbortHandle| !connection.is_finished());
-        if open.len() >= CONNECTIONS
-            && let Some(oldest) = open.pop_front()
-        {
-            oldest.abort();
-        }
+        open.make_room();
         let router = router.clone().layer(Extension(Peer(peer.ip())));
-        open.push_back(connections.spawn(connection(stream, certificate.clone(), router)));
+        open.add(peer.ip(), connections.spawn(connection(stream, certificate.clone(), router)));
     }
     let _ = tokio::time::timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
 }
@@ -93,6 +87,7 @@ async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, ro
 mod tests {
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpSocket;
 
     use super::*;
 
@@ -145,6 +140,26 @@ mod tests {
         // The oldest connections are closed, which the client sees as an end or a reset.
         let mut byte = [0];
         assert!(!held[0].read(&mut byte).await.is_ok_and(|read| read > 0));
+    }
+
+    /// The client is at another address, as one in another Pod, and much faster than the probe.
+    #[tokio::test]
+    async fn slow_probe_outlasts_a_client_of_another_address_that_opens_without_end() {
+        let (address, _stop, _serving) = start().await;
+        let mut probe = TcpStream::connect(&address).await.unwrap();
+        probe.write_all(b"GET /livez HTTP/1.1\r\n").await.unwrap();
+        let mut held = Vec::new();
+        for _ in 0..2 * CONNECTIONS {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+            held.push(socket.connect(address.parse().unwrap()).await.unwrap());
+        }
+        // The last of them was accepted once an earlier one of the same client is closed.
+        assert!(!held[CONNECTIONS - 1].read(&mut [0]).await.is_ok_and(|read| read > 0));
+        probe.write_all(b"Host: a\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        probe.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
 
     #[tokio::test]
