@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use tokio::time::timeout;
 
 use crate::model::Unavailable;
+use crate::sql::denied::DeniedNetworks;
 use crate::sql::error;
 use crate::sql::resolver::Resolver;
 use crate::sql::shares::{Purpose, Share, Shares, Size};
@@ -32,7 +33,7 @@ struct Inner {
     /// The helpers of each account.
     accounts: Shares,
     resolver: Resolver,
-    denied: Vec<IpNet>,
+    denied: DeniedNetworks,
 }
 
 /// How many of each the process can have.
@@ -65,8 +66,10 @@ fn size(total: usize) -> Size {
 }
 
 impl Limits {
-    /// The link-local addresses, with the metadata services of cloud providers.
-    pub const DENIED: &str = "169.254.0.0/16,fe80::/10,fd00:ec2::254/128";
+    /// The link-local addresses, and the metadata services of cloud providers at other addresses: of AWS and Google by IPv6,
+    /// of Alibaba, and of Azure.
+    pub const DENIED: &str =
+        "169.254.0.0/16,fe80::/10,fd00:ec2::254/128,fd20:ce::254/128,100.100.100.200/32,168.63.129.16/32";
 
     pub fn new(sizes: Sizes, denied: Vec<IpNet>) -> Limits {
         Self::with_resolver(sizes, denied, Resolver::system())
@@ -80,7 +83,7 @@ impl Limits {
             helpers: Shares::new(size(sizes.helpers)),
             accounts: Shares::new(accounts),
             resolver,
-            denied,
+            denied: DeniedNetworks::new(denied),
         };
         Limits { inner: Arc::new(inner) }
     }
@@ -89,11 +92,9 @@ impl Limits {
         &self.inner.resolver
     }
 
-    /// Whether the operator refuses connections to this address. It never connects to an unspecified address, by which the
-    /// kernel means the Pod of the operator.
+    /// Whether the operator refuses connections to this address.
     pub(super) fn denies(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        address.is_unspecified() || self.inner.denied.iter().any(|network| network.contains(&address))
+        self.inner.denied.contains(address)
     }
 }
 

@@ -10,6 +10,7 @@ mod cleaned;
 mod client_tests;
 mod column;
 mod connector;
+mod denied;
 mod error;
 mod fail_over;
 #[cfg(test)]
