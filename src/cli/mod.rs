@@ -52,7 +52,7 @@ pub fn dispatch() -> anyhow::Result<()> {
         }
         Command::Ticket(_) => {
             memory::forbid_dumps()?;
-            match kerberos_helper::exec_isolated()? {}
+            Ok(kerberos_helper::start()?)
         }
         Command::Version => print(concat!(env!("CARGO_PKG_VERSION"), "\n")),
     }

@@ -107,20 +107,25 @@ fn without_port(target: &Target, error: &BrowserError) -> Unavailable {
 /// The addresses of the host, at least one. An IP address and a name in `/etc/hosts` need no share.
 async fn lookup(target: &Target, opening: &Opening) -> Result<Vec<IpAddr>, Unavailable> {
     let (resolver, deadline) = (opening.limits.resolver(), opening.deadlines.resolve);
-    if let Some(addresses) = resolver.without_dns(&target.host) {
+    if let Some(addresses) = resolver.without_dns(&target.host).map_err(|error| without_address(target, &error))? {
         return Ok(addresses);
     }
     let _share = opening.lookup(target).await?;
     match timeout(deadline, resolver.lookup(&target.host)).await {
         Err(_) => Err(error::timed_out(&target.address(), Phase::Resolve, deadline)),
-        Ok(Ok(addresses)) => Ok(addresses),
-        Ok(Err(LookupError::NotFound)) => {
+        Ok(found) => found.map_err(|error| without_address(target, &error)),
+    }
+}
+
+fn without_address(target: &Target, error: &LookupError) -> Unavailable {
+    match error {
+        LookupError::NotFound => {
             let detail = format!("DNS has no address for {:?}.", target.host);
-            Err(error::unavailable(UnavailableCause::HostNotFound, detail))
+            error::unavailable(UnavailableCause::HostNotFound, detail)
         }
-        Ok(Err(LookupError::Silent)) => Err(error::resolver_silent(&target.host)),
-        Ok(Err(LookupError::NotSent(e))) => Err(error::operator_limited(&target.address(), &e)),
-        Ok(Err(LookupError::NotConfigured(why))) => Err(error::no_resolver(target, &why)),
+        LookupError::Silent => error::resolver_silent(&target.host),
+        LookupError::NotSent(error) => error::operator_limited(&target.address(), error),
+        LookupError::NotConfigured(why) => error::no_resolver(target, why),
     }
 }
 

@@ -92,6 +92,12 @@ pub fn lacks_descriptors(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
+/// Whether the process or its node lacks descriptors, memory or processes, whatever it asked the kernel for.
+pub fn lacks_resources(error: &io::Error) -> bool {
+    const LACKING: [Errno; 5] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::AGAIN];
+    Errno::from_io_error(error).is_some_and(|number| LACKING.contains(&number))
+}
+
 pub fn operator_limited(address: &str, error: &io::Error) -> Unavailable {
     let detail = if lacks_descriptors(error) {
         format!(

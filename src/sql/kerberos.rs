@@ -1,8 +1,11 @@
 //! Windows logins by keytab. The operator starts one helper process (`kerberos_helper`) for each login, kills the
 //! process after a deadline and translates its errors.
 
-use std::process::Stdio;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Stdio};
 
+use rustix::process::Signal;
 use secrecy::ExposeSecret;
 use secrecy::zeroize::Zeroize;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
@@ -66,6 +69,7 @@ impl Handshake {
         match handshake.exchange(target, &request).await? {
             Response::Token(token) => Ok((handshake, token)),
             Response::GssError(error) => Err(explain(target, account, &spn, &error)),
+            Response::OperatorLimited(number) => Err(lacking(target, number)),
             Response::ServerVerified => Err(broken(&"a response out of order")),
         }
     }
@@ -84,6 +88,7 @@ impl Handshake {
         match self.exchange(target, &answer).await? {
             Response::ServerVerified => Ok(()),
             Response::GssError(error) => Err(unverified(&error.text)),
+            Response::OperatorLimited(number) => Err(lacking(target, number)),
             Response::Token(_) => Err(unverified("the server requested another Kerberos exchange")),
         }
     }
@@ -97,7 +102,7 @@ impl Handshake {
         match self.responses.next_line().await {
             Ok(Some(response)) => serde_json::from_str(&response).map_err(|e| no_helper(target, &e)),
             Ok(None) => match self.helper.wait().await {
-                Ok(status) => Err(no_helper(target, &status)),
+                Ok(status) => Err(ended(target, status)),
                 Err(error) => Err(no_helper(target, &error)),
             },
             Err(error) => Err(no_helper(target, &error)),
@@ -111,6 +116,31 @@ fn no_helper(target: &Target, what: &dyn std::fmt::Display) -> Unavailable {
         target.address()
     );
     unavailable(UnavailableCause::NoKerberosCredentials, detail)
+}
+
+/// The exit code with which the loader ends a program whose libraries it cannot open.
+const NOT_LOADED: i32 = 127;
+
+/// The helper ended without a response.
+fn ended(target: &Target, status: ExitStatus) -> Unavailable {
+    // The operator itself kills a helper only where nothing waits for it any more.
+    let (what, fix) = if status.signal() == Some(Signal::KILL.as_raw()) {
+        ("was killed, as the kernel does where memory is short", "raise the memory limit of the operator's Pod")
+    } else if status.code() == Some(NOT_LOADED) {
+        ("could not open its libraries", "check the limits of open files of the operator's Pod and of its node")
+    } else {
+        return no_helper(target, &status);
+    };
+    let detail = format!(
+        "The helper process (lync-mirror ticket) for the login to {} {what}. This proves nothing about the server. To fix: {fix}.",
+        target.address()
+    );
+    unavailable(UnavailableCause::OperatorLimited, detail)
+}
+
+/// The helper lacks what this number of the system names.
+fn lacking(target: &Target, number: i32) -> Unavailable {
+    operator_limited(&target.address(), &io::Error::from_raw_os_error(number))
 }
 
 /// Numbers of `krb5.h`.
@@ -223,6 +253,27 @@ mod tests {
         assert!(named.contains("  CONTOSO.COM = {\n    kdc = dc1\n    kdc = dc2:1088\n  }\n"), "{named}");
         assert!(account(&[]).config().contains("dns_lookup_kdc = true\n"));
         assert_ne!(account(&[]).digest(), account(&["dc1"]).digest());
+    }
+
+    #[test]
+    fn helper_that_was_killed_or_not_loaded_is_a_limit_of_the_operator() {
+        let cause = |raw| {
+            let unavailable = ended(&target(1433), ExitStatus::from_raw(raw));
+            assert!(unavailable.detail.contains("127.0.0.1,1433"), "{unavailable:?}");
+            (unavailable.cause, unavailable.detail)
+        };
+        for (raw, words) in [(9, "was killed"), (127 << 8, "could not open its libraries")] {
+            let (cause, detail) = cause(raw);
+            assert_eq!(cause, UnavailableCause::OperatorLimited, "{detail}");
+            assert!(
+                detail.contains(words) && detail.contains("proves nothing") && detail.contains("To fix: "),
+                "{detail}"
+            );
+        }
+        // A crash can be the work of a KDC.
+        for raw in [11, 1 << 8, 101 << 8] {
+            assert_eq!(cause(raw).0, UnavailableCause::NoKerberosCredentials, "{raw}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use secrecy::zeroize::Zeroize;
 use serde::{Deserialize, Serialize};
 
+use crate::sql::error::lacks_resources;
 use crate::sql::helper_sandbox;
 
 /// The request on standard input, one line of JSON.
@@ -41,6 +42,8 @@ pub enum Response {
     Token(Vec<u8>),
     /// The server proved that it holds the key of its SPN.
     ServerVerified,
+    /// The helper lacks descriptors, memory or processes. The number is that of the system (`errno`).
+    OperatorLimited(i32),
     GssError(GssError),
 }
 
@@ -61,7 +64,20 @@ impl From<Error> for GssError {
 ///
 /// # Errors
 /// A missing or invalid request, or a failure of `memfd_create` or `exec`.
-pub fn exec_isolated() -> io::Result<Infallible> {
+pub fn start() -> io::Result<()> {
+    let Err(error) = exec_isolated();
+    report(error)
+}
+
+/// What the helper lacks is a response, because nothing reads its standard error.
+fn report(error: io::Error) -> io::Result<()> {
+    match error.raw_os_error().filter(|_| lacks_resources(&error)) {
+        Some(number) => write_response(&Response::OperatorLimited(number)),
+        None => Err(error),
+    }
+}
+
+fn exec_isolated() -> io::Result<Infallible> {
     let mut line = String::new();
     io::stdin().read_line(&mut line)?;
     let request: Request = serde_json::from_str(&line)?;
@@ -95,7 +111,7 @@ pub fn run(principal: &str, spn: &str) -> io::Result<()> {
     let _ = helper_sandbox::restrict();
     let (mut context, token) = match begin(principal, spn) {
         Ok(started) => started,
-        Err(error) => return write_response(&Response::GssError(error.into())),
+        Err(error) => return write_response(&failure(error)),
     };
     write_response(&Response::Token(token))?;
     let mut line = String::new();
@@ -105,8 +121,17 @@ pub fn run(principal: &str, spn: &str) -> io::Result<()> {
     let answer: Vec<u8> = serde_json::from_str(&line)?;
     match context.step(Some(&answer), None) {
         Ok(_) => write_response(&Response::ServerVerified),
-        Err(error) => write_response(&Response::GssError(error.into())),
+        Err(error) => write_response(&failure(error)),
     }
+}
+
+/// The Kerberos library returns the numbers of the system unchanged.
+fn failure(error: Error) -> Response {
+    let error = GssError::from(error);
+    if lacks_resources(&io::Error::from_raw_os_error(error.code)) {
+        return Response::OperatorLimited(error.code);
+    }
+    Response::GssError(error)
 }
 
 fn begin(principal: &str, spn: &str) -> Result<(ClientCtx, Vec<u8>), Error> {

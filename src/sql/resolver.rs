@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -14,7 +14,7 @@ use hickory_resolver::proto::rr::Name;
 use hickory_resolver::system_conf::parse_resolv_conf;
 use parking_lot::Mutex;
 
-use crate::sql::error::{is_operator_limited, lacks_descriptors};
+use crate::sql::error::{is_operator_limited, lacks_resources};
 
 /// The longest time for one request and its repetitions. So a server that never answers requests for IPv6 addresses delays a
 /// lookup and does not end it.
@@ -31,9 +31,9 @@ pub enum LookupError {
     NotFound,
     /// DNS did not answer, or answered with an error of its own.
     Silent,
-    /// The operator could not send the request.
+    /// The operator lacks the descriptors or the memory to read a file or to send the request.
     NotSent(io::Error),
-    /// `/etc/resolv.conf` names no server or cannot be read.
+    /// `/etc/resolv.conf` names no server, or a file cannot be read.
     NotConfigured(String),
 }
 
@@ -57,14 +57,21 @@ impl Resolver {
         Resolver { hosts, configuration, port, client: Mutex::default() }
     }
 
-    /// Whether `host` needs a lookup in DNS. Otherwise, returns its addresses.
-    pub fn without_dns(&self, host: &str) -> Option<Vec<IpAddr>> {
+    /// The addresses of `host`, or none if it needs a lookup in DNS.
+    ///
+    /// # Errors
+    /// `/etc/hosts` exists and cannot be read: DNS could answer with another address, or that the host does not exist.
+    pub fn without_dns(&self, host: &str) -> Result<Option<Vec<IpAddr>>, LookupError> {
         if let Ok(address) = host.parse() {
-            return Some(vec![address]);
+            return Ok(Some(vec![address]));
         }
-        // As without an entry: DNS is asked.
-        let hosts = std::fs::read_to_string(&self.hosts).unwrap_or_default();
-        Some(addresses_in(&hosts, host)).filter(|addresses| !addresses.is_empty())
+        let hosts = match std::fs::read(&self.hosts) {
+            Ok(hosts) => hosts,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(unreadable(&self.hosts, error)),
+        };
+        let addresses = addresses_in(&String::from_utf8_lossy(&hosts), host);
+        Ok(Some(addresses).filter(|addresses| !addresses.is_empty()))
     }
 
     /// The addresses of `host` in DNS. Dropping the future closes its sockets.
@@ -81,21 +88,24 @@ impl Resolver {
     }
 
     fn client(&self) -> Result<TokioResolver, LookupError> {
-        let not_configured =
-            |why: String| LookupError::NotConfigured(format!("{} {why}", self.configuration.display()));
-        let content = std::fs::read(&self.configuration).map_err(|e| match lacks_descriptors(&e) {
-            true => LookupError::NotSent(e),
-            false => not_configured(format!("cannot be read ({})", e.kind())),
-        })?;
+        let content = std::fs::read(&self.configuration).map_err(|error| unreadable(&self.configuration, error))?;
         let mut client = self.client.lock();
         if let Some((known, client)) = &*client
             && *known == content
         {
             return Ok(client.clone());
         }
-        let new = build(&content, self.port).map_err(|_| not_configured("names no DNS server".to_owned()))?;
+        let new = build(&content, self.port)
+            .map_err(|_| LookupError::NotConfigured(format!("{} names no DNS server", self.configuration.display())))?;
         *client = Some((content, new.clone()));
         Ok(new)
+    }
+}
+
+fn unreadable(file: &Path, error: io::Error) -> LookupError {
+    match lacks_resources(&error) {
+        true => LookupError::NotSent(error),
+        false => LookupError::NotConfigured(format!("{} cannot be read ({})", file.display(), error.kind())),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The resolver against a DNS server with scripted answers.
 
 use std::net::UdpSocket;
-use std::path::Path;
 
+use rustix::io::Errno;
 use tempfile::TempDir;
 
 use super::*;
@@ -17,6 +17,10 @@ fn address(text: &str) -> IpAddr {
 
 fn records(name: &'static str, request: &Request) -> Reply {
     Reply::Records(vec![(name, Value::Address(address(if request.v6 { V6 } else { V4 })))])
+}
+
+fn found(resolver: &Resolver, host: &str) -> Option<Vec<IpAddr>> {
+    resolver.without_dns(host).unwrap()
 }
 
 /// The files of a system.
@@ -189,13 +193,13 @@ async fn hosts_file_precedes_dns_and_is_read_again() {
     let hosts = "127.0.0.1 localhost\n# 192.0.2.9 sql-b\n192.0.2.8\tSQL-A.contoso.com sql-a # old\n2001:db8::8 sql-a\nnonsense sql-a\n";
     let system = System::new(&dns, hosts, "");
     let resolver = &system.resolver;
-    assert_eq!(resolver.without_dns("sql-a").unwrap(), [address("192.0.2.8"), address("2001:db8::8")]);
-    assert_eq!(resolver.without_dns("sql-a.CONTOSO.com").unwrap(), [address("192.0.2.8")]);
-    assert_eq!((resolver.without_dns("sql-b"), resolver.without_dns("old")), (None, None));
+    assert_eq!(found(resolver, "sql-a").unwrap(), [address("192.0.2.8"), address("2001:db8::8")]);
+    assert_eq!(found(resolver, "sql-a.CONTOSO.com").unwrap(), [address("192.0.2.8")]);
+    assert_eq!((found(resolver, "sql-b"), found(resolver, "old")), (None, None));
     system.write("hosts", "192.0.2.10 sql-a\n");
-    assert_eq!(resolver.without_dns("sql-a").unwrap(), [address("192.0.2.10")]);
+    assert_eq!(found(resolver, "sql-a").unwrap(), [address("192.0.2.10")]);
     std::fs::remove_file(system.path().join("hosts")).unwrap();
-    assert_eq!(resolver.without_dns("sql-a"), None);
+    assert_eq!(found(resolver, "sql-a"), None);
     assert!(dns.requests.lock().is_empty());
 }
 
@@ -204,11 +208,11 @@ async fn address_needs_no_dns_and_has_one_spelling() {
     let dns = FakeDns::start(|_| Reply::Code(NAME_ERROR)).await;
     let system = System::new(&dns, "", "options ndots:9\n");
     for text in [V4, V6, "::ffff:192.0.2.7"] {
-        assert_eq!(system.resolver.without_dns(text).unwrap(), [address(text)]);
+        assert_eq!(found(&system.resolver, text).unwrap(), [address(text)]);
     }
     // The C library reads these as 127.0.0.1.
     for text in ["2130706433", "0x7f.1", "127.1", "0177.0.0.1"] {
-        assert_eq!(system.resolver.without_dns(text), None, "{text}");
+        assert_eq!(found(&system.resolver, text), None, "{text}");
         let found = system.resolver.lookup(text).await;
         assert!(matches!(found, Err(LookupError::NotFound)), "{text}: {found:?}");
     }
@@ -232,4 +236,32 @@ async fn lookup_without_a_configuration_names_the_file() {
     // The file is read again, so that no restart is needed.
     system.write("resolv.conf", "nameserver 127.0.0.1\n");
     lookup().await.unwrap();
+}
+
+#[tokio::test]
+async fn hosts_file_that_cannot_be_read_is_no_file_without_the_name() {
+    let dns = FakeDns::start(|request| records("sql-a.contoso.com", request)).await;
+    let system = System::new(&dns, "", "");
+    std::fs::remove_file(system.path().join("hosts")).unwrap();
+    std::fs::create_dir(system.path().join("hosts")).unwrap();
+    match system.resolver.without_dns("sql-a.contoso.com") {
+        Err(LookupError::NotConfigured(why)) => {
+            assert!(why.ends_with("hosts cannot be read (is a directory)"), "{why}")
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(found(&system.resolver, V4), Some(vec![address(V4)]), "an address needs no file");
+}
+
+#[test]
+fn file_that_the_operator_lacks_the_means_to_read_is_a_limit_of_the_operator() {
+    for own in [Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
+        let error = unreadable(Path::new("/etc/hosts"), own.into());
+        assert!(matches!(error, LookupError::NotSent(_)), "{own:?}: {error:?}");
+    }
+    for other in [Errno::ACCESS, Errno::IO] {
+        let error = unreadable(Path::new("/etc/resolv.conf"), other.into());
+        let LookupError::NotConfigured(why) = &error else { panic!("{other:?}: {error:?}") };
+        assert!(why.starts_with("/etc/resolv.conf cannot be read ("), "{why}");
+    }
 }

@@ -8,6 +8,7 @@ mod credentials;
 mod endpoints;
 mod exhaustion;
 mod forced_service;
+mod kerberos_helper;
 mod network;
 mod protocol_fuzz;
 mod sql_client;
