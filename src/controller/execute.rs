@@ -39,11 +39,16 @@ pub fn execute(ctx: &Arc<Context>, pass: &Pass, connections: &Connections, plan:
         deadline: desired.policy.switch_deadline,
     };
     ctx.in_flight.register(&attempt.id, &attempt.steps);
-    tokio::spawn(send(ctx.clone(), attempt));
+    ctx.movements.statements_sent(pass.uid(), &pass.name());
+    let ctx = ctx.clone();
+    tokio::spawn(async move {
+        send(&ctx, &attempt).await;
+        ctx.enqueue_each(ctx.movements.statements_answered(&attempt.id.uid));
+    });
 }
 
-async fn send(ctx: Arc<Context>, attempt: Attempt) {
-    let Attempt { resource, id, target, steps, deadline } = &attempt;
+async fn send(ctx: &Context, attempt: &Attempt) {
+    let Attempt { resource, id, target, steps, deadline } = attempt;
     let name = namespaced_name(resource);
     let record = |step: &Failover, answer: Answer| {
         info!(resource = name, database = %step.database, server = step.server, ?answer, "statement answered");

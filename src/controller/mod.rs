@@ -22,6 +22,7 @@ mod proven_pair;
 mod reconcile;
 mod retries;
 mod run;
+mod running;
 mod slots;
 mod status_writer;
 mod triggers;

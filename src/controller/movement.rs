@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use crate::api::ParsedSpec;
@@ -12,16 +11,9 @@ use crate::controller::index::Index;
 use crate::controller::object::shown_name;
 use crate::controller::pass::Pass;
 use crate::controller::proven_pair::{PairKey, ProvenPair};
+use crate::controller::running::{Moving, RunningMoves};
 use crate::model::{DatabaseType, Observation, Pair, StoreId, Stores};
 use crate::plan::Plan;
-
-/// The move of one resource.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Moving {
-    pair: ProvenPair,
-    ty: DatabaseType,
-    started: Timestamp,
-}
 
 /// What one resource moves, or is ready to move.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -65,6 +57,7 @@ pub struct Movements(Mutex<State>);
 struct State {
     movements: HashMap<Arc<str>, Movement>,
     by_pair: Index<PairKey>,
+    running: RunningMoves,
 }
 
 impl State {
@@ -120,14 +113,31 @@ impl Movements {
         let movement = Movement::of(&pass.spec, plan, observation, state.movements.get(resource.as_str()));
         let occupied = movement.moving.as_ref().is_some_and(|moving| {
             let is_same = |theirs: &Moving| theirs.pair.is_same(&moving.pair);
-            state
-                .others(&resource, &moving.pair, &exists)
-                .any(|(_, theirs)| theirs.moving.as_ref().is_some_and(is_same))
+            let others =
+                state.others(&resource, &moving.pair, &exists).filter_map(|(_, theirs)| theirs.moving.as_ref());
+            let running = state.running.others(pass.uid(), &moving.pair).map(|running| &running.moving);
+            others.chain(running).any(is_same)
         });
         if occupied && !plan.steps.is_empty() {
             return Reservation::Occupied;
         }
         Reservation::Recorded { waiting: state.set(&resource, movement) }
+    }
+
+    /// The statements of an attempt are about to be sent: its movement must be reserved.
+    pub fn statements_sent(&self, uid: &str, resource: &str) {
+        let mut state = self.0.lock();
+        if let Some(moving) = state.movements.get(resource).and_then(|movement| movement.moving.clone()) {
+            state.running.sent(uid, resource, &moving);
+        }
+    }
+
+    /// The statements of an attempt are answered. Returns the resources that can have waited for them.
+    pub fn statements_answered(&self, uid: &str) -> BTreeSet<String> {
+        let mut state = self.0.lock();
+        let Some(running) = state.running.answered(uid) else { return BTreeSet::new() };
+        let keys = running.moving.pair.keys();
+        keys.flat_map(|key| state.by_pair.others(&key, "").map(ToString::to_string).collect::<Vec<_>>()).collect()
     }
 
     /// The movement of a resource, for [`Movements::restore`].
@@ -140,20 +150,23 @@ impl Movements {
         self.0.lock().set(resource, before)
     }
 
-    /// Returns the resources that can have waited for this one.
+    /// The resource does not move any more. Its statements that are not answered still occupy the pair. Returns the resources
+    /// that can have waited for this one.
     pub fn forget(&self, resource: &str) -> BTreeSet<String> {
         self.0.lock().set(resource, Movement::default())
     }
 
+    /// The end of a term. Statements that it sent still run.
     pub fn forget_all(&self) {
-        *self.0.lock() = State::default();
+        let mut state = self.0.lock();
+        *state = State { running: std::mem::take(&mut state.running), ..State::default() };
     }
 
     /// What each type of a resource waits for on its pair: the move of another resource, or its earlier turn. `exists`: whether
     /// a resource still exists.
     pub fn turns(
         &self,
-        resource: &str,
+        (resource, uid): (&str, &str),
         types: impl Iterator<Item = (DatabaseType, Option<ProvenPair>)>,
         exists: impl Fn(&str) -> bool,
     ) -> BTreeMap<DatabaseType, String> {
@@ -164,8 +177,16 @@ impl Movements {
                 let others: Vec<_> = state.others(resource, &pair, &exists).collect();
                 let moves = others.iter().find_map(|(other, theirs)| {
                     let moving = theirs.moving.as_ref().filter(|moving| moving.pair.is_same(&pair))?;
-                    Some(format!("{} of {}, which is moving", moving.ty, shown_name(resource, other)))
+                    Some((moving.ty, *other))
                 });
+                let running = || {
+                    let running =
+                        state.running.others(uid, &pair).find(|running| running.moving.pair.is_same(&pair))?;
+                    Some((running.moving.ty, running.resource.as_str()))
+                };
+                let moves = moves.or_else(running);
+                let moves =
+                    moves.map(|(ty, other)| format!("{ty} of {}, which is moving", shown_name(resource, other)));
                 let earlier = || {
                     others.iter().find_map(|(other, theirs)| {
                         let (_, before) = theirs.ready.iter().find(|(on, before)| *before < ty && on.is_same(&pair))?;
@@ -185,3 +206,7 @@ pub fn types_with_pairs(spec: &ParsedSpec, pairs: &Stores<Pair>) -> Vec<(Databas
     let identity = |store: StoreId| identities.get(&store).cloned().flatten();
     spec.desired.types.iter().map(|desired_type| (desired_type.ty, identity(desired_type.store))).collect()
 }
+
+#[cfg(test)]
+#[path = "movement_tests.rs"]
+mod tests;

@@ -22,7 +22,7 @@ pub fn observe(ctx: &Context, pass: &Pass<'_>, connections: &Connections) -> Obs
     let shown = |others: Vec<String>| others.iter().map(|other| shown_name(&name, other)).collect::<BTreeSet<_>>();
     let conflicts = conflicts.into_iter().map(|(ty, others)| (ty, shown(others).into_iter().collect())).collect();
     let types = types_with_pairs(&pass.spec, &pairs);
-    let turns = ctx.movements.turns(&name, types.into_iter(), |other| ctx.exists(other));
+    let turns = ctx.movements.turns((&name, pass.uid()), types.into_iter(), |other| ctx.exists(other));
     let statements = match pass.operation() {
         Some(operation) => ctx.in_flight.states(&AttemptId::of(pass.uid(), operation)),
         None => BTreeMap::new(),

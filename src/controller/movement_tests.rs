@@ -1,0 +1,140 @@
+//! Two resources of one pair: which of them moves, and when the other one can.
+
+use serde_json::json;
+
+use super::*;
+use crate::api::{LyncPoolMirror, parse};
+use crate::controller::object::resource_ref;
+use crate::controller::pass::Identity;
+use crate::model::{PersistedState, Reason, Seat};
+use crate::plan::tests::{NOW, TY, desired, observation, pending, reason};
+use crate::plan::{Plan, plan};
+
+/// The servers of all resources here.
+fn mirror() -> LyncPoolMirror {
+    let resource = json!({
+        "apiVersion": "lyncmirror.io/v1alpha1", "kind": "LyncPoolMirror", "metadata": {"name": "pool01"},
+        "spec": {
+            "poolFqdn": "pool01.contoso.com",
+            "sql": {
+                "primary": {"host": "sql-a"}, "mirror": {"host": "sql-b"},
+                "auth": {"method": "SqlLogin", "secretRef": {"name": "sql"}},
+            },
+            "databaseTypes": [{"type": "Archiving", "principal": "Mirror"}],
+        },
+    });
+    serde_json::from_value(resource).unwrap()
+}
+
+fn healthy() -> Observation {
+    observation("P/4/C", "M/4/C")
+}
+
+/// A plan that begins the move, unless there is a turn to wait for.
+fn planned(turns: &BTreeMap<DatabaseType, String>) -> Plan {
+    let observation = Observation { turns: turns.clone(), ..healthy() };
+    plan(&desired(Seat::Mirror), &observation, &pending(Seat::Mirror), NOW)
+}
+
+/// A resource, with its UID.
+struct Resource(&'static str, &'static str);
+
+const ONE: Resource = Resource("lync/one", "uid-1");
+const TWO: Resource = Resource("other/two", "uid-2");
+
+impl Resource {
+    fn turns(&self, movements: &Movements, exists: bool) -> BTreeMap<DatabaseType, String> {
+        let types = types_with_pairs(&parse(&mirror()), &healthy().pairs);
+        movements.turns((self.0, self.1), types.into_iter(), |_| exists)
+    }
+
+    /// As a pass does. `exists`: whether the other resources exist.
+    fn reserve(&self, movements: &Movements, plan: &Plan, exists: bool) -> Reservation {
+        let (resource, mirror) = (resource_ref(self.0), mirror());
+        let identity = Identity { resource: &resource, mirror: &mirror, uid: self.1 };
+        let pass = Pass { identity, spec: parse(&mirror), persisted: PersistedState::default() };
+        movements.reserve(&pass, plan, &healthy(), |_| exists)
+    }
+
+    /// Begins its move.
+    fn send(&self, movements: &Movements) {
+        let plan = planned(&BTreeMap::new());
+        assert!(!plan.steps.is_empty(), "{:?}", reason(&plan));
+        assert!(matches!(self.reserve(movements, &plan, true), Reservation::Recorded { .. }));
+        movements.statements_sent(self.1, self.0);
+    }
+}
+
+fn text(turns: &BTreeMap<DatabaseType, String>) -> Option<&str> {
+    turns.get(&TY).map(String::as_str)
+}
+
+#[test]
+fn second_resource_of_a_pair_waits_for_the_move_of_the_first() {
+    let movements = Movements::default();
+    ONE.send(&movements);
+    let turns = TWO.turns(&movements, true);
+    assert_eq!(text(&turns), Some("Archiving of a resource in another namespace, which is moving"));
+    let waits = planned(&turns);
+    assert_eq!((reason(&waits), waits.steps.len()), (Reason::WaitingForTurn, 0));
+    // Its pass planned the move before the other one was reserved.
+    assert_eq!(TWO.reserve(&movements, &planned(&BTreeMap::new()), true), Reservation::Occupied);
+    assert_eq!(text(&ONE.turns(&movements, true)), None);
+}
+
+/// Deleted or undecodable: nothing describes the move any more, and SQL Server still executes it.
+#[test]
+fn pair_of_a_forgotten_resource_stays_occupied_until_its_statements_are_answered() {
+    for exists in [false, true] {
+        let movements = Movements::default();
+        ONE.send(&movements);
+        movements.forget(ONE.0);
+        let turns = TWO.turns(&movements, exists);
+        assert_eq!(text(&turns), Some("Archiving of a resource in another namespace, which is moving"));
+        assert_eq!(TWO.reserve(&movements, &planned(&BTreeMap::new()), exists), Reservation::Occupied);
+        assert!(matches!(TWO.reserve(&movements, &planned(&turns), exists), Reservation::Recorded { .. }));
+
+        assert_eq!(movements.statements_answered(ONE.1), [TWO.0.to_owned()].into(), "the resource that waits");
+        assert_eq!(text(&TWO.turns(&movements, exists)), None);
+        let reserved = TWO.reserve(&movements, &planned(&BTreeMap::new()), exists);
+        assert!(matches!(reserved, Reservation::Recorded { .. }), "{reserved:?}");
+        assert_eq!(movements.statements_answered(ONE.1), BTreeSet::new(), "answered once");
+    }
+}
+
+#[test]
+fn resource_that_is_created_again_waits_for_the_statements_of_the_former_one() {
+    let movements = Movements::default();
+    ONE.send(&movements);
+    movements.forget(ONE.0);
+    let again = Resource(ONE.0, "uid-3");
+    assert_eq!(text(&again.turns(&movements, true)), Some("Archiving of lync/one, which is moving"));
+    assert_eq!(again.reserve(&movements, &planned(&BTreeMap::new()), true), Reservation::Occupied);
+    // The same resource continues its own move.
+    assert_eq!(text(&ONE.turns(&movements, true)), None);
+    movements.statements_answered(ONE.1);
+    assert!(matches!(again.reserve(&movements, &planned(&BTreeMap::new()), true), Reservation::Recorded { .. }));
+}
+
+#[test]
+fn statements_of_a_former_term_occupy_their_pair_in_the_next_one() {
+    let movements = Movements::default();
+    ONE.send(&movements);
+    movements.forget_all();
+    assert_eq!(TWO.reserve(&movements, &planned(&BTreeMap::new()), true), Reservation::Occupied);
+    movements.statements_answered(ONE.1);
+    assert!(matches!(TWO.reserve(&movements, &planned(&BTreeMap::new()), true), Reservation::Recorded { .. }));
+}
+
+/// The first attempt is not answered by its deadline, and the second one is sent.
+#[test]
+fn pair_is_occupied_until_the_last_attempt_is_answered() {
+    let movements = Movements::default();
+    ONE.send(&movements);
+    movements.statements_sent(ONE.1, ONE.0);
+    movements.forget(ONE.0);
+    movements.statements_answered(ONE.1);
+    assert_eq!(TWO.reserve(&movements, &planned(&BTreeMap::new()), true), Reservation::Occupied);
+    movements.statements_answered(ONE.1);
+    assert!(matches!(TWO.reserve(&movements, &planned(&BTreeMap::new()), true), Reservation::Recorded { .. }));
+}
