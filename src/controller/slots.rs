@@ -23,7 +23,7 @@ pub struct Slot<'a> {
 
 impl Default for Slots {
     fn default() -> Self {
-        Self(Shares::new(Size { total: SLOTS, reserve: 0, per_holder: SLOTS }))
+        Self(Shares::new(Size { total: SLOTS, reserve: 0, per_holder: SLOTS, polls_per_holder: SLOTS }))
     }
 }
 

@@ -68,13 +68,14 @@ impl Connector {
     pub async fn open_all(&self, count: usize) -> Result<Vec<Session>, Unavailable> {
         let opening = self.opening(Purpose::Move);
         let open_all = async {
-            let share = opening.connection(&self.target).await?;
+            // Together: two moves that each have a part of their shares would wait for each other.
+            let mut shares = opening.connections(&self.target, count).await?.into_iter();
             let route = self.route(&opening).await?;
-            let mut sessions = vec![self.session(&route, &opening, share).await?];
-            let others = (1..count).map(async |_| {
-                let share = opening.connection(&self.target).await?;
-                self.session(&route, &opening, share).await
-            });
+            let mut sessions = Vec::new();
+            if let Some(share) = shares.next() {
+                sessions.push(self.session(&route, &opening, share).await?);
+            }
+            let others = shares.map(async |share| self.session(&route, &opening, share).await);
             sessions.extend(try_join_all(others).await?);
             Ok(sessions)
         };

@@ -50,9 +50,17 @@ pub struct FakeDns {
 
 impl FakeDns {
     pub async fn start(script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> FakeDns {
+        Self::start_at((Ipv4Addr::LOCALHOST, 0), script).await
+    }
+
+    /// At port 0, with any free port.
+    pub async fn start_at(
+        address: (Ipv4Addr, u16),
+        script: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> FakeDns {
         // The same port for both protocols.
         let (udp, tcp) = loop {
-            let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            let udp = UdpSocket::bind(address).await.unwrap();
             if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()).await {
                 break (udp, tcp);
             }

@@ -13,12 +13,17 @@ use crate::sql::resolver::Resolver;
 use crate::sql::shares::{Purpose, Share, Shares, Size};
 use crate::sql::{Account, Deadlines, Target};
 
-/// The descriptors of a lookup: requests for two kinds of addresses, to two servers.
-const DESCRIPTORS_PER_LOOKUP: usize = 4;
+/// The descriptors of a lookup: requests for two kinds of addresses and their repetitions, to `NAME_SERVERS`.
+pub(super) const DESCRIPTORS_PER_LOOKUP: usize = 12;
 /// The descriptors of a helper process: its standard input and output, and those of its start.
 const DESCRIPTORS_PER_HELPER: usize = 6;
-/// Concurrent helpers of one account: one for each server of a store and one for a failover.
-const HELPERS_PER_ACCOUNT: usize = 4;
+/// Concurrent helpers of one account, and how many of them are for polls: while the logins of four servers hang, its moves
+/// still have two.
+const HELPERS_PER_ACCOUNT: usize = 6;
+const POLLS_PER_ACCOUNT: usize = 4;
+
+/// What the connections are in a message.
+const CONNECTIONS: &str = "connections to SQL Servers";
 
 /// The limits of a process; cheap to clone.
 #[derive(Clone)]
@@ -52,8 +57,8 @@ impl Sizes {
     /// lease, the probes, the log and the libraries.
     pub fn for_descriptors(descriptors: u64) -> Sizes {
         let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
-        let lookups = (descriptors / 32).clamp(4, 64);
-        let helpers = (descriptors / 32).clamp(4, 48);
+        let lookups = (descriptors / 64).clamp(2, 64);
+        let helpers = (descriptors / 32).clamp(2, 48);
         let other = (descriptors / 8).min(256) + lookups * DESCRIPTORS_PER_LOOKUP + helpers * DESCRIPTORS_PER_HELPER;
         // The upper limit bounds the memory for connections, not the descriptors.
         Sizes { connections: descriptors.saturating_sub(other).clamp(8, 2048), lookups, helpers }
@@ -62,7 +67,7 @@ impl Sizes {
 
 /// A quarter for moves. A namespace whose polls have all that they can have gets an eighth for its moves.
 fn size(total: usize) -> Size {
-    Size { total, reserve: total / 4, per_holder: total }
+    Size { total, reserve: total / 4, per_holder: total, polls_per_holder: total }
 }
 
 impl Limits {
@@ -76,7 +81,12 @@ impl Limits {
     }
 
     pub(super) fn with_resolver(sizes: Sizes, denied: Vec<IpNet>, resolver: Resolver) -> Limits {
-        let accounts = Size { total: usize::MAX, reserve: 0, per_holder: HELPERS_PER_ACCOUNT };
+        let accounts = Size {
+            total: usize::MAX,
+            reserve: 0,
+            per_holder: HELPERS_PER_ACCOUNT,
+            polls_per_holder: POLLS_PER_ACCOUNT,
+        };
         let inner = Inner {
             connections: Shares::new(size(sizes.connections)),
             lookups: Shares::new(size(sizes.lookups)),
@@ -119,7 +129,13 @@ impl Opening {
     /// # Errors
     /// `OperatorLimited` after `Deadlines::share`, as for all shares.
     pub async fn connection(&self, target: &Target) -> Result<Share, Unavailable> {
-        self.acquire(&self.limits.inner.connections, target, "connections to SQL Servers").await
+        self.acquire(&self.limits.inner.connections, target, CONNECTIONS).await
+    }
+
+    /// The shares of several connections, which the caller needs at the same time.
+    pub async fn connections(&self, target: &Target, count: usize) -> Result<Vec<Share>, Unavailable> {
+        let shares = self.limits.inner.connections.acquire_all(&target.namespace, self.purpose, count);
+        timeout(self.deadlines.share, shares).await.map_err(|_| error::no_share(target, CONNECTIONS))
     }
 
     pub async fn lookup(&self, target: &Target) -> Result<Share, Unavailable> {

@@ -138,6 +138,25 @@ async fn exhausted_share_is_reported_as_a_limit_of_the_operator() {
     assert!(watch.refresh().await.available().is_some());
 }
 
+/// Seven are free for moves, and each of two moves needs four at the same time.
+#[tokio::test]
+async fn two_moves_that_need_most_of_the_connections_take_turns() {
+    let limits = Limits::new(Sizes { connections: 8, ..SMALL }, Vec::new());
+    let deadlines = Deadlines { share: HOUR, ..Deadlines::default() };
+    let monitors = InstanceMonitors::with_login_verification(HOUR, HOUR, deadlines, limits.clone());
+    let server = FakeServer::start(Script::healthy()).await;
+    let poll = opening(&limits, deadlines).connection(&of("third", "sql")).await.unwrap();
+    let attempt = |namespace: &str| {
+        let target = Target { namespace: namespace.into(), ..server.target.clone() };
+        let monitors = monitors.clone();
+        async move { monitors.connect_for_moves(&target, 4).await.unwrap().len() }
+    };
+    let (a, b) = tokio::join!(attempt("a"), attempt("b"));
+    assert_eq!((a, b), (4, 4));
+    drop(poll);
+    until(|| limits.inner.connections.free() == 8).await;
+}
+
 fn account(kdc: &str) -> Account {
     Account::new("svc@CONTOSO.COM", b"keys".to_vec(), vec![kdc.to_owned()]).unwrap()
 }
@@ -148,13 +167,39 @@ async fn account_is_its_name_in_a_namespace() {
     let opening = opening(&limits, Deadlines::default());
     let evil = of("evil", "sql");
     let mut held = Vec::new();
-    for at in 0..HELPERS_PER_ACCOUNT {
+    for at in 0..POLLS_PER_ACCOUNT {
         held.push(opening.helper(&evil, &account(&format!("kdc{at}"))).await.unwrap());
     }
     let own = opening.helper(&evil, &account("another list of KDCs")).await.err().unwrap();
     assert_eq!(own.cause, UnavailableCause::OperatorLimited);
     assert!(own.detail.contains("Kerberos helper processes for namespace evil"), "{own:?}");
     assert!(opening.helper(&of("victim", "sql"), &account("kdc0")).await.is_ok());
+}
+
+/// The servers of an account that hang in their login keep the helpers of its polls for the whole deadline.
+#[tokio::test(start_paused = true)]
+async fn move_of_an_account_does_not_wait_for_helpers_of_its_polls() {
+    let limits = Limits::new(SMALL, Vec::new());
+    let poll = opening(&limits, Deadlines { share: HOUR, ..Deadlines::default() });
+    let sql = of("lync", "sql");
+    let hanging: Vec<JoinHandle<()>> = (0..8)
+        .map(|_| {
+            let (poll, sql) = (poll.clone(), sql.clone());
+            tokio::spawn(async move {
+                let _shares = poll.helper(&sql, &account("kdc")).await.unwrap();
+                std::future::pending::<()>().await;
+            })
+        })
+        .collect();
+    until(|| limits.inner.accounts.waiting() > 0).await;
+    let attempt = Opening { purpose: Purpose::Move, ..poll.clone() };
+    let started = tokio::time::Instant::now();
+    for _ in 0..HELPERS_PER_ACCOUNT {
+        // One connection after the other, as each session ends its helper with its login.
+        drop(attempt.helper(&sql, &account("kdc")).await.unwrap());
+    }
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    hanging.iter().for_each(JoinHandle::abort);
 }
 
 /// Accounts whose KDC never answers take their helpers for the whole deadline of a ticket, again and again.
@@ -193,7 +238,7 @@ fn sizes_leave_descriptors_for_the_operator() {
         let spare = descriptors.saturating_sub(used as u64);
         assert!(spare >= (descriptors / 8).min(256), "{descriptors}: {sizes:?} leave {spare}");
     }
-    assert_eq!(Sizes::for_descriptors(1024), Sizes { connections: 576, lookups: 32, helpers: 32 });
+    assert_eq!(Sizes::for_descriptors(1024), Sizes { connections: 512, lookups: 16, helpers: 32 });
     assert_eq!(Sizes::for_descriptors(1 << 20), Sizes { connections: 2048, lookups: 64, helpers: 48 });
 }
 

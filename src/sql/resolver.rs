@@ -21,6 +21,8 @@ use crate::sql::error::{is_operator_limited, lacks_resources};
 const REQUEST: Duration = Duration::from_secs(2);
 /// The most repetitions of a request.
 const REPETITIONS: usize = 1;
+/// The most DNS servers of `/etc/resolv.conf` that are asked, as in the C library.
+const NAME_SERVERS: usize = 3;
 /// The requests that may wait in one TCP connection. `Shares` limits the lookups, so that this limit never applies.
 const IN_FLIGHT: usize = 4096;
 
@@ -123,6 +125,7 @@ fn addresses_in(hosts: &str, name: &str) -> Vec<IpAddr> {
 fn build(content: &[u8], port: u16) -> Result<TokioResolver, NetError> {
     let (config, mut options) = parse_resolv_conf(content)?;
     let (_, search, mut servers) = config.into_parts();
+    servers.truncate(NAME_SERVERS);
     servers.iter_mut().flat_map(|server| &mut server.connections).for_each(|connection| connection.port = port);
     // Without the domain of the host name, which a search list replaces.
     let config = ResolverConfig::from_parts(None, search, servers);

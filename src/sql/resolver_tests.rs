@@ -1,12 +1,15 @@
 //! The resolver against a DNS server with scripted answers.
 
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 
 use rustix::io::Errno;
 use tempfile::TempDir;
 
 use super::*;
 use crate::sql::fake_dns::{FakeDns, NAME_ERROR, NO_ERROR, REFUSED, Reply, Request, SERVER_FAILURE, Value};
+use crate::sql::limits::DESCRIPTORS_PER_LOOKUP;
 
 const V4: &str = "192.0.2.7";
 const V6: &str = "2001:db8::7";
@@ -264,4 +267,68 @@ fn file_that_the_operator_lacks_the_means_to_read_is_a_limit_of_the_operator() {
         let LookupError::NotConfigured(why) = &error else { panic!("{other:?}: {error:?}") };
         assert!(why.starts_with("/etc/resolv.conf cannot be read ("), "{why}");
     }
+}
+
+/// Set in a process of its own, in which no other test opens a socket.
+const ALONE: &str = "LYNC_MIRROR_TEST_ALONE";
+const COUNTED: &str = "sql::resolver::tests::lookup_opens_no_more_descriptors_than_its_share_counts";
+
+/// Servers that never answer, and servers that ask for TCP and are silent there.
+#[tokio::test]
+async fn lookup_opens_no_more_descriptors_than_its_share_counts() {
+    if std::env::var_os(ALONE).is_none() {
+        let test = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", COUNTED, "--nocapture"])
+            .env(ALONE, "1")
+            .output()
+            .unwrap();
+        let printed = String::from_utf8_lossy(&test.stdout);
+        assert!(test.status.success() && printed.contains("1 passed"), "{printed}");
+        return;
+    }
+    let peak = Arc::new(AtomicUsize::new(0));
+    let mut servers: Vec<FakeDns> = Vec::new();
+    for last in 1..=4 {
+        let port = servers.first().map_or(0, |first| first.port);
+        let seen = peak.clone();
+        let script = move |request: &Request| {
+            seen.fetch_max(client_sockets(), Ordering::Relaxed);
+            if request.name == "tcp.test" && !request.tcp { Reply::Truncated } else { Reply::Silent }
+        };
+        servers.push(FakeDns::start_at((Ipv4Addr::new(127, 0, 0, last), port), script).await);
+    }
+    PORT.store(servers[0].port, Ordering::Relaxed);
+    let idle = client_sockets();
+    let more = "nameserver 127.0.0.2\nnameserver 127.0.0.3\nnameserver 127.0.0.4\noptions timeout:1 attempts:5\n";
+    for name in ["silent.test.", "tcp.test."] {
+        peak.store(0, Ordering::Relaxed);
+        let system = System::new(&servers[0], "", more);
+        let found = system.resolver.lookup(name).await;
+        assert!(matches!(found, Err(LookupError::Silent)), "{found:?}");
+        let opened = peak.load(Ordering::Relaxed) - idle;
+        println!("{name} {opened} sockets");
+        assert!((2..=DESCRIPTORS_PER_LOOKUP).contains(&opened), "{name}: {opened} sockets");
+    }
+    let asked = servers.iter().filter(|server| !server.requests.lock().is_empty()).count();
+    assert_eq!(asked, 3, "as many as the C library asks");
+}
+
+/// The port of the servers, whose own sockets do not count.
+static PORT: AtomicU16 = AtomicU16::new(0);
+
+/// The sockets of this process apart from those of the servers.
+fn client_sockets() -> usize {
+    let port = format!(":{:04X}", PORT.load(Ordering::Relaxed));
+    let tables = ["udp", "tcp"].map(|table| std::fs::read_to_string(format!("/proc/self/net/{table}")).unwrap());
+    // sl, local_address, rem_address, st, queues, timer, retransmissions, uid, timeout, inode.
+    let of_servers: Vec<String> = tables
+        .iter()
+        .flat_map(|table| table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()))
+        .filter(|fields| fields.get(1).is_some_and(|local| local.ends_with(&port)))
+        .map(|fields| format!("socket:[{}]", fields[9]))
+        .collect();
+    let open =
+        std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|file| std::fs::read_link(file.unwrap().path()).ok());
+    let sockets = open.map(|link| link.to_string_lossy().into_owned()).filter(|link| link.starts_with("socket:"));
+    sockets.filter(|socket| !of_servers.contains(socket)).count()
 }

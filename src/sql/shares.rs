@@ -21,13 +21,16 @@ pub struct Size {
     pub reserve: usize,
     /// The most that one holder can have.
     pub per_holder: usize,
+    /// The most of these that it can have for polls.
+    pub polls_per_holder: usize,
 }
 
 /// The shares of one quantity; cheap to clone. A holder is a namespace, or an account in a namespace.
 ///
-/// A holder with as many shares as are free gets no other one; for a move, only the shares of its moves count. So each of `n` greedy holders ends with `1 / (n + 1)` of the
-/// shares, and as many stay free: a further holder always finds some, however long the others keep theirs. Waiting holders
-/// take turns, and moves precede polls.
+/// A holder with as many shares as are free gets no other one; for a move, only the shares of its moves count. So each of `n`
+/// greedy holders ends with `1 / (n + 1)` of the shares, and as many stay free: a further holder always finds some, however
+/// long the others keep theirs. Waiting holders take turns, and moves precede polls. A request for several shares takes them
+/// together, and smaller requests of other holders do not wait for it.
 #[derive(Clone)]
 pub struct Shares {
     state: Arc<Mutex<State>>,
@@ -66,7 +69,11 @@ impl Held {
     }
 }
 
-type Request = oneshot::Sender<Share>;
+/// All of them are granted together: two requests that each have a part would wait for each other.
+struct Request {
+    count: usize,
+    granted: oneshot::Sender<Vec<Share>>,
+}
 
 /// The waiting requests of a holder.
 #[derive(Default)]
@@ -83,11 +90,13 @@ impl Requests {
         }
     }
 
-    fn has(&self, purpose: Purpose) -> bool {
-        match purpose {
-            Purpose::Poll => !self.polls.is_empty(),
-            Purpose::Move => !self.moves.is_empty(),
-        }
+    /// How many shares the next request is for.
+    fn next_count(&self, purpose: Purpose) -> Option<usize> {
+        let requests = match purpose {
+            Purpose::Poll => &self.polls,
+            Purpose::Move => &self.moves,
+        };
+        requests.front().map(|request| request.count)
     }
 
     fn is_empty(&self) -> bool {
@@ -104,25 +113,34 @@ impl Shares {
     /// Waits for a share. Dropping the future ends the wait at once.
     pub async fn acquire(&self, holder: &Arc<str>, purpose: Purpose) -> Share {
         loop {
-            let request = {
-                let mut state = self.state.lock();
-                if state.is_eligible(holder, purpose) {
-                    state.take(holder, purpose);
-                    return self.share(holder, purpose);
-                }
-                state.enqueue(holder, purpose)
-            };
-            let mut waiting = Waiting { shares: self, holder, ended: false };
-            // The sender is dropped only with the state, which this future holds.
-            if let Ok(share) = request.await {
-                waiting.ended = true;
+            if let Some(share) = self.acquire_all(holder, purpose, 1).await.pop() {
                 return share;
             }
         }
     }
 
-    fn share(&self, holder: &Arc<str>, purpose: Purpose) -> Share {
-        Share { shares: self.clone(), holder: holder.clone(), purpose }
+    /// Waits until `count` shares can be taken at the same time.
+    pub async fn acquire_all(&self, holder: &Arc<str>, purpose: Purpose, count: usize) -> Vec<Share> {
+        loop {
+            let request = {
+                let mut state = self.state.lock();
+                if state.is_eligible(holder, purpose, count) {
+                    state.take(holder, purpose, count);
+                    return self.shares(holder, purpose, count);
+                }
+                state.enqueue(holder, purpose, count)
+            };
+            let mut waiting = Waiting { shares: self, holder, ended: false };
+            // The sender is dropped only with the state, which this future holds.
+            if let Ok(shares) = request.await {
+                waiting.ended = true;
+                return shares;
+            }
+        }
+    }
+
+    fn shares(&self, holder: &Arc<str>, purpose: Purpose, count: usize) -> Vec<Share> {
+        (0..count).map(|_| Share { shares: self.clone(), holder: holder.clone(), purpose }).collect()
     }
 
     /// Gives the free shares to the waiting requests.
@@ -131,7 +149,7 @@ impl Shares {
             let next = self.state.lock().next();
             let Some((holder, purpose, request)) = next else { return };
             // A request whose future was dropped returns its share here, without the lock.
-            let _ = request.send(self.share(&holder, purpose));
+            let _ = request.granted.send(self.shares(&holder, purpose, request.count));
         }
     }
 
@@ -169,18 +187,22 @@ impl Drop for Waiting<'_> {
 }
 
 impl State {
-    fn is_eligible(&self, holder: &Arc<str>, purpose: Purpose) -> bool {
+    /// Whether the holder can take so many shares, one after the other.
+    fn is_eligible(&self, holder: &Arc<str>, purpose: Purpose, count: usize) -> bool {
         let Held { polls, moves } = self.held.get(holder).copied().unwrap_or_default();
-        let (held, free) = match purpose {
-            Purpose::Poll => (polls + moves, self.free.saturating_sub(self.size.reserve)),
-            Purpose::Move => (moves, self.free),
+        let Size { reserve, per_holder, polls_per_holder, .. } = self.size;
+        let (held, free, limited) = match purpose {
+            Purpose::Poll => (polls + moves, self.free.saturating_sub(reserve), polls + count > polls_per_holder),
+            Purpose::Move => (moves, self.free, false),
         };
-        held < free && polls + moves < self.size.per_holder
+        // Before the last of them, the others are held and no longer free.
+        let before = count.saturating_sub(1);
+        held + before < free.saturating_sub(before) && polls + moves + count <= per_holder && !limited
     }
 
-    fn take(&mut self, holder: &Arc<str>, purpose: Purpose) {
-        self.free -= 1;
-        *self.held.entry(holder.clone()).or_default().of(purpose) += 1;
+    fn take(&mut self, holder: &Arc<str>, purpose: Purpose, count: usize) {
+        self.free -= count;
+        *self.held.entry(holder.clone()).or_default().of(purpose) += count;
     }
 
     fn give_back(&mut self, holder: &Arc<str>, purpose: Purpose) {
@@ -193,12 +215,12 @@ impl State {
         }
     }
 
-    fn enqueue(&mut self, holder: &Arc<str>, purpose: Purpose) -> oneshot::Receiver<Share> {
+    fn enqueue(&mut self, holder: &Arc<str>, purpose: Purpose, count: usize) -> oneshot::Receiver<Vec<Share>> {
         let (granted, request) = oneshot::channel();
         if !self.waiting.contains_key(holder) {
             self.turns.push_back(holder.clone());
         }
-        self.waiting.entry(holder.clone()).or_default().of(purpose).push_back(granted);
+        self.waiting.entry(holder.clone()).or_default().of(purpose).push_back(Request { count, granted });
         request
     }
 
@@ -206,8 +228,8 @@ impl State {
     fn next(&mut self) -> Option<(Arc<str>, Purpose, Request)> {
         [Purpose::Move, Purpose::Poll].into_iter().find_map(|purpose| {
             let turn = self.turns.iter().position(|holder| {
-                self.is_eligible(holder, purpose)
-                    && self.waiting.get(holder).is_some_and(|requests| requests.has(purpose))
+                let count = self.waiting.get(holder).and_then(|requests| requests.next_count(purpose));
+                count.is_some_and(|count| self.is_eligible(holder, purpose, count))
             })?;
             let holder = self.turns.remove(turn)?;
             let requests = self.waiting.get_mut(&holder)?;
@@ -217,15 +239,15 @@ impl State {
             } else {
                 self.turns.push_back(holder.clone());
             }
-            self.take(&holder, purpose);
+            self.take(&holder, purpose, request.count);
             Some((holder, purpose, request))
         })
     }
 
     fn forget_closed(&mut self, holder: &Arc<str>) {
         let Some(requests) = self.waiting.get_mut(holder) else { return };
-        requests.moves.retain(|request| !request.is_closed());
-        requests.polls.retain(|request| !request.is_closed());
+        requests.moves.retain(|request| !request.granted.is_closed());
+        requests.polls.retain(|request| !request.granted.is_closed());
         if requests.is_empty() {
             self.waiting.remove(holder);
             self.turns.retain(|turn| turn != holder);

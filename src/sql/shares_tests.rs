@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 use super::*;
 
 fn shares(total: usize, reserve: usize) -> Shares {
-    Shares::new(Size { total, reserve, per_holder: total })
+    Shares::new(Size { total, reserve, per_holder: total, polls_per_holder: total })
 }
 
 fn holder(name: &str) -> Arc<str> {
@@ -136,8 +136,57 @@ async fn share_of_a_dropped_future_is_given_back() {
 
 #[tokio::test(start_paused = true)]
 async fn holder_has_at_most_its_limit() {
-    let shares = Shares::new(Size { total: usize::MAX, reserve: 0, per_holder: 4 });
+    let shares = Shares::new(Size { total: usize::MAX, reserve: 0, per_holder: 4, polls_per_holder: 4 });
     let taken = take_all(&shares, "account", Purpose::Move).await;
     assert_eq!(taken.len(), 4);
     assert_eq!(take_all(&shares, "other", Purpose::Poll).await.len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn polls_of_a_holder_leave_a_part_for_its_moves() {
+    let shares = Shares::new(Size { total: usize::MAX, reserve: 0, per_holder: 6, polls_per_holder: 4 });
+    let polls = take_all(&shares, "account", Purpose::Poll).await;
+    let moves = take_all(&shares, "account", Purpose::Move).await;
+    assert_eq!((polls.len(), moves.len()), (4, 2));
+    drop(polls);
+    // The other way round, moves may have all of them.
+    let more = take_all(&shares, "account", Purpose::Move).await;
+    assert_eq!((more.len(), take_all(&shares, "account", Purpose::Poll).await.len()), (4, 0));
+}
+
+/// With one share after the other, each of the two would have a part and wait for the rest.
+#[tokio::test(start_paused = true)]
+async fn two_requests_for_several_shares_wait_for_no_part_of_each_other() {
+    let shares = shares(8, 0);
+    let only = shares.acquire_all(&holder("first"), Purpose::Move, 2).await;
+    let task = |name: &'static str| {
+        let shares = shares.clone();
+        tokio::spawn(async move {
+            let all = shares.acquire_all(&holder(name), Purpose::Move, 4).await;
+            // For as long as a login.
+            sleep(Duration::from_secs(1)).await;
+            all.len()
+        })
+    };
+    let (a, b) = (task("a"), task("b"));
+    while shares.waiting() < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(shares.free(), 6, "a request that waits holds nothing");
+    // A smaller request does not wait for them.
+    drop(shares.acquire(&holder("small"), Purpose::Move).await);
+    drop(only);
+    assert_eq!((a.await.unwrap(), b.await.unwrap()), (4, 4));
+    assert_eq!((shares.free(), shares.waiting()), (8, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_for_several_shares_takes_no_more_than_one_after_the_other() {
+    for count in 1..=6 {
+        let (together, one_by_one) = (shares(10, 0), shares(10, 0));
+        let taken = timeout(Duration::from_secs(1), together.acquire_all(&holder("a"), Purpose::Move, count)).await;
+        let all = take_all(&one_by_one, "a", Purpose::Move).await;
+        assert_eq!(taken.is_ok(), count <= all.len(), "{count} of {}", all.len());
+        assert_eq!(together.waiting(), 0);
+    }
 }
