@@ -22,7 +22,7 @@ use crate::health::{self, Health, Loop};
 use crate::http::{self, Access, Certificate};
 use crate::leader::{self, Leadership};
 use crate::metrics::Metrics;
-use crate::sql::{Deadlines, Limits, Sizes};
+use crate::sql::{Deadlines, Limits, Sizes, kerberos_helper};
 use crate::telemetry::{self, LogFormat};
 
 #[derive(Debug, Args)]
@@ -154,6 +154,7 @@ fn limits(denied: Vec<IpNet>) -> Limits {
     let sizes = Sizes::for_descriptors(descriptors);
     let Sizes { connections, lookups, helpers } = sizes;
     info!(descriptors, connections, lookups, helpers, "limits of this process");
+    kerberos_helper::report_restriction();
     Limits::new(sizes, denied)
 }
 

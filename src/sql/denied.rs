@@ -90,8 +90,8 @@ mod tests {
     }
 
     /// Each spelling of 169.254.169.254 (a9fe:a9fe).
-    #[test]
     #[rustfmt::skip]
+    #[test]
     fn ipv4_network_is_denied_in_each_spelling() {
         let table = [
             ("itself",               "169.254.169.254"),
@@ -118,8 +118,8 @@ mod tests {
         }
     }
 
-    #[test]
     #[rustfmt::skip]
+    #[test]
     fn contains_of_each_kind_of_address() {
         let table = [
             // The default.

@@ -3,8 +3,11 @@
 use std::io;
 
 use landlock::{
-    ABI, Access, AccessFs, RestrictionStatus, Ruleset, RulesetAttr, RulesetCreatedAttr, Scope, path_beneath_rules,
+    ABI, Access, AccessFs, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope, path_beneath_rules,
 };
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
 
 /// Name resolution, and the plug-ins of the libraries. The service account token of a Pod is below /var or /run. Keytab and
 /// configuration are files in memory, which Landlock never restricts.
@@ -12,18 +15,60 @@ const READABLE: [&str; 4] = ["/etc", "/lib", "/lib64", "/usr"];
 /// The newest version of Landlock that this list is for. An older kernel applies what it knows.
 const VERSION: ABI = ABI::V6;
 
+/// How far the kernel restricts a helper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[strum(serialize_all = "lowercase")]
+pub enum Restriction {
+    Enforced,
+    /// The kernel knows an older version of Landlock, e.g. one that does not restrict signals.
+    Partial,
+    /// The kernel has no Landlock, or refuses the restriction.
+    None,
+}
+
 /// Restricts the thread that calls it, and the processes that it starts, to read `READABLE` and to write no file. It can send
-/// no signal to the operator. A kernel without Landlock restricts nothing, and the status shows it.
-///
-/// # Errors
-/// The kernel has Landlock and refuses the restriction.
-pub fn restrict() -> io::Result<RestrictionStatus> {
+/// no signal to the operator.
+pub fn restrict() -> Restriction {
+    match ruleset() {
+        Ok(RulesetStatus::FullyEnforced) => Restriction::Enforced,
+        Ok(RulesetStatus::PartiallyEnforced) => Restriction::Partial,
+        Ok(RulesetStatus::NotEnforced) | Err(_) => Restriction::None,
+    }
+}
+
+/// What the kernel does for a helper, tried in a thread of its own, because a restriction cannot be lifted.
+pub fn probe() -> Restriction {
+    std::thread::spawn(restrict).join().unwrap_or(Restriction::None)
+}
+
+/// The last restriction that was logged.
+static LOGGED: Mutex<Option<Restriction>> = Mutex::new(None);
+
+/// Logs a restriction, unless the last helper had the same.
+pub fn report(landlock: Restriction) {
+    if LOGGED.lock().replace(landlock) == Some(landlock) {
+        return;
+    }
+    match landlock {
+        Restriction::Enforced => info!(%landlock, "Kerberos helpers read no service account token"),
+        Restriction::Partial => {
+            info!(%landlock, "Kerberos helpers read no service account token, and an older kernel permits them signals");
+        }
+        Restriction::None => warn!(
+            %landlock,
+            "Kerberos helpers can read the service account token, because the kernel of the node does not enforce Landlock"
+        ),
+    }
+}
+
+fn ruleset() -> io::Result<RulesetStatus> {
     Ruleset::default()
         .handle_access(AccessFs::from_all(VERSION))
         .and_then(|rules| rules.scope(Scope::from_all(VERSION)))
         .and_then(Ruleset::create)
         .and_then(|rules| rules.add_rules(path_beneath_rules(READABLE, AccessFs::from_read(VERSION))))
         .and_then(|rules| rules.restrict_self())
+        .map(|status| status.ruleset)
         .map_err(io::Error::other)
 }
 
@@ -33,7 +78,6 @@ mod tests {
     use std::io::{Read, Write};
     use std::os::fd::AsRawFd;
 
-    use landlock::RulesetStatus;
     use rustix::fs::{MemfdFlags, memfd_create};
 
     use super::*;
@@ -48,7 +92,7 @@ mod tests {
         let in_memory = format!("/proc/self/fd/{}", keytab.as_raw_fd());
         // A thread of its own, because a restriction cannot be lifted.
         let restricted = std::thread::spawn(move || {
-            if restrict().unwrap().ruleset == RulesetStatus::NotEnforced {
+            if restrict() == Restriction::None {
                 return None;
             }
             let mut read = String::new();
@@ -61,5 +105,48 @@ mod tests {
             Some((read, opened, created)) => assert_eq!((read.as_str(), opened, created), ("keytab", denied, denied)),
             None => assert!(std::env::var_os("CI").is_none(), "this kernel has no Landlock"),
         }
+    }
+
+    #[derive(Clone, Default)]
+    struct Log(std::sync::Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn report_logs_each_change_once() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            for restriction in [Restriction::Enforced, Restriction::Enforced, Restriction::None, Restriction::Partial] {
+                report(restriction);
+            }
+        });
+        let log = String::from_utf8(log.0.lock().clone()).unwrap();
+        let found: Vec<(&str, &str)> = log
+            .lines()
+            .map(|line| (if line.contains(" WARN ") { "WARN" } else { "INFO" }, line.rsplit(' ').next().unwrap()))
+            .collect();
+        assert_eq!(
+            found,
+            [("INFO", "landlock=enforced"), ("WARN", "landlock=none"), ("INFO", "landlock=partial")],
+            "{log}"
+        );
+    }
+
+    #[test]
+    fn probe_leaves_the_process_unrestricted() {
+        let token = tempfile::NamedTempFile::new().unwrap();
+        let restriction = probe();
+        assert!(restriction != Restriction::None || std::env::var_os("CI").is_none(), "this kernel has no Landlock");
+        File::open(token.path()).unwrap();
     }
 }

@@ -16,6 +16,7 @@ use crate::sql::Target;
 use crate::sql::account::Account;
 use crate::sql::cleaned::sentence;
 use crate::sql::error::{is_operator_limited, operator_limited, unavailable};
+use crate::sql::helper_sandbox;
 use crate::sql::kerberos_helper::{GssError, Request, Response};
 use crate::sql::shares::Share;
 
@@ -67,7 +68,10 @@ impl Handshake {
             spn: spn.clone(),
         };
         match handshake.exchange(target, &request).await? {
-            Response::Token(token) => Ok((handshake, token)),
+            Response::Token { token, landlock } => {
+                helper_sandbox::report(landlock);
+                Ok((handshake, token))
+            }
             Response::GssError(error) => Err(explain(target, account, &spn, &error)),
             Response::OperatorLimited(number) => Err(lacking(target, number)),
             Response::ServerVerified => Err(broken(&"a response out of order")),
@@ -89,7 +93,7 @@ impl Handshake {
             Response::ServerVerified => Ok(()),
             Response::GssError(error) => Err(unverified(&error.text)),
             Response::OperatorLimited(number) => Err(lacking(target, number)),
-            Response::Token(_) => Err(unverified("the server requested another Kerberos exchange")),
+            Response::Token { .. } => Err(unverified("the server requested another Kerberos exchange")),
         }
     }
 

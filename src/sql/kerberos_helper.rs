@@ -18,7 +18,7 @@ use secrecy::zeroize::Zeroize;
 use serde::{Deserialize, Serialize};
 
 use crate::sql::error::lacks_resources;
-use crate::sql::helper_sandbox;
+use crate::sql::helper_sandbox::{self, Restriction};
 
 /// The request on standard input, one line of JSON.
 #[derive(Serialize, Deserialize)]
@@ -39,7 +39,10 @@ impl Drop for Request {
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Response {
     /// The token for LOGIN7. The helper then expects the server's token on standard input, as a JSON array of bytes.
-    Token(Vec<u8>),
+    Token {
+        token: Vec<u8>,
+        landlock: Restriction,
+    },
     /// The server proved that it holds the key of its SPN.
     ServerVerified,
     /// The helper lacks descriptors, memory or processes. The number is that of the system (`errno`).
@@ -102,18 +105,23 @@ fn in_memory(name: &str, content: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
+/// Logs how far the kernel of this node restricts a helper.
+pub fn report_restriction() {
+    helper_sandbox::report(helper_sandbox::probe());
+}
+
 /// Obtains the ticket, writes the token and verifies the server's token.
 ///
 /// # Errors
 /// Standard input or output is closed, or the input is invalid.
 pub fn run(principal: &str, spn: &str) -> io::Result<()> {
     // A login without the restriction is better than none: the kernel of a node can be older.
-    let _ = helper_sandbox::restrict();
+    let landlock = helper_sandbox::restrict();
     let (mut context, token) = match begin(principal, spn) {
         Ok(started) => started,
         Err(error) => return write_response(&failure(error)),
     };
-    write_response(&Response::Token(token))?;
+    write_response(&Response::Token { token, landlock })?;
     let mut line = String::new();
     if io::stdin().lock().read_line(&mut line)? == 0 {
         return Ok(());
