@@ -96,12 +96,43 @@ fn metrics_over_tls_are_scraped_with_the_token_of_prometheus() {
         "scheme: https",
         "bearerTokenFile: /var/run/secrets/kubernetes.io/serviceaccount/token",
         "serverName: x-lync-mirror.ops.svc",
-        "name: metrics-tls",
+        "name: \"metrics-tls\"",
         "nonResourceURLs: [/metrics]",
         "resources: [tokenreviews]",
         "containerPort: 8443",
     ] {
         assert!(secure.contains(part), "{part} is missing in\n{secure}");
+    }
+}
+
+/// Each of these is a name of Kubernetes, and a number for a YAML parser.
+#[test]
+fn name_that_reads_as_a_number_stays_a_name() {
+    let values = "metrics.tlsSecretName=900003,serviceMonitor.caKey=900004,leaseName=900005,priorityClassName=900006,\
+        nameOverride=900001,serviceAccount.name=900007";
+    let enabled =
+        "metrics.secure=true,serviceMonitor.enabled=true,prometheusRule.enabled=true,networkPolicy.enabled=true";
+    let template = ["template", "900001", CHART, "-n", "900002", "--set-string", values, "--set", enabled];
+    let rendered = Cluster::get().helm(&template);
+    for name in 900_001..=900_007 {
+        assert!(rendered.contains(&name.to_string()), "{name} is not in the output");
+    }
+    let documents: Vec<Value> = rendered
+        .split("\n---\n")
+        .filter(|text| text.lines().any(|line| !line.starts_with('#') && !line.starts_with("---")))
+        .map(|text| serde_saphyr::from_str(text).unwrap())
+        .collect();
+    assert!(documents.len() > 8, "{rendered}");
+    for document in &documents {
+        assert!(numbers(document).iter().all(|number| *number < 900_000), "{document}");
+    }
+}
+
+fn numbers(value: &Value) -> Vec<i64> {
+    match value {
+        Value::Array(all) => all.iter().flat_map(numbers).collect(),
+        Value::Object(fields) => fields.values().flat_map(numbers).collect(),
+        other => other.as_i64().into_iter().collect(),
     }
 }
 

@@ -14,15 +14,15 @@
 {{- end -}}
 
 {{- define "lync-mirror.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "lync-mirror.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "lync-mirror.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "lync-mirror.labels" -}}
 {{ include "lync-mirror.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | quote }}
 {{- end -}}
 
 {{- define "lync-mirror.serviceAccountName" -}}
@@ -82,6 +82,6 @@ seccompProfile:
 {{- define "lync-mirror.subject" -}}
 subjects:
   - kind: ServiceAccount
-    name: {{ include "lync-mirror.serviceAccountName" . }}
-    namespace: {{ .Release.Namespace }}
+    name: {{ include "lync-mirror.serviceAccountName" . | quote }}
+    namespace: {{ .Release.Namespace | quote }}
 {{- end -}}
