@@ -14,12 +14,16 @@ RUN set -eu; \
     RUSTFLAGS="$flags" cargo build --release --locked --bin lync-mirror
 
 # The libraries that the binary loads, and the loader, each at the path where the loader searches. For scanners, status.d
-# names the Debian package of each file, as in distroless images.
+# names the Debian package of each file, as in distroless images. Their licenses and those of the crates are in
+# /usr/share/doc.
 ARG SOURCE_DATE_EPOCH=0
 RUN set -eu; \
     packages=/image/var/lib/dpkg/status.d; \
     mkdir -p /image/etc/ssl/certs "$packages"; \
+    deploy/licenses /image/usr/share/doc/lync-mirror/licenses; \
     record() { \
+        mkdir -p "/image/usr/share/doc/$1"; \
+        cp -L "/usr/share/doc/$1/copyright" "/image/usr/share/doc/$1/copyright"; \
         dpkg-query --status "$1" >"$packages/$1"; \
         (cd /image && md5sum "${2#/}") >>"$packages/$1.md5sums"; \
     }; \

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use serde_json::Value;
+
 use crate::files::root;
 use crate::support::{cannot, print_now, skip};
 
@@ -24,12 +26,16 @@ fn crate_with_another_licence_a_ban_or_another_source_is_refused() {
     }
 }
 
-/// A machine without a way to the database is no failure, in CI neither: the crates are the same as with it.
+/// A machine without a way to the database is no failure, as the crates are the same. On the runners of GitHub, which reach it,
+/// nothing excuses a check that was not made.
 #[test]
 fn crate_with_a_known_vulnerability_is_refused_where_the_database_can_be_reached() {
     match deny("advisories") {
         Ok(answer) => assert_eq!(answer, "advisories ok"),
-        Err(why) => print_now(&format!("skipped: advisories: {why}")),
+        Err(why) => {
+            assert!(std::env::var_os("GITHUB_ACTIONS").is_none(), "advisories were not checked: {why}");
+            print_now(&format!("skipped: advisories were NOT checked: {why}"));
+        }
     }
 }
 
@@ -45,12 +51,40 @@ fn action_without_a_commit_is_refused() {
         for action in text.lines().filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix("uses: ")) {
             let commit = action.split_once('@').map_or("", |(_, after)| after.split(' ').next().unwrap_or_default());
             let pinned = commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
-            if !pinned || !action.contains(" # v") {
+            // A workflow of the same commit.
+            let own = action.starts_with("./.github/workflows/");
+            if !own && (!pinned || !action.contains(" # v")) {
                 loose.push(format!("{path}: {action}"));
             }
         }
     }
     assert!(loose.is_empty(), "{loose:#?}");
+}
+
+fn workflow(name: &str) -> Value {
+    let text = std::fs::read_to_string(root().join(".github/workflows").join(name)).unwrap();
+    serde_saphyr::from_str(&text).unwrap()
+}
+
+#[test]
+fn release_without_green_tests_and_advisories_is_not_published() {
+    let release = workflow("release.yml");
+    let jobs = release["jobs"].as_object().unwrap();
+    for called in ["test", "advisories"] {
+        assert_eq!(jobs[called]["uses"], format!("./.github/workflows/{called}.yml"));
+        let triggers = &workflow(&format!("{called}.yml"))["on"];
+        assert!(triggers.as_object().unwrap().contains_key("workflow_call"), "{triggers}");
+    }
+    for (name, job) in jobs.iter().filter(|(_, job)| job["uses"].is_null()) {
+        let needs = job["needs"].as_array().unwrap_or_else(|| panic!("{name} needs nothing"));
+        assert!(["test", "advisories"].iter().all(|called| needs.contains(&(*called).into())), "{name}: {needs:?}");
+    }
+}
+
+#[test]
+fn advisories_are_checked_without_a_change() {
+    let schedule = &workflow("advisories.yml")["on"]["schedule"];
+    assert!(schedule[0]["cron"].is_string(), "{schedule}");
 }
 
 #[test]
@@ -76,4 +110,28 @@ fn version_of_the_image_the_chart_and_the_package_are_the_same() {
     for line in [format!("version: {version}"), format!("appVersion: {version}")] {
         assert!(chart.replace('"', "").lines().any(|found| found == line), "Chart.yaml lacks {line}");
     }
+}
+
+#[test]
+fn crate_in_the_binary_without_a_license_text_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(root().join("deploy/licenses")).arg(folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let crates = std::fs::read_to_string(folder.path().join("crates")).unwrap();
+    let lock = std::fs::read_to_string(root().join("Cargo.lock")).unwrap();
+    let mut names = Vec::new();
+    for line in crates.lines() {
+        let fields: Vec<&str> = line.split('\t').collect();
+        assert!(lock.contains(&format!("name = \"{}\"\nversion = \"{}\"\n", fields[0], fields[1])), "{line}");
+        assert!(!fields[2].is_empty() && !fields[3].is_empty(), "{line}");
+        for sum in fields[3].split(' ') {
+            let text = std::fs::read(folder.path().join("texts").join(sum)).unwrap();
+            assert!(text.len() > 100, "{line}");
+        }
+        names.push(fields[0]);
+    }
+    for linked in ["hickory-resolver", "kube", "libgssapi", "openssl", "tiberius", "tokio"] {
+        assert!(names.contains(&linked), "{linked} is not listed");
+    }
+    assert!(!names.contains(&"expect-test"), "code of tests is not in the binary");
 }

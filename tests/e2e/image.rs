@@ -59,6 +59,18 @@ fn image_built_twice_is_identical_and_its_bill_of_materials_is_complete() {
     assert_eq!(times, BTreeSet::from([format!("{commit}.0000000000 0:0").as_str()]), "time and owner of every file");
     holds_no_path_of_the_build(&folder.join("lync-mirror"));
     is_listed(&archives[0], &folder, &manifest);
+    has_the_licenses(&folder.join("usr/share/doc"));
+}
+
+/// Those of the crates, and those of the Debian packages.
+fn has_the_licenses(folder: &Path) {
+    let crates = std::fs::read_to_string(folder.join("lync-mirror/licenses/crates")).unwrap();
+    for name in ["kube\t", "libgssapi\t", "tokio\t"] {
+        assert!(crates.lines().any(|line| line.starts_with(name)), "{name} in {crates}");
+    }
+    for package in ["libc6", "libssl3", "libgssapi-krb5-2", "ca-certificates"] {
+        assert!(folder.join(package).join("copyright").is_file(), "{package}");
+    }
 }
 
 fn is_labelled(config: &Value) {

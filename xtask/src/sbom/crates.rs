@@ -111,6 +111,14 @@ fn tree(arguments: &[&str]) -> anyhow::Result<BTreeSet<Key>> {
     Ok(printed.lines().filter_map(key).collect())
 }
 
+/// The commit of the working directory.
+pub fn commit() -> anyhow::Result<String> {
+    let output =
+        Command::new("git").args(["rev-parse", "HEAD"]).current_dir(root()?).output().context("cannot run git")?;
+    ensure!(output.status.success(), "git rev-parse: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
 fn cargo(arguments: &[&str]) -> anyhow::Result<String> {
     let output = Command::new("cargo").args(arguments).current_dir(root()?).output().context("cannot run cargo")?;
     ensure!(output.status.success(), "cargo {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));

@@ -8,6 +8,7 @@ use anyhow::{Context, ensure};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+const REVISION: &str = "org.opencontainers.image.revision";
 const STATUS: &str = "var/lib/dpkg/status.d";
 
 pub struct Image {
@@ -16,6 +17,8 @@ pub struct Image {
     /// Sorted by path. Folders are not listed.
     pub files: Vec<File>,
     pub packages: Vec<Package>,
+    /// The label with the commit from which the image was built.
+    pub revision: Option<String>,
 }
 
 pub struct File {
@@ -57,10 +60,13 @@ impl Image {
         for layer in manifest["layers"].as_array().context("the image has no layers")? {
             unpack(&blob(&oci, layer["digest"].as_str().context("a layer without a digest")?)?, &root)?;
         }
+        let config = manifest["config"]["digest"].as_str().context("the image has no configuration")?;
+        let config: Value = serde_json::from_slice(&std::fs::read(blob(&oci, config)?)?)?;
+        let revision = config["config"]["Labels"][REVISION].as_str().map(str::to_owned);
         let mut files = Vec::new();
         list(&root, &root, &mut files)?;
         files.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(Self { digest, files, packages: packages(&root.join(STATUS))? })
+        Ok(Self { digest, files, packages: packages(&root.join(STATUS))?, revision })
     }
 }
 

@@ -7,6 +7,7 @@ mod image;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use anyhow::ensure;
 use serde_json::{Value, json};
 
 use crates::Crate;
@@ -20,7 +21,9 @@ pub fn of_binary() -> anyhow::Result<Value> {
 
 /// The files of an image in an OCI archive, their Debian packages, and the crates of the binary.
 pub fn of_image(archive: &Path) -> anyhow::Result<Value> {
-    let (crates, image) = (crates::read()?, Image::read(archive)?);
+    let image = Image::read(archive)?;
+    is_of_commit(image.revision.as_deref(), &crates::commit()?)?;
+    let crates = crates::read()?;
     let mut components = vec![operator(&crates)];
     components.extend(crates.iter().map(component));
     components.extend(image.packages.iter().map(package));
@@ -34,6 +37,16 @@ pub fn of_image(archive: &Path) -> anyhow::Result<Value> {
     let parts = image.packages.iter().map(Package::purl).chain([operator_ref(&crates)]);
     dependencies.push(json!({"ref": "image", "dependsOn": parts.collect::<Vec<_>>()}));
     Ok(document(container, components, dependencies))
+}
+
+/// The crates come from `Cargo.lock` of the working directory, which describes an image of the same commit only.
+fn is_of_commit(revision: Option<&str>, commit: &str) -> anyhow::Result<()> {
+    let revision = revision.unwrap_or("unknown");
+    ensure!(
+        revision == commit,
+        "The image is of commit {revision}, and the working directory of {commit}. To fix: check out the commit of the image, or build it with --build-arg REVISION={commit}."
+    );
+    Ok(())
 }
 
 fn document(subject: Value, components: Vec<Value>, dependencies: Vec<Value>) -> Value {
@@ -136,6 +149,15 @@ mod tests {
     fn names(components: &Value, scope: &str) -> BTreeSet<String> {
         let all = components.as_array().unwrap().iter().filter(|component| component["scope"] == scope);
         all.map(|component| component["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn image_of_another_commit_is_refused() {
+        assert!(is_of_commit(Some("abc"), "abc").is_ok());
+        for revision in [Some("abd"), Some("unknown"), None] {
+            let error = is_of_commit(revision, "abc").unwrap_err().to_string();
+            assert!(error.contains("To fix: check out"), "{error}");
+        }
     }
 
     #[test]
