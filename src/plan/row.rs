@@ -61,3 +61,36 @@ pub(crate) fn is_named(server: &Server, name: &str) -> bool {
 pub fn same_name(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{DatabaseName, Pair};
+    use crate::plan::tests::pair;
+
+    /// The rows of both partners, each with this link to the witness.
+    fn rows(a: &str, b: &str, witness: WitnessLink) -> [Mirroring; 2] {
+        let Pair { primary, mirror, .. } = pair(a, b);
+        [primary, mirror].map(|view| {
+            let row = &view.available().unwrap().databases[&DatabaseName::new("LcsLog")];
+            Mirroring { witness, ..row.mirroring.clone().unwrap() }
+        })
+    }
+
+    #[test]
+    fn partners_are_apart_without_quorum_only_if_both_report_a_lost_witness() {
+        let apart = |a, b, witness| {
+            let [a, b] = rows(a, b, witness);
+            apart_without_quorum(&a, &b)
+        };
+        assert_eq!(apart("P/1/D", "P/1/D/8", WitnessLink::Disconnected), Some(Some(Seat::Mirror)));
+        assert_eq!(apart("P/1/D", "P/1/D", WitnessLink::Disconnected), Some(None));
+        // An unknown link proves nothing: a principal with a witness serves.
+        for witness in [WitnessLink::Unknown, WitnessLink::Connected, WitnessLink::None] {
+            assert_eq!(apart("P/1/D", "P/1/D/8", witness), None, "{witness:?}");
+        }
+        let [a, b] = rows("P/1/D", "P/1/D/8", WitnessLink::Disconnected);
+        let unknown = Mirroring { witness: WitnessLink::Unknown, ..a };
+        assert_eq!((apart_without_quorum(&unknown, &b), apart_without_quorum(&b, &unknown)), (None, None));
+    }
+}

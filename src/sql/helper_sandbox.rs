@@ -142,6 +142,18 @@ mod tests {
         );
     }
 
+    /// The token of the service account, and the key of the metrics.
+    #[test]
+    fn mounted_secret_of_the_chart_is_out_of_reach() {
+        let chart = include_str!("../../charts/lync-mirror/templates/deployment.yaml");
+        let mounted: Vec<&str> = chart.lines().filter_map(|line| line.trim().strip_prefix("mountPath: ")).collect();
+        assert_eq!(mounted.len(), 1, "this test reads the paths: {mounted:?}");
+        for path in mounted.into_iter().chain(["/var/run/secrets/kubernetes.io/serviceaccount"]) {
+            let readable = READABLE.iter().find(|readable| std::path::Path::new(path).starts_with(readable));
+            assert_eq!(readable, None, "{path}");
+        }
+    }
+
     #[test]
     fn probe_leaves_the_process_unrestricted() {
         let token = tempfile::NamedTempFile::new().unwrap();

@@ -99,23 +99,31 @@ const KEPT_FOR: Duration = Duration::from_secs(60);
 /// The context of a policy, shared by all connections with it: it contains the CA certificates and is most of the memory of a
 /// connection.
 fn shared_context(target: &Target) -> Result<SslContext, Unavailable> {
-    static NEWEST: Mutex<VecDeque<(Instant, Tls, SslContext)>> = Mutex::new(VecDeque::new());
-    let known = {
-        let mut contexts = NEWEST.lock();
-        contexts.retain(|(made, ..)| made.elapsed() < KEPT_FOR);
-        contexts.iter().find(|(_, policy, _)| *policy == target.tls).map(|(.., context)| context.clone())
-    };
-    if let Some(context) = known {
+    static KEPT: Mutex<Contexts> = Mutex::new(Contexts(VecDeque::new()));
+    if let Some(context) = KEPT.lock().find(&target.tls, Instant::now()) {
         return Ok(context);
     }
     // Without the lock: a large bundle takes long.
     let context = context(target)?;
-    if is_kept(&target.tls, &context) {
-        let mut contexts = NEWEST.lock();
-        contexts.truncate(CONTEXTS - 1);
-        contexts.push_front((Instant::now(), target.tls.clone(), context.clone()));
-    }
+    KEPT.lock().keep(&target.tls, &context, Instant::now());
     Ok(context)
+}
+
+/// The newest contexts, with the time at which each was made.
+struct Contexts(VecDeque<(Instant, Tls, SslContext)>);
+
+impl Contexts {
+    fn find(&mut self, policy: &Tls, now: Instant) -> Option<SslContext> {
+        self.0.retain(|(made, ..)| now.saturating_duration_since(*made) < KEPT_FOR);
+        self.0.iter().find(|(_, kept, _)| kept == policy).map(|(.., context)| context.clone())
+    }
+
+    fn keep(&mut self, policy: &Tls, context: &SslContext, now: Instant) {
+        if is_kept(policy, context) {
+            self.0.truncate(CONTEXTS - 1);
+            self.0.push_front((now, policy.clone(), context.clone()));
+        }
+    }
 }
 
 /// The CA certificates of the system that could not be read must be read again.
