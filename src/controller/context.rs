@@ -194,3 +194,10 @@ impl Context {
         *before = now;
     }
 }
+
+#[cfg(test)]
+#[path = "churn_tests.rs"]
+mod churn;
+#[cfg(test)]
+#[path = "context_tests.rs"]
+mod tests;

@@ -93,6 +93,14 @@ impl Credentials {
         Self { client, read_timeout, logins, bundles, users: Mutex::default() }
     }
 
+    /// For a test that nothing is left.
+    #[cfg(test)]
+    pub fn entries(&self) -> usize {
+        let users = self.users.lock();
+        let cached = self.logins.keys().len() + self.bundles.keys().len();
+        users.by_resource.len() + users.by_object.entries() + cached
+    }
+
     pub fn reader<'a>(&'a self, resource: &'a ResourceRef) -> Reader<'a> {
         Reader { credentials: self, resource, used: BTreeSet::new() }
     }

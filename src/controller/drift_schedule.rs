@@ -27,6 +27,12 @@ struct Entry {
 pub struct DriftSchedule(Mutex<HashMap<ResourceRef, Entry>>);
 
 impl DriftSchedule {
+    /// For a test that nothing is left.
+    #[cfg(test)]
+    pub fn entries(&self) -> usize {
+        self.0.lock().len()
+    }
+
     pub fn report(&self, resource: &ResourceRef, uid: &str) -> Option<DriftReport> {
         self.0.lock().get(resource).filter(|entry| entry.uid == uid)?.report.clone()
     }

@@ -49,6 +49,12 @@ impl Default for InFlightStatements {
 }
 
 impl InFlightStatements {
+    /// For a test that nothing is left.
+    #[cfg(test)]
+    pub fn entries(&self) -> usize {
+        self.statements.lock().len()
+    }
+
     /// Registers the statements of an attempt before the first of them is sent.
     pub fn register(&self, attempt: &AttemptId, steps: &[Failover]) {
         let states = steps.iter().map(|step| (step.database.clone(), StatementState::Sent)).collect();

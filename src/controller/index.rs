@@ -36,6 +36,12 @@ impl<K: Eq + Hash> Index<K> {
         }
     }
 
+    /// For a test that nothing is left.
+    #[cfg(test)]
+    pub fn entries(&self) -> usize {
+        self.0.len()
+    }
+
     /// The other resources with this key, in the order of their names.
     pub fn others<'a>(&'a self, key: &K, resource: &'a str) -> impl Iterator<Item = &'a Arc<str>> {
         self.0.get(key).into_iter().flatten().filter(move |other| ***other != *resource)

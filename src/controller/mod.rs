@@ -9,6 +9,8 @@ mod drift_schedule;
 mod error;
 mod events;
 mod execute;
+#[cfg(test)]
+mod fixture;
 mod in_flight;
 mod index;
 mod login_secret;

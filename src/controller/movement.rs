@@ -156,6 +156,13 @@ impl Movements {
         self.0.lock().set(resource, Movement::default())
     }
 
+    /// For a test that nothing is left.
+    #[cfg(test)]
+    pub fn entries(&self) -> usize {
+        let state = self.0.lock();
+        state.movements.len() + state.by_pair.entries() + state.running.entries()
+    }
+
     /// The end of a term. Statements that it sent still run.
     pub fn forget_all(&self) {
         let mut state = self.0.lock();

@@ -170,6 +170,14 @@ impl OwnershipRegistry {
         rivals
     }
 
+    /// For a test that nothing is left.
+    #[cfg(test)]
+    pub fn entries(&self) -> usize {
+        let state = self.0.lock();
+        let indexes = state.by_database.entries() + state.by_addresses.entries() + state.central.entries();
+        state.resources.len() + indexes
+    }
+
     /// The end of a term.
     pub fn release_all(&self) {
         *self.0.lock() = State::default();

@@ -18,6 +18,12 @@ const LONGEST: Duration = Duration::from_secs(15);
 pub struct Retries(Mutex<HashMap<ResourceRef, u32>>);
 
 impl Retries {
+    /// For a test that nothing is left.
+    #[cfg(test)]
+    pub fn entries(&self) -> usize {
+        self.0.lock().len()
+    }
+
     /// Counts a failure, and returns the pause before the next pass.
     pub fn failed(&self, resource: &ResourceRef, error: &Error) -> Duration {
         let mut failures = self.0.lock();

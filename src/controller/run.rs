@@ -200,3 +200,15 @@ async fn follow_leadership(context: Arc<Context>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namespace_that_is_named_twice_is_one_scope() {
+        let named = ["lync", "other", "lync"].map(str::to_owned);
+        assert_eq!(scopes(&named), [Some("lync"), Some("other")]);
+        assert_eq!(scopes(&[]), [None]);
+    }
+}

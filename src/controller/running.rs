@@ -35,6 +35,12 @@ pub struct RunningMoves {
 }
 
 impl RunningMoves {
+    /// For a test that nothing is left.
+    #[cfg(test)]
+    pub fn entries(&self) -> usize {
+        self.by_uid.len() + self.by_pair.entries()
+    }
+
     pub fn sent(&mut self, uid: &str, resource: &str, moving: &Moving) {
         if let Some(running) = self.by_uid.get_mut(uid) {
             running.attempts += 1;

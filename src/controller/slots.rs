@@ -28,6 +28,12 @@ impl Default for Slots {
 }
 
 impl Slots {
+    /// For a test that nothing is left.
+    #[cfg(test)]
+    pub fn entries(&self) -> usize {
+        SLOTS - self.0.free() + self.0.waiting()
+    }
+
     /// `purpose`: a pass with a move in flight precedes the others.
     pub async fn acquire(&self, namespace: &str, purpose: Purpose) -> Slot<'_> {
         let namespace = Arc::from(namespace);

@@ -57,6 +57,12 @@ struct Writes {
 pub struct UnconfirmedWrites(Mutex<HashMap<ResourceRef, Writes>>);
 
 impl UnconfirmedWrites {
+    /// For a test that nothing is left.
+    #[cfg(test)]
+    pub fn entries(&self) -> usize {
+        self.0.lock().len()
+    }
+
     pub fn record(&self, resource: &ResourceRef, write: UnconfirmedWrite) {
         if write.announcements.is_empty() && write.ended.is_none() {
             return;

@@ -54,6 +54,13 @@ impl Watches {
         drop(before);
     }
 
+    /// For a test that nothing is left.
+    #[cfg(test)]
+    pub fn entries(&self) -> usize {
+        let state = self.0.lock();
+        state.monitors.len() + state.by_instance.entries()
+    }
+
     /// The resources that need this instance.
     pub fn of(&self, instance: u64) -> Vec<String> {
         self.0.lock().by_instance.others(&instance, "").map(ToString::to_string).collect()

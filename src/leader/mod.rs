@@ -38,6 +38,14 @@ impl Leadership {
         self.valid_until.borrow().is_some_and(|until| Instant::now() < until)
     }
 
+    /// A leadership that a test begins and ends.
+    #[cfg(test)]
+    pub fn of_tests() -> (Leadership, watch::Sender<Option<Instant>>) {
+        let (valid_until, seen) = watch::channel(None);
+        let (leading, rounds) = (watch::channel(false).1, watch::channel(0).1);
+        (Leadership { valid_until: seen, leading, rounds, resigned: CancellationToken::new() }, valid_until)
+    }
+
     /// The transitions. They can lag behind `leads`: call `leads` again before an action that must not happen twice.
     pub fn subscribe(&self) -> watch::Receiver<bool> {
         self.leading.clone()

@@ -110,6 +110,12 @@ impl Metrics {
         self.0.snapshots.forget_all();
     }
 
+    /// For a test that nothing is left.
+    #[cfg(test)]
+    pub fn resources(&self) -> usize {
+        self.0.snapshots.resources()
+    }
+
     /// Counts a move that ended.
     pub fn move_ended(&self, namespace: &str, name: &str, ty: DatabaseType, outcome: Outcome) {
         self.0.snapshots.move_ended(namespace, name, ty, outcome);

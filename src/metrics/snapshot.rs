@@ -84,6 +84,11 @@ impl Snapshots {
     pub(super) fn forget_all(&self) {
         self.lock().clear();
     }
+
+    #[cfg(test)]
+    pub(super) fn resources(&self) -> usize {
+        self.lock().len()
+    }
 }
 
 impl fmt::Debug for Snapshots {

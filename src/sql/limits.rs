@@ -98,6 +98,12 @@ impl Limits {
         Limits { inner: Arc::new(inner) }
     }
 
+    /// For a test that none is left.
+    #[cfg(test)]
+    pub fn open_connections(&self) -> usize {
+        self.inner.connections.taken()
+    }
+
     pub(super) fn resolver(&self) -> &Resolver {
         &self.inner.resolver
     }

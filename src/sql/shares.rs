@@ -159,6 +159,12 @@ impl Shares {
     }
 
     #[cfg(test)]
+    pub fn taken(&self) -> usize {
+        let state = self.state.lock();
+        state.size.total - state.free
+    }
+
+    #[cfg(test)]
     pub fn waiting(&self) -> usize {
         self.state.lock().waiting.values().map(|requests| requests.moves.len() + requests.polls.len()).sum()
     }
