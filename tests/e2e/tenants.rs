@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use mirror_sim::sim::Sim;
 use serde_json::{Value, json};
 
+use crate::support::kdc::keytab;
 use crate::support::{Cluster, Operator, TestPool, condition, until};
 
 const VICTIM: &str = "victim";
@@ -80,6 +81,45 @@ impl Attacker {
         });
     }
 
+    /// The attack has taken what the namespace can have: otherwise, it would prove nothing.
+    fn until_limited(&self, attack: &str) {
+        until(&format!("{attack}: the operator refuses more to {EVIL}"), || {
+            let all = self.cluster.get_json(&["lpm", "-n", EVIL])?;
+            let items = all["items"].as_array().cloned().unwrap_or_default();
+            let limited = items.iter().filter(|item| item["status"].to_string().contains("OperatorLimited")).count();
+            if limited > 0 { Ok(()) } else { Err(format!("none of {} resources", items.len())) }
+        });
+    }
+
+    /// Accounts whose KDC accepts connections and never answers, on servers that are there.
+    fn kerberos(&self) -> Vec<Value> {
+        let kdc = format!("127.0.0.1:{}", self.silent.local_addr().unwrap().port());
+        (0..30)
+            .map(|index| {
+                let name = format!("krb{index}");
+                let account = format!("svc{index}");
+                let bytes = |bytes: &[u8]| k8s_openapi::ByteString(bytes.to_vec());
+                self.cluster.apply(&json!({
+                    "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": EVIL},
+                    "data": {
+                        "username": bytes(format!("{account}@EVIL.TEST").as_bytes()),
+                        "keytab": bytes(&keytab(&account, "EVIL.TEST", &[7; 32])),
+                    },
+                }));
+                let mut resource = Attacker::resource(&name, &self.server("a"), &self.server("b"), &name);
+                resource["spec"]["sql"]["auth"] =
+                    json!({"method": "Kerberos", "secretRef": {"name": name}, "kdcs": [kdc]});
+                resource
+            })
+            .collect()
+    }
+
+    /// One of the servers with excessive names.
+    fn server(&self, id: &str) -> Value {
+        let address = self.excessive.address(id);
+        json!({"host": address.ip().to_string(), "port": address.port()})
+    }
+
     fn retreat(&self) {
         // In one request: kubectl would delete a few resources in a second.
         let all = format!("/apis/lyncmirror.io/v1alpha1/namespaces/{EVIL}/lyncpoolmirrors");
@@ -128,13 +168,10 @@ impl Attacker {
 
     /// Windows that are always open, on a pair whose principal is in the other seat.
     fn windows(&self) -> Vec<Value> {
-        let server = |id: &str| {
-            let address = self.excessive.address(id);
-            json!({"host": address.ip().to_string(), "port": address.port()})
-        };
         (0..20)
             .map(|index| {
-                let mut resource = Attacker::resource(&format!("window{index}"), &server("a"), &server("b"), "sql");
+                let mut resource =
+                    Attacker::resource(&format!("window{index}"), &self.server("a"), &self.server("b"), "sql");
                 let name = format!("db{index}-{}", "y".repeat(100));
                 resource["spec"]["databaseTypes"][0]["databases"] = json!([name]);
                 resource["spec"]["policy"] = json!({
@@ -244,13 +281,17 @@ async fn attack_of_one_tenant_costs_another_neither_a_move_nor_a_false_reason() 
         assert!(refused.is_err_and(|error| error.contains("secretRef.name")), "{name}");
     }
     let mut table = vec![measure("none", &victim).await];
-    for (attack, resources) in [
-        ("350 resources with silent servers, 1,024 files", attacker.silence()),
-        ("10 resources with the servers of the victim", attacker.squats(&victim)),
-        ("150 resources with 64 databases each", Attacker::crowd()),
-        ("20 windows that are always open, 200 databases", attacker.windows()),
+    for (attack, exhausts, resources) in [
+        ("350 resources with silent servers, 1,024 files", true, attacker.silence()),
+        ("30 accounts with a silent KDC", true, attacker.kerberos()),
+        ("10 resources with the servers of the victim", false, attacker.squats(&victim)),
+        ("150 resources with 64 databases each", false, Attacker::crowd()),
+        ("20 windows that are always open, 200 databases", false, attacker.windows()),
     ] {
         attacker.apply(resources);
+        if exhausts {
+            attacker.until_limited(attack);
+        }
         table.push(measure(attack, &victim).await);
         assert!(operator.is_running(), "{attack}");
         attacker.retreat();

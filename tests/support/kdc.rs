@@ -13,6 +13,15 @@ use super::{run, until};
 
 pub const REALM: &str = "CONTOSO.TEST";
 
+/// A keytab with one AES-256 key of an account, in the format of MIT Kerberos (version 2).
+pub fn keytab(account: &str, realm: &str, key: &[u8; 32]) -> Vec<u8> {
+    let counted = |bytes: &[u8]| [&u16::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat();
+    // One component of the name, then its type (KRB5_NT_PRINCIPAL), no time, version 1 of the key, and its type.
+    let name = [&[0, 1][..], &counted(realm.as_bytes()), &counted(account.as_bytes()), &[0, 0, 0, 1]].concat();
+    let entry = [&name[..], &[0; 4], &[1], &[0, 18], &counted(key)].concat();
+    [&[5, 2][..], &u32::try_from(entry.len()).unwrap().to_be_bytes(), &entry].concat()
+}
+
 /// A KDC with its database; killed when dropped.
 pub struct KdcFixture {
     pub dir: TempDir,
