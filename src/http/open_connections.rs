@@ -22,7 +22,7 @@ impl OpenConnections {
     }
 
     /// Closes a connection if there are as many as the limit permits.
-    pub fn make_room(&mut self) {
+    pub fn close_excess(&mut self) {
         self.open.retain(|(_, connection)| !connection.is_finished());
         if self.open.len() < self.limit {
             return;
@@ -71,7 +71,7 @@ mod tests {
         }
 
         fn connect(&mut self, client: &'static str) {
-            self.open.make_room();
+            self.open.close_excess();
             let task = tokio::spawn(pending());
             self.open.add(client.parse().unwrap(), task.abort_handle());
             self.tasks.push((client, task));

@@ -55,7 +55,7 @@ pub async fn serve(listener: TcpListener, router: Router, certificate: Option<Ce
             },
         };
         while connections.try_join_next().is_some() {}
-        open.make_room();
+        open.close_excess();
         let router = router.clone().layer(Extension(Peer(peer.ip())));
         open.add(peer.ip(), connections.spawn(connection(stream, certificate.clone(), router)));
     }

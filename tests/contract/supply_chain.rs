@@ -26,7 +26,7 @@ fn crate_with_another_licence_a_ban_or_another_source_is_refused() {
     }
 }
 
-/// A machine without a way to the database is no failure, as the crates are the same. On the runners of GitHub, which reach it,
+/// A machine without a way to the database is no failure, as the crates are the same. On the runners of the forge, which reach it,
 /// nothing excuses a check that was not made.
 #[test]
 fn crate_with_a_known_vulnerability_is_refused_where_the_database_can_be_reached() {
