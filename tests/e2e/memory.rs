@@ -33,7 +33,7 @@ fn key_forms() -> Forms {
     let coded = openssl::base64::encode_block(&keytab);
     // What encodes the key alone: each four characters are three bytes.
     let start = keytab.windows(KEY.len()).position(|bytes| bytes == KEY).unwrap();
-    let coded = coded[start.div_ceil(3) * 4..(start + KEY.len()) / 3 * 4].as_bytes().to_vec();
+    let coded = coded.as_bytes()[start.div_ceil(3) * 4..(start + KEY.len()) / 3 * 4].to_vec();
     let numbers: Vec<String> = KEY.iter().map(ToString::to_string).collect();
     vec![("key", KEY.to_vec()), ("base64", coded), ("request", numbers.join(",").into_bytes())]
 }
