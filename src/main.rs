@@ -1,6 +1,7 @@
 //! The binary: parses the arguments and runs the subcommand.
 
 use std::alloc::System;
+use std::process::ExitCode;
 
 use zeroizing_alloc::ZeroAlloc;
 
@@ -8,6 +9,6 @@ use zeroizing_alloc::ZeroAlloc;
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     lync_mirror::cli::dispatch()
 }

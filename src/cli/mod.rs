@@ -1,18 +1,37 @@
 //! The command line. A subcommand with more than a few lines has a file of its own.
 
+mod arguments;
+mod cluster;
 mod descriptors;
+mod error;
+mod exit;
+#[cfg(test)]
+mod fixtures;
+mod forecast;
 mod memory;
+mod output;
+mod pool;
+mod reference;
 mod run;
+mod verbs;
+mod view;
 
-use std::io::Write;
+use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use kube::CustomResourceExt;
 
 use crate::api::LyncPoolMirror;
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
+use crate::cli::output::print;
+use crate::cli::verbs::{approve, completion, explain, failover, force_service, history, keep, plan, state, suspend};
 use crate::sql::kerberos_helper;
 
-/// Kubernetes operator for mirrored SQL Servers behind Lync pools.
+/// Kubernetes operator for mirrored SQL Servers behind Lync pools, and its command line.
+///
+/// Exit codes of the verbs: 0 as wanted, 1 on its way, 2 an administrator has to act or to correct the command, 3 not served,
+/// 4 not known.
 #[derive(Debug, Parser)]
 #[command(name = "lync-mirror", version, about)]
 pub struct Arguments {
@@ -22,6 +41,42 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Verb(Verb),
+    #[command(flatten)]
+    Operator(Operator),
+}
+
+/// For administrators.
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Shows the service, the principals and the databases of pools, as Get-CsDatabaseMirrorState.
+    State(Box<state::State>),
+    /// Moves the principals of database types, as Invoke-CsDatabaseFailover.
+    Failover(Box<failover::Failover>),
+    /// Makes the present principal the wanted one. No database moves.
+    Keep(Box<keep::Keep>),
+    /// Approves a held move.
+    Approve(Box<approve::Approve>),
+    /// Consents to forced service, which can lose data, after a lost principal without a witness.
+    ForceService(Box<force_service::ForceService>),
+    /// Suspends every move of a pool.
+    Suspend(Box<suspend::Suspend>),
+    /// Ends the suspension of a pool.
+    Resume(Box<suspend::Resume>),
+    /// Shows the moves of pools.
+    History(Box<history::History>),
+    /// Shows the statements that come next, or what an edited manifest would do.
+    Plan(Box<plan::Plan>),
+    /// Prints the page of a reason, without a network.
+    Explain(explain::Explain),
+    /// Prints the completion script of a shell.
+    Completion(completion::Completion),
+}
+
+/// For the operator and its installation.
+#[derive(Debug, Subcommand)]
+enum Operator {
     /// Runs the operator.
     Run(Box<run::Run>),
     /// Prints the CustomResourceDefinition.
@@ -41,32 +96,80 @@ struct TicketArguments {
     spn: Option<String>,
 }
 
-/// Runs the subcommand of the arguments.
-pub fn dispatch() -> anyhow::Result<()> {
-    match Arguments::parse().command {
-        Command::Run(run) => run.start(),
-        Command::Crd => print(&crd()?),
-        Command::Ticket(TicketArguments { principal: Some(principal), spn: Some(spn) }) => {
-            memory::forbid_dumps()?;
-            Ok(kerberos_helper::run(&principal, &spn)?)
+/// Runs the subcommand of the arguments. The exit code is that of a verb, else 0.
+pub fn dispatch() -> anyhow::Result<ExitCode> {
+    let matches = arguments_of(output::program()).get_matches();
+    match Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command {
+        Command::Operator(command) => command.run().map(|()| ExitCode::SUCCESS),
+        Command::Verb(verb) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let ended = ended(runtime.block_on(verb.run()));
+            // A question that was interrupted still waits for the terminal.
+            runtime.shutdown_background();
+            Ok(ended)
         }
-        Command::Ticket(_) => {
-            memory::forbid_dumps()?;
-            Ok(kerberos_helper::start()?)
+    }
+}
+
+/// The command line under the name by which it was called.
+fn arguments_of(program: &str) -> clap::Command {
+    let command = Arguments::command();
+    if program == "lync-mirror" { command } else { command.name("kubectl-lyncmirror").bin_name(program.to_owned()) }
+}
+
+/// The content of docs/reference/command-line.md.
+pub fn reference() -> String {
+    reference::of(&arguments_of("lync-mirror"))
+}
+
+impl Operator {
+    fn run(self) -> anyhow::Result<()> {
+        match self {
+            Operator::Run(run) => run.start(),
+            Operator::Crd => Ok(print(&crd()?)?),
+            Operator::Ticket(TicketArguments { principal: Some(principal), spn: Some(spn) }) => {
+                memory::forbid_dumps()?;
+                Ok(kerberos_helper::run(&principal, &spn)?)
+            }
+            Operator::Ticket(_) => {
+                memory::forbid_dumps()?;
+                Ok(kerberos_helper::start()?)
+            }
+            Operator::Version => Ok(print(concat!(env!("CARGO_PKG_VERSION"), "\n"))?),
         }
-        Command::Version => print(concat!(env!("CARGO_PKG_VERSION"), "\n")),
+    }
+}
+
+impl Verb {
+    async fn run(self) -> Result<Exit, Error> {
+        match self {
+            Verb::State(verb) => verb.run().await,
+            Verb::Failover(verb) => verb.run().await,
+            Verb::Keep(verb) => verb.run().await,
+            Verb::Approve(verb) => verb.run().await,
+            Verb::ForceService(verb) => verb.run().await,
+            Verb::Suspend(verb) => verb.run().await,
+            Verb::Resume(verb) => verb.run().await,
+            Verb::History(verb) => verb.run().await,
+            Verb::Plan(verb) => verb.run().await,
+            Verb::Explain(verb) => verb.run(),
+            Verb::Completion(verb) => verb.run(arguments_of(output::program())),
+        }
+    }
+}
+
+/// The exit code of a verb. Prints its error.
+fn ended(result: Result<Exit, Error>) -> ExitCode {
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            output::note(&format!("Error: {error}"));
+            error.exit().into()
+        }
     }
 }
 
 /// The CustomResourceDefinition as YAML.
 pub fn crd() -> anyhow::Result<String> {
     Ok(serde_saphyr::to_string(&LyncPoolMirror::crd())?)
-}
-
-/// A reader that closes the pipe early (`| head`) is not an error.
-fn print(text: &str) -> anyhow::Result<()> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => Ok(other?),
-    }
 }

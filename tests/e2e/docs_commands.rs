@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::markdown::fences;
+use crate::markdown::{commands, fences};
 use crate::support::{condition, own_ip, root, run, until};
 use mirror_sim::demo;
 use mirror_sim::sim::Sim;
@@ -29,6 +29,11 @@ const NOT_RUN: &[(&str, &str)] = &[
     (
         "kubectl rollout status deployment/lync-mirror --namespace lync-mirror-system",
         "needs a node; suite `node` waits for this Deployment",
+    ),
+    ("cargo build --release --bin lync-mirror", "builds the program under test again"),
+    (
+        r#"ln -s "$PWD/target/release/lync-mirror" ~/.local/bin/kubectl-lyncmirror"#,
+        "changes the home folder; this suite has the link in a folder of its own",
     ),
 ];
 
@@ -56,42 +61,6 @@ fn pages() -> Vec<PathBuf> {
 fn fenced(text: &str, languages: &[&str]) -> Vec<String> {
     let wanted = fences(text).into_iter().filter(|fence| languages.contains(&fence.language.as_str()));
     wanted.map(|fence| fence.text).collect()
-}
-
-/// Whether a shell waits for another line after this text: an open quote, or a backslash at the end.
-fn is_open(text: &str) -> bool {
-    let (mut quote, mut escaped, mut previous) = (None, false, ' ');
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        match (quote, character) {
-            _ if escaped => escaped = false,
-            (None | Some('"'), '\\') => escaped = true,
-            (None, '#') if previous.is_whitespace() => {
-                // A comment ends with its line.
-                characters.by_ref().find(|character| *character == '\n');
-            }
-            (None, '\'' | '"') => quote = Some(character),
-            (Some(open), _) if open == character => quote = None,
-            _ => {}
-        }
-        previous = character;
-    }
-    quote.is_some() || escaped
-}
-
-fn commands(block: &str) -> Vec<String> {
-    let (mut found, mut command) = (Vec::new(), String::new());
-    for line in block.lines() {
-        command.push_str(line);
-        if is_open(&command) {
-            command.push('\n');
-        } else {
-            found.push(std::mem::take(&mut command).trim().to_owned());
-        }
-    }
-    assert!(command.is_empty(), "a command does not end in its block: {command}");
-    found.retain(|command| !command.is_empty() && !command.starts_with('#'));
-    found
 }
 
 fn blocks() -> Vec<Block> {
@@ -158,9 +127,16 @@ impl Reader {
         let control_plane = PathBuf::from(printed.lines().last().unwrap());
         let variables = std::fs::read_to_string(control_plane.join("env")).unwrap();
         let environment = variables.lines().map(|line| line.split_once('=').unwrap());
-        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let mut environment: Vec<(String, String)> =
+            environment.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
 
         let folder = tempfile::tempdir().unwrap();
+        // The plugin of kubectl, as docs/how-to/command-line.md links it.
+        let plugin = folder.path().join("plugin");
+        std::fs::create_dir(&plugin).unwrap();
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_lync-mirror"), plugin.join("kubectl-lyncmirror")).unwrap();
+        let (_, path) = environment.iter_mut().find(|(name, _)| name == "PATH").expect("the script sets PATH");
+        *path = format!("{path}:{}", plugin.display());
         for name in ["charts", "deploy"] {
             std::os::unix::fs::symlink(root().join(name), folder.path().join(name)).unwrap();
         }
@@ -282,6 +258,12 @@ impl Reader {
         match block.page.as_str() {
             "docs/tutorial.md" if is_first => self.leave_as_demo(),
             "docs/how-to/approve-a-held-move.md" => self.hold_a_move(),
+            "docs/how-to/command-line.md" if is_first => self.leave_as_demo(),
+            "docs/how-to/command-line.md"
+                if block.contains("lyncmirror approve") || block.contains("lyncmirror keep") =>
+            {
+                self.hold_a_move();
+            }
             "docs/how-to/fail-back.md" if is_first => self.hold_a_move(),
             "docs/how-to/force-service.md" if is_first => self.lose_a_principal(),
             "docs/how-to/force-service.md" if block.contains(".status.plan") => {
@@ -310,6 +292,12 @@ impl Reader {
             assert!(output.contains("MoveSucceeded"), "{page}: {output}");
         }
         if page == "docs/how-to/approve-a-held-move.md" {
+            self.until_ready("pool01", &["Aligned"]);
+        }
+        if block.contains("lyncmirror state") {
+            assert!(output.contains("(lync/pool01): PROTECTED, as the spec wants it"), "{page}: {output}");
+        }
+        if block.contains("lyncmirror approve") || block.contains("lyncmirror keep") {
             self.until_ready("pool01", &["Aligned"]);
         }
         if block.contains("FailBack") {
@@ -365,13 +353,6 @@ async fn shell_commands_of_the_pages_run_as_printed_and_in_order() {
     }
     assert!(count >= 20, "{count} commands were run");
     assert_eq!(reader.sim.failures(), Vec::<String>::new(), "SQL that the simulated servers do not support");
-}
-
-#[test]
-fn commands_of_a_block_with_continuations_and_quotes_are_separated() {
-    let block =
-        "one \\\n  two\n\n# a comment, with an apostrophe: don't\nthree 'a\nb'\nfour  # don't\nfive \"x \\\" y\nz\"\n";
-    assert_eq!(commands(block), ["one \\\n  two", "three 'a\nb'", "four  # don't", "five \"x \\\" y\nz\""]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod advice;
 mod authority;
 mod cel;
 mod chart;
+mod cli;
 mod cluster;
 mod crash;
 mod docs_commands;

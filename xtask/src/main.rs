@@ -29,13 +29,14 @@ fn print(document: &serde_json::Value) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes the CustomResourceDefinition, its copy in the chart, and the reference.
+/// Writes the CustomResourceDefinition, its copy in the chart, and the references of the resource and of the command line.
 fn generate() -> anyhow::Result<()> {
     let crd = lync_mirror::cli::crd()?;
     let files = [
         ("crds/lyncpoolmirrors.yaml", &crd),
         ("charts/lync-mirror/files/lyncpoolmirrors.yaml", &crd),
         ("docs/reference/lyncpoolmirror.md", &reference::reference()?),
+        ("docs/reference/command-line.md", &lync_mirror::cli::reference()),
     ];
     for (path, text) in files {
         let path = root()?.join(path);

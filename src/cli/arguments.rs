@@ -1,0 +1,80 @@
+//! Arguments that several verbs share.
+
+use std::time::Duration;
+
+use clap::Args;
+use jiff::Timestamp;
+
+use crate::api::Span;
+use crate::cli::cluster::write::Write;
+use crate::model::{DatabaseType, Seat, later};
+
+/// A database type in any case, as PowerShell takes it.
+pub fn database_type(text: &str) -> Result<DatabaseType, String> {
+    let known = || DatabaseType::ALL.map(|ty| ty.to_string()).join(", ");
+    let found = DatabaseType::ALL.into_iter().find(|ty| ty.to_string().eq_ignore_ascii_case(text));
+    found.ok_or_else(|| format!("the types are {}", known()))
+}
+
+/// `primary` or `mirror` in any case.
+pub fn seat(text: &str) -> Result<Seat, String> {
+    let found = Seat::BOTH.into_iter().find(|seat| seat.word().eq_ignore_ascii_case(text));
+    found.ok_or_else(|| "the seats are primary and mirror".to_owned())
+}
+
+/// The one pool of a verb that writes.
+#[derive(Debug, Args)]
+pub struct PoolArgument {
+    /// Name of the resource, or FQDN of the pool.
+    #[arg(value_name = "POOL")]
+    pub pool: String,
+}
+
+/// How a verb writes.
+#[derive(Debug, Args)]
+pub struct WriteArguments {
+    /// Change a field although Argo CD, Flux or another tool owns it.
+    #[arg(long = "override")]
+    override_owner: bool,
+    /// Print what would happen. The API server checks the change and stores nothing.
+    #[arg(long)]
+    pub what_if: bool,
+}
+
+impl WriteArguments {
+    pub fn how(&self) -> Write {
+        Write { override_owner: self.override_owner, dry_run: self.what_if }
+    }
+}
+
+/// The end of an approval or a suspension.
+#[derive(Debug, Args)]
+pub struct EndArguments {
+    /// How long it holds, e.g. 30m or 2h.
+    #[arg(long = "for", value_name = "DURATION", conflicts_with = "until")]
+    lasts: Option<Span>,
+    /// When it ends, as an RFC 3339 time.
+    #[arg(long, value_name = "TIME")]
+    until: Option<Timestamp>,
+}
+
+impl EndArguments {
+    /// In whole seconds, as Kubernetes stores a time.
+    pub fn end(&self, now: Timestamp) -> Option<Timestamp> {
+        let whole = |at: Timestamp| Timestamp::from_second(at.as_second()).unwrap_or(at);
+        self.until.or_else(|| self.lasts.map(|Span(lasts)| whole(later(now, lasts.max(Duration::from_secs(1))))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn database_type_and_seat_are_read_in_any_case() {
+        assert_eq!(database_type("centralmgmt"), Ok(DatabaseType::CentralMgmt));
+        assert!(database_type("Users").unwrap_err().contains("User, Application"));
+        assert_eq!(seat("MIRROR"), Ok(Seat::Mirror));
+        assert!(seat("witness").is_err());
+    }
+}

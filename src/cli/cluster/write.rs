@@ -1,0 +1,141 @@
+//! Writes of the verbs: by server-side apply, under one field manager, never silently against another owner.
+
+use kube::api::{Patch, PatchParams, ValidationDirective};
+use serde_json::json;
+
+use crate::cli::cluster::change::{Change, REQUESTED_BY, apply_object, owners};
+use crate::cli::cluster::client::Cluster;
+use crate::cli::cluster::managed::MANAGER;
+use crate::cli::cluster::owner::Owner;
+use crate::cli::error::Error;
+use crate::cli::output;
+use crate::cli::pool::Pool;
+
+const WHAT: &str = "lyncpoolmirrors.lyncmirror.io";
+
+/// The operator writes the status between the read and the write, which costs a further attempt.
+const ATTEMPTS: usize = 8;
+
+/// How a change is written.
+#[derive(Debug, Clone, Copy)]
+pub struct Write {
+    /// Take a field that another tool owns.
+    pub override_owner: bool,
+    /// The API server checks the change and stores nothing.
+    pub dry_run: bool,
+}
+
+/// The resource after the write, and what the administrator should know about it.
+pub struct Written {
+    pub pool: Pool,
+    pub notes: Vec<String>,
+}
+
+/// Writes the changes to the present version of the resource.
+///
+/// # Errors
+/// [`Error::Owned`] if another tool owns a field, and the errors of the API server.
+pub async fn write(cluster: &Cluster, pool: &Pool, changes: &[Change], how: Write) -> Result<Written, Error> {
+    let api = cluster.pools(&pool.namespace);
+    let user = cluster.user().await;
+    let mut pool = pool.clone();
+    for _ in 0..ATTEMPTS {
+        pool.readable()?;
+        let owners = owners(&pool, changes);
+        let notes = permitted(&owners, changes, how.override_owner)?;
+        let object = apply_object(&pool, changes, user.as_deref());
+        let foreign = !owners.is_empty() && changes.contains(&Change::Resume);
+        let mut params =
+            PatchParams { dry_run: how.dry_run, field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let patched = if foreign {
+            // An apply removes only fields that no other manager has.
+            let patch = json!({
+                "metadata": {
+                    "resourceVersion": object["metadata"]["resourceVersion"],
+                    "annotations": {REQUESTED_BY: user},
+                },
+                "spec": {"suspend": null},
+            });
+            api.patch(&pool.name, &params, &Patch::Merge(&patch)).await
+        } else {
+            // The owners were checked above for exactly this version.
+            params.force = true;
+            params.field_validation = Some(ValidationDirective::Strict);
+            api.patch(&pool.name, &params, &Patch::Apply(&object)).await
+        };
+        match patched {
+            Ok(object) => return Ok(Written { pool: Pool::new(&object)?, notes }),
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                let present = api.get(&pool.name).await.map_err(|error| Error::of_request(error, "get", WHAT))?;
+                pool = Pool::new(&present)?;
+            }
+            Err(error) => return Err(Error::of_request(error, "patch", WHAT)),
+        }
+    }
+    Err(Error::Busy)
+}
+
+/// What the administrator should know about the other owners.
+///
+/// # Errors
+/// [`Error::Owned`] if a tool owns a field, unless that is overridden.
+fn permitted(owners: &[(String, Owner)], changes: &[Change], is_overridden: bool) -> Result<Vec<String>, Error> {
+    let mut notes = Vec::new();
+    for (field, owner) in owners {
+        match owner {
+            Owner::Tool(who) if !is_overridden => {
+                let manifests: Vec<String> = changes.iter().map(git).collect::<Result<_, _>>()?;
+                return Err(Error::Owned(format!(
+                    "{field} belongs to {who}, which can restore its value. Nothing was changed. To fix: make this change there, or repeat the command with --override.\n\n{}",
+                    manifests.join("---\n").trim_end()
+                )));
+            }
+            Owner::Tool(who) => notes.push(format!("{field} belonged to {who}, which can restore its value: change it there too.")),
+            Owner::File(manager) => notes.push(format!(
+                "{field} was set by kubectl apply (field manager {manager}): change it in that file too, or the next apply restores it."
+            )),
+            Owner::Administrator(_) => {}
+        }
+    }
+    notes.dedup();
+    Ok(notes)
+}
+
+/// The change as a part of the manifest, for Git.
+fn git(change: &Change) -> Result<String, Error> {
+    if *change == Change::Resume {
+        return Ok("# Remove this from the manifest:\nspec:\n  suspend: ...\n".to_owned());
+    }
+    output::yaml(&change.manifest())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{DatabaseType, Seat};
+
+    #[test]
+    fn permitted_refuses_a_tool_and_prints_the_change_for_git() {
+        let change = [Change::Principal(DatabaseType::User, Seat::Mirror)];
+        let field = change[0].field();
+        let tool = [(
+            field.clone(),
+            Owner::Tool("the Argo CD application pools (field manager argocd-controller)".to_owned()),
+        )];
+        let refused = permitted(&tool, &change, false).unwrap_err();
+        assert_eq!(refused.exit().code(), 2);
+        expect_test::expect![[r#"
+            spec.databaseTypes[User].principal belongs to the Argo CD application pools (field manager argocd-controller), which can restore its value. Nothing was changed. To fix: make this change there, or repeat the command with --override.
+
+            spec:
+              databaseTypes:
+              - type: User
+                principal: Mirror"#]]
+        .assert_eq(&refused.to_string());
+        assert_eq!(permitted(&tool, &change, true).unwrap().len(), 1);
+        let file = [(field.clone(), Owner::File("kubectl".to_owned()))];
+        assert_eq!(permitted(&file, &change, false).unwrap().len(), 1);
+        let administrator = [(field, Owner::Administrator("kubectl-edit".to_owned()))];
+        assert_eq!(permitted(&administrator, &change, false).unwrap(), [""; 0]);
+    }
+}

@@ -1,0 +1,93 @@
+//! Why a verb failed: what, cause, and the next command.
+
+use crate::cli::exit::Exit;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("The kubeconfig cannot be used. {0}. To fix: correct --kubeconfig, --context or the variable KUBECONFIG.")]
+    Kubeconfig(#[source] kube::config::KubeconfigError),
+    #[error("No cluster is configured. {0}. To fix: set --kubeconfig or the variable KUBECONFIG.")]
+    NoCluster(#[source] Box<kube::config::InferConfigError>),
+    #[error(
+        "The API server does not answer. {0}. To fix: check the network, and `kubectl version` with the same kubeconfig."
+    )]
+    Unreachable(#[source] Box<kube::Error>),
+    #[error(
+        "You may not {verb} {what}. {message}. To fix: ask an administrator of the cluster for the verb {verb} on {what}."
+    )]
+    Forbidden { verb: &'static str, what: &'static str, message: String },
+    #[error(
+        "The API server does not know LyncPoolMirror. To fix: install the chart, or choose the cluster with --context."
+    )]
+    NotInstalled,
+    #[error("The API server refused the change. {message}. To fix: correct what the message names.")]
+    Refused { message: String },
+    #[error("The resource changes faster than it can be written. To fix: repeat the command.")]
+    Busy,
+    #[error("No pool {name:?} in {place}. {known} To fix: give a name or a pool FQDN, or set -n.")]
+    NoPool { name: String, place: String, known: String },
+    #[error("{name:?} is the pool of several resources: {}. To fix: choose one with -n NAMESPACE and its name.", found.join(", "))]
+    Ambiguous { name: String, found: Vec<String> },
+    #[error(
+        "The spec of {pool} cannot be read. {problem}. To fix: use a lync-mirror as new as the CRD of the cluster."
+    )]
+    Unreadable { pool: String, problem: String },
+    #[error("{pool} does not manage {ty}; it manages {managed}. To fix: add {ty} to spec.databaseTypes.")]
+    NotManaged { pool: String, ty: String, managed: String },
+    #[error("{0}")]
+    Impossible(String),
+    #[error("{0}")]
+    Owned(String),
+    #[error("Not confirmed, nothing was changed. To fix: answer y, or set --confirm=false.")]
+    NotConfirmed,
+    #[error("Not confirmed, nothing was changed. To fix: type {expected}, or set {option} {expected}.")]
+    NotTyped { option: &'static str, expected: String },
+    #[error("The input is not a terminal, so that no confirmation is possible. To fix: set --confirm=false.")]
+    NoTerminal,
+    #[error(
+        "{path} cannot be read. {cause}. To fix: give a YAML file with one LyncPoolMirror, or - for the standard input."
+    )]
+    File { path: String, cause: String },
+    #[error("The output cannot be written. {0}. To fix: check where the output leads.")]
+    Output(#[from] std::io::Error),
+    #[error("The output cannot be rendered. {0}. To fix: report this with the version of lync-mirror.")]
+    Render(String),
+}
+
+impl Error {
+    pub fn exit(&self) -> Exit {
+        match self {
+            Error::Kubeconfig(_)
+            | Error::NoCluster(_)
+            | Error::Unreachable(_)
+            | Error::Forbidden { .. }
+            | Error::NotInstalled
+            | Error::NoPool { .. }
+            | Error::Output(_)
+            | Error::Render(_) => Exit::NotKnown,
+            Error::Refused { .. }
+            | Error::Busy
+            | Error::Ambiguous { .. }
+            | Error::Unreadable { .. }
+            | Error::NotManaged { .. }
+            | Error::Impossible(_)
+            | Error::Owned(_)
+            | Error::NotConfirmed
+            | Error::NotTyped { .. }
+            | Error::NoTerminal
+            | Error::File { .. } => Exit::ActionNeeded,
+        }
+    }
+
+    /// The error of a request: `verb` and `what` as in a role of Kubernetes.
+    pub fn of_request(error: kube::Error, verb: &'static str, what: &'static str) -> Error {
+        match error {
+            kube::Error::Api(status) if status.is_forbidden() => {
+                Error::Forbidden { verb, what, message: status.message.trim_end_matches('.').to_owned() }
+            }
+            kube::Error::Api(status) if status.is_not_found() && verb == "list" => Error::NotInstalled,
+            kube::Error::Api(status) => Error::Refused { message: status.message.trim_end_matches('.').to_owned() },
+            other => Error::Unreachable(Box::new(other)),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! `failover`: moves the principals of database types. The successor of Invoke-CsDatabaseFailover.
+
+use clap::Args;
+use jiff::Timestamp;
+
+use crate::api::Approve;
+use crate::cli::arguments::{PoolArgument, WriteArguments, database_type, seat};
+use crate::cli::cluster::change::Change;
+use crate::cli::cluster::client::{Cluster, ClusterArguments};
+use crate::cli::cluster::find;
+use crate::cli::cluster::write::{Write, write};
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
+use crate::cli::forecast::decision::forecast;
+use crate::cli::output;
+use crate::cli::pool::{Pool, observed_seat};
+use crate::cli::verbs::confirm::ConfirmArguments;
+use crate::cli::verbs::follow::Follow;
+use crate::cli::verbs::wait::{self, WaitArguments};
+use crate::cli::view;
+use crate::model::{DatabaseType, Effect, Reason, Seat};
+
+#[derive(Debug, Args)]
+pub struct Failover {
+    #[command(flatten)]
+    pool: PoolArgument,
+    #[command(flatten)]
+    cluster: ClusterArguments,
+    /// Database types, separated by commas, e.g. User or User,CentralMgmt.
+    #[arg(short = 't', long, value_name = "TYPE", value_parser = database_type, value_delimiter = ',', required = true)]
+    database_type: Vec<DatabaseType>,
+    /// The seat that is to be principal: primary or mirror.
+    #[arg(long, visible_alias = "to", value_name = "SEAT", value_parser = seat)]
+    new_principal: Seat,
+    /// Print what the operator would decide, and the moves with their statements at the end.
+    #[arg(short, long)]
+    verbose: bool,
+    #[command(flatten)]
+    confirm: ConfirmArguments,
+    #[command(flatten)]
+    write: WriteArguments,
+    #[command(flatten)]
+    wait: WaitArguments,
+}
+
+/// What a type needs.
+#[derive(Debug, Clone, PartialEq)]
+enum Step {
+    Change(Change),
+    /// The spec asks for it already.
+    Requested,
+    /// The principals are there already.
+    Done,
+}
+
+impl Failover {
+    pub async fn run(self) -> Result<Exit, Error> {
+        let cluster = Cluster::connect(&self.cluster).await?;
+        let pool = find::pool(&cluster, &self.pool.pool).await?;
+        let mut changes = Vec::new();
+        let mut requests = Vec::new();
+        for ty in &self.database_type {
+            let (step, line) = step(&pool, *ty, self.new_principal)?;
+            output::print(&format!("{line}\n"))?;
+            match step {
+                Step::Change(change) => changes.push(change),
+                Step::Requested => {}
+                Step::Done => continue,
+            }
+            requests.push((*ty, self.new_principal));
+        }
+        if requests.is_empty() {
+            return Ok(Exit::AsWanted);
+        }
+        let written = if changes.is_empty() { pool } else { self.write(&cluster, &pool, &changes).await? };
+        if self.write.what_if {
+            output::note("Nothing was changed (--what-if).");
+            return Ok(Exit::AsWanted);
+        }
+        let exit = wait::after(&cluster, &written, Follow::new(&written, &requests), &self.wait).await?;
+        if self.wait.wait && exit == Exit::AsWanted {
+            self.print_end(&cluster, &written).await?;
+        }
+        Ok(exit)
+    }
+
+    /// A dry run first: the administrator confirms what the API server accepts.
+    async fn write(&self, cluster: &Cluster, pool: &Pool, changes: &[Change]) -> Result<Pool, Error> {
+        let checked = write(cluster, pool, changes, Write { dry_run: true, ..self.write.how() }).await?;
+        if self.write.what_if || self.verbose || self.confirm.asks() {
+            let forecast = forecast(pool, checked.pool.readable()?, Timestamp::now());
+            output::print(&view::forecast::render(&forecast, output::width()))?;
+        }
+        checked.notes.iter().for_each(|line| output::note(line));
+        if self.write.what_if {
+            return Ok(checked.pool);
+        }
+        self.confirm.ask().await?;
+        Ok(write(cluster, pool, changes, self.write.how()).await?.pool)
+    }
+
+    /// The way back, and with --verbose the statements.
+    async fn print_end(&self, cluster: &Cluster, written: &Pool) -> Result<(), Error> {
+        let pool = find::pool_in(cluster, &written.namespace, &written.name).await?;
+        if self.verbose {
+            for ty in &self.database_type {
+                let entry = pool.status.history.iter().find(|entry| entry.type_ == *ty);
+                if let Some(entry) = entry.filter(|entry| Some(entry.generation) >= written.generation()) {
+                    output::print(&format!("\n{}", view::history::one(entry, output::width())))?;
+                }
+            }
+        }
+        let types: Vec<String> = self.database_type.iter().map(ToString::to_string).collect();
+        output::note(&format!(
+            "The way back: {} failover {} -n {} --database-type {} --new-principal {}",
+            output::program(),
+            pool.name,
+            pool.namespace,
+            types.join(","),
+            self.new_principal.other().word()
+        ));
+        Ok(())
+    }
+}
+
+/// What the type needs, with a line for the administrator.
+fn step(pool: &Pool, ty: DatabaseType, to: Seat) -> Result<(Step, String), Error> {
+    let wanted = pool.type_spec(ty)?.principal;
+    let of = pool.type_status(ty);
+    let name = |seat: Seat| format!("{} ({})", pool.server_name(ty, seat), seat.word());
+    let databases: Vec<&str> =
+        of.map(|of| of.databases.iter().map(|database| database.name.as_str()).collect()).unwrap_or_default();
+    let direction = format!("{ty}: {} -> {}  ({})", name(to.other()), name(to), databases.join(", "));
+    let is_there = of.and_then(observed_seat) == Some(to);
+    if wanted != to {
+        let line = if is_there {
+            format!("{ty}: {} is principal already and becomes the wanted one.", name(to))
+        } else {
+            direction
+        };
+        return Ok((Step::Change(Change::Principal(ty, to)), line));
+    }
+    let is_ready = of.and_then(|of| of.reason.parse::<Reason>().ok()).map(Reason::effect) == Some(Effect::Ready);
+    if is_there && is_ready && pool.is_current() {
+        return Ok((Step::Done, format!("{ty}: the principal is on {} already.", name(to))));
+    }
+    match of.and_then(|of| of.epoch.clone()).filter(|_| pool.offers_approval(ty)) {
+        // The spec wants it, and the operator holds the move: the command is the approval.
+        Some(epoch) => Ok((Step::Change(Change::Approve(ty, Approve { epoch, until: None })), direction)),
+        None => Ok((Step::Requested, format!("{ty}: the spec asks for {} already.", name(to)))),
+    }
+}
+
+#[cfg(test)]
+#[path = "failover_tests.rs"]
+mod tests;

@@ -1,0 +1,155 @@
+//! `force-service`: the consent to forced service. It can lose data, so that two names have to be typed.
+
+use std::io::IsTerminal;
+
+use clap::Args;
+use jiff::Timestamp;
+
+use crate::api::{ForceServiceSpec, PlannedStep};
+use crate::cli::arguments::{EndArguments, PoolArgument, WriteArguments, database_type};
+use crate::cli::cluster::change::Change;
+use crate::cli::cluster::client::{Cluster, ClusterArguments};
+use crate::cli::cluster::find;
+use crate::cli::cluster::write::write;
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
+use crate::cli::output;
+use crate::cli::pool::Pool;
+use crate::cli::verbs::confirm::read_line;
+use crate::cli::verbs::follow::Follow;
+use crate::cli::verbs::wait::{self, WaitArguments};
+use crate::cli::view::text;
+use crate::model::{Act, DatabaseName, DatabaseType, later};
+use crate::plan::second;
+use crate::sql;
+
+/// A consent without an end of its own. It must not act days later.
+const LIFETIME: std::time::Duration = std::time::Duration::from_secs(30 * 60);
+
+#[derive(Debug, Args)]
+pub struct ForceService {
+    #[command(flatten)]
+    pool: PoolArgument,
+    #[command(flatten)]
+    cluster: ClusterArguments,
+    /// The database type that lost its principal.
+    #[arg(short = 't', long, value_name = "TYPE", value_parser = database_type)]
+    database_type: DatabaseType,
+    /// Accept the loss of what the old principal had not sent. The value is the FQDN of the pool. Default: ask.
+    #[arg(long, value_name = "POOL")]
+    accept_data_loss: Option<String>,
+    /// Vouch that the old principal is switched off or cut off from clients and partner. The value is its name or address in
+    /// the status. Default: ask.
+    #[arg(long, value_name = "SERVER")]
+    fenced: Option<String>,
+    #[command(flatten)]
+    end: EndArguments,
+    #[command(flatten)]
+    write: WriteArguments,
+    #[command(flatten)]
+    wait: WaitArguments,
+}
+
+impl ForceService {
+    pub async fn run(self) -> Result<Exit, Error> {
+        let cluster = Cluster::connect(&self.cluster).await?;
+        let pool = find::pool(&cluster, &self.pool.pool).await?;
+        let ty = self.database_type;
+        pool.type_spec(ty)?;
+        let offer = offer(&pool, ty)?;
+        let old = pool.server(ty, offer.step.seat.other());
+        let old = old.map_or_else(|| offer.step.seat.other().word().to_owned(), |server| server.address.clone());
+        output::print(&text::paragraph(&format!("{ty}: {}", offer.message), 0, output::width()))?;
+        output::print(&format!(
+            "{} becomes principal without the data that {old} had not sent. This data is lost once mirroring is resumed.\n",
+            offer.step.server
+        ))?;
+        if !self.write.what_if {
+            let loss = "Type the FQDN of the pool to accept the loss of data: ";
+            typed(self.accept_data_loss.as_deref(), pool.fqdn(), loss, "--accept-data-loss").await?;
+            let fence = format!("Type {old} if it is switched off, or cut off from clients and partner: ");
+            typed(self.fenced.as_deref(), &old, &fence, "--fenced").await?;
+        }
+        let until = self.end.end(Timestamp::now()).unwrap_or_else(|| later(whole(Timestamp::now()), LIFETIME));
+        let consent =
+            ForceServiceSpec { epoch: offer.epoch, accept_data_loss: true, old_principal_fenced: true, until };
+        let written = write(&cluster, &pool, &[Change::Force(ty, consent)], self.write.how()).await?;
+        written.notes.iter().for_each(|line| output::note(line));
+        if self.write.what_if {
+            output::note("Nothing was changed (--what-if).");
+            return Ok(Exit::AsWanted);
+        }
+        output::print(&format!("{ty}: consent given until {}.\n", second(until)))?;
+        let follow = Follow::forced(&written.pool, ty, offer.step.seat);
+        wait::after(&cluster, &written.pool, follow, &self.wait).await
+    }
+}
+
+fn whole(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
+/// What the operator would do with a consent.
+struct Offer<'a> {
+    step: &'a PlannedStep,
+    epoch: String,
+    message: &'a str,
+}
+
+/// The plan of the operator has the statement while a consent would release it.
+fn offer(pool: &Pool, ty: DatabaseType) -> Result<Offer<'_>, Error> {
+    let is_force = |step: &&PlannedStep| {
+        step.type_ == ty && step.statement == sql::statement(Act::ForceService, &DatabaseName::new(&step.database))
+    };
+    let of = pool.type_status(ty);
+    let step = pool.status.plan.iter().find(is_force).filter(|_| pool.is_current());
+    match (of, of.and_then(|of| of.epoch.clone()), step) {
+        (Some(of), Some(epoch), Some(step)) => Ok(Offer { step, epoch, message: &of.message }),
+        (Some(of), _, _) => Err(Error::Impossible(format!(
+            "The operator would not force service of {ty} now ({}). {}",
+            of.reason, of.message
+        ))),
+        (None, _, _) => Err(Error::Impossible(format!(
+            "The operator has not published a state of {ty} yet. To fix: wait until the operator has read the servers."
+        ))),
+    }
+}
+
+/// # Errors
+/// [`Error::NotTyped`] unless the answer is the expected name.
+async fn typed(given: Option<&str>, expected: &str, question: &str, option: &'static str) -> Result<(), Error> {
+    let answer = match given {
+        Some(given) => given.to_owned(),
+        None if std::io::stdin().is_terminal() => read_line(question).await?,
+        None => String::new(),
+    };
+    if answer.trim().eq_ignore_ascii_case(expected) {
+        return Ok(());
+    }
+    Err(Error::NotTyped { option, expected: expected.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fixtures::Passes;
+
+    #[test]
+    fn offer_is_the_plan_of_the_operator_and_nothing_else() {
+        let healthy = || Passes::new().pass("P/4/-", "M/4/-");
+        let refused = offer(&healthy().pool(), DatabaseType::User).err().unwrap();
+        assert!(
+            refused.to_string().starts_with("The operator would not force service of User now (Aligned)."),
+            "{refused}"
+        );
+        let lost = healthy().pass("away", "M/1/-").pool();
+        let found = offer(&lost, DatabaseType::User).ok().unwrap();
+        assert_eq!(
+            (found.step.seat, Some(found.epoch)),
+            (crate::model::Seat::Mirror, lost.status.database_types[0].epoch.clone())
+        );
+        // The mirror of a session with a witness does not lose its principal by this.
+        let quorum = healthy().pass("away", "M/1/D").pool();
+        assert!(offer(&quorum, DatabaseType::User).is_err());
+    }
+}

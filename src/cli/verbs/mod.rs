@@ -1,0 +1,16 @@
+//! The verbs of the command line. Each has a file with its arguments and its steps.
+
+pub mod approve;
+pub mod completion;
+pub mod confirm;
+pub mod explain;
+pub mod failover;
+pub mod follow;
+pub mod force_service;
+pub mod history;
+pub mod keep;
+pub mod plan;
+pub mod reason_pages;
+pub mod state;
+pub mod suspend;
+pub mod wait;

@@ -1,0 +1,138 @@
+//! `plan`: the statements that come next, or with -f what an edited manifest would do. Nothing is changed.
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use clap::Args;
+use jiff::Timestamp;
+use kube::api::{DynamicObject, PostParams};
+use serde_json::Value;
+
+use crate::api::LyncPoolMirror;
+use crate::cli::cluster::client::{Cluster, ClusterArguments};
+use crate::cli::cluster::find;
+use crate::cli::cluster::managed::MANAGER;
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
+use crate::cli::forecast::decision::{Decision, Forecast, forecast};
+use crate::cli::output;
+use crate::cli::pool::Pool;
+use crate::cli::view;
+use crate::model::Effect;
+
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// Name of the resource, or FQDN of the pool. With -f: default is the name in the file.
+    #[arg(value_name = "POOL", required_unless_present = "file")]
+    pool: Option<String>,
+    #[command(flatten)]
+    cluster: ClusterArguments,
+    /// A manifest of the pool, as it would be applied; - for the standard input.
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+impl Plan {
+    pub async fn run(self) -> Result<Exit, Error> {
+        let manifest = self.file.as_deref().map(read).transpose()?;
+        let named = manifest.as_ref().and_then(|manifest| manifest["metadata"]["name"].as_str());
+        let name = self.pool.as_deref().or(named).unwrap_or_default();
+        let mut arguments = self.cluster;
+        let namespace = manifest.as_ref().and_then(|manifest| manifest["metadata"]["namespace"].as_str());
+        arguments.namespace = arguments.namespace.or_else(|| namespace.map(str::to_owned));
+        let cluster = Cluster::connect(&arguments).await?;
+        let pool = find::pool(&cluster, name).await?;
+        match manifest {
+            None => live(&pool),
+            Some(manifest) => edited(&cluster, &pool, &manifest).await,
+        }
+    }
+}
+
+/// The one LyncPoolMirror of a file.
+fn read(path: &std::path::Path) -> Result<Value, Error> {
+    let wrong = |cause: String| Error::File { path: path.display().to_string(), cause };
+    let text = if path == std::path::Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map(|_| text)
+    } else {
+        std::fs::read_to_string(path)
+    };
+    let text = text.map_err(|error| wrong(error.to_string()))?;
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).map_err(|error| wrong(error.to_string()))?;
+    let mut pools = documents.into_iter().filter(|document| document["kind"] == "LyncPoolMirror");
+    match (pools.next(), pools.next()) {
+        (Some(pool), None) => Ok(pool),
+        (None, _) => Err(wrong("It has no LyncPoolMirror".to_owned())),
+        (Some(_), Some(_)) => Err(wrong("It has several LyncPoolMirrors".to_owned())),
+    }
+}
+
+/// The plan that the operator has published.
+fn live(pool: &Pool) -> Result<Exit, Error> {
+    let mut text = String::new();
+    for step in &pool.status.plan {
+        let predicted = step.predicted_interruption.as_ref().map(|time| format!("  (interruption about {time})"));
+        text.push_str(&format!(
+            "{}: {}  {}{}, waits for {}\n",
+            step.type_,
+            step.server,
+            step.statement,
+            predicted.unwrap_or_default(),
+            step.why
+        ));
+    }
+    if text.is_empty() {
+        text.push_str("No statement comes next.\n");
+    }
+    let ready = pool.condition("Ready").map(|ready| ready.message.clone()).unwrap_or_default();
+    output::print(&format!("{} ({}): {ready}\n{text}", pool.fqdn(), pool.reference()))?;
+    Ok(pool.exit())
+}
+
+async fn edited(cluster: &Cluster, pool: &Pool, manifest: &Value) -> Result<Exit, Error> {
+    let mut object = pool.object.clone();
+    object["spec"] = manifest["spec"].clone();
+    let checked = dry_run(cluster, pool, &object).await?;
+    let before = &pool.object["spec"];
+    let lines = view::forecast::difference(before, &checked.object["spec"]);
+    let mut text =
+        format!("{} ({}): {} fields differ. Nothing is changed.\n", pool.fqdn(), pool.reference(), lines.len());
+    lines.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+    let forecast = forecast(pool, checked.readable()?, Timestamp::now());
+    text.push_str(&view::forecast::render(&forecast, output::width()));
+    output::print(&text)?;
+    Ok(exit(&forecast))
+}
+
+/// The resource as the API server would store it, with defaults.
+async fn dry_run(cluster: &Cluster, pool: &Pool, object: &Value) -> Result<Pool, Error> {
+    let typed: DynamicObject =
+        serde_json::from_value(object.clone()).map_err(|error| Error::Render(error.to_string()))?;
+    let parameters = PostParams { dry_run: true, field_manager: Some(MANAGER.to_owned()) };
+    let api = cluster.pools(&pool.namespace);
+    match api.replace(&pool.name, &parameters, &typed).await {
+        Ok(stored) => Pool::new(&stored),
+        // Without the right to write, the operator's own checks remain.
+        Err(kube::Error::Api(status)) if status.is_forbidden() => {
+            output::note("You may not update the resource, so that the API server did not check the manifest.");
+            let _: LyncPoolMirror = serde_json::from_value(object.clone())
+                .map_err(|error| Error::Refused { message: error.to_string() })?;
+            Ok(Pool::of_value(object.clone()))
+        }
+        Err(error) => Err(Error::of_request(error, "update", "lyncpoolmirrors.lyncmirror.io")),
+    }
+}
+
+/// The exit that the state would have: a move or a wait is on its way.
+fn exit(forecast: &Forecast) -> Exit {
+    let of = |decision: &Decision| match decision {
+        Decision::Nothing { .. } => Exit::AsWanted,
+        Decision::Move { .. } => Exit::OnItsWay,
+        Decision::Hold { reason, .. } if reason.effect() == Effect::Reconciling => Exit::OnItsWay,
+        Decision::Hold { .. } => Exit::ActionNeeded,
+        Decision::Unknown { .. } => Exit::NotKnown,
+    };
+    let problems = if forecast.problems.is_empty() { Exit::AsWanted } else { Exit::ActionNeeded };
+    forecast.types.iter().map(|one| of(&one.decision)).max().unwrap_or(Exit::AsWanted).max(problems)
+}

@@ -1,0 +1,96 @@
+//! `--wait`: follows a move to its end. The move does not depend on it.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use clap::Args;
+use futures::StreamExt;
+use jiff::Timestamp;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::watch_object;
+use tokio::time::{Instant, sleep_until};
+
+use crate::api::Span;
+use crate::cli::cluster::client::Cluster;
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
+use crate::cli::output;
+use crate::cli::pool::Pool;
+use crate::cli::verbs::follow::{Follow, Stand};
+
+/// A partner that is away for a moment after a switch needs no administrator.
+const SETTLE: Duration = Duration::from_secs(3);
+
+#[derive(Debug, Args)]
+pub struct WaitArguments {
+    /// Follow the move to its end.
+    #[arg(long)]
+    pub wait: bool,
+    /// With --wait: how long, e.g. 5m. The move goes on afterwards.
+    #[arg(long, value_name = "DURATION", default_value = "15m")]
+    timeout: Span,
+}
+
+/// Follows the requests if --wait is set, else prints how to follow them.
+pub async fn after(cluster: &Cluster, pool: &Pool, follow: Follow, arguments: &WaitArguments) -> Result<Exit, Error> {
+    let state = format!("{} state {} -n {}", output::program(), pool.name, pool.namespace);
+    if !arguments.wait {
+        output::note(&format!("The operator takes it from here. To follow it: {state}"));
+        return Ok(Exit::OnItsWay);
+    }
+    let timer = Instant::now() + arguments.timeout.0;
+    tokio::select! {
+        end = to_the_end(cluster, pool, follow.clone()) => end,
+        () = sleep_until(timer) => {
+            output::note(&format!("Not complete within {}. The operator goes on without this command. To follow it: {state}", arguments.timeout));
+            Ok(Exit::OnItsWay)
+        }
+        _ = tokio::signal::ctrl_c() => {
+            output::note(&format!("Interrupted. The operator goes on without this command. To follow it: {state}"));
+            Ok(Exit::OnItsWay)
+        }
+    }
+}
+
+async fn to_the_end(cluster: &Cluster, pool: &Pool, mut follow: Follow) -> Result<Exit, Error> {
+    let mut events = pin!(watch_object(cluster.pools(&pool.namespace), &pool.name).default_backoff());
+    let mut is_cut = false;
+    let mut settled: Option<(Instant, Exit)> = None;
+    loop {
+        let timer = settled.map(|(at, _)| at);
+        let event = tokio::select! {
+            event = events.next() => event,
+            () = async move { sleep_until(timer.unwrap_or_else(Instant::now)).await }, if timer.is_some() => {
+                return Ok(settled.map_or(Exit::NotKnown, |(_, exit)| exit));
+            }
+        };
+        match event {
+            Some(Ok(Some(object))) => {
+                is_cut = false;
+                for line in follow.observe(&Pool::new(&object)?) {
+                    output::print(&format!("{}  {line}\n", Timestamp::now().strftime("%H:%M:%SZ")))?;
+                }
+                settled = match follow.stand() {
+                    Stand::Open => None,
+                    Stand::Ended(exit) => return Ok(exit),
+                    Stand::Stalled(exit) => Some((settled.map_or_else(|| Instant::now() + SETTLE, |(at, _)| at), exit)),
+                };
+            }
+            Some(Ok(None)) => {
+                return Err(Error::Impossible(format!(
+                    "{} was deleted while the command waited. To fix: check who deleted it; SQL Server is not touched by that.",
+                    pool.reference()
+                )));
+            }
+            Some(Err(error)) => {
+                // One note for each cut; the watch continues by itself.
+                if !std::mem::replace(&mut is_cut, true) {
+                    output::note(&format!(
+                        "The API server does not answer: {error}. The move does not depend on it; trying again."
+                    ));
+                }
+            }
+            None => return Ok(Exit::NotKnown),
+        }
+    }
+}
