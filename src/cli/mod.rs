@@ -25,7 +25,9 @@ use crate::api::LyncPoolMirror;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::output::print;
-use crate::cli::verbs::{approve, completion, explain, failover, force_service, history, keep, plan, state, suspend};
+use crate::cli::verbs::{
+    approve, completion, doctor, explain, failover, force_service, history, keep, plan, report, state, suspend,
+};
 use crate::sql::kerberos_helper;
 
 /// Kubernetes operator for mirrored SQL Servers behind Lync pools, and its command line.
@@ -68,6 +70,10 @@ enum Verb {
     History(Box<history::History>),
     /// Shows the statements that come next, or what an edited manifest would do.
     Plan(Box<plan::Plan>),
+    /// Checks credentials, servers and databases at once, with a fresh poll from this computer.
+    Doctor(Box<doctor::Doctor>),
+    /// Writes the state and the moves of pools into one HTML file.
+    Report(report::Report),
     /// Prints the page of a reason, without a network.
     Explain(explain::Explain),
     /// Prints the completion script of a shell.
@@ -152,6 +158,8 @@ impl Verb {
             Verb::Resume(verb) => verb.run().await,
             Verb::History(verb) => verb.run().await,
             Verb::Plan(verb) => verb.run().await,
+            Verb::Doctor(verb) => verb.run().await,
+            Verb::Report(verb) => verb.run().await,
             Verb::Explain(verb) => verb.run(),
             Verb::Completion(verb) => verb.run(arguments_of(output::program())),
         }

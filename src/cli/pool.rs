@@ -5,11 +5,12 @@ use kube::api::DynamicObject;
 use serde_json::Value;
 
 use crate::api::{
-    DatabaseTypeSpec, DatabaseTypeStatus, LyncPoolMirror, LyncPoolMirrorStatus, ServerStatus, decode_lossy,
+    DatabaseTypeSpec, DatabaseTypeStatus, LyncPoolMirror, LyncPoolMirrorStatus, PlannedStep, ServerStatus, decode_lossy,
 };
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
-use crate::model::{DatabaseType, ObservedPrincipal, Reason, Seat, Service};
+use crate::model::{Act, DatabaseName, DatabaseType, ObservedPrincipal, Reason, Seat, Service};
+use crate::sql;
 
 /// A LyncPoolMirror. A status that a newer operator wrote is decoded as far as possible.
 #[derive(Debug, Clone)]
@@ -167,6 +168,14 @@ impl Pool {
         );
         // The operator offers an approval only while the move is possible, and then names the epoch.
         held && of.epoch.as_ref().is_some_and(|epoch| of.message.contains(&format!("epoch: \"{epoch}\"")))
+    }
+
+    /// The statement of forced service that the operator plans: it would send it after a consent.
+    pub fn forced_step(&self, ty: DatabaseType) -> Option<&PlannedStep> {
+        let is_forced = |step: &&PlannedStep| {
+            step.type_ == ty && step.statement == sql::statement(Act::ForceService, &DatabaseName::new(&step.database))
+        };
+        self.status.plan.iter().find(is_forced).filter(|_| self.is_current())
     }
 }
 

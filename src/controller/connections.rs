@@ -197,13 +197,7 @@ fn resolved(
 ) -> ResolvedStore {
     let namespace: Arc<str> = namespace(resource).into();
     let watch = |server: &SqlServer| {
-        let endpoint = match (server.tcp_port(), &server.instance) {
-            (Some(port), _) => InstanceAddress::Port(port),
-            (None, Some(instance)) => InstanceAddress::named(instance),
-            (None, None) => InstanceAddress::Port(SqlServer::DEFAULT_PORT),
-        };
-        let (login, tls, namespace) = (login.clone(), tls.clone(), namespace.clone());
-        let target = Target { host: server.host.clone(), endpoint, login, tls, namespace };
+        let target = target(server, login, tls, namespace.clone());
         let watch = Arc::new(ctx.monitors.watch(&target));
         (target, watch)
     };
@@ -212,6 +206,16 @@ fn resolved(
         mirror: watch(&sql.mirror),
         witness: sql.witness.as_ref().map(|witness| watch(witness).1),
     }
+}
+
+/// How to connect to a server of the spec.
+pub(super) fn target(server: &SqlServer, login: &Authentication, tls: &Tls, namespace: Arc<str>) -> Target {
+    let endpoint = match (server.tcp_port(), &server.instance) {
+        (Some(port), _) => InstanceAddress::Port(port),
+        (None, Some(instance)) => InstanceAddress::named(instance),
+        (None, None) => InstanceAddress::Port(SqlServer::DEFAULT_PORT),
+    };
+    Target { host: server.host.clone(), endpoint, login: login.clone(), tls: tls.clone(), namespace }
 }
 
 fn unresolved(sql: &SqlStore, unavailable: Unavailable) -> UnresolvedStore {

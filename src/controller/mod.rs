@@ -20,6 +20,7 @@ mod object_cache;
 mod observe;
 mod ownership;
 mod pass;
+mod probe;
 mod proven_pair;
 mod reconcile;
 mod retries;
@@ -32,4 +33,5 @@ mod unconfirmed;
 mod watches;
 
 pub use error::Error;
+pub use probe::{Probe, StoreCredentials, probe};
 pub use run::{Settings, run};

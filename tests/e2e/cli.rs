@@ -1,10 +1,13 @@
 //! The verbs of the command line as a process, against the API server, the operator and the simulated pair.
 
+mod doctor;
 mod held;
 mod owned;
 mod planned;
+mod prompt;
 mod read;
 mod wait;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};

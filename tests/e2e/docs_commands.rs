@@ -294,6 +294,9 @@ impl Reader {
         if page == "docs/how-to/approve-a-held-move.md" {
             self.until_ready("pool01", &["Aligned"]);
         }
+        if block.contains("lyncmirror doctor") {
+            assert!(output.contains("0 to fix"), "{page}: {output}");
+        }
         if block.contains("lyncmirror state") {
             assert!(output.contains("(lync/pool01): PROTECTED, as the spec wants it"), "{page}: {output}");
         }

@@ -27,6 +27,17 @@ pub struct ClusterArguments {
     pub namespace: Option<String>,
 }
 
+/// Where the operator holds its lease, which shows whether it runs.
+#[derive(Debug, Clone, Args)]
+pub struct OperatorArguments {
+    /// Namespace of the operator's lease.
+    #[arg(long, value_name = "NAME", env = "LYNC_MIRROR_OPERATOR_NAMESPACE", default_value = "lync-mirror-system")]
+    operator_namespace: String,
+    /// Name of the operator's lease.
+    #[arg(long, value_name = "NAME", env = "LYNC_MIRROR_LEASE_NAME", default_value = "lync-mirror")]
+    lease_name: String,
+}
+
 /// A client, and the namespace of the verb.
 pub struct Cluster {
     pub client: Client,
@@ -70,9 +81,9 @@ impl Cluster {
     }
 
     /// The holder of the operator's lease. None: the caller may not read it, or it is elsewhere.
-    pub async fn operator(&self, namespace: &str, lease: &str) -> Option<Operator> {
-        let api: Api<Lease> = Api::namespaced(self.client.clone(), namespace);
-        let spec = api.get_opt(lease).await.ok()??.spec?;
+    pub async fn operator(&self, at: &OperatorArguments) -> Option<Operator> {
+        let api: Api<Lease> = Api::namespaced(self.client.clone(), &at.operator_namespace);
+        let spec = api.get_opt(&at.lease_name).await.ok()??.spec?;
         let renewed = spec.renew_time?.0;
         let lasts = jiff::SignedDuration::from_secs(i64::from(spec.lease_duration_seconds?));
         let expires = renewed.checked_add(lasts).ok()?;

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use crate::api::{LyncPoolMirror, ParsedSpec, parse, restore_state};
+use crate::api::{DatabaseTypeStatus, LyncPoolMirror, ParsedSpec, parse, restore_state};
 use crate::cli::forecast::observation::observation;
 use crate::cli::pool::Pool;
 use crate::model::{DatabaseType, Effect, Failover, Observation, Reason, duration_text};
@@ -97,17 +97,26 @@ fn unproven(pool: &Pool, ty: DatabaseType, planned: &TypePlan, proof: Option<&Pl
     if !unseen.is_empty() {
         return Some(format!("The operator has not read {} yet.", unseen.join(", ")));
     }
-    let repeated = proof.and_then(|plan| plan.types.get(&ty)).map(|planned| planned.verdict.reason);
-    let is_same = repeated.is_some_and(|reason| {
-        // The status is from the pass that began the move or the wait; time alone may have ended the latter.
-        reason.name() == of.reason
-    });
+    let is_same = proof.and_then(|plan| plan.types.get(&ty)).is_some_and(|planned| repeats(planned, of));
     (!is_same).then(|| {
         format!(
             "The status alone does not explain its present reason {}: the operator saw more of the servers than the status has.",
             of.reason
         )
     })
+}
+
+/// The plan from the status gives everything that the status has of the decision.
+fn repeats(planned: &TypePlan, of: &DatabaseTypeStatus) -> bool {
+    let whole = (planned.verdict.reason.name(), planned.observed, planned.service)
+        == (of.reason.as_str(), of.observed, of.service)
+        && planned.epoch.as_ref().map(ToString::to_string) == of.epoch;
+    whole
+        && planned.findings.iter().all(|finding| {
+            let row = of.databases.iter().find(|row| row.name.eq_ignore_ascii_case(finding.name.as_str()));
+            let obstacle = finding.obstacle.as_ref().map(|obstacle| obstacle.reason().name());
+            row.is_some_and(|row| row.reason.as_deref() == obstacle)
+        })
 }
 
 fn decision(pool: &Pool, plan: &Plan, planned: &TypePlan, observation: &Observation) -> Decision {

@@ -17,7 +17,9 @@ const ROWS: [[&str; 2]; 22] = [
     ["refused", "P/4/C/8"], ["P/4/C", "M/4/C/s"],
 ];
 
-fn edits() -> Vec<(&'static str, fn(&mut Value))> {
+type Edit = (&'static str, fn(&mut Value));
+
+fn edits() -> Vec<Edit> {
     vec![
         ("nothing", |_| ()),
         ("other principal", |spec| spec["databaseTypes"][0]["principal"] = json!("Mirror")),
@@ -83,6 +85,71 @@ fn forecast_equals_the_decision_of_the_operator_or_is_not_known() {
     }
     let total = known + unknown.len();
     assert!(known * 10 >= total * 8, "{known} of {total} decisions are known; not known: {unknown:#?}");
+}
+
+/// A change of some fields at random.
+fn random_edit(random: &mut fastrand::Rng, spec: &mut Value) {
+    let seats = ["Primary", "Mirror"];
+    spec["databaseTypes"][0]["principal"] = json!(random.choice(seats));
+    if random.u8(..4) == 0 {
+        let lists = [json!(["rtcxds"]), json!(["rtcab", "rtcshared"]), json!(["rtcxds", "rtcshared", "rtcab"])];
+        spec["databaseTypes"][0]["databases"] = random.choice(lists).unwrap();
+    }
+    if random.u8(..4) == 0 {
+        spec["suspend"] = json!({"reason": "patches"});
+    }
+    if random.u8(..4) == 0 {
+        let epochs = ["21-1c1e", "22-1c1e", "24-1c1e", "1-dead"];
+        spec["databaseTypes"][0]["approve"] = json!({"epoch": random.choice(epochs)});
+    }
+    let policy = &mut spec["policy"];
+    policy["unrequestedSwitch"] = json!(random.choice(["Hold", "FailBack"]));
+    policy["cooldown"] = json!(random.choice(["0s", "10m", "721h"]));
+    policy["maxInterruption"] = json!(random.choice(["3s", "1m"]));
+    policy["failBackAfter"] = json!(random.choice(["0s", "30m"]));
+    policy["settleAfter"] = json!(random.choice(["0s", "2m"]));
+}
+
+/// Random histories and random edits: the same reason and the same statements, or not known.
+#[test]
+fn forecast_of_random_edits_equals_the_decision_of_the_operator() {
+    let seed = std::env::var("LYNC_MIRROR_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(15);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let (mut known, mut moves) = (0, 0);
+    for number in 0..400 {
+        let mut history = vec![[ROWS[0]; 3]];
+        for _ in 0..random.usize(..3) {
+            let rows = *random.choice(&ROWS).unwrap();
+            // One database of the type can differ.
+            let other = if random.bool() { *random.choice(&ROWS[..5]).unwrap() } else { rows };
+            let alike = rows.iter().zip(other).all(|(a, b)| is_away(a) == is_away(b));
+            history.push([rows, rows, if alike { other } else { rows }]);
+        }
+        let rows = *history.last().unwrap();
+        let live = || history.iter().fold(Passes::new(), |passes, rows| passes.after(60).pass_with(*rows));
+        let mut spec = live().spec;
+        random_edit(&mut random, &mut spec);
+        let edited = live().edit(|old| *old = spec.clone());
+        let forecast = forecast(&live().pool(), &edited.resource(), edited.now);
+        let foreseen = match &forecast.types[0].decision {
+            Decision::Unknown { .. } => continue,
+            Decision::Move { steps } => (Reason::Moving, steps.clone()),
+            Decision::Hold { reason, .. } | Decision::Nothing { reason } => (*reason, Vec::new()),
+        };
+        let (_, plan) = edited.pass_with(rows).last.unwrap();
+        let text = |step: &Failover| (step.server.clone(), sql::statement(step.act, &step.database));
+        let done: Vec<_> = plan.steps.iter().map(text).collect();
+        let foreseen_steps: Vec<_> = foreseen.1.into_iter().map(|step| (step.server, step.statement)).collect();
+        let reason = plan.types[&DatabaseType::User].verdict.reason;
+        assert_eq!((foreseen.0, foreseen_steps), (reason, done), "seed {seed}, edit {number}: {history:?} {spec}");
+        known += 1;
+        moves += usize::from(reason == Reason::Moving);
+    }
+    assert!(known >= 200 && moves >= 20, "seed {seed}: {known} known, {moves} moves");
+}
+
+fn is_away(row: &str) -> bool {
+    ["away", "refused"].contains(&row)
 }
 
 fn rendered(live: &Passes, edited: &Passes) -> String {

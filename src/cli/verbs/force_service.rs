@@ -19,9 +19,8 @@ use crate::cli::verbs::confirm::read_line;
 use crate::cli::verbs::follow::Follow;
 use crate::cli::verbs::wait::{self, WaitArguments};
 use crate::cli::view::text;
-use crate::model::{Act, DatabaseName, DatabaseType, later};
+use crate::model::{DatabaseType, later};
 use crate::plan::second;
-use crate::sql;
 
 /// A consent without an end of its own. It must not act days later.
 const LIFETIME: std::time::Duration = std::time::Duration::from_secs(30 * 60);
@@ -98,11 +97,7 @@ struct Offer<'a> {
 
 /// The plan of the operator has the statement while a consent would release it.
 fn offer(pool: &Pool, ty: DatabaseType) -> Result<Offer<'_>, Error> {
-    let is_force = |step: &&PlannedStep| {
-        step.type_ == ty && step.statement == sql::statement(Act::ForceService, &DatabaseName::new(&step.database))
-    };
-    let of = pool.type_status(ty);
-    let step = pool.status.plan.iter().find(is_force).filter(|_| pool.is_current());
+    let (of, step) = (pool.type_status(ty), pool.forced_step(ty));
     match (of, of.and_then(|of| of.epoch.clone()), step) {
         (Some(of), Some(epoch), Some(step)) => Ok(Offer { step, epoch, message: &of.message }),
         (Some(of), _, _) => Err(Error::Impossible(format!(

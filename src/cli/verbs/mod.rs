@@ -3,6 +3,7 @@
 pub mod approve;
 pub mod completion;
 pub mod confirm;
+pub mod doctor;
 pub mod explain;
 pub mod failover;
 pub mod follow;
@@ -11,6 +12,7 @@ pub mod history;
 pub mod keep;
 pub mod plan;
 pub mod reason_pages;
+pub mod report;
 pub mod state;
 pub mod suspend;
 pub mod wait;

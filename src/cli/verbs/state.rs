@@ -1,10 +1,16 @@
 //! `state`: service, principals and databases of pools. The successor of Get-CsDatabaseMirrorState.
 
+use std::io::IsTerminal;
+use std::pin::pin;
+use std::time::Duration;
+
 use clap::Args;
+use futures::StreamExt;
 use jiff::Timestamp;
+use kube::runtime::{WatchStreamExt, watcher};
 
 use crate::cli::arguments::database_type;
-use crate::cli::cluster::client::{Cluster, ClusterArguments};
+use crate::cli::cluster::client::{Cluster, ClusterArguments, OperatorArguments};
 use crate::cli::cluster::find;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
@@ -13,6 +19,9 @@ use crate::cli::pool::Pool;
 use crate::cli::view::state::{self, Style};
 use crate::cli::view::{overview, rows};
 use crate::model::DatabaseType;
+
+/// Clears a terminal.
+const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
 #[derive(Debug, Args)]
 pub struct State {
@@ -30,49 +39,96 @@ pub struct State {
     /// Format of the output.
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
-    /// Namespace of the operator's lease, which shows whether the operator runs.
-    #[arg(long, value_name = "NAME", env = "LYNC_MIRROR_OPERATOR_NAMESPACE", default_value = "lync-mirror-system")]
-    operator_namespace: String,
-    /// Name of the operator's lease.
-    #[arg(long, value_name = "NAME", env = "LYNC_MIRROR_LEASE_NAME", default_value = "lync-mirror")]
-    lease_name: String,
+    /// Print the state again after each change, until Ctrl-C. A terminal is cleared before.
+    #[arg(short, long)]
+    watch: bool,
+    #[command(flatten)]
+    operator: OperatorArguments,
 }
 
 impl State {
     pub async fn run(self) -> Result<Exit, Error> {
         let cluster = Cluster::connect(&self.cluster).await?;
-        let pools = find::pools(&cluster, &self.pools, self.all_namespaces).await?;
-        let pools = pools.into_iter().map(|pool| pool.only(&self.database_type)).collect::<Result<Vec<_>, _>>()?;
-        let mut exit = pools.iter().map(Pool::exit).max().unwrap_or(Exit::AsWanted);
-        match self.output {
-            Format::Table | Format::Wide => {
-                let operator = cluster.operator(&self.operator_namespace, &self.lease_name).await;
-                let style = Style {
-                    wide: self.output == Format::Wide,
-                    width: output::width(),
-                    program: output::program(),
-                    now: Timestamp::now(),
-                };
-                if operator.as_ref().is_some_and(|operator| operator.is_silent(style.now)) {
-                    exit = exit.max(Exit::NotKnown);
-                }
-                let text = match &pools[..] {
-                    [] => format!("There is no pool in {}.\n", self.place(&cluster)),
-                    several if self.pools.is_empty() && several.len() > 1 => {
-                        overview::render(several, style.wide, style.width)
-                    }
-                    all => {
-                        let each = all.iter().map(|pool| state::render(pool, operator.as_ref(), style));
-                        each.collect::<Vec<_>>().join("\n")
-                    }
-                };
-                output::print(&text)?;
-            }
-            Format::Json => output::print(&output::json(&documents(&pools))?)?,
-            Format::Yaml => output::print(&output::yaml(&documents(&pools))?)?,
-            Format::Csv => output::print(&output::csv(&pools.iter().flat_map(rows::rows).collect::<Vec<_>>())?)?,
+        if self.watch {
+            return self.live(&cluster).await;
         }
+        let (text, exit) = self.render(&cluster, &self.pools(&cluster).await?).await?;
+        output::print(&text)?;
         Ok(exit)
+    }
+
+    async fn pools(&self, cluster: &Cluster) -> Result<Vec<Pool>, Error> {
+        let pools = find::pools(cluster, &self.pools, self.all_namespaces).await?;
+        pools.into_iter().map(|pool| pool.only(&self.database_type)).collect()
+    }
+
+    async fn render(&self, cluster: &Cluster, pools: &[Pool]) -> Result<(String, Exit), Error> {
+        let exit = pools.iter().map(Pool::exit).max().unwrap_or(Exit::AsWanted);
+        let text = match self.output {
+            Format::Table | Format::Wide => return Ok(self.tables(cluster, pools, exit).await),
+            Format::Json => output::json(&documents(pools))?,
+            Format::Yaml => output::yaml(&documents(pools))?,
+            Format::Csv => output::csv(&pools.iter().flat_map(rows::rows).collect::<Vec<_>>())?,
+        };
+        Ok((text, exit))
+    }
+
+    async fn tables(&self, cluster: &Cluster, pools: &[Pool], exit: Exit) -> (String, Exit) {
+        // Where the output is kept, a line for each renewal of the lease would be no news.
+        let is_kept = self.watch && !std::io::stdout().is_terminal();
+        let operator = cluster.operator(&self.operator).await;
+        let style = Style {
+            wide: self.output == Format::Wide,
+            width: output::width(),
+            program: output::program(),
+            now: Timestamp::now(),
+        };
+        let is_silent = operator.as_ref().is_some_and(|operator| operator.is_silent(style.now));
+        let shown = operator.as_ref().filter(|_| is_silent || !is_kept);
+        let text = match pools {
+            [] => format!("There is no pool in {}.\n", self.place(cluster)),
+            several if self.pools.is_empty() && several.len() > 1 => overview::render(several, style.wide, style.width),
+            all => all.iter().map(|pool| state::render(pool, shown, style)).collect::<Vec<_>>().join("\n"),
+        };
+        (text, if is_silent { exit.max(Exit::NotKnown) } else { exit })
+    }
+
+    /// Prints the state after each change, until Ctrl-C.
+    async fn live(&self, cluster: &Cluster) -> Result<Exit, Error> {
+        let pools = self.pools(cluster).await?;
+        let in_one = pools.iter().all(|pool| pool.namespace == cluster.namespace) && !self.all_namespaces;
+        let api = if in_one { cluster.pools(&cluster.namespace) } else { cluster.all_pools() };
+        let mut events = pin!(watcher(api, watcher::Config::default()).default_backoff());
+        // The ages on a terminal go on between two changes.
+        let mut tick = tokio::time::interval(Duration::from_secs(2));
+        let is_terminal = std::io::stdout().is_terminal();
+        let (mut last, mut exit, mut failed) = (String::new(), Exit::NotKnown, false);
+        loop {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => return Ok(exit),
+                _ = events.next() => {}
+                _ = tick.tick(), if is_terminal => {}
+            }
+            let rendered = match self.pools(cluster).await {
+                Ok(pools) => self.render(cluster, &pools).await,
+                Err(error) => Err(error),
+            };
+            match rendered {
+                Ok((text, now)) => {
+                    (exit, failed) = (now, false);
+                    if text != last {
+                        let clear = if is_terminal { CLEAR } else { "" };
+                        output::print(&format!("{clear}{text}"))?;
+                        last = text;
+                    }
+                }
+                Err(error) if !failed => {
+                    (exit, failed) = (error.exit(), true);
+                    output::note(&format!("Error: {error}"));
+                }
+                Err(_) => {}
+            }
+        }
     }
 
     fn place(&self, cluster: &Cluster) -> String {

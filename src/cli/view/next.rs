@@ -1,7 +1,7 @@
 //! The next commands for a pool: what an administrator types to approve, keep, resume or read.
 
 use crate::cli::pool::{Pool, observed_seat};
-use crate::model::{Effect, ObservedPrincipal, Reason};
+use crate::model::{DatabaseType, Effect, ObservedPrincipal, Reason};
 
 /// The commands with what they do; one below the other where a line is too long for the terminal.
 pub fn render(pool: &Pool, program: &str, width: Option<usize>) -> String {
@@ -58,5 +58,12 @@ fn commands(pool: &Pool, program: &str) -> Vec<(String, String)> {
     pages.sort();
     pages.dedup();
     lines.extend(pages.iter().map(|reason| (format!("{program} explain {reason}"), "what it means".to_owned())));
+    // After the page, as it can lose data.
+    let forced = |ty: &DatabaseType| pool.forced_step(*ty).is_some();
+    let types = pool.status.database_types.iter().map(|of| of.type_).filter(forced);
+    lines.extend(types.map(|ty| {
+        let what = "can lose data; read the page first".to_owned();
+        (format!("{program} force-service {on} --database-type {ty}"), what)
+    }));
     lines
 }

@@ -82,14 +82,18 @@ fn state_that_can_be_old_shows_why() {
           The operator has not processed generation 2 of the spec yet: this is the state for generation 1.
           The operator lync-mirror-7da98056 has not renewed its lease since 1970-01-01T00:00:00Z: the state can be older than it seems. To fix: check the Pods of the operator.
 
+        pool01.contoso.com (lync/pool01): PROTECTED, on its way
+          The operator has not processed generation 2 of the spec yet: this is the state for generation 1.
+          No operator has held the lease since 1970-01-01T00:00:00Z: the state can be older than it seems. To fix: check the Pods of the operator.
+
         pool01.contoso.com (lync/pool01): UNKNOWN, the state is not known
           No operator has published a status yet. To fix: check that the operator runs and watches this namespace.
     "#]].assert_eq(&[fresh, silent, stopped, empty].map(|text| first(&text)).join("\n"));
 }
 
-/// Reason and exit code of each row of the truth table.
+/// The state, the reason and the exit code of each row of the truth table.
 #[test]
-fn exit_code_of_each_scenario() {
+fn state_and_exit_code_of_each_scenario() {
     #[rustfmt::skip]
     let table = [
         ("S1 healthy", "P/4/C", "M/4/C"), ("S2 without a witness", "P/4/-", "M/4/-"), ("S3 catching up", "P/2/C", "M/2/C"),
@@ -103,6 +107,8 @@ fn exit_code_of_each_scenario() {
     ];
     let lines = table.map(|(scenario, a, b)| {
         let passes = Passes::new().pass("P/4/C", "M/4/C").pass(a, b);
+        let number = scenario.split(' ').next().unwrap_or_default();
+        check(&passes, &expect_file![format!("golden/{number}.txt")]);
         let pool = passes.pool();
         let of = &pool.status.database_types[0];
         format!("{}  {scenario}: {}, {}\n", pool.exit().code(), of.service, of.reason)

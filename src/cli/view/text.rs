@@ -110,12 +110,7 @@ mod tests {
     #[test]
     fn paragraph_wraps_at_words() {
         let text = "The principal of User is on the mirror SQL-B\\RTC.";
-        expect![[r#"
-              The principal of
-              User is on the
-              mirror SQL-B\RTC.
-        "#]]
-        .assert_eq(&paragraph(text, 2, Some(22)));
+        assert_eq!(paragraph(text, 2, Some(22)), "  The principal of\n  User is on the\n  mirror SQL-B\\RTC.\n");
         assert_eq!(paragraph(text, 2, None), format!("  {text}\n"));
     }
 }

@@ -106,3 +106,21 @@ fn caller_without_rights_is_shown_the_missing_verb() {
     let refused = super::Ran::from(command.output().unwrap()).expect(4);
     assert!(refused.err.contains("You may not list lyncpoolmirrors.lyncmirror.io."), "{refused:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn report_is_one_file_with_the_state_and_the_moves() {
+    let (fixture, _operator) = aligned("cli-report").await;
+    verb(&fixture, &["failover", "pool01", "-t", "User", "--to", "mirror", "--confirm=false", "--wait"]).expect(0);
+    let file = fixture.cluster.dir.join("report.html");
+    let written = verb(&fixture, &["report", "pool01", "--file", file.to_str().unwrap()]).expect(0);
+    assert!(written.err.contains("Report of 1 pools in "), "{written:?}");
+    let page = std::fs::read_to_string(&file).unwrap();
+    for words in
+        ["cli-report.contoso.com", "Protected, as the spec wants it", "SQL-B\\RTC", "rtcxds", "Moves", "Succeeded"]
+    {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    assert!(!page.contains("<script") && !page.contains("http"), "{page}");
+    let json: Value = serde_json::from_str(&verb(&fixture, &["report", "-o", "json"]).expect(0).out).unwrap();
+    assert_eq!(json[0]["status"]["history"][0]["outcome"], "Succeeded");
+}

@@ -1,0 +1,57 @@
+//! `report`: pools as one HTML file or as JSON, as -Report of the cmdlets.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+
+use crate::cli::cluster::client::{Cluster, ClusterArguments};
+use crate::cli::cluster::find;
+use crate::cli::error::Error;
+use crate::cli::exit::Exit;
+use crate::cli::output;
+use crate::cli::pool::Pool;
+use crate::cli::view::{report, rows};
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Kind {
+    Html,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub struct Report {
+    /// Names of resources or FQDNs of pools. Default: all pools of the namespace.
+    #[arg(value_name = "POOL")]
+    pools: Vec<String>,
+    #[command(flatten)]
+    cluster: ClusterArguments,
+    /// The pools of all namespaces.
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    all_namespaces: bool,
+    /// Format of the report.
+    #[arg(short, long, value_name = "FORMAT", default_value = "html")]
+    output: Kind,
+    /// Write to this file. Default: the standard output.
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+impl Report {
+    pub async fn run(self) -> Result<Exit, Error> {
+        let cluster = Cluster::connect(&self.cluster).await?;
+        let pools = find::pools(&cluster, &self.pools, self.all_namespaces).await?;
+        let text = match self.output {
+            Kind::Html => report::html(&pools, Timestamp::now()),
+            Kind::Json => output::json(&pools.iter().map(rows::document).collect::<Vec<_>>())?,
+        };
+        match &self.file {
+            None => output::print(&text)?,
+            Some(path) => {
+                std::fs::write(path, text)?;
+                output::note(&format!("Report of {} pools in {}.", pools.len(), path.display()));
+            }
+        }
+        Ok(pools.iter().map(Pool::exit).max().unwrap_or(Exit::AsWanted))
+    }
+}
