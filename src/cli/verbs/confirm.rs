@@ -1,6 +1,7 @@
 //! The question before a change. Ctrl-C at the question changes nothing.
 
 use std::io::{IsTerminal, Write};
+use std::pin::pin;
 
 use clap::Args;
 
@@ -39,6 +40,9 @@ impl ConfirmArguments {
 /// # Errors
 /// [`Error::NotConfirmed`] after Ctrl-C.
 pub async fn read_line(question: &str) -> Result<String, Error> {
+    // From here on Ctrl-C no longer ends the process by itself.
+    let mut interrupted = pin!(tokio::signal::ctrl_c());
+    let _ = futures::poll!(interrupted.as_mut());
     let mut out = anstream::stderr();
     out.write_all(question.as_bytes())?;
     out.flush()?;
@@ -48,7 +52,7 @@ pub async fn read_line(question: &str) -> Result<String, Error> {
     });
     tokio::select! {
         answer = answer => Ok(answer.ok().and_then(Result::ok).unwrap_or_default()),
-        _ = tokio::signal::ctrl_c() => {
+        _ = interrupted => {
             output::note("");
             Err(Error::NotConfirmed)
         }
