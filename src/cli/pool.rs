@@ -1,5 +1,8 @@
 //! A resource as the API server returned it, for the verbs.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::DynamicObject;
 use serde_json::Value;
@@ -9,8 +12,11 @@ use crate::api::{
 };
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
-use crate::model::{Act, DatabaseName, DatabaseType, ObservedPrincipal, Reason, Seat, Service};
+use crate::model::{Act, DatabaseName, DatabaseType, ObservedPrincipal, Reason, Seat, Service, later};
 use crate::sql;
+
+/// The operator confirms each status at least every 10 minutes. The rest is for its next pass.
+const CONFIRMED_WITHIN: Duration = Duration::from_secs(12 * 60);
 
 /// A LyncPoolMirror. A status that a newer operator wrote is decoded as far as possible.
 #[derive(Debug, Clone)]
@@ -81,6 +87,11 @@ impl Pool {
     /// False while the operator has not processed the present spec.
     pub fn is_current(&self) -> bool {
         self.status.observed_generation >= self.generation()
+    }
+
+    /// True if the operator has not confirmed the status for longer than it does while it runs.
+    pub fn is_old(&self, now: Timestamp) -> bool {
+        self.status.observed_time.as_ref().is_some_and(|at| later(at.0, CONFIRMED_WITHIN) < now)
     }
 
     pub fn exit(&self) -> Exit {

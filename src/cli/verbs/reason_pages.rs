@@ -24,7 +24,7 @@ pages! {
     ResolverSilent InstanceNotFound OperatorLimited ConnectionRefused ConnectionTimedOut HostUnreachable
     ConnectionLost TlsFailed KdcUnreachable SpnUnknown TicketExpired NoKerberosCredentials LoginFailed LoginLocked
     PasswordExpired ServerStarting ServerStopping ServerPaused SingleUser LogonTriggerFailed ConnectionLimit
-    LoginError ServerTooOld QueryFailed ProtocolError MoveStarted MoveRetried MoveSucceeded MoveSuperseded
+    LoginError ServerTooOld QueryFailed ProtocolError MoveStarted MoveRetried MoveSucceeded MoveSuperseded TypeRemoved
     SecondCentralMgmt Protected Exposed NotServed ServiceUnknown WitnessMismatch WitnessDisconnected
     WitnessUnreachable PostSwitchDrift NoPostSwitchDrift CredentialsStale LegacyTls TlsDisabled QuorumHealthy
     NoWitness RunningExposed PartnersReachable AllSynchronized NotSuspended

@@ -63,7 +63,9 @@ impl State {
     }
 
     async fn render(&self, cluster: &Cluster, pools: &[Pool]) -> Result<(String, Exit), Error> {
-        let exit = pools.iter().map(Pool::exit).max().unwrap_or(Exit::AsWanted);
+        let now = Timestamp::now();
+        let of = |pool: &Pool| if pool.is_old(now) { pool.exit().max(Exit::NotKnown) } else { pool.exit() };
+        let exit = pools.iter().map(of).max().unwrap_or(Exit::AsWanted);
         let text = match self.output {
             Format::Table | Format::Wide => return Ok(self.tables(cluster, pools, exit).await),
             Format::Json => output::json(&documents(pools))?,

@@ -66,6 +66,12 @@ fn age(pool: &Pool, operator: Option<&Operator>, style: Style) -> String {
         }
         _ => {}
     }
+    if let Some(at) = pool.status.observed_time.as_ref().filter(|_| pool.is_old(style.now)) {
+        line(format!(
+            "The operator last confirmed this state at {}: it shows the past. To fix: check that the operator runs and reaches the API server.",
+            second(at.0)
+        ));
+    }
     let since = operator.map(|operator| second(operator.renewed)).unwrap_or_default();
     match operator.map(|operator| (&operator.holder, operator)) {
         None => {}

@@ -71,6 +71,8 @@ fn state_that_can_be_old_shows_why() {
     let silent = plain(&passes, Some(&operator), style(None, crate::plan::tests::after(16)));
     let stopped = Operator { holder: None, ..operator.clone() };
     let stopped = plain(&passes, Some(&stopped), style(None, crate::plan::tests::after(3)));
+    let old = plain(&passes, None, style(None, crate::plan::tests::after(721)));
+    assert!(!passes.pool().is_old(crate::plan::tests::after(720)));
     let empty = plain(&Passes::new(), None, style(None, passes.now));
     let first = |text: &str| text.lines().take(3).map(|line| format!("{line}\n")).collect::<String>();
     expect![[r#"
@@ -86,9 +88,13 @@ fn state_that_can_be_old_shows_why() {
           The operator has not processed generation 2 of the spec yet: this is the state for generation 1.
           No operator has held the lease since 1970-01-01T00:00:00Z: the state can be older than it seems. To fix: check the Pods of the operator.
 
+        pool01.contoso.com (lync/pool01): PROTECTED, on its way
+          The operator has not processed generation 2 of the spec yet: this is the state for generation 1.
+          The operator last confirmed this state at 1970-01-01T00:00:00Z: it shows the past. To fix: check that the operator runs and reaches the API server.
+
         pool01.contoso.com (lync/pool01): UNKNOWN, the state is not known
           No operator has published a status yet. To fix: check that the operator runs and watches this namespace.
-    "#]].assert_eq(&[fresh, silent, stopped, empty].map(|text| first(&text)).join("\n"));
+    "#]].assert_eq(&[fresh, silent, stopped, old, empty].map(|text| first(&text)).join("\n"));
 }
 
 /// The state, the reason and the exit code of each row of the truth table.
