@@ -7,6 +7,7 @@ mod support;
 
 mod scale;
 
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use lync_mirror::model::ServerObservation;
@@ -27,12 +28,13 @@ struct Line {
     within: bool,
 }
 
-fn main() {
+fn main() -> ExitCode {
     // The SQL client starts its own program to get a Kerberos ticket.
     if std::env::args().nth(1).as_deref() == Some("ticket") {
         return lync_mirror::cli::dispatch().unwrap();
     }
     tokio::runtime::Runtime::new().unwrap().block_on(measure());
+    ExitCode::SUCCESS
 }
 
 async fn measure() {
