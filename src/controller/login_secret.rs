@@ -48,8 +48,11 @@ pub fn read_login(namespace: &str, auth: &Auth, secret: Option<Secret>) -> Resol
         return Err(Unavailable { cause: UnavailableCause::SecretNotFound, detail });
     };
     let mut data = Erased(secret.data.unwrap_or_default());
-    let (username, second) = required(&name, &mut data, ["username", second])?;
-    let username = text(&name, "username", username)?;
+    require(&name, &data, ["username", second])?;
+    let mut take = |key: &str| data.0.remove(key).map(|bytes| bytes.0).unwrap_or_default();
+    // The other key stays in `data`, which is overwritten, until the user name is known to be usable.
+    let username = text(&name, "username", take("username"))?;
+    let second = take(second);
     match auth.method {
         AuthMethod::SqlLogin => {
             let password = SecretString::from(text(&name, "password", second)?);
@@ -57,8 +60,8 @@ pub fn read_login(namespace: &str, auth: &Auth, secret: Option<Secret>) -> Resol
         }
         AuthMethod::Kerberos => {
             let kdcs = auth.kdcs.clone().unwrap_or_default();
-            within(&name, "keytab", &second, LARGEST_KEYTAB)?;
-            let account = Account::new(&username, second, kdcs).ok_or_else(|| {
+            let keytab = within(&name, "keytab", second, LARGEST_KEYTAB)?;
+            let account = Account::new(&username, keytab, kdcs).ok_or_else(|| {
                 let detail = format!(
                     "Key username of Secret {name} is {username:?}, but method Kerberos needs ACCOUNT@REALM. To fix: set it to a value such as svc-lync@CONTOSO.COM."
                 );
@@ -69,8 +72,8 @@ pub fn read_login(namespace: &str, auth: &Auth, secret: Option<Secret>) -> Resol
     }
 }
 
-/// The values of both keys. The error names all that is missing, and the keys that are there: a key is often misspelt.
-fn required(name: &str, data: &mut Erased, keys: [&str; 2]) -> Resolved<(Vec<u8>, Vec<u8>)> {
+/// The error names every key that is missing, and the keys that are there: a key is often misspelt.
+fn require(name: &str, data: &Erased, keys: [&str; 2]) -> Resolved<()> {
     let others = data.0.keys().filter(|key| !keys.contains(&key.as_str()));
     let mut others: Vec<String> = others.take(NAMED_KEYS + 1).cloned().collect();
     if others.len() > NAMED_KEYS {
@@ -83,32 +86,34 @@ fn required(name: &str, data: &mut Erased, keys: [&str; 2]) -> Resolved<(Vec<u8>
         Some(_) => None,
     });
     let problems: Vec<String> = problems.collect();
-    let mut take = |key: &str| data.0.remove(key).map(|bytes| bytes.0);
-    match keys.map(&mut take) {
-        [Some(first), Some(second)] if problems.is_empty() => Ok((first, second)),
-        _ => Err(unusable(format!(
-            "Secret {name} has {}.{others} To fix: set the keys {} and {}.",
-            problems.join(" and "),
-            keys[0],
-            keys[1]
-        ))),
+    if problems.is_empty() {
+        return Ok(());
     }
+    Err(unusable(format!(
+        "Secret {name} has {}.{others} To fix: set the keys {} and {}.",
+        problems.join(" and "),
+        keys[0],
+        keys[1]
+    )))
 }
 
+/// The value as text. What is refused is overwritten: it can be a secret under the wrong key.
 fn text(name: &str, key: &str, bytes: Vec<u8>) -> Resolved<String> {
-    within(name, key, &bytes, LONGEST_TEXT)?;
-    String::from_utf8(bytes).map_err(|_| {
+    let bytes = within(name, key, bytes, LONGEST_TEXT)?;
+    String::from_utf8(bytes).map_err(|refused| {
+        refused.into_bytes().zeroize();
         unusable(format!("Key {key} of Secret {name} is not UTF-8 text. To fix: store the {key} in UTF-8."))
     })
 }
 
 /// A login needs memory for each connection, and all tenants share the memory.
-fn within(name: &str, key: &str, bytes: &[u8], limit: usize) -> Resolved<()> {
-    if bytes.len() <= limit {
-        return Ok(());
+fn within(name: &str, key: &str, mut bytes: Vec<u8>, limit: usize) -> Resolved<Vec<u8>> {
+    let length = bytes.len();
+    if length <= limit {
+        return Ok(bytes);
     }
+    bytes.zeroize();
     Err(unusable(format!(
-        "Key {key} of Secret {name} has {} bytes, and the limit is {limit}. To fix: store the {key} alone under that key.",
-        bytes.len()
+        "Key {key} of Secret {name} has {length} bytes, and the limit is {limit}. To fix: store the {key} alone under that key."
     )))
 }
