@@ -39,11 +39,13 @@ pub fn execute(ctx: &Arc<Context>, pass: &Pass, connections: &Connections, plan:
         deadline: desired.policy.switch_deadline,
     };
     ctx.in_flight.register(&attempt.id, &attempt.steps);
-    ctx.movements.statements_sent(pass.uid(), &pass.name());
+    let running = ctx.movements.statements_sent(pass.uid(), &pass.name());
     let ctx = ctx.clone();
     tokio::spawn(async move {
         send(&ctx, &attempt).await;
-        ctx.enqueue_each(ctx.movements.statements_answered(&attempt.id.uid));
+        if let Some(id) = running {
+            ctx.enqueue_each(ctx.movements.statements_answered(&id));
+        }
     });
 }
 

@@ -11,7 +11,7 @@ use crate::controller::index::Index;
 use crate::controller::object::shown_name;
 use crate::controller::pass::Pass;
 use crate::controller::proven_pair::{PairKey, ProvenPair};
-use crate::controller::running::{Moving, RunningMoves};
+use crate::controller::running::{MoveId, Moving, RunningMoves, move_id};
 use crate::model::{DatabaseType, Observation, Pair, StoreId, Stores};
 use crate::plan::Plan;
 
@@ -115,8 +115,9 @@ impl Movements {
             let is_same = |theirs: &Moving| theirs.pair.is_same(&moving.pair);
             let others =
                 state.others(&resource, &moving.pair, &exists).filter_map(|(_, theirs)| theirs.moving.as_ref());
-            let running = state.running.others(pass.uid(), &moving.pair).map(|running| &running.moving);
-            others.chain(running).any(is_same)
+            let own = move_id(pass.uid(), moving.ty, moving.started);
+            let mut running = state.running.others(Some(&own), &moving.pair).map(|running| &running.moving);
+            others.into_iter().any(is_same) || running.any(is_same)
         });
         if occupied && !plan.steps.is_empty() {
             return Reservation::Occupied;
@@ -124,18 +125,20 @@ impl Movements {
         Reservation::Recorded { waiting: state.set(&resource, movement) }
     }
 
-    /// The statements of an attempt are about to be sent: its movement must be reserved.
-    pub fn statements_sent(&self, uid: &str, resource: &str) {
+    /// The statements of an attempt are about to be sent: its movement must be reserved. Returns the name of the move for
+    /// [`Movements::statements_answered`]. None: its pair is not proven, as during a forced service.
+    pub fn statements_sent(&self, uid: &str, resource: &str) -> Option<MoveId> {
         let mut state = self.0.lock();
-        if let Some(moving) = state.movements.get(resource).and_then(|movement| movement.moving.clone()) {
-            state.running.sent(uid, resource, &moving);
-        }
+        let moving = state.movements.get(resource).and_then(|movement| movement.moving.clone())?;
+        let id = move_id(uid, moving.ty, moving.started);
+        state.running.sent(&id, resource, &moving);
+        Some(id)
     }
 
     /// The statements of an attempt are answered. Returns the resources that can have waited for them.
-    pub fn statements_answered(&self, uid: &str) -> BTreeSet<String> {
+    pub fn statements_answered(&self, id: &MoveId) -> BTreeSet<String> {
         let mut state = self.0.lock();
-        let Some(running) = state.running.answered(uid) else { return BTreeSet::new() };
+        let Some(running) = state.running.answered(id) else { return BTreeSet::new() };
         let keys = running.moving.pair.keys();
         keys.flat_map(|key| state.by_pair.others(&key, "").map(ToString::to_string).collect::<Vec<_>>()).collect()
     }
@@ -170,10 +173,10 @@ impl Movements {
     }
 
     /// What each type of a resource waits for on its pair: the move of another resource, or its earlier turn. `exists`: whether
-    /// a resource still exists.
+    /// a resource still exists. `own`: the move in flight of the resource.
     pub fn turns(
         &self,
-        (resource, uid): (&str, &str),
+        (resource, own): (&str, Option<&MoveId>),
         types: impl Iterator<Item = (DatabaseType, Option<ProvenPair>)>,
         exists: impl Fn(&str) -> bool,
     ) -> BTreeMap<DatabaseType, String> {
@@ -188,7 +191,7 @@ impl Movements {
                 });
                 let running = || {
                     let running =
-                        state.running.others(uid, &pair).find(|running| running.moving.pair.is_same(&pair))?;
+                        state.running.others(own, &pair).find(|running| running.moving.pair.is_same(&pair))?;
                     Some((running.moving.ty, running.resource.as_str()))
                 };
                 let moves = moves.or_else(running);

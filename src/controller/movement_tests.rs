@@ -43,9 +43,14 @@ const ONE: Resource = Resource("lync/one", "uid-1");
 const TWO: Resource = Resource("other/two", "uid-2");
 
 impl Resource {
+    /// The name of its move.
+    fn id(&self) -> MoveId {
+        move_id(self.1, TY, NOW)
+    }
+
     fn turns(&self, movements: &Movements, exists: bool) -> BTreeMap<DatabaseType, String> {
         let types = types_with_pairs(&parse(&mirror()), &healthy().pairs);
-        movements.turns((self.0, self.1), types.into_iter(), |_| exists)
+        movements.turns((self.0, Some(&self.id())), types.into_iter(), |_| exists)
     }
 
     /// As a pass does. `exists`: whether the other resources exist.
@@ -94,11 +99,11 @@ fn pair_of_a_forgotten_resource_stays_occupied_until_its_statements_are_answered
         assert_eq!(TWO.reserve(&movements, &planned(&BTreeMap::new()), exists), Reservation::Occupied);
         assert!(matches!(TWO.reserve(&movements, &planned(&turns), exists), Reservation::Recorded { .. }));
 
-        assert_eq!(movements.statements_answered(ONE.1), [TWO.0.to_owned()].into(), "the resource that waits");
+        assert_eq!(movements.statements_answered(&ONE.id()), [TWO.0.to_owned()].into(), "the resource that waits");
         assert_eq!(text(&TWO.turns(&movements, exists)), None);
         let reserved = TWO.reserve(&movements, &planned(&BTreeMap::new()), exists);
         assert!(matches!(reserved, Reservation::Recorded { .. }), "{reserved:?}");
-        assert_eq!(movements.statements_answered(ONE.1), BTreeSet::new(), "answered once");
+        assert_eq!(movements.statements_answered(&ONE.id()), BTreeSet::new(), "answered once");
     }
 }
 
@@ -112,7 +117,7 @@ fn resource_that_is_created_again_waits_for_the_statements_of_the_former_one() {
     assert_eq!(again.reserve(&movements, &planned(&BTreeMap::new()), true), Reservation::Occupied);
     // The same resource continues its own move.
     assert_eq!(text(&ONE.turns(&movements, true)), None);
-    movements.statements_answered(ONE.1);
+    movements.statements_answered(&ONE.id());
     assert!(matches!(again.reserve(&movements, &planned(&BTreeMap::new()), true), Reservation::Recorded { .. }));
 }
 
@@ -122,7 +127,7 @@ fn statements_of_a_former_term_occupy_their_pair_in_the_next_one() {
     ONE.send(&movements);
     movements.forget_all();
     assert_eq!(TWO.reserve(&movements, &planned(&BTreeMap::new()), true), Reservation::Occupied);
-    movements.statements_answered(ONE.1);
+    movements.statements_answered(&ONE.id());
     assert!(matches!(TWO.reserve(&movements, &planned(&BTreeMap::new()), true), Reservation::Recorded { .. }));
 }
 
@@ -133,8 +138,32 @@ fn pair_is_occupied_until_the_last_attempt_is_answered() {
     ONE.send(&movements);
     movements.statements_sent(ONE.1, ONE.0);
     movements.forget(ONE.0);
-    movements.statements_answered(ONE.1);
+    movements.statements_answered(&ONE.id());
     assert_eq!(TWO.reserve(&movements, &planned(&BTreeMap::new()), true), Reservation::Occupied);
-    movements.statements_answered(ONE.1);
+    movements.statements_answered(&ONE.id());
     assert!(matches!(TWO.reserve(&movements, &planned(&BTreeMap::new()), true), Reservation::Recorded { .. }));
+}
+
+/// Its type was removed from the spec, so that the move ended without an answer.
+#[test]
+fn next_move_of_a_resource_waits_for_the_statements_of_its_former_one() {
+    let movements = Movements::default();
+    ONE.send(&movements);
+    movements.forget(ONE.0);
+    let types = types_with_pairs(&parse(&mirror()), &healthy().pairs);
+    let turns = movements.turns((ONE.0, None), types.into_iter(), |_| true);
+    assert_eq!(text(&turns), Some("Archiving of lync/one, which is moving"));
+    movements.statements_answered(&ONE.id());
+    let types = types_with_pairs(&parse(&mirror()), &healthy().pairs);
+    assert_eq!(text(&movements.turns((ONE.0, None), types.into_iter(), |_| true)), None);
+}
+
+/// A forced service has no proven pair. Its answer must not end another move.
+#[test]
+fn answer_of_a_move_that_was_not_recorded_ends_no_other() {
+    let movements = Movements::default();
+    assert_eq!(movements.statements_sent(ONE.1, ONE.0), None);
+    ONE.send(&movements);
+    movements.statements_answered(&move_id(ONE.1, TY, NOW + jiff::SignedDuration::from_secs(60)));
+    assert_eq!(TWO.reserve(&movements, &planned(&BTreeMap::new()), true), Reservation::Occupied);
 }

@@ -10,6 +10,7 @@ use crate::controller::in_flight::AttemptId;
 use crate::controller::movement::types_with_pairs;
 use crate::controller::object::shown_name;
 use crate::controller::pass::Pass;
+use crate::controller::running::move_id;
 use crate::model::{DatabaseType, Observation};
 
 /// Observes the newest polls of the servers, the conflicts with other resources and the statements in flight.
@@ -22,7 +23,8 @@ pub fn observe(ctx: &Context, pass: &Pass<'_>, connections: &Connections) -> Obs
     let shown = |others: Vec<String>| others.iter().map(|other| shown_name(&name, other)).collect::<BTreeSet<_>>();
     let conflicts = conflicts.into_iter().map(|(ty, others)| (ty, shown(others).into_iter().collect())).collect();
     let types = types_with_pairs(&pass.spec, &pairs);
-    let turns = ctx.movements.turns((&name, pass.uid()), types.into_iter(), |other| ctx.exists(other));
+    let own = pass.operation().map(|operation| move_id(pass.uid(), operation.ty, operation.started));
+    let turns = ctx.movements.turns((&name, own.as_ref()), types.into_iter(), |other| ctx.exists(other));
     let statements = match pass.operation() {
         Some(operation) => ctx.in_flight.states(&AttemptId::of(pass.uid(), operation)),
         None => BTreeMap::new(),
