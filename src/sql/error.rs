@@ -125,7 +125,7 @@ pub fn no_share(target: &Target, what: &str) -> Unavailable {
 /// The operator cannot send requests to DNS.
 pub fn no_resolver(target: &Target, why: &str) -> Unavailable {
     let detail = format!(
-        "The operator cannot resolve {:?}: {why}. This proves nothing about the server. To fix: check dnsPolicy and dnsConfig of the operator's Pod.",
+        "The operator cannot resolve {:?}: {why}. This proves nothing about the server. To fix: check dnsPolicy, dnsConfig and hostAliases of the operator's Pod.",
         target.host
     );
     unavailable(UnavailableCause::OperatorLimited, detail)

@@ -137,9 +137,11 @@ pub fn run(principal: &str, spn: &str) -> io::Result<()> {
 /// to open counts as one without keys. So the helper also tries whether it gets a descriptor.
 fn failure(error: Error) -> Response {
     let error = GssError::from(error);
+    // The library uses EAGAIN for a KDC whose name DNS does not resolve for the moment.
     let own = io::Error::from_raw_os_error(error.code);
+    let own = Some(own).filter(|own| own.kind() != io::ErrorKind::WouldBlock);
     let tried = memfd_create("descriptor", MemfdFlags::empty()).map_err(io::Error::from).err();
-    match [Some(own), tried].into_iter().flatten().find(lacks_resources).and_then(|lacking| lacking.raw_os_error()) {
+    match [own, tried].into_iter().flatten().find(lacks_resources).and_then(|lacking| lacking.raw_os_error()) {
         Some(number) => Response::OperatorLimited(number),
         None => Response::GssError(error),
     }

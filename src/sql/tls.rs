@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
 use crate::model::{Unavailable, UnavailableCause};
-use crate::sql::cleaned::cleaned;
+use crate::sql::cleaned::{cleaned, cleaned_to};
 use crate::sql::error::{self, Phase, unavailable};
 use crate::sql::prelogin_stream::TlsInPrelogin;
 use crate::sql::{Target, Tls, hex};
@@ -218,13 +218,15 @@ fn record_failure(recorded: &RecordedFailure, chain: &X509StoreContextRef) {
         let number = chain.error().as_raw();
         let text = X509VerifyResult::error_string(&chain.error());
         let names = chain.current_cert().map(names).unwrap_or_default();
-        let issuer = chain.current_cert().map(|certificate| common_names(certificate.issuer_name()).join(", "));
+        let issuer = chain.current_cert().map(|certificate| listed(common_names(certificate.issuer_name())));
         *recorded = Some(VerifyFailure { number, text, names, issuer: issuer.unwrap_or_default() });
     }
 }
 
 /// How many names of a certificate or of a bundle a message has.
 const SHOWN: usize = 6;
+/// The longest list of names in a message, in characters: the step that follows must not be cut off.
+const NAMES: usize = 120;
 
 fn common_names(name: &X509NameRef) -> Vec<String> {
     let entries = name.entries_by_nid(Nid::COMMONNAME);
@@ -235,11 +237,20 @@ fn common_names(name: &X509NameRef) -> Vec<String> {
 fn trusted(policy: &Tls) -> String {
     let Tls::Verify { ca_pem: Some(pem) } = policy else { return "the CA certificates of the system".to_owned() };
     let all = X509::stack_from_pem(pem.as_bytes()).unwrap_or_default();
-    let mut names: Vec<String> = all.iter().flat_map(|one| common_names(one.subject_name())).take(SHOWN + 1).collect();
-    if names.len() > SHOWN {
-        names[SHOWN] = "...".to_owned();
+    let names = listed(all.iter().flat_map(|one| common_names(one.subject_name())));
+    if names.is_empty() {
+        return format!("what spec.sql.tls.caBundle has, {} certificates without a common name", all.len());
     }
-    format!("{} of spec.sql.tls.caBundle", names.join(", "))
+    format!("{names} of spec.sql.tls.caBundle")
+}
+
+/// The first names, joined. A certificate can have hundreds.
+fn listed(names: impl IntoIterator<Item = String>) -> String {
+    let mut shown: Vec<String> = names.into_iter().take(SHOWN + 1).collect();
+    if shown.len() > SHOWN {
+        shown[SHOWN] = "...".to_owned();
+    }
+    cleaned_to(&shown.join(", "), NAMES)
 }
 
 fn names(certificate: &X509Ref) -> String {
@@ -255,8 +266,7 @@ fn names(certificate: &X509Ref) -> String {
     if names.is_empty() {
         names.extend(common_names(certificate.subject_name()));
     }
-    names.truncate(SHOWN);
-    names.join(", ")
+    listed(names)
 }
 
 /// `X509_V_ERR_*` of x509_vfy.h.
