@@ -47,7 +47,7 @@ use crate::model::{DatabaseType, Seat, UnrequestedSwitch};
         name = "Observed",
         type_ = "date",
         json_path = ".status.observedTime",
-        description = "How long ago the operator last confirmed this status: more than 10 minutes show that it does not run"
+        description = "How long ago the operator last confirmed this status: more than 10 minutes show that it does not run, or cannot decode the spec"
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.size() <= 200").message(rules::LONG_NAME),

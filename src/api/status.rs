@@ -27,7 +27,7 @@ pub struct LyncPoolMirrorStatus {
     /// When the last move ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_move_time: Option<Time>,
-    /// When the operator last wrote this status or confirmed it: at least every 10 minutes while it runs and the spec can be decoded. If it is older, the status shows the past: no operator runs, or it cannot reach the API server.
+    /// When the operator last wrote this status or confirmed it: at least every 10 minutes while it runs and can decode the spec. If it is older, the status shows the past: no operator runs, it cannot reach the API server, or the spec cannot be decoded (see the condition Ready).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_time: Option<Time>,
     /// The largest redo queue of all mirrors as a range, e.g. `<10MB`. The exact size is in the metrics.

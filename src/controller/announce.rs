@@ -107,14 +107,17 @@ fn services(before: Option<&LyncPoolMirrorStatus>, plan: &Plan) -> Vec<Announcem
 
 /// The types that the spec no longer has.
 fn removed_types(before: Option<&LyncPoolMirrorStatus>, now: &LyncPoolMirrorStatus) -> Vec<Announcement> {
-    let known = before.map(|status| status.database_types.as_slice()).unwrap_or_default();
+    // A backup may have restored the status of another resource.
+    let own = before.filter(|status| status.resource_uid == now.resource_uid);
+    let known = own.map(|status| status.database_types.as_slice()).unwrap_or_default();
     let removed = known.iter().filter(|old| now.database_types.iter().all(|new| new.type_ != old.type_));
     removed
         .map(|old| {
             let ty = old.type_;
             let names = old.databases.iter().map(|database| database.name.as_str()).collect::<Vec<_>>().join(", ");
+            let names = if names.is_empty() { String::new() } else { format!(" ({names})") };
             let note = format!(
-                "{ty} was removed from the spec: the operator neither watches nor moves its databases any more ({names}). To fix, if that was a mistake: add the type again."
+                "{ty} was removed from the spec: for this resource the operator neither watches nor moves its databases any more{names}. A statement that was sent before goes on. To fix, if that was a mistake and no other resource has the type: add it again."
             );
             Announcement::new(Reason::TypeRemoved, format!("Remove{ty}"), note)
         })

@@ -1,14 +1,17 @@
 //! A server that the operator does not see and that can hold a second live copy: an administrator reads a page before it starts.
 
-use crate::model::{Mirroring, MirroringState, Pair, Reason, Role, Seat, WitnessLink};
+use crate::model::{
+    Evidence, Mirroring, MirroringState, Pair, Reason, Role, Seat, ServerObservation, UnavailableCause, WitnessLink,
+};
 use crate::plan::finding::Finding;
 use crate::plan::obstacle::{Obstacle, Shown};
 
 /// The reason whose page has to be read before the server in this seat starts. None: the server was read, or nothing shows that
 /// its return is a risk.
-/// `switched`: no change of the spec requested the present principal.
+/// `switched`: no planned failover made the present principal.
 pub(crate) fn before_start(findings: &[Finding], pair: &Pair, seat: Seat, switched: bool) -> Option<Reason> {
-    if pair.view(seat).available().is_some() {
+    let ServerObservation::Unavailable { unavailable, .. } = pair.view(seat) else { return None };
+    if !may_not_run(unavailable.cause) {
         return None;
     }
     findings.iter().find_map(|finding| match &finding.obstacle {
@@ -25,6 +28,18 @@ pub(crate) fn before_start(findings: &[Finding], pair: &Pair, seat: Seat, switch
             may_be_forced(principal, switched).then_some(Reason::ServiceForced)
         }
     })
+}
+
+/// The server may not run, so that an administrator can think of a start. Otherwise it needs the step of its cause.
+fn may_not_run(cause: UnavailableCause) -> bool {
+    cause.evidence() == Evidence::NotAnswering
+        || matches!(
+            cause,
+            UnavailableCause::InstanceNotFound
+                | UnavailableCause::BrowserSilent
+                | UnavailableCause::ConnectionLost
+                | UnavailableCause::Unresponsive
+        )
 }
 
 /// Service may have been forced on this principal: it is SUSPENDED, or took over without a witness.
@@ -50,7 +65,7 @@ mod tests {
             ("away", "P/1/-", Seat::Mirror, [None, None]),
             ("away", "P/0/C", Seat::Mirror, [Some(ServiceForced), None]),
             ("P/0/C", "away", Seat::Primary, [None, Some(ServiceForced)]),
-            ("refused", "P/0/-", Seat::Primary, [Some(ServiceForced), None]),
+            ("refused", "P/0/-", Seat::Primary, [None, None]),
             ("NULL", "away", Seat::Primary, [None, Some(NotMirrored)]),
             ("away", "NULL", Seat::Primary, [Some(NotMirrored), None]),
             ("NULL", "P/1/-", Seat::Primary, [None, None]),

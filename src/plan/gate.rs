@@ -128,9 +128,11 @@ fn cooldown_gate(case: &Case) -> Option<Verdict> {
         Outcome::Failed | Outcome::Partial | Outcome::Unknown => (
             Reason::MoveFailed,
             format!(
-                "{} waits until {}, and every failure lengthens the pause. The last move failed: {}.",
+                "{} waits until {}{}. The last move failed: {}.",
                 failover(case),
                 second(end),
+                // A limit of the operator counts as no failure.
+                if case.tracking.consecutive_failures > 0 { ", and every failure lengthens the pause" } else { "" },
                 last.detail.as_deref().unwrap_or("no detail").trim_end_matches('.')
             ),
         ),

@@ -46,7 +46,7 @@ pub(crate) fn held(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> Verdi
     let never = if case.tracking.was_aligned || split {
         ""
     } else {
-        " It was not observed in its seat since this resource was created or its servers changed."
+        " It was not observed in its seat since this resource was created, its servers changed or its mirroring was set up again."
     };
     let mut message =
         format!("{place}{never} No change of the spec requested a move, so that the move is on hold ({why}).");

@@ -87,12 +87,13 @@ pub(crate) fn update(
         None if moving => {}
         None => {
             // Only a server that agrees on every database is a partner, under whatever name: the one behind a mistyped host is not.
-            if let Some(server) = server(settled) {
+            if findings.iter().all(|finding| finding.agreed) {
                 // A renamed server is the same server, and has not switched.
                 let before = tracking.last_settled_server.take();
-                let before = before.map(|name| identity::present_name(&tracking, pair, findings, name));
-                record_unrequested_switch(&mut tracking, before, server, now);
+                let name = |before| identity::present_name(&tracking, pair, findings, before);
+                tracking.last_settled_server = before.map(name);
             }
+            record_unrequested_switch(&mut tracking, server(settled), now);
         }
     }
     if ended.is_some_and(|ended| ended.nothing_sent && ended.operation.cause == Cause::ForcedService) {
@@ -276,10 +277,10 @@ fn update_request(
     known.is_some_and(|known| known.principal != desired_type.principal)
 }
 
-/// The type moved without the operator: by an automatic failover, or by a DBA. `before`: the last settled server, as it is
-/// called now.
-fn record_unrequested_switch(tracking: &mut TypeTracking, before: Option<String>, server: String, now: Timestamp) {
-    if before.is_some_and(|before| !same_name(&before, &server)) {
+/// The type moved without the operator: by an automatic failover, or by a DBA.
+fn record_unrequested_switch(tracking: &mut TypeTracking, settled: Option<String>, now: Timestamp) {
+    let Some(server) = settled else { return };
+    if tracking.last_settled_server.as_deref().is_some_and(|before| !same_name(before, &server)) {
         let fresh = tracking.last_unrequested_switch.is_some_and(|switched| now < later(switched, QUIET));
         tracking.unrequested_switches = if fresh { tracking.unrequested_switches.saturating_add(1) } else { 1 };
         tracking.last_unrequested_switch = Some(now);

@@ -45,7 +45,7 @@ pub struct TypePlan {
 impl TypePlan {
     /// The reason whose page has to be read before the server in this seat starts, if its return is a risk for the type.
     pub fn before_start(&self, pair: &Pair, seat: Seat) -> Option<Reason> {
-        let switched = self.verdict.reason == Reason::UnexpectedPrincipal;
+        let switched = matches!(self.verdict.reason, Reason::UnexpectedPrincipal | Reason::ServiceForced);
         caution::before_start(&self.findings, pair, seat, switched)
     }
 }

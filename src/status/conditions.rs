@@ -147,7 +147,11 @@ fn ready_conditions(input: &Input, servers: &[ServerStatus]) -> Vec<ConditionDra
         }
     };
     let message = match note(spec, plan, input.now) {
-        Some(note) => summary::fit([format!("{message} {note}"), message]),
+        // It is more than the remark that nothing is to do.
+        Some(note) => {
+            let short = message.trim_end_matches(summary::NO_ACTION);
+            summary::fit([format!("{message} {note}"), format!("{short} {note}"), message])
+        }
         None => message,
     };
     three(primary.verdict.reason, message, progress)
@@ -158,7 +162,10 @@ fn note(spec: &ParsedSpec, plan: &Plan, now: Timestamp) -> Option<String> {
     let suspend = spec.desired.suspend.as_ref()?;
     match suspend.until.filter(|until| *until <= now) {
         Some(until) => Some(format!("spec.suspend ended at {until}.")),
-        None => plan.persisted.operation.is_some().then(|| "spec.suspend does not stop this move.".to_owned()),
+        None => {
+            let ty = plan.persisted.operation.as_ref()?.ty;
+            Some(format!("spec.suspend does not stop {ty}."))
+        }
     }
 }
 

@@ -35,7 +35,10 @@ pub(super) fn history(input: &Input) -> Vec<HistoryEntry> {
 /// The same move as the newest of the history, and without an effect too: one entry is enough for a limit of the operator that
 /// lasts. Otherwise its retries would replace the moves that mattered.
 fn repeats(entry: &HistoryEntry, last: &HistoryEntry) -> bool {
-    let key = |one: &HistoryEntry| (one.type_, one.to, one.cause, one.outcome, one.generation);
+    let state = |one: &HistoryEntry| -> Vec<_> {
+        one.databases.iter().map(|it| (it.name.clone(), it.before.clone())).collect()
+    };
+    let key = |one: &HistoryEntry| (one.type_, one.to, one.cause, one.outcome, one.generation, state(one));
     let is_unsent = |answer: &Option<String>| answer.as_deref().is_some_and(|answer| answer.starts_with(NOT_SENT));
     key(entry) == key(last) && [entry, last].iter().all(|one| one.databases.iter().all(|it| is_unsent(&it.answer)))
 }

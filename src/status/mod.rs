@@ -1,5 +1,6 @@
 //! Plan, observation and previous status -> status, with conditions and history. Pure.
 
+mod age;
 mod conditions;
 #[cfg(test)]
 mod fixtures;

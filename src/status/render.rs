@@ -1,7 +1,5 @@
 //! Plan, observation and previous status -> status. Pure. A poll without news must not change the status.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -11,12 +9,13 @@ use crate::api::{
 };
 use crate::model::{
     Act, DatabaseName, Desired, DesiredType, DriftReport, Failover, Observation, Pair, Reason, Role, Seat,
-    ServerObservation, Service, duration_text, later, queue_class,
+    ServerObservation, Service, duration_text, queue_class,
 };
 use crate::plan::{Finding, Obstacle, Plan, Severity, TypePlan, coarse, next_window, predict};
 use crate::sql;
+use crate::status::age::confirmed;
 use crate::status::input::Input;
-use crate::status::servers::{self, Memory, whole};
+use crate::status::servers::{self, Memory};
 use crate::status::summary::Summary;
 use crate::status::{conditions, history, limits, unmanaged, unobserved};
 
@@ -60,24 +59,6 @@ pub fn render(input: &Input) -> LyncPoolMirrorStatus {
         observed_time: None,
     });
     confirmed(status, before, now)
-}
-
-/// The age of a status that did not change, after which it is written again. A pass follows within a minute.
-pub(super) const CONFIRMED_FOR: Duration = Duration::from_secs(9 * 60);
-
-/// The status with the time of the previous one as long as it is young and nothing else changed: otherwise each pass would write.
-fn confirmed(
-    mut status: LyncPoolMirrorStatus,
-    before: Option<&LyncPoolMirrorStatus>,
-    now: Timestamp,
-) -> LyncPoolMirrorStatus {
-    let Some(before) = before else { return LyncPoolMirrorStatus { observed_time: Some(Time(whole(now))), ..status } };
-    status.observed_time = before.observed_time.clone();
-    let is_young = |at: &Time| at.0 <= now && now < later(at.0, CONFIRMED_FOR);
-    if status != *before || !status.observed_time.as_ref().is_some_and(is_young) {
-        status.observed_time = Some(Time(whole(now)));
-    }
-    status
 }
 
 /// The worst service of all types. What the operator does not observe is Unknown.

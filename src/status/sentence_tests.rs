@@ -196,3 +196,47 @@ fn move_with_two_principals_is_stalled() {
         assert_eq!((holds, found[0].1.reason.as_str()), (vec![kind], reason), "{a} {b}");
     }
 }
+
+/// A suspension in the spec that does not do what its reader expects.
+#[test]
+fn summary_names_what_the_suspension_does_not_do() {
+    let ended = "spec.suspend ended at 1970-01-01T00:00:00Z.";
+    let goes_on = "spec.suspend does not stop Archiving.";
+    for (until, wanted, expected) in [
+        (None, "Primary", None),
+        (Some("1970-01-01T00:00:00Z"), "Primary", Some(ended)),
+        (Some("2030-01-01T00:00:00Z"), "Primary", None),
+        (None, "Mirror", Some(goes_on)),
+        (Some("2030-01-01T00:00:00Z"), "Mirror", Some(goes_on)),
+    ] {
+        let suspended = fixtures::spec(|spec| {
+            spec["databaseTypes"][0]["principal"] = wanted.into();
+            spec["suspend"] = serde_json::json!({"reason": "patching", "until": until});
+        });
+        let mut rows = observation("P/4/C", "M/4/C");
+        // The move began before the suspension, and its statement has no answer.
+        let begun = plan(&fixtures::wanting(wanted).desired, &rows, &pending(Seat::Mirror), NOW).persisted;
+        assert_eq!(begun.operation.is_some(), wanted == "Mirror");
+        rows.statements = [(DatabaseName::new("LcsLog"), StatementState::Sent)].into();
+        let status = fixtures::status(&suspended, &rows, &begun);
+        let message = &condition(&status, "Ready").message;
+        for note in [ended, goes_on] {
+            assert_eq!(message.ends_with(note), expected == Some(note), "{until:?} {wanted}: {message}");
+        }
+    }
+}
+
+/// Each message about the server has the same step.
+#[test]
+fn no_message_advises_the_start_of_a_server_that_can_hold_a_second_copy() {
+    for (a, b, page) in [("NULL", "away", "NotMirrored"), ("P/0/-", "away", "ServiceForced")] {
+        let status = seen(&observation(a, b), &known());
+        let step = format!("To fix: read docs/reasons/{page}.md before it starts.");
+        let mirror = status.servers.iter().find(|server| server.seat == "Mirror").unwrap();
+        for text in [mirror.message.as_deref().unwrap(), &condition(&status, "PartnersReachable").message] {
+            assert!(text.ends_with(&step) && text.matches("To fix: ").count() == 1, "{a}: {text}");
+        }
+        let message = &status.database_types[0].message;
+        assert!(!message.contains("check SQL Server there"), "{message}");
+    }
+}

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{ParsedSpec, ServerStatus};
-use crate::model::{Observation, Pair, Reason, Seat, ServerObservation, Unavailable};
+use crate::model::{Evidence, Observation, Pair, Reason, Seat, ServerObservation, Unavailable};
 use crate::plan::{Plan, second};
 use crate::status::summary::is_unpolled;
 
@@ -48,12 +48,14 @@ pub(super) fn before_start(plan: &Plan, observation: &Observation, pair: &Pair, 
     types.into_iter().find_map(|planned| planned.before_start(pair, seat))
 }
 
-/// The step of the cause, such as a start of the server, would contradict the page.
+/// The step of a server that does not answer, as to start it, would contradict the page. That of another cause is needed after
+/// the page.
 fn caution(unavailable: &Unavailable, page: Reason) -> String {
-    format!(
-        "{}. It can hold a second live copy. To fix: read docs/reasons/{page}.md before it starts.",
-        unavailable.problem()
-    )
+    let caution = format!("It can hold a second live copy. To fix: read docs/reasons/{page}.md before it starts.");
+    match unavailable.cause.evidence() {
+        Evidence::NotAnswering => format!("{}. {caution}", unavailable.problem()),
+        Evidence::Inconclusive | Evidence::Alive => format!("{caution} {}", unavailable.detail),
+    }
 }
 
 fn server_status(seat: String, view: &ServerObservation, memory: Memory) -> ServerStatus {

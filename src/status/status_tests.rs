@@ -9,8 +9,8 @@ use crate::api::{LyncPoolMirrorStatus, ParsedSpec};
 use crate::model::*;
 use crate::plan::plan;
 use crate::plan::tests::{NOW, TY, after, pending, settled};
-use crate::status::Input;
-use crate::status::render::{CONFIRMED_FOR, render};
+use crate::status::age::CONFIRMED_FOR;
+use crate::status::{Input, render};
 
 fn edited(observation: &mut Observation, seat: Seat, edit: impl Fn(&mut Server)) {
     for pair in observation.pairs.iter_mut() {

@@ -14,7 +14,7 @@ pub use crate::api::MESSAGE_LIMIT as LIMIT;
 
 /// Where the whole text is.
 const POINTER: &str = " See status.databaseTypes[].message.";
-const NO_ACTION: &str = " No action is needed.";
+pub(super) const NO_ACTION: &str = " No action is needed.";
 
 /// The first candidate that is short enough. The last one is cut.
 pub(super) fn fit(candidates: impl IntoIterator<Item = String>) -> String {

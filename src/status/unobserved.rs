@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use crate::api::{DatabaseTypeStatus, LyncPoolMirrorStatus};
 use crate::model::{DatabaseType, Desired, ObservedPrincipal, Reason, Seat, Service};
+use crate::status::age::confirmed;
 use crate::status::{conditions, limits};
 
 /// The types that the spec names and that the operator cannot observe.
@@ -44,14 +45,14 @@ pub fn undecodable(
     now: Timestamp,
 ) -> LyncPoolMirrorStatus {
     let types = &before.database_types;
-    limits::bounded(LyncPoolMirrorStatus {
+    let status = limits::bounded(LyncPoolMirrorStatus {
         observed_generation: Some(generation),
         resource_uid: before.resource_uid.clone(),
         service: Some(Service::Unknown),
         principals: (!types.is_empty())
             .then(|| types.iter().map(|old| principal(old.type_)).collect::<Vec<_>>().join(" ")),
         last_move_time: before.last_move_time.clone(),
-        observed_time: before.observed_time.clone(),
+        observed_time: None,
         redo_queue: None,
         spec_problems: vec![problem.to_owned()],
         conditions: conditions::invalid(&before.conditions, generation, now),
@@ -63,7 +64,8 @@ pub fn undecodable(
         next_maintenance_window: None,
         post_switch_differences: before.post_switch_differences.clone(),
         history: before.history.clone(),
-    })
+    });
+    confirmed(status, Some(before), now)
 }
 
 #[cfg(test)]
