@@ -238,11 +238,15 @@ mod tests {
             printf '%s  lib/libx.so.1\n' "$(md5sum <root/lib/libx.so.1 | cut -d' ' -f1)" >root/var/lib/dpkg/status.d/libx1.md5sums
             blob() { digest=$(sha256sum <"$1" | cut -d' ' -f1); cp "$1" "oci/blobs/sha256/$digest"; }
             tar -C root -czf layer.tar.gz . && blob layer.tar.gz
-            printf '{"layers": [{"digest": "sha256:%s"}]}' "$digest" >manifest && blob manifest
+            layer=$digest
+            printf '{"config": {"Labels": {"org.opencontainers.image.revision": "%s"}}}' "$1" >config && blob config
+            printf '{"config": {"digest": "sha256:%s"}, "layers": [{"digest": "sha256:%s"}]}' "$digest" "$layer" >manifest
+            blob manifest
             printf '{"manifests": [{"digest": "sha256:%s"}]}' "$digest" >oci/index.json
             tar -C oci -cf image.tar .
         "#;
-        let status = Command::new("sh").args(["-c", script]).current_dir(folder).status().unwrap();
+        let commit = crates::commit().unwrap();
+        let status = Command::new("sh").args(["-c", script, "sh", &commit]).current_dir(folder).status().unwrap();
         assert!(status.success());
         folder.join("image.tar")
     }
