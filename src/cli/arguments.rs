@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::api::Span;
 use crate::cli::cluster::write::Write;
+use crate::cli::error::Error;
 use crate::model::{DatabaseType, Seat, later};
 
 /// A database type in any case, as PowerShell takes it.
@@ -60,15 +61,34 @@ pub struct EndArguments {
 
 impl EndArguments {
     /// In whole seconds, as Kubernetes stores a time.
-    pub fn end(&self, now: Timestamp) -> Option<Timestamp> {
+    ///
+    /// # Errors
+    /// [`Error::Past`] for an end that is over.
+    pub fn end(&self, now: Timestamp) -> Result<Option<Timestamp>, Error> {
         let whole = |at: Timestamp| Timestamp::from_second(at.as_second()).unwrap_or(at);
-        self.until.or_else(|| self.lasts.map(|Span(lasts)| whole(later(now, lasts.max(Duration::from_secs(1))))))
+        if let Some(until) = self.until.filter(|until| whole(*until) <= now) {
+            return Err(Error::Past { until: until.to_string() });
+        }
+        let after = |lasts: Duration| whole(later(now, lasts.max(Duration::from_secs(1))));
+        Ok(self.until.map(whole).or_else(|| self.lasts.map(|Span(lasts)| after(lasts))))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn end_in_the_past_is_refused() {
+        let now: Timestamp = "2026-12-01T04:00:00Z".parse().unwrap();
+        let until = |text: &str| EndArguments { lasts: None, until: Some(text.parse().unwrap()) }.end(now);
+        assert_eq!(until("2026-12-01T04:00:01.5Z").unwrap(), Some("2026-12-01T04:00:01Z".parse().unwrap()));
+        for past in ["2026-11-30T04:00:00Z", "2026-12-01T04:00:00.9Z"] {
+            assert_eq!(until(past).unwrap_err().exit().code(), 2, "{past}");
+        }
+        let lasts = EndArguments { lasts: Some(Span(Duration::from_secs(90))), until: None };
+        assert_eq!(lasts.end(now).unwrap(), Some("2026-12-01T04:01:30Z".parse().unwrap()));
+    }
 
     #[test]
     fn database_type_and_seat_are_read_in_any_case() {

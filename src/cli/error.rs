@@ -20,13 +20,35 @@ pub enum Error {
         "The API server does not know LyncPoolMirror. To fix: install the chart, or choose the cluster with --context."
     )]
     NotInstalled,
+    #[error(
+        "The API server failed ({code}). {message}. To fix: check the API server and your login, then repeat the command."
+    )]
+    Failed { code: u16, message: String },
     #[error("The API server refused the change. {message}. To fix: correct what the message names.")]
     Refused { message: String },
     #[error("The resource changes faster than it can be written. To fix: repeat the command.")]
     Busy,
     #[error("No pool {name:?} in {place}. {known} To fix: give a name or a pool FQDN, or set -n.")]
     NoPool { name: String, place: String, known: String },
-    #[error("{name:?} is the pool of several resources: {}. To fix: choose one with -n NAMESPACE and its name.", found.join(", "))]
+    #[error(
+        "No pool {name:?} in namespace {namespace}. There is {}, and a command that writes does not leave the namespace of the context. Nothing was changed. To fix: repeat the command with {}.",
+        found.join(" and "), options.join(" or ")
+    )]
+    Elsewhere { name: String, namespace: String, found: Vec<String>, options: Vec<String> },
+    #[error(
+        "The spec of {pool} changed since it was read, so that the change is not for what you saw. Nothing was changed. To fix: read it again, then repeat the command."
+    )]
+    Changed { pool: String },
+    #[error("Interrupted.")]
+    Interrupted,
+    #[error(
+        "--until {until} is over. Nothing was changed. To fix: give a time in the future, with its offset from UTC."
+    )]
+    Past { until: String },
+    /// What a verb would rely on is not proven by the status.
+    #[error("{0}")]
+    Unproven(String),
+    #[error("{name:?} is the pool of several resources: {}. To fix: choose one with -n NAMESPACE and a name or an FQDN that no other has.", found.join(", "))]
     Ambiguous { name: String, found: Vec<String> },
     #[error(
         "The spec of {pool} cannot be read. {problem}. To fix: use a lync-mirror as new as the CRD of the cluster."
@@ -58,6 +80,9 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Error::Kubeconfig(_)
+            | Error::Unproven(_)
+            | Error::Interrupted
+            | Error::Failed { .. }
             | Error::NoCluster(_)
             | Error::Unreachable(_)
             | Error::Forbidden { .. }
@@ -68,6 +93,9 @@ impl Error {
             Error::Refused { .. }
             | Error::Busy
             | Error::Ambiguous { .. }
+            | Error::Elsewhere { .. }
+            | Error::Changed { .. }
+            | Error::Past { .. }
             | Error::Unreadable { .. }
             | Error::NotManaged { .. }
             | Error::Impossible(_)
@@ -86,8 +114,37 @@ impl Error {
                 Error::Forbidden { verb, what, message: status.message.trim_end_matches('.').to_owned() }
             }
             kube::Error::Api(status) if status.is_not_found() && verb == "list" => Error::NotInstalled,
+            // No answer about the request itself: the login, the load or a fault of the API server.
+            kube::Error::Api(status) if is_read(verb) || matches!(status.code, 401 | 429 | 500..) => {
+                Error::Failed { code: status.code, message: status.message.trim_end_matches('.').to_owned() }
+            }
             kube::Error::Api(status) => Error::Refused { message: status.message.trim_end_matches('.').to_owned() },
             other => Error::Unreachable(Box::new(other)),
         }
+    }
+}
+
+fn is_read(verb: &str) -> bool {
+    matches!(verb, "get" | "list" | "watch")
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn error_of_a_request_without_an_answer_is_not_known() {
+        let of = |code: u16, verb| {
+            let status = Status::failure("words.", "Reason").with_code(code);
+            Error::of_request(kube::Error::Api(status.boxed()), verb, "pools").exit().code()
+        };
+        for code in [401, 403, 404, 429, 500, 503] {
+            assert_eq!(of(code, "list"), 4, "{code}");
+            assert_eq!(of(code, "get"), 4, "{code}");
+        }
+        assert_eq!(["401", "429", "503"].map(|code| of(code.parse().unwrap(), "patch")), [4; 3]);
+        assert_eq!([400, 422].map(|code| of(code, "patch")), [2; 2]);
     }
 }

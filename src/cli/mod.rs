@@ -1,6 +1,7 @@
 //! The command line. A subcommand with more than a few lines has a file of its own.
 
 mod arguments;
+mod clean;
 mod cluster;
 mod descriptors;
 mod error;
@@ -8,6 +9,7 @@ mod exit;
 #[cfg(test)]
 mod fixtures;
 mod forecast;
+mod interrupt;
 mod memory;
 mod output;
 mod pool;
@@ -109,11 +111,21 @@ pub fn dispatch() -> anyhow::Result<ExitCode> {
         Command::Operator(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Verb(verb) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let ended = ended(runtime.block_on(verb.run()));
+            let ended = ended(runtime.block_on(attended(verb)));
             // A question that was interrupted still waits for the terminal.
             runtime.shutdown_background();
             Ok(ended)
         }
+    }
+}
+
+/// A verb that ends at Ctrl-C. Where it matters, the verb itself says what that means: it is asked first.
+async fn attended(verb: Verb) -> Result<Exit, Error> {
+    interrupt::listen()?;
+    tokio::select! {
+        biased;
+        ended = verb.run() => ended,
+        () = interrupt::requested() => Err(Error::Interrupted),
     }
 }
 

@@ -7,6 +7,7 @@ use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::cli::clean;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 
@@ -34,7 +35,7 @@ pub fn print(text: &str) -> Result<(), std::io::Error> {
 /// Prints progress and questions on the standard error, so that the standard output stays the result.
 pub fn note(text: &str) {
     // A closed standard error must not end a verb that has written a change.
-    let _ = anstream::stderr().write_all(format!("{text}\n").as_bytes());
+    let _ = anstream::stderr().write_all(format!("{}\n", clean::lines(text)).as_bytes());
 }
 
 pub fn json(value: &impl Serialize) -> Result<String, Error> {

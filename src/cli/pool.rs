@@ -10,9 +10,11 @@ use serde_json::Value;
 use crate::api::{
     DatabaseTypeSpec, DatabaseTypeStatus, LyncPoolMirror, LyncPoolMirrorStatus, PlannedStep, ServerStatus, decode_lossy,
 };
+use crate::cli::clean;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::model::{Act, DatabaseName, DatabaseType, ObservedPrincipal, Reason, Seat, Service, later};
+use crate::plan::second;
 use crate::sql;
 
 /// The operator confirms each status at least every 10 minutes. The rest is for its next pass.
@@ -42,7 +44,9 @@ impl Pool {
     }
 
     pub fn of_value(object: Value) -> Pool {
-        let partial = decode_lossy(&object);
+        let mut shown = object.clone();
+        clean::value(&mut shown["status"]);
+        let partial = decode_lossy(&shown);
         let mut decoded = object.clone();
         if let Some(object) = decoded.as_object_mut() {
             object.remove("status");
@@ -76,6 +80,15 @@ impl Pool {
         format!("{}/{}", self.namespace, self.name)
     }
 
+    /// `FQDN (namespace/name)`.
+    pub fn title(&self) -> String {
+        format!("{} ({})", self.fqdn(), self.reference())
+    }
+
+    pub fn uid(&self) -> &str {
+        self.object["metadata"]["uid"].as_str().unwrap_or_default()
+    }
+
     pub fn fqdn(&self) -> &str {
         self.object["spec"]["poolFqdn"].as_str().unwrap_or_default()
     }
@@ -94,11 +107,37 @@ impl Pool {
         self.status.observed_time.as_ref().is_some_and(|at| later(at.0, CONFIRMED_WITHIN) < now)
     }
 
-    pub fn exit(&self) -> Exit {
-        if self.only.is_empty() {
-            return Exit::of_status(&self.status, self.generation());
+    /// An old status proves nothing for this moment.
+    pub fn exit(&self, now: Timestamp) -> Exit {
+        let of_status = if self.only.is_empty() {
+            Exit::of_status(&self.status, self.generation())
+        } else {
+            Exit::of_types(&self.status).max(Exit::of_age(&self.status, self.generation()))
+        };
+        if self.is_old(now) { of_status.max(Exit::NotKnown) } else { of_status }
+    }
+
+    /// # Errors
+    /// [`Error::Unproven`] if the status does not show where the principals of the type are at this moment.
+    pub fn proves(&self, ty: DatabaseType, now: Timestamp) -> Result<(), Error> {
+        let pool = self.reference();
+        if !self.is_current() {
+            return Err(Error::Unproven(format!(
+                "The operator has not processed the present spec of {pool} yet, so that the principals of {ty} are not known. Nothing was changed. To fix: wait until it has, then repeat the command."
+            )));
         }
-        Exit::of_types(&self.status).max(Exit::of_age(&self.status, self.generation()))
+        if let Some(at) = self.status.observed_time.as_ref().filter(|_| self.is_old(now)) {
+            return Err(Error::Unproven(format!(
+                "The operator last confirmed the status of {pool} at {}, so that the principals of {ty} are not known. Nothing was changed. To fix: check that the operator runs and reaches the API server.",
+                second(at.0)
+            )));
+        }
+        if self.status.operation.as_ref().is_some_and(|operation| operation.type_ == ty) {
+            return Err(Error::Unproven(format!(
+                "A move of {ty} is in flight. Nothing was changed. To fix: wait for its end, then repeat the command."
+            )));
+        }
+        Ok(())
     }
 
     /// The service of the pool, or of the types that the administrator asked for.
@@ -198,3 +237,7 @@ pub fn observed_seat(of: &DatabaseTypeStatus) -> Option<Seat> {
         ObservedPrincipal::Split | ObservedPrincipal::Unknown => None,
     }
 }
+
+#[cfg(test)]
+#[path = "pool_tests.rs"]
+mod tests;

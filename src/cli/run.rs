@@ -41,7 +41,7 @@ pub struct Run {
     metrics_tls_folder: Option<PathBuf>,
     /// Poll interval per SQL Server instance when idle, e.g. 10s.
     #[arg(long, env = "LYNC_MIRROR_POLL_INTERVAL", default_value = "10s")]
-    poll_interval: Span,
+    pub poll_interval: Span,
     /// Interval of the additional login that checks the credentials while a connection is open, e.g. 5m.
     #[arg(long, env = "LYNC_MIRROR_LOGIN_CHECK_INTERVAL", default_value = "5m")]
     login_check_interval: Span,

@@ -35,7 +35,8 @@ pub fn sentence(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-fn is_unsafe(c: char) -> bool {
+/// True for line breaks, other control characters, every space and the characters that change the direction of a text.
+pub fn is_unsafe(c: char) -> bool {
     c.is_control()
         || c.is_whitespace()
         || matches!(

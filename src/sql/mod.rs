@@ -46,7 +46,7 @@ mod target;
 mod tls;
 
 pub use account::Account;
-pub use cleaned::cleaned_to;
+pub use cleaned::{cleaned_to, is_unsafe};
 pub use fail_over::{batch, connect_for_moves, fail_over, statement};
 pub use inventory::INVENTORY;
 pub use inventory_diff::differences;

@@ -1,11 +1,13 @@
 //! What a verb changes in the spec: the fields, the object of its apply, and the same change as text for Git. Pure.
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::api::{Approve, ForceServiceSpec, SuspendSpec};
-use crate::cli::cluster::managed::{Path, applied_before, managers_of};
+use crate::cli::cluster::managed::{Path, applied_before, managers_of, other_managers_of};
 use crate::cli::cluster::owner::Owner;
+use crate::cli::error::Error;
 use crate::cli::pool::Pool;
 use crate::model::{DatabaseType, Seat};
 
@@ -88,6 +90,33 @@ impl Change {
         }
     }
 
+    /// The part of `spec.approve` that would stay from another owner, with its managers: an apply removes only own fields.
+    fn foreign_end(&self, pool: &Pool) -> Option<(String, Vec<String>)> {
+        let Change::Approve(ty, Approve { until: None, .. }) = self else { return None };
+        let managed = pool.resource.as_ref().and_then(|resource| resource.metadata.managed_fields.as_deref());
+        let path = ["f:spec", "f:databaseTypes", &item_key(*ty), "f:approve", "f:until"];
+        let managers = other_managers_of(managed.unwrap_or_default(), &path);
+        (!managers.is_empty()).then(|| (format!("{}.until", self.field()), managers))
+    }
+
+    /// True if the spec has exactly what this change wants.
+    pub fn is_in(&self, spec: &Value) -> bool {
+        let item = |ty: &DatabaseType| {
+            let items = spec["databaseTypes"].as_array()?;
+            items.iter().find(|item| item["type"] == json!(ty))
+        };
+        fn same<T: DeserializeOwned + PartialEq>(value: &Value, wanted: &T) -> bool {
+            serde_json::from_value::<T>(value.clone()).is_ok_and(|found| found == *wanted)
+        }
+        match self {
+            Change::Principal(ty, seat) => item(ty).is_some_and(|item| same(&item["principal"], seat)),
+            Change::Approve(ty, approve) => item(ty).is_some_and(|item| same(&item["approve"], approve)),
+            Change::Force(ty, consent) => item(ty).is_some_and(|item| same(&item["forceService"], consent)),
+            Change::Suspend(suspend) => same(&spec["suspend"], suspend),
+            Change::Resume => spec["suspend"].is_null(),
+        }
+    }
+
     /// Writes the field into the object of an apply.
     fn put(&self, object: &mut Value) {
         match self {
@@ -143,6 +172,9 @@ pub fn apply_object(pool: &Pool, changes: &[Change], user: Option<&str>) -> Valu
     }
     if let Some(user) = user {
         object["metadata"]["annotations"][REQUESTED_BY] = json!(user);
+    } else if pool.object["metadata"]["annotations"].get(REQUESTED_BY).is_some() {
+        // The user of the former change is not that of this one. Not removed: the field can be that of another operation.
+        object["metadata"]["annotations"][REQUESTED_BY] = json!("");
     }
     for (field, value) in [("apiVersion", &pool.object["apiVersion"]), ("kind", &pool.object["kind"])] {
         object[field] = value.clone();
@@ -151,6 +183,43 @@ pub fn apply_object(pool: &Pool, changes: &[Change], user: Option<&str>) -> Valu
         object["metadata"][field] = pool.object["metadata"][field].clone();
     }
     object
+}
+
+/// The merge patch of a suspension or its end: an apply does not remove what another manager has, e.g. `stopPolls`.
+pub fn merge_patch(pool: &Pool, changes: &[Change], user: Option<&str>) -> Option<Value> {
+    let [change] = changes else { return None };
+    let suspend = match change {
+        Change::Resume => Value::Null,
+        Change::Suspend(suspend) => {
+            let mut wanted = json!(suspend);
+            for field in pool.object["spec"]["suspend"].as_object()?.keys() {
+                if wanted.get(field).is_none() {
+                    wanted[field] = Value::Null;
+                }
+            }
+            wanted
+        }
+        _ => return None,
+    };
+    Some(json!({
+        "metadata": {
+            "resourceVersion": pool.object["metadata"]["resourceVersion"],
+            "annotations": {REQUESTED_BY: user},
+        },
+        "spec": {"suspend": suspend},
+    }))
+}
+
+/// # Errors
+/// [`Error::Owned`] if an apply would leave a part of the former value of another owner.
+pub fn nothing_foreign_stays(pool: &Pool, changes: &[Change]) -> Result<(), Error> {
+    match changes.iter().find_map(|change| change.foreign_end(pool)) {
+        None => Ok(()),
+        Some((field, managers)) => Err(Error::Owned(format!(
+            "{field} was set by the field manager {}, and would hold for this approval too. Nothing was changed. To fix: set the end with --for or --until, or remove that field there.",
+            managers.join(" and ")
+        ))),
+    }
 }
 
 /// Each changed field with its other owners.

@@ -5,6 +5,7 @@ use kube::api::{DynamicObject, ListParams};
 
 use crate::cli::cluster::client::Cluster;
 use crate::cli::error::Error;
+use crate::cli::output;
 use crate::cli::pool::Pool;
 
 const WHAT: &str = "lyncpoolmirrors.lyncmirror.io";
@@ -39,6 +40,40 @@ pub async fn pool(cluster: &Cluster, name: &str) -> Result<Pool, Error> {
             .ok_or_else(|| missing(name, format!("namespace {}", cluster.namespace), &listed)),
         [one] => Ok((*one).clone()),
         several => Err(ambiguous(name, several)),
+    }
+}
+
+/// The pool of a verb that writes, and its title for the administrator. The namespace of the context is not left: a pool of
+/// another namespace can be that of another tenant.
+pub async fn pool_to_write(cluster: &Cluster, name: &str) -> Result<Pool, Error> {
+    let listed = list(&cluster.pools(&cluster.namespace)).await?;
+    let pool = match &named(&listed, name)[..] {
+        [one] => (*one).clone(),
+        [] => return Err(not_here(cluster, name, &listed).await),
+        several => return Err(ambiguous(name, several)),
+    };
+    output::note(&pool.title());
+    Ok(pool)
+}
+
+/// Where a pool is that the namespace does not have.
+async fn not_here(cluster: &Cluster, name: &str, listed: &[Pool]) -> Error {
+    let missing = || missing(name, format!("namespace {}", cluster.namespace), listed);
+    if cluster.is_chosen {
+        return missing();
+    }
+    // Without the right to list all namespaces, the place is not known.
+    let all = list(&cluster.all_pools()).await.unwrap_or_default();
+    let found = named(&all, name);
+    if found.is_empty() { missing() } else { elsewhere_only(name, &cluster.namespace, &found) }
+}
+
+fn elsewhere_only(name: &str, namespace: &str, found: &[&Pool]) -> Error {
+    Error::Elsewhere {
+        name: name.to_owned(),
+        namespace: namespace.to_owned(),
+        found: found.iter().map(|pool| pool.title()).collect(),
+        options: found.iter().map(|pool| format!("-n {}", pool.namespace)).collect(),
     }
 }
 
@@ -79,6 +114,11 @@ fn matching<'a>(pools: &'a [Pool], name: &str) -> Vec<&'a Pool> {
     if named.is_empty() { pools.iter().filter(|pool| pool.fqdn().eq_ignore_ascii_case(name)).collect() } else { named }
 }
 
+/// By name or by FQDN: for a write, a name must not hide an FQDN.
+fn named<'a>(pools: &'a [Pool], name: &str) -> Vec<&'a Pool> {
+    pools.iter().filter(|pool| pool.name == name || pool.fqdn().eq_ignore_ascii_case(name)).collect()
+}
+
 fn missing(name: &str, place: String, listed: &[Pool]) -> Error {
     let known: Vec<String> = listed.iter().map(|pool| format!("{} ({})", pool.name, pool.fqdn())).collect();
     let known = match known.len() {
@@ -110,6 +150,20 @@ mod tests {
         assert_eq!(names("pool01.contoso.com"), ["x/pool01.contoso.com"]);
         assert_eq!(names("p2"), ["y/b"]);
         assert_eq!(names("A"), [""; 0]);
+    }
+
+    #[test]
+    fn named_for_a_write_joins_names_and_fqdns() {
+        let pools = [pool("x", "a", "P1.contoso.com"), pool("x", "p1.contoso.com", "other"), pool("x", "b", "p2")];
+        let names = |name| named(&pools, name).iter().map(|pool| pool.reference()).collect::<Vec<_>>();
+        assert_eq!(names("p1.contoso.com"), ["x/a", "x/p1.contoso.com"]);
+        assert_eq!((names("P2"), names("b")), (vec!["x/b".to_owned()], vec!["x/b".to_owned()]));
+        let error = elsewhere_only("b", "y", &[&pools[2]]);
+        assert_eq!(
+            error.to_string(),
+            "No pool \"b\" in namespace y. There is p2 (x/b), and a command that writes does not leave the namespace of the context. Nothing was changed. To fix: repeat the command with -n x."
+        );
+        assert_eq!(error.exit().code(), 2);
     }
 
     #[test]

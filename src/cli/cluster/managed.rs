@@ -27,6 +27,29 @@ pub fn managers_of(managed: &[ManagedFieldsEntry], path: Path) -> Vec<String> {
     managers
 }
 
+/// The managers of a field whose value an own apply does not remove: every other manager, and own writes other than an apply.
+pub fn other_managers_of(managed: &[ManagedFieldsEntry], path: Path) -> Vec<String> {
+    let others: Vec<ManagedFieldsEntry> = managed
+        .iter()
+        .filter(|entry| entry.operation.as_deref() != Some("Apply") || entry.manager.as_deref() != Some(MANAGER))
+        .map(|entry| {
+            let manager = entry.manager.clone().map(|manager| match manager.as_str() {
+                MANAGER => format!("{MANAGER} (update)"),
+                _ => manager,
+            });
+            ManagedFieldsEntry { manager, ..entry.clone() }
+        })
+        .collect();
+    managers_of(&others, path)
+}
+
+/// True if the verbs have written this field or a part of it.
+pub fn is_own(managed: &[ManagedFieldsEntry], path: Path) -> bool {
+    let own = managed.iter().filter(|entry| entry.manager.as_deref() == Some(MANAGER) && entry.subresource.is_none());
+    own.filter_map(|entry| entry.fields_v1.as_ref())
+        .any(|fields| path.iter().try_fold(&fields.0, |at, step| at.get(step)).is_some())
+}
+
 /// The fields of the object that [`MANAGER`] applied before, with their present values. An apply that leaves one of them out
 /// removes it, so that each apply begins with them.
 pub fn applied_before(object: &Value, managed: &[ManagedFieldsEntry]) -> Value {

@@ -7,7 +7,7 @@ use crate::api::{DatabaseTypeStatus, LyncPoolMirror, ParsedSpec, parse, restore_
 use crate::cli::forecast::observation::observation;
 use crate::cli::pool::Pool;
 use crate::model::{DatabaseType, Effect, Failover, Observation, Reason, duration_text};
-use crate::plan::{Plan, TypePlan, coarse, plan, predict};
+use crate::plan::{Plan, TypePlan, coarse, plan, predict, second};
 use crate::sql;
 
 /// What the operator would decide.
@@ -53,7 +53,7 @@ pub fn forecast(pool: &Pool, edited: &LyncPoolMirror, now: Timestamp) -> Forecas
     let (plan, observation) = planned(pool, &spec, now);
     let decide = |(ty, planned): (&DatabaseType, &TypePlan)| TypeForecast {
         ty: *ty,
-        decision: match unproven(pool, *ty, planned, proof.as_ref()) {
+        decision: match unproven(pool, *ty, planned, proof.as_ref()).or_else(|| past(pool, now)) {
             Some(why) => Decision::Unknown { why },
             None => decision(pool, &plan, planned, &observation),
         },
@@ -78,6 +78,12 @@ fn planned(pool: &Pool, spec: &ParsedSpec, now: Timestamp) -> (Plan, Observation
     let uid = pool.object["metadata"]["uid"].as_str().unwrap_or_default();
     let persisted = restore_state(uid, Some(&pool.status));
     (plan(&spec.desired, &observation, &persisted, now), observation)
+}
+
+/// Why the status is not that of this moment.
+fn past(pool: &Pool, now: Timestamp) -> Option<String> {
+    let at = pool.status.observed_time.as_ref().filter(|_| pool.is_old(now))?;
+    Some(format!("The operator last confirmed the status at {}.", second(at.0)))
 }
 
 /// Why this forecast would be a guess. The planner must give the present reason for the present spec, from the same status.

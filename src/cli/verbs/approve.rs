@@ -16,6 +16,7 @@ use crate::cli::pool::Pool;
 use crate::cli::verbs::confirm::ConfirmArguments;
 use crate::cli::verbs::follow::Follow;
 use crate::cli::verbs::wait::{self, WaitArguments};
+use crate::cli::view::text;
 use crate::model::DatabaseType;
 
 #[derive(Debug, Args)]
@@ -43,19 +44,23 @@ pub struct Approve {
 impl Approve {
     pub async fn run(self) -> Result<Exit, Error> {
         let cluster = Cluster::connect(&self.cluster).await?;
-        let pool = find::pool(&cluster, &self.pool.pool).await?;
+        let pool = find::pool_to_write(&cluster, &self.pool.pool).await?;
         let ty = self.database_type;
         let wanted = pool.type_spec(ty)?.principal;
+        let until = self.end.end(Timestamp::now())?;
         let epoch = offered(&pool, ty, self.epoch.as_deref())?;
+        let message = pool.type_status(ty).map(|of| of.message.as_str()).unwrap_or_default();
+        output::print(&text::paragraph(&format!("{ty}: {message}"), 0, output::width()))?;
         output::print(&format!(
-            "{ty}: the move to {} ({}) is approved for epoch {epoch}.\n",
+            "{ty}: this {} the move to {} ({}) for epoch {epoch}.\n",
+            if self.write.what_if { "would approve" } else { "approves" },
             pool.server_name(ty, wanted),
             wanted.word()
         ))?;
         if !self.write.what_if {
             self.confirm.ask().await?;
         }
-        let change = Change::Approve(ty, Approval { epoch, until: self.end.end(Timestamp::now()) });
+        let change = Change::Approve(ty, Approval { epoch, until });
         let written = write(&cluster, &pool, &[change], self.write.how()).await?;
         written.notes.iter().for_each(|line| output::note(line));
         if self.write.what_if {

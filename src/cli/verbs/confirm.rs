@@ -1,11 +1,11 @@
 //! The question before a change. Ctrl-C at the question changes nothing.
 
 use std::io::{IsTerminal, Write};
-use std::pin::pin;
 
 use clap::Args;
 
 use crate::cli::error::Error;
+use crate::cli::interrupt;
 use crate::cli::output;
 
 #[derive(Debug, Args)]
@@ -40,9 +40,6 @@ impl ConfirmArguments {
 /// # Errors
 /// [`Error::NotConfirmed`] after Ctrl-C.
 pub async fn read_line(question: &str) -> Result<String, Error> {
-    // From here on Ctrl-C no longer ends the process by itself.
-    let mut interrupted = pin!(tokio::signal::ctrl_c());
-    let _ = futures::poll!(interrupted.as_mut());
     let mut out = anstream::stderr();
     out.write_all(question.as_bytes())?;
     out.flush()?;
@@ -52,7 +49,7 @@ pub async fn read_line(question: &str) -> Result<String, Error> {
     });
     tokio::select! {
         answer = answer => Ok(answer.ok().and_then(Result::ok).unwrap_or_default()),
-        _ = interrupted => {
+        () = interrupt::requested() => {
             output::note("");
             Err(Error::NotConfirmed)
         }

@@ -41,7 +41,11 @@ impl Doctor {
         let cluster = Cluster::connect(&self.cluster).await?;
         let pool = find::pool(&cluster, &self.pool.pool).await?;
         let mut checks = vec![of_operator(cluster.operator(&self.operator).await.as_ref(), &pool, Timestamp::now())];
-        checks.extend(fresh(&cluster, &pool).await?);
+        match stopped(&pool, Timestamp::now()) {
+            // The administrator wants no connection to the servers now.
+            Some(check) => checks.push(check),
+            None => checks.extend(fresh(&cluster, &pool).await?),
+        }
         if self.json {
             output::print(&output::json(&checks)?)?;
         } else {
@@ -83,6 +87,28 @@ async fn fresh(cluster: &Cluster, pool: &Pool) -> Result<Vec<Check>, Error> {
     Ok(doctor::status(&status, &probe.credentials))
 }
 
+/// Why the servers are not polled.
+fn stopped(pool: &Pool, now: Timestamp) -> Option<Check> {
+    let resource = pool.resource.as_ref()?;
+    let suspend = resource.spec.suspend.as_ref()?;
+    let operation = restore_state(pool.uid(), Some(&pool.status)).operation;
+    if !parse(resource).polls_are_stopped(operation.as_ref(), now) {
+        return None;
+    }
+    let until = suspend.until.map(|until| format!(" until {}", second(until))).unwrap_or_default();
+    Some(Check::new(
+        "suspend",
+        Outcome::NotKnown,
+        format!(
+            "No server was polled: spec.suspend.stopPolls ends every connection{until}. Its reason: {}. To fix: once the servers may be polled, run {} resume {} -n {}.",
+            suspend.reason,
+            output::program(),
+            pool.name,
+            pool.namespace
+        ),
+    ))
+}
+
 /// The networks that the operator refuses by default.
 fn denied() -> Vec<ipnet::IpNet> {
     Limits::DENIED.split(',').filter_map(|network| network.parse().ok()).collect()
@@ -90,23 +116,34 @@ fn denied() -> Vec<ipnet::IpNet> {
 
 fn of_operator(operator: Option<&Operator>, pool: &Pool, now: Timestamp) -> Check {
     let check = |result, text: String| Check::new("operator", result, text);
-    match operator {
-        None if pool.is_current() => check(
+    let confirmed = pool.status.observed_time.as_ref().map(|at| second(at.0));
+    match (operator, confirmed) {
+        (None | Some(_), Some(at)) if pool.is_old(now) && operator.is_none_or(|operator| !operator.is_silent(now)) => {
+            check(
+                Outcome::Fail,
+                format!("It last confirmed the status at {at}. To fix: check that it runs and watches this namespace."),
+            )
+        }
+        (None, Some(at)) if pool.is_current() => check(
+            Outcome::Ok,
+            format!("It confirmed the status at {at}. You may not read its lease, or it is elsewhere."),
+        ),
+        (None, None) if pool.is_current() => check(
             Outcome::NotKnown,
             "You may not read its lease, or it is elsewhere. It has processed the present spec.".to_owned(),
         ),
-        None => check(
+        (None, _) => check(
             Outcome::Fail,
             "It has not processed the present spec. To fix: check that it runs and watches this namespace.".to_owned(),
         ),
-        Some(operator) if operator.is_silent(now) => check(
+        (Some(operator), _) if operator.is_silent(now) => check(
             Outcome::Fail,
             format!(
                 "It has not renewed its lease since {}. To fix: check the Pods of the operator.",
                 second(operator.renewed)
             ),
         ),
-        Some(operator) => check(
+        (Some(operator), _) => check(
             Outcome::Ok,
             format!(
                 "{} renewed its lease at {}",
@@ -114,5 +151,39 @@ fn of_operator(operator: Option<&Operator>, pool: &Pool, now: Timestamp) -> Chec
                 second(operator.renewed)
             ),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cli::fixtures::Passes;
+    use crate::model::later;
+
+    #[test]
+    fn doctor_does_not_poll_while_the_polls_are_stopped() {
+        let stopped_polls = |suspend: serde_json::Value| {
+            let passes = Passes::new().edit(|spec| spec["suspend"] = suspend);
+            stopped(&passes.pool(), passes.now)
+        };
+        let check = stopped_polls(json!({"reason": "single user", "stopPolls": true})).unwrap();
+        assert!(check.text.starts_with("No server was polled: spec.suspend.stopPolls ends"), "{check:?}");
+        assert!(check.text.contains("Its reason: single user."), "{check:?}");
+        assert_eq!(doctor::exit(&[check]), Exit::NotKnown);
+        assert_eq!(stopped_polls(json!({"reason": "patches"})), None);
+        let over = json!({"reason": "x", "stopPolls": true, "until": "1969-12-31T00:00:00Z"});
+        assert_eq!(stopped_polls(over), None);
+    }
+
+    #[test]
+    fn operator_without_a_readable_lease_is_judged_by_the_age_of_its_status() {
+        let passes = Passes::new().pass("P/4/C", "M/4/C");
+        let after = |minutes: u64| later(passes.now, std::time::Duration::from_secs(minutes * 60));
+        assert_eq!(of_operator(None, &passes.pool(), after(11)).result, Outcome::Ok);
+        assert_eq!(of_operator(None, &passes.pool(), after(13)).result, Outcome::Fail);
+        let edited = passes.edit(|_| ());
+        assert_eq!(of_operator(None, &edited.pool(), edited.now).result, Outcome::Fail);
     }
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use jiff::Timestamp;
 
-use crate::api::Approve;
+use crate::api::{Approve, DatabaseTypeStatus};
 use crate::cli::arguments::{PoolArgument, WriteArguments, database_type, seat};
 use crate::cli::cluster::change::Change;
 use crate::cli::cluster::client::{Cluster, ClusterArguments};
@@ -50,38 +50,42 @@ enum Step {
     /// The spec asks for it already.
     Requested,
     /// The principals are there already.
-    Done,
+    Done(Exit),
 }
 
 impl Failover {
     pub async fn run(self) -> Result<Exit, Error> {
         let cluster = Cluster::connect(&self.cluster).await?;
-        let pool = find::pool(&cluster, &self.pool.pool).await?;
+        let pool = find::pool_to_write(&cluster, &self.pool.pool).await?;
         let mut changes = Vec::new();
         let mut requests = Vec::new();
+        let mut there = if pool.is_old(Timestamp::now()) { Exit::NotKnown } else { Exit::AsWanted };
         for ty in &self.database_type {
-            let (step, line) = step(&pool, *ty, self.new_principal)?;
+            let (step, line) = step(&pool, *ty, self.new_principal, Timestamp::now())?;
             output::print(&format!("{line}\n"))?;
             match step {
                 Step::Change(change) => changes.push(change),
                 Step::Requested => {}
-                Step::Done => continue,
+                Step::Done(exit) => {
+                    there = there.max(exit);
+                    continue;
+                }
             }
             requests.push((*ty, self.new_principal));
         }
         if requests.is_empty() {
-            return Ok(Exit::AsWanted);
+            return Ok(there);
         }
         let written = if changes.is_empty() { pool } else { self.write(&cluster, &pool, &changes).await? };
         if self.write.what_if {
             output::note("Nothing was changed (--what-if).");
-            return Ok(Exit::AsWanted);
+            return Ok(there);
         }
         let exit = wait::after(&cluster, &written, Follow::new(&written, &requests), &self.wait).await?;
         if self.wait.wait && exit == Exit::AsWanted {
             self.print_end(&cluster, &written).await?;
         }
-        Ok(exit)
+        Ok(exit.max(there))
     }
 
     /// A dry run first: the administrator confirms what the API server accepts.
@@ -124,31 +128,53 @@ impl Failover {
 }
 
 /// What the type needs, with a line for the administrator.
-fn step(pool: &Pool, ty: DatabaseType, to: Seat) -> Result<(Step, String), Error> {
+fn step(pool: &Pool, ty: DatabaseType, to: Seat, now: Timestamp) -> Result<(Step, String), Error> {
     let wanted = pool.type_spec(ty)?.principal;
     let of = pool.type_status(ty);
     let name = |seat: Seat| format!("{} ({})", pool.server_name(ty, seat), seat.word());
     let databases: Vec<&str> =
         of.map(|of| of.databases.iter().map(|database| database.name.as_str()).collect()).unwrap_or_default();
     let direction = format!("{ty}: {} -> {}  ({})", name(to.other()), name(to), databases.join(", "));
-    let is_there = of.and_then(observed_seat) == Some(to);
+    let was_there = of.and_then(observed_seat) == Some(to);
+    let is_there = was_there && pool.proves(ty, now).is_ok();
     if wanted != to {
         let line = if is_there {
-            format!("{ty}: {} is principal already and becomes the wanted one.", name(to))
+            format!("{ty}: {} is principal already, and this makes it the wanted one.", name(to))
         } else {
             direction
         };
         return Ok((Step::Change(Change::Principal(ty, to)), line));
     }
-    let is_ready = of.and_then(|of| of.reason.parse::<Reason>().ok()).map(Reason::effect) == Some(Effect::Ready);
-    if is_there && is_ready && pool.is_current() {
-        return Ok((Step::Done, format!("{ty}: the principal is on {} already.", name(to))));
+    let reason = of.and_then(|of| of.reason.parse::<Reason>().ok());
+    if let (Some(of), Some(reason)) = (of, reason.filter(|reason| was_there && reason.effect() == Effect::Ready))
+        && pool.is_current()
+    {
+        pool.proves(ty, now)?;
+        let line = format!("{ty}: the principal is on {} already.", name(to));
+        return Ok((Step::Done(Exit::of(of.service, reason)), line));
     }
-    match of.and_then(|of| of.epoch.clone()).filter(|_| pool.offers_approval(ty)) {
-        // The spec wants it, and the operator holds the move: the command is the approval.
-        Some(epoch) => Ok((Step::Change(Change::Approve(ty, Approve { epoch, until: None })), direction)),
+    match of.and_then(|of| Some((of, of.epoch.clone()?))).filter(|_| pool.offers_approval(ty)) {
+        // The spec wants it, and the operator holds the move back after a switch: the command is the approval.
+        Some((of, epoch)) if reason == Some(Reason::UnexpectedPrincipal) => {
+            let line = format!("{direction}\n{ty}: {}", of.message);
+            Ok((Step::Change(Change::Approve(ty, Approve { epoch, until: None })), line))
+        }
+        Some((of, epoch)) => Err(held(pool, of, &epoch)),
         None => Ok((Step::Requested, format!("{ty}: the spec asks for {} already.", name(to)))),
     }
+}
+
+/// A move that the operator holds for another reason than a switch is not approved by a repeated request.
+fn held(pool: &Pool, of: &DatabaseTypeStatus, epoch: &str) -> Error {
+    Error::Impossible(format!(
+        "The operator holds the move of {ty} ({}). {} Nothing was changed. To fix: if you want this move, run {} approve {} -n {} --database-type {ty} --epoch {epoch}.",
+        of.reason,
+        of.message,
+        output::program(),
+        pool.name,
+        pool.namespace,
+        ty = of.type_
+    ))
 }
 
 #[cfg(test)]

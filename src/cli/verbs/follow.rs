@@ -92,7 +92,7 @@ impl Target {
         );
         self.moved = now;
         self.stand = if self.is_forced { forced_stand(pool, of, seat) } else { stand(pool, of, seat) };
-        if self.stand == Stand::Ended(Exit::AsWanted) {
+        if self.stand == Stand::Ended(Exit::AsWanted) && !self.is_forced {
             lines.push(arrived(pool, of, seat, generation));
             return lines;
         }
@@ -115,7 +115,11 @@ fn stand(pool: &Pool, of: &DatabaseTypeStatus, seat: Seat) -> Stand {
         return Stand::Open;
     }
     match of.reason.parse::<Reason>().map(|reason| (reason, reason.effect())) {
-        Ok((_, Effect::Ready)) if observed_seat(of) == Some(seat) => Stand::Ended(Exit::AsWanted),
+        Ok((reason, Effect::Ready)) if observed_seat(of) == Some(seat) => match Exit::of(of.service, reason) {
+            Exit::AsWanted => Stand::Ended(Exit::AsWanted),
+            // The partner or the witness can be away for a moment after a switch.
+            exit => Stand::Stalled(exit),
+        },
         Ok((_, Effect::Ready | Effect::Reconciling)) => Stand::Open,
         Ok((reason, Effect::Stalled)) => Stand::Stalled(Exit::of(of.service, reason)),
         Err(_) => Stand::Stalled(Exit::NotKnown),

@@ -54,6 +54,15 @@ fn follow_a_move_that_an_obstacle_holds_is_stalled_until_it_is_gone() {
     "#]].assert_eq(&followed(healthy().want("Mirror"), &passes));
 }
 
+/// The principal is there, and a further loss would stop it.
+#[test]
+fn follow_of_an_exposed_end_is_not_as_wanted() {
+    let passes = [[["P/4/C", "M/4/C"]; 3], [["M/4/D/8", "P/4/D/8"]; 3], [["M/4/C/8", "P/4/C/8"]; 3]];
+    let text = followed(healthy().want("Mirror"), &passes);
+    let stands: Vec<&str> = text.lines().filter(|line| line.starts_with("-> ")).collect();
+    assert_eq!(stands, ["-> Open", "-> Stalled(ActionNeeded)", "-> Ended(AsWanted)"], "{text}");
+}
+
 #[test]
 fn follow_ignores_the_status_of_the_former_generation() {
     let before = healthy();

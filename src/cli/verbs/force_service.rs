@@ -19,7 +19,7 @@ use crate::cli::verbs::confirm::read_line;
 use crate::cli::verbs::follow::Follow;
 use crate::cli::verbs::wait::{self, WaitArguments};
 use crate::cli::view::text;
-use crate::model::{DatabaseType, later};
+use crate::model::{DatabaseType, Seat, later};
 use crate::plan::second;
 
 /// A consent without an end of its own. It must not act days later.
@@ -52,24 +52,26 @@ pub struct ForceService {
 impl ForceService {
     pub async fn run(self) -> Result<Exit, Error> {
         let cluster = Cluster::connect(&self.cluster).await?;
-        let pool = find::pool(&cluster, &self.pool.pool).await?;
+        let pool = find::pool_to_write(&cluster, &self.pool.pool).await?;
         let ty = self.database_type;
         pool.type_spec(ty)?;
         let offer = offer(&pool, ty)?;
-        let old = pool.server(ty, offer.step.seat.other());
-        let old = old.map_or_else(|| offer.step.seat.other().word().to_owned(), |server| server.address.clone());
+        let until = self.end.end(Timestamp::now())?;
+        let until = until.unwrap_or_else(|| later(whole(Timestamp::now()), LIFETIME));
+        let names = names(&pool, ty, offer.step.seat.other());
+        let old = &names[0];
         output::print(&text::paragraph(&format!("{ty}: {}", offer.message), 0, output::width()))?;
         output::print(&format!(
-            "{} becomes principal without the data that {old} had not sent. This data is lost once mirroring is resumed.\n",
-            offer.step.server
+            "{} {} principal without the data that {old} had not sent. This data is lost once mirroring is resumed.\n",
+            offer.step.server,
+            if self.write.what_if { "would become" } else { "becomes" }
         ))?;
         if !self.write.what_if {
             let loss = "Type the FQDN of the pool to accept the loss of data: ";
-            typed(self.accept_data_loss.as_deref(), pool.fqdn(), loss, "--accept-data-loss").await?;
+            typed(self.accept_data_loss.as_deref(), &[pool.fqdn().to_owned()], loss, "--accept-data-loss").await?;
             let fence = format!("Type {old} if it is switched off, or cut off from clients and partner: ");
-            typed(self.fenced.as_deref(), &old, &fence, "--fenced").await?;
+            typed(self.fenced.as_deref(), &names, &fence, "--fenced").await?;
         }
-        let until = self.end.end(Timestamp::now()).unwrap_or_else(|| later(whole(Timestamp::now()), LIFETIME));
         let consent =
             ForceServiceSpec { epoch: offer.epoch, accept_data_loss: true, old_principal_fenced: true, until };
         let written = write(&cluster, &pool, &[Change::Force(ty, consent)], self.write.how()).await?;
@@ -86,6 +88,13 @@ impl ForceService {
 
 fn whole(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
+/// The address of the server in this seat, and the name that it reports.
+fn names(pool: &Pool, ty: DatabaseType, seat: Seat) -> Vec<String> {
+    let address = pool.server(ty, seat).map_or_else(|| seat.word().to_owned(), |server| server.address.clone());
+    let name = pool.server_name(ty, seat);
+    if name.eq_ignore_ascii_case(&address) || name == seat.to_string() { vec![address] } else { vec![address, name] }
 }
 
 /// What the operator would do with a consent.
@@ -111,23 +120,36 @@ fn offer(pool: &Pool, ty: DatabaseType) -> Result<Offer<'_>, Error> {
 }
 
 /// # Errors
-/// [`Error::NotTyped`] unless the answer is the expected name.
-async fn typed(given: Option<&str>, expected: &str, question: &str, option: &'static str) -> Result<(), Error> {
+/// [`Error::NotTyped`] unless the answer is one of the expected names.
+async fn typed(given: Option<&str>, expected: &[String], question: &str, option: &'static str) -> Result<(), Error> {
     let answer = match given {
         Some(given) => given.to_owned(),
         None if std::io::stdin().is_terminal() => read_line(question).await?,
         None => String::new(),
     };
-    if answer.trim().eq_ignore_ascii_case(expected) {
+    if expected.iter().any(|name| answer.trim().eq_ignore_ascii_case(name)) {
         return Ok(());
     }
-    Err(Error::NotTyped { option, expected: expected.to_owned() })
+    Err(Error::NotTyped { option, expected: expected.join(" or ") })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cli::fixtures::Passes;
+
+    #[tokio::test]
+    async fn fenced_server_is_named_by_its_address_or_its_name() {
+        let lost = Passes::new().pass("P/4/-", "M/4/-").pass("away", "M/1/-").pool();
+        let names = names(&lost, DatabaseType::User, Seat::Primary);
+        assert_eq!(names, ["sql-primary\\RTC", "SQL-PRIMARY\\RTC"][..names.len()]);
+        let two = ["sql-a.contoso.com".to_owned(), "SQL-A".to_owned()];
+        for given in ["SQL-A.contoso.com", "sql-a"] {
+            assert!(typed(Some(given), &two, "", "--fenced").await.is_ok(), "{given}");
+        }
+        let refused = typed(Some("sql-b"), &two, "", "--fenced").await.unwrap_err();
+        assert!(refused.to_string().contains("type sql-a.contoso.com or SQL-A, or set --fenced"), "{refused}");
+    }
 
     #[test]
     fn offer_is_the_plan_of_the_operator_and_nothing_else() {

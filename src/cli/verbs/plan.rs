@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::api::LyncPoolMirror;
 use crate::cli::cluster::client::{Cluster, ClusterArguments};
 use crate::cli::cluster::find;
-use crate::cli::cluster::managed::MANAGER;
+use crate::cli::cluster::managed::{MANAGER, is_own};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::forecast::decision::{Decision, Forecast, forecast};
@@ -34,7 +34,15 @@ pub struct Plan {
 
 impl Plan {
     pub async fn run(self) -> Result<Exit, Error> {
-        let manifest = self.file.as_deref().map(read).transpose()?;
+        let manifest = match self.file {
+            // A terminal as the input must not hold back Ctrl-C.
+            Some(path) => Some(
+                tokio::task::spawn_blocking(move || read(&path))
+                    .await
+                    .map_err(|error| Error::Render(error.to_string()))??,
+            ),
+            None => None,
+        };
         let named = manifest.as_ref().and_then(|manifest| manifest["metadata"]["name"].as_str());
         let name = self.pool.as_deref().or(named).unwrap_or_default();
         let mut arguments = self.cluster;
@@ -87,22 +95,51 @@ fn live(pool: &Pool) -> Result<Exit, Error> {
     }
     let ready = pool.condition("Ready").map(|ready| ready.message.clone()).unwrap_or_default();
     output::print(&format!("{} ({}): {ready}\n{text}", pool.fqdn(), pool.reference()))?;
-    Ok(pool.exit())
+    Ok(pool.exit(Timestamp::now()))
 }
 
 async fn edited(cluster: &Cluster, pool: &Pool, manifest: &Value) -> Result<Exit, Error> {
     let mut object = pool.object.clone();
     object["spec"] = manifest["spec"].clone();
+    let kept = keep_own(pool, &mut object["spec"]);
     let checked = dry_run(cluster, pool, &object).await?;
     let before = &pool.object["spec"];
     let lines = view::forecast::difference(before, &checked.object["spec"]);
     let mut text =
         format!("{} ({}): {} fields differ. Nothing is changed.\n", pool.fqdn(), pool.reference(), lines.len());
     lines.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+    kept.iter().for_each(|field| {
+        text.push_str(&format!("  = {field}  stays: a verb has set it, and the manifest does not have it\n"));
+    });
     let forecast = forecast(pool, checked.readable()?, Timestamp::now());
     text.push_str(&view::forecast::render(&forecast, output::width()));
     output::print(&text)?;
     Ok(exit(&forecast))
+}
+
+/// Adds what the verbs have set and the manifest does not have, as `kubectl apply` would leave it. The names of these fields.
+fn keep_own(pool: &Pool, spec: &mut Value) -> Vec<String> {
+    let managed = pool.resource.as_ref().and_then(|resource| resource.metadata.managed_fields.as_deref());
+    let managed = managed.unwrap_or_default();
+    let live = &pool.object["spec"];
+    let mut kept = Vec::new();
+    if spec.get("suspend").is_none() && live["suspend"].is_object() && is_own(managed, &["f:spec", "f:suspend"]) {
+        spec["suspend"] = live["suspend"].clone();
+        kept.push("suspend".to_owned());
+    }
+    for item in spec["databaseTypes"].as_array_mut().into_iter().flatten() {
+        let same = |other: &&Value| other["type"] == item["type"];
+        let Some(live) = live["databaseTypes"].as_array().and_then(|items| items.iter().find(same)) else { continue };
+        let ty = item["type"].as_str().unwrap_or_default().to_owned();
+        for field in ["approve", "forceService"] {
+            let path = ["f:spec", "f:databaseTypes", &format!("k:{{\"type\":\"{ty}\"}}"), &format!("f:{field}")];
+            if item.get(field).is_none() && live[field].is_object() && is_own(managed, &path) {
+                item[field] = live[field].clone();
+                kept.push(format!("databaseTypes[{ty}].{field}"));
+            }
+        }
+    }
+    kept
 }
 
 /// The resource as the API server would store it, with defaults.
@@ -135,4 +172,37 @@ fn exit(forecast: &Forecast) -> Exit {
     };
     let problems = if forecast.problems.is_empty() { Exit::AsWanted } else { Exit::ActionNeeded };
     forecast.types.iter().map(|one| of(&one.decision)).max().unwrap_or(Exit::AsWanted).max(problems)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn plan_keeps_what_the_verbs_set_and_nothing_else() {
+        let user = "k:{\"type\":\"User\"}";
+        let fields = json!({"f:spec": {
+            "f:suspend": {"f:reason": {}}, "f:databaseTypes": {user: {"f:approve": {"f:epoch": {}}}},
+        }});
+        let entry = |manager: &str| json!({"manager": manager, "operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": fields});
+        let pool = |manager: &str| {
+            let mut object = crate::cli::fixtures::Passes::new().pool().object;
+            object["metadata"]["managedFields"] = json!([entry(manager)]);
+            object["spec"]["suspend"] = json!({"reason": "patches"});
+            object["spec"]["databaseTypes"][0]["approve"] = json!({"epoch": "5-abcd"});
+            Pool::of_value(object)
+        };
+        let manifest = || json!({"databaseTypes": [{"type": "User", "principal": "Mirror"}]});
+        let mut spec = manifest();
+        assert_eq!(keep_own(&pool(MANAGER), &mut spec), ["suspend", "databaseTypes[User].approve"]);
+        assert_eq!(spec["suspend"], json!({"reason": "patches"}));
+        assert_eq!(spec["databaseTypes"][0]["approve"], json!({"epoch": "5-abcd"}));
+        let mut spec = manifest();
+        assert_eq!(keep_own(&pool("kubectl"), &mut spec), [""; 0]);
+        assert_eq!(spec, manifest());
+        let mut spec = json!({"suspend": {"reason": "of the file"}});
+        assert_eq!(keep_own(&pool(MANAGER), &mut spec), [""; 0]);
+    }
 }

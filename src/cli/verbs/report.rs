@@ -10,7 +10,6 @@ use crate::cli::cluster::find;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::output;
-use crate::cli::pool::Pool;
 use crate::cli::view::{report, rows};
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -41,9 +40,10 @@ impl Report {
     pub async fn run(self) -> Result<Exit, Error> {
         let cluster = Cluster::connect(&self.cluster).await?;
         let pools = find::pools(&cluster, &self.pools, self.all_namespaces).await?;
+        let now = Timestamp::now();
         let text = match self.output {
-            Kind::Html => report::html(&pools, Timestamp::now()),
-            Kind::Json => output::json(&pools.iter().map(rows::document).collect::<Vec<_>>())?,
+            Kind::Html => report::html(&pools, now),
+            Kind::Json => output::json(&pools.iter().map(|pool| rows::document(pool, now)).collect::<Vec<_>>())?,
         };
         match &self.file {
             None => output::print(&text)?,
@@ -52,6 +52,6 @@ impl Report {
                 output::note(&format!("Report of {} pools in {}.", pools.len(), path.display()));
             }
         }
-        Ok(pools.iter().map(Pool::exit).max().unwrap_or(Exit::AsWanted))
+        Ok(pools.iter().map(|pool| pool.exit(now)).max().unwrap_or(Exit::AsWanted))
     }
 }

@@ -14,6 +14,7 @@ use crate::cli::cluster::client::{Cluster, ClusterArguments, OperatorArguments};
 use crate::cli::cluster::find;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
+use crate::cli::interrupt;
 use crate::cli::output::{self, Format};
 use crate::cli::pool::Pool;
 use crate::cli::view::state::{self, Style};
@@ -64,12 +65,11 @@ impl State {
 
     async fn render(&self, cluster: &Cluster, pools: &[Pool]) -> Result<(String, Exit), Error> {
         let now = Timestamp::now();
-        let of = |pool: &Pool| if pool.is_old(now) { pool.exit().max(Exit::NotKnown) } else { pool.exit() };
-        let exit = pools.iter().map(of).max().unwrap_or(Exit::AsWanted);
+        let exit = pools.iter().map(|pool| pool.exit(now)).max().unwrap_or(Exit::AsWanted);
         let text = match self.output {
             Format::Table | Format::Wide => return Ok(self.tables(cluster, pools, exit).await),
-            Format::Json => output::json(&documents(pools))?,
-            Format::Yaml => output::yaml(&documents(pools))?,
+            Format::Json => output::json(&documents(pools, now))?,
+            Format::Yaml => output::yaml(&documents(pools, now))?,
             Format::Csv => output::csv(&pools.iter().flat_map(rows::rows).collect::<Vec<_>>())?,
         };
         Ok((text, exit))
@@ -89,7 +89,9 @@ impl State {
         let shown = operator.as_ref().filter(|_| is_silent || !is_kept);
         let text = match pools {
             [] => format!("There is no pool in {}.\n", self.place(cluster)),
-            several if self.pools.is_empty() && several.len() > 1 => overview::render(several, style.wide, style.width),
+            several if self.pools.is_empty() && several.len() > 1 => {
+                overview::render(several, style.wide, style.width, style.now)
+            }
             all => all.iter().map(|pool| state::render(pool, shown, style)).collect::<Vec<_>>().join("\n"),
         };
         (text, if is_silent { exit.max(Exit::NotKnown) } else { exit })
@@ -97,6 +99,16 @@ impl State {
 
     /// Prints the state after each change, until Ctrl-C.
     async fn live(&self, cluster: &Cluster) -> Result<Exit, Error> {
+        let mut exit = Exit::NotKnown;
+        let ended = tokio::select! {
+            ended = self.repeat(cluster, &mut exit) => Some(ended),
+            () = interrupt::requested() => None,
+        };
+        ended.unwrap_or(Ok(exit))
+    }
+
+    /// Until the output fails. `exit`: of the last state.
+    async fn repeat(&self, cluster: &Cluster, exit: &mut Exit) -> Result<Exit, Error> {
         let pools = self.pools(cluster).await?;
         let in_one = pools.iter().all(|pool| pool.namespace == cluster.namespace) && !self.all_namespaces;
         let api = if in_one { cluster.pools(&cluster.namespace) } else { cluster.all_pools() };
@@ -104,10 +116,9 @@ impl State {
         // The ages on a terminal go on between two changes.
         let mut tick = tokio::time::interval(Duration::from_secs(2));
         let is_terminal = std::io::stdout().is_terminal();
-        let (mut last, mut exit, mut failed) = (String::new(), Exit::NotKnown, false);
+        let (mut last, mut failed) = (String::new(), false);
         loop {
             tokio::select! {
-                _ = tokio::signal::ctrl_c() => return Ok(exit),
                 _ = events.next() => {}
                 _ = tick.tick(), if is_terminal => {}
             }
@@ -117,7 +128,7 @@ impl State {
             };
             match rendered {
                 Ok((text, now)) => {
-                    (exit, failed) = (now, false);
+                    (*exit, failed) = (now, false);
                     if text != last {
                         let clear = if is_terminal { CLEAR } else { "" };
                         output::print(&format!("{clear}{text}"))?;
@@ -125,7 +136,7 @@ impl State {
                     }
                 }
                 Err(error) if !failed => {
-                    (exit, failed) = (error.exit(), true);
+                    (*exit, failed) = (error.exit(), true);
                     output::note(&format!("Error: {error}"));
                 }
                 Err(_) => {}
@@ -138,6 +149,6 @@ impl State {
     }
 }
 
-fn documents(pools: &[Pool]) -> Vec<rows::Document<'_>> {
-    pools.iter().map(rows::document).collect()
+fn documents(pools: &[Pool], now: Timestamp) -> Vec<rows::Document<'_>> {
+    pools.iter().map(|pool| rows::document(pool, now)).collect()
 }

@@ -35,8 +35,8 @@ pub struct Suspend {
 impl Suspend {
     pub async fn run(self) -> Result<Exit, Error> {
         let cluster = Cluster::connect(&self.cluster).await?;
-        let pool = find::pool(&cluster, &self.pool.pool).await?;
-        let until = self.end.end(Timestamp::now());
+        let pool = find::pool_to_write(&cluster, &self.pool.pool).await?;
+        let until = self.end.end(Timestamp::now())?;
         if pool.status.operation.is_some() {
             output::note("A move is in flight. It is not interrupted: the suspension holds for later moves.");
         }
@@ -49,6 +49,9 @@ impl Suspend {
         );
         let would = if self.write.what_if { " would be" } else { " is" };
         output::print(&format!("{}{would} suspended {end}: no move starts.\n", pool.reference()))?;
+        if self.write.what_if {
+            output::note("Nothing was changed (--what-if).");
+        }
         Ok(Exit::AsWanted)
     }
 }
@@ -66,7 +69,7 @@ pub struct Resume {
 impl Resume {
     pub async fn run(self) -> Result<Exit, Error> {
         let cluster = Cluster::connect(&self.cluster).await?;
-        let pool = find::pool(&cluster, &self.pool.pool).await?;
+        let pool = find::pool_to_write(&cluster, &self.pool.pool).await?;
         if pool.readable()?.spec.suspend.is_none() {
             output::print(&format!("{} is not suspended.\n", pool.reference()))?;
             return Ok(Exit::AsWanted);
@@ -75,6 +78,9 @@ impl Resume {
         written.notes.iter().for_each(|line| output::note(line));
         let would = if self.write.what_if { "would be" } else { "is" };
         output::print(&format!("{} {would} resumed: moves may start.\n", pool.reference()))?;
+        if self.write.what_if {
+            output::note("Nothing was changed (--what-if).");
+        }
         Ok(Exit::AsWanted)
     }
 }

@@ -14,12 +14,10 @@ use crate::api::Span;
 use crate::cli::cluster::client::Cluster;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
+use crate::cli::interrupt;
 use crate::cli::output;
 use crate::cli::pool::Pool;
 use crate::cli::verbs::follow::{Follow, Stand};
-
-/// A partner that is away for a moment after a switch needs no administrator.
-const SETTLE: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Args)]
 pub struct WaitArguments {
@@ -29,6 +27,10 @@ pub struct WaitArguments {
     /// With --wait: how long, e.g. 5m. The move goes on afterwards.
     #[arg(long, value_name = "DURATION", default_value = "15m")]
     timeout: Span,
+    /// How long a state must last that needs an administrator: a partner is away for a moment after a switch. The operator
+    /// reads it with its next two polls.
+    #[arg(long, value_name = "DURATION", default_value = "25s", hide = true)]
+    settle: Span,
 }
 
 /// Follows the requests if --wait is set, else prints how to follow them.
@@ -39,20 +41,22 @@ pub async fn after(cluster: &Cluster, pool: &Pool, follow: Follow, arguments: &W
         return Ok(Exit::OnItsWay);
     }
     let timer = Instant::now() + arguments.timeout.0;
+    let mut latest = pool.clone();
     tokio::select! {
-        end = to_the_end(cluster, pool, follow.clone()) => end,
+        end = to_the_end(cluster, &mut latest, follow, arguments.settle.0) => end,
         () = sleep_until(timer) => {
             output::note(&format!("Not complete within {}. The operator goes on without this command. To follow it: {state}", arguments.timeout));
-            Ok(Exit::OnItsWay)
+            Ok(Exit::OnItsWay.max(latest.exit(Timestamp::now())))
         }
-        _ = tokio::signal::ctrl_c() => {
+        () = interrupt::requested() => {
             output::note(&format!("Interrupted. The operator goes on without this command. To follow it: {state}"));
             Ok(Exit::OnItsWay)
         }
     }
 }
 
-async fn to_the_end(cluster: &Cluster, pool: &Pool, mut follow: Follow) -> Result<Exit, Error> {
+/// `pool`: the latest version that was seen.
+async fn to_the_end(cluster: &Cluster, pool: &mut Pool, mut follow: Follow, settle: Duration) -> Result<Exit, Error> {
     let mut events = pin!(watch_object(cluster.pools(&pool.namespace), &pool.name).default_backoff());
     let mut is_cut = false;
     let mut settled: Option<(Instant, Exit)> = None;
@@ -67,13 +71,14 @@ async fn to_the_end(cluster: &Cluster, pool: &Pool, mut follow: Follow) -> Resul
         match event {
             Some(Ok(Some(object))) => {
                 is_cut = false;
-                for line in follow.observe(&Pool::new(&object)?) {
+                *pool = Pool::new(&object)?;
+                for line in follow.observe(pool) {
                     output::print(&format!("{}  {line}\n", Timestamp::now().strftime("%H:%M:%SZ")))?;
                 }
                 settled = match follow.stand() {
                     Stand::Open => None,
                     Stand::Ended(exit) => return Ok(exit),
-                    Stand::Stalled(exit) => Some((settled.map_or_else(|| Instant::now() + SETTLE, |(at, _)| at), exit)),
+                    Stand::Stalled(exit) => Some((settled.map_or_else(|| Instant::now() + settle, |(at, _)| at), exit)),
                 };
             }
             Some(Ok(None)) => {
@@ -92,5 +97,27 @@ async fn to_the_end(cluster: &Cluster, pool: &Pool, mut follow: Follow) -> Resul
             }
             None => return Ok(Exit::NotKnown),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::run::Run;
+
+    #[derive(Parser)]
+    struct Both {
+        #[command(flatten)]
+        wait: WaitArguments,
+        #[command(flatten)]
+        run: Run,
+    }
+
+    #[test]
+    fn settling_lasts_for_two_polls_of_the_operator() {
+        let Both { wait, run } = Both::parse_from(["lync-mirror"]);
+        assert!(wait.settle.0 >= run.poll_interval.0 * 2 + Duration::from_secs(5));
     }
 }

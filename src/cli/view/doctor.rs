@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::api::{LyncPoolMirrorStatus, ServerStatus};
+use crate::api::{DatabaseTypeStatus, LyncPoolMirrorStatus, ServerStatus};
 use crate::cli::exit::Exit;
 use crate::cli::view::text;
 use crate::controller::StoreCredentials;
@@ -13,6 +13,8 @@ use crate::model::{Effect, Reason, Unavailable};
 #[serde(rename_all = "camelCase")]
 pub enum Result {
     Ok,
+    /// The operator continues without an administrator.
+    Waits,
     Fail,
     /// It could not be checked, because something else failed or the caller may not.
     NotKnown,
@@ -24,11 +26,19 @@ pub struct Check {
     pub area: String,
     pub result: Result,
     pub text: String,
+    #[serde(skip)]
+    pub exit: Exit,
 }
 
 impl Check {
     pub fn new(area: impl Into<String>, result: Result, text: impl Into<String>) -> Check {
-        Check { area: area.into(), result, text: text.into() }
+        let exit = match result {
+            Result::Ok => Exit::AsWanted,
+            Result::Waits => Exit::OnItsWay,
+            Result::Fail => Exit::ActionNeeded,
+            Result::NotKnown => Exit::NotKnown,
+        };
+        Check { area: area.into(), result, text: text.into(), exit }
     }
 }
 
@@ -55,22 +65,26 @@ pub fn status(status: &LyncPoolMirrorStatus, credentials: &[StoreCredentials]) -
     checks.extend(self::credentials(credentials));
     let unread = credentials.iter().any(|store| store.login.is_err() || store.tls.is_err());
     checks.extend(status.servers.iter().map(|server| of_server(server, unread)));
-    for of in &status.database_types {
-        let area = of.type_.to_string();
-        let effect = of.reason.parse::<Reason>().map(Reason::effect);
-        let result = match effect {
-            Ok(Effect::Ready) => Result::Ok,
-            // The credentials are the fault, and the databases were not read.
-            _ if unread => Result::NotKnown,
-            _ => Result::Fail,
-        };
-        checks.push(Check::new(area, result, of.message.clone()));
-    }
+    checks.extend(status.database_types.iter().map(|of| of_type(of, unread)));
     for kind in ["QuorumAtRisk", "WeakEncryption", "CredentialsStale"] {
         let found = status.conditions.iter().find(|condition| condition.type_ == kind && condition.status == "True");
         checks.extend(found.map(|found| Check::new(kind, Result::Fail, found.message.clone())));
     }
     checks
+}
+
+fn of_type(of: &DatabaseTypeStatus, unread: bool) -> Check {
+    let reason = of.reason.parse::<Reason>();
+    let exit = reason.map_or(Exit::NotKnown, |reason| Exit::of(of.service, reason));
+    let result = match exit {
+        Exit::AsWanted => Result::Ok,
+        Exit::OnItsWay => Result::Waits,
+        // The credentials are the fault, and the databases were not read.
+        _ if unread => Result::NotKnown,
+        Exit::NotKnown if reason.map(Reason::effect) != Ok(Effect::Stalled) => Result::NotKnown,
+        Exit::ActionNeeded | Exit::NotKnown | Exit::NotServed => Result::Fail,
+    };
+    Check { exit, ..Check::new(of.type_.to_string(), result, of.message.clone()) }
 }
 
 /// `unread`: without its login or its TLS policy, no connection was made.
@@ -89,12 +103,7 @@ fn of_server(server: &ServerStatus, unread: bool) -> Check {
 }
 
 pub fn exit(checks: &[Check]) -> Exit {
-    let of = |check: &Check| match check.result {
-        Result::Ok => Exit::AsWanted,
-        Result::Fail => Exit::ActionNeeded,
-        Result::NotKnown => Exit::AsWanted,
-    };
-    checks.iter().map(of).max().unwrap_or(Exit::NotKnown)
+    checks.iter().map(|check| check.exit).max().unwrap_or(Exit::NotKnown)
 }
 
 pub fn render(checks: &[Check], width: Option<usize>) -> String {
@@ -102,6 +111,7 @@ pub fn render(checks: &[Check], width: Option<usize>) -> String {
     let line = |check: &Check| {
         let result = match check.result {
             Result::Ok => "ok  ",
+            Result::Waits => "wait",
             Result::Fail => "FAIL",
             Result::NotKnown => "?   ",
         };
@@ -110,11 +120,11 @@ pub fn render(checks: &[Check], width: Option<usize>) -> String {
         let body = text::paragraph(&check.text, indent, width);
         format!("{head}{}", body.get(indent..).unwrap_or_default())
     };
-    let failed = checks.iter().filter(|check| check.result == Result::Fail).count();
-    let unknown = checks.iter().filter(|check| check.result == Result::NotKnown).count();
-    let ok = checks.len() - failed - unknown;
+    let count = |result| checks.iter().filter(|check| check.result == result).count();
+    let [ok, waiting, failed, unknown] = [Result::Ok, Result::Waits, Result::Fail, Result::NotKnown].map(count);
+    let waiting = if waiting == 0 { String::new() } else { format!("{waiting} waiting, ") };
     let lines: String = checks.iter().map(line).collect();
-    format!("{lines}{ok} ok, {failed} to fix, {unknown} not known.\n")
+    format!("{lines}{ok} ok, {waiting}{failed} to fix, {unknown} not known.\n")
 }
 
 #[cfg(test)]
@@ -127,6 +137,21 @@ mod tests {
 
     fn store(login: std::result::Result<(), Unavailable>) -> Vec<StoreCredentials> {
         vec![StoreCredentials { label: String::new(), login, tls: Ok(()) }]
+    }
+
+    #[test]
+    fn doctor_ends_as_the_worst_check() {
+        let of = |passes: &Passes| status(&passes.pool().status, &store(Ok(())));
+        let waits = Passes::new().pass("P/4/C", "M/4/C").want("Mirror").pass("P/2/C", "M/2/C");
+        let checks = of(&waits);
+        assert_eq!(exit(&checks), Exit::OnItsWay);
+        assert!(render(&checks, None).contains("User     wait  "), "{}", render(&checks, None));
+        assert!(render(&checks, None).ends_with("1 waiting, 0 to fix, 0 not known.\n"));
+        let mut lost = Passes::new().pass("P/4/-", "M/4/-").pass("away", "M/1/-").pool();
+        lost.status.database_types[0].service = crate::model::Service::NotServed;
+        assert_eq!(exit(&status(&lost.status, &store(Ok(())))), Exit::NotServed);
+        let away = Passes::new().pass("P/4/C", "M/4/C").pass("away", "away");
+        assert_eq!(exit(&of(&away)), Exit::NotKnown);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::cli::clean;
 use crate::cli::forecast::decision::{Decision, Forecast, Step, TypeForecast};
 use crate::cli::view::text;
 
@@ -73,7 +74,7 @@ fn keyed(items: &[Value]) -> bool {
 }
 
 fn short(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    clean::line(&value.as_str().map_or_else(|| value.to_string(), str::to_owned))
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! Several pools, one line each.
 
+use jiff::Timestamp;
+
 use crate::cli::pool::Pool;
 use crate::cli::view::text;
 
 /// `wide` adds the message.
-pub fn render(pools: &[Pool], wide: bool, width: Option<usize>) -> String {
+pub fn render(pools: &[Pool], wide: bool, width: Option<usize>, now: Timestamp) -> String {
     let header = ["NAMESPACE", "NAME", "POOL", "SERVICE", "PRINCIPALS", "REASON", "STATE", "MESSAGE"];
     let columns = if wide { header.len() } else { header.len() - 1 };
     let row = |pool: &Pool| {
@@ -16,7 +18,7 @@ pub fn render(pools: &[Pool], wide: bool, width: Option<usize>) -> String {
             pool.service().to_string(),
             pool.status.principals.clone().unwrap_or_default(),
             ready.map(|ready| ready.reason.clone()).unwrap_or_default(),
-            pool.exit().words().to_owned(),
+            pool.exit(now).words().to_owned(),
             ready.map(|ready| ready.message.clone()).unwrap_or_default(),
         ];
         row.into_iter().take(columns).collect()

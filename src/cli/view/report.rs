@@ -21,13 +21,13 @@ pub fn html(pools: &[Pool], now: Timestamp) -> String {
         second(now),
         env!("CARGO_PKG_VERSION")
     );
-    pools.iter().for_each(|pool| page.push_str(&section(pool)));
+    pools.iter().for_each(|pool| page.push_str(&section(pool, now)));
     page.push_str("</body>\n</html>\n");
     page
 }
 
-fn section(pool: &Pool) -> String {
-    let exit = pool.exit();
+fn section(pool: &Pool, now: Timestamp) -> String {
+    let exit = pool.exit(now);
     let mut text = format!(
         "<h2>{} <small>{}</small> <span class=\"{}\">{}, {}</span></h2>\n",
         escape(pool.fqdn()),
@@ -36,6 +36,13 @@ fn section(pool: &Pool) -> String {
         pool.service(),
         exit.words()
     );
+    if let Some(at) = pool.status.observed_time.as_ref().filter(|_| pool.is_old(now)) {
+        let _ = writeln!(
+            text,
+            "<p class=\"act\">The operator last confirmed this state at {}: it shows the past.</p>",
+            second(at.0)
+        );
+    }
     if !pool.is_current() {
         text.push_str("<p class=\"act\">The operator has not processed the present spec yet.</p>\n");
     }

@@ -1,5 +1,6 @@
 //! The rows of `state -o csv` and the documents of `state -o json` and `-o yaml`. Scripts read them: names are stable.
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::api::LyncPoolMirrorStatus;
@@ -76,14 +77,14 @@ pub struct Document<'a> {
     status: &'a LyncPoolMirrorStatus,
 }
 
-pub fn document(pool: &Pool) -> Document<'_> {
+pub fn document(pool: &Pool, now: Timestamp) -> Document<'_> {
     Document {
         namespace: &pool.namespace,
         name: &pool.name,
         pool_fqdn: pool.fqdn(),
         generation: pool.generation(),
-        state: pool.exit(),
-        exit_code: pool.exit().code(),
+        state: pool.exit(now),
+        exit_code: pool.exit(now).code(),
         status: &pool.status,
     }
 }

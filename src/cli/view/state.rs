@@ -37,7 +37,7 @@ pub struct Style<'a> {
 const TRUE_IS_NEWS: [&str; 5] = ["QuorumAtRisk", "Suspended", "PostSwitchDrift", "WeakEncryption", "CredentialsStale"];
 
 pub fn render(pool: &Pool, operator: Option<&Operator>, style: Style) -> String {
-    let exit = pool.exit();
+    let exit = pool.exit(style.now);
     let service = pool.service().to_string().to_uppercase();
     let head = coloured(&format!("{service}, {}", exit.words()), exit);
     let mut parts = vec![format!("{} ({}): {head}\n{}", pool.fqdn(), pool.reference(), age(pool, operator, style))];

@@ -88,7 +88,7 @@ fn state_that_can_be_old_shows_why() {
           The operator has not processed generation 2 of the spec yet: this is the state for generation 1.
           No operator has held the lease since 1970-01-01T00:00:00Z: the state can be older than it seems. To fix: check the Pods of the operator.
 
-        pool01.contoso.com (lync/pool01): PROTECTED, on its way
+        pool01.contoso.com (lync/pool01): PROTECTED, the state is not known
           The operator has not processed generation 2 of the spec yet: this is the state for generation 1.
           The operator last confirmed this state at 1970-01-01T00:00:00Z: it shows the past. To fix: check that the operator runs and reaches the API server.
 
@@ -117,7 +117,7 @@ fn state_and_exit_code_of_each_scenario() {
         check(&passes, &expect_file![format!("golden/{number}.txt")]);
         let pool = passes.pool();
         let of = &pool.status.database_types[0];
-        format!("{}  {scenario}: {}, {}\n", pool.exit().code(), of.service, of.reason)
+        format!("{}  {scenario}: {}, {}\n", pool.exit(passes.now).code(), of.service, of.reason)
     });
     expect![[r#"
         0  S1 healthy: Protected, Aligned
@@ -152,13 +152,13 @@ fn rows_for_scripts_have_the_columns_of_the_cmdlet_first() {
         pool01.contoso.com,User,rtcshared,DatabaseInaccessibleOrMirroringNotEnabled,Principal,,Disconnected,lync,pool01,Primary,SQL-PRIMARY\RTC,Mirror,SQL-MIRROR\RTC,Exposed,UnexpectedPrincipal,Full,Connected,,ConnectionRefused,21-1c1e
         pool01.contoso.com,User,rtcab,DatabaseInaccessibleOrMirroringNotEnabled,Principal,,Disconnected,lync,pool01,Primary,SQL-PRIMARY\RTC,Mirror,SQL-MIRROR\RTC,Exposed,UnexpectedPrincipal,Full,Connected,,ConnectionRefused,21-1c1e
     "#]].assert_eq(&output::csv(&rows::rows(&pool)).unwrap());
-    let json = serde_json::to_value(rows::document(&pool)).unwrap();
+    let json = serde_json::to_value(rows::document(&pool, crate::plan::tests::NOW)).unwrap();
     assert_eq!(
         (&json["exitCode"], &json["state"], &json["name"]),
         (&2.into(), &"ActionNeeded".into(), &"pool01".into())
     );
     assert_eq!(json["status"]["principals"], "User=Mirror!");
-    assert!(output::yaml(&[rows::document(&pool)]).unwrap().contains("exitCode: 2\n"));
+    assert!(output::yaml(&[rows::document(&pool, crate::plan::tests::NOW)]).unwrap().contains("exitCode: 2\n"));
 }
 
 #[test]
@@ -169,10 +169,10 @@ fn overview_of_several_pools_has_a_line_each() {
         lync       pool01  pool01.contoso.com  Protected  User=Primary  Aligned              as the spec wants it
         lync       pool01  pool01.contoso.com  Exposed    User=Mirror!  UnexpectedPrincipal  an administrator has to act
     "#]]
-    .assert_eq(&overview::render(&pools, false, Some(200)));
+    .assert_eq(&overview::render(&pools, false, Some(200), crate::plan::tests::NOW));
     expect![[r#"
         NAMESPACE  NAME    POOL                SERVICE    PRINCIPALS    REASON               STATE                        MESSAGE
         lync       pool01  pool01.contoso.com  Protected  User=Primary  Aligned              as the spec wants it         Protected. Every principal is where the spec wants it, synchronized.
         lync       pool01  pool01.contoso.com  Exposed    User=Mirror!  UnexpectedPrincipal  an administrator has to act  Exposed. User: the mirror is principal, and the operator does not read the primary. To fix: bring the primary back, or set principal: Mirror to keep it.
-    "#]].assert_eq(&overview::render(&pools, true, None));
+    "#]].assert_eq(&overview::render(&pools, true, None, crate::plan::tests::NOW));
 }

@@ -3,6 +3,8 @@
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 
+use crate::cli::clean;
+
 /// Columns separated by two spaces. A table that is wider than the terminal becomes a list, as PowerShell prints one.
 pub fn table(header: &[&str], rows: &[Vec<String>], width: Option<usize>) -> String {
     if rows.is_empty() {
@@ -10,10 +12,11 @@ pub fn table(header: &[&str], rows: &[Vec<String>], width: Option<usize>) -> Str
     }
     let mut table = plain();
     table.set_header(header.iter().copied());
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| clean::line(cell)).collect()).collect();
     table.add_rows(rows.iter().map(Vec::as_slice));
     let lines = lines_of(&mut table);
     let widest = lines.iter().map(|line| columns(line)).max().unwrap_or_default();
-    if width.is_some_and(|width| widest > width) { list(header, rows) } else { joined(&lines) }
+    if width.is_some_and(|width| widest > width) { list(header, &rows) } else { joined(&lines) }
 }
 
 /// One line for each value, and an empty line between rows.
@@ -35,7 +38,7 @@ pub fn is_list(text: &str) -> bool {
 
 /// A paragraph with an indent, wrapped at the width of the terminal.
 pub fn paragraph(text: &str, indent: usize, width: Option<usize>) -> String {
-    let margin = " ".repeat(indent);
+    let (margin, text) = (" ".repeat(indent), clean::line(text));
     let Some(width) = width else { return format!("{margin}{text}\n") };
     let mut table = plain();
     table.set_content_arrangement(ContentArrangement::Dynamic);

@@ -32,7 +32,7 @@ async fn doctor_names_every_fault_at_once() {
     // The Secret and the ConfigMap at once.
     fixture.cluster.kubectl(&["delete", "secret", "sql", "-n", "cli-doctor"]);
     fixture.cluster.kubectl(&["delete", "configmap", "sql-ca", "-n", "cli-doctor"]);
-    let unread = verb(&fixture, &[&["doctor", "pool01", "--json"][..], &lease].concat()).expect(2);
+    let unread = verb(&fixture, &[&["doctor", "pool01", "--json"][..], &lease].concat()).expect(4);
     let found = results(&unread.out);
     for area in ["operator", "login", "tls"] {
         assert!(found.contains(&(area.to_owned(), "fail".to_owned())), "{area}: {found:?}");

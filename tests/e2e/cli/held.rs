@@ -70,7 +70,8 @@ async fn suspension_holds_moves_until_it_is_resumed() {
         let found = condition(&status, "Suspended").ok_or("no condition")?;
         if found["status"] == "True" { Ok(()) } else { Err(found.to_string()) }
     });
-    let failover = ["failover", "pool01", "-t", "User", "--to", "mirror", "--confirm=false", "--wait"];
+    let failover =
+        ["failover", "pool01", "-t", "User", "--to", "mirror", "--confirm=false", "--wait", "--settle", "3s"];
     let held = verb(&fixture, &failover).expect(2);
     assert!(held.out.contains("User: Suspended."), "{held:?}");
     assert!(held.out.contains("SQL patching"), "{held:?}");
@@ -82,8 +83,12 @@ async fn suspension_holds_moves_until_it_is_resumed() {
     assert_eq!(resumed.out, "cli-suspend/pool01 is resumed: moves may start.\n");
     assert_eq!(fixture.until_ready("pool01", "True", "Aligned")["principals"], "User=Mirror CentralMgmt=Primary");
 
-    // A suspension that another field manager set.
-    fixture.patch("pool01", &json!({"spec": {"suspend": {"reason": "by hand"}}}));
+    // A suspension that another field manager set, with more than the next one has.
+    fixture.patch("pool01", &json!({"spec": {"suspend": {"reason": "by hand", "stopPolls": true}}}));
+    verb(&fixture, &["suspend", "pool01", "--reason", "storage"]).expect(0);
+    assert_eq!(object(&fixture)["spec"]["suspend"], json!({"reason": "storage"}));
+    let past = ["suspend", "pool01", "--reason", "x", "--until", "2020-01-01T00:00:00Z"];
+    assert!(verb(&fixture, &past).expect(2).err.contains("is over. Nothing was changed."));
     let before = generation(&fixture);
     verb(&fixture, &["resume", "pool01", "--what-if"]).expect(0);
     assert_eq!(generation(&fixture), before);
@@ -119,7 +124,7 @@ async fn forced_service_needs_the_pool_and_the_fenced_server_by_name() {
         assert!(refused.err.contains("Not confirmed, nothing was changed. To fix: type "), "{refused:?}");
     }
     assert_eq!(fixture.failovers(), Vec::<String>::new());
-    let consent = ["--accept-data-loss", "pool01.contoso.com", "--fenced", &old, "--wait"];
+    let consent = ["--accept-data-loss", "pool01.contoso.com", "--fenced", &old, "--wait", "--settle", "3s"];
     let forced = verb(&fixture, &[&force[..], &consent].concat()).expect(2);
     assert!(forced.out.contains("User: ServiceForced."), "{forced:?}");
     assert_eq!(fixture.failovers().len(), 3, "{:?}", fixture.failovers());

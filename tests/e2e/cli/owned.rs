@@ -21,7 +21,7 @@ async fn field_of_a_tool_is_refused_with_its_owner_and_the_change_for_git() {
 
     let failover = ["failover", "pool01", "-t", "User", "--to", "mirror", "--confirm=false", "--wait"];
     let refused = verb(&fixture, &failover).expect(2);
-    let expected = "Error: spec.databaseTypes[User].principal belongs to the Argo CD application pools (field manager argocd-controller), which can restore its value. Nothing was changed. To fix: make this change there, or repeat the command with --override.\n\nspec:\n  databaseTypes:\n  - type: User\n    principal: Mirror\n";
+    let expected = "pool01.contoso.com (cli-owned/pool01)\nError: spec.databaseTypes[User].principal belongs to the Argo CD application pools (field manager argocd-controller), which can restore its value. Nothing was changed. To fix: make this change there, or repeat the command with --override.\n\nspec:\n  databaseTypes:\n  - type: User\n    principal: Mirror\n";
     assert_eq!(refused.err, expected);
     assert_eq!((generation(&fixture), fixture.failovers().len()), (before, 0));
 

@@ -46,6 +46,6 @@ async fn pool_without_an_operator_is_not_known() {
     assert!(state.out.contains("No operator has published a status yet."), "{state:?}");
     let failover =
         ["failover", "pool01", "-t", "User", "--to", "mirror", "--confirm=false", "--wait", "--timeout", "1s"];
-    let waited = verb(&fixture, &failover).expect(1);
+    let waited = verb(&fixture, &failover).expect(4);
     assert!(waited.err.contains("Not complete within 1s."), "{waited:?}");
 }
