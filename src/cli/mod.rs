@@ -119,7 +119,7 @@ pub fn dispatch() -> anyhow::Result<ExitCode> {
     }
 }
 
-/// A verb that ends at Ctrl-C. Where it matters, the verb itself says what that means: it is asked first.
+/// A verb that ends at Ctrl-C. Where it matters, the verb itself prints what that means, so that it is polled first.
 async fn attended(verb: Verb) -> Result<Exit, Error> {
     interrupt::listen()?;
     tokio::select! {
