@@ -248,7 +248,7 @@ fn third_partner_fix(row: &Shown, expected: &str) -> String {
     let partner = &row.partner;
     match row.role {
         Role::Principal => format!(
-            "make sure that no client reaches {expected}, because it can hold a second live copy. Then name {partner} in spec.sql, or set mirroring up with {expected} again, see docs/reasons/PartnerMismatch.md. If {partner} is the new name of {expected}, bring that server back"
+            "make sure that no client reaches {expected}, because it can hold a second live copy. Then name {partner} in spec.sql, or set mirroring up with {expected} again, see docs/reasons/PartnerMismatch.md"
         ),
         Role::Mirror => format!(
             "name {partner} in spec.sql, see docs/reasons/PartnerMismatch.md. If {partner} is the new name of {expected}, bring that server back"
