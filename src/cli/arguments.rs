@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::api::Span;
 use crate::cli::cluster::write::Write;
 use crate::cli::error::Error;
-use crate::model::{DatabaseType, Seat, later};
+use crate::model::{DatabaseType, Seat, later, whole_seconds};
 
 /// A database type in any case, as PowerShell takes it.
 pub fn database_type(text: &str) -> Result<DatabaseType, String> {
@@ -29,6 +29,24 @@ pub struct PoolArgument {
     /// Name of the resource, or FQDN of the pool.
     #[arg(value_name = "POOL")]
     pub pool: String,
+}
+
+/// The pools of a verb that reads.
+#[derive(Debug, Args)]
+pub struct PoolsArguments {
+    /// Names of resources or FQDNs of pools. Default: all pools of the namespace.
+    #[arg(value_name = "POOL")]
+    pub pools: Vec<String>,
+    /// The pools of all namespaces.
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    pub all_namespaces: bool,
+}
+
+impl PoolsArguments {
+    /// Where they are searched, in words.
+    pub fn place(&self, namespace: &str) -> String {
+        if self.all_namespaces { "any namespace".to_owned() } else { format!("namespace {namespace}") }
+    }
 }
 
 /// How a verb writes.
@@ -65,12 +83,11 @@ impl EndArguments {
     /// # Errors
     /// [`Error::Past`] for an end that is over.
     pub fn end(&self, now: Timestamp) -> Result<Option<Timestamp>, Error> {
-        let whole = |at: Timestamp| Timestamp::from_second(at.as_second()).unwrap_or(at);
-        if let Some(until) = self.until.filter(|until| whole(*until) <= now) {
+        if let Some(until) = self.until.filter(|until| whole_seconds(*until) <= now) {
             return Err(Error::Past { until: until.to_string() });
         }
-        let after = |lasts: Duration| whole(later(now, lasts.max(Duration::from_secs(1))));
-        Ok(self.until.map(whole).or_else(|| self.lasts.map(|Span(lasts)| after(lasts))))
+        let after = |lasts: Duration| whole_seconds(later(now, lasts.max(Duration::from_secs(1))));
+        Ok(self.until.map(whole_seconds).or_else(|| self.lasts.map(|Span(lasts)| after(lasts))))
     }
 }
 

@@ -126,10 +126,11 @@ impl Pool {
                 "The operator has not processed the present spec of {pool} yet, so that the principals of {ty} are not known. Nothing was changed. To fix: wait until it has, then repeat the command."
             )));
         }
-        if let Some(at) = self.status.observed_time.as_ref().filter(|_| self.is_old(now)) {
+        let confirmed = self.status.observed_time.as_ref();
+        if confirmed.is_none() || self.is_old(now) {
+            let at = confirmed.map_or("a time that it does not have".to_owned(), |at| second(at.0));
             return Err(Error::Unproven(format!(
-                "The operator last confirmed the status of {pool} at {}, so that the principals of {ty} are not known. Nothing was changed. To fix: check that the operator runs and reaches the API server.",
-                second(at.0)
+                "The operator last confirmed the status of {pool} at {at}, so that the principals of {ty} are not known. Nothing was changed. To fix: check that the operator runs and reaches the API server."
             )));
         }
         if self.status.operation.as_ref().is_some_and(|operation| operation.type_ == ty) {

@@ -23,7 +23,7 @@ use crate::controller::pass::{Identity, Pass};
 use crate::controller::retries::spread;
 use crate::controller::slots::Slot;
 use crate::controller::status_writer::{publish, publish_undecodable};
-use crate::model::{Observation, Pair, Reason, ServerObservation, queue_class};
+use crate::model::{Observation, Pair, Reason, ServerObservation, queue_class, whole_seconds};
 use crate::plan::{Plan, Requeue, plan};
 use crate::sql::Purpose;
 
@@ -138,10 +138,8 @@ async fn run_pass(slot: &mut Slot<'_>, ctx: &Arc<Context>, pass: &Pass<'_>) -> R
     Ok(Action::requeue(pause(&planned, &observation, next_comparison)))
 }
 
-/// The current time in whole seconds, as Kubernetes writes times: a journal must not change when it is read back.
 fn now() -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp::from_second(now.as_second()).unwrap_or(now)
+    whole_seconds(Timestamp::now())
 }
 
 /// Handles errors of the Kubernetes API only. An unavailable SQL Server is an observation, not an error.

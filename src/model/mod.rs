@@ -31,6 +31,6 @@ pub use seat::{ObservedPrincipal, Role, Seat};
 pub use service::Service;
 pub use statement::{Act, Failover};
 pub use store::{StoreId, Stores};
-pub use time::{duration_text, later};
+pub use time::{duration_text, later, whole_seconds};
 pub use unavailable::{Evidence, Unavailable, UnavailableCause};
 pub use window::{Window, WindowError};

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{ParsedSpec, ServerStatus};
-use crate::model::{Evidence, Observation, Pair, Reason, Seat, ServerObservation, Unavailable};
+use crate::model::{Evidence, Observation, Pair, Reason, Seat, ServerObservation, Unavailable, whole_seconds};
 use crate::plan::{Plan, second};
 use crate::status::summary::is_unpolled;
 
@@ -100,19 +100,14 @@ fn absence(address: &str, unpolled: bool, memory: Memory) -> (Option<Timestamp>,
     let time = |time: &Option<Time>| time.as_ref().map(|time| time.0);
     let (since, stored) =
         before.map_or((None, None), |server| (time(&server.unreachable_since), time(&server.last_read_time)));
-    let read = memory.last_reads.get(address).copied().map(whole);
+    let read = memory.last_reads.get(address).copied().map(whole_seconds);
     let returned = read.zip(since).is_some_and(|(read, since)| read > since);
     let since = match since.filter(|since| !returned && *since <= memory.now) {
         None if unpolled => None,
-        None => Some(whole(memory.now)),
+        None => Some(whole_seconds(memory.now)),
         since => since,
     };
     (since, read.max(stored.filter(|stored| *stored <= memory.now)))
-}
-
-/// Whole seconds, as the status stores a time.
-pub(super) fn whole(at: Timestamp) -> Timestamp {
-    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 /// Since when the operator does not reach the server at this address.

@@ -3,6 +3,7 @@
 use kube::Api;
 use kube::api::{DynamicObject, ListParams};
 
+use crate::cli::arguments::PoolsArguments;
 use crate::cli::cluster::client::Cluster;
 use crate::cli::error::Error;
 use crate::cli::output;
@@ -11,13 +12,13 @@ use crate::cli::pool::Pool;
 const WHAT: &str = "lyncpoolmirrors.lyncmirror.io";
 
 /// The pools with these names or FQDNs in the order of the arguments; every pool if there are none.
-pub async fn pools(cluster: &Cluster, names: &[String], all_namespaces: bool) -> Result<Vec<Pool>, Error> {
+pub async fn pools(cluster: &Cluster, arguments: &PoolsArguments) -> Result<Vec<Pool>, Error> {
+    let (names, all_namespaces) = (&arguments.pools, arguments.all_namespaces);
     let api = if all_namespaces { cluster.all_pools() } else { cluster.pools(&cluster.namespace) };
     let listed = list(&api).await?;
     if names.is_empty() {
         return Ok(listed);
     }
-    let place = || if all_namespaces { "any namespace".to_owned() } else { format!("namespace {}", cluster.namespace) };
     let mut found = Vec::new();
     for name in names {
         let matched = matching(&listed, name);
@@ -26,7 +27,11 @@ pub async fn pools(cluster: &Cluster, names: &[String], all_namespaces: bool) ->
             found.extend(matched.into_iter().cloned());
             continue;
         }
-        found.push(elsewhere(cluster, name, all_namespaces).await?.ok_or_else(|| missing(name, place(), &listed))?);
+        found.push(
+            elsewhere(cluster, name, all_namespaces)
+                .await?
+                .ok_or_else(|| missing(name, arguments.place(&cluster.namespace), &listed))?,
+        );
     }
     Ok(found)
 }

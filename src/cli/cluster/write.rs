@@ -30,6 +30,16 @@ pub struct Written {
     pub notes: Vec<String>,
 }
 
+impl Written {
+    /// Prints the notes, and after a dry run that nothing was changed.
+    pub fn print_notes(&self, how: Write) {
+        self.notes.iter().for_each(|line| output::note(line));
+        if how.dry_run {
+            output::note("Nothing was changed (--what-if).");
+        }
+    }
+}
+
 /// Writes the changes to the present version of the resource.
 ///
 /// # Errors

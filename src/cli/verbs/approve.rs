@@ -62,9 +62,8 @@ impl Approve {
         }
         let change = Change::Approve(ty, Approval { epoch, until });
         let written = write(&cluster, &pool, &[change], self.write.how()).await?;
-        written.notes.iter().for_each(|line| output::note(line));
+        written.print_notes(self.write.how());
         if self.write.what_if {
-            output::note("Nothing was changed (--what-if).");
             return Ok(Exit::AsWanted);
         }
         wait::after(&cluster, &written.pool, Follow::new(&written.pool, &[(ty, wanted)]), &self.wait).await

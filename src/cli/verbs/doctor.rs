@@ -51,7 +51,7 @@ impl Doctor {
         } else {
             output::print(&doctor::render(&checks, output::width()))?;
             output::note(
-                "Checked from this computer with your rights. The operator may have another network and other rights.",
+                "Checked from this computer with your rights. The operator may have another network and other rights. Other resources on the same databases (Conflict) are in the status only.",
             );
         }
         Ok(doctor::exit(&checks))

@@ -19,7 +19,7 @@ use crate::cli::verbs::confirm::read_line;
 use crate::cli::verbs::follow::Follow;
 use crate::cli::verbs::wait::{self, WaitArguments};
 use crate::cli::view::text;
-use crate::model::{DatabaseType, Seat, later};
+use crate::model::{DatabaseType, Seat, later, whole_seconds};
 use crate::plan::second;
 
 /// A consent without an end of its own. It must not act days later.
@@ -57,7 +57,7 @@ impl ForceService {
         pool.type_spec(ty)?;
         let offer = offer(&pool, ty)?;
         let until = self.end.end(Timestamp::now())?;
-        let until = until.unwrap_or_else(|| later(whole(Timestamp::now()), LIFETIME));
+        let until = until.unwrap_or_else(|| later(whole_seconds(Timestamp::now()), LIFETIME));
         let names = names(&pool, ty, offer.step.seat.other());
         let old = &names[0];
         output::print(&text::paragraph(&format!("{ty}: {}", offer.message), 0, output::width()))?;
@@ -75,19 +75,14 @@ impl ForceService {
         let consent =
             ForceServiceSpec { epoch: offer.epoch, accept_data_loss: true, old_principal_fenced: true, until };
         let written = write(&cluster, &pool, &[Change::Force(ty, consent)], self.write.how()).await?;
-        written.notes.iter().for_each(|line| output::note(line));
+        written.print_notes(self.write.how());
         if self.write.what_if {
-            output::note("Nothing was changed (--what-if).");
             return Ok(Exit::AsWanted);
         }
         output::print(&format!("{ty}: consent given until {}.\n", second(until)))?;
         let follow = Follow::forced(&written.pool, ty, offer.step.seat);
         wait::after(&cluster, &written.pool, follow, &self.wait).await
     }
-}
-
-fn whole(at: Timestamp) -> Timestamp {
-    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 /// The address of the server in this seat, and the name that it reports.

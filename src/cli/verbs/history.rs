@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::cli::arguments::PoolsArguments;
 use crate::cli::cluster::client::{Cluster, ClusterArguments};
 use crate::cli::cluster::find;
 use crate::cli::error::Error;
@@ -11,14 +12,10 @@ use crate::cli::view::history;
 
 #[derive(Debug, Args)]
 pub struct History {
-    /// Names of resources or FQDNs of pools. Default: all pools of the namespace.
-    #[arg(value_name = "POOL")]
-    pools: Vec<String>,
+    #[command(flatten)]
+    pools: PoolsArguments,
     #[command(flatten)]
     cluster: ClusterArguments,
-    /// The pools of all namespaces.
-    #[arg(short = 'A', long, conflicts_with = "namespace")]
-    all_namespaces: bool,
     /// Format of the output.
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
@@ -30,7 +27,7 @@ pub struct History {
 impl History {
     pub async fn run(self) -> Result<Exit, Error> {
         let cluster = Cluster::connect(&self.cluster).await?;
-        let pools = find::pools(&cluster, &self.pools, self.all_namespaces).await?;
+        let pools = find::pools(&cluster, &self.pools).await?;
         let width = output::width();
         if let Some(number) = self.number {
             for pool in &pools {

@@ -49,9 +49,8 @@ impl Keep {
         };
         let all: Vec<Change> = found.changes.iter().map(|(ty, seat)| Change::Principal(*ty, *seat)).collect();
         let written = write_if(&cluster, &pool, &all, self.write.how(), &check).await?;
-        written.notes.iter().for_each(|line| output::note(line));
+        written.print_notes(self.write.how());
         if self.write.what_if {
-            output::note("Nothing was changed (--what-if).");
             return Ok(found.skipped);
         }
         Ok(found.skipped.max(Exit::OnItsWay))

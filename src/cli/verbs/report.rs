@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 
+use crate::cli::arguments::PoolsArguments;
 use crate::cli::cluster::client::{Cluster, ClusterArguments};
 use crate::cli::cluster::find;
 use crate::cli::error::Error;
@@ -20,14 +21,10 @@ enum Kind {
 
 #[derive(Debug, Args)]
 pub struct Report {
-    /// Names of resources or FQDNs of pools. Default: all pools of the namespace.
-    #[arg(value_name = "POOL")]
-    pools: Vec<String>,
+    #[command(flatten)]
+    pools: PoolsArguments,
     #[command(flatten)]
     cluster: ClusterArguments,
-    /// The pools of all namespaces.
-    #[arg(short = 'A', long, conflicts_with = "namespace")]
-    all_namespaces: bool,
     /// Format of the report.
     #[arg(short, long, value_name = "FORMAT", default_value = "html")]
     output: Kind,
@@ -39,7 +36,7 @@ pub struct Report {
 impl Report {
     pub async fn run(self) -> Result<Exit, Error> {
         let cluster = Cluster::connect(&self.cluster).await?;
-        let pools = find::pools(&cluster, &self.pools, self.all_namespaces).await?;
+        let pools = find::pools(&cluster, &self.pools).await?;
         let now = Timestamp::now();
         let text = match self.output {
             Kind::Html => report::html(&pools, now),

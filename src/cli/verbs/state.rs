@@ -9,7 +9,7 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use kube::runtime::{WatchStreamExt, watcher};
 
-use crate::cli::arguments::database_type;
+use crate::cli::arguments::{PoolsArguments, database_type};
 use crate::cli::cluster::client::{Cluster, ClusterArguments, OperatorArguments};
 use crate::cli::cluster::find;
 use crate::cli::error::Error;
@@ -26,14 +26,10 @@ const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
 #[derive(Debug, Args)]
 pub struct State {
-    /// Names of resources or FQDNs of pools. Default: all pools of the namespace.
-    #[arg(value_name = "POOL")]
-    pools: Vec<String>,
+    #[command(flatten)]
+    pools: PoolsArguments,
     #[command(flatten)]
     cluster: ClusterArguments,
-    /// The pools of all namespaces.
-    #[arg(short = 'A', long, conflicts_with = "namespace")]
-    all_namespaces: bool,
     /// Database types, separated by commas. Default: all types of the pool.
     #[arg(short = 't', long, value_name = "TYPE", value_parser = database_type, value_delimiter = ',')]
     database_type: Vec<DatabaseType>,
@@ -59,7 +55,7 @@ impl State {
     }
 
     async fn pools(&self, cluster: &Cluster) -> Result<Vec<Pool>, Error> {
-        let pools = find::pools(cluster, &self.pools, self.all_namespaces).await?;
+        let pools = find::pools(cluster, &self.pools).await?;
         pools.into_iter().map(|pool| pool.only(&self.database_type)).collect()
     }
 
@@ -88,8 +84,8 @@ impl State {
         let is_silent = operator.as_ref().is_some_and(|operator| operator.is_silent(style.now));
         let shown = operator.as_ref().filter(|_| is_silent || !is_kept);
         let text = match pools {
-            [] => format!("There is no pool in {}.\n", self.place(cluster)),
-            several if self.pools.is_empty() && several.len() > 1 => {
+            [] => format!("There is no pool in {}.\n", self.pools.place(&cluster.namespace)),
+            several if self.pools.pools.is_empty() && several.len() > 1 => {
                 overview::render(several, style.wide, style.width, style.now)
             }
             all => all.iter().map(|pool| state::render(pool, shown, style)).collect::<Vec<_>>().join("\n"),
@@ -110,7 +106,7 @@ impl State {
     /// Until the output fails. `exit`: of the last state.
     async fn repeat(&self, cluster: &Cluster, exit: &mut Exit) -> Result<Exit, Error> {
         let pools = self.pools(cluster).await?;
-        let in_one = pools.iter().all(|pool| pool.namespace == cluster.namespace) && !self.all_namespaces;
+        let in_one = pools.iter().all(|pool| pool.namespace == cluster.namespace) && !self.pools.all_namespaces;
         let api = if in_one { cluster.pools(&cluster.namespace) } else { cluster.all_pools() };
         let mut events = pin!(watcher(api, watcher::Config::default()).default_backoff());
         // The ages on a terminal go on between two changes.
@@ -142,10 +138,6 @@ impl State {
                 Err(_) => {}
             }
         }
-    }
-
-    fn place(&self, cluster: &Cluster) -> String {
-        if self.all_namespaces { "any namespace".to_owned() } else { format!("namespace {}", cluster.namespace) }
     }
 }
 

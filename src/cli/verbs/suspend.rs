@@ -42,16 +42,13 @@ impl Suspend {
         }
         let change = Change::Suspend(SuspendSpec { reason: self.reason, until, stop_polls: self.stop_polls });
         let written = write(&cluster, &pool, &[change], self.write.how()).await?;
-        written.notes.iter().for_each(|line| output::note(line));
         let end = until.map_or_else(
             || format!("until `{} resume {} -n {}`", output::program(), pool.name, pool.namespace),
             |until| format!("until {}", second(until)),
         );
         let would = if self.write.what_if { " would be" } else { " is" };
         output::print(&format!("{}{would} suspended {end}: no move starts.\n", pool.reference()))?;
-        if self.write.what_if {
-            output::note("Nothing was changed (--what-if).");
-        }
+        written.print_notes(self.write.how());
         Ok(Exit::AsWanted)
     }
 }
@@ -75,12 +72,9 @@ impl Resume {
             return Ok(Exit::AsWanted);
         }
         let written = write(&cluster, &pool, &[Change::Resume], self.write.how()).await?;
-        written.notes.iter().for_each(|line| output::note(line));
         let would = if self.write.what_if { "would be" } else { "is" };
         output::print(&format!("{} {would} resumed: moves may start.\n", pool.reference()))?;
-        if self.write.what_if {
-            output::note("Nothing was changed (--what-if).");
-        }
+        written.print_notes(self.write.how());
         Ok(Exit::AsWanted)
     }
 }
