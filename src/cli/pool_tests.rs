@@ -21,3 +21,13 @@ fn old_status_is_not_known_and_proves_no_principal() {
     let former = edited.pool().proves(DatabaseType::User, edited.now).unwrap_err();
     assert!(former.to_string().contains("has not processed the present spec"), "{former}");
 }
+
+#[test]
+fn status_without_a_time_of_confirmation_proves_no_principal() {
+    let passes = Passes::new().pass("P/4/C", "M/4/C");
+    let mut pool = passes.pool();
+    assert!(pool.proves(DatabaseType::User, passes.now).is_ok());
+    pool.status.observed_time = None;
+    let refused = pool.proves(DatabaseType::User, passes.now).unwrap_err();
+    assert!(refused.to_string().contains("at a time that it does not have"), "{refused}");
+}
