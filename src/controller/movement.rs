@@ -194,9 +194,13 @@ impl Movements {
                         state.running.others(own, &pair).find(|running| running.moving.pair.is_same(&pair))?;
                     Some((running.moving.ty, running.resource.as_str()))
                 };
-                let moves = moves.or_else(running);
-                let moves =
-                    moves.map(|(ty, other)| format!("{ty} of {}, which is moving", shown_name(resource, other)));
+                let moves = moves.or_else(running).map(|(ty, other)| {
+                    if other == resource {
+                        // Of its former spec, status or life.
+                        return format!("an earlier failover of {ty}, which SQL Server has not answered");
+                    }
+                    format!("{ty} of {}, which is moving", shown_name(resource, other))
+                });
                 let earlier = || {
                     others.iter().find_map(|(other, theirs)| {
                         let (_, before) = theirs.ready.iter().find(|(on, before)| *before < ty && on.is_same(&pair))?;

@@ -82,8 +82,11 @@ async fn move_forgotten_and_sent_again_is_refused_by_the_servers() {
     let mut operator = Operator::start(fixture.cluster, "forgotten", "1s");
     let pool = |user: &str| {
         let mut pool = fixture.pool("pool01", types(user, "Primary"));
-        pool["spec"]["policy"] =
-            json!({"cooldown": "0s", "settleAfter": "0s", "unrequestedSwitch": "FailBack", "failBackAfter": "0s"});
+        // Until this deadline the statements without an answer occupy the pair.
+        pool["spec"]["policy"] = json!({
+            "cooldown": "0s", "settleAfter": "0s", "unrequestedSwitch": "FailBack", "failBackAfter": "0s",
+            "switchDeadline": "10s",
+        });
         pool
     };
     fixture.cluster.apply(&pool("Primary"));
