@@ -4,7 +4,7 @@
 //! epoch and its end. The operator's login is `lync_mirror`, as on the pages. The administrator's is `dba`.
 
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use mirror_sim::sim::Sim;
 use serde_json::{Value, json};
@@ -245,8 +245,22 @@ impl Reader {
         }
     }
 
-    /// One batch in a session of the administrator in `master`.
+    /// One batch in a session of the administrator in `master`. A server that just started may not accept a login yet:
+    /// as an administrator does, it tries again.
+    #[track_caller]
     pub fn batch(&self, server: &str, text: &str) -> Answer {
+        let output = until(&format!("{server} accepts the administrator"), || self.tsql(server, text));
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        let number = |line: &str| line.split_once("Msg ")?.1.split(' ').next()?.parse().ok();
+        // Up to severity 10 a message is no error.
+        let is_error = |line: &&str| !line.contains("(severity 0,") && !line.contains("(severity 10,");
+        let errors = text.lines().filter(is_error).filter_map(number).collect();
+        Answer { text, errors }
+    }
+
+    /// # Errors
+    /// tsql could not log in: what it printed.
+    fn tsql(&self, server: &str, text: &str) -> Result<Output, String> {
         let address = self.pool.sim.address(server);
         let (ip, port) = (address.ip().to_string(), address.port().to_string());
         let mut client = Command::new("tsql")
@@ -256,15 +270,11 @@ impl Reader {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        client.stdin.take().unwrap().write_all(format!("{text}\ngo\n").as_bytes()).unwrap();
+        // A client that could not log in has ended before it reads: its exit status shows it.
+        let written = client.stdin.take().unwrap().write_all(format!("{text}\ngo\n").as_bytes());
         let output = client.wait_with_output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        let number = |line: &str| line.split_once("Msg ")?.1.split(' ').next()?.parse().ok();
-        // Up to severity 10 a message is no error.
-        let is_error = |line: &&str| !line.contains("(severity 0,") && !line.contains("(severity 10,");
-        let errors = text.lines().filter(is_error).filter_map(number).collect();
-        Answer { text, errors }
+        let failed = written.is_err() || !output.status.success();
+        if failed { Err(String::from_utf8_lossy(&output.stderr).into_owned()) } else { Ok(output) }
     }
 
     /// Waits until the type User has this reason; returns the status.
