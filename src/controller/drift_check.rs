@@ -28,13 +28,13 @@ pub fn compare_when_due(
     plan: &Plan,
     status: &LyncPoolMirrorStatus,
 ) -> Option<Duration> {
-    let (resource, uid) = (pass.resource(), pass.uid());
+    let (resource, subject) = (pass.resource(), pass.compared());
     let kind: &str = ConditionType::PostSwitchDrift.into();
     let last = status.conditions.iter().find(|condition| condition.type_ == kind);
     let unsettled = !status.history.is_empty() && last.is_none_or(|condition| condition.status != "False");
     let moved = plan.ended.is_some();
     if moved {
-        ctx.drift_schedule.mark_due(resource, uid);
+        ctx.drift_schedule.mark_due(resource, &subject);
     }
     // A comparison starts neither during a move nor between the moves of two types.
     let reconciling = plan.types.values().any(|planned| planned.verdict.reason.effect() == Effect::Reconciling);
@@ -44,14 +44,14 @@ pub fn compare_when_due(
     let complete = pass.spec.desired.unusable.is_empty()
         && !pass.spec.desired.types.is_empty()
         && stores.len() == pass.spec.stores.iter().count();
-    if !complete || !ctx.drift_schedule.start_if_due(resource, uid, moved || unsettled, settled) {
-        return ctx.drift_schedule.next(resource, uid);
+    if !complete || !ctx.drift_schedule.start_if_due(resource, &subject, moved || unsettled, settled) {
+        return ctx.drift_schedule.next(resource, &subject);
     }
-    let (ctx, resource, uid) = (ctx.clone(), resource.clone(), uid.to_owned());
+    let (ctx, resource) = (ctx.clone(), resource.clone());
     tokio::spawn(async move {
         let report = compare(&ctx, &stores).await;
         info!(resource = namespaced_name(&resource), ?report, "post-switch comparison complete");
-        ctx.drift_schedule.record(&resource, &uid, report);
+        ctx.drift_schedule.record(&resource, &subject, report);
         ctx.enqueue(&resource);
     });
     None

@@ -15,7 +15,8 @@ const REPEAT_INTERVAL: Duration = Duration::from_secs(600);
 const RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 struct Entry {
-    uid: String,
+    /// The resource, the servers and the sessions that the report is about.
+    subject: String,
     due: bool,
     started: Option<Instant>,
     /// None: no comparison has ended yet.
@@ -33,8 +34,8 @@ impl DriftSchedule {
         self.0.lock().len()
     }
 
-    pub fn report(&self, resource: &ResourceRef, uid: &str) -> Option<DriftReport> {
-        self.0.lock().get(resource).filter(|entry| entry.uid == uid)?.report.clone()
+    pub fn report(&self, resource: &ResourceRef, subject: &str) -> Option<DriftReport> {
+        self.0.lock().get(resource).filter(|entry| entry.subject == subject)?.report.clone()
     }
 
     pub fn forget(&self, resource: &ResourceRef) {
@@ -46,13 +47,14 @@ impl DriftSchedule {
     }
 
     /// True if a comparison has to start now: it is due, and no move is in progress.
-    pub fn start_if_due(&self, resource: &ResourceRef, uid: &str, changed: bool, settled: bool) -> bool {
+    pub fn start_if_due(&self, resource: &ResourceRef, subject: &str, changed: bool, settled: bool) -> bool {
         let mut entries = self.0.lock();
-        if entries.get(resource).is_none_or(|entry| entry.uid != uid) {
-            if !changed {
+        if entries.get(resource).is_none_or(|entry| entry.subject != subject) {
+            // A report about other servers is none about the present ones.
+            if !changed && !entries.contains_key(resource) {
                 return false;
             }
-            let entry = Entry { uid: uid.to_owned(), due: true, started: None, report: None };
+            let entry = Entry { subject: subject.to_owned(), due: true, started: None, report: None };
             entries.insert(resource.clone(), entry);
         }
         let Some(entry) = entries.get_mut(resource) else { return false };
@@ -69,27 +71,27 @@ impl DriftSchedule {
 
     /// The time until the next comparison. None: none is due later, or one is overdue and waits for the end of a move, which
     /// triggers a pass.
-    pub fn next(&self, resource: &ResourceRef, uid: &str) -> Option<Duration> {
+    pub fn next(&self, resource: &ResourceRef, subject: &str) -> Option<Duration> {
         let entries = self.0.lock();
-        let entry = entries.get(resource).filter(|entry| entry.uid == uid)?;
+        let entry = entries.get(resource).filter(|entry| entry.subject == subject)?;
         let interval = interval(entry.report.as_ref())?;
         Some(interval.saturating_sub(entry.started?.elapsed())).filter(|left| !left.is_zero())
     }
 
     /// Makes a comparison due after a move, because the earlier report is out of date.
-    pub fn mark_due(&self, resource: &ResourceRef, uid: &str) {
+    pub fn mark_due(&self, resource: &ResourceRef, subject: &str) {
         let mut entries = self.0.lock();
-        match entries.get_mut(resource).filter(|entry| entry.uid == uid) {
+        match entries.get_mut(resource).filter(|entry| entry.subject == subject) {
             Some(entry) => entry.due = true,
             None => {
-                let entry = Entry { uid: uid.to_owned(), due: true, started: None, report: None };
+                let entry = Entry { subject: subject.to_owned(), due: true, started: None, report: None };
                 entries.insert(resource.clone(), entry);
             }
         }
     }
 
-    pub fn record(&self, resource: &ResourceRef, uid: &str, report: DriftReport) {
-        if let Some(entry) = self.0.lock().get_mut(resource).filter(|entry| entry.uid == uid) {
+    pub fn record(&self, resource: &ResourceRef, subject: &str, report: DriftReport) {
+        if let Some(entry) = self.0.lock().get_mut(resource).filter(|entry| entry.subject == subject) {
             entry.report = Some(report);
         }
     }
@@ -120,5 +122,21 @@ mod tests {
         assert!(!schedule.start_if_due(&resource, "uid", false, false), "a move is in progress");
         assert_eq!(schedule.next(&resource, "uid"), None, "the pass would be repeated without a pause");
         assert!(schedule.start_if_due(&resource, "uid", false, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn report_about_other_servers_is_none_and_a_comparison_is_due() {
+        let (schedule, resource) = (DriftSchedule::default(), ResourceRef::new("pool01"));
+        assert!(!schedule.start_if_due(&resource, "uid/A B", false, true), "nothing has changed");
+        assert!(schedule.start_if_due(&resource, "uid/A B", true, true));
+        schedule.record(&resource, "uid/A B", DriftReport::InSync);
+        assert!(schedule.report(&resource, "uid/A B").is_some());
+        assert!(!schedule.start_if_due(&resource, "uid/A B", false, true));
+        assert!(schedule.report(&resource, "uid/A C").is_none());
+        assert!(!schedule.start_if_due(&resource, "uid/A C", false, false), "a move is in progress");
+        assert!(schedule.start_if_due(&resource, "uid/A C", false, true));
+        assert!(!schedule.start_if_due(&resource, "uid/A C", false, true), "it has started");
+        schedule.record(&resource, "uid/A B", DriftReport::InSync);
+        assert!(schedule.report(&resource, "uid/A C").is_none(), "a late report of the former comparison");
     }
 }

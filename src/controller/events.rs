@@ -64,7 +64,7 @@ pub async fn report_applied(ctx: &Context, pass: &Pass<'_>) {
     if let Some((ty, outcome)) = write.ended {
         // What the pass that ended the move could not do either.
         ctx.in_flight.forget(pass.uid());
-        ctx.drift_schedule.mark_due(resource, pass.uid());
+        ctx.drift_schedule.mark_due(resource, &pass.compared());
         ctx.metrics.move_ended(namespace(resource), &resource.name, ty, outcome);
     }
     for announcement in write.announcements {

@@ -53,4 +53,14 @@ impl<'a> Pass<'a> {
     pub fn operation(&self) -> Option<&Operation> {
         self.persisted.operation.as_ref()
     }
+
+    /// What a comparison of the servers is about: the resource, its servers and their mirroring sessions, as the status had them
+    /// at the start of the pass.
+    pub fn compared(&self) -> String {
+        let types = self.persisted.tracking.values().map(|tracking| {
+            let pair = tracking.pair.iter().map(|pair| format!("{} {}", pair.primary.name, pair.mirror.name));
+            pair.chain(tracking.sessions.values().map(ToString::to_string)).collect::<Vec<_>>().join(" ")
+        });
+        [self.uid().to_owned()].into_iter().chain(types).collect::<Vec<_>>().join("/")
+    }
 }

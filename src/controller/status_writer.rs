@@ -38,7 +38,7 @@ pub async fn publish(
         (Some(_), Some(operation)) => ctx.in_flight.timings(&AttemptId::of(pass.uid(), operation)),
         _ => PhaseTimings::default(),
     };
-    let drift = ctx.drift_schedule.report(pass.resource(), pass.uid());
+    let drift = ctx.drift_schedule.report(pass.resource(), &pass.compared());
     let status = status::render(&Input {
         spec: &pass.spec,
         uid: pass.uid(),
