@@ -41,7 +41,8 @@ pub struct TypeTrackingStatus {
     /// Since when the mirror has been without its principal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub principal_lost_since: Option<Time>,
-    /// The consent to forced service that has been used. The same consent never applies again.
+    /// The consent to forced service that has been used, or that ended because both servers were read together. The same consent
+    /// never applies again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consumed_consent: Option<ConsentStatus>,
     /// The approval in the spec, and when the operator first observed it.

@@ -15,14 +15,11 @@ pub(crate) fn before_start(findings: &[Finding], pair: &Pair, seat: Seat, switch
         return None;
     }
     findings.iter().find_map(|finding| match &finding.obstacle {
-        Some(Obstacle::ThirdPartner { seat: read, shown: Shown { role: Role::Principal, .. }, .. })
-            if *read == seat.other() =>
-        {
+        // Both are facts of a server that was read: the other one.
+        Some(Obstacle::ThirdPartner { shown: Shown { role: Role::Principal, .. }, .. }) => {
             Some(Reason::PartnerMismatch)
         }
-        Some(Obstacle::NotMirrored { seat: read, other_has_session: false }) if *read == seat.other() => {
-            Some(Reason::NotMirrored)
-        }
+        Some(Obstacle::NotMirrored { other_has_session: false, .. }) => Some(Reason::NotMirrored),
         _ => {
             let principal = pair.row(seat.other(), &finding.name).filter(|row| row.role == Role::Principal)?;
             may_be_forced(principal, switched).then_some(Reason::ServiceForced)

@@ -1,18 +1,17 @@
 //! The verdict of one database type, from its findings, desired state and persisted state.
 
 use crate::model::{Cause, Reason, Request, UnrequestedSwitch, later};
-use crate::plan::approval::is_approved;
+use crate::plan::approval::{is_approved, one_way_warning};
 use crate::plan::finding::{epoch, message_of_all, most_severe};
 use crate::plan::obstacle::Obstacle;
 use crate::plan::precondition::Precondition;
 use crate::plan::text::{list, second};
 use crate::plan::types::{Case, Progress, Release, Verdict};
-use crate::plan::version::is_newer_release;
 use crate::plan::{forced_service, gate, hold, identity, tracking};
 
 /// The verdict of one type. Total. No move starts while the spec has a problem.
 pub(crate) fn verdict(case: &Case) -> Verdict {
-    let verdict = verdict_of_usable_spec(case);
+    let verdict = with_ended_consent(case, verdict_of_usable_spec(case));
     if verdict.release == Release::No
         || case.input.satisfied(Precondition::UsableSpec, case.input.desired.problems.is_empty())
     {
@@ -23,6 +22,21 @@ pub(crate) fn verdict(case: &Case) -> Verdict {
         case.desired_type.ty
     );
     Verdict::waiting(Reason::InvalidSpec, message)
+}
+
+/// A consent that ended because the old principal is back: without this sentence it appears to be armed.
+fn with_ended_consent(case: &Case, verdict: Verdict) -> Verdict {
+    let together = case.findings.iter().all(|finding| finding.agreed);
+    let Some(force) = case.desired_type.force.as_ref().filter(|force| together && case.input.now < force.until) else {
+        return verdict;
+    };
+    let message = format!(
+        "{} The consent to forced service until {} no longer applies, as both servers were read together. To fix: remove forceService from type {}.",
+        verdict.message,
+        second(force.until),
+        case.desired_type.ty
+    );
+    Verdict { message, ..verdict }
 }
 
 fn verdict_of_usable_spec(case: &Case) -> Verdict {
@@ -133,21 +147,13 @@ pub(crate) fn moved<'a>(case: &Case<'a>) -> impl Iterator<Item = &'a crate::mode
 /// A database that was open under a newer release cannot go back before the other server is upgraded too ("Upgrading Mirrored
 /// Instances"). Only an administrator decides that.
 fn one_way(case: &Case, approved: bool) -> Option<Verdict> {
-    let to = case.desired_type.principal;
-    let version = |seat| case.pair.view(seat).available().map(|server| server.version.as_str());
-    let (from, newer) = (version(to.other())?, version(to)?);
-    let condition = approved || !is_newer_release(newer, from);
-    if case.input.satisfied(Precondition::OneWayApproved, condition) {
+    let warning = one_way_warning(case)?;
+    if case.input.satisfied(Precondition::OneWayApproved, approved) {
         return None;
     }
     let state = epoch(case.findings).map(|epoch| epoch.to_string()).unwrap_or_default();
-    let message = format!(
-        "The {} runs a newer release ({newer}) than the {} ({from}). After a move the session is SUSPENDED, and {} cannot go back before the other server is upgraded. To move it anyway: set approve: {{epoch: \"{state}\"}} on type {}.",
-        case.pair.label(to),
-        case.pair.label(to.other()),
-        case.desired_type.ty,
-        case.desired_type.ty
-    );
+    let message =
+        format!("{warning} To move it anyway: set approve: {{epoch: \"{state}\"}} on type {}.", case.desired_type.ty);
     let step = format!("upgrade the other server first, or set approve: {{epoch: \"{state}\"}}");
     Some(Verdict::waiting(Reason::OneWayMove, message).with_step(step))
 }

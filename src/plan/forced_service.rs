@@ -1,11 +1,14 @@
 //! Forced service: the only action that may lose data. It requires a lost principal without a witness and a consent for
 //! exactly this state (R1, R2). Every other state with a lost principal is refused here, with the reason.
 
-use crate::model::{Cause, DatabaseType, MirroringState, Outcome, Reason, Role, Seat, WitnessLink, later};
-use crate::plan::finding::{Finding, epoch, message_of_all};
+use crate::model::{
+    Attempt, Cause, DatabaseType, MirroringState, Outcome, Pair, Reason, Role, Seat, WitnessLink, later,
+};
+use crate::plan::finding::{Finding, epoch, message_of_all, seat_of};
 use crate::plan::identity::{self, SameServers};
 use crate::plan::obstacle::Obstacle;
 use crate::plan::precondition::Precondition;
+use crate::plan::row::same_name;
 use crate::plan::text::{list, second};
 use crate::plan::tracking::failure_pause;
 use crate::plan::types::{Case, Release, Verdict};
@@ -115,7 +118,7 @@ fn consent(case: &Case, survivor: Seat, names: &str) -> Consent {
     }
     if !input.satisfied(Precondition::ConsentUnused, tracking.consumed_consent.as_ref() != Some(&force.consent())) {
         return missing(format!(
-            "The consent until {} has been used. Read the outcome in status.history and check the {server}. A new until is a new consent.",
+            "The consent until {} no longer applies: it was used, or both servers were read together while the spec had it. Read the outcome in status.history and check the {server}. A new until is a new consent.",
             second(force.until)
         ));
     }
@@ -181,10 +184,17 @@ pub(crate) fn refusal(case: &Case, survivor: Seat) -> Option<String> {
     };
     let together = identity::compare(tracking.pair.as_ref(), pair) == SameServers::Yes;
     let unknown = case.findings.iter().find(|finding| !known(finding));
-    (!input.satisfied(Precondition::ForceSeenTogether, together && unknown.is_none())).then(|| match unknown {
-        Some(finding) if together => {
+    let old = survivor.other();
+    let address = tracking.pair.as_ref().map(|known| known.server(old).address.as_str());
+    let edited = address.filter(|known| !known.eq_ignore_ascii_case(pair.view(old).address()));
+    (!input.satisfied(Precondition::ForceSeenTogether, together && unknown.is_none())).then(|| match (unknown, edited) {
+        (Some(finding), _) if together => {
             format!("the operator never read the present mirroring session of {} on both servers", finding.name)
         }
+        (_, Some(known)) => format!(
+            "the operator last saw both servers together when the address of the {} was {known}, so that the present one may be wrong (undo this change of spec.sql)",
+            old.word()
+        ),
         // A wrong port in the spec is indistinguishable from a server that is down.
         _ => "the operator never saw both servers of the pair together under these addresses, so that the address may be wrong"
             .to_owned(),
@@ -216,6 +226,9 @@ pub(crate) fn aftermath(case: &Case, obstacle: &Obstacle, names: &str) -> Option
     if !forced || last.synchronized || !case.findings.iter().all(|finding| finding.online) {
         return None;
     }
+    if let Some(verdict) = old_principal_open(case, last) {
+        return Some(verdict);
+    }
     let left = match obstacle {
         Obstacle::Suspended { versions } => {
             let upgrade = match versions {
@@ -241,4 +254,29 @@ pub(crate) fn aftermath(case: &Case, obstacle: &Obstacle, names: &str) -> Option
     let names = list(case.findings.iter().map(|finding| &finding.name));
     let message = format!("{names}: service was forced on {server} at {}. {left}", second(last.ended));
     Some(Verdict::waiting(Reason::ServiceForced, message))
+}
+
+/// The seat of the server that service was forced on, after a forced service whose partners were not synchronized again. None:
+/// another state, or its server is not known.
+pub(crate) fn forced_on(last: &Attempt, pair: &Pair) -> Option<Seat> {
+    let forced = last.cause == Cause::ForcedService && !last.synchronized;
+    let to = last.to_server.as_deref().filter(|_| forced)?;
+    let is = |seat| pair.view(seat).available().map(|server| same_name(to, &server.name));
+    Seat::BOTH
+        .into_iter()
+        .find(|seat| is(*seat) == Some(true) || (is(seat.other()) == Some(false) && is(*seat).is_none()))
+}
+
+/// The operator reads the principal that was fenced for the forced service, and not the server that service was forced on.
+fn old_principal_open(case: &Case, last: &Attempt) -> Option<Verdict> {
+    let open = seat_of(case.findings)?;
+    let forced = forced_on(last, case.pair).filter(|seat| *seat != open)?;
+    let (old, new) = (case.pair.label(open), case.pair.label(forced));
+    let message = format!(
+        "{}: service was forced on the {new} at {}, and the operator does not read it now. The {old}, which was to be fenced, has the principal role and is ONLINE, without what the {new} accepted since. To fix: cut all clients off the {old}, then see docs/reasons/ServiceForced.md.",
+        list(case.findings.iter().map(|finding| &finding.name)),
+        second(last.ended)
+    );
+    let step = format!("cut all clients off the {old}, then read docs/reasons/ServiceForced.md");
+    Some(Verdict::waiting(Reason::ServiceForced, message).with_step(step))
 }

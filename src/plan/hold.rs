@@ -1,7 +1,7 @@
 //! The hold: the principal is not where the spec wants it, and no change of the spec asked for a move.
 
 use crate::model::{ObservedPrincipal, Reason, Seat, UnrequestedSwitch};
-use crate::plan::approval::approval_end;
+use crate::plan::approval::{approval_end, one_way_warning};
 use crate::plan::caution;
 use crate::plan::finding::{epoch, message_of_all, observed_principal};
 use crate::plan::obstacle::Obstacle;
@@ -60,6 +60,9 @@ pub(crate) fn held(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> Verdi
     let step = match (state, obstacle.and_then(|(obstacle, _)| unseen(obstacle))) {
         _ if obstacle.is_some_and(|(obstacle, _)| matches!(obstacle, Obstacle::IsolatedPrincipal { .. })) => {
             format!("repair the network of the {}, or {keep}", wanted.word())
+        }
+        (Some(state), _) if one_way_warning(case).is_some() => {
+            format!("{keep}, or approve epoch {state} to move it, with no way back")
         }
         (Some(state), _) => format!("{keep}, or approve epoch {state} to move it"),
         (None, Some(seat)) if let Some(page) = caution::before_start(findings, pair, seat, true) => {
@@ -126,7 +129,8 @@ fn approval(case: &Case, split: bool) -> String {
     } else {
         format!("To move it (interrupts {moved})")
     };
-    format!("{old} {aim}: set approve: {{epoch: \"{state}\"}} on type {}.", desired_type.ty)
+    let warning = one_way_warning(case).map(|warning| format!(" {warning}")).unwrap_or_default();
+    format!("{old}{warning} {aim}: set approve: {{epoch: \"{state}\"}} on type {}.", desired_type.ty)
 }
 
 /// The spec exchanged the two servers: labels moved, and no database.

@@ -15,6 +15,7 @@ mod hold;
 mod identity;
 #[cfg(test)]
 mod identity_tests;
+mod lost_partner;
 mod obstacle;
 mod obstacle_text;
 mod operation;
@@ -58,6 +59,8 @@ mod moment_tests;
 mod operation_tests;
 #[cfg(test)]
 mod policy_tests;
+#[cfg(test)]
+mod return_tests;
 #[cfg(test)]
 mod schedule_tests;
 #[cfg(test)]

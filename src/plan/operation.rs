@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::model::{
     Answer, Cause, DatabaseName, DatabaseState, DesiredType, Failover, Observation, Operation, OperationDatabase,
-    Outcome, Pair, PersistedState, Reason, Role, Seat, ServerObservation, StatementState, TypeTracking, duration_text,
-    later,
+    Outcome, Pair, PersistedState, Reason, Role, Seat, ServerObservation, StatementState, TypeTracking,
+    UnrequestedSwitch, duration_text, later,
 };
 use crate::plan::estimate::predict;
 use crate::plan::finding::{Finding, assess};
@@ -181,6 +181,9 @@ impl<'a> Check<'a> {
         if !open && !self.any(Unchanged) && !self.any(Diverged) && !self.unanswered {
             return self.ended(Outcome::Succeeded, None);
         }
+        if let Some((outcome, detail)) = self.taken_over() {
+            return self.ended(outcome, Some(detail));
+        }
         if open && self.overdue() && !self.unanswered && self.has_lost_principal() {
             let what = format!(
                 "{} did not settle, as the principal was lost during the move",
@@ -202,6 +205,9 @@ impl<'a> Check<'a> {
             let what = "the spec changed during the move".to_owned();
             return self.ended(self.partial_or(Outcome::Superseded), Some(what));
         }
+        if let Some(what) = self.withdrawn() {
+            return self.ended(self.partial_or(Outcome::Superseded), Some(what.to_owned()));
+        }
         let free = !input.observation.conflicts.contains_key(&self.operation.ty);
         if !input.satisfied(Precondition::RetryNotSuspended, !input.is_suspended())
             || !input.satisfied(Precondition::RetryNoConflict, free)
@@ -212,19 +218,14 @@ impl<'a> Check<'a> {
         self.retry()
     }
 
-    /// A database of the move has lost its principal: its state, not the move, decides what happens next.
-    fn has_lost_principal(&self) -> bool {
-        self.databases.iter().any(|(_, finding, outcome)| {
-            *outcome == Pending
-                && matches!(
-                    finding.obstacle,
-                    Some(
-                        Obstacle::PrincipalLost { .. }
-                            | Obstacle::NoQuorum { .. }
-                            | Obstacle::ApartWithoutQuorum { .. }
-                    )
-                )
-        })
+    /// The spec no longer has what released the move.
+    fn withdrawn(&self) -> Option<&'static str> {
+        let fails_back = self.input.desired.policy.unrequested_switch == UnrequestedSwitch::FailBack;
+        match self.operation.cause {
+            Cause::Approved if self.desired_type.approve.is_none() => Some("the approval was removed during the move"),
+            Cause::FailBack if !fails_back => Some("policy.unrequestedSwitch: FailBack was removed during the move"),
+            Cause::Approved | Cause::FailBack | Cause::Intent | Cause::ForcedService => None,
+        }
     }
 
     /// The progress of a move that is not settled: the open databases, and whether the deadline has passed.
@@ -255,7 +256,7 @@ impl<'a> Check<'a> {
                 ));
             }
         }
-        if let Some(progress) = self.contradiction(&details) {
+        if let Some(progress) = self.contradiction(&details).or_else(|| self.lost_principal(&details)) {
             return progress;
         }
         if self.overdue() {
@@ -323,8 +324,9 @@ impl<'a> Check<'a> {
     }
 }
 
-/// The row of the survivor alone proves a forced service: the other server may be back as a second principal.
-fn has_forced(pair: &Pair, survivor: Seat, journal: &OperationDatabase) -> bool {
+/// The row of the new principal alone proves the switch, e.g. after a forced service: the other server may be back as a second
+/// principal.
+pub(crate) fn is_principal_since(pair: &Pair, survivor: Seat, journal: &OperationDatabase) -> bool {
     let server = pair.view(survivor).available();
     server.and_then(|server| server.databases.get(&journal.name)).is_some_and(|database| {
         database.state == DatabaseState::Online
@@ -342,7 +344,7 @@ fn database_outcome(
     finding: &Finding,
 ) -> DatabaseOutcome {
     if operation.cause == Cause::ForcedService {
-        return if has_forced(pair, operation.to, journal) { Moved } else { Pending };
+        return if is_principal_since(pair, operation.to, journal) { Moved } else { Pending };
     }
     let Some(session) = finding.session else { return Pending };
     // The equality of the sequences is not documented, so that a difference counts only within the deadline.

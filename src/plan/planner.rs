@@ -9,11 +9,12 @@ use crate::model::{
     Attempt, DatabaseType, Desired, DesiredType, Failover, Observation, Operation, PersistedState, Reason, Service,
     TypeTracking, later,
 };
-use crate::plan::finding::{Finding, assess, epoch, observed_principal};
+use crate::plan::finding::{Finding, assess, epoch, observed_principal, seat_of};
 use crate::plan::operation::{self, OperationState};
 use crate::plan::precondition::{Precondition, Preconditions};
+use crate::plan::row::same_name;
 use crate::plan::types::{Case, Ended, Input, Plan, Progress, Release, Requeue, TypePlan};
-use crate::plan::{decide, schedule, statements, third_partner, tracking};
+use crate::plan::{decide, forced_service, schedule, statements, third_partner, tracking};
 
 /// The servers are polled closely for this long after a move.
 const AFTERCARE: Duration = Duration::from_secs(60);
@@ -133,10 +134,23 @@ fn type_plan(
         service: Service::worst(findings.iter().map(|finding| finding.service)),
         next,
         ready: matches!(verdict.release, Release::Ready(_)),
+        switched: is_switched(&case, verdict.reason),
+        forced_on: persisted
+            .last
+            .get(&case.desired_type.ty)
+            .and_then(|last| forced_service::forced_on(last, case.pair)),
         verdict,
         findings,
         desired_type,
     }
+}
+
+/// The present principal is not where the spec, or the last pass in which both servers agreed, had it.
+fn is_switched(case: &Case, reason: Reason) -> bool {
+    let holder = seat_of(case.findings).and_then(|seat| case.pair.view(seat).available());
+    let settled = case.tracking.last_settled_server.as_deref();
+    matches!(reason, Reason::UnexpectedPrincipal | Reason::ServiceForced)
+        || settled.zip(holder).is_some_and(|(settled, holder)| !same_name(settled, &holder.name))
 }
 
 fn requeue(

@@ -19,9 +19,11 @@ pub(crate) fn is_witness_lost(witness: WitnessLink) -> bool {
 
 /// The seat of an old principal without quorum, beside a newer one that has quorum.
 pub(crate) fn isolated_principal(a: &Mirroring, b: &Mirroring) -> Option<Seat> {
+    // An unknown link to the witness does not show that the principal closed the database.
+    let closed = |row: &Mirroring| is_isolated(row) && row.witness == WitnessLink::Disconnected;
     match (is_isolated(a), is_isolated(b)) {
-        (true, false) if b.role_sequence > a.role_sequence => Some(Seat::Primary),
-        (false, true) if a.role_sequence > b.role_sequence => Some(Seat::Mirror),
+        (true, false) if closed(a) && b.role_sequence > a.role_sequence => Some(Seat::Primary),
+        (false, true) if closed(b) && a.role_sequence > b.role_sequence => Some(Seat::Mirror),
         _ => None,
     }
 }

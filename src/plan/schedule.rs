@@ -75,8 +75,15 @@ pub(crate) fn wait_for(input: &Input, types: &mut BTreeMap<DatabaseType, TypePla
 }
 
 fn waiting(input: &Input, ty: DatabaseType, plan: &TypePlan, other: &str) -> Verdict {
+    if plan.verdict.release == Release::Ready(Cause::ForcedService) {
+        // The loss stays the reason: it is what an administrator has to know.
+        let message = format!(
+            "{ty} lost its principal. Forced service, which the spec consents to, waits for {other}: one move at a time."
+        );
+        return Verdict::waiting(Reason::PrincipalLost, message);
+    }
     let message = format!(
-        "Failover of {ty} to the {} waits for {other}: one type moves at a time on a pair of servers.",
+        "Failover of {ty} to the {} waits for {other}: one type moves at a time.",
         input.observation.pair(plan.desired_type.store).label(plan.desired_type.principal)
     );
     Verdict::waiting(Reason::WaitingForTurn, message)

@@ -61,6 +61,15 @@ mod tests {
         plan(&desired(Seat::Primary), &rows, persisted, NOW)
     }
 
+    #[test]
+    fn server_whose_former_partner_mirrors_with_a_third_one_starts_after_the_page() {
+        let pages = ["P/4/-", "M/4/-"].map(|row| {
+            let plan = seen(row, 9, &known());
+            plan.types[&TY].before_start(&observation("away", row).pairs[store()], Seat::Primary)
+        });
+        assert_eq!(pages, [Some(Reason::PartnerMismatch), None]);
+    }
+
     fn known() -> PersistedState {
         PersistedState { tracking: [(TY, settled(Seat::Primary))].into(), ..PersistedState::default() }
     }

@@ -99,6 +99,10 @@ pub(crate) fn update(
     if ended.is_some_and(|ended| ended.nothing_sent && ended.operation.cause == Cause::ForcedService) {
         tracking.consumed_consent = None;
     }
+    // A principal that is back was not fenced: the consent that the spec holds by then never applies.
+    if let (Some(force), false, true) = (&desired_type.force, moving, findings.iter().all(|finding| finding.agreed)) {
+        tracking.consumed_consent = Some(force.consent());
+    }
     if ended.is_some() {
         let reached = ended
             .filter(|ended| ended.outcome == Outcome::Succeeded)

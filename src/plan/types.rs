@@ -40,13 +40,22 @@ pub struct TypePlan {
     pub service: Service,
     /// Only the turn of the type is missing, or was missing before it began.
     pub ready: bool,
+    /// No planned failover made the present principal.
+    pub switched: bool,
+    /// The seat of the server that service was forced on, until the partners are synchronized again.
+    pub forced_on: Option<Seat>,
 }
 
 impl TypePlan {
+    /// The operator sees the principal in the requested seat. An old principal that is open after a forced service is none.
+    pub fn is_aligned(&self) -> bool {
+        let wanted = self.desired_type.principal;
+        self.observed == wanted.into() && self.forced_on.is_none_or(|seat| seat == wanted)
+    }
+
     /// The reason whose page has to be read before the server in this seat starts, if its return is a risk for the type.
     pub fn before_start(&self, pair: &Pair, seat: Seat) -> Option<Reason> {
-        let switched = matches!(self.verdict.reason, Reason::UnexpectedPrincipal | Reason::ServiceForced);
-        caution::before_start(&self.findings, pair, seat, switched)
+        caution::before_start(&self.findings, pair, seat, self.switched)
     }
 }
 

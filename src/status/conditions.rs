@@ -1,6 +1,8 @@
 //! Plan -> conditions in the sense of kstatus: Ready is True only for the observed generation, and exactly one of Ready,
 //! Reconciling and Stalled is True. Pure.
 
+use std::cmp::Reverse;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use strum::IntoEnumIterator;
@@ -110,12 +112,17 @@ fn is_ours(condition: &Condition) -> bool {
     ConditionType::iter().map(<&str>::from).any(|ours| ours == condition.type_)
 }
 
-/// The database type whose reason becomes that of the resource: stalled first, then reconciling, then ready.
+/// The database type whose reason becomes that of the resource: stalled first, then reconciling, then ready, and of those the
+/// one with the worst service.
 fn primary_type(plan: &Plan) -> Option<&TypePlan> {
-    plan.types.values().min_by_key(|planned| match planned.verdict.reason.effect() {
-        Effect::Stalled => 0,
-        Effect::Reconciling => 1,
-        Effect::Ready => 2,
+    plan.types.values().min_by_key(|planned| {
+        let effect = match planned.verdict.reason.effect() {
+            Effect::Stalled => 0,
+            Effect::Reconciling => 1,
+            Effect::Ready => 2,
+        };
+        // The worst first.
+        (effect, Reverse(planned.service))
     })
 }
 
@@ -127,10 +134,13 @@ fn ready_conditions(input: &Input, servers: &[ServerStatus]) -> Vec<ConditionDra
     let Some(primary) = primary_type(plan) else { return Vec::new() };
     let effect = primary.verdict.reason.effect();
     // A move under way keeps Reconciling true even when another type is stuck, and after its deadline: it may still end. Two
-    // principals or two mirrors end no move.
-    let is_contradiction = matches!(primary.verdict.reason, Reason::TwoPrincipals | Reason::NoPrincipal);
+    // principals or two mirrors, or the loss of the principal, end no move.
+    let reason = primary.verdict.reason;
+    let own = plan.persisted.operation.as_ref().is_some_and(|operation| operation.ty == primary.desired_type.ty);
+    let ends_no_move = matches!(reason, Reason::TwoPrincipals | Reason::NoPrincipal)
+        || (own && matches!(reason, Reason::PrincipalLost | Reason::NoQuorum));
     let progress = match effect {
-        _ if plan.persisted.operation.is_some() && !is_contradiction => Progress::Working,
+        _ if plan.persisted.operation.is_some() && !ends_no_move => Progress::Working,
         Effect::Ready => Progress::Done,
         Effect::Reconciling => Progress::Working,
         Effect::Stalled => Progress::Stuck,
@@ -223,8 +233,7 @@ fn unusable_spec(plan: &Plan, spec: &ParsedSpec) -> Vec<ConditionDraft> {
 
 fn aligned(plan: &Plan) -> ConditionDraft {
     let kind = ConditionType::PrincipalsAligned;
-    let off: Vec<&TypePlan> =
-        plan.types.values().filter(|planned| planned.observed != planned.desired_type.principal.into()).collect();
+    let off: Vec<&TypePlan> = plan.types.values().filter(|planned| !planned.is_aligned()).collect();
     let name = |planned: &&TypePlan| planned.desired_type.ty.to_string();
     let of = |types: &[&TypePlan], what: &str| {
         let names: Vec<String> = types.iter().map(name).collect();

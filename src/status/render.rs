@@ -73,8 +73,7 @@ fn principals(plan: &Plan, desired: &Desired) -> String {
         let observed = planned.observed;
         // A principal without quorum serves no client, whether or not that is proved.
         let serves = planned.service != Service::NotServed && planned.verdict.reason != Reason::NoQuorum;
-        let wanted = observed == planned.desired_type.principal.into() && serves;
-        let mark = if wanted { "" } else { "!" };
+        let mark = if planned.is_aligned() && serves { "" } else { "!" };
         format!("{ty}={observed}{mark}")
     });
     let unobserved = desired.unusable.keys().map(|ty| unobserved::principal(*ty));

@@ -208,7 +208,8 @@ impl Summary<'_> {
     /// The seat that the reason is about.
     fn subject(&self) -> Seat {
         let planned = self.planned;
-        if let Some(operation) = self.operation {
+        let is_lost = planned.verdict.reason == Reason::PrincipalLost;
+        if let Some(operation) = self.operation.filter(|_| !is_lost) {
             return operation.to;
         }
         let obstacle = || {
@@ -223,11 +224,11 @@ impl Summary<'_> {
             Reason::Moving => {
                 planned.next.first().filter(|step| step.act == Act::ForceService).map_or(wanted, |step| step.on)
             }
-            Reason::ServiceForced => match planned.observed {
+            Reason::ServiceForced => planned.forced_on.unwrap_or(match planned.observed {
                 ObservedPrincipal::Primary => Seat::Primary,
                 ObservedPrincipal::Mirror => Seat::Mirror,
                 ObservedPrincipal::Split | ObservedPrincipal::Unknown => wanted,
-            },
+            }),
             _ => obstacle().unwrap_or(wanted),
         }
     }

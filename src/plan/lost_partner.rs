@@ -1,0 +1,77 @@
+//! A failover in flight during which a partner was lost: the principal before it could hand over, or the old one after it did.
+
+use std::time::Duration;
+
+use crate::model::{Outcome, ServerObservation, later};
+use crate::plan::finding::Finding;
+use crate::plan::obstacle::Obstacle;
+use crate::plan::operation::{Check, DatabaseOutcome, is_principal_since};
+use crate::plan::text::{list, second};
+use crate::plan::types::Progress;
+
+/// A server that restarts answers again within moments, and a switch needs some too.
+const CONFIRMED_AFTER: Duration = Duration::from_secs(2);
+
+impl Check<'_> {
+    /// A database of the move that has lost its principal, or whose partners have no quorum.
+    fn lost(&self) -> impl Iterator<Item = (&Finding, &Obstacle)> {
+        self.databases.iter().filter(|(.., outcome)| *outcome == DatabaseOutcome::Pending).filter_map(
+            |(_, finding, _)| {
+                let obstacle = finding.obstacle.as_ref()?;
+                let is_lost = matches!(
+                    obstacle,
+                    Obstacle::PrincipalLost { .. } | Obstacle::NoQuorum { .. } | Obstacle::ApartWithoutQuorum { .. }
+                );
+                is_lost.then_some((finding, obstacle))
+            },
+        )
+    }
+
+    /// Its state, not the move, decides what happens next.
+    pub(crate) fn has_lost_principal(&self) -> bool {
+        self.lost().next().is_some()
+    }
+
+    /// The loss is what an administrator has to know, before the deadline of the move too. While a statement is without an answer,
+    /// the switch may be under way.
+    pub(crate) fn lost_principal(&self, details: &str) -> Option<Progress> {
+        let tracking = self.persisted.tracking.get(&self.operation.ty)?;
+        if self.unanswered || self.input.now < later(tracking.principal_lost_since?, CONFIRMED_AFTER) {
+            return None;
+        }
+        let (_, obstacle) = self.lost().next()?;
+        let names = list(self.lost().map(|(finding, _)| &finding.name));
+        Some(Progress {
+            reason: obstacle.reason(),
+            message: format!(
+                "{} This was observed after the failover of {} began.{details} Until {} the operator waits for its outcome, and forces no service.",
+                obstacle.message(&names, self.pair),
+                self.way(),
+                second(self.operation.deadline)
+            ),
+        })
+    }
+
+    /// The new principal serves, and the old one was not read since: the move is over, as nothing shows when the other server
+    /// comes back. Before the deadline, both are waited for.
+    pub(crate) fn taken_over(&self) -> Option<(Outcome, String)> {
+        let old = self.operation.to.other();
+        let ServerObservation::Unavailable { .. } = self.pair.view(old) else { return None };
+        let open = || self.databases.iter().filter(|(.., outcome)| *outcome == DatabaseOutcome::Pending);
+        if self.unanswered || !self.overdue() || open().next().is_none() {
+            return None;
+        }
+        if !open().all(|(journal, ..)| is_principal_since(self.pair, self.operation.to, journal)) {
+            return None;
+        }
+        let rest = self.any(DatabaseOutcome::Unchanged) || self.any(DatabaseOutcome::Diverged);
+        let outcome = if rest { Outcome::Partial } else { Outcome::Succeeded };
+        let detail = format!(
+            "{} is principal on the {}, and the {} was not read after the switch",
+            self.named(|outcome| outcome == DatabaseOutcome::Pending),
+            self.server(),
+            self.pair.label(old)
+        );
+        Some((outcome, detail))
+    }
+}
