@@ -4,6 +4,7 @@ mod arguments;
 mod clean;
 mod cluster;
 mod descriptors;
+mod direct;
 mod error;
 mod exit;
 #[cfg(test)]
@@ -15,6 +16,8 @@ mod output;
 mod pool;
 mod reference;
 mod run;
+mod run_direct;
+mod source;
 mod verbs;
 mod view;
 
@@ -125,7 +128,7 @@ async fn attended(verb: Verb) -> Result<Exit, Error> {
     tokio::select! {
         biased;
         ended = verb.run() => ended,
-        () = interrupt::requested() => Err(Error::Interrupted),
+        () = interrupt::unattended() => Err(Error::Interrupted),
     }
 }
 
