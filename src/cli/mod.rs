@@ -78,7 +78,7 @@ enum Verb {
     /// Checks credentials, servers and databases at once, with a fresh poll from this computer.
     Doctor(Box<doctor::Doctor>),
     /// Writes the state and the moves of pools into one HTML file.
-    Report(report::Report),
+    Report(Box<report::Report>),
     /// Prints the page of a reason, without a network.
     Explain(explain::Explain),
     /// Prints the completion script of a shell.

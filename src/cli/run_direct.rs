@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::direct::{Directory, Error, Settings};
+use crate::direct::{Directory, Error, Problem, Settings};
 use crate::health::{Health, Loop};
 
 /// How often the folder is read. An administrator who edits a file waits for it.
@@ -23,10 +23,15 @@ pub fn open(settings: Settings) -> Result<Arc<Directory>, Error> {
     for (path, _) in &pools {
         info!(file = %path.display(), "acting on this pool");
     }
-    match directory.problems().into_iter().next() {
-        Some(problem) if pools.is_empty() => Err(problem.error),
-        _ => Ok(directory),
+    let mut problems = directory.problems();
+    if !pools.is_empty() || problems.is_empty() {
+        return Ok(directory);
     }
+    let first = problems.remove(0);
+    for Problem { error, .. } in problems {
+        warn!("{error}");
+    }
+    Err(first.error)
 }
 
 /// Reads the files again and again, until `stop`. Each problem is logged once, and again after it was gone.

@@ -331,11 +331,9 @@ spec:  # of the pool in Berlin
     #[test]
     fn layout_that_is_not_understood_is_refused() {
         let principal = [edit(Some("User"), "principal", json!("Mirror"))];
-        for (from, to) in [("spec:  # of the pool in Berlin\n", "spec: &spec\n")] {
-            let text = FILE.replace(from, to);
-            assert_ne!(text, FILE);
-            assert_eq!(run(&text, &principal), None, "{to}");
-        }
+        let text = FILE.replace("spec:  # of the pool in Berlin\n", "spec: &spec\n");
+        assert_ne!(text, FILE);
+        assert_eq!(run(&text, &principal), None);
         assert_eq!(run(FILE, &[edit(Some("CentralMgmt"), "principal", Value::Null)]), None, "its dash would be lost");
     }
 }

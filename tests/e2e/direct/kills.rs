@@ -1,6 +1,7 @@
 //! The verb killed at each write of the journal and at each statement. The next command ends like an undisturbed one, with
 //! exactly one failover of each database.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::site::Site;
 use crate::cli::Ran;
-use crate::support::skip;
+use crate::support::{root, run};
 
 const MOVE: [&str; 6] = ["-t", "User", "--to", "mirror", "--confirm=false", "--timeout"];
 
@@ -78,48 +79,36 @@ async fn direct_failover_killed_at_each_statement_moves_each_database_once() {
     }
 }
 
-/// The system calls of a write, in their order: the content, the rename, the folder.
-const CALLS: [&str; 2] = ["fsync", "rename"];
+/// The calls of one write: the content is synchronized, renamed, and the folder is synchronized.
+const CALLS: usize = 3;
+/// The journal is written at least before the edit of the spec, at the begin and at the end of the move. The spec is written
+/// once.
+const FEWEST: usize = 4 * CALLS;
 
-/// The verb under strace, which kills it at the entry of the call with this number. None: it only counts.
-fn traced(site: &Site, call: &str, number: usize) -> Command {
-    let verb = site.command("failover", &arguments());
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-qq", "-e", "signal=none", "-e"]).arg(format!("trace={call}"));
-    strace.arg("-e").arg(format!("inject={call}:signal=SIGKILL:when={number}")).args(["-o", "/dev/null"]);
-    strace.arg(verb.get_program()).args(verb.get_args());
-    for (name, value) in verb.get_envs() {
-        match value {
-            Some(value) => strace.env(name, value),
-            None => strace.env_remove(name),
-        };
-    }
-    strace.stdin(std::process::Stdio::null());
-    strace
+/// The library that kills its process before a write.
+fn library(folder: &Path) -> PathBuf {
+    let (source, library) = (root().join("tests/e2e/direct/kill_at_write.c"), folder.join("kill_at_write.so"));
+    run(Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]));
+    library
 }
-
-/// The journal is written at least: before the edit of the spec, with the begin and with the end of the move. The spec is
-/// written once.
-const FEWEST: usize = 4;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn direct_failover_killed_at_each_write_moves_each_database_once() {
-    if Command::new("strace").arg("-V").output().is_err() {
-        return skip("direct", "strace is missing");
-    }
-    for call in CALLS {
-        let mut number = 1;
-        loop {
-            let site = Site::start().await;
-            let ran = Ran::from(traced(&site, call, number).output().unwrap());
-            let what = format!("{call} {number}");
-            goes_on(&site, &what);
-            if ran.code == Some(0) {
-                // There is no call of this number.
-                break;
-            }
-            number += 1;
+    let folder = tempfile::tempdir().unwrap();
+    let library = library(folder.path());
+    let mut number = 1;
+    loop {
+        let site = Site::start().await;
+        let mut command = site.command("failover", &arguments());
+        command.env("LD_PRELOAD", &library).env("KILL_AT_WRITE", number.to_string());
+        let ran = Ran::from(command.output().unwrap());
+        goes_on(&site, &format!("write {number}"));
+        if ran.code == Some(0) {
+            // There is no call of this number.
+            break;
         }
-        assert!(number > FEWEST, "only {} calls of {call}", number - 1);
+        assert_eq!(ran.code, None, "write {number}: {ran:?}");
+        number += 1;
     }
+    assert!(number > FEWEST, "only {} calls", number - 1);
 }
