@@ -15,6 +15,7 @@
 //! | [`plan`] | The decision: desired state, observation, persisted state and time in, plan out. Pure. |
 //! | [`status`] | Rendering of status, conditions and history. Pure. |
 //! | [`sql`] | The only TDS client: TLS, Kerberos, polls and guarded statements. |
+//! | [`direct`] | Resources, credentials and status in files, for a run without a cluster. |
 //! | [`controller`] | The reconcile loop: observe, plan, publish, execute. |
 //! | [`leader`] | Leader election with a Lease. |
 //! | [`metrics`] | Prometheus metrics. |
@@ -28,6 +29,7 @@
 pub mod api;
 pub mod cli;
 pub mod controller;
+pub mod direct;
 pub mod health;
 pub mod http;
 pub mod leader;

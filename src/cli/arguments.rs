@@ -26,15 +26,15 @@ pub fn seat(text: &str) -> Result<Seat, String> {
 /// The one pool of a verb that writes.
 #[derive(Debug, Args)]
 pub struct PoolArgument {
-    /// Name of the resource, or FQDN of the pool.
-    #[arg(value_name = "POOL")]
-    pub pool: String,
+    /// Name of the resource, or FQDN of the pool. With --direct: default is the only pool of -f.
+    #[arg(value_name = "POOL", required_unless_present = "direct")]
+    pub pool: Option<String>,
 }
 
 /// The pools of a verb that reads.
 #[derive(Debug, Args)]
 pub struct PoolsArguments {
-    /// Names of resources or FQDNs of pools. Default: all pools of the namespace.
+    /// Names of resources or FQDNs of pools. Default: all pools of the namespace, or of -f.
     #[arg(value_name = "POOL")]
     pub pools: Vec<String>,
     /// The pools of all namespaces.
@@ -55,7 +55,7 @@ pub struct WriteArguments {
     /// Change a field although Argo CD, Flux or another tool owns it.
     #[arg(long = "override")]
     override_owner: bool,
-    /// Print what would happen. The API server checks the change and stores nothing.
+    /// Print what would happen. Nothing is changed.
     #[arg(long)]
     pub what_if: bool,
 }

@@ -1,6 +1,7 @@
 //! Why a verb failed: what, cause, and the next command.
 
 use crate::cli::exit::Exit;
+use crate::direct;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -70,6 +71,18 @@ pub enum Error {
         "{path} cannot be read. {cause}. To fix: give a YAML file with one LyncPoolMirror, or - for the standard input."
     )]
     File { path: String, cause: String },
+    #[error(
+        "--direct needs the file of the pool. To fix: set -f to a YAML file with one LyncPoolMirror, or to a folder."
+    )]
+    NoFile,
+    #[error("{path} has {} pools{}. To fix: name one of them.", names.len(), if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) })]
+    ChooseOne { path: String, names: Vec<String> },
+    #[error(
+        "A move of {pool} would wait for {holder}. Nothing was changed. To fix: repeat the command without --direct, or suspend that pool first."
+    )]
+    HeldByCluster { pool: String, holder: String },
+    #[error("{0}")]
+    Direct(#[from] direct::Error),
     #[error("The output cannot be written. {0}. To fix: check where the output leads.")]
     Output(#[from] std::io::Error),
     #[error("The output cannot be rendered. {0}. To fix: report this with the version of lync-mirror.")]
@@ -88,6 +101,7 @@ impl Error {
             | Error::Forbidden { .. }
             | Error::NotInstalled
             | Error::NoPool { .. }
+            | Error::Direct(direct::Error::State { .. } | direct::Error::OtherPool { .. })
             | Error::Output(_)
             | Error::Render(_) => Exit::NotKnown,
             Error::Refused { .. }
@@ -103,6 +117,10 @@ impl Error {
             | Error::NotConfirmed
             | Error::NotTyped { .. }
             | Error::NoTerminal
+            | Error::NoFile
+            | Error::ChooseOne { .. }
+            | Error::HeldByCluster { .. }
+            | Error::Direct(_)
             | Error::File { .. } => Exit::ActionNeeded,
         }
     }

@@ -4,6 +4,7 @@ mod arguments;
 mod clean;
 mod cluster;
 mod descriptors;
+mod direct;
 mod error;
 mod exit;
 #[cfg(test)]
@@ -15,6 +16,8 @@ mod output;
 mod pool;
 mod reference;
 mod run;
+mod run_direct;
+mod source;
 mod verbs;
 mod view;
 
@@ -75,7 +78,7 @@ enum Verb {
     /// Checks credentials, servers and databases at once, with a fresh poll from this computer.
     Doctor(Box<doctor::Doctor>),
     /// Writes the state and the moves of pools into one HTML file.
-    Report(report::Report),
+    Report(Box<report::Report>),
     /// Prints the page of a reason, without a network.
     Explain(explain::Explain),
     /// Prints the completion script of a shell.
@@ -125,7 +128,7 @@ async fn attended(verb: Verb) -> Result<Exit, Error> {
     tokio::select! {
         biased;
         ended = verb.run() => ended,
-        () = interrupt::requested() => Err(Error::Interrupted),
+        () = interrupt::unattended() => Err(Error::Interrupted),
     }
 }
 

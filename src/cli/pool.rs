@@ -1,5 +1,6 @@
 //! A resource as the API server returned it, for the verbs.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -31,8 +32,20 @@ pub struct Pool {
     pub resource: Option<LyncPoolMirror>,
     pub spec_problem: Option<String>,
     pub status: LyncPoolMirrorStatus,
+    /// None: the pool is in a cluster.
+    pub origin: Option<Origin>,
     /// The administrator asked for these types only. Empty: for all.
     only: Vec<DatabaseType>,
+}
+
+/// The file of a pool without a cluster.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Origin {
+    pub path: PathBuf,
+    /// The arguments of another command about this pool.
+    pub arguments: String,
+    /// The process that acts on the pool, if it is another one.
+    pub holder: Option<String>,
 }
 
 impl Pool {
@@ -59,9 +72,15 @@ impl Pool {
             resource,
             spec_problem: partial.spec_problem,
             status: partial.status,
+            origin: None,
             only: Vec::new(),
             object,
         }
+    }
+
+    /// The same pool with another status.
+    pub fn with_status(self, status: LyncPoolMirrorStatus) -> Pool {
+        Pool { status, ..self }
     }
 
     /// The resource with a readable spec.
@@ -78,6 +97,14 @@ impl Pool {
     /// `namespace/name`.
     pub fn reference(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
+    }
+
+    /// The arguments of another command about this pool.
+    pub fn arguments(&self) -> String {
+        match &self.origin {
+            Some(origin) => origin.arguments.clone(),
+            None => format!("{} -n {}", self.name, self.namespace),
+        }
     }
 
     /// `FQDN (namespace/name)`.

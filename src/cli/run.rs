@@ -16,8 +16,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::api::Span;
-use crate::cli::{descriptors, memory};
-use crate::controller::{self, Settings};
+use crate::cli::cluster::client::{Cluster, ClusterArguments};
+use crate::cli::direct::arguments::DirectArguments;
+use crate::cli::{descriptors, memory, run_direct};
+use crate::controller::{self, Backend, Settings};
+use crate::direct::{Access as FileAccess, Settings as Files};
 use crate::health::{self, Health, Loop};
 use crate::http::{self, Access, Certificate};
 use crate::leader::{self, Leadership};
@@ -63,6 +66,8 @@ pub struct Run {
     /// Log filter, e.g. info or lync_mirror=debug,info.
     #[arg(long, env = "LYNC_MIRROR_LOG", default_value = "info")]
     log_filter: String,
+    #[command(flatten)]
+    direct: DirectArguments,
 }
 
 impl Run {
@@ -77,7 +82,49 @@ impl Run {
         if self.login_check_interval.0.is_zero() {
             anyhow::bail!("--login-check-interval is zero. To fix: set it to 1m or more.");
         }
-        tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(self.operate())
+        tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+            match self.direct.chosen()? {
+                None => self.operate().await,
+                Some(chosen) => {
+                    let files = Files { access: FileAccess::Act, ..chosen.settings("run").await? };
+                    self.operate_files(files).await
+                }
+            }
+        })
+    }
+
+    /// Without a cluster: files in the place of the API server, and their locks in the place of the lease.
+    async fn operate_files(self, files: Files) -> anyhow::Result<()> {
+        if self.metrics_listen.is_some() {
+            anyhow::bail!("--metrics-listen needs an API server. To fix: remove it, and read /metrics at --listen.");
+        }
+        let directory = run_direct::open(files)?;
+        let cluster = Cluster::connect_if_any(&ClusterArguments::default()).await?;
+        let listener = listen("--listen", self.listen).await?;
+        info!(version = env!("CARGO_PKG_VERSION"), listen = %listener.local_addr()?, cluster = cluster.is_some(), "starting without a cluster");
+        let (metrics, health) = (Metrics::new(), Health::new());
+        let (stop, close) = (CancellationToken::new(), CancellationToken::new());
+        tokio::spawn(stop_on_signal(stop.clone(), health.clone())?);
+        let router = health::probes(health.clone()).merge(health::metrics_page(metrics.clone()));
+        let serving = tokio::spawn(http::serve(listener, router, None, close.clone()));
+        tokio::spawn(run_direct::rescan(directory.clone(), health.clone(), stop.clone()));
+        let backend = Backend::Files(controller::Files { directory, cluster });
+        let settings = self.settings();
+        controller::run(backend, Leadership::without_election(), settings, metrics, health, stop).await;
+        close.cancel();
+        serving.await?;
+        Ok(())
+    }
+
+    fn settings(self) -> Settings {
+        Settings {
+            namespaces: self.namespaces.into_iter().filter(|namespace| !namespace.is_empty()).collect(),
+            poll_interval: self.poll_interval.0,
+            login_check_interval: self.login_check_interval.0,
+            deadlines: Deadlines::default(),
+            limits: limits(self.deny_networks),
+            grace: Duration::from_secs(30),
+        }
     }
 
     async fn operate(self) -> anyhow::Result<()> {
@@ -109,16 +156,8 @@ impl Run {
         serving.spawn(http::serve(listener, router, None, close.clone()));
         let leadership = leader::campaign(lease_client, &namespace, &self.lease_name, identity, resign.clone());
         tokio::spawn(report_rounds(leadership.clone(), health.clone()));
-        let limits = limits(self.deny_networks);
-        let settings = Settings {
-            namespaces: self.namespaces.into_iter().filter(|namespace| !namespace.is_empty()).collect(),
-            poll_interval: self.poll_interval.0,
-            login_check_interval: self.login_check_interval.0,
-            deadlines: Deadlines::default(),
-            limits,
-            grace: Duration::from_secs(30),
-        };
-        controller::run(client, leadership.clone(), settings, metrics, health, stop).await;
+        let settings = self.settings();
+        controller::run(client.into(), leadership.clone(), settings, metrics, health, stop).await;
         resign.cancel();
         leadership.resigned().await;
         close.cancel();

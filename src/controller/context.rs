@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
-use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::Store;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::controller::backend::Backend;
 use crate::controller::credentials::Credentials;
 use crate::controller::drift_schedule::DriftSchedule;
 use crate::controller::in_flight::InFlightStatements;
@@ -31,8 +31,9 @@ use crate::sql::{Counters, InstanceMonitors};
 const LATE_PASS: Duration = Duration::from_secs(60);
 
 pub struct Context {
-    pub client: Client,
-    pub recorder: Recorder,
+    pub backend: Backend,
+    /// None: no API server, so that the log is the only place of an event.
+    pub recorder: Option<Recorder>,
     pub leadership: Leadership,
     pub monitors: InstanceMonitors,
     pub metrics: Metrics,
@@ -57,11 +58,18 @@ pub struct Context {
 }
 
 impl Context {
-    pub fn new(client: Client, leadership: Leadership, monitors: InstanceMonitors, metrics: Metrics) -> Self {
+    pub fn new(
+        backend: impl Into<Backend>,
+        leadership: Leadership,
+        monitors: InstanceMonitors,
+        metrics: Metrics,
+    ) -> Self {
+        let backend = backend.into();
+        let recorder = |client: &kube::Client| Recorder::new(client.clone(), Reporter::from("lync-mirror"));
         Self {
-            recorder: Recorder::new(client.clone(), Reporter::from("lync-mirror")),
-            credentials: Credentials::new(client.clone()),
-            client,
+            recorder: backend.cluster().map(recorder),
+            credentials: Credentials::new(backend.clone()),
+            backend,
             leadership,
             monitors,
             metrics,

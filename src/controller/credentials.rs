@@ -1,5 +1,5 @@
 //! The credentials of a resource: Secrets and ConfigMaps of its own namespace, read by name (`get` only) and cached for
-//! [`MAX_AGE`] as long as a resource uses them. A rotated password needs no restart. What cannot be read makes the servers
+//! [`MAX_AGE`] as long as a resource uses them; without a cluster, files in their place. A rotated password needs no restart. What cannot be read makes the servers
 //! of its resource unavailable. It is no reconcile error, because other resources must not wait for it.
 
 use std::collections::{BTreeSet, HashMap};
@@ -9,17 +9,19 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::core::{NamespaceResourceScope, Status};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use crate::api::{Auth, TlsMode, TlsSpec, is_object_name};
+use crate::controller::backend::Backend;
 use crate::controller::error::cause;
 use crate::controller::index::Index;
 use crate::controller::login_secret::read_login;
 use crate::controller::object::{ResourceRef, namespace, namespaced_name};
 use crate::controller::object_cache::{ObjectCache, ObjectKey, Reading, Resolved};
+use crate::direct::{Bundle, LoginData};
 use crate::model::{Unavailable, UnavailableCause};
 use crate::sql::{Authentication, Pin, Tls};
 
@@ -33,7 +35,7 @@ const LARGEST_BUNDLE: usize = 256 << 10;
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub struct Credentials {
-    client: Client,
+    backend: Backend,
     read_timeout: Duration,
     logins: ObjectCache<Auth, Authentication>,
     /// By key of the ConfigMap.
@@ -79,18 +81,23 @@ pub struct Reader<'a> {
     used: BTreeSet<Used>,
 }
 
+/// The reading of a file failed, and there is no older value.
+fn unreadable(why: &str) -> Unavailable {
+    unavailable(UnavailableCause::CredentialsUnreadable, why.to_owned())
+}
+
 fn unavailable(cause: UnavailableCause, detail: String) -> Unavailable {
     Unavailable { cause, detail }
 }
 
 impl Credentials {
-    pub fn new(client: Client) -> Self {
-        Self::with_timeout(client, READ_TIMEOUT)
+    pub fn new(backend: impl Into<Backend>) -> Self {
+        Self::with_timeout(backend, READ_TIMEOUT)
     }
 
-    fn with_timeout(client: Client, read_timeout: Duration) -> Self {
+    fn with_timeout(backend: impl Into<Backend>, read_timeout: Duration) -> Self {
         let (logins, bundles) = (ObjectCache::default(), ObjectCache::default());
-        Self { client, read_timeout, logins, bundles, users: Mutex::default() }
+        Self { backend: backend.into(), read_timeout, logins, bundles, users: Mutex::default() }
     }
 
     /// For a test that nothing is left.
@@ -143,8 +150,14 @@ impl Reader<'_> {
         let namespace = namespace(self.resource);
         let key = (namespace.to_owned(), auth.secret_ref.name.clone());
         self.used.insert(Used::Secret(key.clone()));
-        let read = |secret: Option<Secret>| read_login(namespace, auth, secret);
-        self.credentials.resolve(&self.credentials.logins, key, auth.clone(), max_age, read).await
+        let Credentials { backend, logins, .. } = self.credentials;
+        if let Backend::Files(files) = backend {
+            let request = async || read_login_file(auth, files.directory.login().await);
+            return logins.get(key, auth.clone(), max_age, request, unreadable).await;
+        }
+        let name = format!("Secret {namespace}/{}", auth.secret_ref.name);
+        let read = |secret: Option<Secret>| read_login(&name, auth, secret);
+        self.credentials.resolve(logins, key, auth.clone(), max_age, read).await
     }
 
     /// The TLS policy of a store.
@@ -175,8 +188,13 @@ impl Reader<'_> {
         let namespace = namespace(self.resource);
         let key = (namespace.to_owned(), name.to_owned());
         self.used.insert(Used::ConfigMap(key.clone()));
+        let Credentials { backend, bundles, .. } = self.credentials;
+        if let Backend::Files(files) = backend {
+            let request = async || read_bundle_file(item, files.directory.ca_bundle().await);
+            return bundles.get(key, item.to_owned(), MAX_AGE, request, unreadable).await;
+        }
         let read = |map: Option<ConfigMap>| read_bundle(namespace, name, item, map);
-        self.credentials.resolve(&self.credentials.bundles, key, item.to_owned(), MAX_AGE, read).await
+        self.credentials.resolve(bundles, key, item.to_owned(), MAX_AGE, read).await
     }
 
     /// Drops what the resource used before this pass and no resource uses now.
@@ -213,7 +231,10 @@ impl Credentials {
             unavailable(UnavailableCause::CredentialsUnreadable, detail)
         };
         let request = async || {
-            let objects = Api::<O>::namespaced(self.client.clone(), &namespace);
+            let Some(client) = self.backend.cluster() else {
+                return Reading::NoAnswer("there is no cluster".to_owned());
+            };
+            let objects = Api::<O>::namespaced(client.clone(), &namespace);
             match timeout(self.read_timeout, objects.get_opt(&name)).await {
                 Ok(Ok(object)) => {
                     let version = object.as_ref().and_then(ResourceExt::resource_version);
@@ -261,35 +282,78 @@ fn read_bundle(namespace: &str, name: &str, item: &str, map: Option<ConfigMap>) 
     let text = map.data.unwrap_or_default().remove(item);
     let pem = match (text, binary.map(String::from_utf8)) {
         (Some(pem), _) | (None, Some(Ok(pem))) => pem,
-        (None, Some(Err(bytes))) => return Err(not_pem(namespace, name, item, bytes.as_bytes())),
+        (None, Some(Err(bytes))) => {
+            return Err(not_pem(
+                &format!("Key {item} of ConfigMap {namespace}/{name} (tls.caBundle)"),
+                bytes.as_bytes(),
+            ));
+        }
         (None, None) => {
             return missing(format!(
                 "ConfigMap {namespace}/{name} (tls.caBundle) has no key {item}. To fix: store the CA certificates in PEM under that key, or set another key."
             ));
         }
     };
+    checked(&format!("Key {item} of ConfigMap {namespace}/{name} (tls.caBundle)"), pem)
+}
+
+/// The login in a file or in the environment.
+fn read_login_file(auth: &Auth, read: Result<LoginData, String>) -> Reading<Authentication> {
+    match read {
+        Ok(LoginData { name, keys }) => {
+            let data = keys.into_iter().map(|(key, bytes)| (key, k8s_openapi::ByteString(bytes))).collect();
+            let value = read_login(&name, auth, Some(Secret { data: Some(data), ..Secret::default() }));
+            Reading::Answered { version: None, value }
+        }
+        Err(why) => Reading::NoAnswer(why),
+    }
+}
+
+/// The CA bundle of a file. `item`: the key of the ConfigMap that the spec names.
+fn read_bundle_file(item: &str, read: Result<Option<Bundle>, String>) -> Reading<Arc<str>> {
+    let value = match read {
+        Err(why) => return Reading::NoAnswer(why),
+        Ok(None) => Err(unavailable(
+            UnavailableCause::CaBundleNotFound,
+            format!(
+                "The spec verifies the certificates with key {item} of a ConfigMap (tls.caBundle), and no file is in its place. To fix: set --ca-bundle to a PEM file with the CA certificates."
+            ),
+        )),
+        Ok(Some(Bundle { path, bytes })) => {
+            let what = format!("{path} (--ca-bundle)");
+            match String::from_utf8(bytes) {
+                Ok(pem) => checked(&what, pem),
+                Err(bytes) => Err(not_pem(&what, bytes.as_bytes())),
+            }
+        }
+    };
+    Reading::Answered { version: None, value }
+}
+
+/// `what`: where the text is from.
+fn checked(what: &str, pem: String) -> Resolved<Arc<str>> {
     if pem.len() > LARGEST_BUNDLE {
         let detail = format!(
-            "Key {item} of ConfigMap {namespace}/{name} (tls.caBundle) has {} bytes, and the limit is {LARGEST_BUNDLE}. To fix: keep the CA certificates of the SQL Servers only.",
+            "{what} has {} bytes, and the limit is {LARGEST_BUNDLE}. To fix: keep the CA certificates of the SQL Servers only.",
             pem.len()
         );
         return Err(unavailable(UnavailableCause::CaBundleInvalid, detail));
     }
     if !pem.contains("-----BEGIN CERTIFICATE-----") {
-        return Err(not_pem(namespace, name, item, pem.as_bytes()));
+        return Err(not_pem(what, pem.as_bytes()));
     }
     Ok(Arc::from(pem))
 }
 
-fn not_pem(namespace: &str, name: &str, item: &str, bytes: &[u8]) -> Unavailable {
+fn not_pem(source: &str, bytes: &[u8]) -> Unavailable {
     /// A SEQUENCE with a length of two bytes, as every certificate in DER begins.
     const DER: [u8; 2] = [0x30, 0x82];
     let what = if bytes.starts_with(&DER) {
-        "is not PEM: it seems to be DER. To fix: convert it with openssl x509 -inform DER, and store the result under that key."
+        "is not PEM: it seems to be DER. To fix: convert it with openssl x509 -inform DER, and store the result in its place."
     } else {
-        "contains no PEM certificate. To fix: store the CA certificates in PEM under that key."
+        "contains no PEM certificate. To fix: store the CA certificates in PEM there."
     };
-    let detail = format!("Key {item} of ConfigMap {namespace}/{name} (tls.caBundle) {what}");
+    let detail = format!("{source} {what}");
     unavailable(UnavailableCause::CaBundleInvalid, detail)
 }
 

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use k8s_openapi::ByteString;
+use kube::Client;
 use serde_json::json;
 
 use super::*;
@@ -131,7 +132,7 @@ fn secret(items: &[(&str, &str)]) -> Option<Secret> {
 fn read_with_a_missing_object_or_key_names_it_and_the_cause() {
     let auth = |method| Auth { method, secret_ref: SecretRef { name: "sql".into() }, kdcs: None };
     let (sql, kerberos) = (auth(AuthMethod::SqlLogin), auth(AuthMethod::Kerberos));
-    let cause = |secret| read_login("lync", &sql, secret).map(|_| ()).unwrap_err();
+    let cause = |secret| read_login("Secret lync/sql", &sql, secret).map(|_| ()).unwrap_err();
     assert_eq!(cause(None).cause, UnavailableCause::SecretNotFound);
     let missing = cause(secret(&[("username", "sa")]));
     assert_eq!(missing.cause, UnavailableCause::SecretKeyMissing);
@@ -154,12 +155,12 @@ fn read_with_a_missing_object_or_key_names_it_and_the_cause() {
     let many: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "secret value")).collect();
     let missing = cause(secret(&many)).detail;
     assert!(missing.contains("key07, ....") && !missing.contains("key08") && !missing.contains("value"), "{missing}");
-    assert!(read_login("lync", &sql, secret(&[("username", "sa"), ("password", "x")])).is_ok());
-    let cause = |secret| read_login("lync", &kerberos, secret).map(|_| ()).unwrap_err();
+    assert!(read_login("Secret lync/sql", &sql, secret(&[("username", "sa"), ("password", "x")])).is_ok());
+    let cause = |secret| read_login("Secret lync/sql", &kerberos, secret).map(|_| ()).unwrap_err();
     let missing = cause(secret(&[("username", "svc@R"), ("password", "x")]));
     assert!(missing.detail.contains("no key keytab"), "{}", missing.detail);
     assert_eq!(cause(secret(&[("username", "svc"), ("keytab", "x")])).cause, UnavailableCause::NoKerberosCredentials);
-    assert!(read_login("lync", &kerberos, secret(&[("username", "svc@R"), ("keytab", "x")])).is_ok());
+    assert!(read_login("Secret lync/sql", &kerberos, secret(&[("username", "svc@R"), ("keytab", "x")])).is_ok());
     assert_eq!(read_bundle("lync", "ca", "ca.crt", None).unwrap_err().cause, UnavailableCause::CaBundleNotFound);
 }
 
@@ -182,10 +183,14 @@ fn read_of_a_value_that_would_take_much_memory_names_its_limit() {
     let auth = |method| Auth { method, secret_ref: SecretRef { name: "sql".into() }, kdcs: None };
     let long = |length: usize| "x".repeat(length);
     let sql = |password: &str| {
-        read_login("lync", &auth(AuthMethod::SqlLogin), secret(&[("username", "sa"), ("password", password)]))
+        read_login(
+            "Secret lync/sql",
+            &auth(AuthMethod::SqlLogin),
+            secret(&[("username", "sa"), ("password", password)]),
+        )
     };
     let keytab = |keytab: &str| {
-        read_login("lync", &auth(AuthMethod::Kerberos), secret(&[("username", "svc@R"), ("keytab", keytab)]))
+        read_login("Secret lync/sql", &auth(AuthMethod::Kerberos), secret(&[("username", "svc@R"), ("keytab", keytab)]))
     };
     assert!(sql(&long(LONGEST_TEXT)).is_ok() && keytab(&long(LARGEST_KEYTAB)).is_ok());
     for refused in [sql(&long(LONGEST_TEXT + 1)), keytab(&long(LARGEST_KEYTAB + 1))] {

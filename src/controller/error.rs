@@ -22,6 +22,10 @@ pub enum Error {
     #[error("LyncPoolMirror {resource} has no {field}, which the API server sets on every object.")]
     Incomplete { resource: String, field: &'static str },
 
+    /// Without a cluster: the file with the status cannot be written, so that the pass had no effect.
+    #[error("{0}")]
+    State(#[from] crate::direct::Error),
+
     #[error("Cannot encode LyncPoolMirror {resource} as JSON: {source}.")]
     Encode { resource: String, source: serde_json::Error },
 }
@@ -41,6 +45,7 @@ impl Error {
             | Error::Publish { .. }
             | Error::Slow { .. }
             | Error::Incomplete { .. }
+            | Error::State(_)
             | Error::Encode { .. } => Duration::from_secs(1),
         }
     }

@@ -140,13 +140,14 @@ pub fn unobserved_snapshot() -> ResourceSnapshot {
 }
 
 async fn publish_event(ctx: &Context, resource: &ResourceRef, announcement: Announcement) {
+    let Some(recorder) = &ctx.recorder else { return };
     let Announcement { warns, reason, action, note } = announcement;
     let type_ = if warns { EventType::Warning } else { EventType::Normal };
     let note = note.chars().take(NOTE_LIMIT).collect();
     let event = Event { type_, reason: reason.name().to_owned(), note: Some(note), action, secondary: None };
     let reference = resource.clone().into();
     // The status contains the same information, so that a failure is not an error.
-    match timeout(PUBLISH_TIMEOUT, ctx.recorder.publish(&event, &reference)).await {
+    match timeout(PUBLISH_TIMEOUT, recorder.publish(&event, &reference)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => debug!(resource = namespaced_name(resource), %error, "cannot publish the event"),
         Err(_) => debug!(resource = namespaced_name(resource), "cannot publish the event in time"),

@@ -1,4 +1,4 @@
-//! The login in a Secret.
+//! The login in a Secret, or in a file with the same keys.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,37 +33,36 @@ fn unusable(detail: String) -> Unavailable {
     Unavailable { cause: UnavailableCause::SecretKeyMissing, detail }
 }
 
-/// The login of a store in the Secret that `auth` names.
+/// The login of a store in the Secret that `auth` names. `name`: what messages name, e.g. `Secret lync/sql`.
 ///
 /// # Errors
 /// `SecretNotFound`, `SecretKeyMissing` with every key that is missing, or `NoKerberosCredentials`.
-pub fn read_login(namespace: &str, auth: &Auth, secret: Option<Secret>) -> Resolved<Authentication> {
-    let name = format!("{namespace}/{}", auth.secret_ref.name);
+pub fn read_login(name: &str, auth: &Auth, secret: Option<Secret>) -> Resolved<Authentication> {
     let second = match auth.method {
         AuthMethod::SqlLogin => "password",
         AuthMethod::Kerberos => "keytab",
     };
     let Some(secret) = secret else {
-        let detail = format!("Secret {name} does not exist. To fix: create it with the keys username and {second}.");
+        let detail = format!("{name} does not exist. To fix: create it with the keys username and {second}.");
         return Err(Unavailable { cause: UnavailableCause::SecretNotFound, detail });
     };
     let mut data = Erased(secret.data.unwrap_or_default());
-    require(&name, &data, ["username", second])?;
+    require(name, &data, ["username", second])?;
     let mut take = |key: &str| data.0.remove(key).map(|bytes| bytes.0).unwrap_or_default();
     // The other key stays in `data`, which is overwritten, until the user name is known to be usable.
-    let username = text(&name, "username", take("username"))?;
+    let username = text(name, "username", take("username"))?;
     let second = take(second);
     match auth.method {
         AuthMethod::SqlLogin => {
-            let password = SecretString::from(text(&name, "password", second)?);
+            let password = SecretString::from(text(name, "password", second)?);
             Ok(Authentication::SqlLogin { username, password })
         }
         AuthMethod::Kerberos => {
             let kdcs = auth.kdcs.clone().unwrap_or_default();
-            let keytab = within(&name, "keytab", second, LARGEST_KEYTAB)?;
+            let keytab = within(name, "keytab", second, LARGEST_KEYTAB)?;
             let account = Account::new(&username, keytab, kdcs).ok_or_else(|| {
                 let detail = format!(
-                    "Key username of Secret {name} is {username:?}, but method Kerberos needs ACCOUNT@REALM. To fix: set it to a value such as svc-lync@CONTOSO.COM."
+                    "Key username of {name} is {username:?}, but method Kerberos needs ACCOUNT@REALM. To fix: set it to a value such as svc-lync@CONTOSO.COM."
                 );
                 Unavailable { cause: UnavailableCause::NoKerberosCredentials, detail }
             })?;
@@ -90,7 +89,7 @@ fn require(name: &str, data: &Erased, keys: [&str; 2]) -> Resolved<()> {
         return Ok(());
     }
     Err(unusable(format!(
-        "Secret {name} has {}.{others} To fix: set the keys {} and {}.",
+        "{name} has {}.{others} To fix: set the keys {} and {}.",
         problems.join(" and "),
         keys[0],
         keys[1]
@@ -102,7 +101,7 @@ fn text(name: &str, key: &str, bytes: Vec<u8>) -> Resolved<String> {
     let bytes = within(name, key, bytes, LONGEST_TEXT)?;
     String::from_utf8(bytes).map_err(|refused| {
         refused.into_bytes().zeroize();
-        unusable(format!("Key {key} of Secret {name} is not UTF-8 text. To fix: store the {key} in UTF-8."))
+        unusable(format!("Key {key} of {name} is not UTF-8 text. To fix: store the {key} in UTF-8."))
     })
 }
 
@@ -114,6 +113,6 @@ fn within(name: &str, key: &str, mut bytes: Vec<u8>, limit: usize) -> Resolved<V
     }
     bytes.zeroize();
     Err(unusable(format!(
-        "Key {key} of Secret {name} has {length} bytes, and the limit is {limit}. To fix: store the {key} alone under that key."
+        "Key {key} of {name} has {length} bytes, and the limit is {limit}. To fix: store the {key} alone under that key."
     )))
 }

@@ -1,6 +1,8 @@
 //! The controller: watches resources and reconciles them. `reconcile` contains the steps of a pass in their order.
 
 mod announce;
+mod backend;
+mod cluster_holder;
 mod connections;
 mod context;
 mod credentials;
@@ -32,6 +34,7 @@ mod triggers;
 mod unconfirmed;
 mod watches;
 
+pub use backend::{Backend, Files};
 pub use error::Error;
 pub use probe::{Probe, StoreCredentials, probe};
 pub use run::{Settings, run};

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use kube::Client;
 use kube::runtime::reflector::ObjectRef;
 
 use crate::api::{LyncPoolMirror, ParsedSpec, SqlServer, Store};
+use crate::controller::backend::Backend;
 use crate::controller::connections::target;
 use crate::controller::credentials::Credentials;
 use crate::controller::object::{ResourceRef, namespace};
@@ -31,8 +31,8 @@ pub struct StoreCredentials {
 const NEVER: Duration = Duration::from_secs(3600);
 
 /// Reads the credentials and polls all servers of the spec at the same time.
-pub async fn probe(client: Client, resource: &LyncPoolMirror, spec: &ParsedSpec, limits: Limits) -> Probe {
-    let credentials = Credentials::new(client);
+pub async fn probe(backend: impl Into<Backend>, resource: &LyncPoolMirror, spec: &ParsedSpec, limits: Limits) -> Probe {
+    let credentials = Credentials::new(backend);
     let metadata = &resource.metadata;
     let reference: ResourceRef = ObjectRef::new(metadata.name.as_deref().unwrap_or_default())
         .within(metadata.namespace.as_deref().unwrap_or_default());

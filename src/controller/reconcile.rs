@@ -106,6 +106,13 @@ async fn run_pass(slot: &mut Slot<'_>, ctx: &Arc<Context>, pass: &Pass<'_>) -> R
         planned = plan(desired, &observation, &pass.persisted, now());
     }
     if !planned.steps.is_empty()
+        && let Some(holder) = ctx.backend.holder(&pass.spec).await
+    {
+        info!(resource = pass.name(), holder, "a move waits, because another operator acts on the same servers");
+        hold_for(&mut observation, pass, &holder);
+        planned = plan(desired, &observation, &pass.persisted, now());
+    }
+    if !planned.steps.is_empty()
         && let Some(awaited) = awaited(ctx, &pass.name())
     {
         info!(resource = pass.name(), awaited, "a move waits for the first observation of these resources");
@@ -136,6 +143,12 @@ async fn run_pass(slot: &mut Slot<'_>, ctx: &Arc<Context>, pass: &Pass<'_>) -> R
     report(ctx, pass, &status, &observation, &planned).await;
     let next_comparison = compare_when_due(ctx, pass, &connections, &planned, &status);
     Ok(Action::requeue(pause(&planned, &observation, next_comparison)))
+}
+
+/// Every type waits for the operator of a cluster, unless its move is in flight.
+fn hold_for(observation: &mut Observation, pass: &Pass<'_>, holder: &str) {
+    let types = pass.spec.desired.types.iter().map(|desired_type| desired_type.ty);
+    observation.turns.extend(types.map(|ty| (ty, holder.to_owned())));
 }
 
 fn now() -> Timestamp {

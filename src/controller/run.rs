@@ -8,13 +8,13 @@ use futures::{Stream, StreamExt, TryStreamExt, stream};
 use kube::runtime::controller::{Action, Config, Error as LoopError};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, WatchStreamExt, reflector, watcher};
-use kube::{Api, Client};
 use tokio_stream::wrappers::WatchStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::api::retain_field_managers;
 use crate::controller::Error;
+use crate::controller::backend::Backend;
 use crate::controller::context::Context;
 use crate::controller::events::report_deletion;
 use crate::controller::object::{ResourceRef, WatchedResource};
@@ -40,7 +40,7 @@ pub struct Settings {
 
 /// Runs until `stop`, then waits up to `Settings::grace` for the answers of the statements in flight.
 pub async fn run(
-    client: Client,
+    backend: Backend,
     leadership: Leadership,
     settings: Settings,
     metrics: Metrics,
@@ -53,7 +53,7 @@ pub async fn run(
         settings.deadlines,
         settings.limits,
     );
-    let context = Arc::new(Context::new(client.clone(), leadership, monitors.clone(), metrics));
+    let context = Arc::new(Context::new(backend, leadership, monitors.clone(), metrics));
     let scopes = scopes(&settings.namespaces);
     let controllers: Vec<_> = scopes.into_iter().map(|scope| controller(&context, scope, &stop)).collect();
     let background = [
@@ -88,14 +88,11 @@ fn controller(
 ) -> impl Stream<Item = Reconciled> + use<> {
     let promoted =
         WatchStream::new(context.leadership.subscribe()).filter(|leads| futures::future::ready(*leads)).map(|_| ());
-    let api = match scope {
-        None => Api::all(context.client.clone()),
-        Some(namespace) => Api::namespaced(context.client.clone(), namespace),
-    };
     let (resources, writer) = reflector::store();
     let deletions = context.clone();
-    let watched = watcher(api, watcher::Config::default())
-        .default_backoff()
+    let watched = context
+        .backend
+        .watch(scope)
         .modify(trim)
         .reflect(writer)
         .inspect_ok(move |event| record_deletions(&deletions, event))

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::Api;
 use kube::api::{ApiResource, DynamicObject, PostParams};
+use kube::{Api, Client};
 use serde_json::Value;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
@@ -14,6 +14,7 @@ use tracing::warn;
 
 use crate::api::{LyncPoolMirror, LyncPoolMirrorStatus, PartialStatus, decode_lossy};
 use crate::controller::Error;
+use crate::controller::backend::Backend;
 use crate::controller::context::Context;
 use crate::controller::events;
 use crate::controller::in_flight::AttemptId;
@@ -67,7 +68,9 @@ pub async fn publish(
 /// Publishes that a resource cannot be decoded. An unreadable part of the status is dropped, so that the next pass can
 /// continue without it. An unreadable spec is reported in status, metrics and an event.
 pub async fn publish_undecodable(ctx: &Context, resource: &ResourceRef) -> Result<(), Error> {
-    let api = undecoded(ctx, resource);
+    // A file that cannot be decoded is no resource.
+    let Some(client) = ctx.backend.cluster() else { return Ok(()) };
+    let api = undecoded(client, resource);
     let name = namespaced_name(resource);
     let Some(mut object) = read_undecoded(&api, resource).await? else { return Ok(()) };
     let raw = serde_json::to_value(&object).map_err(|source| Error::Encode { resource: name.clone(), source })?;
@@ -107,9 +110,9 @@ async fn read_undecoded(api: &Api<DynamicObject>, resource: &ResourceRef) -> Res
     }
 }
 
-fn undecoded(ctx: &Context, resource: &ResourceRef) -> Api<DynamicObject> {
+fn undecoded(client: &Client, resource: &ResourceRef) -> Api<DynamicObject> {
     let kind = ApiResource::erase::<LyncPoolMirror>(&());
-    Api::namespaced_with(ctx.client.clone(), namespace(resource), &kind)
+    Api::namespaced_with(client.clone(), namespace(resource), &kind)
 }
 
 /// Whether a write was necessary.
@@ -127,12 +130,22 @@ async fn write(ctx: &Context, identity: &Identity<'_>, status: &LyncPoolMirrorSt
         return Ok(Written::Unchanged);
     }
     let resource = identity.resource;
-    let api = Api::<LyncPoolMirror>::namespaced(ctx.client.clone(), namespace(resource));
     let mut next = identity.mirror.clone();
     next.metadata.managed_fields = None;
     next.status = Some(status.clone());
-    let answer = timeout(TIMEOUT, api.replace_status(&resource.name, &PostParams::default(), &next)).await;
-    let stored = written(ctx, resource, answer)?.metadata.resource_version;
+    let stored = match &ctx.backend {
+        Backend::Cluster(client) => {
+            let api = Api::<LyncPoolMirror>::namespaced(client.clone(), namespace(resource));
+            let answer = timeout(TIMEOUT, api.replace_status(&resource.name, &PostParams::default(), &next)).await;
+            written(ctx, resource, answer)?.metadata.resource_version
+        }
+        Backend::Files(files) => {
+            let name = namespaced_name(resource);
+            let stored = files.directory.replace_status(&name, &next).await?.ok_or(Error::Conflict)?;
+            ctx.metrics.status_written();
+            Some(stored)
+        }
+    };
     let read = next.metadata.resource_version;
     Ok(Written::Changed { replaced: read.filter(|read| stored.as_ref() != Some(read)) })
 }

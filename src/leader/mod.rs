@@ -38,6 +38,15 @@ impl Leadership {
         self.valid_until.borrow().is_some_and(|until| Instant::now() < until)
     }
 
+    /// The leadership of a process that a lock keeps alone, so that no election is necessary.
+    pub fn without_election() -> Leadership {
+        let far = Instant::now() + Duration::from_secs(1 << 31);
+        let (valid_until, leading, rounds) = (watch::channel(Some(far)).1, watch::channel(true).1, watch::channel(0).1);
+        let resigned = CancellationToken::new();
+        resigned.cancel();
+        Leadership { valid_until, leading, rounds, resigned }
+    }
+
     /// A leadership that a test begins and ends.
     #[cfg(test)]
     pub fn of_tests() -> (Leadership, watch::Sender<Option<Instant>>) {

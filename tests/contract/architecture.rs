@@ -21,10 +21,24 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("http", &[]),
     ("health", &["metrics"]),
     ("telemetry", &[]),
-    ("controller", &["api", "health", "leader", "metrics", "model", "plan", "sql", "status"]),
+    ("direct", &["api", "model"]),
+    ("controller", &["api", "direct", "health", "leader", "metrics", "model", "plan", "sql", "status"]),
     (
         "cli",
-        &["api", "controller", "health", "http", "leader", "metrics", "model", "plan", "sql", "status", "telemetry"],
+        &[
+            "api",
+            "controller",
+            "direct",
+            "health",
+            "http",
+            "leader",
+            "metrics",
+            "model",
+            "plan",
+            "sql",
+            "status",
+            "telemetry",
+        ],
     ),
 ];
 

@@ -14,6 +14,9 @@ use mirror_sim::demo;
 use mirror_sim::sim::Sim;
 use serde_json::{Value, json};
 
+/// Why the commands of docs/how-to/without-a-cluster.md are not run here.
+const DIRECT: &str = "acts without a cluster, and the operator of this suite has the pair; suite `direct` runs it";
+
 /// Commands that this suite cannot run, with the reason. Every entry must occur in a page.
 const NOT_RUN: &[(&str, &str)] = &[
     (
@@ -34,6 +37,25 @@ const NOT_RUN: &[(&str, &str)] = &[
     (
         r#"ln -s "$PWD/target/release/lync-mirror" ~/.local/bin/kubectl-lyncmirror"#,
         "changes the home folder; this suite has the link in a folder of its own",
+    ),
+    ("lync-mirror state --direct -f pool01.yaml --credentials login.yaml", DIRECT),
+    ("lync-mirror doctor --direct -f pool01.yaml --credentials login.yaml", DIRECT),
+    (
+        "lync-mirror failover --direct -f pool01.yaml --credentials login.yaml --database-type User --new-principal mirror --what-if",
+        DIRECT,
+    ),
+    (
+        "lync-mirror failover --direct -f pool01.yaml --credentials login.yaml --database-type User --new-principal mirror",
+        DIRECT,
+    ),
+    (
+        r#"lync-mirror suspend --direct -f pool01.yaml --credentials login.yaml --reason "SQL patching" --for 2h"#,
+        DIRECT,
+    ),
+    ("lync-mirror resume --direct -f pool01.yaml --credentials login.yaml", DIRECT),
+    (
+        "lync-mirror run --direct -f /etc/lync-mirror --credentials /etc/lync-mirror/login --state-dir /var/lib/lync-mirror",
+        DIRECT,
     ),
 ];
 

@@ -17,6 +17,7 @@ mod chart;
 mod cli;
 mod cluster;
 mod crash;
+mod direct;
 mod docs_commands;
 mod drift;
 mod faults;

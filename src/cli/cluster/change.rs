@@ -118,7 +118,7 @@ impl Change {
     }
 
     /// Writes the field into the object of an apply.
-    fn put(&self, object: &mut Value) {
+    pub fn put(&self, object: &mut Value) {
         match self {
             Change::Principal(ty, seat) => edit_item(object, *ty, |item| {
                 item.insert("principal".to_owned(), json!(seat));

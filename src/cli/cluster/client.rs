@@ -14,7 +14,7 @@ use crate::cli::error::Error;
 use crate::cli::view::state::Operator;
 
 /// Which cluster and which namespace.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct ClusterArguments {
     /// Kubeconfig file. Default: the variable KUBECONFIG, else ~/.kube/config, else the service account of a pod.
     #[arg(long, value_name = "FILE", global = true)]
@@ -62,6 +62,16 @@ impl Cluster {
         let namespace = arguments.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config).map_err(|error| Error::Unreachable(Box::new(error)))?;
         Ok(Cluster { client, namespace, is_chosen: arguments.namespace.is_some() })
+    }
+
+    /// A client for the cluster that is configured, if there is one. A kubeconfig that the administrator names must be usable.
+    pub async fn connect_if_any(arguments: &ClusterArguments) -> Result<Option<Client>, Error> {
+        let is_named = arguments.kubeconfig.is_some() || arguments.context.is_some();
+        match Cluster::connect(arguments).await {
+            Ok(cluster) => Ok(Some(cluster.client)),
+            Err(error) if is_named => Err(error),
+            Err(_) => Ok(None),
+        }
     }
 
     /// The pools of a namespace. Not decoded: one that this program cannot decode must not hide the others.

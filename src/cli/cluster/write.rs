@@ -40,15 +40,10 @@ impl Written {
     }
 }
 
-/// Writes the changes to the present version of the resource.
+/// Writes the changes to the present version of the resource, if it passes this check.
 ///
 /// # Errors
 /// [`Error::Owned`] if another tool owns a field, and the errors of the API server.
-pub async fn write(cluster: &Cluster, pool: &Pool, changes: &[Change], how: Write) -> Result<Written, Error> {
-    write_if(cluster, pool, changes, how, &|_| Ok(())).await
-}
-
-/// As [`write`], but only to a version of the resource that passes this check.
 pub async fn write_if(
     cluster: &Cluster,
     pool: &Pool,

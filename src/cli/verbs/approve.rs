@@ -6,13 +6,13 @@ use jiff::Timestamp;
 use crate::api::Approve as Approval;
 use crate::cli::arguments::{EndArguments, PoolArgument, WriteArguments, database_type};
 use crate::cli::cluster::change::Change;
-use crate::cli::cluster::client::{Cluster, ClusterArguments};
-use crate::cli::cluster::find;
-use crate::cli::cluster::write::write;
+use crate::cli::cluster::client::ClusterArguments;
+use crate::cli::direct::arguments::DirectArguments;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::output;
 use crate::cli::pool::Pool;
+use crate::cli::source::Source;
 use crate::cli::verbs::confirm::ConfirmArguments;
 use crate::cli::verbs::follow::Follow;
 use crate::cli::verbs::wait::{self, WaitArguments};
@@ -25,6 +25,8 @@ pub struct Approve {
     pool: PoolArgument,
     #[command(flatten)]
     cluster: ClusterArguments,
+    #[command(flatten)]
+    direct: DirectArguments,
     /// The database type of the held move.
     #[arg(short = 't', long, value_name = "TYPE", value_parser = database_type)]
     database_type: DatabaseType,
@@ -43,8 +45,8 @@ pub struct Approve {
 
 impl Approve {
     pub async fn run(self) -> Result<Exit, Error> {
-        let cluster = Cluster::connect(&self.cluster).await?;
-        let pool = find::pool_to_write(&cluster, &self.pool.pool).await?;
+        let mut source = Source::open(&self.cluster, &self.direct, "approve").await?;
+        let pool = source.pool_to_write(self.pool.pool.as_deref()).await?;
         let ty = self.database_type;
         let wanted = pool.type_spec(ty)?.principal;
         let until = self.end.end(Timestamp::now())?;
@@ -61,12 +63,12 @@ impl Approve {
             self.confirm.ask().await?;
         }
         let change = Change::Approve(ty, Approval { epoch, until });
-        let written = write(&cluster, &pool, &[change], self.write.how()).await?;
+        let written = source.write(&pool, &[change], self.write.how()).await?;
         written.print_notes(self.write.how());
         if self.write.what_if {
             return Ok(Exit::AsWanted);
         }
-        wait::after(&cluster, &written.pool, Follow::new(&written.pool, &[(ty, wanted)]), &self.wait).await
+        wait::after(&source, &written.pool, Follow::new(&written.pool, &[(ty, wanted)]), &self.wait).await
     }
 }
 

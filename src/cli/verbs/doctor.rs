@@ -3,22 +3,22 @@
 use clap::Args;
 use jiff::Timestamp;
 
-use crate::api::{parse, restore_state};
+use crate::api::parse;
 use crate::cli::arguments::PoolArgument;
 use crate::cli::cluster::client::{Cluster, ClusterArguments, OperatorArguments};
 use crate::cli::cluster::find;
+use crate::cli::direct::arguments::DirectArguments;
+use crate::cli::direct::fresh::{Fresh, fresh, polls_are_stopped};
+use crate::cli::direct::session::{Direct, READER};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
+use crate::cli::memory;
 use crate::cli::output;
 use crate::cli::pool::Pool;
 use crate::cli::view::doctor::{self, Check, Result as Outcome};
 use crate::cli::view::state::Operator;
-use crate::cli::{descriptors, memory};
-use crate::controller::probe;
-use crate::model::{Observation, PhaseTimings};
-use crate::plan::{plan, second};
-use crate::sql::{Limits, Sizes};
-use crate::status::{Input, render};
+use crate::controller::Backend;
+use crate::plan::second;
 
 #[derive(Debug, Args)]
 pub struct Doctor {
@@ -26,6 +26,8 @@ pub struct Doctor {
     pool: PoolArgument,
     #[command(flatten)]
     cluster: ClusterArguments,
+    #[command(flatten)]
+    direct: DirectArguments,
     #[command(flatten)]
     operator: OperatorArguments,
     /// Print JSON.
@@ -38,61 +40,67 @@ impl Doctor {
         if let Err(error) = memory::forbid_dumps() {
             output::note(&format!("Core files of this command can show passwords: {error}."));
         }
-        let cluster = Cluster::connect(&self.cluster).await?;
-        let pool = find::pool(&cluster, &self.pool.pool).await?;
-        let mut checks = vec![of_operator(cluster.operator(&self.operator).await.as_ref(), &pool, Timestamp::now())];
+        let (backend, pool, mut checks) = self.begin().await?;
         match stopped(&pool, Timestamp::now()) {
             // The administrator wants no connection to the servers now.
             Some(check) => checks.push(check),
-            None => checks.extend(fresh(&cluster, &pool).await?),
+            None => {
+                let Fresh { status, credentials, .. } =
+                    fresh(&backend, &pool, pool.origin.as_ref().map(|_| READER)).await?;
+                checks.extend(doctor::status(&status, &credentials));
+            }
         }
         if self.json {
             output::print(&output::json(&checks)?)?;
         } else {
             output::print(&doctor::render(&checks, output::width()))?;
-            output::note(
-                "Checked from this computer with your rights. The operator may have another network and other rights. Other resources on the same databases (Conflict) are in the status only.",
-            );
+            if pool.origin.is_none() {
+                output::note(
+                    "Checked from this computer with your rights. The operator may have another network and other rights. Other resources on the same databases (Conflict) are in the status only.",
+                );
+            }
         }
         Ok(doctor::exit(&checks))
     }
 }
 
-/// The status that the operator would publish, if it ran here.
-async fn fresh(cluster: &Cluster, pool: &Pool) -> Result<Vec<Check>, Error> {
-    let resource = pool.readable()?;
-    let spec = parse(resource);
-    let limits = Limits::new(Sizes::for_descriptors(descriptors::raise_limit()), denied());
-    let probe = probe(cluster.client.clone(), resource, &spec, limits).await;
-    let observation = Observation {
-        pairs: probe.pairs,
-        conflicts: Default::default(),
-        turns: Default::default(),
-        statements: Default::default(),
+impl Doctor {
+    /// Where the pool is, and what acts on it.
+    async fn begin(&self) -> Result<(Backend, Pool, Vec<Check>), Error> {
+        if let Some(chosen) = self.direct.chosen()? {
+            let direct = Direct::open(chosen, &self.cluster, "doctor").await?;
+            let pool = direct.pool(self.pool.pool.as_deref())?;
+            let checks = of_file(&direct.backend(), &pool).await?;
+            return Ok((direct.backend(), pool, checks));
+        }
+        let cluster = Cluster::connect(&self.cluster).await?;
+        let pool = find::pool(&cluster, self.pool.pool.as_deref().unwrap_or_default()).await?;
+        let checks = vec![of_operator(cluster.operator(&self.operator).await.as_ref(), &pool, Timestamp::now())];
+        Ok((Backend::Cluster(cluster.client), pool, checks))
+    }
+}
+
+/// Without a cluster: the process that acts on the pool, and the operator of a cluster on the same servers.
+async fn of_file(backend: &Backend, pool: &Pool) -> Result<Vec<Check>, Error> {
+    let holder = pool.origin.as_ref().and_then(|origin| origin.holder.as_deref());
+    let process =
+        holder.map_or("No process acts on this pool.".to_owned(), |holder| format!("{holder} acts on this pool."));
+    let cluster = match backend.holder(&parse(pool.readable()?)).await {
+        Some(holder) => Check::new(
+            "cluster",
+            Outcome::Fail,
+            format!("A move would wait for {holder}. To fix: act there, or suspend that pool."),
+        ),
+        None => Check::new("cluster", Outcome::Ok, "No operator is known that acts on these servers.".to_owned()),
     };
-    let uid = resource.metadata.uid.as_deref().unwrap_or_default();
-    let now = Timestamp::now();
-    let planned = plan(&spec.desired, &observation, &restore_state(uid, Some(&pool.status)), now);
-    let status = render(&Input {
-        spec: &spec,
-        uid,
-        observation: &observation,
-        plan: &planned,
-        timings: PhaseTimings::default(),
-        drift: None,
-        last_reads: &Default::default(),
-        before: Some(&pool.status),
-        now,
-    });
-    Ok(doctor::status(&status, &probe.credentials))
+    Ok(vec![Check::new("process", Outcome::Ok, process), cluster])
 }
 
 /// Why the servers are not polled.
 fn stopped(pool: &Pool, now: Timestamp) -> Option<Check> {
     let resource = pool.resource.as_ref()?;
     let suspend = resource.spec.suspend.as_ref()?;
-    let operation = restore_state(pool.uid(), Some(&pool.status)).operation;
-    if !parse(resource).polls_are_stopped(operation.as_ref(), now) {
+    if !polls_are_stopped(pool, now) {
         return None;
     }
     let until = suspend.until.map(|until| format!(" until {}", second(until))).unwrap_or_default();
@@ -100,18 +108,12 @@ fn stopped(pool: &Pool, now: Timestamp) -> Option<Check> {
         "suspend",
         Outcome::NotKnown,
         format!(
-            "No server was polled: spec.suspend.stopPolls ends every connection{until}. Its reason: {}. To fix: once the servers may be polled, run {} resume {} -n {}.",
+            "No server was polled: spec.suspend.stopPolls ends every connection{until}. Its reason: {}. To fix: once the servers may be polled, run {} resume {}.",
             suspend.reason,
             output::program(),
-            pool.name,
-            pool.namespace
+            pool.arguments()
         ),
     ))
-}
-
-/// The networks that the operator refuses by default.
-fn denied() -> Vec<ipnet::IpNet> {
-    Limits::DENIED.split(',').filter_map(|network| network.parse().ok()).collect()
 }
 
 fn of_operator(operator: Option<&Operator>, pool: &Pool, now: Timestamp) -> Check {

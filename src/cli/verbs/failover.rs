@@ -6,14 +6,15 @@ use jiff::Timestamp;
 use crate::api::{Approve, DatabaseTypeStatus};
 use crate::cli::arguments::{PoolArgument, WriteArguments, database_type, seat};
 use crate::cli::cluster::change::Change;
-use crate::cli::cluster::client::{Cluster, ClusterArguments};
-use crate::cli::cluster::find;
-use crate::cli::cluster::write::{Write, write};
+use crate::cli::cluster::client::ClusterArguments;
+use crate::cli::cluster::write::Write;
+use crate::cli::direct::arguments::DirectArguments;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::forecast::decision::forecast;
 use crate::cli::output;
 use crate::cli::pool::{Pool, observed_seat};
+use crate::cli::source::Source;
 use crate::cli::verbs::confirm::ConfirmArguments;
 use crate::cli::verbs::follow::Follow;
 use crate::cli::verbs::wait::{self, WaitArguments};
@@ -26,6 +27,8 @@ pub struct Failover {
     pool: PoolArgument,
     #[command(flatten)]
     cluster: ClusterArguments,
+    #[command(flatten)]
+    direct: DirectArguments,
     /// Database types, separated by commas, e.g. User or User,CentralMgmt.
     #[arg(short = 't', long, value_name = "TYPE", value_parser = database_type, value_delimiter = ',', required = true)]
     database_type: Vec<DatabaseType>,
@@ -55,8 +58,8 @@ enum Step {
 
 impl Failover {
     pub async fn run(self) -> Result<Exit, Error> {
-        let cluster = Cluster::connect(&self.cluster).await?;
-        let pool = find::pool_to_write(&cluster, &self.pool.pool).await?;
+        let mut source = Source::open(&self.cluster, &self.direct, "failover").await?;
+        let pool = source.pool_to_write(self.pool.pool.as_deref()).await?;
         let mut changes = Vec::new();
         let mut requests = Vec::new();
         let mut there = if pool.is_old(Timestamp::now()) { Exit::NotKnown } else { Exit::AsWanted };
@@ -76,21 +79,21 @@ impl Failover {
         if requests.is_empty() {
             return Ok(there);
         }
-        let written = if changes.is_empty() { pool } else { self.write(&cluster, &pool, &changes).await? };
+        let written = if changes.is_empty() { pool } else { self.write(&source, &pool, &changes).await? };
         if self.write.what_if {
             output::note("Nothing was changed (--what-if).");
             return Ok(there);
         }
-        let exit = wait::after(&cluster, &written, Follow::new(&written, &requests), &self.wait).await?;
-        if self.wait.wait && exit == Exit::AsWanted {
-            self.print_end(&cluster, &written).await?;
+        let exit = wait::after(&source, &written, Follow::new(&written, &requests), &self.wait).await?;
+        if self.wait.waits(&source) && exit == Exit::AsWanted {
+            self.print_end(&source, &written).await?;
         }
         Ok(exit.max(there))
     }
 
     /// A dry run first: the administrator confirms what the API server accepts.
-    async fn write(&self, cluster: &Cluster, pool: &Pool, changes: &[Change]) -> Result<Pool, Error> {
-        let checked = write(cluster, pool, changes, Write { dry_run: true, ..self.write.how() }).await?;
+    async fn write(&self, source: &Source<'_>, pool: &Pool, changes: &[Change]) -> Result<Pool, Error> {
+        let checked = source.write(pool, changes, Write { dry_run: true, ..self.write.how() }).await?;
         if self.write.what_if || self.verbose || self.confirm.asks() {
             let forecast = forecast(pool, checked.pool.readable()?, Timestamp::now());
             output::print(&view::forecast::render(&forecast, output::width()))?;
@@ -100,12 +103,12 @@ impl Failover {
             return Ok(checked.pool);
         }
         self.confirm.ask().await?;
-        Ok(write(cluster, pool, changes, self.write.how()).await?.pool)
+        Ok(source.write(pool, changes, self.write.how()).await?.pool)
     }
 
     /// The way back, and with --verbose the statements.
-    async fn print_end(&self, cluster: &Cluster, written: &Pool) -> Result<(), Error> {
-        let pool = find::pool_in(cluster, &written.namespace, &written.name).await?;
+    async fn print_end(&self, source: &Source<'_>, written: &Pool) -> Result<(), Error> {
+        let pool = source.again(written).await?;
         if self.verbose {
             for ty in &self.database_type {
                 let entry = pool.status.history.iter().find(|entry| entry.type_ == *ty);
@@ -116,10 +119,9 @@ impl Failover {
         }
         let types: Vec<String> = self.database_type.iter().map(ToString::to_string).collect();
         output::note(&format!(
-            "The way back: {} failover {} -n {} --database-type {} --new-principal {}",
+            "The way back: {} failover {} --database-type {} --new-principal {}",
             output::program(),
-            pool.name,
-            pool.namespace,
+            pool.arguments(),
             types.join(","),
             self.new_principal.other().word()
         ));
@@ -167,12 +169,11 @@ fn step(pool: &Pool, ty: DatabaseType, to: Seat, now: Timestamp) -> Result<(Step
 /// A move that the operator holds for another reason than a switch is not approved by a repeated request.
 fn held(pool: &Pool, of: &DatabaseTypeStatus, epoch: &str) -> Error {
     Error::Impossible(format!(
-        "The operator holds the move of {ty} ({}). {} Nothing was changed. To fix: if you want this move, run {} approve {} -n {} --database-type {ty} --epoch {epoch}.",
+        "The operator holds the move of {ty} ({}). {} Nothing was changed. To fix: if you want this move, run {} approve {} --database-type {ty} --epoch {epoch}.",
         of.reason,
         of.message,
         output::program(),
-        pool.name,
-        pool.namespace,
+        pool.arguments(),
         ty = of.type_
     ))
 }

@@ -8,13 +8,13 @@ use jiff::Timestamp;
 use crate::api::{ForceServiceSpec, PlannedStep};
 use crate::cli::arguments::{EndArguments, PoolArgument, WriteArguments, database_type};
 use crate::cli::cluster::change::Change;
-use crate::cli::cluster::client::{Cluster, ClusterArguments};
-use crate::cli::cluster::find;
-use crate::cli::cluster::write::write;
+use crate::cli::cluster::client::ClusterArguments;
+use crate::cli::direct::arguments::DirectArguments;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::output;
 use crate::cli::pool::Pool;
+use crate::cli::source::Source;
 use crate::cli::verbs::confirm::read_line;
 use crate::cli::verbs::follow::Follow;
 use crate::cli::verbs::wait::{self, WaitArguments};
@@ -31,6 +31,8 @@ pub struct ForceService {
     pool: PoolArgument,
     #[command(flatten)]
     cluster: ClusterArguments,
+    #[command(flatten)]
+    direct: DirectArguments,
     /// The database type that lost its principal.
     #[arg(short = 't', long, value_name = "TYPE", value_parser = database_type)]
     database_type: DatabaseType,
@@ -51,8 +53,8 @@ pub struct ForceService {
 
 impl ForceService {
     pub async fn run(self) -> Result<Exit, Error> {
-        let cluster = Cluster::connect(&self.cluster).await?;
-        let pool = find::pool_to_write(&cluster, &self.pool.pool).await?;
+        let mut source = Source::open(&self.cluster, &self.direct, "force-service").await?;
+        let pool = source.pool_to_write(self.pool.pool.as_deref()).await?;
         let ty = self.database_type;
         pool.type_spec(ty)?;
         let offer = offer(&pool, ty)?;
@@ -74,14 +76,14 @@ impl ForceService {
         }
         let consent =
             ForceServiceSpec { epoch: offer.epoch, accept_data_loss: true, old_principal_fenced: true, until };
-        let written = write(&cluster, &pool, &[Change::Force(ty, consent)], self.write.how()).await?;
+        let written = source.write(&pool, &[Change::Force(ty, consent)], self.write.how()).await?;
         written.print_notes(self.write.how());
         if self.write.what_if {
             return Ok(Exit::AsWanted);
         }
         output::print(&format!("{ty}: consent given until {}.\n", second(until)))?;
         let follow = Follow::forced(&written.pool, ty, offer.step.seat);
-        wait::after(&cluster, &written.pool, follow, &self.wait).await
+        wait::after(&source, &written.pool, follow, &self.wait).await
     }
 }
 

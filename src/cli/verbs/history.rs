@@ -3,11 +3,12 @@
 use clap::Args;
 
 use crate::cli::arguments::PoolsArguments;
-use crate::cli::cluster::client::{Cluster, ClusterArguments};
-use crate::cli::cluster::find;
+use crate::cli::cluster::client::ClusterArguments;
+use crate::cli::direct::arguments::DirectArguments;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::output::{self, Format};
+use crate::cli::source::Source;
 use crate::cli::view::history;
 
 #[derive(Debug, Args)]
@@ -16,6 +17,8 @@ pub struct History {
     pools: PoolsArguments,
     #[command(flatten)]
     cluster: ClusterArguments,
+    #[command(flatten)]
+    direct: DirectArguments,
     /// Format of the output.
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     output: Format,
@@ -26,8 +29,8 @@ pub struct History {
 
 impl History {
     pub async fn run(self) -> Result<Exit, Error> {
-        let cluster = Cluster::connect(&self.cluster).await?;
-        let pools = find::pools(&cluster, &self.pools).await?;
+        let source = Source::open(&self.cluster, &self.direct, "history").await?;
+        let (pools, problems) = source.stored(&self.pools).await?;
         let width = output::width();
         if let Some(number) = self.number {
             for pool in &pools {
@@ -41,7 +44,7 @@ impl History {
                 })?;
                 output::print(&history::one(entry, width))?;
             }
-            return Ok(Exit::AsWanted);
+            return Ok(problems);
         }
         let rows = || pools.iter().flat_map(history::rows).collect::<Vec<_>>();
         let text = match self.output {
@@ -53,6 +56,6 @@ impl History {
             Format::Yaml => output::yaml(&rows())?,
         };
         output::print(&text)?;
-        Ok(Exit::AsWanted)
+        Ok(problems)
     }
 }

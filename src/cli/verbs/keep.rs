@@ -5,13 +5,13 @@ use jiff::Timestamp;
 
 use crate::cli::arguments::{PoolArgument, WriteArguments, database_type};
 use crate::cli::cluster::change::Change;
-use crate::cli::cluster::client::{Cluster, ClusterArguments};
-use crate::cli::cluster::find;
-use crate::cli::cluster::write::write_if;
+use crate::cli::cluster::client::ClusterArguments;
+use crate::cli::direct::arguments::DirectArguments;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::output;
 use crate::cli::pool::{Pool, observed_seat};
+use crate::cli::source::Source;
 use crate::model::{DatabaseType, ObservedPrincipal, Seat};
 
 #[derive(Debug, Args)]
@@ -20,6 +20,8 @@ pub struct Keep {
     pool: PoolArgument,
     #[command(flatten)]
     cluster: ClusterArguments,
+    #[command(flatten)]
+    direct: DirectArguments,
     /// Database types, separated by commas. Default: every type whose principal is not where the spec wants it.
     #[arg(short = 't', long, value_name = "TYPE", value_parser = database_type, value_delimiter = ',')]
     database_type: Vec<DatabaseType>,
@@ -29,8 +31,8 @@ pub struct Keep {
 
 impl Keep {
     pub async fn run(self) -> Result<Exit, Error> {
-        let cluster = Cluster::connect(&self.cluster).await?;
-        let pool = find::pool_to_write(&cluster, &self.pool.pool).await?;
+        let mut source = Source::open(&self.cluster, &self.direct, "keep").await?;
+        let pool = source.pool_to_write(self.pool.pool.as_deref()).await?;
         let found = changes(&pool, &self.database_type, Timestamp::now())?;
         for line in found.lines(self.write.what_if) {
             output::print(&format!("{line}\n"))?;
@@ -48,7 +50,7 @@ impl Keep {
             )),
         };
         let all: Vec<Change> = found.changes.iter().map(|(ty, seat)| Change::Principal(*ty, *seat)).collect();
-        let written = write_if(&cluster, &pool, &all, self.write.how(), &check).await?;
+        let written = source.write_if(&pool, &all, self.write.how(), &check).await?;
         written.print_notes(self.write.how());
         if self.write.what_if {
             return Ok(found.skipped);
@@ -110,10 +112,9 @@ fn changes(pool: &Pool, types: &[DatabaseType], now: Timestamp) -> Result<Found,
             }
             None => {
                 return Err(Error::Impossible(format!(
-                    "The principals of {ty} are not on one server, or are not known: there is nothing to keep. To fix: {} state {} -n {}.",
+                    "The principals of {ty} are not on one server, or are not known: there is nothing to keep. To fix: {} state {}.",
                     output::program(),
-                    pool.name,
-                    pool.namespace
+                    pool.arguments()
                 )));
             }
         }

@@ -11,6 +11,7 @@ pub mod force_service;
 pub mod history;
 pub mod keep;
 pub mod plan;
+pub mod progress;
 pub mod reason_pages;
 pub mod report;
 pub mod state;

@@ -12,6 +12,8 @@ use crate::api::LyncPoolMirror;
 use crate::cli::cluster::client::{Cluster, ClusterArguments};
 use crate::cli::cluster::find;
 use crate::cli::cluster::managed::{MANAGER, is_own};
+use crate::cli::direct::arguments::DirectOptions;
+use crate::cli::direct::session::Direct;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::forecast::decision::{Decision, Forecast, forecast};
@@ -27,13 +29,21 @@ pub struct Plan {
     pool: Option<String>,
     #[command(flatten)]
     cluster: ClusterArguments,
-    /// A manifest of the pool, as it would be applied; - for the standard input.
+    #[command(flatten)]
+    direct: DirectOptions,
+    /// A manifest of the pool, as it would be applied; - for the standard input. With --direct: the file of the pool, or a folder.
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
 }
 
 impl Plan {
     pub async fn run(self) -> Result<Exit, Error> {
+        if let Some(chosen) = self.direct.with(self.file.as_deref())? {
+            let direct = Direct::open(chosen, &self.cluster, "plan").await?;
+            let pools = direct.pools(self.pool.as_slice()).await?;
+            let exits: Result<Vec<Exit>, Error> = pools.iter().map(live).collect();
+            return Ok(exits?.into_iter().max().unwrap_or(Exit::AsWanted).max(direct.report_problems()));
+        }
         let manifest = match self.file {
             // A terminal as the input must not hold back Ctrl-C.
             Some(path) => Some(

@@ -6,11 +6,12 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 
 use crate::cli::arguments::PoolsArguments;
-use crate::cli::cluster::client::{Cluster, ClusterArguments};
-use crate::cli::cluster::find;
+use crate::cli::cluster::client::ClusterArguments;
+use crate::cli::direct::arguments::DirectArguments;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::output;
+use crate::cli::source::Source;
 use crate::cli::view::{report, rows};
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -25,18 +26,20 @@ pub struct Report {
     pools: PoolsArguments,
     #[command(flatten)]
     cluster: ClusterArguments,
+    #[command(flatten)]
+    direct: DirectArguments,
     /// Format of the report.
     #[arg(short, long, value_name = "FORMAT", default_value = "html")]
     output: Kind,
     /// Write to this file. Default: the standard output.
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
 }
 
 impl Report {
     pub async fn run(self) -> Result<Exit, Error> {
-        let cluster = Cluster::connect(&self.cluster).await?;
-        let pools = find::pools(&cluster, &self.pools).await?;
+        let source = Source::open(&self.cluster, &self.direct, "report").await?;
+        let (pools, problems) = source.pools(&self.pools).await?;
         let now = Timestamp::now();
         let text = match self.output {
             Kind::Html => report::html(&pools, now),
@@ -49,6 +52,6 @@ impl Report {
                 output::note(&format!("Report of {} pools in {}.", pools.len(), path.display()));
             }
         }
-        Ok(pools.iter().map(|pool| pool.exit(now)).max().unwrap_or(Exit::AsWanted))
+        Ok(pools.iter().map(|pool| pool.exit(now)).max().unwrap_or(Exit::AsWanted).max(problems))
     }
 }

@@ -7,16 +7,16 @@ use std::time::Duration;
 use clap::Args;
 use futures::StreamExt;
 use jiff::Timestamp;
-use kube::runtime::{WatchStreamExt, watcher};
 
 use crate::cli::arguments::{PoolsArguments, database_type};
-use crate::cli::cluster::client::{Cluster, ClusterArguments, OperatorArguments};
-use crate::cli::cluster::find;
+use crate::cli::cluster::client::{ClusterArguments, OperatorArguments};
+use crate::cli::direct::arguments::DirectArguments;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::interrupt;
 use crate::cli::output::{self, Format};
 use crate::cli::pool::Pool;
+use crate::cli::source::Source;
 use crate::cli::view::state::{self, Style};
 use crate::cli::view::{overview, rows};
 use crate::model::DatabaseType;
@@ -41,29 +41,34 @@ pub struct State {
     watch: bool,
     #[command(flatten)]
     operator: OperatorArguments,
+    #[command(flatten)]
+    direct: DirectArguments,
 }
 
 impl State {
     pub async fn run(self) -> Result<Exit, Error> {
-        let cluster = Cluster::connect(&self.cluster).await?;
+        let source = Source::open(&self.cluster, &self.direct, "state").await?;
         if self.watch {
-            return self.live(&cluster).await;
+            return self.live(&source).await;
         }
-        let (text, exit) = self.render(&cluster, &self.pools(&cluster).await?).await?;
+        let (pools, problems) = self.pools(&source).await?;
+        let (text, exit) = self.render(&source, &pools).await?;
         output::print(&text)?;
-        Ok(exit)
+        Ok(exit.max(problems))
     }
 
-    async fn pools(&self, cluster: &Cluster) -> Result<Vec<Pool>, Error> {
-        let pools = find::pools(cluster, &self.pools).await?;
-        pools.into_iter().map(|pool| pool.only(&self.database_type)).collect()
+    /// The pools, and the exit for those that cannot be read.
+    async fn pools(&self, source: &Source<'_>) -> Result<(Vec<Pool>, Exit), Error> {
+        let (pools, problems) = source.pools(&self.pools).await?;
+        let pools: Result<_, _> = pools.into_iter().map(|pool| pool.only(&self.database_type)).collect();
+        Ok((pools?, problems))
     }
 
-    async fn render(&self, cluster: &Cluster, pools: &[Pool]) -> Result<(String, Exit), Error> {
+    async fn render(&self, source: &Source<'_>, pools: &[Pool]) -> Result<(String, Exit), Error> {
         let now = Timestamp::now();
         let exit = pools.iter().map(|pool| pool.exit(now)).max().unwrap_or(Exit::AsWanted);
         let text = match self.output {
-            Format::Table | Format::Wide => return Ok(self.tables(cluster, pools, exit).await),
+            Format::Table | Format::Wide => return Ok(self.tables(source, pools, exit).await),
             Format::Json => output::json(&documents(pools, now))?,
             Format::Yaml => output::yaml(&documents(pools, now))?,
             Format::Csv => output::csv(&pools.iter().flat_map(rows::rows).collect::<Vec<_>>())?,
@@ -71,10 +76,10 @@ impl State {
         Ok((text, exit))
     }
 
-    async fn tables(&self, cluster: &Cluster, pools: &[Pool], exit: Exit) -> (String, Exit) {
+    async fn tables(&self, source: &Source<'_>, pools: &[Pool], exit: Exit) -> (String, Exit) {
         // Where the output is kept, a line for each renewal of the lease would be no news.
         let is_kept = self.watch && !std::io::stdout().is_terminal();
-        let operator = cluster.operator(&self.operator).await;
+        let operator = source.operator(&self.operator).await;
         let style = Style {
             wide: self.output == Format::Wide,
             width: output::width(),
@@ -84,7 +89,7 @@ impl State {
         let is_silent = operator.as_ref().is_some_and(|operator| operator.is_silent(style.now));
         let shown = operator.as_ref().filter(|_| is_silent || !is_kept);
         let text = match pools {
-            [] => format!("There is no pool in {}.\n", self.pools.place(&cluster.namespace)),
+            [] => format!("There is no pool in {}.\n", source.place(&self.pools)),
             several if self.pools.pools.is_empty() && several.len() > 1 => {
                 overview::render(several, style.wide, style.width, style.now)
             }
@@ -94,21 +99,19 @@ impl State {
     }
 
     /// Prints the state after each change, until Ctrl-C.
-    async fn live(&self, cluster: &Cluster) -> Result<Exit, Error> {
+    async fn live(&self, source: &Source<'_>) -> Result<Exit, Error> {
         let mut exit = Exit::NotKnown;
         let ended = tokio::select! {
-            ended = self.repeat(cluster, &mut exit) => Some(ended),
+            ended = self.repeat(source, &mut exit) => Some(ended),
             () = interrupt::requested() => None,
         };
         ended.unwrap_or(Ok(exit))
     }
 
     /// Until the output fails. `exit`: of the last state.
-    async fn repeat(&self, cluster: &Cluster, exit: &mut Exit) -> Result<Exit, Error> {
-        let pools = self.pools(cluster).await?;
-        let in_one = pools.iter().all(|pool| pool.namespace == cluster.namespace) && !self.pools.all_namespaces;
-        let api = if in_one { cluster.pools(&cluster.namespace) } else { cluster.all_pools() };
-        let mut events = pin!(watcher(api, watcher::Config::default()).default_backoff());
+    async fn repeat(&self, source: &Source<'_>, exit: &mut Exit) -> Result<Exit, Error> {
+        let (pools, _) = self.pools(source).await?;
+        let mut events = pin!(source.events(&pools, &self.pools));
         // The ages on a terminal go on between two changes.
         let mut tick = tokio::time::interval(Duration::from_secs(2));
         let is_terminal = std::io::stdout().is_terminal();
@@ -118,8 +121,8 @@ impl State {
                 _ = events.next() => {}
                 _ = tick.tick(), if is_terminal => {}
             }
-            let rendered = match self.pools(cluster).await {
-                Ok(pools) => self.render(cluster, &pools).await,
+            let rendered = match self.pools(source).await {
+                Ok((pools, _)) => self.render(source, &pools).await,
                 Err(error) => Err(error),
             };
             match rendered {

@@ -12,16 +12,19 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::api::Span;
 use crate::cli::cluster::client::Cluster;
+use crate::cli::direct::engine::{self, Patience};
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::interrupt;
 use crate::cli::output;
 use crate::cli::pool::Pool;
-use crate::cli::verbs::follow::{Follow, Stand};
+use crate::cli::source::Source;
+use crate::cli::verbs::follow::Follow;
+use crate::cli::verbs::progress::Progress;
 
 #[derive(Debug, Args)]
 pub struct WaitArguments {
-    /// Follow the move to its end.
+    /// Follow the move to its end. With --direct, the command always does.
     #[arg(long)]
     pub wait: bool,
     /// With --wait: how long, e.g. 5m. The move goes on afterwards.
@@ -33,9 +36,23 @@ pub struct WaitArguments {
     settle: Span,
 }
 
-/// Follows the requests if --wait is set, else prints how to follow them.
-pub async fn after(cluster: &Cluster, pool: &Pool, follow: Follow, arguments: &WaitArguments) -> Result<Exit, Error> {
-    let state = format!("{} state {} -n {}", output::program(), pool.name, pool.namespace);
+impl WaitArguments {
+    /// Whether the end of the move is known after the verb.
+    pub fn waits(&self, source: &Source<'_>) -> bool {
+        self.wait || matches!(source, Source::Direct(_))
+    }
+}
+
+/// Follows the requests if --wait is set, else prints how to follow them. Without a cluster, this process moves itself.
+pub async fn after(source: &Source<'_>, pool: &Pool, follow: Follow, arguments: &WaitArguments) -> Result<Exit, Error> {
+    let cluster = match source {
+        Source::Cluster(cluster) => cluster,
+        Source::Direct(direct) => {
+            let patience = Patience { timeout: arguments.timeout.0, settle: arguments.settle.0 };
+            return engine::act(direct, pool, follow, patience).await;
+        }
+    };
+    let state = format!("{} state {}", output::program(), pool.arguments());
     if !arguments.wait {
         output::note(&format!("The operator takes it from here. To follow it: {state}"));
         return Ok(Exit::OnItsWay);
@@ -56,30 +73,22 @@ pub async fn after(cluster: &Cluster, pool: &Pool, follow: Follow, arguments: &W
 }
 
 /// `pool`: the latest version that was seen.
-async fn to_the_end(cluster: &Cluster, pool: &mut Pool, mut follow: Follow, settle: Duration) -> Result<Exit, Error> {
+async fn to_the_end(cluster: &Cluster, pool: &mut Pool, follow: Follow, settle: Duration) -> Result<Exit, Error> {
     let mut events = pin!(watch_object(cluster.pools(&pool.namespace), &pool.name).default_backoff());
     let mut is_cut = false;
-    let mut settled: Option<(Instant, Exit)> = None;
+    let mut progress = Progress::new(follow, settle);
     loop {
-        let timer = settled.map(|(at, _)| at);
         let event = tokio::select! {
             event = events.next() => event,
-            () = async move { sleep_until(timer.unwrap_or_else(Instant::now)).await }, if timer.is_some() => {
-                return Ok(settled.map_or(Exit::NotKnown, |(_, exit)| exit));
-            }
+            exit = progress.settled() => return Ok(exit),
         };
         match event {
             Some(Ok(Some(object))) => {
                 is_cut = false;
                 *pool = Pool::new(&object)?;
-                for line in follow.observe(pool) {
-                    output::print(&format!("{}  {line}\n", Timestamp::now().strftime("%H:%M:%SZ")))?;
+                if let Some(exit) = progress.seen(pool)? {
+                    return Ok(exit);
                 }
-                settled = match follow.stand() {
-                    Stand::Open => None,
-                    Stand::Ended(exit) => return Ok(exit),
-                    Stand::Stalled(exit) => Some((settled.map_or_else(|| Instant::now() + settle, |(at, _)| at), exit)),
-                };
             }
             Some(Ok(None)) => {
                 return Err(Error::Impossible(format!(

@@ -20,7 +20,7 @@ pub fn render(pool: &Pool, program: &str, width: Option<usize>) -> String {
 }
 
 fn commands(pool: &Pool, program: &str) -> Vec<(String, String)> {
-    let on = format!("{} -n {}", pool.name, pool.namespace);
+    let on = pool.arguments();
     let mut lines = Vec::new();
     let mut pages = Vec::new();
     for of in &pool.status.database_types {

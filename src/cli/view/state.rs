@@ -72,6 +72,11 @@ fn age(pool: &Pool, operator: Option<&Operator>, style: Style) -> String {
             second(at.0)
         ));
     }
+    match pool.origin.as_ref().map(|origin| &origin.holder) {
+        Some(Some(holder)) => line(format!("{holder} acts on this pool. This is the state that it has stored.")),
+        Some(None) => line("Read by this command. No process acts on this pool.".to_owned()),
+        None => {}
+    }
     let since = operator.map(|operator| second(operator.renewed)).unwrap_or_default();
     match operator.map(|operator| (&operator.holder, operator)) {
         None => {}
