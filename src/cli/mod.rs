@@ -4,12 +4,14 @@ mod arguments;
 mod clean;
 mod cluster;
 mod descriptors;
+mod election;
 mod error;
 mod exit;
 #[cfg(test)]
 mod fixtures;
 mod forecast;
 mod interrupt;
+mod listen;
 mod memory;
 mod output;
 mod pool;
