@@ -23,9 +23,8 @@ mod view;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use kube::CustomResourceExt;
 
-use crate::api::LyncPoolMirror;
+use crate::api;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::output::print;
@@ -193,5 +192,5 @@ fn ended(result: Result<Exit, Error>) -> ExitCode {
 
 /// The CustomResourceDefinition as YAML.
 pub fn crd() -> anyhow::Result<String> {
-    Ok(serde_saphyr::to_string(&LyncPoolMirror::crd())?)
+    Ok(serde_saphyr::to_string(&api::definition())?)
 }
