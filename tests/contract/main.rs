@@ -4,6 +4,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../../xtask/src/metrics.rs"]
+mod metrics;
 #[path = "../../xtask/src/reference.rs"]
 mod reference;
 

@@ -2,6 +2,7 @@
 //! - `generate` writes the files that are made from the source code,
 //! - `sbom` prints the software bill of materials of the binary, and `sbom ARCHIVE` that of the image in an OCI archive.
 
+mod metrics;
 mod reference;
 mod sbom;
 
@@ -37,6 +38,7 @@ fn generate() -> anyhow::Result<()> {
         ("charts/lync-mirror/files/lyncpoolmirrors.yaml", &crd),
         ("docs/reference/lyncpoolmirror.md", &reference::reference()?),
         ("docs/reference/command-line.md", &lync_mirror::cli::reference()),
+        (metrics::PAGE, &metrics::page()?),
     ];
     for (path, text) in files {
         let path = root()?.join(path);
