@@ -8,6 +8,8 @@ mod support;
 mod metrics;
 #[path = "../../xtask/src/reference.rs"]
 mod reference;
+#[path = "../../xtask/src/values.rs"]
+mod values;
 
 mod architecture;
 mod clients;

@@ -5,6 +5,7 @@
 mod metrics;
 mod reference;
 mod sbom;
+mod values;
 
 use std::path::{Path, PathBuf};
 
@@ -30,8 +31,9 @@ fn print(document: &serde_json::Value) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes the CustomResourceDefinition, its copy in the chart, and the references of the resource and of the command line.
+/// Writes the CustomResourceDefinition and its copy in the chart, the references, and the values of the chart.
 fn generate() -> anyhow::Result<()> {
+    let root = root()?;
     let crd = lync_mirror::cli::crd()?;
     let files = [
         ("crds/lyncpoolmirrors.yaml", &crd),
@@ -39,9 +41,11 @@ fn generate() -> anyhow::Result<()> {
         ("docs/reference/lyncpoolmirror.md", &reference::reference()?),
         ("docs/reference/command-line.md", &lync_mirror::cli::reference()),
         (metrics::PAGE, &metrics::page()?),
+        (values::README, &values::readme(&root)?),
+        (values::DEFAULTS, &values::defaults(&root)?),
     ];
     for (path, text) in files {
-        let path = root()?.join(path);
+        let path = root.join(path);
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
