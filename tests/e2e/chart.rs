@@ -7,6 +7,8 @@ use crate::support::{Cluster, Operator, SYSTEM, TestPool, condition, root, types
 use serde_json::{Value, json};
 use tokio::sync::RwLock;
 
+mod alerts;
+mod dashboard;
 mod releases;
 mod values;
 
