@@ -15,6 +15,7 @@ mod architecture;
 mod clients;
 mod documents;
 mod files;
+mod gitops;
 mod grammar;
 mod imports;
 mod security;
