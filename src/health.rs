@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract;
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
+use axum::http::header::{self, HeaderMap, HeaderName};
 use axum::response::IntoResponse;
 use axum::routing::get;
 
@@ -119,7 +120,7 @@ pub fn probes(state: Health) -> Router {
 
 /// `/metrics`.
 pub fn metrics_page(metrics: Metrics) -> Router {
-    let encode = async |extract::State(metrics): extract::State<Metrics>| page(metrics.encode());
+    let encode = async |extract::State(metrics): extract::State<Metrics>, headers: HeaderMap| page(&metrics, &headers);
     Router::new().route("/metrics", get(encode)).with_state(metrics)
 }
 
@@ -130,9 +131,24 @@ fn response(state: Result<(), String>) -> impl IntoResponse {
     }
 }
 
-fn page(text: String) -> impl IntoResponse {
-    let openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, openmetrics)], text)
+/// OpenMetrics for a client that accepts it, as Prometheus does, and else the text format.
+fn page(metrics: &Metrics, headers: &HeaderMap) -> ([(HeaderName, &'static str); 1], String) {
+    let mut accepts = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
+    let (kind, text) = if accepts.any(accepts_openmetrics) {
+        ("application/openmetrics-text; version=1.0.0; charset=utf-8", metrics.encode())
+    } else {
+        ("text/plain; version=0.0.4; charset=utf-8", metrics.encode_text())
+    };
+    ([(header::CONTENT_TYPE, kind)], text)
+}
+
+/// A part of the header that names OpenMetrics, without the weight 0.
+fn accepts_openmetrics(accept: &str) -> bool {
+    accept.to_ascii_lowercase().split(',').any(|part| {
+        let mut parameters = part.split(';').map(str::trim);
+        let named = parameters.next() == Some("application/openmetrics-text");
+        named && !parameters.any(|parameter| matches!(parameter, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
+    })
 }
 
 #[cfg(test)]
@@ -184,11 +200,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn metrics_page_has_the_openmetrics_content_type() {
+    async fn metrics_page_has_the_format_that_the_client_accepts() {
         let (address, _stop) = start(&Health::new()).await;
-        let response = reqwest::get(format!("{address}/metrics")).await.unwrap();
-        let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
-        assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
-        assert!(response.text().await.unwrap().ends_with("# EOF\n"));
+        let (text, openmetrics) =
+            ("text/plain; version=0.0.4; charset=utf-8", "application/openmetrics-text; version=1.0.0; charset=utf-8");
+        let prometheus = "application/openmetrics-text;version=1.0.0;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+        for (accept, expected) in [
+            ("*/*", text),
+            ("text/plain;version=0.0.4", text),
+            ("application/openmetrics-text;q=0, text/plain", text),
+            (prometheus, openmetrics),
+            ("Application/OpenMetrics-Text", openmetrics),
+        ] {
+            let request = reqwest::Client::new().get(format!("{address}/metrics")).header("accept", accept);
+            let response = request.send().await.unwrap();
+            assert_eq!(response.headers()["content-type"], expected, "{accept}");
+            assert_eq!(response.text().await.unwrap().ends_with("# EOF\n"), expected == openmetrics, "{accept}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::model::{Cause, DatabaseType, ObservedPrincipal, Outcome, Seat, Servic
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct LyncPoolMirrorStatus {
-    /// The generation of the spec that this status is based on.
+    /// The generation of the spec that this status is based on, or -1 before the first status of the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// The UID of the resource that this status belongs to. The operator ignores what a backup restored onto another resource.

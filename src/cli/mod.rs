@@ -5,12 +5,14 @@ mod clean;
 mod cluster;
 mod descriptors;
 mod direct;
+mod election;
 mod error;
 mod exit;
 #[cfg(test)]
 mod fixtures;
 mod forecast;
 mod interrupt;
+mod listen;
 mod memory;
 mod output;
 mod pool;
@@ -24,9 +26,8 @@ mod view;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use kube::CustomResourceExt;
 
-use crate::api::LyncPoolMirror;
+use crate::api;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::output::print;
@@ -194,5 +195,5 @@ fn ended(result: Result<Exit, Error>) -> ExitCode {
 
 /// The CustomResourceDefinition as YAML.
 pub fn crd() -> anyhow::Result<String> {
-    Ok(serde_saphyr::to_string(&LyncPoolMirror::crd())?)
+    Ok(serde_saphyr::to_string(&api::definition())?)
 }

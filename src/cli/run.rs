@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use hyper::header::{HeaderValue, USER_AGENT};
 use ipnet::IpNet;
 use kube::{Client, Config};
 use tokio::net::TcpListener;
@@ -18,23 +19,28 @@ use tracing::{info, warn};
 use crate::api::Span;
 use crate::cli::cluster::client::{Cluster, ClusterArguments};
 use crate::cli::direct::arguments::DirectArguments;
+use crate::cli::election::Election;
+use crate::cli::listen::listen;
 use crate::cli::{descriptors, memory, run_direct};
 use crate::controller::{self, Backend, Settings};
 use crate::direct::{Access as FileAccess, Settings as Files};
 use crate::health::{self, Health, Loop};
 use crate::http::{self, Access, Certificate};
-use crate::leader::{self, Leadership};
+use crate::leader::{self, Leadership, Timing};
 use crate::metrics::Metrics;
 use crate::sql::{Deadlines, Limits, Sizes, kerberos_helper};
 use crate::telemetry::{self, LogFormat};
+
+/// In the audit log of the API server, and in the managed fields of what the operator writes.
+const NAME: &str = concat!("lync-mirror/", env!("CARGO_PKG_VERSION"));
 
 #[derive(Debug, Args)]
 pub struct Run {
     /// Namespaces to watch, separated by commas. Default: all namespaces.
     #[arg(long = "namespace-scope", env = "LYNC_MIRROR_WATCH_NAMESPACES", value_delimiter = ',')]
     namespaces: Vec<String>,
-    /// Address and port of /livez and /readyz, and of /metrics without --metrics-listen.
-    #[arg(long, env = "LYNC_MIRROR_LISTEN", default_value = "0.0.0.0:8080")]
+    /// Address and port of /livez and /readyz, and of /metrics without --metrics-listen. [::] is IPv4 and IPv6.
+    #[arg(long, env = "LYNC_MIRROR_LISTEN", default_value = "[::]:8080")]
     listen: SocketAddr,
     /// Address and port of /metrics over TLS, for clients that the API server authenticates and authorizes.
     #[arg(long, env = "LYNC_MIRROR_METRICS_LISTEN", requires = "metrics_tls_folder")]
@@ -51,9 +57,8 @@ pub struct Run {
     /// Networks that the operator does not connect to as SQL Servers, separated by commas, e.g. 169.254.0.0/16,127.0.0.0/8.
     #[arg(long, env = "LYNC_MIRROR_DENY_NETWORKS", value_delimiter = ',', default_value = Limits::DENIED)]
     deny_networks: Vec<IpNet>,
-    /// Name of the Lease for leader election.
-    #[arg(long, env = "LYNC_MIRROR_LEASE_NAME", default_value = "lync-mirror")]
-    lease_name: String,
+    #[command(flatten)]
+    election: Election,
     /// Namespace of the Lease. Default: the namespace of the pod or of the kubeconfig.
     #[arg(long, env = "POD_NAMESPACE")]
     lease_namespace: Option<String>,
@@ -82,9 +87,10 @@ impl Run {
         if self.login_check_interval.0.is_zero() {
             anyhow::bail!("--login-check-interval is zero. To fix: set it to 1m or more.");
         }
+        let timing = self.election.timing()?;
         tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
             match self.direct.chosen()? {
-                None => self.operate().await,
+                None => self.operate(timing).await,
                 Some(chosen) => {
                     let files = Files { access: FileAccess::Act, ..chosen.settings("run").await? };
                     self.operate_files(files).await
@@ -127,10 +133,12 @@ impl Run {
         }
     }
 
-    async fn operate(self) -> anyhow::Result<()> {
-        let config = Config::infer()
+    async fn operate(self, timing: Timing) -> anyhow::Result<()> {
+        let mut config = Config::infer()
             .await
             .context("No cluster: found neither a kubeconfig nor the service account of a pod.")?;
+        // The API server also takes the field manager from it.
+        config.headers.push((USER_AGENT, HeaderValue::from_static(NAME)));
         let namespace = self.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         // The renewals of the lease must not wait for a connection that the reconcile passes use.
         let (client, lease_client) = (Client::try_from(config.clone())?, Client::try_from(config)?);
@@ -154,7 +162,8 @@ impl Run {
             }
         }
         serving.spawn(http::serve(listener, router, None, close.clone()));
-        let leadership = leader::campaign(lease_client, &namespace, &self.lease_name, identity, resign.clone());
+        let leadership =
+            leader::campaign(lease_client, &namespace, &self.election.lease_name, identity, resign.clone(), timing);
         tokio::spawn(report_rounds(leadership.clone(), health.clone()));
         let settings = self.settings();
         controller::run(client.into(), leadership.clone(), settings, metrics, health, stop).await;
@@ -195,12 +204,6 @@ fn limits(denied: Vec<IpNet>) -> Limits {
     info!(descriptors, connections, lookups, helpers, "limits of this process");
     kerberos_helper::report_restriction();
     Limits::new(sizes, denied)
-}
-
-async fn listen(flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("Cannot listen on {address}. To fix: set {flag} to a free address and port."))
 }
 
 fn stop_on_signal(stop: CancellationToken, health: Health) -> std::io::Result<impl Future<Output = ()>> {

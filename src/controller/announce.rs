@@ -39,6 +39,7 @@ pub fn announcements(
     all.extend(decisions(before, plan));
     all.extend(services(before, plan));
     all.extend(removed_types(before, now));
+    all.extend(removed_approvals(before, now));
     all.extend(changed_condition(before, now, "QuorumAtRisk", "True"));
     all.extend(changed_condition(before, now, "PostSwitchDrift", "True"));
     all.extend(changed_condition(before, now, "CredentialsStale", "True"));
@@ -120,6 +121,27 @@ fn removed_types(before: Option<&LyncPoolMirrorStatus>, now: &LyncPoolMirrorStat
                 "{ty} was removed from the spec: for this resource the operator neither watches nor moves its databases any more{names}. A statement that was sent before goes on. To fix, if that was a mistake and no other resource has the type: add it again."
             );
             Announcement::new(Reason::TypeRemoved, format!("Remove{ty}"), note)
+        })
+        .collect()
+}
+
+/// The approvals that left the spec while their state lasts and no move has started, e.g. by a sync from Git.
+fn removed_approvals(before: Option<&LyncPoolMirrorStatus>, now: &LyncPoolMirrorStatus) -> Vec<Announcement> {
+    let own = before.filter(|before| before.resource_uid == now.resource_uid);
+    let moving = now.operation.as_ref().map(|operation| operation.type_);
+    let held = now.database_types.iter().filter(|of| Some(of.type_) != moving && of.reason != Reason::Aligned.name());
+    let removed = held.filter_map(|of| {
+        let previous = own?.database_types.iter().find(|previous| previous.type_ == of.type_)?;
+        let approval = previous.tracking.as_ref()?.approval.as_ref()?;
+        let lasts = of.tracking.as_ref().is_some_and(|tracking| tracking.approval.is_none());
+        (lasts && of.epoch.as_ref() == Some(&approval.epoch)).then_some((of.type_, &approval.epoch))
+    });
+    removed
+        .map(|(ty, epoch)| {
+            let note = format!(
+                "The approval of {ty} for epoch {epoch} was removed from the spec before the move started. To fix, if a sync or kubectl apply of a file removed it: apply on the server (server-side apply), then approve again."
+            );
+            Announcement::new(Reason::ApprovalRemoved, format!("Unapprove{ty}"), note)
         })
         .collect()
 }
@@ -217,6 +239,33 @@ mod tests {
                 assert!(!event.warns && event.note.contains("CentralMgmt") && event.note.contains("rtcxds, rtcshared"));
             }
         }
+    }
+
+    #[test]
+    fn approval_that_left_the_spec_before_its_move_is_one_warning() {
+        let with = |approved: Option<&str>, epoch: &str, reason: &str| -> LyncPoolMirrorStatus {
+            let mut status = serde_json::to_value(status(&["User"])).unwrap();
+            let ty = &mut status["databaseTypes"][0];
+            ty["epoch"] = json!(epoch);
+            ty["reason"] = json!(reason);
+            ty["tracking"] = json!({});
+            if let Some(epoch) = approved {
+                ty["tracking"]["approval"] = json!({"epoch": epoch, "since": "1970-01-01T00:00:00Z"});
+            }
+            serde_json::from_value(status).unwrap()
+        };
+        let approved = with(Some("7-ab"), "7-ab", "UnexpectedPrincipal");
+        for (now, removed) in [
+            (with(None, "7-ab", "UnexpectedPrincipal"), 1),
+            (with(Some("7-ab"), "7-ab", "UnexpectedPrincipal"), 0),
+            (with(None, "8-ab", "UnexpectedPrincipal"), 0),
+            (with(None, "7-ab", "Aligned"), 0),
+        ] {
+            let events = removed_approvals(Some(&approved), &now);
+            assert_eq!(events.len(), removed, "{now:?}");
+            assert!(events.iter().all(|event| event.warns && event.note.contains("7-ab")));
+        }
+        assert_eq!(removed_approvals(None, &approved), []);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::runtime::events::{Event, EventType};
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
@@ -13,10 +14,10 @@ use crate::controller::announce::{Announcement, announcements, deleted_during};
 use crate::controller::context::Context;
 use crate::controller::object::{ResourceRef, namespace, namespaced_name};
 use crate::controller::pass::Pass;
+use crate::controller::snapshot;
 use crate::controller::unconfirmed::{Digest, UnconfirmedWrite};
-use crate::metrics::{DatabaseSnapshot, ResourceSnapshot, TypeSnapshot};
-use crate::model::{Observation, Pair, Reason, Seat};
-use crate::plan::{Finding, Plan, TypePlan};
+use crate::model::{Observation, Reason};
+use crate::plan::Plan;
 
 /// The API server rejects a longer note.
 const NOTE_LIMIT: usize = 1000;
@@ -33,9 +34,13 @@ pub async fn report(
 ) {
     let (resource, name, before) = (pass.resource(), pass.name(), pass.identity.status());
     let namespace = namespace(resource);
-    ctx.metrics.observe(namespace, &resource.name, snapshot(status, observation, plan));
+    ctx.metrics.observe(namespace, &resource.name, snapshot::of(&pass.identity, status, observation, plan));
     if let Some(ended) = &plan.ended {
-        ctx.metrics.move_ended(namespace, &resource.name, ended.operation.ty, ended.outcome);
+        let took = snapshot::took(&ended.operation, Timestamp::now());
+        ctx.metrics.move_ended(namespace, &resource.name, ended.operation.ty, ended.outcome, took);
+    }
+    for ty in snapshot::unrequested_switches(before, status) {
+        ctx.metrics.unrequested_switch(namespace, &resource.name, ty);
     }
     for announcement in announcements(before, status, plan) {
         info!(resource = name, reason = announcement.reason.name(), note = announcement.note, "publishing an event");
@@ -53,7 +58,10 @@ pub fn unconfirmed(pass: &Pass<'_>, status: &LyncPoolMirrorStatus, plan: &Plan) 
         uid: pass.uid().to_owned(),
         status: Digest::of(status),
         announcements: announcements(before, status, plan).into_iter().chain(invalid).collect(),
-        ended: plan.ended.as_ref().map(|ended| (ended.operation.ty, ended.outcome)),
+        ended: plan.ended.as_ref().map(|ended| {
+            let operation = &ended.operation;
+            (operation.ty, ended.outcome, snapshot::took(operation, Timestamp::now()))
+        }),
     }
 }
 
@@ -61,11 +69,11 @@ pub fn unconfirmed(pass: &Pass<'_>, status: &LyncPoolMirrorStatus, plan: &Plan) 
 pub async fn report_applied(ctx: &Context, pass: &Pass<'_>) {
     let resource = pass.resource();
     let Some(write) = ctx.unconfirmed.applied(resource, pass.uid(), pass.identity.status()) else { return };
-    if let Some((ty, outcome)) = write.ended {
+    if let Some((ty, outcome, took)) = write.ended {
         // What the pass that ended the move could not do either.
         ctx.in_flight.forget(pass.uid());
         ctx.drift_schedule.mark_due(resource, &pass.compared());
-        ctx.metrics.move_ended(namespace(resource), &resource.name, ty, outcome);
+        ctx.metrics.move_ended(namespace(resource), &resource.name, ty, outcome, took);
     }
     for announcement in write.announcements {
         let (reason, note) = (announcement.reason.name(), &announcement.note);
@@ -127,18 +135,6 @@ fn new_spec_problem(before: Option<&LyncPoolMirrorStatus>, now: &LyncPoolMirrorS
         .then(|| format!("{} No move starts until the spec is corrected.", problems.join(" ")))
 }
 
-/// The metrics of a resource whose spec cannot be decoded.
-pub fn unobserved_snapshot() -> ResourceSnapshot {
-    ResourceSnapshot {
-        ready: false,
-        reason: Reason::InvalidSpec,
-        suspended: false,
-        weak_encryption: false,
-        quorum_at_risk: false,
-        types: Vec::new(),
-    }
-}
-
 async fn publish_event(ctx: &Context, resource: &ResourceRef, announcement: Announcement) {
     let Some(recorder) = &ctx.recorder else { return };
     let Announcement { warns, reason, action, note } = announcement;
@@ -151,43 +147,5 @@ async fn publish_event(ctx: &Context, resource: &ResourceRef, announcement: Anno
         Ok(Ok(())) => {}
         Ok(Err(error)) => debug!(resource = namespaced_name(resource), %error, "cannot publish the event"),
         Err(_) => debug!(resource = namespaced_name(resource), "cannot publish the event in time"),
-    }
-}
-
-fn snapshot(status: &LyncPoolMirrorStatus, observation: &Observation, plan: &Plan) -> ResourceSnapshot {
-    let condition = |kind: &str| status.conditions.iter().find(|condition| condition.type_ == kind);
-    let is_true = |kind: &str| condition(kind).is_some_and(|condition| condition.status == "True");
-    let reason = condition("Ready").and_then(|ready| ready.reason.parse().ok()).unwrap_or(Reason::NotYetObserved);
-    ResourceSnapshot {
-        ready: is_true("Ready"),
-        reason,
-        suspended: is_true("Suspended"),
-        weak_encryption: is_true("WeakEncryption"),
-        quorum_at_risk: is_true("QuorumAtRisk"),
-        types: plan.types.values().map(|planned| type_snapshot(planned, observation)).collect(),
-    }
-}
-
-fn type_snapshot(planned: &TypePlan, observation: &Observation) -> TypeSnapshot {
-    let pair = observation.pair(planned.desired_type.store);
-    TypeSnapshot {
-        ty: planned.desired_type.ty,
-        desired: planned.desired_type.principal,
-        observed: planned.observed,
-        reason: planned.verdict.reason,
-        service: planned.service,
-        databases: planned.findings.iter().map(|finding| database_snapshot(finding, pair)).collect(),
-    }
-}
-
-fn database_snapshot(finding: &Finding, pair: &Pair) -> DatabaseSnapshot {
-    let state = |seat: Seat| {
-        let row = pair.view(seat).available()?.databases.get(&finding.name)?;
-        Some((seat, row.mirroring.as_ref()?.state))
-    };
-    DatabaseSnapshot {
-        name: finding.name.to_string(),
-        states: Seat::BOTH.into_iter().filter_map(state).collect(),
-        redo_queue_kb: pair.redo_queue_kb(&finding.name),
     }
 }

@@ -29,6 +29,7 @@ mod retries;
 mod run;
 mod running;
 mod slots;
+mod snapshot;
 mod status_writer;
 mod triggers;
 mod unconfirmed;

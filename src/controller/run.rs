@@ -8,6 +8,7 @@ use futures::{Stream, StreamExt, TryStreamExt, stream};
 use kube::runtime::controller::{Action, Config, Error as LoopError};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, WatchStreamExt, reflector, watcher};
+use strum::VariantNames;
 use tokio_stream::wrappers::WatchStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -53,6 +54,7 @@ pub async fn run(
         settings.deadlines,
         settings.limits,
     );
+    metrics.expect_results(std::iter::once("ok").chain(Error::VARIANTS.iter().copied()));
     let context = Arc::new(Context::new(backend, leadership, monitors.clone(), metrics));
     let scopes = scopes(&settings.namespaces);
     let controllers: Vec<_> = scopes.into_iter().map(|scope| controller(&context, scope, &stop)).collect();

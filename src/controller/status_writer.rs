@@ -20,6 +20,7 @@ use crate::controller::events;
 use crate::controller::in_flight::AttemptId;
 use crate::controller::object::{ResourceRef, namespace, namespaced_name};
 use crate::controller::pass::{Identity, Pass};
+use crate::controller::snapshot;
 use crate::model::{Observation, PhaseTimings, Reason};
 use crate::plan::Plan;
 use crate::status::{self, Input};
@@ -81,7 +82,7 @@ pub async fn publish_undecodable(ctx: &Context, resource: &ResourceRef) -> Resul
         let missing = || Error::Incomplete { resource: name.clone(), field: "metadata.generation" };
         let generation = object.metadata.generation.ok_or_else(missing)?;
         status = status::undecodable(&before, &problem, generation, Timestamp::now());
-        ctx.metrics.observe(namespace(resource), &resource.name, events::unobserved_snapshot());
+        ctx.metrics.observe(namespace(resource), &resource.name, snapshot::unobserved());
         events::report_invalid_spec(ctx, resource, Some(&before), &status).await;
     }
     if !dropped.is_empty() {

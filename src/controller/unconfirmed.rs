@@ -26,7 +26,7 @@ pub struct UnconfirmedWrite {
     pub status: Digest,
     pub announcements: Vec<Announcement>,
     /// The move that ended in the pass.
-    pub ended: Option<(DatabaseType, Outcome)>,
+    pub ended: Option<(DatabaseType, Outcome, Duration)>,
 }
 
 /// A status as text, because the API server keeps whole seconds. A digest, because the operator keeps one for each resource.
@@ -127,7 +127,7 @@ mod tests {
             uid: uid.to_owned(),
             status: Digest::of(&status(observed_generation)),
             announcements: vec![Announcement::new(Reason::MoveSucceeded, "EndUser", "Failover of User succeeded.")],
-            ended: Some((DatabaseType::User, Outcome::Succeeded)),
+            ended: Some((DatabaseType::User, Outcome::Succeeded, Duration::ZERO)),
         }
     }
 

@@ -80,17 +80,6 @@ pub fn campaign(
     name: &str,
     identity: String,
     stop: CancellationToken,
-) -> Leadership {
-    campaign_with_timing(client, namespace, name, identity, stop, Timing::default())
-}
-
-/// `campaign` with other periods.
-pub fn campaign_with_timing(
-    client: kube::Client,
-    namespace: &str,
-    name: &str,
-    identity: String,
-    stop: CancellationToken,
     timing: Timing,
 ) -> Leadership {
     let (valid_until, valid_until_seen) = watch::channel(None);

@@ -106,7 +106,7 @@ impl Runner {
     async fn start(stored: &Arc<Mutex<(u64, Option<Value>)>>, identity: &str) -> Self {
         let (api, client) = FakeApi::start(stored).await;
         let stop = CancellationToken::new();
-        let leadership = campaign_with_timing(client, "lync", "lync-mirror", identity.to_owned(), stop.clone(), QUICK);
+        let leadership = campaign(client, "lync", "lync-mirror", identity.to_owned(), stop.clone(), QUICK);
         Self { api, leadership, stop }
     }
 

@@ -1,11 +1,14 @@
 //! The Prometheus metrics: counters of this process, and the newest snapshot of every resource. The module depends on
 //! `model` only, not on Kubernetes or SQL.
 
+mod process;
+mod series;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod text;
 
-pub use snapshot::{DatabaseSnapshot, ResourceSnapshot, TypeSnapshot};
+pub use snapshot::{DatabaseSnapshot, OperationSnapshot, ResourceSnapshot, ServerSnapshot, TypeSnapshot};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,11 +21,17 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use strum::IntoEnumIterator;
+
 use crate::model::{Answer, DatabaseType, Outcome};
+use process::Process;
 use snapshot::Snapshots;
 
 /// A counter with one label. The label has a closed set of values, which limits the number of series.
 type CounterBy = Family<[(&'static str, &'static str); 1], Counter>;
+type HistogramBy = Family<[(&'static str, &'static str); 1], Histogram, fn() -> Histogram>;
+
+const ANSWERS: [&str; 5] = ["Accepted", "GuardRefused", "Refused", "NotSent", "Lost"];
 
 /// A handle on the metrics. Clones share the counters.
 #[derive(Debug, Clone)]
@@ -34,6 +43,7 @@ struct Inner {
     snapshots: Snapshots,
     reconciles: CounterBy,
     duration: Histogram,
+    move_duration: HistogramBy,
     leader: Gauge,
     statements: CounterBy,
     polls: Counter,
@@ -49,14 +59,46 @@ impl Default for Metrics {
     }
 }
 
+impl Inner {
+    fn register(&mut self) {
+        self.registry.register_collector(Box::new(Process));
+        let registry = self.registry.sub_registry_with_prefix("lync_mirror");
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "Version of the operator", build);
+        registry.register("reconciles", "Reconcile passes by result", self.reconciles.clone());
+        registry.register_with_unit(
+            "reconcile_duration",
+            "Duration of a reconcile pass",
+            Unit::Seconds,
+            self.duration.clone(),
+        );
+        registry.register_with_unit(
+            "move_duration",
+            "Duration of a move, from its start to its verified end",
+            Unit::Seconds,
+            self.move_duration.clone(),
+        );
+        registry.register("leader", "1 while this process is the leader", self.leader.clone());
+        registry.register("statements", "Failover statements by answer", self.statements.clone());
+        registry.register("polls", "Polls of SQL Server instances, including failed ones", self.polls.clone());
+        registry.register("poll_failures", "Failed polls", self.poll_failures.clone());
+        registry.register("sql_connections", "Connections opened to SQL Server instances", self.connections.clone());
+        registry.register("instances", "SQL Server instances that the operator polls", self.instances.clone());
+        registry.register("status_writes", "Writes of a changed status", self.status_writes.clone());
+        registry.register_collector(Box::new(self.snapshots.clone()));
+    }
+}
+
 impl Metrics {
     pub fn new() -> Self {
         let mut inner = Inner {
-            registry: Registry::with_prefix("lync_mirror"),
+            registry: Registry::default(),
             snapshots: Snapshots::default(),
             reconciles: CounterBy::default(),
             // 1 ms to 16 s.
             duration: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
+            // 1 s to 34 min.
+            move_duration: HistogramBy::new_with_constructor(|| Histogram::new(exponential_buckets(1.0, 2.0, 12))),
             leader: Gauge::default(),
             statements: CounterBy::default(),
             polls: Counter::default(),
@@ -65,24 +107,13 @@ impl Metrics {
             instances: Gauge::default(),
             status_writes: Counter::default(),
         };
-        let registry = &mut inner.registry;
-        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "Version of the operator", build);
-        registry.register("reconciles", "Reconcile passes by result", inner.reconciles.clone());
-        registry.register_with_unit(
-            "reconcile_duration",
-            "Duration of a reconcile pass",
-            Unit::Seconds,
-            inner.duration.clone(),
-        );
-        registry.register("leader", "1 while this process is the leader", inner.leader.clone());
-        registry.register("statements", "Failover statements by answer", inner.statements.clone());
-        registry.register("polls", "Polls of SQL Server instances, including failed ones", inner.polls.clone());
-        registry.register("poll_failures", "Failed polls", inner.poll_failures.clone());
-        registry.register("sql_connections", "Connections opened to SQL Server instances", inner.connections.clone());
-        registry.register("instances", "SQL Server instances that the operator polls", inner.instances.clone());
-        registry.register("status_writes", "Writes of a changed status", inner.status_writes.clone());
-        registry.register_collector(Box::new(inner.snapshots.clone()));
+        inner.register();
+        for outcome in Outcome::iter() {
+            drop(inner.move_duration.get_or_create(&[("outcome", outcome.into())]));
+        }
+        for answer in ANSWERS {
+            drop(inner.statements.get_or_create(&[("answer", answer)]));
+        }
         Self(Arc::new(inner))
     }
 
@@ -93,6 +124,18 @@ impl Metrics {
             tracing::error!(%error, "cannot encode the metrics");
         }
         text
+    }
+
+    /// All metrics in the text format 0.0.4, which every scraper reads.
+    pub fn encode_text(&self) -> String {
+        text::classic(&self.encode())
+    }
+
+    /// Counts results of passes from 0, so that the first one of a kind is an increase.
+    pub fn expect_results(&self, results: impl IntoIterator<Item = &'static str>) {
+        for result in results {
+            drop(self.0.reconciles.get_or_create(&[("result", result)]));
+        }
     }
 
     /// Replaces the snapshot of a resource.
@@ -116,9 +159,15 @@ impl Metrics {
         self.0.snapshots.resources()
     }
 
-    /// Counts a move that ended.
-    pub fn move_ended(&self, namespace: &str, name: &str, ty: DatabaseType, outcome: Outcome) {
+    /// Counts a move that ended. `took`: from its start to this moment.
+    pub fn move_ended(&self, namespace: &str, name: &str, ty: DatabaseType, outcome: Outcome, took: Duration) {
         self.0.snapshots.move_ended(namespace, name, ty, outcome);
+        self.0.move_duration.get_or_create(&[("outcome", outcome.into())]).observe(took.as_secs_f64());
+    }
+
+    /// Counts a switch that no change of the spec requested.
+    pub fn unrequested_switch(&self, namespace: &str, name: &str, ty: DatabaseType) {
+        self.0.snapshots.unrequested_switch(namespace, name, ty);
     }
 
     /// `result`: `ok`, or the category of the error.

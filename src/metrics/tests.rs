@@ -1,7 +1,7 @@
 //! The metrics text, line by line.
 
 use super::*;
-use crate::model::{MirroringState, ObservedPrincipal, Reason, Seat, Service};
+use crate::model::{Cause, MirroringState, ObservedPrincipal, Reason, Seat, Service};
 
 #[test]
 fn encode_after_updates_of_a_clone_contains_the_documented_series() {
@@ -51,8 +51,15 @@ fn split() -> ResourceSnapshot {
         ready: false,
         reason: Reason::SplitRoles,
         suspended: false,
+        suspended_until: Some(1_800_000_000),
         weak_encryption: false,
         quorum_at_risk: true,
+        conditions: vec![("Ready", "False"), ("Serving", "Unknown")],
+        operation: Some(OperationSnapshot { ty: DatabaseType::User, cause: Cause::FailBack, started: 1_700_000_000 }),
+        servers: vec![
+            ServerSnapshot { seat: "Primary".to_owned(), reachable: true, unreachable_since: None },
+            ServerSnapshot { seat: "Mirror".to_owned(), reachable: false, unreachable_since: Some(1_700_000_001) },
+        ],
         types: vec![TypeSnapshot {
             ty: DatabaseType::User,
             desired: Seat::Mirror,
@@ -63,6 +70,7 @@ fn split() -> ResourceSnapshot {
                 name: "rtcxds".to_owned(),
                 states: vec![(Seat::Primary, MirroringState::Synchronized), (Seat::Mirror, MirroringState::Suspended)],
                 redo_queue_kb: Some(42),
+                send_queue_kb: Some(1),
             }],
         }],
     }
@@ -80,30 +88,46 @@ fn series(metrics: &Metrics) -> Vec<String> {
 fn encode_of_a_snapshot_contains_all_its_series() {
     let metrics = Metrics::new();
     metrics.observe("lync", "pool01", split());
-    metrics.move_ended("lync", "pool01", DatabaseType::User, Outcome::Partial);
+    metrics.move_ended("lync", "pool01", DatabaseType::User, Outcome::Partial, Duration::from_secs(3));
     let common = r#"{namespace="lync",name="pool01""#;
     let ty = r#",database_type="User""#;
     let db = r#",database="rtcxds""#;
+    metrics.unrequested_switch("lync", "pool01", DatabaseType::User);
     let expected = [
+        format!(r#"condition{common},condition="Ready",status="False"}} 1"#),
+        format!(r#"condition{common},condition="Serving",status="Unknown"}} 1"#),
         format!(r#"database_mirroring_state{common}{ty}{db},seat="Mirror",state="Suspended"}} 1"#),
         format!(r#"database_mirroring_state{common}{ty}{db},seat="Primary",state="Synchronized"}} 1"#),
         format!(r#"database_principal{common}{ty},side="desired",seat="Mirror"}} 1"#),
         format!(r#"database_principal{common}{ty},side="observed",seat="Split"}} 1"#),
+        format!(r#"moves_total{common}{ty},outcome="Failed"}} 0"#),
         format!(r#"moves_total{common}{ty},outcome="Partial"}} 1"#),
+        format!(r#"moves_total{common}{ty},outcome="Succeeded"}} 0"#),
+        format!(r#"moves_total{common}{ty},outcome="Superseded"}} 0"#),
+        format!(r#"moves_total{common}{ty},outcome="Unknown"}} 0"#),
+        format!(r#"operation_start_timestamp_seconds{common}{ty},cause="FailBack"}} 1700000000"#),
         format!(r#"quorum_at_risk{common}}} 1"#),
         format!(r#"ready{common}}} 0"#),
         format!(r#"reason{common}{ty},reason="SplitRoles"}} 1"#),
         format!(r#"reason{common},reason="SplitRoles"}} 1"#),
-        format!(r#"redo_queue_kilobytes{common}{ty}{db}}} 42"#),
+        format!(r#"redo_queue_bytes{common}{ty}{db}}} 43008"#),
+        format!(r#"send_queue_bytes{common}{ty}{db}}} 1024"#),
+        format!(r#"server_reachable{common},seat="Mirror"}} 0"#),
+        format!(r#"server_reachable{common},seat="Primary"}} 1"#),
+        format!(r#"server_unreachable_since_timestamp_seconds{common},seat="Mirror"}} 1700000001"#),
         format!(r#"service{common}{ty},service="Exposed"}} 1"#),
         format!(r#"service{common}{ty},service="NotServed"}} 0"#),
         format!(r#"service{common}{ty},service="Protected"}} 0"#),
         format!(r#"service{common}{ty},service="Unknown"}} 0"#),
         format!(r#"stalled{common}}} 1"#),
+        format!(r#"suspended_until_timestamp_seconds{common}}} 1800000000"#),
         format!(r#"suspended{common}}} 0"#),
+        format!(r#"unrequested_switches_total{common}{ty}}} 1"#),
         format!(r#"weak_encryption{common}}} 0"#),
     ]
     .map(|line| format!("lync_mirror_{line}"));
+    let mut expected = expected.to_vec();
+    expected.sort();
     assert_eq!(series(&metrics), expected);
 }
 
@@ -127,7 +151,7 @@ fn forget_of_a_resource_removes_its_series() {
     let metrics = Metrics::new();
     for name in ["pool01", "pool02"] {
         metrics.observe("lync", name, split());
-        metrics.move_ended("lync", name, DatabaseType::User, Outcome::Succeeded);
+        metrics.move_ended("lync", name, DatabaseType::User, Outcome::Succeeded, Duration::from_secs(3));
     }
     metrics.forget("lync", "pool01");
     let left = series(&metrics);
@@ -144,4 +168,52 @@ fn encode_of_a_conflict_counts_the_database_type() {
     snapshot.types[0].reason = Reason::Conflict;
     metrics.observe("lync", "pool01", snapshot);
     assert!(metrics.encode().contains("lync_mirror_conflicts 1\n"));
+}
+
+#[test]
+fn encode_before_the_first_event_has_zero_samples() {
+    let metrics = Metrics::new();
+    metrics.expect_results(["ok", "Conflict"]);
+    let page = metrics.encode();
+    for line in [
+        "lync_mirror_reconciles_total{result=\"ok\"} 0",
+        "lync_mirror_reconciles_total{result=\"Conflict\"} 0",
+        "lync_mirror_statements_total{answer=\"Lost\"} 0",
+        "lync_mirror_move_duration_seconds_count{outcome=\"Failed\"} 0",
+        "lync_mirror_polls_total 0",
+    ] {
+        assert!(page.lines().any(|found| found == line), "{line} is missing in\n{page}");
+    }
+}
+
+#[test]
+fn encode_contains_the_metrics_of_the_process() {
+    let page = Metrics::new().encode();
+    let value = |name: &str| -> f64 {
+        let line = page.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+        line.unwrap_or_else(|| panic!("{name} is missing in\n{page}")).parse().unwrap()
+    };
+    assert!(value("process_resident_memory_bytes") > 100_000.0);
+    assert!(value("process_virtual_memory_bytes") >= value("process_resident_memory_bytes"));
+    assert!(value("process_open_fds") >= 3.0 && value("process_max_fds") >= value("process_open_fds"));
+    assert!(value("process_start_time_seconds") > 1_500_000_000.0);
+    assert!(value("process_cpu_seconds_total") >= 0.0 && value("process_threads") >= 1.0);
+}
+
+/// The conventions of Prometheus: base units, and `_total` for counters only.
+#[test]
+fn name_of_a_metric_follows_the_conventions() {
+    let metrics = Metrics::new();
+    metrics.observe("lync", "pool01", split());
+    let page = metrics.encode_text();
+    for line in page.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let (name, kind) = line.split_once(' ').unwrap();
+        assert_eq!(name.ends_with("_total"), kind == "counter", "{line}");
+        for unit in ["kilobytes", "milliseconds", "minutes", "percent"] {
+            assert!(!name.contains(unit), "{name}");
+        }
+        assert!(name.starts_with("lync_mirror_") || name.starts_with("process_"), "{name}");
+        assert_eq!(page.matches(&format!("# HELP {name} ")).count(), 1, "{name}");
+    }
+    assert!(!page.contains("# EOF") && !page.contains("# UNIT"));
 }

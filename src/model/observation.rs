@@ -63,6 +63,14 @@ impl Pair {
         })
     }
 
+    /// The send queue of a database in KB, as reported by the server with the principal role.
+    pub fn send_queue_kb(&self, name: &DatabaseName) -> Option<i64> {
+        [&self.primary, &self.mirror].into_iter().filter_map(ServerObservation::available).find_map(|server| {
+            let database = server.databases.get(name)?;
+            (database.mirroring.as_ref()?.role == Role::Principal).then_some(database.send_queue_kb)?
+        })
+    }
+
     /// The longest redo queue of any database in KB.
     pub fn largest_redo_queue_kb(&self) -> Option<i64> {
         let servers = [&self.primary, &self.mirror].into_iter().filter_map(ServerObservation::available);

@@ -135,7 +135,9 @@ pub struct Request {
 }
 
 /// The cause of a move.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display, strum::IntoStaticStr,
+)]
 pub enum Cause {
     /// The spec requested another principal.
     Intent,
@@ -181,7 +183,21 @@ pub struct OperationDatabase {
     pub before: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    strum::Display,
+    strum::EnumIter,
+    strum::IntoStaticStr,
+)]
 pub enum Outcome {
     /// Both servers report the new roles, and the new principal is online.
     Succeeded,

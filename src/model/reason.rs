@@ -124,6 +124,7 @@ reasons! {
     MoveSucceeded: Ready,
     MoveSuperseded: Stalled,
     TypeRemoved: Ready,
+    ApprovalRemoved: Stalled,
     SecondCentralMgmt: Stalled,
     Protected: Ready,
     Exposed: Stalled,

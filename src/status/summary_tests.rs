@@ -12,13 +12,14 @@ use crate::plan::tests::{NOW, desired, observation, pending};
 use crate::status::summary_text::TEXTS;
 
 /// The reasons that no type has: of events and of other conditions.
-const NOT_OF_A_TYPE: [Reason; 25] = [
+const NOT_OF_A_TYPE: [Reason; 26] = [
     Reason::StatusUnreadable,
     Reason::MoveStarted,
     Reason::MoveRetried,
     Reason::MoveSucceeded,
     Reason::MoveSuperseded,
     Reason::TypeRemoved,
+    Reason::ApprovalRemoved,
     Reason::SecondCentralMgmt,
     Reason::Protected,
     Reason::Exposed,

@@ -7,7 +7,7 @@ use lync_mirror::model::{Effect, Reason};
 use strum::IntoEnumIterator;
 
 use crate::files::{code, is_test, root, rust_files};
-use crate::reference;
+use crate::{metrics, reference, values};
 
 /// A module, and the modules it may import.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
@@ -205,6 +205,13 @@ fn generated_file_that_is_stale_is_refused() {
     {
         let page = std::fs::read_to_string(root().join(format!("docs/reference/{name}.md"))).unwrap_or_default();
         assert!(page == fresh, "docs/reference/{name}.md is stale: run `make generate`");
+    }
+    let readme = values::readme(root()).unwrap();
+    let defaults = values::defaults(root()).unwrap();
+    let page = metrics::page().unwrap();
+    for (path, fresh) in [(values::README, readme), (values::DEFAULTS, defaults), (metrics::PAGE, page)] {
+        let written = std::fs::read_to_string(root().join(path)).unwrap_or_default();
+        assert!(written == fresh, "{path} is stale: run `make generate`");
     }
 }
 

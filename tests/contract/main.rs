@@ -4,13 +4,18 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../../xtask/src/metrics.rs"]
+mod metrics;
 #[path = "../../xtask/src/reference.rs"]
 mod reference;
+#[path = "../../xtask/src/values.rs"]
+mod values;
 
 mod architecture;
 mod clients;
 mod documents;
 mod files;
+mod gitops;
 mod grammar;
 mod imports;
 mod security;

@@ -7,6 +7,11 @@ use crate::support::{Cluster, Operator, SYSTEM, TestPool, condition, root, types
 use serde_json::{Value, json};
 use tokio::sync::RwLock;
 
+mod alerts;
+mod dashboard;
+mod releases;
+mod values;
+
 const CHART: &str = "charts/lync-mirror";
 
 /// The release of the whole cluster. Exclusive while it is removed and installed; shared while a test reads it.
@@ -75,6 +80,13 @@ fn values_with_a_typo_are_refused_by_name() {
         ("pollInterval=often", "/pollInterval"),
         ("terminationGracePeriodSeconds=5", "/terminationGracePeriodSeconds"),
         ("crds.enable=true", "enable"),
+        ("networkPolicy.from[0].ipBlock.cidr=x", "/networkPolicy/from/0/ipBlock/cidr"),
+        ("strategy.type=Delete", "/strategy/type"),
+        ("livenessProbe.exec=x", "exec"),
+        ("extraEnv[0].value=x", "/extraEnv/0"),
+        ("dnsPolicy=ClusterFirstWithHostNet", "/dnsPolicy"),
+        ("leaderElection.retryPeriod=2000ms", "/leaderElection/retryPeriod"),
+        ("hostNetwork=true", "hostNetwork"),
         ("metrics.secure=true", "/metrics/tlsSecretName"),
     ] {
         let error = cluster.try_helm(&["template", CHART, "--set", value]).expect_err(value);
@@ -117,15 +129,17 @@ fn name_that_reads_as_a_number_stays_a_name() {
     for name in 900_001..=900_007 {
         assert!(rendered.contains(&name.to_string()), "{name} is not in the output");
     }
-    let documents: Vec<Value> = rendered
-        .split("\n---\n")
-        .filter(|text| text.lines().any(|line| !line.starts_with('#') && !line.starts_with("---")))
-        .map(|text| serde_saphyr::from_str(text).unwrap())
-        .collect();
+    let documents = documents(&rendered);
     assert!(documents.len() > 8, "{rendered}");
     for document in &documents {
         assert!(numbers(document).iter().all(|number| *number < 900_000), "{document}");
     }
+}
+
+/// The objects of a rendered chart.
+fn documents(rendered: &str) -> Vec<Value> {
+    let has_content = |text: &&str| text.lines().any(|line| !line.starts_with('#') && !line.starts_with("---"));
+    rendered.split("\n---\n").filter(has_content).map(|text| serde_saphyr::from_str(text).unwrap()).collect()
 }
 
 fn numbers(value: &Value) -> Vec<i64> {

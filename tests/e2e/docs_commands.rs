@@ -294,6 +294,9 @@ impl Reader {
                     if plan.contains("FORCE_SERVICE") { Ok(()) } else { Err(plan) }
                 });
             }
+            "docs/how-to/gitops.md" if is_first => {
+                self.shell("kubectl create namespace argocd && kubectl create configmap argocd-cm -n argocd");
+            }
             "docs/how-to/kerberos.md" if is_first => {
                 self.shell("kubectl delete secret pool01-sql -n lync");
             }
@@ -333,6 +336,10 @@ impl Reader {
         }
         if block.contains("acceptDataLoss") {
             self.until_ready("pool02", &["ServiceForced"]);
+        }
+        if page == "docs/how-to/gitops.md" {
+            let keys = self.shell("kubectl get configmap argocd-cm -n argocd -o jsonpath='{.data}'");
+            assert!(keys.contains("resource.customizations.health.lyncmirror.io_LyncPoolMirror"), "{keys}");
         }
         if page == "docs/how-to/kerberos.md" {
             let keys = self.shell("kubectl get secret pool01-sql -n lync -o jsonpath='{.data}'");

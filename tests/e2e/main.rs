@@ -22,6 +22,7 @@ mod docs_commands;
 mod drift;
 mod faults;
 mod field;
+mod gitops;
 mod image;
 mod invalid_resources;
 mod kerberos;

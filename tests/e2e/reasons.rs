@@ -128,6 +128,5 @@ fn reason_page_with_a_field_names_one_of_the_crd() {
 }
 
 fn lync_mirror_crd() -> String {
-    use kube::CustomResourceExt;
-    serde_json::to_string(&lync_mirror::api::LyncPoolMirror::crd()).unwrap()
+    serde_json::to_string(&lync_mirror::api::definition()).unwrap()
 }

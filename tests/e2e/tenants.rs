@@ -76,7 +76,12 @@ impl Attacker {
         self.cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": resources}));
         until("the operator has seen the attack", || {
             let all = self.cluster.get_json(&["lpm", "-n", EVIL])?;
-            let seen = all["items"].as_array().into_iter().flatten().filter(|item| item["status"].is_object()).count();
+            let seen = all["items"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter(|item| item["status"]["conditions"].is_array())
+                .count();
             if seen > 0 { Ok(()) } else { Err("no status".to_owned()) }
         });
     }

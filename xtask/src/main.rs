@@ -2,8 +2,10 @@
 //! - `generate` writes the files that are made from the source code,
 //! - `sbom` prints the software bill of materials of the binary, and `sbom ARCHIVE` that of the image in an OCI archive.
 
+mod metrics;
 mod reference;
 mod sbom;
+mod values;
 
 use std::path::{Path, PathBuf};
 
@@ -29,17 +31,21 @@ fn print(document: &serde_json::Value) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes the CustomResourceDefinition, its copy in the chart, and the references of the resource and of the command line.
+/// Writes the CustomResourceDefinition and its copy in the chart, the references, and the values of the chart.
 fn generate() -> anyhow::Result<()> {
+    let root = root()?;
     let crd = lync_mirror::cli::crd()?;
     let files = [
         ("crds/lyncpoolmirrors.yaml", &crd),
         ("charts/lync-mirror/files/lyncpoolmirrors.yaml", &crd),
         ("docs/reference/lyncpoolmirror.md", &reference::reference()?),
         ("docs/reference/command-line.md", &lync_mirror::cli::reference()),
+        (metrics::PAGE, &metrics::page()?),
+        (values::README, &values::readme(&root)?),
+        (values::DEFAULTS, &values::defaults(&root)?),
     ];
     for (path, text) in files {
-        let path = root()?.join(path);
+        let path = root.join(path);
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())

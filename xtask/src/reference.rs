@@ -1,19 +1,17 @@
-//! The reference of the resource in Markdown, generated from the CustomResourceDefinition, the reasons and the metrics.
+//! The reference of the resource in Markdown, generated from the CustomResourceDefinition and the reasons.
 
 use std::fmt::Write;
 
-use kube::CustomResourceExt;
 use serde_json::Value;
 
 use strum::IntoEnumIterator;
 
-use lync_mirror::api::{ConditionType, LyncPoolMirror};
-use lync_mirror::metrics::Metrics;
+use lync_mirror::api::{ConditionType, definition};
 use lync_mirror::model::{Effect, Reason};
 
 /// The content of docs/reference/lyncpoolmirror.md.
 pub fn reference() -> anyhow::Result<String> {
-    let crd = serde_json::to_value(LyncPoolMirror::crd())?;
+    let crd = serde_json::to_value(definition())?;
     let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     let mut page = format!(
         "# LyncPoolMirror\n\n{}\n\nWritten by `make generate` from the CustomResourceDefinition.\n",
@@ -45,16 +43,7 @@ pub fn reference() -> anyhow::Result<String> {
         };
         writeln!(page, "| [{0}](../reasons/{0}.md) | {effect} |", reason.name())?;
     }
-    page.push_str("\n## Metrics\n\n");
-    let metrics = Metrics::new().encode();
-    let described = |prefix: &'static str| {
-        let lines = metrics.lines().filter_map(move |line| line.strip_prefix(prefix));
-        lines.filter_map(|line| line.split_once(' '))
-    };
-    for ((name, help), (_, kind)) in described("# HELP ").zip(described("# TYPE ")) {
-        let total = if kind == "counter" { "_total" } else { "" };
-        writeln!(page, "- `{name}{total}` ({kind}): {}", help.trim_end_matches('.'))?;
-    }
+    page.push_str("\nThe metrics have a [page of their own](metrics.md).\n");
     Ok(page)
 }
 

@@ -25,7 +25,7 @@ pages! {
     ConnectionLost TlsFailed KdcUnreachable SpnUnknown TicketExpired NoKerberosCredentials LoginFailed LoginLocked
     PasswordExpired ServerStarting ServerStopping ServerPaused SingleUser LogonTriggerFailed ConnectionLimit
     LoginError ServerTooOld QueryFailed ProtocolError MoveStarted MoveRetried MoveSucceeded MoveSuperseded TypeRemoved
-    SecondCentralMgmt Protected Exposed NotServed ServiceUnknown WitnessMismatch WitnessDisconnected
+    ApprovalRemoved SecondCentralMgmt Protected Exposed NotServed ServiceUnknown WitnessMismatch WitnessDisconnected
     WitnessUnreachable PostSwitchDrift NoPostSwitchDrift CredentialsStale LegacyTls TlsDisabled QuorumHealthy
     NoWitness RunningExposed PartnersReachable AllSynchronized NotSuspended
 }

@@ -12,6 +12,7 @@ pub const HELD: &[&str] = &[
     "reasons/SeatsExchanged",
     "reasons/FailBackPending",
     "reasons/CircuitOpen",
+    "reasons/ApprovalRemoved",
 ];
 
 fn fail_over(reader: &Reader, databases: &[&str]) {
@@ -51,6 +52,8 @@ fn unexpected(reader: &mut Reader) {
     assert_eq!(count(reader), before, "nothing moves");
     fail_over(reader, &USER);
     reader.until_reason(page);
+    let managers = reader.sh("ApprovalRemoved", "managedFields");
+    assert!(managers.contains("lync-mirror Update"), "{managers}");
     reader.with_epoch(page, "approve");
     reader.until_user("moved back", |user| user["reason"] == "Aligned" && user["observed"] == "Mirror");
     assert_eq!(count(reader), before + 2 * USER.len());
