@@ -55,7 +55,8 @@ fn age(pool: &Pool, operator: Option<&Operator>, style: Style) -> String {
     let mut lines = String::new();
     let mut line = |text: String| lines.push_str(&text::paragraph(&text, 2, style.width));
     match (pool.status.observed_generation, pool.generation()) {
-        (None, _) => line(
+        // The CRD gives a new resource the generation -1.
+        (None | Some(..=0), _) => line(
             "No operator has published a status yet. To fix: check that the operator runs and watches this namespace."
                 .to_owned(),
         ),
