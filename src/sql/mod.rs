@@ -38,6 +38,7 @@ mod redo_rate;
 mod resolver;
 mod response_check;
 mod response_limit;
+mod response_memory;
 mod response_tokens;
 mod session;
 mod shares;
