@@ -45,6 +45,7 @@ mod shares;
 mod sspi;
 mod target;
 mod tls;
+mod tls_context;
 
 pub use account::Account;
 pub use cleaned::{cleaned_to, is_unsafe};
