@@ -28,6 +28,10 @@ impl History {
     pub async fn run(self) -> Result<Exit, Error> {
         let cluster = Cluster::connect(&self.cluster).await?;
         let pools = find::pools(&cluster, &self.pools).await?;
+        let exit = if pools.is_empty() { Exit::NotKnown } else { Exit::AsWanted };
+        if pools.is_empty() {
+            output::note(&self.pools.no_pool(&cluster.namespace));
+        }
         let width = output::width();
         if let Some(number) = self.number {
             for pool in &pools {
@@ -41,7 +45,7 @@ impl History {
                 })?;
                 output::print(&history::one(entry, width))?;
             }
-            return Ok(Exit::AsWanted);
+            return Ok(exit);
         }
         let rows = || pools.iter().flat_map(history::rows).collect::<Vec<_>>();
         let text = match self.output {
@@ -53,6 +57,6 @@ impl History {
             Format::Yaml => output::yaml(&rows())?,
         };
         output::print(&text)?;
-        Ok(Exit::AsWanted)
+        Ok(exit)
     }
 }

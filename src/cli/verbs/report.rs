@@ -11,6 +11,7 @@ use crate::cli::cluster::find;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::output;
+use crate::cli::pool::Pool;
 use crate::cli::view::{report, rows};
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -49,6 +50,9 @@ impl Report {
                 output::note(&format!("Report of {} pools in {}.", pools.len(), path.display()));
             }
         }
-        Ok(pools.iter().map(|pool| pool.exit(now)).max().unwrap_or(Exit::AsWanted))
+        if pools.is_empty() {
+            output::note(&self.pools.no_pool(&cluster.namespace));
+        }
+        Ok(Pool::worst_exit(&pools, now))
     }
 }

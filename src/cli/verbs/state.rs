@@ -49,8 +49,13 @@ impl State {
         if self.watch {
             return self.live(&cluster).await;
         }
-        let (text, exit) = self.render(&cluster, &self.pools(&cluster).await?).await?;
+        let pools = self.pools(&cluster).await?;
+        let (text, exit) = self.render(&cluster, &pools).await?;
         output::print(&text)?;
+        // A table has the message itself.
+        if pools.is_empty() && !matches!(self.output, Format::Table | Format::Wide) {
+            output::note(&self.pools.no_pool(&cluster.namespace));
+        }
         Ok(exit)
     }
 
@@ -61,7 +66,7 @@ impl State {
 
     async fn render(&self, cluster: &Cluster, pools: &[Pool]) -> Result<(String, Exit), Error> {
         let now = Timestamp::now();
-        let exit = pools.iter().map(|pool| pool.exit(now)).max().unwrap_or(Exit::AsWanted);
+        let exit = Pool::worst_exit(pools, now);
         let text = match self.output {
             Format::Table | Format::Wide => return Ok(self.tables(cluster, pools, exit).await),
             Format::Json => output::json(&documents(pools, now))?,
@@ -84,7 +89,7 @@ impl State {
         let is_silent = operator.as_ref().is_some_and(|operator| operator.is_silent(style.now));
         let shown = operator.as_ref().filter(|_| is_silent || !is_kept);
         let text = match pools {
-            [] => format!("There is no pool in {}.\n", self.pools.place(&cluster.namespace)),
+            [] => self.pools.no_pool(&cluster.namespace) + "\n",
             several if self.pools.pools.is_empty() && several.len() > 1 => {
                 overview::render(several, style.wide, style.width, style.now)
             }
