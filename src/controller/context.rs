@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::controller::credentials::Credentials;
 use crate::controller::drift_schedule::DriftSchedule;
+use crate::controller::event_budget::EventBudget;
 use crate::controller::in_flight::InFlightStatements;
 use crate::controller::movement::Movements;
 use crate::controller::object::{ResourceRef, WatchedResource, namespace, namespaced_name, resource_ref};
@@ -33,6 +34,7 @@ const LATE_PASS: Duration = Duration::from_secs(60);
 pub struct Context {
     pub client: Client,
     pub recorder: Recorder,
+    pub event_budget: EventBudget,
     pub leadership: Leadership,
     pub monitors: InstanceMonitors,
     pub metrics: Metrics,
@@ -60,6 +62,7 @@ impl Context {
     pub fn new(client: Client, leadership: Leadership, monitors: InstanceMonitors, metrics: Metrics) -> Self {
         Self {
             recorder: Recorder::new(client.clone(), Reporter::from("lync-mirror")),
+            event_budget: EventBudget::default(),
             credentials: Credentials::new(client.clone()),
             client,
             leadership,

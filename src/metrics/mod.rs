@@ -41,6 +41,7 @@ struct Inner {
     connections: Counter,
     instances: Gauge,
     status_writes: Counter,
+    events_dropped: Counter,
 }
 
 impl Default for Metrics {
@@ -64,6 +65,7 @@ impl Metrics {
             connections: Counter::default(),
             instances: Gauge::default(),
             status_writes: Counter::default(),
+            events_dropped: Counter::default(),
         };
         let registry = &mut inner.registry;
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
@@ -82,6 +84,8 @@ impl Metrics {
         registry.register("sql_connections", "Connections opened to SQL Server instances", inner.connections.clone());
         registry.register("instances", "SQL Server instances that the operator polls", inner.instances.clone());
         registry.register("status_writes", "Writes of a changed status", inner.status_writes.clone());
+        let dropped = inner.events_dropped.clone();
+        registry.register("events_dropped", "Events of namespaces that publish too many", dropped);
         registry.register_collector(Box::new(inner.snapshots.clone()));
         Self(Arc::new(inner))
     }
@@ -158,5 +162,9 @@ impl Metrics {
 
     pub fn status_written(&self) {
         self.0.status_writes.inc();
+    }
+
+    pub fn event_dropped(&self) {
+        self.0.events_dropped.inc();
     }
 }
