@@ -47,6 +47,16 @@ impl PoolsArguments {
     pub fn place(&self, namespace: &str) -> String {
         if self.all_namespaces { "any namespace".to_owned() } else { format!("namespace {namespace}") }
     }
+
+    /// What is printed instead of no pools, with the way out.
+    pub fn no_pool(&self, namespace: &str) -> String {
+        let fix = if self.all_namespaces {
+            "create a LyncPoolMirror, or choose the cluster with --context"
+        } else {
+            "set -n to the namespace of the pools, or -A for those of all namespaces"
+        };
+        format!("There is no pool in {}. To fix: {fix}.", self.place(namespace))
+    }
 }
 
 /// How a verb writes.
@@ -113,5 +123,15 @@ mod tests {
         assert!(database_type("Users").unwrap_err().contains("User, Application"));
         assert_eq!(seat("MIRROR"), Ok(Seat::Mirror));
         assert!(seat("witness").is_err());
+    }
+
+    #[test]
+    fn no_pool_names_the_namespace_and_the_way_out() {
+        let all = |all_namespaces| PoolsArguments { pools: Vec::new(), all_namespaces };
+        assert_eq!(
+            all(false).no_pool("lnyc"),
+            "There is no pool in namespace lnyc. To fix: set -n to the namespace of the pools, or -A for those of all namespaces."
+        );
+        assert!(all(true).no_pool("lync").contains("in any namespace. To fix: create a LyncPoolMirror"));
     }
 }

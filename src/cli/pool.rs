@@ -144,6 +144,11 @@ impl Pool {
         if self.is_old(now) { of_status.max(Exit::NotKnown) } else { of_status }
     }
 
+    /// The worst exit of several pools. Without a pool nothing is known: an empty namespace can be a mistyped one.
+    pub fn worst_exit(pools: &[Pool], now: Timestamp) -> Exit {
+        pools.iter().map(|pool| pool.exit(now)).max().unwrap_or(Exit::NotKnown)
+    }
+
     /// # Errors
     /// [`Error::Unproven`] if the status does not show where the principals of the type are at this moment.
     pub fn proves(&self, ty: DatabaseType, now: Timestamp) -> Result<(), Error> {

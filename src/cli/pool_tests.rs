@@ -31,3 +31,10 @@ fn status_without_a_time_of_confirmation_proves_no_principal() {
     let refused = pool.proves(DatabaseType::User, passes.now).unwrap_err();
     assert!(refused.to_string().contains("at a time that it does not have"), "{refused}");
 }
+
+#[test]
+fn worst_exit_without_a_pool_is_not_known() {
+    let healthy = Passes::new().pass("P/4/C", "M/4/C");
+    assert_eq!(Pool::worst_exit(&[], healthy.now), Exit::NotKnown);
+    assert_eq!(Pool::worst_exit(&[healthy.pool()], healthy.now), Exit::AsWanted);
+}

@@ -9,7 +9,7 @@ use strum::IntoEnumIterator;
 
 /// One section for each verb.
 pub fn of(command: &Command) -> String {
-    let mut page = "# Command line\n\nWritten by `make generate` from the arguments of the program. The program `kubectl-lyncmirror` is the\nsame binary under another name: `kubectl lyncmirror state` is `lync-mirror state`.\n\n## Exit codes\n\nWrong arguments end with 2, and a cluster that does not answer with 4.\n\n| Code | Meaning |\n|---|---|\n".to_owned();
+    let mut page = "# Command line\n\nWritten by `make generate` from the arguments of the program. The program `kubectl-lyncmirror` is the\nsame binary under another name: `kubectl lyncmirror state` is `lync-mirror state`.\n\n## Exit codes\n\nWrong arguments end with 2, and a cluster that does not answer, or in which no\npool is found, with 4.\n\n| Code | Meaning |\n|---|---|\n".to_owned();
     let mut exits: Vec<Exit> = Exit::iter().collect();
     exits.sort_by_key(|exit| exit.code());
     for exit in exits {

@@ -91,11 +91,14 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Where the pools are searched, in words.
-    pub fn place(&self, arguments: &PoolsArguments) -> String {
+    /// What is printed instead of no pools, with the way out.
+    pub fn no_pool(&self, arguments: &PoolsArguments) -> String {
         match self {
-            Source::Cluster(cluster) => arguments.place(&cluster.namespace),
-            Source::Direct(direct) => direct.directory.settings().source.display().to_string(),
+            Source::Cluster(cluster) => arguments.no_pool(&cluster.namespace),
+            Source::Direct(direct) => format!(
+                "There is no pool in {}. To fix: pass a file of a LyncPoolMirror, or a folder with such files, to -f.",
+                direct.directory.settings().source.display()
+            ),
         }
     }
 

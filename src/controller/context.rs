@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::controller::backend::Backend;
 use crate::controller::credentials::Credentials;
 use crate::controller::drift_schedule::DriftSchedule;
+use crate::controller::event_budget::EventBudget;
 use crate::controller::in_flight::InFlightStatements;
 use crate::controller::movement::Movements;
 use crate::controller::object::{ResourceRef, WatchedResource, namespace, namespaced_name, resource_ref};
@@ -34,6 +35,7 @@ pub struct Context {
     pub backend: Backend,
     /// None: no API server, so that the log is the only place of an event.
     pub recorder: Option<Recorder>,
+    pub event_budget: EventBudget,
     pub leadership: Leadership,
     pub monitors: InstanceMonitors,
     pub metrics: Metrics,
@@ -70,6 +72,7 @@ impl Context {
             recorder: backend.cluster().map(recorder),
             credentials: Credentials::new(backend.clone()),
             backend,
+            event_budget: EventBudget::default(),
             leadership,
             monitors,
             metrics,

@@ -31,6 +31,8 @@ const MAX_AGE: Duration = Duration::from_secs(30);
 const MAX_AGE_WHEN_REFUSED: Duration = Duration::from_secs(10);
 /// The limit of a CA bundle, in bytes. That of a Linux distribution has about 220,000.
 const LARGEST_BUNDLE: usize = 256 << 10;
+/// The limit of its certificates, each of which takes about 10 KB in OpenSSL. That of a Linux distribution has about 150.
+const MOST_CERTIFICATES: usize = 256;
 /// The limit for a request, because the client has no read timeout.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -336,6 +338,13 @@ fn checked(what: &str, pem: String) -> Resolved<Arc<str>> {
         let detail = format!(
             "{what} has {} bytes, and the limit is {LARGEST_BUNDLE}. To fix: keep the CA certificates of the SQL Servers only.",
             pem.len()
+        );
+        return Err(unavailable(UnavailableCause::CaBundleInvalid, detail));
+    }
+    let certificates = pem.matches("-----BEGIN ").count();
+    if certificates > MOST_CERTIFICATES {
+        let detail = format!(
+            "{what} has {certificates} certificates, and the limit is {MOST_CERTIFICATES}. To fix: keep the CA certificates of the SQL Servers only."
         );
         return Err(unavailable(UnavailableCause::CaBundleInvalid, detail));
     }

@@ -205,4 +205,17 @@ fn read_of_a_value_that_would_take_much_memory_names_its_limit() {
     };
     assert!(bundle(LARGEST_BUNDLE - 100).is_ok());
     assert_eq!(bundle(LARGEST_BUNDLE).unwrap_err().cause, UnavailableCause::CaBundleInvalid);
+    let certificates = |count: usize| {
+        let pem = "-----BEGIN CERTIFICATE-----\n".repeat(count);
+        let map = ConfigMap { data: Some([("ca.crt".to_owned(), pem)].into()), ..ConfigMap::default() };
+        read_bundle("lync", "ca", "ca.crt", Some(map)).map(|_| ())
+    };
+    assert!(certificates(MOST_CERTIFICATES).is_ok());
+    let many = certificates(300).unwrap_err().detail;
+    assert!(
+        many.starts_with(
+            "Key ca.crt of ConfigMap lync/ca (tls.caBundle) has 300 certificates, and the limit is 256. To fix: "
+        ),
+        "{many}"
+    );
 }

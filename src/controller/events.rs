@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::runtime::events::{Event, EventType};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
 use crate::api::{LyncPoolMirror, LyncPoolMirrorStatus, restore_state};
 use crate::controller::announce::{Announcement, announcements, deleted_during};
 use crate::controller::context::Context;
+use crate::controller::event_budget::Grant;
 use crate::controller::object::{ResourceRef, namespace, namespaced_name};
 use crate::controller::pass::Pass;
 use crate::controller::snapshot;
@@ -138,6 +139,14 @@ fn new_spec_problem(before: Option<&LyncPoolMirrorStatus>, now: &LyncPoolMirrorS
 async fn publish_event(ctx: &Context, resource: &ResourceRef, announcement: Announcement) {
     let Some(recorder) = &ctx.recorder else { return };
     let Announcement { warns, reason, action, note } = announcement;
+    let namespace = namespace(resource);
+    if let Grant::Drop { is_news } = ctx.event_budget.take(namespace, reason, Instant::now()) {
+        ctx.metrics.event_dropped();
+        if is_news {
+            warn!(namespace, "the resources of the namespace change too often, so that their events are dropped");
+        }
+        return;
+    }
     let type_ = if warns { EventType::Warning } else { EventType::Normal };
     let note = note.chars().take(NOTE_LIMIT).collect();
     let event = Event { type_, reason: reason.name().to_owned(), note: Some(note), action, secondary: None };

@@ -42,6 +42,11 @@ impl<K: Eq + Hash> Index<K> {
         self.0.len()
     }
 
+    /// How many other resources have this key.
+    pub fn count_others(&self, key: &K, resource: &str) -> usize {
+        self.0.get(key).map_or(0, |all| all.len() - usize::from(all.contains(resource)))
+    }
+
     /// The other resources with this key, in the order of their names.
     pub fn others<'a>(&'a self, key: &K, resource: &'a str) -> impl Iterator<Item = &'a Arc<str>> {
         self.0.get(key).into_iter().flatten().filter(move |other| ***other != *resource)

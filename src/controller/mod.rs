@@ -9,6 +9,7 @@ mod credentials;
 mod drift_check;
 mod drift_schedule;
 mod error;
+mod event_budget;
 mod events;
 mod execute;
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::controller::context::Context;
 use crate::controller::in_flight::AttemptId;
 use crate::controller::movement::types_with_pairs;
 use crate::controller::object::shown_name;
+use crate::controller::ownership::Rivals;
 use crate::controller::pass::Pass;
 use crate::controller::running::move_id;
 use crate::model::{DatabaseType, Observation};
@@ -20,8 +21,7 @@ pub fn observe(ctx: &Context, pass: &Pass<'_>, connections: &Connections) -> Obs
     ctx.enqueue_each(ctx.ownership.register(&name, &pass.spec, &pairs, pass.operation().is_some()));
     let conflicts = ctx.ownership.conflicts(&name, |other| ctx.exists(other));
     log_conflicts(ctx, pass, &conflicts);
-    let shown = |others: Vec<String>| others.iter().map(|other| shown_name(&name, other)).collect::<BTreeSet<_>>();
-    let conflicts = conflicts.into_iter().map(|(ty, others)| (ty, shown(others).into_iter().collect())).collect();
+    let conflicts = conflicts.into_iter().map(|(ty, rivals)| (ty, shown(&name, &rivals))).collect();
     let types = types_with_pairs(&pass.spec, &pairs);
     let own = pass.operation().map(|operation| move_id(pass.uid(), operation.ty, operation.started));
     let turns = ctx.movements.turns((&name, own.as_ref()), types.into_iter(), |other| ctx.exists(other));
@@ -42,12 +42,18 @@ pub fn awaited(ctx: &Context, name: &str) -> Option<String> {
     (!awaited.is_empty()).then(|| awaited.into_iter().collect::<Vec<_>>().join(", "))
 }
 
-/// The status names no resource of another namespace, and the log of the operator names all.
-fn log_conflicts(ctx: &Context, pass: &Pass<'_>, conflicts: &BTreeMap<DatabaseType, Vec<String>>) {
-    for (ty, others) in conflicts {
-        let (resource, others) = (pass.name(), others.join(", "));
-        if ctx.announced_once(pass.resource(), ty.to_string(), &others) {
-            info!(resource, %ty, others, "these resources name the same databases, so that none of them moves the type");
+/// The status names no resource of another namespace, and does not change with each one beyond the first.
+fn shown(name: &str, rivals: &Rivals) -> Vec<String> {
+    let named: BTreeSet<String> = rivals.named.iter().map(|other| shown_name(name, other)).collect();
+    named.into_iter().chain(rivals.has_more().then(|| "others".to_owned())).collect()
+}
+
+/// The log of the operator names resources of all namespaces.
+fn log_conflicts(ctx: &Context, pass: &Pass<'_>, conflicts: &BTreeMap<DatabaseType, Rivals>) {
+    for (ty, rivals) in conflicts {
+        if ctx.announced_once(pass.resource(), ty.to_string(), &rivals.notice()) {
+            let (resource, count, others) = (pass.name(), rivals.count, rivals.named.join(", "));
+            info!(resource, %ty, count, others, "other resources name the same databases, so that none of them moves the type");
         }
     }
 }

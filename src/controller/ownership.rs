@@ -96,18 +96,33 @@ impl State {
         }
     }
 
-    /// The other resources that name a database of this resource, by database type.
-    fn conflicts(&self, resource: &str) -> BTreeMap<DatabaseType, BTreeSet<Arc<str>>> {
-        let mut conflicts: BTreeMap<DatabaseType, BTreeSet<Arc<str>>> = BTreeMap::new();
+    /// Some of the other resources that name a database of this resource, by database type, and the largest number of them for
+    /// one database. It reads little more than a message names, so that a pass costs the same whatever their number.
+    fn conflicts(&self, resource: &str) -> BTreeMap<DatabaseType, (BTreeSet<Arc<str>>, usize)> {
+        let mut conflicts: BTreeMap<DatabaseType, (BTreeSet<Arc<str>>, usize)> = BTreeMap::new();
         for ours in self.resources.get(resource).into_iter().flat_map(|own| &own.databases) {
             for key in ours.keys() {
-                let mut others = self.by_database.others(&key, resource).cloned().peekable();
-                if others.peek().is_some() {
-                    conflicts.entry(ours.ty).or_default().extend(others);
+                let count = self.by_database.count_others(&key, resource);
+                if count == 0 {
+                    continue;
+                }
+                let (some, most) = conflicts.entry(ours.ty).or_default();
+                *most = count.max(*most);
+                if some.len() <= NAMED {
+                    some.extend(self.by_database.others(&key, resource).take(NAMED + 1).cloned());
                 }
             }
         }
         conflicts
+    }
+
+    /// The resources whose conflict can begin or end with this resource. Several others of one database conflict with each
+    /// other either way; a pass of each of them at each change would cost the square of their number.
+    fn dependents(&self, resource: &str) -> BTreeSet<Arc<str>> {
+        let own = self.resources.get(resource).into_iter().flat_map(|own| &own.databases);
+        let keys = own.flat_map(OwnedDatabase::keys);
+        let few = keys.filter(|key| self.by_database.count_others(key, resource) <= NAMED);
+        few.flat_map(|key| self.by_database.others(&key, resource).cloned().collect::<Vec<_>>()).collect()
     }
 }
 
@@ -149,10 +164,9 @@ impl OwnershipRegistry {
             state.resources.entry(resource.into()).or_default().observed = now.observed;
             return BTreeSet::new();
         }
-        let rivals = |state: &State| state.conflicts(resource).into_values().flatten().collect::<BTreeSet<_>>();
-        let had = rivals(&state);
+        let had = state.dependents(resource);
         state.set(resource, Some(now));
-        &had | &rivals(&state)
+        &had | &state.dependents(resource)
     }
 
     /// The movement of the resource is recorded, so that no other resource has to wait for its first pass.
@@ -165,9 +179,9 @@ impl OwnershipRegistry {
     /// Returns the resources that need a pass, because a conflict with them ended.
     pub fn release(&self, resource: &str) -> BTreeSet<Arc<str>> {
         let mut state = self.0.lock();
-        let rivals = state.conflicts(resource).into_values().flatten().collect();
+        let dependents = state.dependents(resource);
         state.set(resource, None);
-        rivals
+        dependents
     }
 
     /// For a test that nothing is left.
@@ -194,7 +208,7 @@ impl OwnershipRegistry {
         let own = state.resources.get(resource).map(Registered::addresses).unwrap_or_default();
         let rivals = own.iter().flat_map(|addresses| state.by_addresses.others(addresses, resource));
         let unobserved = |other: &&Arc<str>| state.resources.get(*other).is_some_and(|theirs| !theirs.observed);
-        let mut awaited: BTreeSet<String> = rivals.filter(unobserved).map(ToString::to_string).collect();
+        let mut awaited: BTreeSet<String> = rivals.filter(unobserved).take(NAMED).map(ToString::to_string).collect();
         if !state.complete {
             let has_no_pass = |other: &String| other != resource && !state.resources.contains_key(other.as_str());
             let unknown: Vec<String> = existing.into_iter().filter(has_no_pass).take(NAMED).collect();
@@ -210,14 +224,37 @@ impl OwnershipRegistry {
     }
 
     /// The other resources that name a database of this resource, by database type. `exists`: whether a resource still exists.
-    pub fn conflicts(&self, resource: &str, exists: impl Fn(&str) -> bool) -> BTreeMap<DatabaseType, Vec<String>> {
+    pub fn conflicts(&self, resource: &str, exists: impl Fn(&str) -> bool) -> BTreeMap<DatabaseType, Rivals> {
         let conflicts = self.0.lock().conflicts(resource).into_iter();
-        let existing =
-            |others: BTreeSet<Arc<str>>| others.iter().filter(|other| exists(other)).map(ToString::to_string).collect();
-        conflicts
-            .map(|(ty, others)| (ty, existing(others)))
-            .filter(|(_, others): &(_, Vec<_>)| !others.is_empty())
-            .collect()
+        let rivals = conflicts.map(|(ty, (some, most))| {
+            // Not all were read, so that one may exist even if none of these does.
+            let is_crowded = some.len() > NAMED;
+            let existing = some.iter().filter(|other| exists(other)).take(NAMED);
+            let named: Vec<String> = existing.map(ToString::to_string).collect();
+            let count = if is_crowded { most.max(NAMED + 1) } else { named.len() };
+            (ty, Rivals { named, count })
+        });
+        rivals.filter(|(_, rivals)| rivals.count > 0).collect()
+    }
+}
+
+/// The other resources that name the databases of a type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rivals {
+    /// The first ones. A message does not grow with their number.
+    pub named: Vec<String>,
+    /// All of them, at least. A resource that was deleted a moment ago can be among those beyond the first.
+    pub count: usize,
+}
+
+impl Rivals {
+    pub fn has_more(&self) -> bool {
+        self.count > self.named.len()
+    }
+
+    /// What a log states once. It stays the same for every further resource, because each change would make all of them log.
+    pub fn notice(&self) -> String {
+        if self.has_more() { format!("more than {NAMED}") } else { self.named.join(", ") }
     }
 }
 

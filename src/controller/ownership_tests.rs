@@ -58,7 +58,7 @@ fn registry(resources: &[(&str, &ParsedSpec, &Stores<Pair>)]) -> OwnershipRegist
 }
 
 fn conflicts(registry: &OwnershipRegistry, resource: &str) -> Vec<String> {
-    registry.conflicts(resource, |_| true).into_values().flatten().collect()
+    registry.conflicts(resource, |_| true).into_values().flat_map(|rivals| rivals.named).collect()
 }
 
 fn awaited(registry: &OwnershipRegistry, resource: &str, existing: &[&str]) -> Vec<String> {
@@ -231,7 +231,8 @@ fn conflicts_and_central_stores_are_found_without_the_resources_of_other_pairs()
         read.set(read.get() + 1);
         true
     };
-    assert_eq!(registry.conflicts("lync/one", exists).into_values().flatten().collect::<Vec<_>>(), ["lync/two"]);
+    let rivals = registry.conflicts("lync/one", exists);
+    assert_eq!(rivals.into_values().flat_map(|rivals| rivals.named).collect::<Vec<_>>(), ["lync/two"]);
     registry.other_central_stores("lync/one", exists);
     assert_eq!(read.get(), 1);
 }
@@ -246,4 +247,52 @@ fn register_names_the_resources_whose_conflict_begins_or_ends() {
     registry.register("b/two", &victim(), &healthy(), false);
     assert_eq!(names(registry.release("b/two")), ["a/one"], "the resource is deleted");
     assert_eq!(conflicts(&registry, "a/one"), Vec::<String>::new());
+}
+
+/// A tenant with many resources on one pair must not slow down the passes of others, or fill the log.
+#[test]
+fn conflict_of_a_thousand_resources_costs_as_much_as_one_of_twenty() {
+    let registry = registry(&[("a/0000", &victim(), &healthy())]);
+    let cost = || {
+        let read = std::cell::Cell::new(0);
+        let rivals = registry.conflicts("a/0000", |_| {
+            read.set(read.get() + 1);
+            true
+        });
+        let rivals = rivals.into_values().next().unwrap();
+        (read.get(), rivals.named.len(), rivals.notice(), rivals.count)
+    };
+    let mut costs = Vec::new();
+    let mut triggered = 0;
+    for index in 1..1000 {
+        let name = format!("a/{index:04}");
+        registry.begin(&name, &victim());
+        triggered += registry.register(&name, &victim(), &healthy(), false).len();
+        if index == 20 || index == 999 {
+            costs.push(cost());
+        }
+    }
+    let (few, many) = (&costs[0], &costs[1]);
+    assert_eq!((few.0, few.1, &few.2), (many.0, many.1, &many.2), "the log is silent about each further one");
+    assert_eq!((many.0, many.1, few.3, many.3), (NAMED, NAMED, 20, 999));
+    assert_eq!(triggered, (1..=NAMED).sum::<usize>(), "no pass of all at each change");
+    let state = registry.0.lock();
+    let kept = state.conflicts("a/0500").into_values().map(|(some, _)| some.len()).sum::<usize>();
+    assert!(kept <= 2 * NAMED + 1, "{kept}");
+}
+
+/// The deletion of many resources at once ends a conflict late, but an existing resource beyond those that were read counts.
+#[test]
+fn conflict_with_a_resource_beyond_many_deleted_ones_still_stops() {
+    let registry = registry(&[("z/victim", &victim(), &healthy()), ("y/rival", &victim(), &healthy())]);
+    let deleted: Vec<String> = (0..50).map(|index| format!("a/{index:02}")).collect();
+    for name in &deleted {
+        registry.begin(name, &victim());
+        registry.register(name, &victim(), &healthy(), false);
+    }
+    let rivals = || registry.conflicts("z/victim", |other| other == "y/rival").into_values().next();
+    assert!(rivals().is_some_and(|rivals| rivals.named.is_empty() && rivals.has_more()));
+    let triggered: BTreeSet<Arc<str>> = deleted.iter().flat_map(|name| registry.release(name)).collect();
+    assert!(triggered.contains("z/victim"), "once the deleted ones are few");
+    assert_eq!(rivals().map(|rivals| rivals.named), Some(vec!["y/rival".to_owned()]));
 }

@@ -1,5 +1,5 @@
-//! Who may read a protected page: the API server authenticates the bearer token (TokenReview) and authorizes its user for
-//! the path (SubjectAccessReview), as it does for its own metrics.
+//! Who may read the protected page: the API server authenticates the bearer token (TokenReview) and authorizes its user for
+//! the path of the page (SubjectAccessReview), as it does for its own metrics.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,6 +19,10 @@ use parking_lot::Mutex;
 
 use crate::http::reviews::{Digest, Next, Reviews, Verdict};
 use crate::http::server::Peer;
+
+/// The path of every review. The client must not choose it: each user may get `/livez` or `/version` of the API server, and each
+/// path would be an answer to remember.
+const PAGE: &str = "/metrics";
 
 /// The limit for both reviews of a token together.
 const REVIEW_WITHIN: Duration = Duration::from_secs(5);
@@ -45,9 +49,9 @@ enum Refusal {
     NoAnswer,
 }
 
-/// Every page of `router` only for clients that may read it.
+/// The pages of `router` only for clients that may get [`PAGE`]. For a path without a page there is nothing to review.
 pub fn protect(router: Router, access: Access) -> Router {
-    router.layer(from_fn_with_state(access, check))
+    router.route_layer(from_fn_with_state(access, check))
 }
 
 async fn check(
@@ -56,9 +60,8 @@ async fn check(
     request: Request,
     page: Handler,
 ) -> Response {
-    let path = request.uri().path().to_owned();
     let Some(token) = bearer(request.headers()) else { return Refusal::NoToken.into_response() };
-    match access.decide(token, &path, client).await {
+    match access.decide(token, client).await {
         Ok(()) => page.run(request).await,
         Err(refusal) => refusal.into_response(),
     }
@@ -81,9 +84,8 @@ impl Access {
         }))
     }
 
-    async fn decide(&self, token: &str, path: &str, client: IpAddr) -> Result<(), Refusal> {
-        // The path is a part: a token that may read one page may not read another.
-        let digest: Digest = sha256(&[sha256(token.as_bytes()), sha256(path.as_bytes())].concat());
+    async fn decide(&self, token: &str, client: IpAddr) -> Result<(), Refusal> {
+        let digest: Digest = sha256(token.as_bytes());
         let next = self.next(&digest, client);
         let _one_at_a_time = match next {
             Next::Known(verdict) => return verdict.into(),
@@ -98,7 +100,7 @@ impl Access {
             }
             Next::Ask => self.0.asking.try_lock().map_err(|_| Refusal::Busy)?,
         };
-        match tokio::time::timeout(REVIEW_WITHIN, self.review(token, path)).await {
+        match tokio::time::timeout(REVIEW_WITHIN, self.review(token)).await {
             Ok(Ok(verdict)) => {
                 self.0.reviews.lock().record(digest, verdict, Instant::now());
                 verdict.into()
@@ -118,7 +120,7 @@ impl Access {
         self.0.reviews.lock().next(digest, client, Instant::now())
     }
 
-    async fn review(&self, token: &str, path: &str) -> kube::Result<Verdict> {
+    async fn review(&self, token: &str) -> kube::Result<Verdict> {
         let spec = TokenReviewSpec { token: Some(token.to_owned()), audiences: None };
         let review = TokenReview { spec, ..TokenReview::default() };
         let answer = Api::all(self.0.client.clone()).create(&PostParams::default(), &review).await?;
@@ -126,14 +128,14 @@ impl Access {
         let Some(user) = status.user.filter(|_| status.authenticated == Some(true)) else {
             return Ok(Verdict::Unauthenticated);
         };
-        let review = SubjectAccessReview { spec: question(user, path), ..SubjectAccessReview::default() };
+        let review = SubjectAccessReview { spec: question(user), ..SubjectAccessReview::default() };
         let answer = Api::all(self.0.client.clone()).create(&PostParams::default(), &review).await?;
         let allowed = answer.status.is_some_and(|status| status.allowed && status.denied != Some(true));
         Ok(if allowed { Verdict::Allowed } else { Verdict::Forbidden })
     }
 }
 
-fn question(user: UserInfo, path: &str) -> SubjectAccessReviewSpec {
+fn question(user: UserInfo) -> SubjectAccessReviewSpec {
     SubjectAccessReviewSpec {
         user: user.username,
         groups: user.groups,
@@ -141,7 +143,7 @@ fn question(user: UserInfo, path: &str) -> SubjectAccessReviewSpec {
         extra: user.extra,
         resource_attributes: None,
         non_resource_attributes: Some(NonResourceAttributes {
-            path: Some(path.to_owned()),
+            path: Some(PAGE.to_owned()),
             verb: Some("get".to_owned()),
         }),
     }
@@ -188,7 +190,49 @@ impl IntoResponse for Refusal {
 
 #[cfg(test)]
 mod tests {
+    use axum::Json;
+    use hyper::service::Service;
+    use hyper_util::service::TowerToHyperService;
+
     use super::*;
+
+    /// An API server that permits every user every path, and counts what it reviews.
+    async fn permissive(asked: Arc<Mutex<Vec<serde_json::Value>>>) -> Client {
+        let answer = async move |Json(mut review): Json<serde_json::Value>| {
+            asked.lock().push(review.clone());
+            review["status"] = serde_json::json!({"authenticated": true, "allowed": true, "user": {"username": "any"}});
+            (StatusCode::CREATED, Json(review))
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+        Client::try_from(kube::Config::new(format!("http://{address}").parse().unwrap())).unwrap()
+    }
+
+    async fn status(router: &Router, path: &str, token: &str) -> StatusCode {
+        let request = axum::http::Request::get(path).header(header::AUTHORIZATION, format!("Bearer {token}"));
+        let mut request = request.body(axum::body::Body::empty()).unwrap();
+        request.extensions_mut().insert(Peer(IpAddr::from([10, 0, 0, 1])));
+        TowerToHyperService::new(router.clone()).call(request).await.unwrap().status()
+    }
+
+    /// Each ServiceAccount may get `/livez` of the API server, and must not fill the list of known tokens by paths.
+    #[tokio::test]
+    async fn review_is_for_the_page_whatever_path_the_client_chooses() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let access = Access::new(permissive(asked.clone()).await);
+        let router = protect(Router::new().route(PAGE, axum::routing::get(async || "page")), access);
+        for path in ["/livez", "/version", "/metrics/", "/x1", "/x2"] {
+            assert_eq!(status(&router, path, "any").await, StatusCode::NOT_FOUND, "{path}");
+        }
+        assert_eq!(*asked.lock(), Vec::<serde_json::Value>::new(), "a path without a page leads to no review");
+        for path in ["/metrics", "/metrics?a=1", "/metrics?a=2"] {
+            assert_eq!(status(&router, path, "any").await, StatusCode::OK, "{path}");
+        }
+        let asked = asked.lock();
+        assert_eq!(asked.len(), 2, "one answer for all of them: {asked:?}");
+        assert_eq!(asked[1]["spec"]["nonResourceAttributes"]["path"], PAGE);
+    }
 
     #[test]
     fn bearer_accepts_one_scheme_only() {

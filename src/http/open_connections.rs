@@ -43,8 +43,8 @@ impl OpenConnections {
     }
 }
 
-/// The address by which connections are counted.
-fn network_of(client: IpAddr) -> IpAddr {
+/// The address by which the connections and the questions of a client are counted.
+pub(super) fn network_of(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & NETWORK).into(),
         v4 => v4,

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use crate::http::open_connections::network_of;
+
 /// The SHA-256 of a token. The token itself is not kept.
 pub type Digest = [u8; 32];
 
@@ -49,6 +51,7 @@ pub struct Reviews {
     allowed: HashMap<Digest, Instant>,
     refused: HashMap<Digest, (Verdict, Instant)>,
     asked_at: Option<Instant>,
+    /// By network.
     asked_for: HashMap<IpAddr, Instant>,
 }
 
@@ -66,6 +69,7 @@ impl Reviews {
         {
             return Next::Known(*verdict);
         }
+        let client = network_of(client);
         self.asked_for.retain(|_, at| age(*at) < ADDRESS_EVERY);
         if self.asked_at.is_some_and(|at| age(at) < UNKNOWN_EVERY) || self.asked_for.contains_key(&client) {
             return Next::Busy;
@@ -161,6 +165,20 @@ mod tests {
             .count();
         assert_eq!(asked, 5, "one each two seconds");
         assert_eq!(reviews.next(&token(0), SCRAPER, start + Duration::from_secs(9)), Next::Ask);
+    }
+
+    #[test]
+    fn flood_from_the_addresses_of_one_network_is_that_of_one_client() {
+        let (mut reviews, start) = (Reviews::default(), Instant::now());
+        let client = |number: u64| IpAddr::from(((0x2001_0db8 << 96) | u128::from(number)).to_be_bytes());
+        let asked = (0..10_000_u64)
+            .filter(|millis| {
+                let now = start + Duration::from_millis(*millis);
+                reviews.next(&token(*millis), client(*millis), now) == Next::Ask
+            })
+            .count();
+        assert_eq!(asked, 5, "one each two seconds");
+        assert_eq!(reviews.asked_for.len(), 1);
     }
 
     #[test]

@@ -51,6 +51,7 @@ struct Inner {
     connections: Counter,
     instances: Gauge,
     status_writes: Counter,
+    events_dropped: Counter,
 }
 
 impl Default for Metrics {
@@ -85,6 +86,8 @@ impl Inner {
         registry.register("sql_connections", "Connections opened to SQL Server instances", self.connections.clone());
         registry.register("instances", "SQL Server instances that the operator polls", self.instances.clone());
         registry.register("status_writes", "Writes of a changed status", self.status_writes.clone());
+        let dropped = self.events_dropped.clone();
+        registry.register("events_dropped", "Events of namespaces that publish too many", dropped);
         registry.register_collector(Box::new(self.snapshots.clone()));
     }
 }
@@ -106,6 +109,7 @@ impl Metrics {
             connections: Counter::default(),
             instances: Gauge::default(),
             status_writes: Counter::default(),
+            events_dropped: Counter::default(),
         };
         inner.register();
         for outcome in Outcome::iter() {
@@ -207,5 +211,9 @@ impl Metrics {
 
     pub fn status_written(&self) {
         self.0.status_writes.inc();
+    }
+
+    pub fn event_dropped(&self) {
+        self.0.events_dropped.inc();
     }
 }

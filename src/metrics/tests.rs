@@ -16,6 +16,7 @@ fn encode_after_updates_of_a_clone_contains_the_documented_series() {
     clone.connections_opened(1);
     clone.set_instances(2);
     clone.status_written();
+    clone.event_dropped();
 
     let page = metrics.encode();
     for line in [
@@ -29,6 +30,7 @@ fn encode_after_updates_of_a_clone_contains_the_documented_series() {
         "lync_mirror_sql_connections_total 1",
         "lync_mirror_instances 2",
         "lync_mirror_status_writes_total 1",
+        "lync_mirror_events_dropped_total 1",
         concat!("lync_mirror_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         "# EOF",
     ] {

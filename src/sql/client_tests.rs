@@ -68,7 +68,7 @@ async fn poll_with_a_response_that_costs_too_much_is_refused() {
     let long =
         [&[0x81, 1, 0, 0, 0, 0, 0, 1, 0, 0xe7, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0xd1][..], &[0xfe, 0xff], &[0xff; 6]];
     let long = [&long.concat()[..], &4_000_000_u32.to_le_bytes(), &vec![b'a'; 4_000_000], &[0; 4], &done(0)].concat();
-    for (batch, what) in [(nulls, "64 columns"), (empty_rows, "262144 values"), (long, "64 KiB")] {
+    for (batch, what) in [(nulls, "64 columns"), (empty_rows, "32 MiB of memory"), (long, "64 KiB")] {
         let observation = poll(Script { batch, ..Script::healthy() }).await;
         let unavailable = unavailable(observation);
         assert_eq!(unavailable.cause, UnavailableCause::ProtocolError, "{}", unavailable.detail);

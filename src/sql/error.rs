@@ -122,6 +122,14 @@ pub fn no_share(target: &Target, what: &str) -> Unavailable {
     unavailable(UnavailableCause::OperatorLimited, detail)
 }
 
+/// The response was not read, because others take the memory.
+pub fn no_memory(address: &str, why: &str) -> Unavailable {
+    let detail = format!(
+        "The operator did not read the response of {address}: {why}. This proves nothing about the server. To fix: correct or remove the resources of the namespace whose servers send very long responses."
+    );
+    unavailable(UnavailableCause::OperatorLimited, detail)
+}
+
 /// The operator cannot send requests to DNS.
 pub fn no_resolver(target: &Target, why: &str) -> Unavailable {
     let detail = format!(

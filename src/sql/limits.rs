@@ -10,6 +10,7 @@ use crate::model::Unavailable;
 use crate::sql::denied::DeniedNetworks;
 use crate::sql::error;
 use crate::sql::resolver::Resolver;
+use crate::sql::response_memory::{Reserved, ResponseMemory};
 use crate::sql::shares::{Purpose, Share, Shares, Size};
 use crate::sql::{Account, Deadlines, Target};
 
@@ -37,6 +38,7 @@ struct Inner {
     helpers: Shares,
     /// The helpers of each account.
     accounts: Shares,
+    responses: ResponseMemory,
     resolver: Resolver,
     denied: DeniedNetworks,
 }
@@ -92,6 +94,7 @@ impl Limits {
             lookups: Shares::new(size(sizes.lookups)),
             helpers: Shares::new(size(sizes.helpers)),
             accounts: Shares::new(accounts),
+            responses: ResponseMemory::default(),
             resolver,
             denied: DeniedNetworks::new(denied),
         };
@@ -106,6 +109,11 @@ impl Limits {
 
     pub(super) fn resolver(&self) -> &Resolver {
         &self.inner.resolver
+    }
+
+    /// The memory of a response to the namespace.
+    pub(super) fn response(&self, namespace: &Arc<str>) -> Reserved {
+        self.inner.responses.reserve(namespace)
     }
 
     /// Whether the operator refuses connections to this address.

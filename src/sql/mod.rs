@@ -38,12 +38,14 @@ mod redo_rate;
 mod resolver;
 mod response_check;
 mod response_limit;
+mod response_memory;
 mod response_tokens;
 mod session;
 mod shares;
 mod sspi;
 mod target;
 mod tls;
+mod tls_context;
 
 pub use account::Account;
 pub use cleaned::{cleaned_to, is_unsafe};

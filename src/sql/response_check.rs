@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 
 use crate::sql::login_message::messages;
 use crate::sql::prelogin::{HEADER, Header, TABULAR};
+use crate::sql::response_memory::Reserved;
 use crate::sql::response_tokens::ResponseTokens;
 
 /// The length of DONE from TDS 7.2 on.
@@ -61,15 +62,20 @@ struct State {
 impl ResponseCheck {
     /// The first response is that to the login.
     pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(State::new(Some(Vec::new())))))
+        Self(Arc::new(Mutex::new(State::new(Some(Vec::new()), ResponseTokens::of_login()))))
     }
 
-    /// Starts the check of the response to a new batch.
-    pub fn reset(&self) {
+    /// Starts the check of the response to a new batch. `memory`: of its rows.
+    pub fn reset(&self, memory: Reserved) {
         let mut state = self.0.lock();
         // The driver has these bytes, and would read them as the begin of the next response.
         let left_over = !state.header.is_empty() || state.payload > 0;
-        *state = State { ended: left_over, ..State::new(None) };
+        *state = State { ended: left_over, ..State::new(None, ResponseTokens::of_batch(memory)) };
+    }
+
+    /// The memory of the rows that were read.
+    pub fn take_memory(&self) -> Option<Reserved> {
+        self.0.lock().tokens.take_memory()
     }
 
     /// Whether any byte of the response has arrived.
@@ -102,13 +108,13 @@ impl ResponseCheck {
 }
 
 impl State {
-    fn new(login: Option<Vec<u8>>) -> State {
+    fn new(login: Option<Vec<u8>>, tokens: ResponseTokens) -> State {
         State {
             header: Vec::with_capacity(HEADER),
             payload: 0,
             last: false,
             tail: Vec::with_capacity(2 * DONE),
-            tokens: if login.is_some() { ResponseTokens::of_login() } else { ResponseTokens::of_batch() },
+            tokens,
             ended: false,
             login,
             defect: None,
@@ -218,6 +224,11 @@ mod tests {
 
     use super::*;
     use crate::sql::prelogin::packets;
+    use crate::sql::response_memory::ResponseMemory;
+
+    fn memory() -> Reserved {
+        ResponseMemory::default().reserve(&"lync".into())
+    }
 
     fn done(status: u16) -> Vec<u8> {
         [&[0xfd][..], &status.to_le_bytes(), &[0; 10]].concat()
@@ -235,7 +246,7 @@ mod tests {
 
     fn batch(payload: &[u8]) -> (io::Result<()>, Option<Defect>) {
         let check = ResponseCheck::new();
-        check.reset();
+        check.reset(memory());
         let mut result = Ok(());
         for byte in message(payload) {
             result = result.and_then(|()| check.read(&[byte]));
@@ -249,10 +260,10 @@ mod tests {
         for (count, usable) in [(0, true), (3, false), (8, false), (10, false), (21, true)] {
             let (check, response) = (ResponseCheck::new(), message(&done(0)));
             assert_eq!(response.len(), 21);
-            check.reset();
+            check.reset(memory());
             let read = check.read(&response[..count]);
             assert!(read.is_ok(), "{count}: {read:?}");
-            check.reset();
+            check.reset(memory());
             assert_eq!(check.read(&response).is_ok() && check.defect().is_none(), usable, "{count}");
         }
     }
@@ -298,7 +309,7 @@ mod tests {
     #[test]
     fn read_of_bytes_between_two_responses_is_an_error() {
         let check = ResponseCheck::new();
-        check.reset();
+        check.reset(memory());
         let next = message(&done(0));
         let both = [message(&done(0)), next[..3].to_vec()].concat();
         assert!(check.read(&both).is_err());
@@ -306,7 +317,7 @@ mod tests {
         for cut in [3, 12] {
             let check = ResponseCheck::new();
             check.read(&next[..cut]).unwrap();
-            check.reset();
+            check.reset(memory());
             assert!(check.read(&next[cut..]).is_err(), "{cut} bytes of a second message to the login");
         }
     }
@@ -340,8 +351,8 @@ mod tests {
             for payload in [payload.clone(), [payload, done(status)].concat()] {
                 let bytes = packets(TABULAR, &payload);
                 let (one, other) = (ResponseCheck::new(), ResponseCheck::new());
-                one.reset();
-                other.reset();
+                one.reset(memory());
+                other.reset(memory());
                 let whole = one.read(&bytes).is_ok();
                 prop_assert_eq!(whole, bytes.chunks(cut).all(|piece| other.read(piece).is_ok()));
                 prop_assert_eq!(one.defect(), other.defect());

@@ -11,17 +11,16 @@
 //! not check the length of a sql_variant, and reads DONE by the version of the last LOGINACK: with these, the two would read
 //! different tokens in the same bytes.
 
-/// The largest numbers in one response. A poll has 14 columns and 5 result sets.
+use crate::sql::response_memory::{ROW, Reserved, VALUE};
+
+/// The largest numbers in one response. A poll has 14 columns and 5 result sets. The memory bounds the rows.
 pub const MAX_COLUMNS: usize = 64;
 pub const MAX_RESULT_SETS: usize = 16;
-/// Enough for a poll of 10,000 databases, with 14 columns and three counters of three columns for each.
-pub const MAX_VALUES: usize = 1 << 18;
 /// The largest value in bytes. A name has at most 256.
 pub const MAX_VALUE: usize = 1 << 16;
 
 const MANY_COLUMNS: &str = "the response has more than 64 columns";
 const MANY_RESULT_SETS: &str = "the response has more than 16 result sets";
-const MANY_VALUES: &str = "the response has more than 262144 values";
 const LONG_VALUE: &str = "a value of the response is more than 64 KiB long";
 const UNEXPECTED_TOKEN: &str =
     "the response contains a token that neither a login nor a batch of the operator leads to";
@@ -108,19 +107,25 @@ pub struct ResponseTokens {
     /// The length of the present value in chunks.
     chunks: usize,
     result_sets: usize,
-    values: usize,
+    /// None: a login, whose response has no rows.
+    memory: Option<Reserved>,
 }
 
 impl ResponseTokens {
     pub fn of_login() -> Self {
-        Self::new(Phase::Login)
+        Self::new(Phase::Login, None)
     }
 
-    pub fn of_batch() -> Self {
-        Self::new(Phase::Batch)
+    pub fn of_batch(memory: Reserved) -> Self {
+        Self::new(Phase::Batch, Some(memory))
     }
 
-    fn new(phase: Phase) -> Self {
+    /// The memory of the rows, to be kept as long as they are.
+    pub fn take_memory(&mut self) -> Option<Reserved> {
+        self.memory.take()
+    }
+
+    fn new(phase: Phase, memory: Option<Reserved>) -> Self {
         Self {
             step: Step::Token,
             phase,
@@ -131,7 +136,7 @@ impl ResponseTokens {
             null_bits: Vec::new(),
             chunks: 0,
             result_sets: 0,
-            values: 0,
+            memory,
         }
     }
 
@@ -217,10 +222,7 @@ impl ResponseTokens {
             // ROW, NBCROW
             0xd1 | 0xd2 if is_batch => {
                 // A row without columns is an object of the driver too.
-                self.values = self.values.saturating_add(self.columns.len().max(1));
-                if self.values > MAX_VALUES {
-                    return Err(MANY_VALUES);
-                }
+                self.pay(ROW + self.columns.len() * VALUE)?;
                 self.null_bits.clear();
                 let bits = self.columns.len().div_ceil(8);
                 Ok(if token == 0xd2 && bits > 0 { Step::NullBits(bits) } else { self.value(0) })
@@ -331,7 +333,11 @@ impl ResponseTokens {
     /// Passes over the bytes of a value with this total length.
     fn pass(&mut self, total: usize, bytes: usize) -> Result<(), &'static str> {
         self.skip = bytes;
-        if total > MAX_VALUE { Err(LONG_VALUE) } else { Ok(()) }
+        if total > MAX_VALUE { Err(LONG_VALUE) } else { self.pay(bytes) }
+    }
+
+    fn pay(&mut self, bytes: usize) -> Result<(), &'static str> {
+        self.memory.as_mut().map_or(Ok(()), |memory| memory.grow(bytes))
     }
 }
 

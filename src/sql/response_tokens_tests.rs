@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::sql::response_memory::{MAX_RESPONSE, ResponseMemory, TOO_LARGE};
 
 const DONE: [u8; 13] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
@@ -25,8 +26,12 @@ fn nvarchar(size: u16) -> Vec<u8> {
     column(&[&[0xe7][..], &size.to_le_bytes(), &[9, 4, 0xd0, 0, 0x34]].concat())
 }
 
+fn batch() -> ResponseTokens {
+    ResponseTokens::of_batch(ResponseMemory::default().reserve(&"lync".into()))
+}
+
 fn outcome(payload: &[u8]) -> Result<(), &'static str> {
-    ResponseTokens::of_batch().read(payload)
+    batch().read(payload)
 }
 
 /// The outcome, if the payload ends at the end of a token.
@@ -51,24 +56,13 @@ fn read_of_every_form_of_value_ends_at_the_end_of_the_token() {
     ];
     for (kind, value) in &forms {
         let set = metadata(std::slice::from_ref(kind));
-        assert_eq!(
-            whole(ResponseTokens::of_batch(), &[&set, &[0xd1][..], value, &[0xd1], value, &DONE].concat()),
-            Ok(()),
-            "{kind:?}"
-        );
-        assert_eq!(
-            whole(ResponseTokens::of_batch(), &[&set, &[0xd2, 1][..], &[0xd2, 0], value, &DONE].concat()),
-            Ok(()),
-            "{kind:?}"
-        );
+        assert_eq!(whole(batch(), &[&set, &[0xd1][..], value, &[0xd1], value, &DONE].concat()), Ok(()), "{kind:?}");
+        assert_eq!(whole(batch(), &[&set, &[0xd2, 1][..], &[0xd2, 0], value, &DONE].concat()), Ok(()), "{kind:?}");
     }
     let (columns, values): (Vec<Vec<u8>>, Vec<&[u8]>) = forms.into_iter().unzip();
     let row = [&[0xd1][..], &values.concat()].concat();
     let nulls = [0xd2, 0xff, 0xff];
-    assert_eq!(
-        whole(ResponseTokens::of_batch(), &[&metadata(&columns), &row[..], &nulls, &row, &DONE].concat()),
-        Ok(())
-    );
+    assert_eq!(whole(batch(), &[&metadata(&columns), &row[..], &nulls, &row, &DONE].concat()), Ok(()));
 }
 
 #[test]
@@ -89,7 +83,7 @@ fn read_of_tokens_without_rows_ends_at_the_end_of_the_token() {
         .chain(of_batch.map(|token| (token, true, false)))
         .chain(of_login.map(|token| (token, false, true)))
     {
-        for (tokens, accepted) in [(ResponseTokens::of_batch(), in_batch), (ResponseTokens::of_login(), in_login)] {
+        for (tokens, accepted) in [(batch(), in_batch), (ResponseTokens::of_login(), in_login)] {
             let expected = if accepted { Ok(()) } else { Err(UNEXPECTED_TOKEN) };
             assert_eq!(whole(tokens, &[token, &DONE].concat()), expected, "{token:x?}");
         }
@@ -126,9 +120,9 @@ fn read_of_many_columns_is_refused_at_their_count() {
 }
 
 #[test]
-fn read_of_many_rows_of_nulls_is_refused_by_the_number_of_values() {
+fn read_of_many_rows_of_nulls_is_refused_by_their_memory() {
     for columns in [0, 1, 14, MAX_COLUMNS] {
-        let mut tokens = ResponseTokens::of_batch();
+        let mut tokens = batch();
         tokens.read(&metadata(&vec![tinyint(); columns])).unwrap();
         let row = [&[0xd2][..], &vec![0xff; columns.div_ceil(8)]].concat();
         let mut rows = 0;
@@ -138,7 +132,7 @@ fn read_of_many_rows_of_nulls_is_refused_by_the_number_of_values() {
                 Err(what) => break what,
             }
         };
-        assert_eq!((refused, rows), (MANY_VALUES, MAX_VALUES / columns.max(1)), "{columns} columns");
+        assert_eq!((refused, rows), (TOO_LARGE, MAX_RESPONSE / (ROW + columns * VALUE)), "{columns} columns");
     }
     let sets = [0x81, 0xff, 0xff].repeat(MAX_RESULT_SETS + 1);
     assert_eq!(outcome(&sets), Err(MANY_RESULT_SETS));
@@ -147,14 +141,35 @@ fn read_of_many_rows_of_nulls_is_refused_by_the_number_of_values() {
 /// The limits are above what a poll of a large server contains.
 #[test]
 fn read_of_a_poll_of_ten_thousand_databases_is_within_the_limits() {
-    let mut tokens = ResponseTokens::of_batch();
+    let mut tokens = batch();
     for (columns, rows) in [(9, 1), (14, 10_000), (4, 1), (6, 1_000), (3, 30_000)] {
         tokens.read(&metadata(&vec![nvarchar(256); columns])).unwrap();
-        let row = [&[0xd1][..], &[4, 0, b'a', 0, b'b', 0].repeat(columns)].concat();
+        // A text of 60 bytes in a third of the columns, as a name of 30 characters.
+        let text =
+            |column: usize| if column.is_multiple_of(3) { [&[60, 0][..], &[7; 60]].concat() } else { vec![0xff, 0xff] };
+        let row = [vec![0xd1], (0..columns).flat_map(text).collect()].concat();
         (0..rows).for_each(|_| tokens.read(&row).unwrap());
         tokens.read(&DONE).unwrap();
     }
     assert_eq!(tokens.result_sets, 5);
+}
+
+/// 21 servers of one resource, each with rows of NULLs without end: 2 bytes on the network, 100 in the driver.
+#[test]
+fn read_of_many_responses_at_once_is_bounded_and_leaves_the_share_of_other_namespaces() {
+    let memory = ResponseMemory::default();
+    let read = |namespace: &str, rows: usize| {
+        let mut tokens = ResponseTokens::of_batch(memory.reserve(&namespace.into()));
+        tokens.read(&metadata(&[tinyint()])).unwrap();
+        let outcome = (0..rows).try_for_each(|_| tokens.read(&[0xd2, 1]));
+        (tokens, outcome)
+    };
+    let hostile: Vec<_> = (0..21).map(|_| read("evil", 262_144)).collect();
+    assert!(hostile.iter().all(|(_, outcome)| outcome.is_err()));
+    assert!(memory.taken() <= MAX_RESPONSE, "{}", memory.taken());
+    assert_eq!(read("lync", 50_000).1, Ok(()));
+    drop(hostile);
+    assert_eq!(memory.taken(), 0);
 }
 
 #[test]
@@ -179,7 +194,7 @@ proptest! {
     ) {
         let columns = [tinyint(), nvarchar(256), nvarchar(0xffff), column(&[0x38])];
         for payload in [random, [&metadata(&columns)[..], &[0xd1], &row].concat(), [&metadata(&columns)[..], &[0xd2], &row].concat()] {
-            let mut pieces = ResponseTokens::of_batch();
+            let mut pieces = batch();
             let cut = payload.chunks(cut).try_for_each(|piece| pieces.read(piece));
             prop_assert_eq!(outcome(&payload), cut);
             prop_assert!(pieces.columns.len() <= MAX_COLUMNS && pieces.field.len() <= 16);

@@ -1,5 +1,7 @@
 //! A logged-in connection to `master` that runs one batch at a time. The callers own the batches.
 
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -16,13 +18,14 @@ use crate::model::{Unavailable, UnavailableCause};
 use crate::sql::address::Route;
 use crate::sql::error::{self, Phase, unavailable};
 use crate::sql::kerberos::{self, Handshake};
-use crate::sql::limits::Opening;
+use crate::sql::limits::{Limits, Opening};
 use crate::sql::login_error;
 use crate::sql::login_message::messages;
 use crate::sql::prelogin::{self, Encryption, HEADER, Header};
 use crate::sql::prelogin_stream::{PreloginShim, TlsInPrelogin};
 use crate::sql::response_check::{Defect, ResponseCheck};
 use crate::sql::response_limit::{ResponseLimit, TOO_LONG};
+use crate::sql::response_memory::{NO_SHARE, Reserved};
 use crate::sql::shares::Share;
 use crate::sql::sspi::SspiStream;
 use crate::sql::{Authentication, Deadlines, InstanceAddress, Target, Tls, address, tls};
@@ -35,6 +38,8 @@ pub struct Session {
     client: Client<Compat<Wire>>,
     response_limit: ResponseLimit,
     response_check: ResponseCheck,
+    limits: Limits,
+    namespace: Arc<str>,
     port: u16,
     /// Dropped after the connection.
     _share: Share,
@@ -57,14 +62,26 @@ impl Failure {
         match self {
             Failure::TimedOut => error::timed_out(address, Phase::Poll, deadline),
             Failure::Unanswered => error::lost(address, Phase::Poll),
+            Failure::Invalid(NO_SHARE) => error::no_memory(address, NO_SHARE),
             Failure::Invalid(what) => error::protocol_error(address, Phase::Poll, what),
             Failure::Tds(e) => error::poll(address, e, deadline),
         }
     }
 }
 
-/// The rows of each result set of a batch.
-pub type Results = Vec<Vec<Row>>;
+/// The rows of each result set of a batch, with their memory.
+pub struct Results {
+    sets: Vec<Vec<Row>>,
+    _memory: Option<Reserved>,
+}
+
+impl Deref for Results {
+    type Target = [Vec<Row>];
+
+    fn deref(&self) -> &[Vec<Row>] {
+        &self.sets
+    }
+}
 
 impl Session {
     /// Dials, encrypts and logs in, each phase with its own deadline. The session keeps the share of its connection.
@@ -99,7 +116,8 @@ impl Session {
         if let Some(handshake) = handshake {
             within(target, Phase::Login, deadlines.login, handshake.verify_server(target, server_token.take())).await?;
         }
-        Ok(Session { client, response_limit, response_check, port: peer.port(), _share: share })
+        let (limits, namespace) = (opening.limits.clone(), target.namespace.clone());
+        Ok(Session { client, response_limit, response_check, limits, namespace, port: peer.port(), _share: share })
     }
 
     /// The TCP port of the instance.
@@ -107,13 +125,13 @@ impl Session {
         self.port
     }
 
-    /// Runs one batch and reads the whole response within `deadline` and `MAX_RESPONSE_BYTES`.
+    /// Runs one batch and reads the whole response within `deadline`, `MAX_RESPONSE_BYTES` and the memory of the namespace.
     ///
     /// # Errors
     /// The deadline, a defect of the response or the error of tiberius; the session is closed.
     pub async fn query(mut self, batch: &str, deadline: Duration) -> Result<(Session, Results), Failure> {
         self.response_limit.reset();
-        self.response_check.reset();
+        self.response_check.reset(self.limits.response(&self.namespace));
         let answer = async { self.client.simple_query(batch).await?.into_results().await };
         let answer = timeout(deadline, answer).await.map_err(|_| Failure::TimedOut)?;
         match (answer, self.response_check.defect()) {
@@ -123,7 +141,10 @@ impl Session {
             (Err(_), None) if self.response_limit.exceeded() => Err(Failure::Invalid(TOO_LONG)),
             (Err(error), None) if is_closed(&error) && !self.response_check.started() => Err(Failure::Unanswered),
             (Err(error), None) => Err(Failure::Tds(error)),
-            (Ok(results), None) => Ok((self, results)),
+            (Ok(sets), None) => {
+                let memory = self.response_check.take_memory();
+                Ok((self, Results { sets, _memory: memory }))
+            }
         }
     }
 }

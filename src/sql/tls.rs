@@ -1,18 +1,13 @@
 //! The TLS handshake of one connection: certificate policy and failure messages. `prelogin_stream` frames the records.
 
-use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
-use openssl::ssl::{
-    ErrorCode, Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslVerifyMode, SslVersion,
-};
-use openssl::x509::store::X509StoreBuilder;
+use openssl::ssl::{ErrorCode, Ssl, SslVerifyMode};
 use openssl::x509::{X509, X509NameRef, X509Ref, X509StoreContextRef, X509VerifyResult};
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
@@ -22,7 +17,7 @@ use crate::model::{Unavailable, UnavailableCause};
 use crate::sql::cleaned::{cleaned, cleaned_to};
 use crate::sql::error::{self, Phase, unavailable};
 use crate::sql::prelogin_stream::TlsInPrelogin;
-use crate::sql::{Target, Tls, hex};
+use crate::sql::{Target, Tls, hex, tls_context};
 
 /// The first verification failure of a certificate chain.
 #[derive(Debug, Clone)]
@@ -62,9 +57,16 @@ pub async fn encrypt(target: &Target, tcp: TcpStream) -> Result<SslStream<TlsInP
 }
 
 fn session(target: &Target, recorded: &RecordedFailure) -> Result<Ssl, Unavailable> {
-    let context = shared_context(target)?;
+    let context = tls_context::shared(&target.tls).map_err(|failure| match failure {
+        tls_context::Failure::OpenSsl(error) => internal(target, &error),
+        tls_context::Failure::NoCertificate => {
+            let detail = "The CA bundle of spec.sql.tls.caBundle contains no valid PEM certificate.";
+            unavailable(UnavailableCause::CaBundleInvalid, detail.into())
+        }
+    })?;
     let prepare = || -> Result<Ssl, ErrorStack> {
         let mut ssl = Ssl::new(&context)?;
+        tls_context::hold(&mut ssl, context.clone())?;
         if let Tls::Verify { .. } = &target.tls {
             let recorded = recorded.clone();
             ssl.set_verify_callback(SslVerifyMode::PEER, move |trusted, chain| {
@@ -88,96 +90,6 @@ fn session(target: &Target, recorded: &RecordedFailure) -> Result<Ssl, Unavailab
     prepare().map_err(|e| internal(target, &e))
 }
 
-/// How many policies keep their context. A further one drops the oldest, which costs the next connection of its servers a new
-/// context.
-const CONTEXTS: usize = 16;
-/// The largest bundle whose context is kept, in bytes. The certificates need several times as much.
-const KEPT_BUNDLE: usize = 64 << 10;
-/// How long a context is kept: the CA certificates of the system can change.
-const KEPT_FOR: Duration = Duration::from_secs(60);
-
-/// The context of a policy, shared by all connections with it: it contains the CA certificates and is most of the memory of a
-/// connection.
-fn shared_context(target: &Target) -> Result<SslContext, Unavailable> {
-    static KEPT: Mutex<Contexts> = Mutex::new(Contexts(VecDeque::new()));
-    if let Some(context) = KEPT.lock().find(&target.tls, Instant::now()) {
-        return Ok(context);
-    }
-    // Without the lock: a large bundle takes long.
-    let context = context(target)?;
-    KEPT.lock().keep(&target.tls, &context, Instant::now());
-    Ok(context)
-}
-
-/// The newest contexts, with the time at which each was made.
-struct Contexts(VecDeque<(Instant, Tls, SslContext)>);
-
-impl Contexts {
-    fn find(&mut self, policy: &Tls, now: Instant) -> Option<SslContext> {
-        self.0.retain(|(made, ..)| now.saturating_duration_since(*made) < KEPT_FOR);
-        self.0.iter().find(|(_, kept, _)| kept == policy).map(|(.., context)| context.clone())
-    }
-
-    fn keep(&mut self, policy: &Tls, context: &SslContext, now: Instant) {
-        if is_kept(policy, context) {
-            self.0.truncate(CONTEXTS - 1);
-            self.0.push_front((now, policy.clone(), context.clone()));
-        }
-    }
-}
-
-/// The CA certificates of the system that could not be read must be read again.
-fn is_kept(policy: &Tls, context: &SslContext) -> bool {
-    match policy {
-        Tls::Verify { ca_pem: Some(pem) } => pem.len() <= KEPT_BUNDLE,
-        Tls::Verify { ca_pem: None } => !context.cert_store().all_certificates().is_empty(),
-        Tls::TrustServerCertificate | Tls::Pin { .. } | Tls::Legacy { .. } | Tls::Off => true,
-    }
-}
-
-fn context(target: &Target) -> Result<SslContext, Unavailable> {
-    let build = || -> Result<SslContextBuilder, ErrorStack> {
-        let mut context = SslContextBuilder::new(SslMethod::tls_client())?;
-        context.set_options(SslOptions::NO_COMPRESSION | SslOptions::NO_RENEGOTIATION);
-        // An idle connection keeps no buffers, which are 34 KB.
-        context.set_mode(SslMode::RELEASE_BUFFERS);
-        if matches!(target.tls, Tls::Legacy { .. }) {
-            // OpenSSL 3 supports TLS 1.0, SHA-1 signatures and 1024-bit keys at this level only.
-            context.set_security_level(0);
-            context.set_cipher_list("DEFAULT:@SECLEVEL=0")?;
-            context.set_min_proto_version(Some(SslVersion::TLS1))?;
-        } else {
-            context.set_min_proto_version(Some(SslVersion::TLS1_2))?;
-        }
-        // TLS 1.3 exists in TDS 8.0 only. Its tickets follow the handshake, where PRELOGIN packets no longer frame
-        // them.
-        context.set_max_proto_version(Some(SslVersion::TLS1_2))?;
-        Ok(context)
-    };
-    let mut context = build().map_err(|e| internal(target, &e))?;
-    match &target.tls {
-        // `check_pin` compares the pins after the handshake, before any data is sent.
-        Tls::TrustServerCertificate | Tls::Pin { .. } | Tls::Legacy { .. } | Tls::Off => {
-            context.set_verify(SslVerifyMode::NONE)
-        }
-        Tls::Verify { ca_pem } => {
-            match ca_pem {
-                None => context.set_default_verify_paths().map_err(|e| internal(target, &e))?,
-                Some(pem) => {
-                    let store = roots(pem).ok_or_else(|| {
-                        let detail = "The CA bundle of spec.sql.tls.caBundle contains no valid PEM certificate.";
-                        unavailable(UnavailableCause::CaBundleInvalid, detail.into())
-                    })?;
-                    context.set_cert_store(store.build());
-                }
-            }
-            // `session` replaces the callback, and not the mode.
-            context.set_verify(SslVerifyMode::PEER);
-        }
-    }
-    Ok(context.build())
-}
-
 /// Compares the certificate with the pins, if the policy has any.
 fn check_pin(target: &Target, certificate: Option<&X509Ref>) -> Result<(), Unavailable> {
     let pins = match &target.tls {
@@ -199,16 +111,6 @@ fn check_pin(target: &Target, certificate: Option<&X509Ref>) -> Result<(), Unava
         hex::upper(&digest, ":")
     );
     Err(unavailable(UnavailableCause::TlsFailed, detail))
-}
-
-/// Returns `None` without a valid certificate.
-fn roots(pem: &str) -> Option<X509StoreBuilder> {
-    let certificates = X509::stack_from_pem(pem.as_bytes()).ok().filter(|all| !all.is_empty())?;
-    let mut store = X509StoreBuilder::new().ok()?;
-    for certificate in certificates {
-        store.add_cert(certificate).ok()?;
-    }
-    Some(store)
 }
 
 fn record_failure(recorded: &RecordedFailure, chain: &X509StoreContextRef) {

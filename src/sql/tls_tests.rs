@@ -5,7 +5,7 @@ use openssl::bn::BigNum;
 use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
-use openssl::ssl::SslContext;
+use openssl::ssl::{SslContext, SslMethod, SslVersion};
 use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
 use openssl::x509::{X509Builder, X509NameBuilder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -206,43 +206,4 @@ fn session_with_an_empty_bundle_is_ca_bundle_invalid() {
         let unavailable = session(&target, &RecordedFailure::default()).unwrap_err();
         assert_eq!(unavailable.cause, UnavailableCause::CaBundleInvalid, "{pem:?}");
     }
-}
-
-/// A context that trusts these CAs.
-fn trusting(cas: &[&Identity]) -> SslContext {
-    let mut context = SslContextBuilder::new(SslMethod::tls_client()).unwrap();
-    let mut store = X509StoreBuilder::new().unwrap();
-    cas.iter().for_each(|ca| store.add_cert(X509::from_pem(ca.pem().as_bytes()).unwrap()).unwrap());
-    context.set_cert_store(store.build());
-    context.build()
-}
-
-#[test]
-fn context_of_the_system_is_made_again_at_its_age_and_never_kept_without_a_ca() {
-    let (mut contexts, start) = (Contexts(VecDeque::new()), Instant::now());
-    let (ca, system) = (Identity::new(&["ca"], (0, 2), None), Tls::Verify { ca_pem: None });
-    // The CA certificates of the system could not be read.
-    contexts.keep(&system, &trusting(&[]), start);
-    assert!(contexts.find(&system, start).is_none());
-    contexts.keep(&system, &trusting(&[&ca]), start);
-    let almost = start + KEPT_FOR - Duration::from_millis(1);
-    assert!(contexts.find(&system, almost).is_some());
-    assert!(contexts.find(&system, start + KEPT_FOR).is_none(), "they can have changed");
-    assert!(contexts.0.is_empty(), "an old context is dropped");
-}
-
-#[test]
-fn kept_contexts_are_few_and_small() {
-    let (mut contexts, now) = (Contexts(VecDeque::new()), Instant::now());
-    let ca = Identity::new(&["ca"], (0, 2), None);
-    let bundle = |length: usize| Tls::Verify { ca_pem: Some("x".repeat(length).into()) };
-    contexts.keep(&bundle(KEPT_BUNDLE + 1), &trusting(&[&ca]), now);
-    assert!(contexts.0.is_empty(), "a large bundle");
-    contexts.keep(&bundle(KEPT_BUNDLE), &trusting(&[&ca]), now);
-    for length in 1..=2 * CONTEXTS {
-        contexts.keep(&bundle(length), &trusting(&[&ca]), now);
-        assert!(contexts.0.len() <= CONTEXTS);
-    }
-    assert!(contexts.find(&bundle(KEPT_BUNDLE), now).is_none(), "the oldest are dropped");
-    assert!(contexts.find(&bundle(2 * CONTEXTS), now).is_some() && contexts.find(&bundle(CONTEXTS + 1), now).is_some());
 }

@@ -31,6 +31,10 @@ impl History {
     pub async fn run(self) -> Result<Exit, Error> {
         let source = Source::open(&self.cluster, &self.direct, "history").await?;
         let (pools, problems) = source.stored(&self.pools).await?;
+        let exit = if pools.is_empty() { problems.max(Exit::NotKnown) } else { problems };
+        if pools.is_empty() {
+            output::note(&source.no_pool(&self.pools));
+        }
         let width = output::width();
         if let Some(number) = self.number {
             for pool in &pools {
@@ -44,7 +48,7 @@ impl History {
                 })?;
                 output::print(&history::one(entry, width))?;
             }
-            return Ok(problems);
+            return Ok(exit);
         }
         let rows = || pools.iter().flat_map(history::rows).collect::<Vec<_>>();
         let text = match self.output {
@@ -56,6 +60,6 @@ impl History {
             Format::Yaml => output::yaml(&rows())?,
         };
         output::print(&text)?;
-        Ok(problems)
+        Ok(exit)
     }
 }

@@ -11,6 +11,7 @@ use crate::cli::direct::arguments::DirectArguments;
 use crate::cli::error::Error;
 use crate::cli::exit::Exit;
 use crate::cli::output;
+use crate::cli::pool::Pool;
 use crate::cli::source::Source;
 use crate::cli::view::{report, rows};
 
@@ -52,6 +53,9 @@ impl Report {
                 output::note(&format!("Report of {} pools in {}.", pools.len(), path.display()));
             }
         }
-        Ok(pools.iter().map(|pool| pool.exit(now)).max().unwrap_or(Exit::AsWanted).max(problems))
+        if pools.is_empty() {
+            output::note(&source.no_pool(&self.pools));
+        }
+        Ok(Pool::worst_exit(&pools, now).max(problems))
     }
 }

@@ -54,6 +54,10 @@ impl State {
         let (pools, problems) = self.pools(&source).await?;
         let (text, exit) = self.render(&source, &pools).await?;
         output::print(&text)?;
+        // A table has the message itself.
+        if pools.is_empty() && !matches!(self.output, Format::Table | Format::Wide) {
+            output::note(&source.no_pool(&self.pools));
+        }
         Ok(exit.max(problems))
     }
 
@@ -66,7 +70,7 @@ impl State {
 
     async fn render(&self, source: &Source<'_>, pools: &[Pool]) -> Result<(String, Exit), Error> {
         let now = Timestamp::now();
-        let exit = pools.iter().map(|pool| pool.exit(now)).max().unwrap_or(Exit::AsWanted);
+        let exit = Pool::worst_exit(pools, now);
         let text = match self.output {
             Format::Table | Format::Wide => return Ok(self.tables(source, pools, exit).await),
             Format::Json => output::json(&documents(pools, now))?,
@@ -89,7 +93,7 @@ impl State {
         let is_silent = operator.as_ref().is_some_and(|operator| operator.is_silent(style.now));
         let shown = operator.as_ref().filter(|_| is_silent || !is_kept);
         let text = match pools {
-            [] => format!("There is no pool in {}.\n", source.place(&self.pools)),
+            [] => source.no_pool(&self.pools) + "\n",
             several if self.pools.pools.is_empty() && several.len() > 1 => {
                 overview::render(several, style.wide, style.width, style.now)
             }
