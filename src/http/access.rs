@@ -49,7 +49,7 @@ enum Refusal {
     NoAnswer,
 }
 
-/// The pages of `router` only for clients that may get [`PAGE`]. For a path without a page there is nothing to review.
+/// The pages of `router` only for clients that may get /metrics. For a path without a page there is nothing to review.
 pub fn protect(router: Router, access: Access) -> Router {
     router.route_layer(from_fn_with_state(access, check))
 }
