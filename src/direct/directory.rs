@@ -20,7 +20,7 @@ use crate::direct::edit::{Edit, edited};
 use crate::direct::error::Error;
 use crate::direct::lock::Lock;
 use crate::direct::settings::{Access, Settings};
-use crate::direct::spec_file::{SpecFile, files};
+use crate::direct::spec_file::{SpecFile, files, present};
 use crate::direct::state_file::{Owner, State, paths};
 
 type Resource = DeserializeGuard<LyncPoolMirror>;
@@ -119,25 +119,25 @@ impl Directory {
     /// such an edit. A removed file removes its pool.
     pub fn rescan(&self) {
         let mut inner = self.inner.lock();
-        let listed = match files(&self.settings.source) {
+        let listed = match present(&self.settings.source) {
             Ok(listed) => listed,
             Err(error) => {
                 inner.problems = vec![Problem { path: self.settings.source.clone(), error }];
                 return;
             }
         };
-        let (mut problems, mut present) = (Vec::new(), Vec::new());
+        let (mut problems, mut seen) = (Vec::new(), Vec::new());
         for path in listed {
-            match self.scan(&mut inner, &path, &present) {
-                Ok(name) => present.push(name),
+            match self.scan(&mut inner, &path, &seen) {
+                Ok(name) => seen.push(name),
                 Err(error) => {
-                    present.extend(inner.pools.iter().filter(|(_, pool)| is_same(&pool.file.path, &path)).map(name_of));
+                    seen.extend(inner.pools.iter().filter(|(_, pool)| is_same(&pool.file.path, &path)).map(name_of));
                     problems.push(Problem { path, error });
                 }
             }
         }
         inner.problems = problems;
-        let gone: Vec<String> = inner.pools.keys().filter(|name| !present.contains(name)).cloned().collect();
+        let gone: Vec<String> = inner.pools.keys().filter(|name| !seen.contains(name)).cloned().collect();
         for name in gone {
             let removed = inner.pools.remove(&name).map(|pool| pool.resource());
             if let Some(Ok(resource)) = removed {

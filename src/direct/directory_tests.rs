@@ -127,9 +127,12 @@ async fn watch_delivers_edits_and_removals_and_keeps_the_last_usable_spec() {
         assert_eq!(resource(&directory, "direct/pool01").metadata.generation, Some(2));
         assert!(directory.edit("direct/pool01", std::slice::from_ref(&edit), &wanted, "").is_err());
     }
+    // Also the last file: its pool must not be moved any more.
     std::fs::remove_file(&path).unwrap();
+    directory.rescan();
+    assert!(matches!(events.next().await, Some(Event::Delete(_))));
+    assert!(directory.object("direct/pool01").is_none());
     std::fs::write(folder.path().join("other.yaml"), spec("other.contoso.com", "Primary")).unwrap();
     directory.rescan();
     assert!(matches!(events.next().await, Some(Event::Apply(_))), "the other file");
-    assert!(matches!(events.next().await, Some(Event::Delete(_))));
 }

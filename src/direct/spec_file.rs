@@ -1,5 +1,6 @@
 //! A spec file: YAML with one LyncPoolMirror, as `kubectl apply` takes it.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -64,7 +65,7 @@ impl SpecFile {
 
 /// The one LyncPoolMirror of a text.
 pub fn document(text: &str) -> Result<Value, String> {
-    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| error.to_string())?;
+    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| not_yaml(&error))?;
     let mut pools = documents.into_iter().filter(|document| document["kind"] == "LyncPoolMirror");
     match (pools.next(), pools.next()) {
         (Some(pool), None) => Ok(pool),
@@ -73,14 +74,35 @@ pub fn document(text: &str) -> Result<Value, String> {
     }
 }
 
+/// Only the place: the text of the error can quote a line, and the file can be that of the login.
+fn not_yaml(error: &serde_saphyr::Error) -> String {
+    match error.location() {
+        Some(at) => format!("it is no valid YAML at line {}, column {}", at.line(), at.column()),
+        None => "it is no valid YAML".to_owned(),
+    }
+}
+
 /// The spec files of a path: itself, or the YAML files of a folder in the order of their names.
 ///
 /// # Errors
 /// [`Error::Unreadable`] for a path that is neither, and for a folder without a YAML file.
 pub fn files(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    std::fs::metadata(path).map_err(|cause| Error::unreadable(path, cause))?;
+    let found = present(path)?;
+    if found.is_empty() { Err(Error::unreadable(path, "the folder has no .yaml file")) } else { Ok(found) }
+}
+
+/// As [`files`], with none for a path or files that were removed.
+///
+/// # Errors
+/// [`Error::Unreadable`] if the path cannot be read.
+pub fn present(path: &Path) -> Result<Vec<PathBuf>, Error> {
     let wrong = |cause: std::io::Error| Error::unreadable(path, cause);
-    if !std::fs::metadata(path).map_err(wrong)?.is_dir() {
-        return Ok(vec![path.to_owned()]);
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => {}
+        Ok(_) => return Ok(vec![path.to_owned()]),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(wrong(error)),
     }
     let mut found = Vec::new();
     for entry in std::fs::read_dir(path).map_err(wrong)? {
@@ -92,5 +114,20 @@ pub fn files(path: &Path) -> Result<Vec<PathBuf>, Error> {
         }
     }
     found.sort();
-    if found.is_empty() { Err(Error::unreadable(path, "the folder has no .yaml file")) } else { Ok(found) }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The file of the login can be in the same folder.
+    #[test]
+    fn error_of_a_file_that_is_no_yaml_names_the_place_and_quotes_nothing() {
+        for text in ["username: sa\npassword: *Secret1\n", "password: \"Secret1\nx: [", "password: {Secret1: ["] {
+            let error = document(text).unwrap_err();
+            assert!(error.starts_with("it is no valid YAML") && !error.contains("Secret1"), "{error}");
+        }
+        assert_eq!(document("password: Secret1\n").unwrap_err(), "it has no LyncPoolMirror");
+    }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::api::LyncPoolMirrorStatus;
+use crate::api::{LyncPoolMirrorStatus, restore_state};
 use crate::direct::durable::replace;
 use crate::direct::error::Error;
 
@@ -68,7 +68,17 @@ impl State {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(wrong(error.to_string())),
         };
-        let state: State = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
+        let text: Value = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
+        let state = State::deserialize(&text).map_err(|error| wrong(error.to_string()))?;
+        let decoded = serde_json::to_value(&state).map_err(|error| wrong(error.to_string()))?;
+        if let Some(field) = lost_field(&text, &decoded) {
+            return Err(wrong(format!("its field {field} is not known, or has another value than it can have")));
+        }
+        let status = &state.status;
+        let foreign = status.resource_uid.as_deref().is_some_and(|uid| uid != state.uid);
+        if foreign || (status.operation.is_some() && restore_state(&state.uid, Some(status)).operation.is_none()) {
+            return Err(wrong("its status is of another pool, or its journal cannot be read".to_owned()));
+        }
         if state.kind != KIND {
             return Err(wrong(format!("its kind is {:?} and not {KIND}", state.kind)));
         }
@@ -90,6 +100,23 @@ impl State {
         let mut text = serde_json::to_vec_pretty(self).map_err(|error| Error::write(path, error))?;
         text.push(b'\n');
         replace(path, &text)
+    }
+}
+
+/// The first field that the decoded state does not have: a journal must not be read in part. Empty values may be missing.
+fn lost_field(text: &Value, decoded: &Value) -> Option<String> {
+    match (text, decoded) {
+        (Value::Object(text), decoded) => text.iter().find_map(|(name, value)| {
+            let is_empty = matches!(value, Value::Null) || *value == Value::Array(Vec::new());
+            match decoded.get(name) {
+                Some(decoded) => lost_field(value, decoded).map(|field| format!("{name}.{field}")),
+                None => (!is_empty).then(|| name.clone()),
+            }
+        }),
+        (Value::Array(text), Value::Array(decoded)) => {
+            text.iter().zip(decoded).find_map(|(text, decoded)| lost_field(text, decoded))
+        }
+        _ => None,
     }
 }
 
@@ -147,7 +174,11 @@ mod tests {
         later["journalOfTomorrow"] = json!({});
         let mut other_kind = serde_json::to_value(&state).unwrap();
         other_kind["kind"] = json!("Secret");
-        for value in [later, other_kind, json!([]), json!({})] {
+        let mut later_status = serde_json::to_value(&state).unwrap();
+        later_status["status"]["operationOfTomorrow"] = json!({"type": "User"});
+        let mut foreign = serde_json::to_value(&state).unwrap();
+        foreign["status"]["resourceUid"] = json!("another");
+        for value in [later, later_status, foreign, other_kind, json!([]), json!({})] {
             std::fs::write(&path, value.to_string()).unwrap();
             assert!(matches!(State::read(&path, owner("pool01.contoso.com")), Err(Error::State { .. })), "{value}");
         }

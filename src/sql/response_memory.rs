@@ -14,7 +14,11 @@ pub const VALUE: usize = 64;
 /// names for each, and three counters with three values and 120 bytes of names.
 pub const MAX_RESPONSE: usize = 32 << 20;
 /// The most that all responses of the process can take beyond `ALWAYS`, in bytes. The Pod of the chart has 128 MiB.
-const TOTAL: usize = 64 << 20;
+const TOTAL: usize = 72 << 20;
+/// Of `TOTAL`, what only namespaces with less than `FLOOR` get.
+const RESERVE: usize = 8 << 20;
+/// What many namespaces with long responses leave to each further one, in bytes.
+const FLOOR: usize = 512 << 10;
 /// What each response takes without a share, in bytes: the poll of a usual server must not depend on those of others. The number
 /// of connections bounds the sum.
 const ALWAYS: usize = 64 << 10;
@@ -24,9 +28,10 @@ const STEP: usize = 64 << 10;
 pub const TOO_LARGE: &str = "the response needs more than 32 MiB of memory";
 pub const NO_SHARE: &str =
     "the responses of the SQL Servers of its namespace, together, need more memory than the share of a namespace";
+pub const NONE_FREE: &str =
+    "the responses of all SQL Servers, together, need all memory that the operator has for them";
 
-/// The memory of all responses; cheap to clone. A namespace with as much as is free gets no more, so that each further one
-/// finds some. A response that gets none is refused at once: a wait would hold what it has already.
+/// The memory of all responses; cheap to clone. A namespace with as much as is free gets no more, apart from its floor. A response that gets none is refused at once: a wait would hold what it has already.
 #[derive(Debug, Clone)]
 pub struct ResponseMemory(Arc<Mutex<State>>);
 
@@ -73,9 +78,7 @@ impl Reserved {
             return Err(TOO_LARGE);
         }
         while self.needed > self.taken + ALWAYS {
-            if !self.memory.0.lock().take(&self.namespace) {
-                return Err(NO_SHARE);
-            }
+            self.memory.0.lock().take(&self.namespace)?;
             self.taken += STEP;
         }
         Ok(())
@@ -89,14 +92,15 @@ impl Drop for Reserved {
 }
 
 impl State {
-    fn take(&mut self, namespace: &Arc<str>) -> bool {
+    fn take(&mut self, namespace: &Arc<str>) -> Result<(), &'static str> {
         let held = self.held.get(namespace).copied().unwrap_or_default() + STEP;
-        let fits = self.free.checked_sub(STEP).filter(|free| held <= *free);
-        if let Some(free) = fits {
-            self.free = free;
-            self.held.insert(namespace.clone(), held);
+        let free = self.free.checked_sub(STEP).ok_or(NONE_FREE)?;
+        if held > FLOOR && held > free.saturating_sub(RESERVE) {
+            return Err(NO_SHARE);
         }
-        fits.is_some()
+        self.free = free;
+        self.held.insert(namespace.clone(), held);
+        Ok(())
     }
 
     fn give_back(&mut self, namespace: &Arc<str>, bytes: usize) {
@@ -135,7 +139,12 @@ mod tests {
         assert!(hostile.iter().all(|(_, taken, _)| *taken >= ALWAYS), "a usual poll is always read");
         assert_eq!(hostile[20].2, NO_SHARE);
         let (other, large, _) = fill(&memory, "lync");
-        assert!(large >= TOTAL / 4, "{large}");
+        assert!(large >= TOTAL / 5, "{large}");
+        // However many namespaces take what they get, a further one finds its floor.
+        let crowd: Vec<_> = (0..10).map(|number| fill(&memory, &format!("crowd{number}"))).collect();
+        let (honest, enough, _) = fill(&memory, "honest");
+        assert!(enough >= FLOOR, "{enough}");
+        drop((crowd, honest));
         drop((other, hostile));
         assert_eq!(memory.taken(), 0);
         assert!(memory.0.lock().held.is_empty());
