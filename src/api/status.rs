@@ -99,6 +99,9 @@ pub struct ServerStatus {
     /// If the server is not reachable: when the operator last read it at this address. Absent if it never did, or did so only before its last start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_read_time: Option<Time>,
+    /// The TCP port of the last accepted login, if spec.sql names an instance without a port. The operator connects to it while the SQL Server Browser returns no port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_port: Option<i32>,
 }
 
 /// The decision about one database type and the state of its databases.

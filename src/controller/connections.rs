@@ -11,9 +11,9 @@ use tokio::time::Instant;
 use crate::api::{SqlServer, SqlStore};
 use crate::controller::context::Context;
 use crate::controller::credentials::Reader;
-use crate::controller::object::{ResourceRef, namespace};
+use crate::controller::object::namespace;
 use crate::controller::pass::Pass;
-use crate::model::{Pair, Seat, ServerObservation, StoreId, Stores, Unavailable, UnavailableCause};
+use crate::model::{LastRead, Pair, Seat, ServerObservation, StoreId, Stores, Unavailable, UnavailableCause};
 use crate::sql::{Authentication, InstanceAddress, MonitorHandle, Target, Tls};
 
 /// The servers of a resource, by store.
@@ -77,8 +77,8 @@ impl Connections {
         .await;
     }
 
-    /// When this process last read each server, by address.
-    pub fn last_reads(&self) -> BTreeMap<String, Timestamp> {
+    /// The last contact of this process with each server, by address.
+    pub fn last_reads(&self) -> BTreeMap<String, LastRead> {
         let watches = self.stores.iter().flat_map(Store::watches);
         watches.filter_map(|watch| Some((watch.latest().address().to_owned(), watch.last_read()?))).collect()
     }
@@ -151,7 +151,7 @@ pub async fn connect(ctx: &Context, pass: &Pass<'_>) -> Connections {
         stores.push(if stopped {
             Store::Unresolved(unresolved(&store.sql, polls_stopped()))
         } else {
-            connect_store(ctx, pass.resource(), &mut reader, &store.sql).await
+            connect_store(ctx, pass, &mut reader, &store.sql).await
         });
     }
     reader.finish();
@@ -159,18 +159,18 @@ pub async fn connect(ctx: &Context, pass: &Pass<'_>) -> Connections {
     Connections { stores }
 }
 
-async fn connect_store(ctx: &Context, resource: &ResourceRef, reader: &mut Reader<'_>, sql: &SqlStore) -> Store {
+async fn connect_store(ctx: &Context, pass: &Pass<'_>, reader: &mut Reader<'_>, sql: &SqlStore) -> Store {
     let login = reader.login(&sql.auth).await;
     let tls = reader.tls(&sql.tls).await;
     match (login, tls) {
         (Ok(login), Ok(tls)) => {
-            let store = Store::Resolved(resolved(ctx, resource, sql, (&login, &tls)));
+            let store = Store::Resolved(resolved(ctx, pass, sql, (&login, &tls)));
             if !store.is_refused() {
                 return store;
             }
             match reader.login_after_refusal(&sql.auth).await {
                 Ok(again) if again == login => store,
-                Ok(changed) => Store::Resolved(resolved(ctx, resource, sql, (&changed, &tls))),
+                Ok(changed) => Store::Resolved(resolved(ctx, pass, sql, (&changed, &tls))),
                 Err(unavailable) => Store::Unresolved(unresolved(sql, unavailable)),
             }
         }
@@ -189,16 +189,14 @@ fn polls_stopped() -> Unavailable {
     Unavailable { cause: UnavailableCause::PollsStopped, detail: detail.to_owned() }
 }
 
-fn resolved(
-    ctx: &Context,
-    resource: &ResourceRef,
-    sql: &SqlStore,
-    (login, tls): (&Authentication, &Tls),
-) -> ResolvedStore {
-    let namespace: Arc<str> = namespace(resource).into();
+fn resolved(ctx: &Context, pass: &Pass<'_>, sql: &SqlStore, (login, tls): (&Authentication, &Tls)) -> ResolvedStore {
+    let namespace: Arc<str> = namespace(pass.resource()).into();
     let watch = |server: &SqlServer| {
         let target = target(server, login, tls, namespace.clone());
         let watch = Arc::new(ctx.monitors.watch(&target));
+        if let Some(port) = pass.last_port(&target.address()) {
+            watch.restore_port(port);
+        }
         (target, watch)
     };
     ResolvedStore {

@@ -54,6 +54,13 @@ impl<'a> Pass<'a> {
         self.persisted.operation.as_ref()
     }
 
+    /// The port in the status at which the operator last logged in to the instance with this address.
+    pub fn last_port(&self, address: &str) -> Option<u16> {
+        let status = self.identity.status().filter(|status| status.resource_uid.as_deref() == Some(self.uid()))?;
+        let server = status.servers.iter().find(|server| server.address == address)?;
+        u16::try_from(server.last_port?).ok().filter(|port| *port != 0)
+    }
+
     /// What a comparison of the servers is about: the resource, its servers and their mirroring sessions, as the status had them
     /// at the start of the pass.
     pub fn compared(&self) -> String {

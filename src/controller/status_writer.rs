@@ -21,7 +21,7 @@ use crate::controller::in_flight::AttemptId;
 use crate::controller::object::{ResourceRef, namespace, namespaced_name};
 use crate::controller::pass::{Identity, Pass};
 use crate::controller::snapshot;
-use crate::model::{Observation, PhaseTimings, Reason};
+use crate::model::{LastRead, Observation, PhaseTimings, Reason};
 use crate::plan::Plan;
 use crate::status::{self, Input};
 
@@ -34,7 +34,7 @@ pub async fn publish(
     pass: &Pass<'_>,
     observation: &Observation,
     plan: &Plan,
-    last_reads: &BTreeMap<String, Timestamp>,
+    last_reads: &BTreeMap<String, LastRead>,
 ) -> Result<LyncPoolMirrorStatus, Error> {
     let timings = match (&plan.ended, pass.operation()) {
         (Some(_), Some(operation)) => ctx.in_flight.timings(&AttemptId::of(pass.uid(), operation)),

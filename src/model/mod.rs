@@ -19,8 +19,9 @@ pub use database::{DatabaseName, DatabaseType};
 pub use desired::{Approval, Desired, DesiredType, FieldManagers, ForceService, Policy, Suspend, UnrequestedSwitch};
 pub use inventory::{DatabaseCopy, ServerInventory, ServerLogin};
 pub use observation::{
-    Answer, Database, DatabaseState, DriftReport, Guid, Mirroring, MirroringEndpoint, MirroringState, Observation,
-    Pair, PhaseTimings, Safety, Server, ServerObservation, StatementState, WitnessLink, Witnessed, queue_class,
+    Answer, Database, DatabaseState, DriftReport, Guid, LastRead, Mirroring, MirroringEndpoint, MirroringState,
+    Observation, Pair, PhaseTimings, Safety, Server, ServerObservation, StatementState, WitnessLink, Witnessed,
+    queue_class,
 };
 pub use persisted::{
     Absence, Attempt, Cause, Consent, Epoch, Operation, OperationDatabase, Outcome, PairIdentity, PersistedState,

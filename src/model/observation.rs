@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::model::{DatabaseName, DatabaseType, Role, Seat, StoreId, Stores, Unavailable, UnavailableCause};
@@ -131,6 +132,14 @@ impl ServerObservation {
             ServerObservation::Available { address, .. } | ServerObservation::Unavailable { address, .. } => address,
         }
     }
+}
+
+/// The last contact of this process with a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastRead {
+    pub at: Timestamp,
+    /// The port of the last accepted login, if only the SQL Server Browser has the port of the instance.
+    pub port: Option<u16>,
 }
 
 /// The state of an instance and of its databases, read in a single batch.

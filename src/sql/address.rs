@@ -28,6 +28,11 @@ impl LastPort {
     pub fn set(&self, port: u16) {
         self.0.store(port, Ordering::Relaxed);
     }
+
+    /// Keeps the port of a login of this process.
+    pub fn restore(&self, port: u16) {
+        let _ = self.0.compare_exchange(0, port, Ordering::Relaxed, Ordering::Relaxed);
+    }
 }
 
 /// Where to dial an instance.

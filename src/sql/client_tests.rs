@@ -313,8 +313,13 @@ async fn instance_behind_a_silent_browser_is_reached_at_its_last_port() {
     available(&watch.refresh().await);
     assert_eq!(monitors.connect_for_moves(&target, 2).await.map(|sessions| sessions.len()).unwrap(), 2);
     // A monitor that never reached the instance knows no port.
-    let unknown = unavailable(InstanceMonitors::new(HOUR, deadlines).watch(&target).refresh().await);
+    let restarted = InstanceMonitors::new(HOUR, deadlines).watch(&target);
+    let unknown = unavailable(restarted.refresh().await);
     assert_eq!(unknown.cause, UnavailableCause::BrowserSilent, "{unknown:?}");
+    restarted.restore_port(port);
+    available(&restarted.refresh().await);
+    restarted.restore_port(1);
+    assert_eq!(restarted.last_read().and_then(|read| read.port), Some(port), "the login of this process is newer");
     server.stop().await;
     let refused = unavailable(watch.refresh().await);
     assert_eq!(refused.cause, UnavailableCause::ConnectionRefused, "{refused:?}");

@@ -11,7 +11,7 @@ use crate::model::{Unavailable, UnavailableCause};
 use crate::sql::address::{self, LastPort, Route};
 use crate::sql::limits::{Limits, Opening};
 use crate::sql::shares::{Purpose, Share};
-use crate::sql::{Deadlines, Session, Target};
+use crate::sql::{Deadlines, InstanceAddress, Session, Target};
 
 /// The longest pause after a refused login: SQL Server or the domain may lock an account after frequent failures.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
@@ -42,6 +42,19 @@ impl Connector {
     /// The end of the pause after a refused login, if it is not over.
     pub fn paused_until(&self) -> Option<Instant> {
         self.refusal().map(|(until, _)| until)
+    }
+
+    /// The port of the last accepted login. None: the target has a port, or there was none.
+    pub fn last_port(&self) -> Option<u16> {
+        match self.target.endpoint {
+            InstanceAddress::Port(_) => None,
+            InstanceAddress::Instance(_) => self.last_port.get(),
+        }
+    }
+
+    /// The port that a former process logged in at. One of this process is newer.
+    pub fn restore_port(&self, port: u16) {
+        self.last_port.restore(port);
     }
 
     fn refusal(&self) -> Option<(Instant, Unavailable)> {

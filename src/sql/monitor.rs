@@ -6,12 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{broadcast, watch};
 use tokio::task::AbortHandle;
 
-use crate::model::{ServerInventory, ServerObservation, Unavailable, UnavailableCause};
+use crate::model::{LastRead, ServerInventory, ServerObservation, Unavailable, UnavailableCause};
 use crate::sql::connector::Connector;
 use crate::sql::limits::Limits;
 use crate::sql::poll_task::{Channels, PollTask, Published, Reports, Schedule};
@@ -159,9 +158,15 @@ impl MonitorHandle {
         self.instance.published.borrow().observation.clone()
     }
 
-    /// When this process last read the server.
-    pub fn last_read(&self) -> Option<Timestamp> {
-        self.instance.published.borrow().read_at
+    /// When and where this process last read the server.
+    pub fn last_read(&self) -> Option<LastRead> {
+        let at = self.instance.published.borrow().read_at?;
+        Some(LastRead { at, port: self.instance.connector.last_port() })
+    }
+
+    /// The port that a former process logged in at. It is used while the SQL Server Browser returns none.
+    pub fn restore_port(&self, port: u16) {
+        self.instance.connector.restore_port(port);
     }
 
     /// The observation of the next poll whose batch starts after this call. Concurrent callers share the poll. During the

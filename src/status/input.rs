@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::api::{LyncPoolMirrorStatus, ParsedSpec};
-use crate::model::{DriftReport, Observation, PhaseTimings};
+use crate::model::{DriftReport, LastRead, Observation, PhaseTimings};
 use crate::plan::Plan;
 
 /// The inputs of a status.
@@ -20,8 +20,8 @@ pub struct Input<'a> {
     pub timings: PhaseTimings,
     /// None: this process has not compared the servers since the last move.
     pub drift: Option<&'a DriftReport>,
-    /// When this process last read each server, by address.
-    pub last_reads: &'a BTreeMap<String, Timestamp>,
+    /// The last contact of this process with each server, by address.
+    pub last_reads: &'a BTreeMap<String, LastRead>,
     pub before: Option<&'a LyncPoolMirrorStatus>,
     pub now: Timestamp,
 }

@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{ParsedSpec, ServerStatus};
-use crate::model::{Evidence, Observation, Pair, Reason, Seat, ServerObservation, Unavailable, whole_seconds};
+use crate::model::{
+    Evidence, LastRead, Observation, Pair, Reason, Seat, ServerObservation, Unavailable, whole_seconds,
+};
 use crate::plan::{Plan, second};
 use crate::status::summary::is_unpolled;
 
@@ -15,8 +17,8 @@ use crate::status::summary::is_unpolled;
 pub(super) struct Memory<'a> {
     /// The servers of the previous status of the same resource.
     pub before: &'a [ServerStatus],
-    /// When this process last read each server, by address.
-    pub last_reads: &'a BTreeMap<String, Timestamp>,
+    /// The last contact of this process with each server, by address.
+    pub last_reads: &'a BTreeMap<String, LastRead>,
     pub now: Timestamp,
 }
 
@@ -73,6 +75,7 @@ fn server_status(seat: String, view: &ServerObservation, memory: Memory) -> Serv
                 message: stale.map(|unavailable| unavailable.detail.clone()),
                 unreachable_since: None,
                 last_read_time: None,
+                last_port: last_port(address, memory),
             }
         }
         ServerObservation::Unavailable { address, unavailable } => {
@@ -88,9 +91,16 @@ fn server_status(seat: String, view: &ServerObservation, memory: Memory) -> Serv
                 message: Some(unavailable.detail.clone()),
                 unreachable_since: since.map(Time),
                 last_read_time: last_read.map(Time),
+                last_port: last_port(address, memory),
             }
         }
     }
+}
+
+/// The port at which this process last logged in, or a former one before it.
+fn last_port(address: &str, memory: Memory) -> Option<i32> {
+    let stored = || memory.before.iter().find(|server| server.address == address)?.last_port;
+    memory.last_reads.get(address).and_then(|read| read.port).map(i32::from).or_else(stored)
 }
 
 /// Since when the server at this address is unreachable, and when it was last read. The previous status is the only memory
@@ -100,7 +110,7 @@ fn absence(address: &str, unpolled: bool, memory: Memory) -> (Option<Timestamp>,
     let time = |time: &Option<Time>| time.as_ref().map(|time| time.0);
     let (since, stored) =
         before.map_or((None, None), |server| (time(&server.unreachable_since), time(&server.last_read_time)));
-    let read = memory.last_reads.get(address).copied().map(whole_seconds);
+    let read = memory.last_reads.get(address).map(|read| whole_seconds(read.at));
     let returned = read.zip(since).is_some_and(|(read, since)| read > since);
     let since = match since.filter(|since| !returned && *since <= memory.now) {
         None if unpolled => None,
@@ -137,6 +147,10 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
+    fn read_at(second: i64, port: Option<u16>) -> LastRead {
+        LastRead { at: at(second), port }
+    }
+
     fn away(address: &str, cause: UnavailableCause) -> ServerObservation {
         let unavailable = Unavailable { cause, detail: "why".to_owned() };
         ServerObservation::Unavailable { address: address.to_owned(), unavailable }
@@ -154,6 +168,7 @@ mod tests {
             message: None,
             unreachable_since: since.map(|second| Time(at(second))),
             last_read_time: read.map(|second| Time(at(second))),
+            last_port: None,
         }
     }
 
@@ -180,7 +195,7 @@ mod tests {
             ("a restored status of the future", ConnectionRefused, Some(&future), None, (Some(100), None)),
         ] {
             let before = before.into_iter().cloned().collect::<Vec<_>>();
-            let last_reads = read.map(|second| ("sql-a".to_owned(), at(second))).into_iter().collect();
+            let last_reads = read.map(|second| ("sql-a".to_owned(), read_at(second, None))).into_iter().collect();
             let memory = Memory { before: &before, last_reads: &last_reads, now: at(100) };
             let status = server_status("Mirror".to_owned(), &away("sql-a", cause), memory);
             let times = [status.unreachable_since.clone(), status.last_read_time.clone()]
@@ -191,6 +206,21 @@ mod tests {
             let again = server_status("Mirror".to_owned(), &away("sql-a", cause), memory);
             assert_eq!(again, status, "{name}: a later poll without news changes nothing");
         }
+    }
+
+    #[test]
+    fn last_port_is_that_of_this_process_or_the_stored_one_of_the_address() {
+        let stored = |address, port| ServerStatus { last_port: port, ..former(address, Some(50), None) };
+        let port = |before: &[ServerStatus], read: Option<LastRead>| {
+            let last_reads = read.map(|read| ("sql-a".to_owned(), read)).into_iter().collect();
+            let memory = Memory { before, last_reads: &last_reads, now: at(100) };
+            server_status("Mirror".to_owned(), &away("sql-a", ConnectionRefused), memory).last_port
+        };
+        let before = [stored("sql-x", Some(1)), stored("sql-a", Some(50_123))];
+        assert_eq!(port(&before, None), Some(50_123), "the operator restarted");
+        assert_eq!(port(&before, Some(read_at(60, None))), Some(50_123), "read, and without a port");
+        assert_eq!(port(&before, Some(read_at(60, Some(50_124)))), Some(50_124), "a newer login");
+        assert_eq!(port(&before[..1], None), None, "another address");
     }
 
     #[test]

@@ -59,6 +59,13 @@ async fn exchanged_servers_in_the_spec_move_nothing() {
     assert_eq!(fixture.failovers(), Vec::<String>::new());
 }
 
+fn patch_status(fixture: &TestPool, status: &Value) {
+    let patch = json!({"status": status}).to_string();
+    let path =
+        ["patch", "lpm", "pool01", "-n", &fixture.namespace, "--subresource=status", "--type=merge", "-p", &patch];
+    fixture.cluster.kubectl(&path);
+}
+
 /// F1: a status that a backup restored onto another resource.
 #[tokio::test(flavor = "multi_thread")]
 async fn status_of_another_resource_owes_no_move() {
@@ -70,10 +77,7 @@ async fn status_of_another_resource_owes_no_move() {
     fixture.cluster.apply(&fixture.pool("pool01", user("Primary")));
     let mut restored = old;
     restored["databaseTypes"][0]["request"] = json!({"principal": "Primary", "generation": 1, "pending": true});
-    let patch = json!({"status": restored}).to_string();
-    let path =
-        ["patch", "lpm", "pool01", "-n", &fixture.namespace, "--subresource=status", "--type=merge", "-p", &patch];
-    fixture.cluster.kubectl(&path);
+    patch_status(&fixture, &restored);
     let before = fixture.failovers().len();
     let _successor = Operator::start(fixture.cluster, "field-restore", "1s");
     let status = fixture.until_ready("pool01", "False", "UnexpectedPrincipal");
@@ -173,9 +177,18 @@ async fn forced_service_behind_a_silent_browser_is_not_sent() {
     fixture.patch("pool01", &json!({"spec": {"sql": {"primary": named("a"), "mirror": named("b")}}}));
     fixture.until_ready("pool01", "True", "Aligned");
     fixture.command(json!({"do": "setServerSettings", "server": "a", "settings": {"browser": {"stopped": true}}}));
-    fixture.command(json!({"do": "cut", "a": "a", "b": "b"}));
-    // A new process knows no port: the instance lives, and nothing proves it.
+    // A new process has the port in the status.
     operator.kill();
+    let mut operator = Operator::start(fixture.cluster, "field-browser", "1s");
+    fixture.command(json!({"do": "cut", "a": "a", "b": "b"}));
+    until_user(&fixture, "Disconnected", "Exposed");
+    // Without it, the instance lives and nothing proves it.
+    operator.kill();
+    let mut servers = fixture.status("pool01").unwrap()["servers"].clone();
+    for server in servers.as_array_mut().unwrap() {
+        assert!(server.as_object_mut().unwrap().remove("lastPort").is_some(), "{server}");
+    }
+    patch_status(&fixture, &json!({"servers": servers}));
     let _successor = Operator::start(fixture.cluster, "field-browser", "1s");
     let status = until_user(&fixture, "InstanceNotFound", "Unknown");
     let epoch = of_user(&status)["epoch"].as_str().unwrap().to_owned();
