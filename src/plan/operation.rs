@@ -205,7 +205,7 @@ impl<'a> Check<'a> {
             let what = "the spec changed during the move".to_owned();
             return self.ended(self.partial_or(Outcome::Superseded), Some(what));
         }
-        if let Some(what) = self.withdrawn() {
+        if let Some(what) = self.withdrawn().filter(|_| input.enforced(Precondition::RetryStillReleased)) {
             return self.ended(self.partial_or(Outcome::Superseded), Some(what.to_owned()));
         }
         let free = !input.observation.conflicts.contains_key(&self.operation.ty);

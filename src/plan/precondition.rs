@@ -63,6 +63,7 @@ pub enum Precondition {
     RetrySamePrincipal,
     RetryNotSuspended,
     RetryNoConflict,
+    RetryStillReleased,
     AttemptsBounded,
     BeforeDeadline,
     PauseBeforeRetry,
@@ -76,6 +77,7 @@ pub enum Precondition {
     ConsentUnused,
     ConsentNotExpired,
     ConsentFenced,
+    ConsentEndsWithReturn,
     ForcePaused,
     ForceNotSuspended,
     // A forced service that was journaled and perhaps not sent.

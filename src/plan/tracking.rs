@@ -100,8 +100,11 @@ pub(crate) fn update(
         tracking.consumed_consent = None;
     }
     // A principal that is back was not fenced: the consent that the spec holds by then never applies.
-    if let (Some(force), false, true) = (&desired_type.force, moving, findings.iter().all(|finding| finding.agreed)) {
-        tracking.consumed_consent = Some(force.consent());
+    let returned = !moving && findings.iter().all(|finding| finding.agreed);
+    if let Some(force) = desired_type.force.as_ref().filter(|_| returned) {
+        if input.enforced(Precondition::ConsentEndsWithReturn) {
+            tracking.consumed_consent = Some(force.consent());
+        }
     }
     if ended.is_some() {
         let reached = ended

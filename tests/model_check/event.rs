@@ -41,6 +41,8 @@ pub enum Event {
     LoseAnswer(usize),
     Crash,
     Hour,
+    /// The administrator sets a new `until` for the consent.
+    Renew,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -113,6 +115,9 @@ impl State {
         }
         if self.crashes > 0 {
             all.push(Event::Crash);
+        }
+        if setting.consent && !self.renewed {
+            all.push(Event::Renew);
         }
         if self.hours < setting.hours {
             all.push(Event::Hour);

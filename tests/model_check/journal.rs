@@ -48,6 +48,8 @@ fn meanwhile() -> Vec<Situation> {
 #[derive(Debug, Clone)]
 struct InFlight {
     forced: bool,
+    /// What released a failover, if not the spec, and whether the spec still has it.
+    released: Option<(Cause, bool)>,
     attempt: u32,
     attempted: i64,
     overdue: bool,
@@ -71,6 +73,10 @@ impl InFlight {
         let answers = [Answer::Accepted, Answer::GuardRefused { detail: detail() }, Answer::Lost { detail: detail() }];
         let mut statements = vec![None, Some(StatementState::Sent)];
         statements.extend(answers.map(|answer| Some(StatementState::Answered(answer))));
+        let mut released = vec![None];
+        for cause in [Cause::Approved, Cause::FailBack] {
+            released.extend([true, false].map(|still| Some((cause, still))));
+        }
         let in_flight = InFlight {
             forced: pick(n, &[false, true]),
             attempt: pick(n, &[1, ATTEMPTS]),
@@ -85,6 +91,7 @@ impl InFlight {
             fenced: pick(n, &[true, false]),
             elsewhere: pick(n, &[false, true]),
             restored: pick(n, &[false, true]),
+            released: pick(n, &released),
         };
         (number == 0).then_some(in_flight)
     }
@@ -92,10 +99,14 @@ impl InFlight {
     /// Combinations that differ from another one in what cannot matter.
     fn is_idle(&self) -> bool {
         let hindered = self.suspended || self.conflict || self.overdue || self.attempt > 1 || self.attempted == 0;
-        let odd = [!self.fenced, self.elsewhere, self.restored].into_iter().filter(|odd| *odd).count();
+        let odd = [!self.fenced, self.elsewhere, self.restored, self.released.is_some()]
+            .into_iter()
+            .filter(|odd| *odd)
+            .count();
         odd > 1
             || (odd == 1 && hindered)
             || (!self.fenced && !self.forced)
+            || (self.released.is_some() && self.forced)
             || !(self.forced || (self.consent && self.consumed))
     }
 
@@ -110,7 +121,11 @@ impl InFlight {
             ty: TY,
             from: Seat::Primary,
             to: Seat::Mirror,
-            cause: if self.forced { Cause::ForcedService } else { Cause::Intent },
+            cause: match self.released {
+                Some((cause, _)) => cause,
+                None if self.forced => Cause::ForcedService,
+                None => Cause::Intent,
+            },
             from_server: Some(if self.elsewhere { "SQL-1" } else { "SQL-0" }.to_owned()),
             to_server: Some(if self.elsewhere { "SQL-0" } else { "SQL-1" }.to_owned()),
             generation: if self.restored { 3 } else { 2 },
@@ -129,7 +144,13 @@ impl InFlight {
         let epoch = Epoch::of([(Guid::from_bytes([1; 16]), 7)]);
         desired_type.force =
             self.consent.then(|| ForceService { epoch: epoch.clone(), until: Timestamp::MAX, fenced: self.fenced });
-        let desired = desired(vec![desired_type], self.suspended);
+        if self.released == Some((Cause::Approved, true)) {
+            desired_type.approve = Some(Approval { epoch: epoch.clone(), until: None });
+        }
+        let mut desired = desired(vec![desired_type], self.suspended);
+        if self.released == Some((Cause::FailBack, true)) {
+            desired.policy.unrequested_switch = UnrequestedSwitch::FailBack;
+        }
         let mut persisted =
             PersistedState { operation: Some(self.operation(&situation.databases)), ..PersistedState::default() };
         persisted.requests.insert(TY, Request { principal: self.to, generation: 2, pending: true });
@@ -150,7 +171,9 @@ impl InFlight {
         // Exchanged servers are recognized where one of them was read.
         let read = Seat::BOTH.into_iter().any(|seat| situation.pair.view(seat).available().is_some());
         let foreign = self.restored || (self.elsewhere && read);
-        if !open || foreign || self.suspended || self.conflict || (self.to != Seat::Mirror && !self.forced) {
+        let withdrawn = self.released.is_some_and(|(_, still)| !still);
+        if !open || foreign || withdrawn || self.suspended || self.conflict || (self.to != Seat::Mirror && !self.forced)
+        {
             return None;
         }
         if self.forced {

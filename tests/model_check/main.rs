@@ -10,6 +10,7 @@ mod observations;
 mod operator;
 mod policies;
 mod product;
+mod returns;
 mod settings;
 mod state;
 mod time;

@@ -12,6 +12,7 @@ use lync_mirror::plan::Precondition;
 use crate::disabled::without;
 use crate::policies::policies;
 use crate::product::{Counts, combinations, sample};
+use crate::returns::returns;
 
 /// Pairs that prevent the same move: only with both disabled there is a violation.
 const DOUBLE: [[Precondition; 2]; 2] = [
@@ -27,7 +28,8 @@ const REDUNDANT: [Precondition; 3] =
 type Search = (&'static str, fn() -> Result<Counts, String>);
 
 /// The cheap ones first.
-const SEARCHES: [Search; 5] = [
+const SEARCHES: [Search; 6] = [
+    ("returns", returns),
     ("turns", turns),
     ("journals", journals),
     ("sample of views x specs", sample),

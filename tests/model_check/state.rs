@@ -9,7 +9,7 @@ use lync_mirror::plan::{Plan, TypePlan};
 
 use crate::event::{Event, Setting};
 use crate::operator::{Process, Resource};
-use crate::world::{self, Session, TYPE, World, index};
+use crate::world::{self, Glimpse, Session, TYPE, World, index};
 
 #[derive(Debug, Clone)]
 pub struct State {
@@ -27,6 +27,10 @@ pub struct State {
     /// The spec, or the policy, requests a move of these servers: since the last event that changed whose they are, a user
     /// changed the principal, or the type was aligned under FailBack.
     pub requested: bool,
+    /// The consent is a new one.
+    pub renewed: bool,
+    /// A pass has read both servers together since the consent was given: the old principal was not fenced.
+    pub returned: bool,
 }
 
 /// What is taken away in a mutation: the search must find the harm.
@@ -52,7 +56,6 @@ impl State {
             principal: Seat::Primary,
             policy: setting.policy,
             approve: None,
-            // For the state in which the principal was lost at its first sequence.
             force: setting.consent.then(|| ForceService {
                 epoch: Epoch::of([(Guid::from_bytes([1; 16]), 1), (Guid::from_bytes([2; 16]), 1)]),
                 until: later(Timestamp::UNIX_EPOCH, Duration::from_secs(86_400)),
@@ -67,8 +70,13 @@ impl State {
             digest: 0,
         };
         resource.remember(persisted);
+        let mut world = World::new(setting.witness, setting.switching);
+        if setting.consent {
+            // The state that the consent is for: a pass that reads both servers before it would end the consent.
+            world.kill(0);
+        }
         State {
-            world: World::new(setting.witness, setting.switching),
+            world,
             resource,
             process: Process::default(),
             network: Vec::new(),
@@ -79,6 +87,8 @@ impl State {
             identity: setting.identity,
             hidden: setting.hidden,
             requested: setting.policy == UnrequestedSwitch::FailBack,
+            renewed: false,
+            returned: false,
         }
     }
 
@@ -99,7 +109,7 @@ impl State {
         let half = |salt: u8| {
             let mut hasher = DefaultHasher::new();
             (salt, &self.world, self.hours, self.faults, self.types, self.crashes).hash(&mut hasher);
-            (self.identity, self.hidden, self.requested).hash(&mut hasher);
+            (self.identity, self.hidden, self.requested, self.renewed, self.returned).hash(&mut hasher);
             self.resource.hash_into(&mut hasher);
             self.process.hash_into(&mut hasher);
             if !self.network.is_empty() {
@@ -159,6 +169,14 @@ impl State {
                 self.process = Process { life: self.process.life + 1, ..Process::default() };
             }
             Event::Hour => self.hours += 1,
+            Event::Renew => {
+                (self.renewed, self.returned) = (true, false);
+                self.edit(|resource| {
+                    if let Some(force) = &mut resource.force {
+                        force.until = later(force.until, Duration::from_secs(3600));
+                    }
+                });
+            }
         }
         Ok(None)
     }
@@ -210,7 +228,9 @@ impl State {
             self.process.statements.clear();
         }
         let at = now(self);
+        let together = self.process.views.iter().flatten().all(Glimpse::is_read);
         let Some(plan) = self.process.decide(&mut self.resource, at) else { return Ok(None) };
+        self.returned |= together;
         if !rules.journal {
             self.resource.persisted.operation = None;
         }
@@ -245,6 +265,9 @@ impl State {
             }
             if step.act == Act::Failover && self.process.requested == [false; 2] {
                 return Err("a failover that was not requested of these servers".to_owned());
+            }
+            if step.act == Act::ForceService && self.returned {
+                return Err("a forced service by a consent from before the return of the old principal".to_owned());
             }
             if step.act == Act::ForceService && self.process.served[index(step.on.other())].contains(&true) {
                 return Err("a forced service while the other server served".to_owned());

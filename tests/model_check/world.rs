@@ -104,6 +104,10 @@ pub fn server_name(server: usize, renames: u8) -> String {
 }
 
 impl Glimpse {
+    pub fn is_read(&self) -> bool {
+        self.absence.is_none() && self.world.is_some()
+    }
+
     pub fn view(&self) -> ServerObservation {
         let address = format!("sql-{}", self.server);
         match (&self.world, self.absence) {
