@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract;
 use axum::http::StatusCode;
 use axum::http::header::{self, HeaderMap, HeaderName};
 use axum::response::IntoResponse;
 use axum::routing::get;
 
-use crate::metrics::Metrics;
+use crate::metrics::{Format, Metrics};
 
 /// A loop without a heartbeat for this long is stuck.
 const STALE_AFTER: Duration = Duration::from_secs(60);
@@ -120,7 +121,8 @@ pub fn probes(state: Health) -> Router {
 
 /// `/metrics`.
 pub fn metrics_page(metrics: Metrics) -> Router {
-    let encode = async |extract::State(metrics): extract::State<Metrics>, headers: HeaderMap| page(&metrics, &headers);
+    let encode =
+        async |extract::State(metrics): extract::State<Metrics>, headers: HeaderMap| page(&metrics, &headers).await;
     Router::new().route("/metrics", get(encode)).with_state(metrics)
 }
 
@@ -132,14 +134,14 @@ fn response(state: Result<(), String>) -> impl IntoResponse {
 }
 
 /// OpenMetrics for a client that accepts it, as Prometheus does, and else the text format.
-fn page(metrics: &Metrics, headers: &HeaderMap) -> ([(HeaderName, &'static str); 1], String) {
+async fn page(metrics: &Metrics, headers: &HeaderMap) -> ([(HeaderName, &'static str); 1], Bytes) {
     let mut accepts = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
-    let (kind, text) = if accepts.any(accepts_openmetrics) {
-        ("application/openmetrics-text; version=1.0.0; charset=utf-8", metrics.encode())
+    let (kind, format) = if accepts.any(accepts_openmetrics) {
+        ("application/openmetrics-text; version=1.0.0; charset=utf-8", Format::OpenMetrics)
     } else {
-        ("text/plain; version=0.0.4; charset=utf-8", metrics.encode_text())
+        ("text/plain; version=0.0.4; charset=utf-8", Format::Text)
     };
-    ([(header::CONTENT_TYPE, kind)], text)
+    ([(header::CONTENT_TYPE, kind)], Bytes::from_owner(metrics.page(format).await))
 }
 
 /// A part of the header that names OpenMetrics, without the weight 0.

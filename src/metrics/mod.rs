@@ -1,6 +1,7 @@
 //! The Prometheus metrics: counters of this process, and the newest snapshot of every resource. The module depends on
 //! `model` only, not on Kubernetes or SQL.
 
+mod page;
 mod process;
 mod series;
 mod snapshot;
@@ -8,6 +9,7 @@ mod snapshot;
 mod tests;
 mod text;
 
+pub use page::{Format, Page};
 pub use snapshot::{DatabaseSnapshot, OperationSnapshot, ResourceSnapshot, ServerSnapshot, TypeSnapshot};
 
 use std::sync::Arc;
@@ -24,6 +26,7 @@ use prometheus_client::registry::{Registry, Unit};
 use strum::IntoEnumIterator;
 
 use crate::model::{Answer, DatabaseType, Outcome};
+use page::Pages;
 use process::Process;
 use snapshot::Snapshots;
 
@@ -41,6 +44,8 @@ pub struct Metrics(Arc<Inner>);
 struct Inner {
     registry: Registry,
     snapshots: Snapshots,
+    /// By `Format`.
+    pages: [Pages; 2],
     reconciles: CounterBy,
     duration: Histogram,
     move_duration: HistogramBy,
@@ -97,6 +102,7 @@ impl Metrics {
         let mut inner = Inner {
             registry: Registry::default(),
             snapshots: Snapshots::default(),
+            pages: Default::default(),
             reconciles: CounterBy::default(),
             // 1 ms to 16 s.
             duration: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
@@ -133,6 +139,14 @@ impl Metrics {
     /// All metrics in the text format 0.0.4, which every scraper reads.
     pub fn encode_text(&self) -> String {
         text::classic(&self.encode())
+    }
+
+    fn pages(&self, format: Format) -> &Pages {
+        let [openmetrics, text] = &self.0.pages;
+        match format {
+            Format::OpenMetrics => openmetrics,
+            Format::Text => text,
+        }
     }
 
     /// Counts results of passes from 0, so that the first one of a kind is an increase.

@@ -1,6 +1,6 @@
 //! The series of the snapshots.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 
 use prometheus_client::collector::Collector;
@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use strum::IntoEnumIterator;
 
-use crate::metrics::snapshot::{DatabaseSnapshot, Entry, Key, ResourceSnapshot, Snapshots, TypeSnapshot};
+use crate::metrics::snapshot::{DatabaseSnapshot, Entries, Entry, Key, ResourceSnapshot, Snapshots, TypeSnapshot};
 use crate::model::{DatabaseType, Effect, MirroringState, ObservedPrincipal, Outcome, Reason, Service};
 
 type Labels<'a> = Vec<(&'static str, &'a str)>;
@@ -37,14 +37,14 @@ fn gauge<'a>(
 
 impl Collector for Snapshots {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        encode(&mut encoder, &self.lock())
+        encode(&mut encoder, &self.entries())
     }
 }
 
 /// The series of every resource.
-fn encode(encoder: &mut DescriptorEncoder<'_>, entries: &BTreeMap<Key, Entry>) -> fmt::Result {
+fn encode(encoder: &mut DescriptorEncoder<'_>, entries: &Entries) -> fmt::Result {
     let resources =
-        Resources(entries.iter().filter_map(|(key, entry)| Some((key, entry.snapshot.as_ref()?))).collect());
+        Resources(entries.iter().filter_map(|(key, entry)| Some((key.as_ref(), entry.snapshot.as_ref()?))).collect());
     resources.encode_resource_gauges(encoder)?;
     resources.encode_conditions(encoder)?;
     resources.encode_reasons(encoder)?;
@@ -204,7 +204,7 @@ fn state_name(state: MirroringState) -> &'static str {
 }
 
 /// Counters begin with 0, so that the first move is an increase.
-fn encode_counters(encoder: &mut DescriptorEncoder<'_>, entries: &BTreeMap<Key, Entry>) -> fmt::Result {
+fn encode_counters(encoder: &mut DescriptorEncoder<'_>, entries: &Entries) -> fmt::Result {
     let mut family = encoder.encode_descriptor("moves", "Moves that ended, by outcome", None, MetricType::Counter)?;
     for (key, entry) in entries {
         for ty in counted_types(entry) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use crate::model::{Cause, DatabaseType, MirroringState, ObservedPrincipal, Outcome, Reason, Seat, Service};
 
@@ -60,7 +60,7 @@ pub struct DatabaseSnapshot {
     pub send_queue_kb: Option<i64>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Entry {
     pub snapshot: Option<ResourceSnapshot>,
     pub moves: BTreeMap<(DatabaseType, Outcome), u64>,
@@ -69,46 +69,52 @@ pub(super) struct Entry {
 
 pub(super) type Key = (String, String);
 
+/// Shared with a page that is encoded meanwhile: passes do not wait for it.
+pub(super) type Entries = BTreeMap<Arc<Key>, Arc<Entry>>;
+
 #[derive(Clone, Default)]
-pub(super) struct Snapshots(Arc<Mutex<BTreeMap<Key, Entry>>>);
+pub(super) struct Snapshots(Arc<Mutex<Entries>>);
 
 impl Snapshots {
-    pub fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Entry>> {
-        self.0.lock()
+    /// The entries of this moment.
+    pub fn entries(&self) -> Entries {
+        self.0.lock().clone()
+    }
+
+    fn change(&self, namespace: &str, name: &str, change: impl FnOnce(&mut Entry)) {
+        let mut entries = self.0.lock();
+        let entry = entries.entry(Arc::new((namespace.to_owned(), name.to_owned()))).or_default();
+        change(Arc::make_mut(entry));
     }
 
     pub fn observe(&self, namespace: &str, name: &str, snapshot: ResourceSnapshot) {
-        self.lock().entry((namespace.to_owned(), name.to_owned())).or_default().snapshot = Some(snapshot);
+        self.change(namespace, name, |entry| entry.snapshot = Some(snapshot));
     }
 
     pub fn move_ended(&self, namespace: &str, name: &str, ty: DatabaseType, outcome: Outcome) {
-        let mut entries = self.lock();
-        let entry = entries.entry((namespace.to_owned(), name.to_owned())).or_default();
-        *entry.moves.entry((ty, outcome)).or_default() += 1;
+        self.change(namespace, name, |entry| *entry.moves.entry((ty, outcome)).or_default() += 1);
     }
 
     pub fn unrequested_switch(&self, namespace: &str, name: &str, ty: DatabaseType) {
-        let mut entries = self.lock();
-        let entry = entries.entry((namespace.to_owned(), name.to_owned())).or_default();
-        *entry.unrequested_switches.entry(ty).or_default() += 1;
+        self.change(namespace, name, |entry| *entry.unrequested_switches.entry(ty).or_default() += 1);
     }
 
     pub fn forget(&self, namespace: &str, name: &str) {
-        self.lock().remove(&(namespace.to_owned(), name.to_owned()));
+        self.0.lock().remove(&(namespace.to_owned(), name.to_owned()));
     }
 
     pub fn forget_all(&self) {
-        self.lock().clear();
+        self.0.lock().clear();
     }
 
     #[cfg(test)]
     pub fn resources(&self) -> usize {
-        self.lock().len()
+        self.0.lock().len()
     }
 }
 
 impl fmt::Debug for Snapshots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Snapshots({})", self.lock().len())
+        write!(f, "Snapshots({})", self.0.lock().len())
     }
 }
