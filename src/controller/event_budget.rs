@@ -11,10 +11,36 @@ use crate::model::Reason;
 
 /// How many events a silent namespace can publish at once.
 const BURST: u32 = 200;
+/// How many of them are for what an administrator must not miss.
+const RESERVED: u32 = 50;
 /// The time after which it can publish one more: 20 each minute.
 const EVERY: Duration = Duration::from_secs(3);
 /// How often the log names a namespace whose events are dropped.
 const LOGGED_EVERY: Duration = Duration::from_secs(60);
+
+/// Published whatever else the namespace publishes. The planner bounds the moves.
+const OF_A_MOVE: [Reason; 6] = [
+    Reason::MoveStarted,
+    Reason::MoveRetried,
+    Reason::MoveSucceeded,
+    Reason::MoveFailed,
+    Reason::MoveSuperseded,
+    Reason::ServiceForced,
+];
+/// The service, and the decisions that wait for a person.
+const OF_SERVICE: [Reason; 11] = [
+    Reason::NotServed,
+    Reason::PrincipalLost,
+    Reason::TwoPrincipals,
+    Reason::IsolatedPrincipal,
+    Reason::NoPrincipal,
+    Reason::NoQuorum,
+    Reason::UnexpectedPrincipal,
+    Reason::SplitRoles,
+    Reason::CircuitOpen,
+    Reason::MirroringRemoved,
+    Reason::ApprovalRemoved,
+];
 
 /// What to do with an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +68,8 @@ impl EventBudget {
         all.retain(|_, spent| spent.whole_at > now);
         let spent = all.entry(namespace.to_owned()).or_insert(Spent { whole_at: now, logged: None });
         let (next, most) = (spent.whole_at + EVERY, now + BURST * EVERY);
-        if next <= most || is_of_a_move(reason) {
+        let reserved = if OF_SERVICE.contains(&reason) { Duration::ZERO } else { RESERVED * EVERY };
+        if next + reserved <= most || OF_A_MOVE.contains(&reason) {
             // The events of moves count, but not beyond the whole budget: the debt has an end.
             spent.whole_at = next.min(most);
             return Grant::Publish;
@@ -53,18 +80,6 @@ impl EventBudget {
         }
         Grant::Drop { is_news }
     }
-}
-
-/// What an administrator must learn of a move, whatever else the namespace publishes.
-fn is_of_a_move(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::MoveStarted
-            | Reason::MoveSucceeded
-            | Reason::MoveFailed
-            | Reason::MoveSuperseded
-            | Reason::ServiceForced
-    )
 }
 
 #[cfg(test)]
@@ -82,7 +97,8 @@ mod tests {
                 Grant::Drop { is_news } => logged += u32::from(is_news),
             }
         }
-        assert!((BURST + 195..=BURST + 200).contains(&published), "{published}");
+        let ordinary = BURST - RESERVED;
+        assert!((ordinary + 195..=ordinary + 200).contains(&published), "{published}");
         assert!((1..=10).contains(&logged), "{logged}");
         let end = start + Duration::from_secs(600);
         assert_eq!(budget.take("lync", Reason::ConnectionRefused, end), Grant::Publish);
@@ -95,18 +111,22 @@ mod tests {
     fn events_of_moves_are_never_dropped_and_their_debt_has_an_end() {
         let (budget, start) = (EventBudget::default(), Instant::now());
         for _ in 0..10 * BURST {
-            for reason in [
-                Reason::MoveStarted,
-                Reason::MoveSucceeded,
-                Reason::MoveFailed,
-                Reason::MoveSuperseded,
-                Reason::ServiceForced,
-            ] {
+            for reason in OF_A_MOVE {
                 assert_eq!(budget.take("lync", reason, start), Grant::Publish, "{reason}");
             }
         }
         assert_eq!(budget.take("lync", Reason::Aligned, start), Grant::Drop { is_news: true });
         assert_eq!(budget.take("lync", Reason::Aligned, start), Grant::Drop { is_news: false });
-        assert_eq!(budget.take("lync", Reason::Aligned, start + EVERY), Grant::Publish);
+        assert_eq!(budget.take("lync", Reason::Aligned, start + (RESERVED + 1) * EVERY), Grant::Publish);
+    }
+
+    #[test]
+    fn ordinary_events_leave_the_reserved_part_to_the_service() {
+        let (budget, start) = (EventBudget::default(), Instant::now());
+        let published =
+            |reason| (0..2 * BURST).filter(|_| budget.take("lync", reason, start) == Grant::Publish).count();
+        assert_eq!(published(Reason::ConnectionRefused), (BURST - RESERVED) as usize);
+        assert_eq!(published(Reason::TwoPrincipals), RESERVED as usize);
+        assert_eq!(budget.take("lync", Reason::NotServed, start + EVERY), Grant::Publish);
     }
 }
