@@ -1,6 +1,6 @@
 # Developer targets. `make` alone lists them. CI runs `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help check test demo bench prove prove-deep mutants mutants-diff reproduce soak churn fuzz test-clients test-grammar generate lint doc
+.PHONY: help check test demo bench prove prove-deep mutants mutants-diff reproduce soak churn fuzz tenants test-clients test-grammar generate lint doc
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +70,12 @@ churn: ## Creates, changes and deletes 36,000 resources beside rotated Secrets a
 # LYNC_MIRROR_FUZZ sets the number of messages. LYNC_MIRROR_SEED repeats a run.
 fuzz: ## Sends tens of thousands of randomly mutated messages through the client and the simulated server
 	LYNC_MIRROR_FUZZ=$${LYNC_MIRROR_FUZZ:-60000} cargo test --locked --test wire protocol_fuzz:: -- --nocapture
+
+# About 10 minutes. The ratios need a machine without other load. LYNC_MIRROR_TENANT_RATIO sets the largest one.
+tenants: ## Attacks from one namespace, beside the timed moves of another; the release build, with the memory of the chart
+	cargo build --release --locked --bin lync-mirror
+	LYNC_MIRROR_BINARY=$(CURDIR)/target/release/lync-mirror LYNC_MIRROR_TENANT_MOVES=15 \
+	LYNC_MIRROR_TENANT_RATIO=$${LYNC_MIRROR_TENANT_RATIO:-1.5} cargo test --locked --test e2e tenants:: -- --nocapture
 
 bench: ## Measures memory, latency and ratios of the release build; see docs/benchmarks.md
 	cargo build --release --locked --bin lync-mirror

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a fixture may fail its test")]
 
 pub mod breakpoint;
+pub mod cgroup;
 pub mod client;
 pub mod kdc;
 pub mod node;
