@@ -242,6 +242,28 @@ mod tests {
     }
 
     #[test]
+    fn events_of_a_move_have_its_prediction_and_those_of_a_forced_service_warn() {
+        use crate::plan::tests::{NOW, desired, observation, pending};
+        let mut begun =
+            crate::plan::plan(&desired(Seat::Mirror), &observation("P/4/C", "M/4/C"), &pending(Seat::Mirror), NOW);
+        let operation = begun.persisted.operation.as_mut().unwrap();
+        operation.predicted = Some(std::time::Duration::from_secs(3_700));
+        let event = started(&begun).unwrap();
+        assert!(!event.warns && event.note.contains("Predicted interruption: 2h"), "{}", event.note);
+
+        let operation = begun.persisted.operation.as_mut().unwrap();
+        operation.cause = Cause::ForcedService;
+        let end = Ended {
+            operation: operation.clone(),
+            outcome: Outcome::Succeeded,
+            detail: None,
+            nothing_sent: false,
+            limited: false,
+        };
+        assert!(started(&begun).unwrap().warns && ended(&end).warns);
+    }
+
+    #[test]
     fn approval_that_left_the_spec_before_its_move_is_one_warning() {
         let with = |approved: Option<&str>, epoch: &str, reason: &str| -> LyncPoolMirrorStatus {
             let mut status = serde_json::to_value(status(&["User"])).unwrap();

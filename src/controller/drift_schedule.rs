@@ -109,6 +109,7 @@ fn interval(report: Option<&DriftReport>) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Unavailable, UnavailableCause};
 
     #[tokio::test(start_paused = true)]
     async fn overdue_comparison_that_may_not_start_asks_for_no_pass() {
@@ -122,6 +123,24 @@ mod tests {
         assert!(!schedule.start_if_due(&resource, "uid", false, false), "a move is in progress");
         assert_eq!(schedule.next(&resource, "uid"), None, "the pass would be repeated without a pause");
         assert!(schedule.start_if_due(&resource, "uid", false, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn comparison_that_read_only_one_server_is_repeated_until_it_ends() {
+        let (schedule, resource) = (DriftSchedule::default(), ResourceRef::new("pool01"));
+        assert!(schedule.start_if_due(&resource, "uid", true, true));
+        for _ in 0..3 {
+            let unavailable =
+                Unavailable { cause: UnavailableCause::ConnectionRefused, detail: "a partner was away".to_owned() };
+            schedule.record(&resource, "uid", DriftReport::Unknown(unavailable));
+            assert_eq!(schedule.next(&resource, "uid"), Some(RETRY_INTERVAL));
+            assert!(!schedule.start_if_due(&resource, "uid", false, true));
+            tokio::time::advance(RETRY_INTERVAL).await;
+            assert!(schedule.start_if_due(&resource, "uid", false, true));
+        }
+        schedule.record(&resource, "uid", DriftReport::InSync);
+        tokio::time::advance(10 * REPEAT_INTERVAL).await;
+        assert!(!schedule.start_if_due(&resource, "uid", false, true), "it has ended");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,5 +1,5 @@
 //! One pair of servers, one move at a time, whatever resources ask, with CentralMgmt last among those that are ready (design
-//! section 8.2). Of two resources that become ready by the same poll, the one whose pass is first may start before the other.
+//! section 8.2). A type is ready once a pass has found it so: a pass that is first does not wait for what no pass has read yet.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -95,13 +95,13 @@ impl State {
 pub enum Reservation {
     /// The movement is recorded. These resources can have waited for what it no longer contains.
     Recorded { waiting: BTreeSet<String> },
-    /// Another resource moves on the pair, so that nothing is recorded.
+    /// Another resource moves on the pair or has an earlier turn there, so that nothing is recorded.
     Occupied,
 }
 
 impl Movements {
-    /// Records the movement of a resource, unless it would begin a move on a pair on which another resource moves. `exists`:
-    /// whether a resource still exists.
+    /// Records the movement of a resource, unless it would begin a move on a pair on which another resource moves or has an
+    /// earlier turn. `exists`: whether a resource still exists.
     pub fn reserve(
         &self,
         pass: &Pass<'_>,
@@ -117,7 +117,12 @@ impl Movements {
                 state.others(&resource, &moving.pair, &exists).filter_map(|(_, theirs)| theirs.moving.as_ref());
             let own = move_id(pass.uid(), moving.ty, moving.started);
             let mut running = state.running.others(Some(&own), &moving.pair).map(|running| &running.moving);
-            others.into_iter().any(is_same) || running.any(is_same)
+            // One that became ready after this pass read the turns. A move in flight does not wait for it.
+            let begins = state.movements.get(resource.as_str()).and_then(|known| known.moving.as_ref()) != Some(moving);
+            let is_earlier =
+                |theirs: &Movement| theirs.ready.iter().any(|(on, ty)| *ty < moving.ty && on.is_same(&moving.pair));
+            let waits = begins && state.others(&resource, &moving.pair, &exists).any(|(_, theirs)| is_earlier(theirs));
+            others.into_iter().any(is_same) || running.any(is_same) || waits
         });
         if occupied && !plan.steps.is_empty() {
             return Reservation::Occupied;

@@ -89,6 +89,25 @@ fn second_resource_of_a_pair_waits_for_the_move_of_the_first() {
     assert_eq!(text(&ONE.turns(&movements, true)), None);
 }
 
+/// The turns were read before the earlier type of the other resource was found ready.
+#[test]
+fn move_that_begins_waits_for_a_ready_earlier_type_of_another_resource() {
+    let movements = Movements::default();
+    let ready = |movements: &Movements, ty: DatabaseType| {
+        let (_, pair) = types_with_pairs(&parse(&mirror()), &healthy().pairs).remove(0);
+        movements.0.lock().set(ONE.0, Movement { moving: None, ready: vec![(pair.unwrap(), ty)] });
+    };
+    let begins = planned(&BTreeMap::new());
+    ready(&movements, DatabaseType::User);
+    assert_eq!(TWO.reserve(&movements, &begins, true), Reservation::Occupied);
+    assert!(matches!(TWO.reserve(&movements, &begins, false), Reservation::Recorded { .. }), "it is gone");
+    // A move in flight goes on, e.g. with a further attempt.
+    assert!(matches!(TWO.reserve(&movements, &begins, true), Reservation::Recorded { .. }));
+    movements.forget(TWO.0);
+    ready(&movements, DatabaseType::CentralMgmt);
+    assert!(matches!(TWO.reserve(&movements, &begins, true), Reservation::Recorded { .. }), "a later type");
+}
+
 /// Deleted or undecodable: nothing describes the move any more, and SQL Server still executes it.
 #[test]
 fn pair_of_a_forgotten_resource_stays_occupied_until_its_statements_are_answered() {
