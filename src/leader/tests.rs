@@ -154,6 +154,15 @@ async fn campaign_of_two_candidates_elects_one_and_hands_over_on_stop() {
     assert_eq!(holder, json!(""));
 }
 
+#[tokio::test(start_paused = true)]
+async fn leadership_without_an_election_lasts() {
+    let leadership = Leadership::without_election();
+    assert!(leadership.leads());
+    tokio::time::advance(Duration::from_secs(20 * 365 * 86_400)).await;
+    assert!(leadership.leads());
+    leadership.resigned().await;
+}
+
 #[tokio::test]
 async fn leader_without_api_server_stops_before_another_candidate_leads() {
     let stored = Arc::default();
