@@ -12,7 +12,7 @@ use serde_json::json;
 use super::*;
 use crate::api::AuthMethod;
 use crate::api::SecretRef;
-use crate::controller::login_secret::{LARGEST_KEYTAB, LONGEST_TEXT};
+use crate::controller::login_secret::{LARGEST_KEYTAB, LONGEST_LOGIN};
 
 /// The requests that arrived, by path.
 type Requests = Arc<Mutex<Vec<String>>>;
@@ -192,11 +192,17 @@ fn read_of_a_value_that_would_take_much_memory_names_its_limit() {
     let keytab = |keytab: &str| {
         read_login("Secret lync/sql", &auth(AuthMethod::Kerberos), secret(&[("username", "svc@R"), ("keytab", keytab)]))
     };
-    assert!(sql(&long(LONGEST_TEXT)).is_ok() && keytab(&long(LARGEST_KEYTAB)).is_ok());
-    for refused in [sql(&long(LONGEST_TEXT + 1)), keytab(&long(LARGEST_KEYTAB + 1))] {
+    assert!(sql(&long(LONGEST_LOGIN)).is_ok() && keytab(&long(LARGEST_KEYTAB)).is_ok());
+    assert!(sql(&"\u{1d11e}".repeat(LONGEST_LOGIN / 2)).is_ok(), "two UTF-16 units each");
+    for refused in [
+        sql(&long(LONGEST_LOGIN + 1)),
+        sql(&"\u{1d11e}".repeat(LONGEST_LOGIN / 2 + 1)),
+        sql(&long(1_025)),
+        keytab(&long(LARGEST_KEYTAB + 1)),
+    ] {
         let refused = refused.map(|_| ()).unwrap_err();
         assert_eq!(refused.cause, UnavailableCause::SecretKeyMissing);
-        assert!(refused.detail.contains("the limit is") && refused.detail.contains("To fix: "), "{}", refused.detail);
+        assert!(refused.detail.contains("the limit ") && refused.detail.contains("To fix: "), "{}", refused.detail);
     }
     let bundle = |length: usize| {
         let pem = format!("-----BEGIN CERTIFICATE-----{}", long(length));

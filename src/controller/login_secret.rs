@@ -13,8 +13,10 @@ use crate::controller::object_cache::Resolved;
 use crate::model::{Unavailable, UnavailableCause};
 use crate::sql::{Account, Authentication};
 
-/// The limit of a user name and of a password, in bytes. SQL Server takes 128 characters of each.
-pub(super) const LONGEST_TEXT: usize = 1 << 10;
+/// The limit of a user name and of a password in bytes, before either is decoded.
+const LONGEST_TEXT: usize = 1 << 10;
+/// The limit of a user name and of a password in UTF-16 units (LOGIN7, "MS-TDS: Tabular Data Stream Protocol").
+pub(super) const LONGEST_LOGIN: usize = 128;
 /// The limit of a keytab, in bytes. A key has about 100.
 pub(super) const LARGEST_KEYTAB: usize = 64 << 10;
 /// How many keys of a Secret a message names.
@@ -99,10 +101,18 @@ fn require(name: &str, data: &Erased, keys: [&str; 2]) -> Resolved<()> {
 /// The value as text. What is refused is overwritten: it can be a secret under the wrong key.
 fn text(name: &str, key: &str, bytes: Vec<u8>) -> Resolved<String> {
     let bytes = within(name, key, bytes, LONGEST_TEXT)?;
-    String::from_utf8(bytes).map_err(|refused| {
+    let mut text = String::from_utf8(bytes).map_err(|refused| {
         refused.into_bytes().zeroize();
         unusable(format!("Key {key} of {name} is not UTF-8 text. To fix: store the {key} in UTF-8."))
-    })
+    })?;
+    let length = text.encode_utf16().count();
+    if length <= LONGEST_LOGIN {
+        return Ok(text);
+    }
+    text.zeroize();
+    Err(unusable(format!(
+        "Key {key} of {name} has {length} characters, and the limit of SQL Server is {LONGEST_LOGIN}. To fix: store the {key} alone under that key."
+    )))
 }
 
 /// A login needs memory for each connection, and all tenants share the memory.

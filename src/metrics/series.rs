@@ -199,7 +199,7 @@ fn state_name(state: MirroringState) -> &'static str {
         MirroringState::Synchronizing => "Synchronizing",
         MirroringState::PendingFailover => "PendingFailover",
         MirroringState::Synchronized => "Synchronized",
-        MirroringState::Unknown => "Unknown",
+        MirroringState::Unknown(_) => "Unknown",
     }
 }
 

@@ -225,6 +225,8 @@ pub struct Mirroring {
     /// The partner's own server name.
     pub partner_instance: String,
     pub witness: WitnessLink,
+    /// `mirroring_witness_name`, e.g. `TCP://sql-w.contoso.com:5022`. Empty without a witness.
+    pub witness_name: String,
 }
 
 /// `mirroring_guid`: the identity of a mirroring session. The text is in upper case, as in SQL Server.
@@ -264,7 +266,8 @@ pub enum MirroringState {
     Synchronizing,
     PendingFailover,
     Synchronized,
-    Unknown,
+    /// With the number that the server reports.
+    Unknown(i64),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]

@@ -75,6 +75,8 @@ pub enum TransitionKind {
     RecoveryPending,
     FailoverInProgress,
     Unsettled,
+    /// Mirroring is SUSPENDED: it lasts until an administrator resumes it.
+    Suspended,
     /// Two principals or two mirrors during a move. Two polls can show that for the moment of a switch.
     Contradiction,
 }

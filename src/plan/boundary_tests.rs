@@ -341,3 +341,27 @@ fn message_names_the_facts_of_each_database_of_equal_severity() {
         assert!(message.contains(expected), "{second:?}: {message}");
     }
 }
+
+/// Each queue is that of the server that fills it: the other one shows a former value.
+#[test]
+fn queues_of_a_pair_are_those_of_the_server_with_the_role() {
+    for (a, b, send, redo) in [
+        ("P/4/C", "M/4/C", Some(7), Some(90)),
+        ("M/4/C", "P/4/C", Some(9), Some(70)),
+        ("away", "M/4/C", None, Some(90)),
+        ("P/4/C", "away", Some(7), None),
+    ] {
+        let mut rows = observation(a, b);
+        let Pair { primary, mirror, .. } = &mut rows.pairs[store()];
+        let mut names = Vec::new();
+        for (view, queue) in [(primary, 7), (mirror, 9)] {
+            let ServerObservation::Available { server, .. } = view else { continue };
+            for (name, database) in &mut Arc::make_mut(server).databases {
+                (database.send_queue_kb, database.redo_queue_kb) = (Some(queue), Some(10 * queue));
+                names.push(name.clone());
+            }
+        }
+        let pair = &rows.pairs[store()];
+        assert_eq!((pair.send_queue_kb(&names[0]), pair.redo_queue_kb(&names[0])), (send, redo), "{a} {b}");
+    }
+}

@@ -1,6 +1,6 @@
 //! The verdict of one database type, from its findings, desired state and persisted state.
 
-use crate::model::{Cause, Reason, Request, UnrequestedSwitch, later};
+use crate::model::{Cause, Reason, Request, TransitionKind, UnrequestedSwitch, later};
 use crate::plan::approval::{is_approved, one_way_warning};
 use crate::plan::finding::{epoch, message_of_all, most_severe};
 use crate::plan::obstacle::Obstacle;
@@ -160,7 +160,15 @@ fn one_way(case: &Case, approved: bool) -> Option<Verdict> {
 
 /// A transition is bounded: SQL Server leaves it by itself, or an administrator has to act.
 fn obstructed(case: &Case, obstacle: &Obstacle, names: &str) -> Verdict {
-    let message = message_of_all(case.findings, case.pair, obstacle, names);
+    let mut message = message_of_all(case.findings, case.pair, obstacle, names);
+    if let (Obstacle::Suspended { .. }, Some(since)) =
+        (obstacle, case.tracking.transitions.get(&TransitionKind::Suspended))
+    {
+        message.push_str(&format!(
+            " The operator first read this state at {}; while it lasts, the log of the principal cannot be truncated.",
+            second(*since)
+        ));
+    }
     let verdict = Verdict { step: obstacle.step(), ..Verdict::waiting(obstacle.reason(), message) };
     let since = match obstacle {
         Obstacle::SequencesDiffer { .. } => case.tracking.sequences_differ_since,

@@ -9,7 +9,7 @@ use Service::{Exposed, NotServed, Protected, Unknown};
 
 /// The rows of the primary and of the mirror, and what they prove.
 #[rustfmt::skip]
-const TABLE: [(&str, &str, Service, ObservedPrincipal, Reason); 51] = [
+const TABLE: [(&str, &str, Service, ObservedPrincipal, Reason); 53] = [
     ("P/4/C",     "M/4/C",     Protected, Primary, Reason::Aligned),
     ("P/4/-",     "M/4/-",     Protected, Primary, Reason::Aligned),
     ("P/4/D",     "M/4/D",     Exposed,   Primary, Reason::Aligned),
@@ -22,6 +22,9 @@ const TABLE: [(&str, &str, Service, ObservedPrincipal, Reason); 51] = [
     ("P/1/C",     "away",      Exposed,   Primary, Reason::ConnectionRefused),
     ("P/1/-",     "away",      Exposed,   Primary, Reason::ConnectionRefused),
     ("P/1/-",     "M/1/-",     Exposed,   Primary, Reason::PartnersDisconnected),
+    // "Mirror, Disconnected / In Recovery": the copy of a mirror that is alone.
+    ("P/1/-",     "M/1/-/r",   Exposed,   Primary, Reason::PartnersDisconnected),
+    ("away",      "M/1/-/r",   Unknown,   Nowhere, Reason::PrincipalLost),
     // Without quorum a principal stops serving; the row alone does not prove it while it is ONLINE.
     ("P/1/D",     "away",      Unknown,   Primary, Reason::ConnectionRefused),
     ("P/1/D",     "M/1/D",     Unknown,   Primary, Reason::PartnersDisconnected),
@@ -96,6 +99,42 @@ fn message_of_two_lost_servers_names_both() {
     for part in ["Unknown. ", "sql-primary refuses connections", "does not see the mirror sql-mirror either"] {
         assert!(message.contains(part), "{part}: {message}");
     }
+}
+
+/// L1, L2: what one row shows beside the state of the session.
+#[test]
+fn message_of_a_state_names_its_own_cause() {
+    let mut apart = observation("P/1/-", "M/1/-");
+    let Pair { primary, mirror, .. } = &mut apart.pairs[store()];
+    for view in [primary, mirror] {
+        let ServerObservation::Available { server, .. } = view else { panic!() };
+        for database in std::sync::Arc::make_mut(server).databases.values_mut() {
+            // The level while the partners are not connected is not documented.
+            database.mirroring.as_mut().unwrap().safety = Safety::Unknown;
+        }
+    }
+    let persisted = PersistedState { tracking: [(TY, settled(Seat::Primary))].into(), ..PersistedState::default() };
+    let decided = plan(&desired(Seat::Primary), &apart, &persisted, NOW);
+    assert_eq!(reason(&decided), Reason::PartnersDisconnected);
+
+    let undocumented = seen(Seat::Primary, "P/4/C", "M/5/C");
+    let message = &undocumented.types[&TY].verdict.message;
+    let expected = "mirroring_state on the mirror SQL-MIRROR is 5, which SQL Server does not document";
+    assert!(message.contains(expected), "{message}");
+}
+
+#[test]
+fn suspended_session_has_the_time_since_when_it_was_read() {
+    let first = seen(Seat::Primary, "P/0/C", "M/0/C");
+    for (a, b, since) in [("P/0/C", "M/0/C", "1970-01-01T00:00:00Z"), ("P/0/C", "M/4/C", "1970-01-01T00:00:00Z")] {
+        let later = plan(&desired(Seat::Primary), &observation(a, b), &first.persisted, super::tests::after(9_000));
+        assert_eq!(reason(&later), Reason::MirroringSuspended, "no transition that ends");
+        assert!(later.types[&TY].verdict.message.contains(&format!("first read this state at {since}")));
+    }
+    let resumed = plan(&desired(Seat::Primary), &observation("P/4/C", "M/4/C"), &first.persisted, NOW);
+    let again =
+        plan(&desired(Seat::Primary), &observation("P/0/C", "M/0/C"), &resumed.persisted, super::tests::after(60));
+    assert!(again.types[&TY].verdict.message.contains("at 1970-01-01T00:01:00Z"));
 }
 
 /// The same rows in exchanged seats lead to the same conclusions.

@@ -74,7 +74,9 @@ fn unproved(case: &Case) -> Option<Verdict> {
             MirroringState::Synchronizing
             | MirroringState::Synchronized
             | MirroringState::PendingFailover
-            | MirroringState::Unknown => "the mirror is neither DISCONNECTED nor SUSPENDED, and may still be connected",
+            | MirroringState::Unknown(_) => {
+                "the mirror is neither DISCONNECTED nor SUSPENDED, and may still be connected"
+            }
         })
     };
     let finding = case.findings.iter().find(|finding| reason(finding).is_some())?;

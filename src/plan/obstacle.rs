@@ -91,6 +91,11 @@ pub enum Obstacle {
     },
     FailoverInProgress,
     Unsettled,
+    /// A `mirroring_state` that is none of the documented ones.
+    UndocumentedState {
+        seat: Seat,
+        number: i64,
+    },
     /// Their equality is not documented, so that it delays a move only for a time.
     SequencesDiffer {
         principal: i32,
@@ -192,7 +197,7 @@ impl Obstacle {
             Obstacle::Recovering { .. } => Severity::Recovering,
             Obstacle::EndpointStopped { .. } => Severity::EndpointStopped,
             Obstacle::FailoverInProgress => Severity::FailoverInProgress,
-            Obstacle::Unsettled => Severity::Unsettled,
+            Obstacle::Unsettled | Obstacle::UndocumentedState { .. } => Severity::Unsettled,
             Obstacle::SequencesDiffer { .. } => Severity::SequencesDiffer,
             Obstacle::Synchronizing => Severity::Synchronizing,
         }
@@ -212,6 +217,7 @@ impl Obstacle {
             | Obstacle::IsolatedPrincipal { seat }
             | Obstacle::NotOnline { seat, .. }
             | Obstacle::Recovering { seat, .. }
+            | Obstacle::UndocumentedState { seat, .. }
             | Obstacle::EndpointStopped { seat, .. } => Some(*seat),
             Obstacle::ApartWithoutQuorum { newer } => *newer,
             Obstacle::TwoPrincipals { .. }
@@ -233,6 +239,14 @@ impl Obstacle {
         self.severity() <= Severity::SafetyOff
     }
 
+    /// The kind of a state whose begin the status remembers.
+    pub(crate) fn tracked(&self) -> Option<TransitionKind> {
+        match self {
+            Obstacle::Suspended { .. } => Some(TransitionKind::Suspended),
+            obstacle => obstacle.transition(),
+        }
+    }
+
     /// The kind of a state that SQL Server leaves by itself. It is reported as overdue after policy.switchDeadline.
     pub fn transition(&self) -> Option<TransitionKind> {
         match self {
@@ -240,7 +254,7 @@ impl Obstacle {
             Obstacle::Recovering { state: DatabaseState::Restoring, .. } => Some(TransitionKind::Restoring),
             Obstacle::Recovering { .. } => Some(TransitionKind::Recovering),
             Obstacle::FailoverInProgress => Some(TransitionKind::FailoverInProgress),
-            Obstacle::Unsettled => Some(TransitionKind::Unsettled),
+            Obstacle::Unsettled | Obstacle::UndocumentedState { .. } => Some(TransitionKind::Unsettled),
             // Its time is kept apart, as it ends as an obstacle after the bound.
             Obstacle::SequencesDiffer { .. }
             | Obstacle::TwoPrincipals { .. }
@@ -295,7 +309,9 @@ impl Obstacle {
             Obstacle::Recovering { .. } => Reason::DatabaseRecovering,
             Obstacle::EndpointStopped { .. } => Reason::EndpointStopped,
             Obstacle::FailoverInProgress => Reason::FailoverInProgress,
-            Obstacle::Unsettled | Obstacle::SequencesDiffer { .. } => Reason::Unsettled,
+            Obstacle::Unsettled | Obstacle::UndocumentedState { .. } | Obstacle::SequencesDiffer { .. } => {
+                Reason::Unsettled
+            }
             Obstacle::Synchronizing => Reason::Synchronizing,
         }
     }

@@ -84,6 +84,9 @@ impl Obstacle {
             },
             Obstacle::FailoverInProgress => "a failover is in progress on the servers".to_owned(),
             Obstacle::Unsettled => "the servers are in a transition, and the operator polls them again".to_owned(),
+            Obstacle::UndocumentedState { seat, number } => {
+                format!("mirroring_state on {} is {number}, which SQL Server does not document", on(seat))
+            }
             Obstacle::SequencesDiffer { principal, mirror } => format!(
                 "the role sequences of principal and mirror differ ({principal} and {mirror}), as during a switch"
             ),
@@ -174,6 +177,7 @@ impl Obstacle {
             | Obstacle::Recovering { .. }
             | Obstacle::FailoverInProgress
             | Obstacle::Unsettled
+            | Obstacle::UndocumentedState { .. }
             | Obstacle::SequencesDiffer { .. }
             | Obstacle::Synchronizing => return None,
         })
@@ -301,7 +305,7 @@ fn shown(seat: Seat, row: &Shown, pair: &Pair) -> String {
         MirroringState::Synchronizing => "SYNCHRONIZING",
         MirroringState::PendingFailover => "PENDING_FAILOVER",
         MirroringState::Synchronized => "SYNCHRONIZED",
-        MirroringState::Unknown => "in an undocumented state",
+        MirroringState::Unknown(_) => "in an undocumented state",
     };
     match row.role {
         Role::Principal => {

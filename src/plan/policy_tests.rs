@@ -80,6 +80,22 @@ fn fail_back_outside_the_window_waits() {
     assert_eq!(plan(&desired, &drifted, &pending(Seat::Primary), NOW).steps.len(), 1);
 }
 
+/// A8: the delay ends after the window of this week, so that the first message has the window of the next one.
+#[test]
+fn fail_back_with_a_delay_and_windows_names_the_first_window_after_the_delay() {
+    let mut desired = fail_back();
+    desired.policy.fail_back_after = Duration::from_secs(30 * 3600);
+    desired.policy.windows = vec![Window::new("0 2 * * FRI", "UTC", Duration::from_secs(3600)).unwrap()];
+    let drifted = observation("M/4/C", "P/4/C");
+    let first = plan(&desired, &drifted, &seen_at_home(), NOW);
+    assert_eq!(reason(&first), Reason::FailBackPending);
+    let message = &first.types[&TY].verdict.message;
+    assert!(message.contains("1970-01-09T02:00:00Z") && !message.contains("1970-01-02"), "{message}");
+    let week = 7 * 86_400 + 26 * 3600;
+    assert!(plan(&desired, &drifted, &first.persisted, after(week - 1)).steps.is_empty());
+    assert_eq!(plan(&desired, &drifted, &first.persisted, after(week)).steps.len(), 1);
+}
+
 #[test]
 fn plan_predicted_interruption_above_the_limit_waits() {
     let mut desired = desired(Seat::Mirror);

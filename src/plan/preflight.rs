@@ -23,7 +23,7 @@ fn copies(
     preconditions: &Preconditions,
     seat: Seat,
     (_, database, principal): Half,
-    (_, copy, _): Half,
+    (_, copy, following): Half,
 ) -> Option<Obstacle> {
     if !preconditions.satisfied(Precondition::DatabaseOnline, database.state == DatabaseState::Online) {
         return Some(if is_isolated(principal) {
@@ -32,7 +32,10 @@ fn copies(
             Obstacle::not_open(seat, database.state)
         });
     }
-    (!preconditions.satisfied(Precondition::MirrorRestoring, copy.state == DatabaseState::Restoring))
+    // "Mirror, Disconnected / In Recovery": without its partner, a mirror can show RECOVERING for as long as it is alone.
+    let waits = copy.state == DatabaseState::Recovering && following.state == MirroringState::Disconnected;
+    let usable = copy.state == DatabaseState::Restoring || waits;
+    (!preconditions.satisfied(Precondition::MirrorRestoring, usable))
         .then(|| Obstacle::not_open(seat.other(), copy.state))
 }
 
@@ -58,7 +61,8 @@ fn session_state(preconditions: &Preconditions, seat: Seat, held: Half, followin
         // The partners normally report one state: two different ones are a transition, or rows of two moments.
         (Disconnected, _) | (_, Disconnected) => apart(Obstacle::Unsettled),
         (Synchronizing, _) | (_, Synchronizing) => Some(Obstacle::Synchronizing),
-        (Unknown, _) | (_, Unknown) => Some(Obstacle::Unsettled),
+        (Unknown(number), _) => Some(Obstacle::UndocumentedState { seat, number }),
+        (_, Unknown(number)) => Some(Obstacle::UndocumentedState { seat: seat.other(), number }),
         (Synchronized, Synchronized) => None,
     }
 }
@@ -90,7 +94,7 @@ fn effective(preconditions: &Preconditions, state: MirroringState) -> MirroringS
         MirroringState::PendingFailover => Precondition::NoFailoverUnderWay,
         MirroringState::Disconnected => Precondition::PartnersConnected,
         MirroringState::Synchronizing => Precondition::CaughtUp,
-        MirroringState::Unknown => Precondition::StateKnown,
+        MirroringState::Unknown(_) => Precondition::StateKnown,
         MirroringState::Synchronized => return state,
     };
     if preconditions.enforced(precondition) { state } else { MirroringState::Synchronized }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::tests::{NOW, TY, after, desired, observation, observation_of_two, pending, reason, settled, store};
+use super::tests::{
+    NOW, TY, after, attempt, desired, observation, observation_of_two, pending, reason, settled, store,
+};
 use super::*;
 use crate::model::*;
 
@@ -25,6 +27,30 @@ fn consented(until: u64) -> Desired {
     let epoch = lost.types[&TY].epoch.clone().unwrap();
     desired.types[0].force = Some(ForceService { epoch, until: after(until), fenced: true });
     desired
+}
+
+/// Which server service was forced on, from the name in the last move and the names that are read.
+#[test]
+fn forced_on_is_the_named_server_or_the_one_that_is_not_the_other() {
+    use super::forced_service::forced_on;
+    let forced =
+        Attempt { cause: Cause::ForcedService, to_server: Some("SQL-MIRROR".into()), ..attempt(Outcome::Succeeded) };
+    for (a, b, server, expected) in [
+        ("P/1/-", "M/1/-", "SQL-MIRROR", Some(Seat::Mirror)),
+        ("P/1/-", "M/1/-", "sql-primary", Some(Seat::Primary)),
+        ("P/1/-", "away", "SQL-MIRROR", Some(Seat::Mirror)),
+        ("away", "P/1/-", "SQL-MIRROR", Some(Seat::Mirror)),
+        ("away", "P/1/-", "SQL-PRIMARY", Some(Seat::Primary)),
+        ("P/1/-", "M/1/-", "SQL-THIRD", None),
+        ("away", "away", "SQL-MIRROR", None),
+    ] {
+        let rows = observation(a, b);
+        let last = Attempt { to_server: Some(server.into()), ..forced.clone() };
+        assert_eq!(forced_on(&last, &rows.pairs[store()]), expected, "{a} {b} {server}");
+        for other in [Attempt { synchronized: true, ..last.clone() }, Attempt { cause: Cause::Intent, ..last }] {
+            assert_eq!(forced_on(&other, &rows.pairs[store()]), None, "{a} {b}: {other:?}");
+        }
+    }
 }
 
 /// The fence that the consent vouches for was none: the old principal came back.
@@ -90,6 +116,8 @@ fn loss_of_the_principal_during_a_move_is_the_reason_before_the_deadline() {
     assert_eq!((reason(&second), second.steps.len()), (Reason::PrincipalLost, 0), "{}", message(&second));
     assert!(message(&second).contains("Until 1970-01-01T00:05:00Z"), "{}", message(&second));
     assert!(second.persisted.operation.is_some());
+    assert_eq!(reason(&plan(&desired, &lost, &first.persisted, after(11))), Reason::Verifying);
+    assert_eq!(reason(&plan(&desired, &lost, &second.persisted, after(200))), Reason::PrincipalLost);
     let mut sent = lost.clone();
     sent.statements.insert(DatabaseName::new("LcsLog"), StatementState::Sent);
     assert_eq!(reason(&plan(&desired, &sent, &first.persisted, after(12))), Reason::Moving);

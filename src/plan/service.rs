@@ -114,7 +114,7 @@ fn principal(database: &Database, row: &Mirroring) -> Copy {
         // SUSPENDED proves no connection of the partners, so that without the witness there may be no quorum either.
         MirroringState::Suspended if is_witness_lost(row.witness) => Copy::Doubtful,
         // Clients are being disconnected.
-        MirroringState::PendingFailover | MirroringState::Unknown => Copy::Doubtful,
+        MirroringState::PendingFailover | MirroringState::Unknown(_) => Copy::Doubtful,
         MirroringState::Synchronized if row.safety == Safety::Full && !is_witness_lost(row.witness) => {
             Copy::OpenProtected
         }
@@ -129,7 +129,7 @@ fn mirror(database: &Database, row: &Mirroring) -> Copy {
     match (database.state, row.state) {
         // A mirror is never ONLINE: its row and its state are of two different moments.
         (DatabaseState::Online | DatabaseState::Unknown, _) => Copy::Doubtful,
-        (_, MirroringState::Unknown) => Copy::Doubtful,
+        (_, MirroringState::Unknown(_)) => Copy::Doubtful,
         // Without its witness the mirror cannot fail over automatically, whatever the principal sees.
         (DatabaseState::Restoring, MirroringState::Synchronized) if !is_witness_lost(row.witness) => {
             Copy::ConnectedSynchronized

@@ -88,7 +88,7 @@ fn mirroring(seat: Seat, text: &str) -> Mirroring {
         Some("2") => MirroringState::Synchronizing,
         Some("3") => MirroringState::PendingFailover,
         Some("4") => MirroringState::Synchronized,
-        _ => MirroringState::Unknown,
+        other => MirroringState::Unknown(other.and_then(|text| text.parse().ok()).unwrap_or(-1)),
     };
     let witness = match parts.next() {
         Some("C") => WitnessLink::Connected,
@@ -105,6 +105,7 @@ fn mirroring(seat: Seat, text: &str) -> Mirroring {
         partner_name: "TCP://partner:5022".to_owned(),
         partner_instance: format!("SQL-{}", seat.other().word().to_uppercase()),
         witness,
+        witness_name: if witness == WitnessLink::None { String::new() } else { "TCP://witness:5022".to_owned() },
     }
 }
 

@@ -153,7 +153,7 @@ fn track_transitions(input: &Input, tracking: &mut TypeTracking, findings: &mut 
         let found = findings.iter().any(|finding| finding.obstacle.as_ref().is_some_and(Obstacle::is_contradiction));
         return track_kinds(tracking, now, found.then_some(TransitionKind::Contradiction).into_iter());
     }
-    track_kinds(tracking, now, findings.iter().filter_map(|finding| finding.obstacle.as_ref()?.transition()));
+    track_kinds(tracking, now, findings.iter().filter_map(|finding| finding.obstacle.as_ref()?.tracked()));
     let differs = |obstacle: &Obstacle| matches!(obstacle, Obstacle::SequencesDiffer { .. });
     let unequal = findings.iter().any(|finding| finding.obstacle.as_ref().is_some_and(differs));
     tracking.sequences_differ_since = unequal.then(|| earliest(tracking.sequences_differ_since, now));

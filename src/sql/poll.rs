@@ -105,7 +105,7 @@ fn mirroring(row: &Row) -> Result<Option<Mirroring>, String> {
     let sequence = integer(row, "mirroring_role_sequence")?;
     let safety = integer(row, "mirroring_safety_level")?;
     let witness_state = integer(row, "mirroring_witness_state")?;
-    let witness_name = name(row, "mirroring_witness_name")?;
+    let witness_name = name(row, "mirroring_witness_name")?.unwrap_or_default();
     let partner_name = name(row, "mirroring_partner_name")?.unwrap_or_default();
     let partner_instance = name(row, "mirroring_partner_instance")?.unwrap_or_default();
     let guid = guid(row, "mirroring_guid")?;
@@ -119,7 +119,7 @@ fn mirroring(row: &Row) -> Result<Option<Mirroring>, String> {
             2 => MirroringState::Synchronizing,
             3 => MirroringState::PendingFailover,
             4 => MirroringState::Synchronized,
-            _ => MirroringState::Unknown,
+            other => MirroringState::Unknown(other),
         },
         role: match role {
             1 => Role::Principal,
@@ -134,12 +134,13 @@ fn mirroring(row: &Row) -> Result<Option<Mirroring>, String> {
         },
         partner_name,
         partner_instance,
-        witness: match (witness_name.is_none_or(|name| name.is_empty()), witness_state) {
+        witness: match (witness_name.is_empty(), witness_state) {
             (true, _) => WitnessLink::None,
             (false, Some(1)) => WitnessLink::Connected,
             (false, Some(2)) => WitnessLink::Disconnected,
             (false, _) => WitnessLink::Unknown,
         },
+        witness_name,
     }))
 }
 

@@ -8,10 +8,9 @@ SELECT CAST(SERVERPROPERTY('ServerName') AS nvarchar(128)) AS server_name,
  IS_SRVROLEMEMBER('sysadmin') AS is_sysadmin,
  HAS_PERMS_BY_NAME(NULL, NULL, 'VIEW SERVER STATE') AS can_view_server_state,
  HAS_PERMS_BY_NAME(NULL, NULL, 'VIEW ANY DATABASE') AS can_view_any_database;
-SELECT d.name, d.state, d.recovery_model, d.log_reuse_wait,
+SELECT d.name, d.state,
  m.mirroring_guid, m.mirroring_state, m.mirroring_role, m.mirroring_role_sequence, m.mirroring_safety_level,
- m.mirroring_partner_name, m.mirroring_partner_instance, m.mirroring_witness_name, m.mirroring_witness_state,
- m.mirroring_connection_timeout
+ m.mirroring_partner_name, m.mirroring_partner_instance, m.mirroring_witness_name, m.mirroring_witness_state
  FROM sys.databases AS d LEFT JOIN sys.database_mirroring AS m ON m.database_id = d.database_id
  ORDER BY d.name;
 SELECT e.name, e.state, e.role, t.port

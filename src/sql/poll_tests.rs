@@ -84,6 +84,7 @@ fn read_returns_a_mirrored_database() {
         partner_name: "TCP://sql-b:5022".into(),
         partner_instance: "SQL-B\\RTC".into(),
         witness: WitnessLink::Connected,
+        witness_name: "TCP://sql-w:5022".into(),
     };
     assert_eq!(database.mirroring, Some(expected));
 }
@@ -108,8 +109,8 @@ fn read_maps_the_numbers_of_the_catalog() {
             MirroringState::Synchronizing,
             MirroringState::PendingFailover,
             MirroringState::Synchronized,
-            MirroringState::Unknown,
-            MirroringState::Unknown,
+            MirroringState::Unknown(5),
+            MirroringState::Unknown(6),
         ]
     );
     let state = |number| only(with(mirrored(), "state", tiny(number))).state;

@@ -226,8 +226,13 @@ async fn negotiate(target: &Target, tcp: &mut TcpStream) -> Result<(), Unavailab
     loop {
         let mut header = [0; HEADER];
         tcp.read_exact(&mut header).await.map_err(broken)?;
-        let Some(Header { kind: prelogin::TABULAR, last, length }) = Header::parse(header) else {
-            return Err(error::protocol_error(&address, Phase::Prelogin, "the packet is not a TDS response"));
+        let (last, length) = match Header::parse(header) {
+            Some(Header { kind: prelogin::TABULAR, last, length }) => (last, length),
+            Some(Header { kind: prelogin::PRELOGIN, .. }) => {
+                let what = "the answer is a request for a prelogin, as of a client";
+                return Err(error::protocol_error(&address, Phase::Prelogin, what));
+            }
+            _ => return Err(error::protocol_error(&address, Phase::Prelogin, "the packet is not a TDS response")),
         };
         let start = payload.len();
         payload.resize(start + length, 0);
@@ -254,9 +259,15 @@ async fn negotiate(target: &Target, tcp: &mut TcpStream) -> Result<(), Unavailab
             UnavailableCause::TlsFailed,
             format!("{address} does not offer encryption of the whole connection: no login was sent."),
         )),
-        (Encryption::LoginOnly | Encryption::Full, false) => Err(unavailable(
+        (Encryption::Full, false) => Err(unavailable(
             UnavailableCause::TlsFailed,
             format!("{address} demands encryption, but spec.sql.tls.mode disables it. To fix: set another mode."),
+        )),
+        (Encryption::LoginOnly, false) => Err(unavailable(
+            UnavailableCause::TlsFailed,
+            format!(
+                "{address} encrypts the login, but spec.sql.tls.mode disables encryption. To fix: set another mode."
+            ),
         )),
     }
 }
@@ -293,8 +304,13 @@ mod tests {
 
     /// Opens a session with a listener that reads the prelogin, sends `answer` and keeps or closes the connection.
     async fn open_against(answer: &[u8], keep_open: bool) -> Unavailable {
+        let tls = target(0).tls;
+        open_with(answer, keep_open, tls).await
+    }
+
+    async fn open_with(answer: &[u8], keep_open: bool, tls: Tls) -> Unavailable {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let target = target(listener.local_addr().unwrap().port());
+        let target = Target { tls, ..target(listener.local_addr().unwrap().port()) };
         let serve = async {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = [0; 4096];
@@ -362,6 +378,25 @@ mod tests {
         for byte in [0, 2] {
             let unavailable = open_against(&encryption(byte), true).await;
             assert_eq!(unavailable.cause, UnavailableCause::TlsFailed);
+        }
+    }
+
+    #[tokio::test]
+    async fn open_with_a_prelogin_packet_in_return_names_it() {
+        let mut echoed = encryption(1);
+        echoed[0] = prelogin::PRELOGIN;
+        let unavailable = open_against(&echoed, true).await;
+        assert_eq!(unavailable.cause, UnavailableCause::ProtocolError);
+        assert!(unavailable.detail.contains("request for a prelogin"), "{}", unavailable.detail);
+    }
+
+    /// `tls.mode: Disabled`.
+    #[tokio::test]
+    async fn open_to_a_server_that_encrypts_more_than_the_spec_names_what_it_encrypts() {
+        for (byte, what) in [(0, "encrypts the login"), (1, "demands encryption"), (3, "demands encryption")] {
+            let unavailable = open_with(&encryption(byte), true, Tls::Off).await;
+            assert_eq!(unavailable.cause, UnavailableCause::TlsFailed, "{byte}");
+            assert!(unavailable.detail.contains(what), "{}", unavailable.detail);
         }
     }
 

@@ -266,15 +266,14 @@ fn store_mismatch(store: &Store, pair: &Pair, databases: &[DatabaseName]) -> Opt
     let unknown = |row: &Mirroring| {
         row.witness == WitnessLink::Connected && witness.witnessed.iter().all(|session| session.guid != row.guid)
     };
+    let actual = &sessions.iter().find(|(_, row)| unknown(row))?.1.witness_name;
     let names = names(&sessions, unknown)?;
     Some(summary::fit([
         of(
             &names,
-            &format!(
-                "the witness of the session is not {declared} ({}). To fix: correct spec.sql.witness.",
-                witness.name
-            ),
+            &format!("the witness is {actual}, not {declared} ({}). To fix: correct spec.sql.witness.", witness.name),
         ),
+        of(&names, &format!("the witness is {actual}, not {declared}. To fix: correct spec.sql.witness.")),
         of(&names, "the session has another witness than the spec names. To fix: correct spec.sql.witness."),
     ]))
 }

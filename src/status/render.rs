@@ -179,7 +179,8 @@ fn is_stopped(planned: &TypePlan) -> bool {
     planned.verdict.reason == Reason::SwitchOverdue
         || planned.findings.iter().any(|finding| match &finding.obstacle {
             Some(Obstacle::IsolatedPrincipal { .. }) => planned.verdict.reason == Reason::UnexpectedPrincipal,
-            Some(Obstacle::ApartWithoutQuorum { .. }) => true,
+            // A failover to an older version is not possible.
+            Some(Obstacle::ApartWithoutQuorum { .. } | Obstacle::Suspended { versions: Some(_) }) => true,
             Some(obstacle) => obstacle.severity() <= Severity::PartnerOutside,
             None => false,
         })

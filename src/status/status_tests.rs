@@ -171,6 +171,11 @@ fn witness_of_the_spec_is_compared_with_the_sessions() {
         let (_, reason, message) = condition(&status, "QuorumAtRisk").unwrap();
         assert_eq!(reason == "WitnessMismatch", mismatch, "{name}: {reason} {message}");
         assert!(!mismatch || message.contains("LcsLog"), "{name}: {message}");
+        assert_eq!(
+            witnessed.is_some() && mismatch,
+            message.contains("the witness is TCP://witness:5022, not "),
+            "{message}"
+        );
     }
 }
 

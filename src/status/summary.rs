@@ -109,16 +109,22 @@ impl Summary<'_> {
             return what;
         }
         let what = text(self.reason()).0.replace("{}", &server(on));
-        if matches!(self.reason(), Reason::UnexpectedPrincipal | Reason::ServiceForced)
-            && self.pair.view(on.other()).available().is_none()
-        {
-            let what = match self.reason() {
-                Reason::UnexpectedPrincipal => format!("{} is principal", server(on)),
-                _ => what,
-            };
-            return format!("{what}, and the operator does not read {}", server(on.other()));
+        let unread = |seat: Seat| self.pair.view(seat).available().is_none();
+        match self.reason() {
+            Reason::UnexpectedPrincipal if unread(on.other()) => {
+                format!("{} is principal, and the operator does not read {}", server(on), server(on.other()))
+            }
+            Reason::ServiceForced if unread(on.other()) => {
+                format!("{what}, and the operator does not read {}", server(on.other()))
+            }
+            Reason::Moving | Reason::Verifying | Reason::SwitchOverdue => {
+                match Seat::BOTH.into_iter().find(|seat| unread(*seat)) {
+                    Some(seat) => format!("{what}, {} is not read", server(seat)),
+                    None => what,
+                }
+            }
+            _ => what,
         }
-        what
     }
 
     /// What the fixed words of the reason do not contain: the third server, or the state of the rows.

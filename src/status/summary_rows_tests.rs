@@ -129,7 +129,7 @@ fn summary_of_databases_on_a_server_without_polls_is_about_the_polls() {
 fn summary_of_a_third_server_names_the_principal_and_its_partner() {
     for (partner, session, expected) in [
         ("SQL-THIRD", 1, "the mirror SQL-MIRROR mirrors with SQL-THIRD"),
-        ("", 1, "the mirror SQL-MIRROR mirrors with another server"),
+        ("", 1, "the mirror SQL-MIRROR does not name the other server as its partner"),
         // The mirror of the former session still names its partner.
         ("SQL-THIRD", 9, "the mirror SQL-MIRROR is principal and mirrors with SQL-THIRD"),
     ] {
@@ -155,6 +155,26 @@ fn summary_of_an_overdue_move_names_partners_that_do_not_reach_each_other() {
         assert_eq!(overdue.types[&TY].verdict.reason, Reason::SwitchOverdue, "{a} {b}");
         let text = text(&overdue, &rows, true);
         assert_eq!(text.contains("overdue, and the partners do not reach each other"), apart, "{text}");
+    }
+}
+
+/// The summary is all that `kubectl get` shows.
+#[test]
+fn summary_of_a_move_names_the_server_that_is_not_read() {
+    let desired = wanting("Mirror").desired;
+    let begun = plan(&desired, &observed("P/4/C", "M/4/C"), &pending(Seat::Mirror), NOW);
+    for (a, b, second, reason, named) in [
+        ("P/4/C", "refused", 10, Reason::Verifying, Some("the mirror")),
+        ("P/4/C", "refused", 301, Reason::SwitchOverdue, Some("the mirror")),
+        ("refused", "M/4/C", 301, Reason::SwitchOverdue, Some("the primary")),
+        ("P/3/C", "M/3/C", 10, Reason::Verifying, None),
+    ] {
+        let rows = observed(a, b);
+        let moving = plan(&desired, &rows, &begun.persisted, after(second));
+        assert_eq!(moving.types[&TY].verdict.reason, reason, "{a} {b} {second}");
+        let text = text(&moving, &rows, true);
+        assert_eq!(text.contains("is not read"), named.is_some(), "{text}");
+        assert!(named.is_none_or(|server| text.contains(&format!(", {server}"))), "{text}");
     }
 }
 

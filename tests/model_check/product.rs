@@ -19,7 +19,7 @@ const STATES: [MirroringState; 6] = [
     MirroringState::Synchronizing,
     MirroringState::PendingFailover,
     MirroringState::Synchronized,
-    MirroringState::Unknown,
+    MirroringState::Unknown(5),
 ];
 
 /// What varies on one side besides role and state.
@@ -71,6 +71,7 @@ fn oddities() -> Vec<Odd> {
 
 pub fn available(seat: usize, row: Option<(Role, MirroringState)>, odd: Odd) -> ServerObservation {
     let mirroring = row.map(|(role, state)| Mirroring {
+        witness_name: String::new(),
         guid: Guid::from_bytes([odd.guid; 16]),
         state,
         role,

@@ -26,7 +26,7 @@ fn is_open(view: &ServerObservation) -> bool {
                 Some(row) => {
                     row.role == Role::Principal
                         && !is_isolated(row)
-                        && !matches!(row.state, MirroringState::PendingFailover | MirroringState::Unknown)
+                        && !matches!(row.state, MirroringState::PendingFailover | MirroringState::Unknown(_))
                 }
             }
     })

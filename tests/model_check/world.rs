@@ -229,6 +229,7 @@ impl World {
                 false => DatabaseState::Restoring,
             },
             mirroring: (!opening).then(|| Mirroring {
+                witness_name: String::new(),
                 guid: Guid::from_bytes([session.guid; 16]),
                 state,
                 role: if principal { Role::Principal } else { Role::Mirror },

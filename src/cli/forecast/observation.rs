@@ -110,6 +110,7 @@ fn database(pool: &Pool, of: &DatabaseTypeStatus, row: (usize, &DatabaseStatus),
                 Some("None") => WitnessLink::None,
                 _ => WitnessLink::Unknown,
             },
+            witness_name: String::new(),
         }),
         redo_queue_kb: row.redo_queue.as_deref().map(largest_queue),
         send_queue_kb: None,
@@ -126,7 +127,8 @@ fn mirroring_state(text: &str) -> MirroringState {
         MirroringState::PendingFailover,
         MirroringState::Synchronized,
     ];
-    known.into_iter().find(|state| state.to_string() == text).unwrap_or(MirroringState::Unknown)
+    // The status has no number of an undocumented state.
+    known.into_iter().find(|state| state.to_string() == text).unwrap_or(MirroringState::Unknown(-1))
 }
 
 /// The session that the operator remembers, else one of its own for each database.
