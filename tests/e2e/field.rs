@@ -181,7 +181,7 @@ async fn forced_service_behind_a_silent_browser_is_not_sent() {
     operator.kill();
     let mut operator = Operator::start(fixture.cluster, "field-browser", "1s");
     fixture.command(json!({"do": "cut", "a": "a", "b": "b"}));
-    until_user(&fixture, "Disconnected", "Exposed");
+    until_user(&fixture, "PartnersDisconnected", "Exposed");
     // Without it, the instance lives and nothing proves it.
     operator.kill();
     let mut servers = fixture.status("pool01").unwrap()["servers"].clone();

@@ -22,7 +22,7 @@ pub struct Attacker {
     silent: TcpListener,
     /// Names and databases as long and as many as a server can have.
     excessive: Sim,
-    /// Thousands of databases: a poll of all accounts at once needs more memory than the operator has.
+    /// Thousands of databases: the polls of all accounts at once would need more memory than the operator has.
     large: Sim,
     /// One server of the pair stops and starts again and again.
     flapping: Arc<Sim>,
