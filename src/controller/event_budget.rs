@@ -27,7 +27,7 @@ const OF_A_MOVE: [Reason; 6] = [
     Reason::MoveSuperseded,
     Reason::ServiceForced,
 ];
-/// The service, and the decisions that wait for a person.
+/// The service, and the decisions that wait for an administrator.
 const OF_SERVICE: [Reason; 11] = [
     Reason::NotServed,
     Reason::PrincipalLost,

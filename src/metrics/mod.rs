@@ -9,7 +9,7 @@ mod snapshot;
 mod tests;
 mod text;
 
-pub use page::{Format, Page};
+pub use page::Page;
 pub use snapshot::{DatabaseSnapshot, OperationSnapshot, ResourceSnapshot, ServerSnapshot, TypeSnapshot};
 
 use std::sync::Arc;
@@ -35,6 +35,14 @@ type CounterBy = Family<[(&'static str, &'static str); 1], Counter>;
 type HistogramBy = Family<[(&'static str, &'static str); 1], Histogram, fn() -> Histogram>;
 
 const ANSWERS: [&str; 5] = ["Accepted", "GuardRefused", "Refused", "NotSent", "Lost"];
+
+/// The format of the page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    OpenMetrics,
+    /// The text format 0.0.4, which every scraper reads.
+    Text,
+}
 
 /// A handle on the metrics. Clones share the counters.
 #[derive(Debug, Clone)]
@@ -141,11 +149,12 @@ impl Metrics {
         text::classic(&self.encode())
     }
 
-    fn pages(&self, format: Format) -> &Pages {
-        let [openmetrics, text] = &self.0.pages;
+    /// The page of this moment, or that of another client a moment ago.
+    pub async fn page(&self, format: Format) -> Page {
+        let (metrics, [openmetrics, text]) = (self.clone(), &self.0.pages);
         match format {
-            Format::OpenMetrics => openmetrics,
-            Format::Text => text,
+            Format::OpenMetrics => openmetrics.share(move || metrics.encode()).await,
+            Format::Text => text.share(move || metrics.encode_text()).await,
         }
     }
 

@@ -6,20 +6,10 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::metrics::Metrics;
-
 /// A page is encoded at most once in this time.
 const SHARED_FOR: Duration = Duration::from_secs(1);
 /// How many pages slow clients can keep. Beyond, a client gets the newest of them.
 const MOST_PAGES: usize = 4;
-
-/// The format of a page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    OpenMetrics,
-    /// The text format 0.0.4, which every scraper reads.
-    Text,
-}
 
 /// The page in one format. Clones share it.
 #[derive(Debug, Clone)]
@@ -41,11 +31,11 @@ struct Kept {
     page: Weak<String>,
 }
 
-impl Metrics {
+impl Pages {
     /// The page of this moment, or that of another client a moment ago.
-    pub async fn page(&self, format: Format) -> Page {
+    pub async fn share(&self, encode: impl FnOnce() -> String + Send + 'static) -> Page {
         // Held while the page is encoded, so that clients that come meanwhile share it.
-        let mut kept = self.pages(format).0.lock().await;
+        let mut kept = self.0.lock().await;
         kept.retain(|kept| kept.page.strong_count() > 0);
         let newest = kept.last().and_then(|last| Some((last.encoded, last.page.upgrade()?)));
         if let Some((encoded, page)) = newest {
@@ -53,12 +43,15 @@ impl Metrics {
                 return Page(page);
             }
         }
-        let (metrics, encoded) = (self.clone(), Instant::now());
-        let text = tokio::task::spawn_blocking(move || match format {
-            Format::OpenMetrics => metrics.encode(),
-            Format::Text => metrics.encode_text(),
-        });
-        let page = Arc::new(text.await.unwrap_or_default());
+        let encoded = Instant::now();
+        let text = match tokio::task::spawn_blocking(encode).await {
+            Ok(text) => text,
+            Err(error) => {
+                tracing::error!(%error, "cannot encode the metrics");
+                String::new()
+            }
+        };
+        let page = Arc::new(text);
         kept.push(Kept { encoded, page: Arc::downgrade(&page) });
         // Kept for the clients of this second, and not for longer.
         let shared = page.clone();
@@ -84,12 +77,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn clients_of_one_second_share_a_page_that_ends_with_them() {
-        let metrics = Metrics::new();
-        let pages = join_all((0..64).map(|_| metrics.page(Format::Text))).await;
-        assert_eq!(pages.iter().map(identity).collect::<HashSet<_>>().len(), 1);
-        assert!(!pages[0].0.ends_with("# EOF\n") && metrics.page(Format::OpenMetrics).await.0.ends_with("# EOF\n"));
-        let weak = Arc::downgrade(&pages[0].0);
-        drop(pages);
+        let pages = Pages::default();
+        let read = join_all((0..64).map(|number| pages.share(move || number.to_string()))).await;
+        assert_eq!(read.iter().map(identity).collect::<HashSet<_>>().len(), 1);
+        assert_eq!(read[63].as_ref(), b"0");
+        let weak = Arc::downgrade(&read[0].0);
+        drop(read);
         assert_eq!(weak.strong_count(), 1);
         tokio::time::sleep(2 * SHARED_FOR).await;
         assert_eq!(weak.strong_count(), 0);
@@ -97,17 +90,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn page_of_a_later_second_is_new_until_slow_clients_keep_too_many() {
-        let metrics = Metrics::new();
+        let pages = Pages::default();
         let mut slow = Vec::new();
-        for _ in 0..3 * MOST_PAGES {
-            slow.push(metrics.page(Format::Text).await);
+        for number in 0..3 * MOST_PAGES {
+            slow.push(pages.share(move || number.to_string()).await);
             tokio::time::sleep(2 * SHARED_FOR).await;
         }
         assert_eq!(slow.iter().map(identity).collect::<HashSet<_>>().len(), MOST_PAGES);
-        metrics.set_leader(true);
-        let leads = |page: &Page| page.0.contains("\nlync_mirror_leader 1\n");
-        assert!(!leads(&metrics.page(Format::Text).await), "the newest of the slow clients");
+        assert_eq!(pages.share(|| "new".to_owned()).await.as_ref(), b"3", "the newest of the slow clients");
         drop(slow);
-        assert!(leads(&metrics.page(Format::Text).await), "a page after the slow clients");
+        assert_eq!(pages.share(|| "new".to_owned()).await.as_ref(), b"new");
     }
 }
