@@ -52,6 +52,8 @@ fn tracking_of(status: &TypeTrackingStatus) -> TypeTracking {
     let server =
         |server: &ServerIdentityStatus| ServerIdentity { address: server.address.clone(), name: server.name.clone() };
     let stable = |stable: &StableStatus| Stable { epoch: Epoch::new(stable.epoch.clone()), since: stable.since.0 };
+    let consent =
+        |consent: &ConsentStatus| Consent { epoch: Epoch::new(consent.epoch.clone()), until: consent.until.0 };
     TypeTracking {
         pair: status
             .pair
@@ -69,10 +71,8 @@ fn tracking_of(status: &TypeTrackingStatus) -> TypeTracking {
         last_unrequested_switch: status.last_unrequested_switch_time.as_ref().map(|at| at.0),
         stable: status.stable.as_ref().map(stable),
         principal_lost_since: status.principal_lost_since.as_ref().map(|at| at.0),
-        consumed_consent: status
-            .consumed_consent
-            .as_ref()
-            .map(|consent| Consent { epoch: Epoch::new(consent.epoch.clone()), until: consent.until.0 }),
+        consumed_consent: status.consumed_consent.as_ref().map(consent),
+        ended_consents: status.ended_consents.iter().map(consent).collect(),
         approval: status.approval.as_ref().map(stable),
         transitions: status.transitions.iter().map(|transition| (transition.kind, transition.since.0)).collect(),
         sequences_differ_since: status.sequences_differ_since.as_ref().map(|at| at.0),
@@ -89,6 +89,7 @@ pub fn tracking_status(tracking: &TypeTracking) -> Option<TypeTrackingStatus> {
     let server =
         |server: &ServerIdentity| ServerIdentityStatus { address: server.address.clone(), name: server.name.clone() };
     let stable = |stable: &Stable| StableStatus { epoch: stable.epoch.to_string(), since: Time(stable.since) };
+    let consent = |consent: &Consent| ConsentStatus { epoch: consent.epoch.to_string(), until: Time(consent.until) };
     (*tracking != TypeTracking::default()).then(|| TypeTrackingStatus {
         pair: tracking
             .pair
@@ -106,10 +107,8 @@ pub fn tracking_status(tracking: &TypeTracking) -> Option<TypeTrackingStatus> {
         last_unrequested_switch_time: tracking.last_unrequested_switch.map(Time),
         stable: tracking.stable.as_ref().map(stable),
         principal_lost_since: tracking.principal_lost_since.map(Time),
-        consumed_consent: tracking
-            .consumed_consent
-            .as_ref()
-            .map(|consent| ConsentStatus { epoch: consent.epoch.to_string(), until: Time(consent.until) }),
+        consumed_consent: tracking.consumed_consent.as_ref().map(consent),
+        ended_consents: tracking.ended_consents.iter().map(consent).collect(),
         approval: tracking.approval.as_ref().map(stable),
         transitions: tracking
             .transitions
@@ -229,6 +228,7 @@ mod tests {
             stable: Some(Stable { epoch: Epoch::new("5-abcd"), since: at(1_794_000_001) }),
             principal_lost_since: Some(at(1_794_000_002)),
             consumed_consent: Some(Consent { epoch: Epoch::new("4-abcd"), until: at(1_795_000_000) }),
+            ended_consents: vec![Consent { epoch: Epoch::new("3-abcd"), until: at(1_794_900_000) }],
             approval: Some(Stable { epoch: Epoch::new("5-abcd"), since: at(1_794_000_003) }),
             transitions: TransitionKind::iter().map(|kind| (kind, at(1_794_000_004 + kind as i64))).collect(),
             sequences_differ_since: Some(at(1_794_000_006)),

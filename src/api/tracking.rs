@@ -41,10 +41,13 @@ pub struct TypeTrackingStatus {
     /// Since when the mirror has been without its principal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub principal_lost_since: Option<Time>,
-    /// The consent to forced service that has been used, or that ended because both servers were read together. The same consent
-    /// never applies again.
+    /// The consent to forced service that has been used. The same consent applies again only if no server received a statement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consumed_consent: Option<ConsentStatus>,
+    /// The consents that ended before their time, because the old principal was back or another consent was used. They never apply
+    /// again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ended_consents: Vec<ConsentStatus>,
     /// The approval in the spec, and when the operator first observed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<StableStatus>,

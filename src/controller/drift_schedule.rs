@@ -82,7 +82,7 @@ impl DriftSchedule {
     pub fn mark_due(&self, resource: &ResourceRef, subject: &str) {
         let mut entries = self.0.lock();
         match entries.get_mut(resource).filter(|entry| entry.subject == subject) {
-            Some(entry) => entry.due = true,
+            Some(entry) => (entry.due, entry.report) = (true, None),
             None => {
                 let entry = Entry { subject: subject.to_owned(), due: true, started: None, report: None };
                 entries.insert(resource.clone(), entry);

@@ -44,6 +44,8 @@ pub struct TypeTracking {
     pub principal_lost_since: Option<Timestamp>,
     /// The consent to forced service that is consumed. The same consent never applies again.
     pub consumed_consent: Option<Consent>,
+    /// Consents that ended before their time: the old principal was back, or another one was used after them.
+    pub ended_consents: Vec<Consent>,
     /// The approval in the spec, and when it was first observed.
     pub approval: Option<Stable>,
     /// Since when a database of the type has been in a state that must not last, for each kind of it.

@@ -1,6 +1,6 @@
 //! The verdict of one database type, from its findings, desired state and persisted state.
 
-use crate::model::{Cause, Reason, Request, TransitionKind, UnrequestedSwitch, later};
+use crate::model::{Cause, ForceService, Reason, Request, TransitionKind, UnrequestedSwitch, later};
 use crate::plan::approval::{is_approved, one_way_warning};
 use crate::plan::finding::{epoch, message_of_all, most_severe};
 use crate::plan::obstacle::Obstacle;
@@ -24,14 +24,14 @@ pub(crate) fn verdict(case: &Case) -> Verdict {
     Verdict::waiting(Reason::InvalidSpec, message)
 }
 
-/// A consent that ended because the old principal is back: without this sentence it appears to be armed.
+/// A consent that ended because the old principal was back: without this sentence it appears to be armed.
 fn with_ended_consent(case: &Case, verdict: Verdict) -> Verdict {
-    let together = case.findings.iter().all(|finding| finding.agreed);
-    let Some(force) = case.desired_type.force.as_ref().filter(|force| together && case.input.now < force.until) else {
-        return verdict;
-    };
+    let ended = |force: &&ForceService| case.tracking.ended_consents.contains(&force.consent());
+    // The loss has a sentence of its own.
+    let armed = verdict.reason != Reason::PrincipalLost;
+    let Some(force) = case.desired_type.force.as_ref().filter(ended).filter(|_| armed) else { return verdict };
     let message = format!(
-        "{} The consent to forced service until {} no longer applies, as both servers were read together. To fix: remove forceService from type {}.",
+        "{} The consent to forced service until {} no longer applies, as the old principal was back. To fix: remove forceService from type {}.",
         verdict.message,
         second(force.until),
         case.desired_type.ty

@@ -21,7 +21,9 @@ impl Check<'_> {
         }
         let Some(tracking) = self.persisted.tracking.get(&self.desired_type.ty) else { return Vec::new() };
         let consented = self.desired_type.force.as_ref().is_some_and(|force| {
-            tracking.consumed_consent.as_ref() == Some(&force.consent()) && force.fenced && input.now < force.until
+            let ended = tracking.ended_consents.contains(&force.consent());
+            let used = tracking.consumed_consent.as_ref() == Some(&force.consent());
+            used && !ended && force.fenced && input.now < force.until
         });
         let unsent =
             operation.databases.iter().all(|database| !input.observation.statements.contains_key(&database.name));
@@ -63,8 +65,8 @@ impl Check<'_> {
             let what = format!("service of {open} was not forced on the {server}: {why}");
             return self.ended(self.partial_or(Outcome::Failed), Some(what));
         }
-        // A lost answer proves nothing: the deadline and the row of the survivor have to speak.
-        if self.overdue() && self.pair.view(self.operation.to).available().is_some() {
+        // A lost answer proves nothing: the deadline has to pass, and the row of the survivor shows the effect whenever it is read.
+        if self.overdue() && !self.unanswered {
             let what = format!(
                 "forced service of {open} on the {server} was not observed within policy.switchDeadline, and may still take effect: {why}"
             );

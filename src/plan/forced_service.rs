@@ -2,15 +2,16 @@
 //! exactly this state (R1, R2). Every other state with a lost principal is refused here, with the reason.
 
 use crate::model::{
-    Attempt, Cause, DatabaseType, MirroringState, Outcome, Pair, Reason, Role, Seat, WitnessLink, later,
+    Attempt, Cause, DatabaseType, MirroringState, Operation, Outcome, Pair, PairIdentity, Reason, Role, Seat,
+    WitnessLink, later,
 };
 use crate::plan::finding::{Finding, epoch, message_of_all, seat_of};
 use crate::plan::identity::{self, SameServers};
 use crate::plan::obstacle::Obstacle;
 use crate::plan::precondition::Precondition;
-use crate::plan::row::same_name;
+use crate::plan::row::{is_named, same_name};
 use crate::plan::text::{list, second};
-use crate::plan::tracking::failure_pause;
+use crate::plan::tracking::{failure_pause, is_spent};
 use crate::plan::types::{Case, Release, Verdict};
 
 /// Lync users are in limited functionality about this long after the loss of their store ("Back End Server High
@@ -118,9 +119,9 @@ fn consent(case: &Case, survivor: Seat, names: &str) -> Consent {
             force.epoch
         ));
     }
-    if !input.satisfied(Precondition::ConsentUnused, tracking.consumed_consent.as_ref() != Some(&force.consent())) {
+    if !input.satisfied(Precondition::ConsentUnused, !is_spent(tracking, &force.consent())) {
         return missing(format!(
-            "The consent until {} no longer applies: it was used, or both servers were read together while the spec had it. Read the outcome in status.history and check the {server}. A new until is a new consent.",
+            "The consent until {} no longer applies: it was used, or the old principal was back while the spec had it. Read the outcome in status.history and check the {server}. A new until is a new consent.",
             second(force.until)
         ));
     }
@@ -224,12 +225,14 @@ fn refusal_of(case: &Case, finding: &Finding, survivor: Seat) -> Option<String> 
 /// both partners were synchronized again.
 pub(crate) fn aftermath(case: &Case, obstacle: &Obstacle, names: &str) -> Option<Verdict> {
     let last = case.persisted.last.get(&case.desired_type.ty)?;
-    let forced = last.cause == Cause::ForcedService && matches!(last.outcome, Outcome::Succeeded | Outcome::Partial);
-    if !forced || last.synchronized || !case.findings.iter().all(|finding| finding.online) {
+    if !may_be_forced(last) || !case.findings.iter().all(|finding| finding.online) {
         return None;
     }
     if let Some(verdict) = old_principal_open(case, last) {
         return Some(verdict);
+    }
+    if last.outcome == Outcome::Unknown {
+        return None;
     }
     let left = match obstacle {
         Obstacle::Suspended { versions } => {
@@ -258,24 +261,43 @@ pub(crate) fn aftermath(case: &Case, obstacle: &Obstacle, names: &str) -> Option
     Some(Verdict::waiting(Reason::ServiceForced, message))
 }
 
-/// The seat of the server that service was forced on, after a forced service whose partners were not synchronized again. None:
-/// another state, or its server is not known.
-pub(crate) fn forced_on(last: &Attempt, pair: &Pair) -> Option<Seat> {
-    let forced = last.cause == Cause::ForcedService && !last.synchronized;
-    let to = last.to_server.as_deref().filter(|_| forced)?;
-    let is = |seat| pair.view(seat).available().map(|server| same_name(to, &server.name));
-    Seat::BOTH
-        .into_iter()
-        .find(|seat| is(*seat) == Some(true) || (is(seat.other()) == Some(false) && is(*seat).is_none()))
+/// A forced service that took effect, or may have, and whose partners were not synchronized again.
+fn may_be_forced(last: &Attempt) -> bool {
+    let took_effect = match last.outcome {
+        Outcome::Succeeded | Outcome::Partial | Outcome::Unknown => true,
+        Outcome::Failed | Outcome::Superseded => false,
+    };
+    last.cause == Cause::ForcedService && took_effect && !last.synchronized
+}
+
+/// The seat of the server that service was forced on, also while that is in flight. None: another state, or its server is not
+/// known.
+pub(crate) fn forced_seat(case: &Case, in_flight: Option<&Operation>) -> Option<Seat> {
+    let forces = in_flight.filter(|operation| operation.cause == Cause::ForcedService);
+    forces.map(|operation| operation.to).or_else(|| {
+        let last = case.persisted.last.get(&case.desired_type.ty)?;
+        forced_on(last, case.pair, case.tracking.pair.as_ref())
+    })
+}
+
+/// `known`: the servers of the type. A server that is read is compared by its own names, as it can have been renamed; one that is
+/// not read by the name that it had.
+pub(crate) fn forced_on(last: &Attempt, pair: &Pair, known: Option<&PairIdentity>) -> Option<Seat> {
+    let to = last.to_server.as_deref().filter(|_| may_be_forced(last))?;
+    Seat::BOTH.into_iter().find(|seat| match pair.view(*seat).available() {
+        Some(server) => is_named(server, to),
+        None => known.is_some_and(|known| same_name(to, &known.server(*seat).name)),
+    })
 }
 
 /// The operator reads the principal that was fenced for the forced service, and not the server that service was forced on.
 fn old_principal_open(case: &Case, last: &Attempt) -> Option<Verdict> {
     let open = seat_of(case.findings)?;
-    let forced = forced_on(last, case.pair).filter(|seat| *seat != open)?;
+    let forced = forced_on(last, case.pair, case.tracking.pair.as_ref()).filter(|seat| *seat != open)?;
     let (old, new) = (case.pair.label(open), case.pair.label(forced));
+    let was = if last.outcome == Outcome::Unknown { "may have been" } else { "was" };
     let message = format!(
-        "{}: service was forced on the {new} at {}, and the operator does not read it now. The {old}, which was to be fenced, has the principal role and is ONLINE, without what the {new} accepted since. To fix: cut all clients off the {old}, then see docs/reasons/ServiceForced.md.",
+        "{}: service {was} forced on the {new} at {}, and the operator does not read it now. The {old}, which was to be fenced, has the principal role and is ONLINE, without what the {new} accepted since. To fix: cut all clients off the {old}, then see docs/reasons/ServiceForced.md.",
         list(case.findings.iter().map(|finding| &finding.name)),
         second(last.ended)
     );

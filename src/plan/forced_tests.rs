@@ -295,17 +295,19 @@ fn forced_service_with_a_lost_answer_is_unknown_until_deadline_and_row_speak() {
 #[test]
 fn forced_service_that_was_not_sent_gives_the_consent_back() {
     let detail = || "the login timed out".to_owned();
-    for answer in [Answer::NotSent { detail: detail(), limited: false }, Answer::GuardRefused { detail: detail() }] {
-        let (ended, persisted) = answered(answer.clone(), "M/1/-", 5);
-        assert_eq!(ended.ended.as_ref().unwrap().outcome, Outcome::Failed, "{answer:?}");
-        assert_eq!(persisted.tracking[&TY].consumed_consent, None, "{answer:?}");
-        let desired = consented(&epoch_of("away", "M/1/-"), after(3600));
-        let again = |seconds| plan(&desired, &observation("away", "M/1/-"), &persisted, after(seconds)).steps.len();
-        assert_eq!((again(6), again(30)), (0, 1), "{answer:?}: again after a pause");
+    let (ended, persisted) = answered(Answer::NotSent { detail: detail(), limited: false }, "M/1/-", 5);
+    assert_eq!(ended.ended.as_ref().unwrap().outcome, Outcome::Failed);
+    assert_eq!(persisted.tracking[&TY].consumed_consent, None);
+    let desired = consented(&epoch_of("away", "M/1/-"), after(3600));
+    let again = |seconds| plan(&desired, &observation("away", "M/1/-"), &persisted, after(seconds)).steps.len();
+    assert_eq!((again(6), again(30)), (0, 1), "again after a pause");
+    // A guard that refuses has read another state than the one that the consent is for.
+    for answer in [Answer::Refused { number: 1455, detail: detail() }, Answer::GuardRefused { detail: detail() }] {
+        let (refused, persisted) = answered(answer.clone(), "M/1/-", 5);
+        assert_eq!(refused.ended.as_ref().unwrap().outcome, Outcome::Failed, "{answer:?}");
+        assert!(persisted.tracking[&TY].consumed_consent.is_some(), "{answer:?}: a statement that was sent used it");
+        assert!(plan(&desired, &observation("away", "M/1/-"), &persisted, after(90)).steps.is_empty(), "{answer:?}");
     }
-    let (refused, persisted) = answered(Answer::Refused { number: 1455, detail: detail() }, "M/1/-", 5);
-    assert_eq!(refused.ended.as_ref().unwrap().outcome, Outcome::Failed);
-    assert!(persisted.tracking[&TY].consumed_consent.is_some(), "a statement that was sent used the consent");
 }
 
 #[test]

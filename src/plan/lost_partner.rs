@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::model::{Outcome, ServerObservation, later};
+use crate::model::{MirroringState, ServerObservation, UnavailableCause, later};
 use crate::plan::finding::Finding;
-use crate::plan::obstacle::Obstacle;
+use crate::plan::obstacle::{Obstacle, Shown};
 use crate::plan::operation::{Check, DatabaseOutcome, is_principal_since};
 use crate::plan::text::{list, second};
 use crate::plan::types::Progress;
@@ -52,9 +52,18 @@ impl Check<'_> {
         })
     }
 
+    /// Why the open databases do not settle by themselves: a server is not read, or the session or a copy is gone. None: SQL Server
+    /// may still be switching, or the partners only have to reach each other.
+    pub(crate) fn stuck(&self) -> Option<String> {
+        let open = self.databases.iter().filter(|(.., outcome)| *outcome == DatabaseOutcome::Pending);
+        let obstacles: Option<Vec<&Obstacle>> =
+            open.map(|(_, finding, _)| finding.obstacle.as_ref().filter(|obstacle| is_final(obstacle))).collect();
+        Some(obstacles?.first()?.problem(self.pair))
+    }
+
     /// The new principal serves, and the old one was not read since: the move is over, as nothing shows when the other server
     /// comes back. Before the deadline, both are waited for.
-    pub(crate) fn taken_over(&self) -> Option<(Outcome, String)> {
+    pub(crate) fn taken_over(&self) -> Option<String> {
         let old = self.operation.to.other();
         let ServerObservation::Unavailable { .. } = self.pair.view(old) else { return None };
         let open = || self.databases.iter().filter(|(.., outcome)| *outcome == DatabaseOutcome::Pending);
@@ -64,14 +73,48 @@ impl Check<'_> {
         if !open().all(|(journal, ..)| is_principal_since(self.pair, self.operation.to, journal)) {
             return None;
         }
-        let rest = self.any(DatabaseOutcome::Unchanged) || self.any(DatabaseOutcome::Diverged);
-        let outcome = if rest { Outcome::Partial } else { Outcome::Succeeded };
-        let detail = format!(
-            "{} is principal on the {}, and the {} was not read after the switch",
+        // Each database that is not open has moved: what else became of it, only both servers show together.
+        Some(format!(
+            "{} is principal on the {}, and the {} is not read",
             self.named(|outcome| outcome == DatabaseOutcome::Pending),
             self.server(),
             self.pair.label(old)
-        );
-        Some((outcome, detail))
+        ))
+    }
+}
+
+/// SQL Server does not leave this state by itself, as far as the row that is read shows.
+fn is_final(obstacle: &Obstacle) -> bool {
+    match obstacle {
+        Obstacle::Unavailable { unavailable, shown, .. } => {
+            let moves =
+                |row: &Shown| matches!(row.state, MirroringState::PendingFailover | MirroringState::Synchronizing);
+            !matches!(unavailable.cause, UnavailableCause::NotYetPolled | UnavailableCause::PollsStopped)
+                && !shown.as_ref().is_some_and(moves)
+        }
+        Obstacle::NotMirrored { .. }
+        | Obstacle::Missing { .. }
+        | Obstacle::Hidden { .. }
+        | Obstacle::NotOnline { .. }
+        | Obstacle::ThirdPartner { .. }
+        | Obstacle::PartnerOutside { .. }
+        | Obstacle::GuidDiffers { .. } => true,
+        Obstacle::TwoPrincipals { .. }
+        | Obstacle::NoPrincipal
+        | Obstacle::SameServer { .. }
+        | Obstacle::NoQuorum { .. }
+        | Obstacle::ApartWithoutQuorum { .. }
+        | Obstacle::PrincipalLost { .. }
+        | Obstacle::SafetyOff
+        | Obstacle::IsolatedPrincipal { .. }
+        | Obstacle::Suspended { .. }
+        | Obstacle::Disconnected
+        | Obstacle::Recovering { .. }
+        | Obstacle::EndpointStopped { .. }
+        | Obstacle::FailoverInProgress
+        | Obstacle::Unsettled
+        | Obstacle::UndocumentedState { .. }
+        | Obstacle::SequencesDiffer { .. }
+        | Obstacle::Synchronizing => false,
     }
 }

@@ -131,7 +131,7 @@ impl<'a> Check<'a> {
             && self.operation.databases.iter().all(|database| {
                 matches!(
                     self.input.observation.statements.get(&database.name),
-                    Some(StatementState::Answered(Answer::NotSent { .. } | Answer::GuardRefused { .. }))
+                    Some(StatementState::Answered(Answer::NotSent { .. }))
                 )
             });
         let limited = self
@@ -181,14 +181,19 @@ impl<'a> Check<'a> {
         if !open && !self.any(Unchanged) && !self.any(Diverged) && !self.unanswered {
             return self.ended(Outcome::Succeeded, None);
         }
-        if let Some((outcome, detail)) = self.taken_over() {
-            return self.ended(outcome, Some(detail));
+        if let Some(detail) = self.taken_over() {
+            return self.ended(Outcome::Succeeded, Some(detail));
         }
         if open && self.overdue() && !self.unanswered && self.has_lost_principal() {
             let what = format!(
                 "{} did not settle, as the principal was lost during the move",
                 self.named(|outcome| outcome == Pending)
             );
+            return self.ended(self.partial_or(Outcome::Unknown), Some(what));
+        }
+        if let Some(problem) = self.stuck().filter(|_| self.overdue() && !self.unanswered) {
+            let names = self.named(|outcome| outcome == Pending);
+            let what = format!("{names} did not settle within policy.switchDeadline: {problem}");
             return self.ended(self.partial_or(Outcome::Unknown), Some(what));
         }
         if !input.satisfied(Precondition::SettledBeforeRetry, !open)

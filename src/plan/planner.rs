@@ -62,7 +62,7 @@ pub fn plan_with(
         && let Some((operation, begun)) = schedule::start_next(&input, &persisted, &mut types)
     {
         if let Some(plan) = types.get(&operation.ty) {
-            tracking::operation_started(&mut persisted, &plan.desired_type, operation.cause);
+            tracking::operation_started(&mut persisted, &plan.desired_type, operation.cause, now);
         }
         steps = begun;
         persisted.operation = Some(operation);
@@ -135,10 +135,7 @@ fn type_plan(
         next,
         ready: matches!(verdict.release, Release::Ready(_)),
         switched: is_switched(&case, verdict.reason),
-        forced_on: persisted
-            .last
-            .get(&case.desired_type.ty)
-            .and_then(|last| forced_service::forced_on(last, case.pair)),
+        forced_on: forced_service::forced_seat(&case, in_flight),
         verdict,
         findings,
         desired_type,

@@ -5,9 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::{
-    Absence, Cause, Desired, DesiredType, Evidence, ForceService, MirroringState, Outcome, Pair, PersistedState,
-    Request, Role, Seat, ServerObservation, Stable, TransitionKind, TypeTracking, UnrequestedSwitch, WitnessLink,
-    later,
+    Absence, Cause, Consent, Desired, DesiredType, Evidence, ForceService, Mirroring, MirroringState, Outcome, Pair,
+    PersistedState, Request, Role, Seat, ServerObservation, Stable, TransitionKind, TypeTracking, UnrequestedSwitch,
+    WitnessLink, later,
 };
 use crate::plan::finding::{Finding, epoch, seat_of};
 use crate::plan::identity;
@@ -74,6 +74,10 @@ pub(crate) fn update(
         (tracking.consecutive_failures, tracking.unrequested_switches, tracking.last_unrequested_switch) = (0, 0, None);
         tracking.was_aligned = false;
     }
+    if ended.is_some_and(|ended| ended.outcome == Outcome::Succeeded && ended.operation.to == desired_type.principal) {
+        // Also where only the new principal was read: what follows is another change, which the spec does not request.
+        persisted.requests.entry(desired_type.ty).and_modify(|request| request.pending = false);
+    }
     let settled = findings.iter().all(|finding| finding.agreed).then(|| seat_of(findings)).flatten();
     let server = |seat: Option<Seat>| seat.and_then(|seat| Some(pair.view(seat).available()?.name.clone()));
     match ended.map(|ended| ended.outcome) {
@@ -100,10 +104,9 @@ pub(crate) fn update(
         tracking.consumed_consent = None;
     }
     // A principal that is back was not fenced: the consent that the spec holds by then never applies.
-    let returned = !moving && findings.iter().all(|finding| finding.agreed);
-    if let Some(force) = desired_type.force.as_ref().filter(|_| returned) {
+    if let Some(force) = desired_type.force.as_ref().filter(|_| is_back(pair, desired_type)) {
         if input.enforced(Precondition::ConsentEndsWithReturn) {
-            tracking.consumed_consent = Some(force.consent());
+            end_consent(&mut tracking, force.consent(), now);
         }
     }
     if ended.is_some() {
@@ -129,6 +132,44 @@ pub(crate) fn update(
         identity::record(&mut tracking, pair, findings);
     }
     persisted.tracking.insert(desired_type.ty, tracking);
+}
+
+/// Both servers were read together, in whatever state, or a mirror is connected to its principal, which only the operator cannot
+/// read. A mirror shows the connection for a moment after its principal stopped to answer.
+fn is_back(pair: &Pair, desired_type: &DesiredType) -> bool {
+    let connected = |row: &Mirroring| {
+        use MirroringState::*;
+        row.role == Role::Mirror && matches!(row.state, Synchronized | Synchronizing | PendingFailover)
+    };
+    Seat::BOTH.into_iter().any(|seat| match (pair.view(seat), pair.view(seat.other())) {
+        (ServerObservation::Available { .. }, ServerObservation::Available { .. }) => true,
+        (ServerObservation::Available { .. }, ServerObservation::Unavailable { unavailable, .. }) => {
+            unavailable.cause.evidence() != Evidence::NotAnswering
+                && desired_type.databases.iter().any(|name| pair.row(seat, name).is_some_and(connected))
+        }
+        (ServerObservation::Unavailable { .. }, _) => false,
+    })
+}
+
+/// The largest number of consents that are remembered before their time is over.
+const MOST_CONSENTS: usize = 32;
+
+fn end_consent(tracking: &mut TypeTracking, consent: Consent, now: Timestamp) {
+    let ended = &mut tracking.ended_consents;
+    // Its time alone ends it from then on.
+    ended.retain(|other| now < other.until);
+    if now < consent.until && !ended.contains(&consent) {
+        ended.push(consent);
+    }
+    if ended.len() > MOST_CONSENTS {
+        ended.sort_by_key(|other| other.until);
+        ended.remove(0);
+    }
+}
+
+/// The consent was used, or has ended before its time.
+pub(crate) fn is_spent(tracking: &TypeTracking, consent: &Consent) -> bool {
+    tracking.consumed_consent.as_ref() == Some(consent) || tracking.ended_consents.contains(consent)
 }
 
 fn is_lost(findings: &[Finding]) -> bool {
@@ -310,14 +351,24 @@ pub(crate) fn witnessed(pair: &Pair, desired_type: &DesiredType) -> bool {
 }
 
 /// Records the start of a move: an approval resets the failure counters, and a consent is consumed.
-pub(crate) fn operation_started(persisted: &mut PersistedState, desired_type: &DesiredType, cause: Cause) {
+pub(crate) fn operation_started(
+    persisted: &mut PersistedState,
+    desired_type: &DesiredType,
+    cause: Cause,
+    now: Timestamp,
+) {
     let tracking = persisted.tracking.entry(desired_type.ty).or_default();
     match cause {
         Cause::Approved => {
             (tracking.consecutive_failures, tracking.unrequested_switches, tracking.last_unrequested_switch) =
                 (0, 0, None)
         }
-        Cause::ForcedService => tracking.consumed_consent = desired_type.force.as_ref().map(ForceService::consent),
+        Cause::ForcedService => {
+            let used = desired_type.force.as_ref().map(ForceService::consent);
+            if let Some(before) = std::mem::replace(&mut tracking.consumed_consent, used) {
+                end_consent(tracking, before, now);
+            }
+        }
         Cause::Intent | Cause::FailBack => {}
     }
     tracking.stable = None;

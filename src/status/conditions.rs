@@ -9,13 +9,12 @@ use strum::IntoEnumIterator;
 
 use crate::api::{ConditionDraft, ConditionType, ParsedSpec, ServerStatus, SpecError, TlsMode};
 use crate::model::{
-    DriftReport, Effect, MirroringState, Observation, ObservedPrincipal, Pair, Reason, Seat, ServerObservation,
-    Service, Unavailable,
+    Effect, MirroringState, Observation, ObservedPrincipal, Pair, Reason, Seat, ServerObservation, Service, Unavailable,
 };
 use crate::plan::{Finding, Plan, TypePlan};
 use crate::status::input::Input;
 use crate::status::summary::{self, Summary};
-use crate::status::{quorum, servers};
+use crate::status::{drift, quorum, servers};
 
 /// All conditions of this operator, and those of others unchanged.
 pub(super) fn conditions(input: &Input, servers: &[ServerStatus]) -> Vec<Condition> {
@@ -36,36 +35,14 @@ pub(super) fn conditions(input: &Input, servers: &[ServerStatus]) -> Vec<Conditi
         drafts.push(if partial && draft.is(kind, good) { unknown() } else { draft });
     }
     drafts.push(suspended(spec, now));
-    drafts.extend(input.drift.map(post_switch_drift));
+    drafts.extend(if drift::is_outdated(input) {
+        Some(drift::not_compared())
+    } else {
+        input.drift.map(drift::compared)
+    });
     drafts.extend(weak_encryption(spec));
     drafts.extend(stale_credentials(observation));
     publishable(drafts, old, spec.desired.generation, now)
-}
-
-fn post_switch_drift(report: &DriftReport) -> ConditionDraft {
-    let kind = ConditionType::PostSwitchDrift;
-    match report {
-        DriftReport::InSync => ConditionDraft::false_(
-            kind,
-            Reason::NoPostSwitchDrift,
-            "Logins, Agent jobs, linked servers and database options agree on both partners. Passwords and permissions are not compared.",
-        ),
-        DriftReport::Drifted(differences) => {
-            let count = match differences.len() {
-                1 => "1 object differs".to_owned(),
-                count => format!("{count} objects differ"),
-            };
-            let rest = "Passwords and permissions are not compared.";
-            let text = format!("{count} between the partners. To fix: see status.postSwitchDifferences. {rest}");
-            ConditionDraft::true_(kind, Reason::PostSwitchDrift, text)
-        }
-        DriftReport::Unknown(unavailable) => ConditionDraft::unknown(
-            kind,
-            unavailable.cause.reason(),
-            // The only place that shows this error: the comparison reads more than a poll.
-            summary::fit([format!("Not compared. {}", unavailable.detail)]),
-        ),
-    }
 }
 
 /// The conditions of a spec that cannot be decoded, for which no server is polled.

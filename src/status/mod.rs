@@ -2,6 +2,7 @@
 
 mod age;
 mod conditions;
+mod drift;
 #[cfg(test)]
 mod fixtures;
 mod history;

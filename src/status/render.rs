@@ -17,7 +17,7 @@ use crate::status::age::confirmed;
 use crate::status::input::Input;
 use crate::status::servers::{self, Memory};
 use crate::status::summary::Summary;
-use crate::status::{conditions, history, limits, unmanaged, unobserved};
+use crate::status::{conditions, drift, history, limits, unmanaged, unobserved};
 
 /// The largest number of problems of the spec in the status.
 pub(super) const PROBLEMS: usize = 20;
@@ -50,9 +50,10 @@ pub fn render(input: &Input) -> LyncPoolMirrorStatus {
         plan: planned_statements(plan, observation),
         next_maintenance_window: next_maintenance_window(spec, plan, now),
         operation: plan.persisted.operation.as_ref().map(operation_status),
-        post_switch_differences: match drift {
+        post_switch_differences: match drift.filter(|_| !drift::is_outdated(input)) {
             Some(DriftReport::Drifted(differences)) => differences.clone(),
             Some(DriftReport::InSync | DriftReport::Unknown(_)) => Vec::new(),
+            None if drift::is_outdated(input) => Vec::new(),
             None => before.map(|status| status.post_switch_differences.clone()).unwrap_or_default(),
         },
         history,

@@ -165,8 +165,8 @@ fn summary_of_a_move_names_the_server_that_is_not_read() {
     let begun = plan(&desired, &observed("P/4/C", "M/4/C"), &pending(Seat::Mirror), NOW);
     for (a, b, second, reason, named) in [
         ("P/4/C", "refused", 10, Reason::Verifying, Some("the mirror")),
-        ("P/4/C", "refused", 301, Reason::SwitchOverdue, Some("the mirror")),
-        ("refused", "M/4/C", 301, Reason::SwitchOverdue, Some("the primary")),
+        ("P/3/C", "refused", 301, Reason::SwitchOverdue, Some("the mirror")),
+        ("refused", "M/3/C", 301, Reason::SwitchOverdue, Some("the primary")),
         ("P/3/C", "M/3/C", 10, Reason::Verifying, None),
     ] {
         let rows = observed(a, b);

@@ -11,7 +11,7 @@ use lync_mirror::plan::Plan;
 use crate::disabled::plan;
 use crate::observations::{Situation, healthy, known, mirror, pick, principal, situation, unavailable};
 use crate::policies::noon;
-use crate::product::{Counts, HEALTHY, Odd, TY};
+use crate::product::{Counts, HEALTHY, Odd, TY, available};
 
 /// What the first pass reads, and whether the old principal is back in it.
 fn first_passes() -> Vec<(Situation, bool)> {
@@ -19,8 +19,19 @@ fn first_passes() -> Vec<(Situation, bool)> {
     let alone = Odd { witness: WitnessLink::None, ..HEALTHY };
     let half = situation("half", principal(0, Synchronized, HEALTHY), unavailable(1, UnavailableCause::TimedOut));
     let catching = situation("catching up", principal(0, Synchronizing, alone), mirror(1, Synchronizing, alone));
+    let hidden = situation("hidden", available(0, None, alone), mirror(1, Disconnected, alone));
+    let refused = unavailable(0, UnavailableCause::LoginFailed);
+    let connected = situation("connected", refused, mirror(1, Synchronizing, alone));
     let apart = situation("apart", principal(0, Disconnected, alone), mirror(1, Disconnected, alone));
-    vec![(lost(), false), (half, false), (healthy(), true), (catching, true), (apart, true)]
+    vec![
+        (lost(), false),
+        (half, false),
+        (healthy(), true),
+        (catching, true),
+        (apart, true),
+        (hidden, true),
+        (connected, true),
+    ]
 }
 
 fn lost() -> Situation {
@@ -77,7 +88,8 @@ pub fn returns() -> Result<Counts, String> {
         persisted.tracking.insert(TY, known());
         let before = pass(&situation, early, suspended, &persisted, noon());
         if before.persisted.operation.is_some() {
-            // Forced in the first pass: what follows is that of a journal.
+            // The process ends before the statement: its successor must not send it once the old principal was back.
+            resent(&passes, early, &before.persisted, &mut counts)?;
             continue;
         }
         let decided = pass(&lost(), late, false, &before.persisted, later(noon(), Duration::from_secs(60)));
@@ -94,6 +106,27 @@ pub fn returns() -> Result<Counts, String> {
         }
     }
     Ok(counts)
+}
+
+/// Three passes: forced service is journaled, both servers or one of them are read, and the principal is lost again.
+fn resent(
+    passes: &[(Situation, bool)],
+    given: Given,
+    journaled: &PersistedState,
+    counts: &mut Counts,
+) -> Result<(), String> {
+    for (situation, back) in passes {
+        let between = pass(situation, given, false, journaled, later(noon(), Duration::from_secs(10)));
+        let decided = pass(&lost(), given, false, &between.persisted, later(noon(), Duration::from_secs(60)));
+        let sent = !decided.steps.is_empty();
+        counts.plans += 1;
+        counts.forced += u64::from(sent);
+        if sent == *back {
+            let message = &decided.types[&TY].verdict.message;
+            return Err(format!("sent again: {sent}, after {} with a journal: {message}", situation.name));
+        }
+    }
+    Ok(())
 }
 
 #[test]

@@ -170,7 +170,7 @@ impl Attacker {
     pub fn conflicts(&self) -> Vec<Value> {
         (0..60)
             .map(|index| {
-                let name = format!("claim{index}-{}", "n".repeat(200));
+                let name = format!("claim{index}-{}", "n".repeat(190));
                 let mut resource = Attacker::resource(&name, &self.server("a"), &self.server("b"), "sql");
                 resource["spec"]["databaseTypes"][0]["databases"] = json!([database(0)]);
                 resource
