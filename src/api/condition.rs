@@ -50,6 +50,10 @@ impl ConditionDraft {
         if holds { Self::true_(kind, reason, message) } else { Self::false_(kind, reason, message) }
     }
 
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     pub fn is(&self, kind: ConditionType, status: &str) -> bool {
         self.kind == kind && self.status == status
     }

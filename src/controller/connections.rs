@@ -149,7 +149,7 @@ pub async fn connect(ctx: &Context, pass: &Pass<'_>) -> Connections {
     let stopped = pass.spec.polls_are_stopped(pass.operation(), Timestamp::now());
     for store in pass.spec.stores.iter() {
         stores.push(if stopped {
-            Store::Unresolved(unresolved(&store.sql, polls_stopped()))
+            Store::Unresolved(unresolved(&store.sql, polls_stopped(pass)))
         } else {
             connect_store(ctx, pass, &mut reader, &store.sql).await
         });
@@ -183,10 +183,14 @@ async fn connect_store(ctx: &Context, pass: &Pass<'_>, reader: &mut Reader<'_>, 
     }
 }
 
-fn polls_stopped() -> Unavailable {
-    let detail =
-        "spec.suspend.stopPolls stops the polls. To fix: remove stopPolls once the operator may connect again.";
-    Unavailable { cause: UnavailableCause::PollsStopped, detail: detail.to_owned() }
+fn polls_stopped(pass: &Pass<'_>) -> Unavailable {
+    let reason =
+        pass.spec.desired.suspend.as_ref().map(|suspend| format!(" ({})", suspend.reason.trim_end_matches('.')));
+    let detail = format!(
+        "spec.suspend.stopPolls stops the polls{}. To fix: once that has ended, remove stopPolls.",
+        reason.unwrap_or_default()
+    );
+    Unavailable { cause: UnavailableCause::PollsStopped, detail }
 }
 
 fn resolved(ctx: &Context, pass: &Pass<'_>, sql: &SqlStore, (login, tls): (&Authentication, &Tls)) -> ResolvedStore {

@@ -38,10 +38,10 @@ impl Pages {
         let mut kept = self.0.lock().await;
         kept.retain(|kept| kept.page.strong_count() > 0);
         let newest = kept.last().and_then(|last| Some((last.encoded, last.page.upgrade()?)));
-        if let Some((encoded, page)) = newest {
-            if encoded.elapsed() < SHARED_FOR || kept.len() >= MOST_PAGES {
-                return Page(page);
-            }
+        if let Some((encoded, page)) = newest
+            && (encoded.elapsed() < SHARED_FOR || kept.len() >= MOST_PAGES)
+        {
+            return Page(page);
         }
         let encoded = Instant::now();
         let text = match tokio::task::spawn_blocking(encode).await {

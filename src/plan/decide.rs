@@ -17,10 +17,13 @@ pub(crate) fn verdict(case: &Case) -> Verdict {
     {
         return verdict;
     }
-    let message = format!(
-        "No move of {} starts while the spec has problems. To fix: correct what status.specProblems names.",
-        case.desired_type.ty
-    );
+    let problems = &case.input.desired.problems;
+    let more = match problems.len() {
+        0 | 1 => String::new(),
+        count => format!(" {} more: see status.specProblems.", count - 1),
+    };
+    let first = problems.first().map(String::as_str).unwrap_or_default();
+    let message = format!("No move of {} starts while the spec has problems. {first}{more}", case.desired_type.ty);
     Verdict::waiting(Reason::InvalidSpec, message)
 }
 

@@ -148,10 +148,10 @@ fn assess_one_sided(
             let (witness, other) = (mirroring.witness, seat.other());
             match (mirroring.role, mirroring.state) {
                 (Role::Principal, _) if is_isolated(mirroring) && database.state != DatabaseState::Online => {
-                    Obstacle::NoQuorum { seat }
+                    Obstacle::NoQuorum { seat, mirror: false }
                 }
                 (Role::Mirror, MirroringState::Disconnected) if gone && is_isolated(mirroring) => {
-                    Obstacle::NoQuorum { seat }
+                    Obstacle::NoQuorum { seat, mirror: true }
                 }
                 // A mirror in another state is connected to its principal.
                 (Role::Mirror, state)

@@ -50,6 +50,7 @@ pub(crate) fn held(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> Verdi
     };
     let mut message =
         format!("{place}{never} No change of the spec requested a move, so that the move is on hold ({why}).");
+    message.push_str(&start_at_risk(case, obstacle).unwrap_or_default());
     message.push_str(&ways_out(case, obstacle, split));
     if split {
         // Each of the three ways moves other databases, so that none of them is the step.
@@ -68,10 +69,21 @@ pub(crate) fn held(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> Verdi
         (None, Some(seat)) if let Some(page) = caution::before_start(findings, pair, seat, true) => {
             format!("read docs/reasons/{page}.md before the {} starts", seat.word())
         }
+        _ if obstacle.is_some_and(|(obstacle, _)| matches!(obstacle, Obstacle::Suspended { .. })) => {
+            "find out why mirroring is SUSPENDED before anything is resumed".to_owned()
+        }
         (None, Some(seat)) => format!("bring the {} back, or {keep}", seat.word()),
         (None, None) => keep,
     };
     Verdict::waiting(Reason::UnexpectedPrincipal, message).with_step(step)
+}
+
+/// The warning before the start of a server that can serve a second copy.
+fn start_at_risk(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> Option<String> {
+    let seat = unseen(obstacle?.0)?;
+    let page = caution::before_start(case.findings, case.pair, seat, true)?;
+    let server = case.pair.label(seat);
+    Some(format!(" Do not start the {server} before you have read docs/reasons/{page}.md: it can serve a second copy."))
 }
 
 /// The seat of the server that the operator does not see.

@@ -47,6 +47,8 @@ pub enum Obstacle {
     /// The row in this seat is of a partner without a connection to the other partner and to the witness.
     NoQuorum {
         seat: Seat,
+        /// It is the mirror, which the witness alone does not make the principal.
+        mirror: bool,
     },
     /// Both servers hold the principal role of one session, each without a connection to the other one and to the witness. The
     /// seat of the newer claim, if one is newer.
@@ -211,7 +213,7 @@ impl Obstacle {
             | Obstacle::Hidden { seat, .. }
             | Obstacle::Missing { seat }
             | Obstacle::NotMirrored { seat, .. }
-            | Obstacle::NoQuorum { seat }
+            | Obstacle::NoQuorum { seat, .. }
             | Obstacle::PrincipalLost { seat, .. }
             | Obstacle::Unavailable { seat, .. }
             | Obstacle::IsolatedPrincipal { seat }

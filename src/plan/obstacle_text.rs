@@ -55,7 +55,7 @@ impl Obstacle {
             Obstacle::Missing { seat } => format!("the database does not exist on {}", on(seat)),
             Obstacle::NotMirrored { seat, other_has_session } => not_mirrored(*seat, *other_has_session, pair),
             Obstacle::SafetyOff => "transaction safety is OFF, and Lync supports synchronous mirroring only".to_owned(),
-            Obstacle::NoQuorum { seat } => no_quorum(*seat, pair),
+            Obstacle::NoQuorum { seat, .. } => no_quorum(*seat, pair),
             Obstacle::ApartWithoutQuorum { newer } => apart_without_quorum(*newer, pair),
             Obstacle::PrincipalLost { seat, unavailable, witness, suspended } => {
                 lost(&pair.label(seat.other()), &on(seat), unavailable, *witness, *suspended)
@@ -105,6 +105,9 @@ impl Obstacle {
                 Some(format!("connect the {} with its partner or the witness again", newer.word()))
             }
             Obstacle::ApartWithoutQuorum { newer: None } => Some("connect the two servers again".to_owned()),
+            Obstacle::NoQuorum { seat, mirror: true } => {
+                Some(format!("bring back the {}, as the witness alone is not enough", seat.other().word()))
+            }
             _ => None,
         }
     }
@@ -127,9 +130,9 @@ impl Obstacle {
         let on = |seat: &Seat| format!("the {}", pair.label(*seat));
         Some(match self {
             Obstacle::TwoPrincipals { .. } => {
-                "decide which copy to keep, see docs/reasons/TwoPrincipals.md".to_owned()
+                "do not repair the link between them, cut all clients off the copy that fewer Front Ends use, then follow docs/reasons/TwoPrincipals.md".to_owned()
             }
-            Obstacle::NoPrincipal => "find out why on both servers, see docs/reasons/NoPrincipal.md".to_owned(),
+            Obstacle::NoPrincipal => "repair the network between the mirroring endpoints, and run no SET PARTNER statement before you have read docs/reasons/NoPrincipal.md".to_owned(),
             Obstacle::SameServer { .. } => "correct host, instance or port in spec.sql".to_owned(),
             Obstacle::GuidDiffers { .. } => {
                 "name the two partners of one session in spec.sql, or set mirroring up again on both servers".to_owned()
@@ -153,7 +156,10 @@ impl Obstacle {
                     .to_owned()
             }
             Obstacle::SafetyOff => "run ALTER DATABASE ... SET PARTNER SAFETY FULL on the principal".to_owned(),
-            Obstacle::NoQuorum { .. } => "bring back the partner or the witness".to_owned(),
+            Obstacle::NoQuorum { mirror: false, .. } => "bring back the partner or the witness".to_owned(),
+            Obstacle::NoQuorum { seat, mirror: true } => {
+                format!("bring back the {}, or its network: the witness alone is not enough", pair.label(seat.other()))
+            }
             Obstacle::ApartWithoutQuorum { newer } => apart_fix(*newer, pair),
             Obstacle::PrincipalLost { seat, witness, .. } => lost_fix(&on(seat), *witness),
             Obstacle::IsolatedPrincipal { seat } => {

@@ -27,7 +27,7 @@ fn copies(
 ) -> Option<Obstacle> {
     if !preconditions.satisfied(Precondition::DatabaseOnline, database.state == DatabaseState::Online) {
         return Some(if is_isolated(principal) {
-            Obstacle::NoQuorum { seat }
+            Obstacle::NoQuorum { seat, mirror: false }
         } else {
             Obstacle::not_open(seat, database.state)
         });

@@ -22,7 +22,10 @@ fn plan_with_a_spec_problem_starts_no_move() {
     assert!(held.persisted.operation.is_none());
     assert!(held.persisted.requests[&TY].pending, "the request stays pending");
     let message = &held.types[&TY].verdict.message;
-    assert!(message.contains("Archiving") && message.contains("To fix: correct what status.specProblems"), "{message}");
+    assert!(
+        message.contains("Archiving") && message.contains("spec.policy.cooldown \"1000h\": too long."),
+        "{message}"
+    );
 
     // After the correction the pending request moves the type.
     assert_eq!(wanted(&to_mirror, &held.persisted).steps.len(), 1);

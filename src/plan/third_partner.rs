@@ -15,7 +15,7 @@ pub(crate) fn mark(tracking: Option<&TypeTracking>, pair: &Pair, findings: &mut 
                 Obstacle::Unavailable { seat: away, shown: Some(_), .. } | Obstacle::PrincipalLost { seat: away, .. },
             ) => away,
             // Its quorum is that of the session with the third server.
-            Some(Obstacle::NoQuorum { seat }) if pair.view(seat.other()).available().is_none() => seat.other(),
+            Some(Obstacle::NoQuorum { seat, .. }) if pair.view(seat.other()).available().is_none() => seat.other(),
             _ => continue,
         };
         let Some(tracking) = tracking else { continue };

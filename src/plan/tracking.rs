@@ -74,10 +74,7 @@ pub(crate) fn update(
         (tracking.consecutive_failures, tracking.unrequested_switches, tracking.last_unrequested_switch) = (0, 0, None);
         tracking.was_aligned = false;
     }
-    if ended.is_some_and(|ended| ended.outcome == Outcome::Succeeded && ended.operation.to == desired_type.principal) {
-        // Also where only the new principal was read: what follows is another change, which the spec does not request.
-        persisted.requests.entry(desired_type.ty).and_modify(|request| request.pending = false);
-    }
+    fulfil_request(persisted, desired_type, ended);
     let settled = findings.iter().all(|finding| finding.agreed).then(|| seat_of(findings)).flatten();
     let server = |seat: Option<Seat>| seat.and_then(|seat| Some(pair.view(seat).available()?.name.clone()));
     match ended.map(|ended| ended.outcome) {
@@ -100,15 +97,7 @@ pub(crate) fn update(
             record_unrequested_switch(&mut tracking, server(settled), now);
         }
     }
-    if ended.is_some_and(|ended| ended.nothing_sent && ended.operation.cause == Cause::ForcedService) {
-        tracking.consumed_consent = None;
-    }
-    // A principal that is back was not fenced: the consent that the spec holds by then never applies.
-    if let Some(force) = desired_type.force.as_ref().filter(|_| is_back(pair, desired_type)) {
-        if input.enforced(Precondition::ConsentEndsWithReturn) {
-            end_consent(&mut tracking, force.consent(), now);
-        }
-    }
+    follow_consents(input, &mut tracking, desired_type, ended);
     if ended.is_some() {
         let reached = ended
             .filter(|ended| ended.outcome == Outcome::Succeeded)
@@ -118,10 +107,7 @@ pub(crate) fn update(
     tracking.was_aligned |= settled == Some(desired_type.principal);
     tracking.stable = stable(input, &tracking, desired_type, findings, moving);
     tracking.principal_lost_since = is_lost(findings).then(|| tracking.principal_lost_since.unwrap_or(now));
-    tracking.approval = desired_type.approve.as_ref().map(|approve| match tracking.approval.take() {
-        Some(seen) if seen.epoch == approve.epoch => seen,
-        Some(_) | None => Stable { epoch: approve.epoch.clone(), since: now },
-    });
+    tracking.approval = approval(tracking.approval.take(), desired_type, now);
     tracking.absence = absence(input, tracking.absence, pair, findings);
     follow_forced_service(persisted, desired_type, pair, findings);
     // The seats of an exchange stay in question until the principal is where the spec wants it.
@@ -132,6 +118,20 @@ pub(crate) fn update(
         identity::record(&mut tracking, pair, findings);
     }
     persisted.tracking.insert(desired_type.ty, tracking);
+}
+
+/// A statement that no server received gives its consent back. A principal that is back was not fenced: the consent that the spec
+/// holds by then never applies.
+fn follow_consents(input: &Input, tracking: &mut TypeTracking, desired_type: &DesiredType, ended: Option<&Ended>) {
+    if ended.is_some_and(|ended| ended.nothing_sent && ended.operation.cause == Cause::ForcedService) {
+        tracking.consumed_consent = None;
+    }
+    if let Some(force) = &desired_type.force
+        && is_back(input.observation.pair(desired_type.store), desired_type)
+        && input.enforced(Precondition::ConsentEndsWithReturn)
+    {
+        end_consent(tracking, force.consent(), input.now);
+    }
 }
 
 /// Both servers were read together, in whatever state, or a mirror is connected to its principal, which only the operator cannot
@@ -323,6 +323,22 @@ fn update_request(
         .all(|finding| finding.agreed && finding.online && finding.principal == Some(desired_type.principal));
     persisted.requests.insert(desired_type.ty, Request { pending: request.pending && (moving || !there), ..request });
     known.is_some_and(|known| known.principal != desired_type.principal)
+}
+
+/// The approval in the spec, since it was first seen.
+fn approval(seen: Option<Stable>, desired_type: &DesiredType, now: Timestamp) -> Option<Stable> {
+    let approve = desired_type.approve.as_ref()?;
+    let known = seen.filter(|seen| seen.epoch == approve.epoch);
+    Some(known.unwrap_or_else(|| Stable { epoch: approve.epoch.clone(), since: now }))
+}
+
+/// A move that succeeded has fulfilled its request, also where only the new principal was read: what follows is another change,
+/// which the spec does not request.
+fn fulfil_request(persisted: &mut PersistedState, desired_type: &DesiredType, ended: Option<&Ended>) {
+    let reached = |ended: &Ended| ended.outcome == Outcome::Succeeded && ended.operation.to == desired_type.principal;
+    if ended.is_some_and(reached) {
+        persisted.requests.entry(desired_type.ty).and_modify(|request| request.pending = false);
+    }
 }
 
 /// The type moved without the operator: by an automatic failover, or by a DBA.

@@ -33,7 +33,14 @@ pub fn unavailable(cause: UnavailableCause, detail: String) -> Unavailable {
 }
 
 pub fn timed_out(address: &str, phase: Phase, waited: Duration) -> Unavailable {
-    unavailable(timeout_cause(phase), format!("Timeout: {phase} of {address} did not complete within {waited:?}."))
+    let cause = timeout_cause(phase);
+    let fix = match cause {
+        UnavailableCause::Unresponsive => {
+            " It accepts connections. To fix: if its clients get no answer either, restart SQL Server there."
+        }
+        _ => "",
+    };
+    unavailable(cause, format!("Timeout: {phase} of {address} did not complete within {waited:?}.{fix}"))
 }
 
 pub fn lost(address: &str, phase: Phase) -> Unavailable {
@@ -184,7 +191,7 @@ pub fn poll(address: &str, error: &Error, deadline: Duration) -> Unavailable {
         Error::Server(token) if token.code() == LOCK_TIMEOUT => unavailable(
             UnavailableCause::QueryFailed,
             format!(
-                "{address} answered the poll with error {LOCK_TIMEOUT}: another session holds a lock on the system catalog, as a CREATE, ALTER, DROP or RESTORE DATABASE does."
+                "{address} answered the poll with error {LOCK_TIMEOUT}: another session holds a lock on the system catalog, as a CREATE, ALTER, DROP or RESTORE DATABASE does. To fix: wait until that statement ends, or end its session."
             ),
         ),
         Error::Server(token) if token.class() < FATAL => unavailable(
@@ -251,7 +258,10 @@ mod tests {
         let waited = Duration::from_secs(10);
         let unavailable = timed_out("sql-a,1433", Phase::Tls, waited);
         assert_eq!(unavailable.cause, UnavailableCause::Unresponsive);
-        assert_eq!(unavailable.detail, "Timeout: the TLS handshake of sql-a,1433 did not complete within 10s.");
+        assert_eq!(
+            unavailable.detail,
+            "Timeout: the TLS handshake of sql-a,1433 did not complete within 10s. It accepts connections. To fix: if its clients get no answer either, restart SQL Server there."
+        );
         let refused = std::io::Error::from(IoErrorKind::ConnectionRefused);
         assert_eq!(connect("sql-a,1433", &refused).cause, UnavailableCause::ConnectionRefused);
         assert_eq!(timed_out("sql-a,1433", Phase::Resolve, waited).cause, UnavailableCause::ResolverSilent);

@@ -123,7 +123,11 @@ fn ready_conditions(input: &Input, servers: &[ServerStatus]) -> Vec<ConditionDra
         Effect::Stalled => Progress::Stuck,
     };
     let message = match effect {
-        Effect::Ready => summary::of_ready(plan),
+        Effect::Ready => {
+            let quorum = quorum::condition(spec, observation, plan);
+            let risk = quorum.is(ConditionType::QuorumAtRisk, "True").then(|| quorum.message());
+            summary::of_ready(plan, risk)
+        }
         Effect::Reconciling | Effect::Stalled => {
             let pair = observation.pair(primary.desired_type.store);
             let ty = primary.desired_type.ty;

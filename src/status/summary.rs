@@ -8,7 +8,7 @@ use crate::model::{
     ServerObservation, Service, Unavailable, UnavailableCause, duration_text,
 };
 use crate::plan::{Finding, Obstacle, Plan, Shown, TypePlan, Verdict, coarse, second};
-use crate::status::summary_text::{SERVERS, Step, text};
+use crate::status::summary_text::{RESUME_POLLS, SERVERS, Step, UNRESPONSIVE, read_before_start, text, text_of_server};
 
 pub use crate::api::MESSAGE_LIMIT as LIMIT;
 
@@ -78,10 +78,32 @@ impl Summary<'_> {
             Some(both) if both.map(|one| one.cause.evidence()) == [Evidence::NotAnswering; 2] => {
                 Step::Do("check both servers and the network first")
             }
-            Some([one, _]) if one.cause == UnavailableCause::PollsStopped => Step::Do("remove spec.suspend.stopPolls"),
+            Some([one, _]) if one.cause == UnavailableCause::PollsStopped => Step::Do(RESUME_POLLS),
             Some([a, b]) if a.cause.reason() != b.cause.reason() => Step::Do("see status.servers[].message"),
             Some(_) => text(self.reason()).1,
-            None => self.read_first().unwrap_or(text(self.reason()).1),
+            None => self.own_step().or(self.read_first()).unwrap_or(text(self.reason()).1),
+        }
+    }
+
+    /// The step that depends on more than the reason.
+    fn own_step(&self) -> Option<Step> {
+        let seat = self.subject();
+        let cause = unavailable(self.pair.view(seat)).map(|one| one.cause);
+        let both_read =
+            self.pair.view(seat).available().is_some() && self.pair.view(seat.other()).available().is_some();
+        match self.reason() {
+            Reason::Moving | Reason::Verifying if self.forces() => {
+                Some(Step::Do("keep the old principal fenced, and wait"))
+            }
+            // The same Secret is accepted by the other server.
+            Reason::LoginFailed if !both_read && self.pair.view(seat.other()).available().is_some() => {
+                Some(Step::Do("correct the login on that server, as the other one accepts the Secret"))
+            }
+            Reason::ConnectionTimedOut if cause == Some(UnavailableCause::Unresponsive) => Some(Step::Do(UNRESPONSIVE)),
+            Reason::NotMirrored if self.pair.view(seat.other()).available().is_none() => {
+                Some(Step::Do("read docs/reasons/NotMirrored.md before the other server starts"))
+            }
+            _ => None,
         }
     }
 
@@ -103,7 +125,7 @@ impl Summary<'_> {
         }
         let on = self.subject();
         if self.is_forced() {
-            return format!("service is forced on {}, data may be lost", server(on));
+            return format!("service is being forced on {}, data may be lost", server(on));
         }
         if let Some(what) = self.special(&server) {
             return what;
@@ -240,9 +262,13 @@ impl Summary<'_> {
     }
 
     fn is_forced(&self) -> bool {
-        let begins = self.planned.next.first().is_some_and(|step| step.act == Act::ForceService);
-        let goes_on = self.operation.is_some_and(|operation| operation.cause == Cause::ForcedService);
-        self.reason() == Reason::Moving && (begins || goes_on)
+        matches!(self.reason(), Reason::Moving | Reason::Verifying) && self.forces()
+    }
+
+    /// The move in flight, or the one that begins, is a forced service.
+    fn forces(&self) -> bool {
+        self.planned.next.first().is_some_and(|step| step.act == Act::ForceService)
+            || self.operation.is_some_and(|operation| operation.cause == Cause::ForcedService)
     }
 
     /// Since when the servers that the reason is about are unreachable.
@@ -269,23 +295,6 @@ fn unavailable(view: &ServerObservation) -> Option<&Unavailable> {
         ServerObservation::Available { .. } => None,
         ServerObservation::Unavailable { unavailable, .. } => Some(unavailable),
     }
-}
-
-/// What the cause means, and the step. Its reason Suspended is otherwise that of a move.
-fn text_of_server(unavailable: &Unavailable) -> (&'static str, Step) {
-    match unavailable.cause {
-        UnavailableCause::PollsStopped => ("the operator does not poll {}", Step::Do("remove spec.suspend.stopPolls")),
-        cause => text(cause.reason()),
-    }
-}
-
-/// The step for a server that can hold a second live copy: started again, it can serve it.
-fn read_before_start(page: Reason) -> Step {
-    Step::Do(match page {
-        Reason::PartnerMismatch => "read docs/reasons/PartnerMismatch.md before it starts",
-        Reason::NotMirrored => "read docs/reasons/NotMirrored.md before it starts",
-        _ => "read docs/reasons/ServiceForced.md before it starts",
-    })
 }
 
 /// The summary of a server that is unavailable: `The mirror sql-b refuses connections. To fix: ...` `before_start`: the reason
@@ -334,7 +343,8 @@ pub(super) fn reason_of(planned: &TypePlan, obstacle: &Obstacle) -> Reason {
 }
 
 /// The summary of a resource in which every type is as the spec wants it.
-pub(super) fn of_ready(plan: &Plan) -> String {
+/// `risk`: the message of the condition QuorumAtRisk, if it is True.
+pub(super) fn of_ready(plan: &Plan, risk: Option<&str>) -> String {
     let service = Service::worst(plan.types.values().map(|planned| planned.service));
     let types: Vec<String> = plan
         .types
@@ -343,6 +353,10 @@ pub(super) fn of_ready(plan: &Plan) -> String {
         .map(|planned| planned.desired_type.ty.to_string())
         .collect();
     let aligned = format!("{service}. Every principal is where the spec wants it, synchronized.");
+    let at_risk = risk.map(|risk| format!("{service}. {risk}"));
+    if let Some(at_risk) = at_risk.filter(|text| text.chars().count() <= LIMIT) {
+        return at_risk;
+    }
     match service {
         Service::Protected => aligned,
         Service::Exposed => fit_names(&types, "types", |types| {

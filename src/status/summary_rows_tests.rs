@@ -77,7 +77,7 @@ fn summary_of_a_forced_service_names_the_survivor() {
     let epoch = plan(&desired, &rows, &at_home(), NOW).types[&TY].epoch.clone().unwrap();
     desired.types[0].force = Some(ForceService { epoch, until: jiff::Timestamp::MAX, fenced: true });
     let begun = plan(&desired, &rows, &at_home(), NOW);
-    let expected = "service is forced on the mirror";
+    let expected = "service is being forced on the mirror";
     for in_flight in [false, true] {
         let text = text(&begun, &rows, in_flight);
         assert!(text.contains(expected), "{in_flight}: {text}");

@@ -161,8 +161,8 @@ fn summary_states_what_happened_and_what_to_type() {
         Unknown. Archiving: the primary sql-primary does not answer, and may still serve clients. To fix: bring it back, or read docs/reasons/PrincipalLost.md.
         Unknown. Archiving: the operator reads neither the primary sql-primary nor the mirror sql-mirror. To fix: check both servers and the network first.
         Exposed. Archiving: mirroring is SUSPENDED. To fix: find out why before RESUME, which can destroy data.
-        Exposed. Archiving: both servers hold the principal role. To fix: choose a copy as in docs/reasons/TwoPrincipals.md.
-        Protected. Archiving: the mirror sql-mirror refuses the login. To fix: correct the user name or the password in the Secret.
+        Exposed. Archiving: both servers hold the principal role. To fix: keep their link cut, cut clients off one copy, follow docs/reasons/TwoPrincipals.md.
+        Protected. Archiving: the mirror sql-mirror refuses the login. To fix: correct the login on that server, as the other one accepts the Secret.
         Exposed. Archiving: the mirror is principal, and the operator does not read the primary. To fix: read docs/reasons/ServiceForced.md before the primary starts.
         Exposed. Archiving: the mirror is principal, and the operator does not read the primary. To fix: read docs/reasons/ServiceForced.md before the primary starts.
         Exposed. Archiving: the primary sql-primary refuses connections. To fix: read docs/reasons/ServiceForced.md before it starts."#]].assert_eq(&texts.join("\n"));
@@ -189,7 +189,7 @@ fn summary_of_a_server_without_polls_does_not_call_it_unreachable() {
     let unavailable = Unavailable { cause: UnavailableCause::PollsStopped, detail: "stopped".to_owned() };
     assert_eq!(
         of_server((Seat::Primary, pair), &unavailable, None, 0),
-        "The operator does not poll the primary sql-primary. To fix: remove spec.suspend.stopPolls."
+        "The operator does not poll the primary sql-primary. To fix: once the maintenance has ended, remove spec.suspend.stopPolls."
     );
 }
 

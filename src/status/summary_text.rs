@@ -1,7 +1,7 @@
 //! The fixed words of a summary: what each reason means, and the step of the administrator. The message of the type has the
 //! cause and the details.
 
-use crate::model::Reason;
+use crate::model::{Reason, Unavailable, UnavailableCause};
 
 /// The step of the administrator for a reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,9 +52,9 @@ pub(super) const TEXTS: [(Reason, &str, Step); 76] = [
     (Reason::NoQuorum, "{} sees neither its partner nor the witness", Do("bring back the partner or the witness")),
     (Reason::PrincipalLost, "{} does not answer, and may still serve clients", Do("bring it back, or read docs/reasons/PrincipalLost.md")),
     (Reason::ServiceForced, "service was forced on {}", Do("resume nothing before you read docs/reasons/ServiceForced.md")),
-    (Reason::TwoPrincipals, "both servers hold the principal role", Do("choose a copy as in docs/reasons/TwoPrincipals.md")),
+    (Reason::TwoPrincipals, "both servers hold the principal role", Do("keep their link cut, cut clients off one copy, follow docs/reasons/TwoPrincipals.md")),
     (Reason::IsolatedPrincipal, "{} is an old principal without quorum", Do("repair its network, then it becomes the mirror")),
-    (Reason::NoPrincipal, "both servers hold the mirror role", Do("see docs/reasons/NoPrincipal.md")),
+    (Reason::NoPrincipal, "both servers hold the mirror role", Do("repair their link, run no SET PARTNER statement, see docs/reasons/NoPrincipal.md")),
     (Reason::SafetyOff, "transaction safety is OFF", Do("run ALTER DATABASE ... SET PARTNER SAFETY FULL on the principal")),
     (Reason::NotMirrored, "a database on {} is not mirrored", Do("see docs/reasons/NotMirrored.md")),
     (Reason::MirroringRemoved, "a database on {} has no session", Do("find the newest copy first, see docs/reasons/MirroringRemoved.md")),
@@ -86,9 +86,9 @@ pub(super) const TEXTS: [(Reason, &str, Step); 76] = [
     (Reason::SpnUnknown, "the KDC does not know the SPN of {}", Do("register the SPN, see docs/reasons/SpnUnknown.md")),
     (Reason::TicketExpired, "the Kerberos ticket for {} is not valid", Do("check the account and the clocks")),
     (Reason::NoKerberosCredentials, "the keytab does not fit the account", SERVERS),
-    (Reason::LoginFailed, "{} refuses the login", Do("correct the user name or the password in the Secret")),
+    (Reason::LoginFailed, "{} refuses the login", Do("correct the Secret, or the login on that server")),
     (Reason::LoginLocked, "the login is locked or disabled on {}", Do("unlock or enable it there")),
-    (Reason::PasswordExpired, "the password of the login expired or must be changed on {}", Do("set a new one there and in the Secret")),
+    (Reason::PasswordExpired, "the password of the login expired or must be changed on {}", Do("set a new one on both servers and in the Secret")),
     (Reason::ServerStarting, "{} is starting", Nothing),
     (Reason::ServerStopping, "{} is shutting down", Nothing),
     (Reason::ServerPaused, "{} is paused", Do("resume the SQL Server service")),
@@ -105,4 +105,24 @@ pub(super) const TEXTS: [(Reason, &str, Step); 76] = [
 pub(super) fn text(reason: Reason) -> (&'static str, Step) {
     let found = TEXTS.iter().find(|(listed, ..)| *listed == reason);
     found.map_or(("see the message of the type", See), |(_, what, step)| (what, *step))
+}
+
+pub(super) const UNRESPONSIVE: &str = "if its clients get no answer either, restart SQL Server there";
+pub(super) const RESUME_POLLS: &str = "once the maintenance has ended, remove spec.suspend.stopPolls";
+/// What the cause means, and the step. Its reason Suspended is otherwise that of a move.
+pub(super) fn text_of_server(unavailable: &Unavailable) -> (&'static str, Step) {
+    match unavailable.cause {
+        UnavailableCause::PollsStopped => ("the operator does not poll {}", Step::Do(RESUME_POLLS)),
+        UnavailableCause::Unresponsive => ("{} accepts connections and does not answer", Step::Do(UNRESPONSIVE)),
+        cause => text(cause.reason()),
+    }
+}
+
+/// The step for a server that can hold a second live copy: started again, it can serve it.
+pub(super) fn read_before_start(page: Reason) -> Step {
+    Step::Do(match page {
+        Reason::PartnerMismatch => "read docs/reasons/PartnerMismatch.md before it starts",
+        Reason::NotMirrored => "read docs/reasons/NotMirrored.md before it starts",
+        _ => "read docs/reasons/ServiceForced.md before it starts",
+    })
 }

@@ -192,7 +192,7 @@ fn forecast_of_each_kind_as_text() {
           waits: SQL-PRIMARY\RTC  ALTER DATABASE [rtcab] SET PARTNER FAILOVER  (interruption about 3s)
         == problem
         REFUSED: spec.policy.cooldown "721h": cooldown must be at most 720h. To fix: set a shorter time, e.g. 10m, or use spec.suspend to stop all moves. No type moves while this stands.
-        User: would not move (InvalidSpec). Protected. No move of User starts while the spec has problems. To fix: correct what status.specProblems names.
+        User: would not move (InvalidSpec). Protected. No move of User starts while the spec has problems. spec.policy.cooldown "721h": cooldown must be at most 720h. To fix: set a shorter time, e.g. 10m, or use spec.suspend to stop all moves.
           waits: SQL-PRIMARY\RTC  ALTER DATABASE [rtcxds] SET PARTNER FAILOVER  (interruption about 3s)
           waits: SQL-PRIMARY\RTC  ALTER DATABASE [rtcshared] SET PARTNER FAILOVER  (interruption about 3s)
           waits: SQL-PRIMARY\RTC  ALTER DATABASE [rtcab] SET PARTNER FAILOVER  (interruption about 3s)

@@ -13,7 +13,7 @@ use crate::support::kdc::keytab;
 use crate::support::{Cluster, TestPool, until};
 
 /// The logins of the attacker to one pair of servers.
-const ACCOUNTS: usize = 12;
+const ACCOUNTS: usize = 6;
 
 /// The namespace of the attacker, with servers of its own.
 pub struct Attacker {
@@ -80,7 +80,7 @@ impl Attacker {
             cluster,
             silent: TcpListener::bind("0.0.0.0:0").unwrap(),
             excessive: pair(&databases(200), &format!("-{}", "X".repeat(5_000))).await,
-            large: pair(&databases(2_000), "").await,
+            large: pair(&databases(1_000), "").await,
             flapping: Arc::new(pair(&databases(40), "").await),
         }
     }
