@@ -53,6 +53,7 @@ impl World {
             Administration::Grant { permission, login } => {
                 self.change_login(at, login, |login| match permission.as_str() {
                     "VIEW SERVER STATE" => login.view_server_state = true,
+                    "VIEW ANY DEFINITION" => login.view_any_definition = true,
                     "VIEW ANY DATABASE" => login.view_any_database = true,
                     _ => login.alter_any_database = true,
                 })?
@@ -103,6 +104,7 @@ impl World {
             view_server_state: false,
             view_any_database: true,
             alter_any_database: false,
+            view_any_definition: false,
             disabled: false,
             locked: false,
             expired: false,

@@ -78,6 +78,7 @@ impl Engine for World {
         match permission.to_uppercase().as_str() {
             "VIEW SERVER STATE" => Some(login.sysadmin || login.view_server_state),
             "VIEW ANY DATABASE" => Some(login.sysadmin || login.view_any_database),
+            "VIEW ANY DEFINITION" => Some(login.sysadmin || login.view_any_definition),
             "ALTER ANY DATABASE" => Some(login.sysadmin || login.alter_any_database),
             _ => None,
         }
