@@ -66,7 +66,9 @@ impl World {
                 let error = InjectedError { number: *number, class: *class, left: *times };
                 self.server_mut(server)?.injected_error_after = Some(error);
             }
-            Command::Desync { pair, database, millis } => self.desynchronize(pair, database, *millis)?,
+            Command::Desync { pair, database, millis, unsent_kb } => {
+                self.desynchronize(pair, database, *millis, *unsent_kb)?;
+            }
             Command::SetVersion { server, version } => self.server_mut(server)?.version.clone_from(version),
             Command::Lie { server, database, values } => {
                 self.server_mut(server)?.catalog_overrides.insert(database.to_lowercase(), values.clone());
@@ -103,9 +105,19 @@ impl World {
         })
     }
 
-    fn desynchronize(&mut self, pair: &str, database: &Option<String>, millis: u64) -> Result<(), String> {
+    fn desynchronize(
+        &mut self,
+        pair: &str,
+        database: &Option<String>,
+        millis: u64,
+        unsent_kb: u64,
+    ) -> Result<(), String> {
         let until = self.now.saturating_add(Duration::from_millis(millis));
-        self.for_each(pair, database, |session| session.sync = Sync::SynchronizingUntil(until))
+        self.for_each(pair, database, |session| {
+            session.sync = Sync::SynchronizingUntil(until);
+            let principal = session.principal();
+            session.log[principal].unsent = unsent_kb as f64 * 1024.0;
+        })
     }
 
     fn set_redo(

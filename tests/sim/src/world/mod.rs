@@ -12,6 +12,7 @@ mod engine;
 mod error_log;
 mod failover;
 mod inventory;
+mod log_flow;
 mod maintenance;
 mod mirroring;
 mod recovery;
