@@ -18,6 +18,8 @@ pub struct ServerSettings {
     pub recovery_millis: u64,
     pub null_columns: NullColumns,
     pub witness_names: WitnessNames,
+    /// The collation of the server is Latin1_General_CS_AS: names and texts compare with case.
+    pub case_sensitive: bool,
     /// `SERVERPROPERTY('IsClustered')`.
     pub clustered: bool,
     /// The mirroring endpoint is started and rejects the handshake of every other server (the cause of error 1418).

@@ -146,10 +146,10 @@ impl World {
         let name = server
             .database_name(database)
             .ok_or_else(|| format!("database {database:?}: {} has no such database", server.id))?;
-        let name = name.to_lowercase();
+        let name = name.to_owned();
         match state {
-            Some(state) => server.states.insert(name.clone(), state),
-            None => server.states.remove(&name),
+            Some(state) => server.states.insert(name.to_lowercase(), state),
+            None => server.states.remove(&name.to_lowercase()),
         };
         if let Some((at, seat)) = self.find_mirroring(index, &name) {
             let mirroring = &mut self.mirrorings[at];

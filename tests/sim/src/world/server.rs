@@ -130,18 +130,23 @@ impl Server {
         u8::try_from(self.major().saturating_mul(10)).unwrap_or(100)
     }
 
+    /// Compares names by the collation of the server.
+    pub fn is_same(&self, a: &str, b: &str) -> bool {
+        super::is_same(self.settings.case_sensitive, a, b)
+    }
+
     pub fn find_login(&self, name: &str) -> Option<&LoginConfig> {
-        self.logins.iter().find(|login| same_name(&login.name, name))
+        self.logins.iter().find(|login| self.is_same(&login.name, name))
     }
 
     pub fn database_id(&self, name: &str) -> Option<i32> {
-        let at = self.databases.iter().position(|database| same_name(database, name))?;
+        let at = self.databases.iter().position(|database| self.is_same(database, name))?;
         i32::try_from(at + 1).ok()
     }
 
     /// The name in the spelling of the server.
     pub fn database_name(&self, name: &str) -> Option<&str> {
-        self.databases.iter().find(|database| same_name(database, name)).map(String::as_str)
+        self.databases.iter().find(|database| self.is_same(database, name)).map(String::as_str)
     }
 }
 
