@@ -41,7 +41,7 @@ pub enum NullColumns {
     Never,
 }
 
-/// The names of the partners in `sys.database_mirroring_witnesses`. Its page says "name of the partner server" and shows
+/// The names of the partners in `sys.database_mirroring_witnesses`. Its page has "name of the partner server" and shows
 /// no example.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

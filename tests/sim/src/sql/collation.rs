@@ -34,7 +34,7 @@ impl Collation {
         }
     }
 
-    /// A name as the collation looks it up in a name of lower case.
+    /// The form of a name that is compared with a name in lower case.
     pub fn name(self, name: &str) -> String {
         match self {
             Collation::IgnoresCase => name.to_lowercase(),
