@@ -41,8 +41,7 @@ pub enum NullColumns {
     Never,
 }
 
-/// The names of the partners in `sys.database_mirroring_witnesses`. Its page has "name of the partner server" and shows
-/// no example.
+/// The form of the partner names in `sys.database_mirroring_witnesses`, which is undocumented.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum WitnessNames {
