@@ -11,5 +11,6 @@ mod forced_service;
 mod kerberos_helper;
 mod network;
 mod protocol_fuzz;
+mod server_settings;
 mod sql_client;
 mod sql_errors;

@@ -111,6 +111,8 @@ pub struct LoginConfig {
     #[serde(default)]
     pub alter_any_database: bool,
     #[serde(default)]
+    pub view_any_definition: bool,
+    #[serde(default)]
     pub disabled: bool,
     #[serde(default)]
     pub locked: bool,
@@ -286,6 +288,7 @@ impl ServerConfig {
                 view_server_state: false,
                 view_any_database: false,
                 alter_any_database: false,
+                view_any_definition: false,
                 disabled: false,
                 locked: false,
                 expired: false,

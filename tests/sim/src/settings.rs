@@ -17,6 +17,9 @@ pub struct ServerSettings {
     /// Then its databases leave RECOVERING one after the other, each after this time, in milliseconds.
     pub recovery_millis: u64,
     pub null_columns: NullColumns,
+    pub witness_names: WitnessNames,
+    /// The collation of the server is Latin1_General_CS_AS: names and texts compare with case.
+    pub case_sensitive: bool,
     /// `SERVERPROPERTY('IsClustered')`.
     pub clustered: bool,
     /// The mirroring endpoint is started and rejects the handshake of every other server (the cause of error 1418).
@@ -36,6 +39,17 @@ pub enum NullColumns {
     Recovering,
     /// Always shown.
     Never,
+}
+
+/// The form of the partner names in `sys.database_mirroring_witnesses`, which is undocumented.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum WitnessNames {
+    /// `SERVER\\INSTANCE`.
+    #[default]
+    Instances,
+    /// `TCP://host:port` of the mirroring endpoints.
+    Addresses,
 }
 
 /// SQL Browser at the address of a server.
@@ -64,6 +78,7 @@ pub struct PairSettings {
     pub lost_partner: LostPartner,
     pub dropped_client: DroppedClient,
     pub suspended_when_apart: SuspendedWhenApart,
+    pub mirror_alone: MirrorAlone,
     /// A principal that is newer by any part of the version suspends the session. Documented: only a newer major
     /// version.
     pub suspend_on_any_newer: bool,
@@ -143,6 +158,17 @@ pub enum SuspendedWhenApart {
     Disconnected,
     /// SUSPENDED (0).
     Suspended,
+}
+
+/// `sys.databases.state` of a mirror that is disconnected from its principal. The mirroring columns are shown in both.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum MirrorAlone {
+    /// RESTORING (1).
+    #[default]
+    Restoring,
+    /// RECOVERING (2): Management Studio shows "Mirror, Disconnected / In Recovery".
+    Recovering,
 }
 
 /// The settings with some fields replaced.

@@ -46,6 +46,22 @@ async fn tiberius_query_with_parameters_returns_row() {
 }
 
 #[tokio::test]
+async fn parameters_of_sp_executesql_keep_their_types() {
+    use tiberius::ColumnType;
+    let sim = start("off").await;
+    let mut client = connect(&sim, "a").await.unwrap();
+    let text = "SELECT @P1 AS number, @P2 AS text, @P3 AS flag, @P4 AS big";
+    let rows = client.query(text, &[&7i32, &"rtcxds", &true, &8i64]).await.unwrap().into_first_result().await.unwrap();
+    let types: Vec<ColumnType> = rows[0].columns().iter().map(|column| column.column_type()).collect();
+    let expected = [ColumnType::Int4, ColumnType::NVarchar, ColumnType::Bitn, ColumnType::Int8];
+    assert_eq!(types, expected, "none is a SQL_VARIANT");
+    assert_eq!(rows[0].get::<i32, _>("number"), Some(7));
+    assert_eq!(rows[0].get::<&str, _>("text"), Some("rtcxds"));
+    assert_eq!((rows[0].get::<bool, _>("flag"), rows[0].get::<i64, _>("big")), (Some(true), Some(8)));
+    assert_eq!(sim.failures(), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn session_after_error_stays_usable() {
     let sim = start("off").await;
     let mut client = connect(&sim, "a").await.unwrap();

@@ -196,6 +196,24 @@ fn rpc_unnamed_parameters_get_declared_names() {
     assert_eq!(named(&parameters, &declared), expected);
 }
 
+/// A `sp_executesql` parameter without a name, of a type with these bytes.
+fn parameter(type_and_value: &str) -> Value {
+    let payload = [hex("04 00 00 00 FF FF 0A 00 00 00 00 00"), hex(type_and_value)].concat();
+    let mut calls = parse(&payload).unwrap();
+    assert_eq!(calls[0].procedure, "sp_executesql");
+    calls.remove(0).parameters.remove(0).value
+}
+
+#[test]
+fn rpc_parameter_of_varchar_is_text_of_code_page_1252() {
+    let varchar = |bytes: &str| parameter(&format!("A7 0A 00 09 04 D0 00 34 {bytes}"));
+    assert_eq!(varchar("03 00 80 E9 9F"), Value::NVarChar("\u{20AC}\u{E9}\u{178}".into()));
+    assert_eq!(varchar("00 00"), Value::NVarChar(String::new()));
+    assert_eq!(varchar("FF FF"), Value::Null);
+    assert_eq!(parameter("26 04 04 07 00 00 00"), Value::Int(7));
+    assert_eq!(parameter("E7 0A 00 09 04 D0 00 34 02 00 AC 20"), Value::NVarChar("\u{20AC}".into()));
+}
+
 #[tokio::test]
 async fn transaction_requests_are_parsed_and_answered() {
     let promote = "0E 01 00 20 00 00 01 00 16 00 00 00 12 00 00 00 02 00 00 00 00 00 00 00 00 01 00 00 00 00 16 00";

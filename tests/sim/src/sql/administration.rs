@@ -80,7 +80,7 @@ pub enum Administration {
 }
 
 /// Permissions of `GRANT ... TO login`.
-const PERMISSIONS: [&str; 3] = ["VIEW SERVER STATE", "VIEW ANY DATABASE", "ALTER ANY DATABASE"];
+const PERMISSIONS: [&str; 4] = ["VIEW SERVER STATE", "VIEW ANY DATABASE", "ALTER ANY DATABASE", "VIEW ANY DEFINITION"];
 
 pub(super) fn done_with(change: Administration) -> Parsed<Statement> {
     Ok(SessionStatement::Administer(change).into())

@@ -51,7 +51,7 @@ impl Batch {
     pub fn new(text: &str, parameters: Vec<(String, Value)>) -> Batch {
         let variables = parameters
             .into_iter()
-            .map(|(name, value)| (name.trim_start_matches('@').to_lowercase(), (types::of_value(&value), value)))
+            .map(|(name, value)| (name.trim_start_matches('@').to_owned(), (types::of_value(&value), value)))
             .collect();
         Batch {
             text: text.to_owned(),
@@ -68,7 +68,7 @@ impl Batch {
     /// Executes statements until a statement waits, or to the end of the batch.
     pub fn step(&mut self, engine: &mut impl Engine, session: u64) -> Step {
         if std::mem::take(&mut self.unparsed)
-            && let Err(message) = self.parse(engine)
+            && let Err(message) = self.parse(engine, session)
         {
             return Step::Finished(vec![Event::Message(message)]);
         }
@@ -103,8 +103,11 @@ impl Batch {
     }
 
     /// Parses the text of the batch.
-    fn parse(&mut self, engine: &mut impl Engine) -> Result<(), Message> {
-        let (near, line) = match parse(&self.text) {
+    fn parse(&mut self, engine: &mut impl Engine, session: u64) -> Result<(), Message> {
+        let collation = engine.collation(session);
+        let parameters = std::mem::take(&mut self.variables);
+        self.variables = parameters.into_iter().map(|(name, value)| (collation.name(&name), value)).collect();
+        let (near, line) = match parse(&self.text, collation) {
             Ok(statements) => {
                 self.queue.extend(statements);
                 return Ok(());
@@ -228,7 +231,7 @@ impl Batch {
             Statement::Delay(expr) => return self.delay(engine, session, &expr).map_err(single),
             Statement::Execute(expr) => {
                 let text = self.evaluate_text(engine, session, &expr).map_err(single)?;
-                let statements = parse(&text)
+                let statements = parse(&text, engine.collation(session))
                     .map_err(|(near, _)| single(error(102, 15, format!("Incorrect syntax near '{near}'."))))?;
                 self.push_front(statements);
             }

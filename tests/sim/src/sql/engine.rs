@@ -1,6 +1,7 @@
 //! The interface between the interpreter and the simulated servers: catalog views, permissions and role changes.
 
 use super::administration::Administration;
+use super::collation::Collation;
 use crate::value::{Column, Message, Value};
 
 /// A system view as one session sees it.
@@ -73,6 +74,8 @@ pub trait Engine {
     /// 911, 954, 955 or another error for a database that cannot be opened.
     fn use_database(&mut self, session: u64, name: &str) -> Result<(), Message>;
     fn login(&self, session: u64) -> String;
+    /// The collation of the server.
+    fn collation(&self, session: u64) -> Collation;
     fn options(&self, session: u64) -> SessionOptions;
     fn set_options(&mut self, session: u64, options: SessionOptions);
     /// `@@SERVERNAME`: the name that `sys.servers` has for the server itself.

@@ -4,11 +4,12 @@ use std::cell::Cell;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use super::collation::Collation;
 use super::engine::Engine;
 use super::functions;
 use super::query;
 use super::syntax::{Expr, Op};
-use super::values::{as_integer, as_text, cast, compare, like, unsupported, unwrap_variant};
+use super::values::{as_integer, as_text, cast, compare, unsupported, unwrap_variant};
 use crate::value::{Column, Message, SqlType, Value};
 
 /// The context of an evaluation.
@@ -35,6 +36,13 @@ impl<E> Clone for Scope<'_, E> {
 }
 
 impl<E> Copy for Scope<'_, E> {}
+
+impl<E: Engine> Scope<'_, E> {
+    /// The collation of the server of the session.
+    pub fn collation(&self) -> Collation {
+        self.engine.collation(self.session)
+    }
+}
 
 /// An error message with state 1 and line 1.
 pub fn error(number: u32, class: u8, text: impl Into<String>) -> Message {
@@ -108,8 +116,8 @@ pub fn evaluate_condition<E: Engine>(scope: &Scope<E>, expr: &Expr) -> Result<Op
                 _ => None,
             }
         }
-        Expr::Binary(op, left, right) => {
-            compare(&evaluate(scope, left)?, &evaluate(scope, right)?)?.map(|order| match op {
+        Expr::Binary(op, left, right) => compare(&evaluate(scope, left)?, &evaluate(scope, right)?, scope.collation())?
+            .map(|order| match op {
                 Op::Equal => order == Ordering::Equal,
                 Op::NotEqual => order != Ordering::Equal,
                 Op::Less => order == Ordering::Less,
@@ -117,13 +125,12 @@ pub fn evaluate_condition<E: Engine>(scope: &Scope<E>, expr: &Expr) -> Result<Op
                 Op::Greater => order == Ordering::Greater,
                 Op::GreaterOrEqual => order != Ordering::Less,
                 Op::And | Op::Or | Op::Add | Op::Subtract | Op::Multiply | Op::Divide => false,
-            })
-        }
+            }),
         Expr::IsNull(inner) => Some(evaluate(scope, inner)? == Value::Null),
         Expr::In(inner, list) => {
             let wanted = evaluate(scope, inner)?;
             let list: Result<Vec<Value>, Message> = list.iter().map(|item| evaluate(scope, item)).collect();
-            is_in(&wanted, &list?)?
+            is_in(&wanted, &list?, scope.collation())?
         }
         Expr::InSelect(inner, select) => {
             let wanted = evaluate(scope, inner)?;
@@ -133,10 +140,10 @@ pub fn evaluate_condition<E: Engine>(scope: &Scope<E>, expr: &Expr) -> Result<Op
                 return Err(error(116, 16, text));
             }
             let list: Vec<Value> = table.rows.into_iter().flatten().collect();
-            is_in(&wanted, &list)?
+            is_in(&wanted, &list, scope.collation())?
         }
         Expr::Like(inner, pattern) => match (text(&evaluate(scope, inner)?)?, text(&evaluate(scope, pattern)?)?) {
-            (Some(text), Some(pattern)) => Some(like(&text, &pattern)),
+            (Some(text), Some(pattern)) => Some(scope.collation().like(&text, &pattern)?),
             _ => None,
         },
         Expr::Exists(select) => Some(!query::execute(scope, select)?.rows.is_empty()),
@@ -156,10 +163,10 @@ pub fn text(value: &Value) -> Result<Option<String>, Message> {
 }
 
 /// Whether a value is in a list, in three-valued logic.
-fn is_in(wanted: &Value, list: &[Value]) -> Result<Option<bool>, Message> {
+fn is_in(wanted: &Value, list: &[Value], collation: Collation) -> Result<Option<bool>, Message> {
     let mut unknown = false;
     for item in list {
-        match compare(wanted, item)? {
+        match compare(wanted, item, collation)? {
             Some(Ordering::Equal) => return Ok(Some(true)),
             Some(_) => {}
             None => unknown = true,
@@ -176,7 +183,7 @@ pub fn column<'a, E>(scope: &Scope<'a, E>, expr: &Expr) -> Result<(&'a Column, &
     let Expr::Column { source, name } = expr else { return Err(error(207, 16, "not a column")) };
     for row in [scope.row, scope.outer] {
         let mut found = row.iter().filter_map(|(alias, columns, cells)| {
-            let at = columns.iter().position(|column| column.name.eq_ignore_ascii_case(name))?;
+            let at = columns.iter().position(|column| column.name == *name)?;
             source.as_ref().is_none_or(|source| source == alias).then_some((&columns[at], &cells[at]))
         });
         if let Some(first) = found.next() {

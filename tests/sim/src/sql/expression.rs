@@ -155,9 +155,10 @@ impl Parser {
 
     fn column(&mut self, first: String) -> Parsed {
         if self.eat(".") {
-            return Ok(Expr::Column { source: Some(first.to_lowercase()), name: self.name()?.to_lowercase() });
+            let name = self.name()?;
+            return Ok(Expr::Column { source: Some(self.collation.name(&first)), name: self.collation.name(&name) });
         }
-        Ok(Expr::Column { source: None, name: first.to_lowercase() })
+        Ok(Expr::Column { source: None, name: self.collation.name(&first) })
     }
 
     fn word_expression(&mut self, word: String) -> Parsed {

@@ -1,5 +1,6 @@
 //! Scalar functions and `@@` globals. An unknown function is error 195, an unknown global error 137.
 
+use super::collation::Collation;
 use super::engine::Engine;
 use super::evaluate::{Scope, error, evaluate, smallest_integer};
 use super::syntax::Expr;
@@ -57,7 +58,9 @@ pub fn call<E: Engine>(scope: &Scope<E>, name: &str, arguments: &[Expr]) -> Resu
         ("isnull", 2) | ("coalesce", 2..) => {
             values.into_iter().find(|value| *value != Value::Null).unwrap_or(Value::Null)
         }
-        ("nullif", 2) if compare(&values[0], &values[1])? == Some(std::cmp::Ordering::Equal) => Value::Null,
+        ("nullif", 2) if compare(&values[0], &values[1], scope.collation())? == Some(std::cmp::Ordering::Equal) => {
+            Value::Null
+        }
         ("nullif", 2) => values[0].clone(),
         ("len", 1) => string(0).map_or(Value::Null, |text| {
             smallest_integer(i64::try_from(text.trim_end_matches(' ').encode_utf16().count()).unwrap_or(0))
@@ -67,7 +70,7 @@ pub fn call<E: Engine>(scope: &Scope<E>, name: &str, arguments: &[Expr]) -> Resu
         ("rtrim", 1) => mapped(&|text| text.trim_end().to_owned()),
         ("ltrim", 1) => mapped(&|text| text.trim_start().to_owned()),
         ("replace", 3) => match (string(0), string(1), string(2)) {
-            (Some(text), Some(from), Some(to)) => Value::NVarChar(replace(&text, &from, &to)?),
+            (Some(text), Some(from), Some(to)) => Value::NVarChar(replace(&text, &from, &to, scope.collation())?),
             _ => Value::Null,
         },
         ("substring", 3) => match (string(0), integer(1), integer(2)) {
@@ -153,10 +156,13 @@ fn substring(text: &str, from: i64, size: i64) -> Result<Value, Message> {
     String::from_utf16(&units).map(Value::NVarChar).map_err(|_| unsupported("half of a surrogate pair"))
 }
 
-/// REPLACE, which compares without case. Only texts whose case has one form are implemented.
-fn replace(text: &str, from: &str, to: &str) -> Result<String, Message> {
+/// REPLACE, which compares by the collation. Only texts whose case has one form are implemented.
+fn replace(text: &str, from: &str, to: &str, collation: Collation) -> Result<String, Message> {
     if from.is_empty() {
         return Ok(text.to_owned());
+    }
+    if collation == Collation::CaseSensitive {
+        return Ok(text.replace(from, to));
     }
     if !text.is_ascii() || !from.is_ascii() {
         return Err(unsupported("REPLACE"));

@@ -28,10 +28,10 @@ pub(super) fn grouped_rows<E: Engine>(
             }
         }
         let keys: Result<Vec<Value>, Message> =
-            select.order.iter().map(|(key, _)| value(order_key(select, key)?)).collect();
+            select.order.iter().map(|(key, _)| value(order_key(select, key, scope.collation())?)).collect();
         sorted.push((keys?, cells));
     }
-    sorted.sort_by(|(a, _), (b, _)| compare_keys(a, b, &select.order));
+    sorted.sort_by(|(a, _), (b, _)| compare_keys(a, b, &select.order, scope.collation()));
     Ok(sorted.into_iter().map(|(_, cells)| cells).collect())
 }
 
@@ -49,7 +49,9 @@ fn groups<E: Engine>(
             select.group.iter().map(|key| evaluate(&row_scope(scope, &bound), key)).collect();
         let keys = keys?;
         // NULL is equal to NULL here.
-        let same = |other: &[Value]| other.iter().zip(&keys).all(|(a, b)| sort_order(a, b) == Ordering::Equal);
+        let same = |other: &[Value]| {
+            other.iter().zip(&keys).all(|(a, b)| sort_order(a, b, scope.collation()) == Ordering::Equal)
+        };
         match groups.iter_mut().find(|(other, _)| same(other)) {
             Some((_, group)) => group.push(row),
             None => groups.push((keys, vec![row])),
@@ -80,7 +82,7 @@ fn grouped_value<E: Engine>(
 fn is_grouped(expr: &Expr, keys: &[Expr]) -> bool {
     let is_key = |key: &Expr| match (key, expr) {
         (Expr::Column { source: a, name: b }, Expr::Column { source: c, name: d }) => {
-            b.eq_ignore_ascii_case(d) && (a.is_none() || c.is_none() || a == c)
+            b == d && (a.is_none() || c.is_none() || a == c)
         }
         _ => key == expr,
     };

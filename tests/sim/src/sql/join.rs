@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::collation::Collation;
 use super::engine::{Engine, Table};
 use super::evaluate::{Scope, error, evaluate_condition};
 use super::query::{Rows, Sources, bind_row, row_scope};
@@ -40,14 +41,15 @@ pub fn read_sources<'a, E: Engine>(scope: &Scope<E>, select: &'a Select) -> Resu
 fn join_rows<E: Engine>(scope: &Scope<E>, join: &Join, sources: &Sources, rows: Rows) -> Result<Rows, Message> {
     let right = &sources[sources.len() - 1].1;
     let blank = vec![Value::Null; right.columns.len()];
-    let index = lookup(join, sources);
+    let index = lookup(join, sources, scope.collation());
     let mut joined = Vec::new();
     for left in rows {
         let candidates: Vec<usize> = match &index {
             None => (0..right.rows.len()).collect(),
-            Some(index) => {
-                key(&left[index.source][index.column]).and_then(|key| index.rows.get(&key)).cloned().unwrap_or_default()
-            }
+            Some(index) => key(&left[index.source][index.column], scope.collation())
+                .and_then(|key| index.rows.get(&key))
+                .cloned()
+                .unwrap_or_default(),
         };
         let mut matched = false;
         for at in candidates {
@@ -75,7 +77,7 @@ struct Lookup {
     rows: HashMap<Key, Vec<usize>>,
 }
 
-fn lookup(join: &Join, sources: &Sources) -> Option<Lookup> {
+fn lookup(join: &Join, sources: &Sources, collation: Collation) -> Option<Lookup> {
     let last = sources.len() - 1;
     let (left, right) = equalities(&join.on).into_iter().find_map(|(a, b)| {
         let (a, b) = (locate(a, sources)?, locate(b, sources)?);
@@ -85,7 +87,7 @@ fn lookup(join: &Join, sources: &Sources) -> Option<Lookup> {
     })?;
     let mut rows: HashMap<Key, Vec<usize>> = HashMap::new();
     for (at, row) in sources[last].1.rows.iter().enumerate() {
-        if let Some(key) = key(&row[right.1]) {
+        if let Some(key) = key(&row[right.1], collation) {
             rows.entry(key).or_default().push(at);
         }
     }
@@ -106,7 +108,7 @@ fn locate(expr: &Expr, sources: &Sources) -> Option<(usize, usize)> {
     let Expr::Column { source, name } = expr else { return None };
     let mut found = sources.iter().enumerate().filter_map(|(at, (alias, table)): (usize, &(&str, Table))| {
         let named = source.as_ref().is_none_or(|source| source == alias);
-        let column = table.columns.iter().position(|column| column.name.eq_ignore_ascii_case(name))?;
+        let column = table.columns.iter().position(|column| column.name == *name)?;
         named.then_some((at, column))
     });
     let first = found.next()?;

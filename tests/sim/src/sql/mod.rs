@@ -3,6 +3,7 @@
 
 pub mod administration;
 mod batch;
+mod collation;
 pub mod engine;
 mod evaluate;
 mod expression;
@@ -23,5 +24,6 @@ mod types;
 mod values;
 
 pub use batch::Batch;
+pub use collation::Collation;
 pub(crate) use functions::epoch_millis;
 pub(crate) use values::unsupported;

@@ -1,5 +1,6 @@
 //! Parses statements. Module `expression` parses expressions, module `select` parses SELECT.
 
+use super::collation::Collation;
 use super::syntax::{Expr, SessionStatement, Statement};
 use super::token::{Token, tokens};
 use crate::value::SqlType;
@@ -8,9 +9,9 @@ use crate::value::SqlType;
 ///
 /// # Errors
 /// The token at which parsing failed, or `procedure NAME` for an unknown procedure, and its line.
-pub fn parse(text: &str) -> Result<Vec<Statement>, (String, u32)> {
-    let (tokens, lines) = tokens(text).map_err(|near| (near, 1))?;
-    let mut parser = Parser { tokens, lines, depth: 0, operators: 0, at: 0 };
+pub fn parse(text: &str, collation: Collation) -> Result<Vec<Statement>, (String, u32)> {
+    let (tokens, lines) = tokens(text, collation).map_err(|near| (near, 1))?;
+    let mut parser = Parser { collation, tokens, lines, depth: 0, operators: 0, at: 0 };
     let mut statements = Vec::new();
     while !parser.done() {
         let statement = parser.statement().map_err(|near| (near, parser.line()))?;
@@ -21,6 +22,7 @@ pub fn parse(text: &str) -> Result<Vec<Statement>, (String, u32)> {
 }
 
 pub(super) struct Parser {
+    pub(super) collation: Collation,
     pub(super) tokens: Vec<Token>,
     lines: Vec<u32>,
     depth: usize,
@@ -208,7 +210,7 @@ impl Parser {
                 name = self.name()?;
             }
         }
-        match name.to_lowercase().as_str() {
+        match self.collation.name(&name).as_str() {
             "sp_executesql" => Ok(Statement::Execute(self.expr()?)),
             "sp_addsrvrolemember" => self.server_role_procedure(true),
             "sp_dropsrvrolemember" => self.server_role_procedure(false),

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
+use super::collation::Collation;
 use super::engine::{Engine, Table};
 use super::evaluate::{BoundRow, Scope, column, error, evaluate, evaluate_condition, smallest_integer};
 use super::functions::type_of;
@@ -10,7 +11,7 @@ use super::group::grouped_rows;
 use super::join::read_sources;
 use super::syntax::{Expr, Item, Select};
 use super::types;
-use super::values::{as_integer, cast, folded, sort_order, unsupported};
+use super::values::{as_integer, cast, sort_order, unsupported};
 use crate::value::{Column, Message, SqlType, Value};
 
 /// Rows of cells, one list of cells per source.
@@ -40,7 +41,7 @@ pub fn execute<E: Engine>(scope: &Scope<E>, select: &Select) -> Result<Table, Me
         project_rows(scope, select, &sources, &rows, &columns)?
     };
     if select.distinct {
-        rows = distinct_rows(rows);
+        rows = distinct_rows(rows, scope.collation());
     }
     if let Some(top) = select.top {
         rows.truncate(usize::try_from(top).unwrap_or(0));
@@ -73,8 +74,11 @@ fn sort_rows<E: Engine>(
     if select.order.is_empty() {
         return Ok(rows);
     }
-    let keys: Vec<&Expr> =
-        select.order.iter().map(|(key, _)| order_key(select, key)).collect::<Result<_, Message>>()?;
+    let keys: Vec<&Expr> = select
+        .order
+        .iter()
+        .map(|(key, _)| order_key(select, key, scope.collation()))
+        .collect::<Result<_, Message>>()?;
     let mut keyed = Vec::new();
     for row in rows {
         let bound = bind_row(sources, &row);
@@ -82,21 +86,21 @@ fn sort_rows<E: Engine>(
             keys.iter().map(|key| evaluate(&row_scope(scope, &bound), key)).collect();
         keyed.push((values?, row));
     }
-    keyed.sort_by(|(a, _), (b, _)| compare_keys(a, b, &select.order));
+    keyed.sort_by(|(a, _), (b, _)| compare_keys(a, b, &select.order, scope.collation()));
     Ok(keyed.into_iter().map(|(_, row)| row).collect())
 }
 
 /// The order of two rows by the values of their sort keys.
-pub(super) fn compare_keys(a: &[Value], b: &[Value], order: &[(Expr, bool)]) -> Ordering {
+pub(super) fn compare_keys(a: &[Value], b: &[Value], order: &[(Expr, bool)], collation: Collation) -> Ordering {
     let orders = a.iter().zip(b).zip(order).map(|((a, b), (_, descending))| {
-        let order = sort_order(a, b);
+        let order = sort_order(a, b, collation);
         if *descending { order.reverse() } else { order }
     });
     orders.fold(Ordering::Equal, Ordering::then)
 }
 
 /// The expression of a sort key, which can be the position or the alias of a column of the result.
-pub(super) fn order_key<'a>(select: &'a Select, key: &'a Expr) -> Result<&'a Expr, Message> {
+pub(super) fn order_key<'a>(select: &'a Select, key: &'a Expr, collation: Collation) -> Result<&'a Expr, Message> {
     let value = |item: &'a Item| match item {
         Item::Value { expr, .. } => Some(expr),
         Item::Star(_) | Item::Assign(..) => None,
@@ -116,7 +120,7 @@ pub(super) fn order_key<'a>(select: &'a Select, key: &'a Expr) -> Result<&'a Exp
         }
         Expr::Column { source: None, name } => {
             let aliased = select.items.iter().find(|item| match item {
-                Item::Value { name: Some(alias), .. } => alias.eq_ignore_ascii_case(name),
+                Item::Value { name: Some(alias), .. } => collation.name(alias) == *name,
                 Item::Value { .. } | Item::Star(_) | Item::Assign(..) => false,
             });
             Ok(aliased.and_then(value).unwrap_or(key))
@@ -126,9 +130,9 @@ pub(super) fn order_key<'a>(select: &'a Select, key: &'a Expr) -> Result<&'a Exp
 }
 
 /// The rows without duplicates. NULL is equal to NULL here, and the cells of a column have one type.
-fn distinct_rows(rows: Vec<Vec<Value>>) -> Vec<Vec<Value>> {
+fn distinct_rows(rows: Vec<Vec<Value>>, collation: Collation) -> Vec<Vec<Value>> {
     let cell = |value: &Value| match value {
-        Value::NVarChar(text) => format!("text {:?}", folded(text)),
+        Value::NVarChar(text) => format!("text {:?}", collation.key(text)),
         other => format!("{other:?}"),
     };
     let mut seen = BTreeSet::new();
@@ -240,7 +244,10 @@ pub(super) fn aggregate<E: Engine>(
     }
     values.retain(|value| *value != Value::Null);
     let extreme = |wanted: Ordering| {
-        values.iter().cloned().reduce(|best, value| if sort_order(&value, &best) == wanted { value } else { best })
+        values
+            .iter()
+            .cloned()
+            .reduce(|best, value| if sort_order(&value, &best, scope.collation()) == wanted { value } else { best })
     };
     Ok(match name.as_str() {
         "count" => smallest_integer(i64::try_from(values.len()).unwrap_or(i64::MAX)),

@@ -144,7 +144,7 @@ impl Parser {
             (self.peek_name(), self.tokens.get(self.at..).unwrap_or_default())
         {
             self.at += 3;
-            return Ok(Item::Star(Some(alias.to_lowercase())));
+            return Ok(Item::Star(Some(self.collation.name(&alias))));
         }
         if let (Token::Var(name), Some(Token::Symbol("="))) = (self.peek().clone(), self.tokens.get(self.at + 1)) {
             self.at += 2;
@@ -180,10 +180,11 @@ impl Parser {
     }
 
     fn source(&mut self) -> Parsed<Source> {
-        let mut view = self.name()?.to_lowercase();
+        let collation = self.collation;
+        let mut view = collation.name(&self.name()?);
         while self.eat(".") {
             if !matches!(self.peek(), Token::Symbol(".")) {
-                view = format!("{view}.{}", self.name()?.to_lowercase());
+                view = format!("{view}.{}", collation.name(&self.name()?));
             }
         }
         let view = view.strip_prefix("master.").unwrap_or(&view).to_owned();
@@ -196,7 +197,7 @@ impl Parser {
             self.hint()?;
         }
         let last = view.rsplit('.').next().unwrap_or(&view).to_owned();
-        Ok(Source { alias: alias.unwrap_or(last).to_lowercase(), view })
+        Ok(Source { alias: collation.name(&alias.unwrap_or(last)), view })
     }
 
     fn hint(&mut self) -> Parsed<()> {

@@ -1,5 +1,7 @@
 //! Splits T-SQL text into tokens.
 
+use super::collation::Collation;
+
 #[derive(Debug, Clone, PartialEq)]
 pub enum Token {
     /// A bare word: keyword or name.
@@ -37,7 +39,7 @@ const SYMBOLS: [&str; 18] =
 ///
 /// # Errors
 /// The character or literal that is not T-SQL.
-pub fn tokens(text: &str) -> Result<(Vec<Token>, Vec<u32>), String> {
+pub fn tokens(text: &str, collation: Collation) -> Result<(Vec<Token>, Vec<u32>), String> {
     let chars: Vec<char> = text.chars().collect();
     let mut found = Vec::new();
     let mut lines = Vec::new();
@@ -78,7 +80,9 @@ pub fn tokens(text: &str) -> Result<(Vec<Token>, Vec<u32>), String> {
             let end = (at..chars.len()).find(|end| !inside(&chars[*end])).unwrap_or(chars.len());
             let word: String = chars[at..end].iter().collect();
             found.push(match word.strip_prefix('@') {
-                Some(name) => Token::Var(name.to_lowercase()),
+                // `@@SERVERNAME` is a function, and names of functions have no case in any collation.
+                Some(name) if name.starts_with('@') => Token::Var(name.to_lowercase()),
+                Some(name) => Token::Var(collation.name(name)),
                 None => Token::Word(word),
             });
             at = end;

@@ -1,5 +1,6 @@
 //! The type of a value, and of an expression with several results.
 
+use super::collation::Collation;
 use super::values::{as_text, unsupported};
 use crate::value::{Message, SqlType, Value};
 
@@ -95,10 +96,10 @@ pub fn have_keys(a: SqlType, b: SqlType) -> bool {
         || (a == SqlType::Guid && b == SqlType::Guid)
 }
 
-pub fn key(value: &Value) -> Option<Key> {
+pub fn key(value: &Value, collation: Collation) -> Option<Key> {
     match value {
         Value::Guid(guid) => Some(Key::Guid(*guid)),
-        Value::NVarChar(_) => as_text(value).map(|text| Key::Text(super::values::folded(&text))),
+        Value::NVarChar(_) => as_text(value).map(|text| Key::Text(collation.key(&text))),
         value => super::values::as_integer(value).map(Key::Number),
     }
 }

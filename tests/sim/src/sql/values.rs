@@ -3,6 +3,7 @@
 
 use std::cmp::Ordering;
 
+use super::collation::Collation;
 use super::evaluate::error;
 use crate::value::{Message, SqlType, Value};
 
@@ -60,23 +61,18 @@ pub fn as_text(value: &Value) -> Option<String> {
     })
 }
 
-/// The text by which the default collation compares: without case and trailing blanks.
-pub fn folded(text: &str) -> String {
-    text.trim_end_matches(' ').to_lowercase()
-}
-
 /// The order of two values; `None` if a value is NULL. A text and a value of another type compare as that type.
 ///
 /// # Errors
 /// 245 for a text that is not a number, 8169 for a text that is not a GUID, 102 for types that do not compare here.
-pub fn compare(a: &Value, b: &Value) -> Result<Option<Ordering>, Message> {
+pub fn compare(a: &Value, b: &Value, collation: Collation) -> Result<Option<Ordering>, Message> {
     let (a, b) = (unwrap_variant(a.clone()), unwrap_variant(b.clone()));
     Ok(match (&a, &b) {
         (Value::Null, _) | (_, Value::Null) => None,
-        (Value::NVarChar(a), Value::NVarChar(b)) => Some(folded(a).cmp(&folded(b))),
+        (Value::NVarChar(a), Value::NVarChar(b)) => Some(collation.compare(a, b)),
         (Value::Guid(a), Value::Guid(b)) => Some(guid_key(a).cmp(&guid_key(b))),
-        (Value::Guid(_), Value::NVarChar(_)) => return compare(&a, &cast(b, SqlType::Guid)?),
-        (Value::NVarChar(_), Value::Guid(_)) => return compare(&cast(a, SqlType::Guid)?, &b),
+        (Value::Guid(_), Value::NVarChar(_)) => return compare(&a, &cast(b, SqlType::Guid)?, collation),
+        (Value::NVarChar(_), Value::Guid(_)) => return compare(&cast(a, SqlType::Guid)?, &b, collation),
         (Value::Binary(a), Value::Binary(b)) => {
             let strip = |bytes: &[u8]| bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
             Some(a[..strip(a)].cmp(&b[..strip(b)]))
@@ -119,13 +115,13 @@ fn not_a_number(value: &Value, ty: &str) -> Message {
 }
 
 /// A total order for ORDER BY: NULL is the lowest value.
-pub fn sort_order(a: &Value, b: &Value) -> Ordering {
+pub fn sort_order(a: &Value, b: &Value, collation: Collation) -> Ordering {
     match (a == &Value::Null, b == &Value::Null) {
         (true, true) => Ordering::Equal,
         (true, false) => Ordering::Less,
         (false, true) => Ordering::Greater,
         // The values of one column have one type, so that the comparison has a result.
-        (false, false) => compare(a, b).ok().flatten().unwrap_or(Ordering::Equal),
+        (false, false) => compare(a, b, collation).ok().flatten().unwrap_or(Ordering::Equal),
     }
 }
 
@@ -136,10 +132,10 @@ fn guid_key(guid: &[u8; 16]) -> [u8; 16] {
     ORDER.map(|at| guid[at])
 }
 
-/// Whether the text matches a LIKE pattern with `%`, `_` and `[]`, without case.
+/// Whether the text matches a LIKE pattern with `%`, `_` and `[]`, exactly.
 pub fn like(text: &str, pattern: &str) -> bool {
-    let text: Vec<char> = text.to_lowercase().chars().collect();
-    let pattern: Vec<char> = pattern.to_lowercase().chars().collect();
+    let text: Vec<char> = text.chars().collect();
+    let pattern: Vec<char> = pattern.chars().collect();
     // matched[j]: the pattern up to here matches the first j characters.
     let mut matched = vec![false; text.len() + 1];
     matched[0] = true;

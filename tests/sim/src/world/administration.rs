@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::inventory::{FIXED_ROLES, sid};
 use super::set_partner::message;
-use super::{SessionId, World, same_name};
+use super::{SessionId, World, is_same};
 use crate::config::{EndpointState, LoginConfig};
 use crate::sql::administration::{Administration, EndpointChange};
 use crate::value::Message;
@@ -53,6 +53,7 @@ impl World {
             Administration::Grant { permission, login } => {
                 self.change_login(at, login, |login| match permission.as_str() {
                     "VIEW SERVER STATE" => login.view_server_state = true,
+                    "VIEW ANY DEFINITION" => login.view_any_definition = true,
                     "VIEW ANY DATABASE" => login.view_any_database = true,
                     _ => login.alter_any_database = true,
                 })?
@@ -77,12 +78,13 @@ impl World {
     }
 
     fn create_login(&mut self, at: usize, name: &str, password: &Option<String>, new_sid: Option<&[u8]>) -> Done {
+        let case_sensitive = self.servers[at].settings.case_sensitive;
         let server = &mut self.servers[at];
         let inventory = server.inventory.logins.keys();
         let names: Vec<&str> =
             server.logins.iter().map(|login| login.name.as_str()).chain(inventory.map(String::as_str)).collect();
         let sa = server.inventory.sa_name.as_deref().unwrap_or("sa");
-        if same_name(sa, name) || names.iter().any(|other| same_name(other, name)) {
+        if is_same(case_sensitive, sa, name) || names.iter().any(|other| is_same(case_sensitive, other, name)) {
             return refuse(15025, format!("The server principal '{name}' already exists."));
         }
         if let Some(new) = new_sid
@@ -103,6 +105,7 @@ impl World {
             view_server_state: false,
             view_any_database: true,
             alter_any_database: false,
+            view_any_definition: false,
             disabled: false,
             locked: false,
             expired: false,
@@ -111,14 +114,16 @@ impl World {
     }
 
     fn drop_login(&mut self, at: usize, name: &str) -> Done {
-        let connected = self.sessions.values().any(|session| session.server == at && same_name(&session.login, name));
+        let case_sensitive = self.servers[at].settings.case_sensitive;
+        let connected =
+            self.sessions.values().any(|session| session.server == at && is_same(case_sensitive, &session.login, name));
         if connected {
             return refuse(15434, format!("Could not drop login '{name}' as the user is currently logged in."));
         }
         let server = &mut self.servers[at];
         let before = server.logins.len() + server.inventory.logins.len();
-        server.logins.retain(|login| !same_name(&login.name, name));
-        server.inventory.logins.retain(|login, _| !same_name(login, name));
+        server.logins.retain(|login| !is_same(case_sensitive, &login.name, name));
+        server.inventory.logins.retain(|login, _| !is_same(case_sensitive, login, name));
         if server.logins.len() + server.inventory.logins.len() == before {
             let text =
                 format!("Cannot drop the login '{name}', because it does not exist or you do not have permission.");
@@ -128,7 +133,8 @@ impl World {
     }
 
     fn change_login(&mut self, at: usize, name: &str, change: impl FnOnce(&mut LoginConfig)) -> Done {
-        match self.servers[at].logins.iter_mut().find(|login| same_name(&login.name, name)) {
+        let case_sensitive = self.servers[at].settings.case_sensitive;
+        match self.servers[at].logins.iter_mut().find(|login| is_same(case_sensitive, &login.name, name)) {
             Some(login) => {
                 change(login);
                 Ok(())
@@ -142,15 +148,16 @@ impl World {
 
     /// Roles other than sysadmin are shown and have no effect.
     fn set_role(&mut self, at: usize, role: &str, login: &str, add: bool) -> Done {
-        if same_name(role, "sysadmin") {
+        let case_sensitive = self.servers[at].settings.case_sensitive;
+        if is_same(case_sensitive, role, "sysadmin") {
             return self.change_login(at, login, |login| login.sysadmin = add);
         }
-        let Some(role) = FIXED_ROLES.iter().find(|fixed| same_name(fixed, role)) else {
+        let Some(role) = FIXED_ROLES.iter().find(|fixed| is_same(case_sensitive, fixed, role)) else {
             return Err(vec![crate::sql::unsupported(role)]);
         };
         self.change_login(at, login, |_| {})?;
         let members = self.servers[at].inventory.roles.entry((*role).to_owned()).or_default();
-        members.retain(|member| !same_name(member, login));
+        members.retain(|member| !is_same(case_sensitive, member, login));
         if add {
             members.push(login.to_owned());
         }
@@ -158,6 +165,7 @@ impl World {
     }
 
     fn set_owner(&mut self, at: usize, by: &str, database: &str, login: &str) -> Done {
+        let case_sensitive = self.servers[at].settings.case_sensitive;
         let Ok(name) = self.open_database(at, database, by) else {
             let text = format!(
                 "Cannot find the database '{database}', because it does not exist or you do not have permission."
@@ -166,23 +174,24 @@ impl World {
         };
         let server = &mut self.servers[at];
         let sa = server.inventory.sa_name.as_deref().unwrap_or("sa");
-        let known = same_name(sa, login)
+        let known = is_same(case_sensitive, sa, login)
             || server.find_login(login).is_some()
-            || server.inventory.logins.keys().any(|other| same_name(other, login));
+            || server.inventory.logins.keys().any(|other| is_same(case_sensitive, other, login));
         if !known {
             let text = format!(
                 "Cannot find the principal '{login}', because it does not exist or you do not have permission."
             );
             return refuse(15151, text);
         }
-        server.inventory.owners.retain(|other, _| !same_name(other, &name));
+        server.inventory.owners.retain(|other, _| !is_same(case_sensitive, other, &name));
         server.inventory.owners.insert(name, login.to_owned());
         Ok(())
     }
 
     fn set_endpoint(&mut self, at: usize, name: &str, state: EndpointChange) -> Done {
+        let case_sensitive = self.servers[at].settings.case_sensitive;
         let server = &mut self.servers[at];
-        if !same_name(&server.endpoint_name, name) {
+        if !is_same(case_sensitive, &server.endpoint_name, name) {
             let text =
                 format!("Cannot alter the endpoint '{name}', because it does not exist or you do not have permission.");
             return refuse(15151, text);

@@ -167,6 +167,8 @@ fn build_mirroring(
         running_failover: None,
         redo_queue_kb: pair.redo_queue_kb,
         redo_rate_kb_per_s: pair.redo_rate_kb_per_s,
+        log_rate_kb_per_s: 0,
+        log: Default::default(),
         switch: Duration::from_millis(pair.switch_millis),
         timeout,
         resync: Duration::from_millis(pair.resync_millis),

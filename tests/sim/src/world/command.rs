@@ -148,12 +148,21 @@ pub enum Command {
         #[serde(default = "default_times")]
         times: u32,
     },
-    /// Sets the databases to SYNCHRONIZING for this time, in milliseconds.
+    /// Sets the databases to SYNCHRONIZING for this time, in milliseconds. The principal sends `unsentKb` of log in it.
     Desync {
         pair: String,
         #[serde(default)]
         database: Option<String>,
         millis: u64,
+        #[serde(default)]
+        unsent_kb: u64,
+    },
+    /// The log that the clients of a principal write, in KB per second.
+    SetLogRate {
+        pair: String,
+        #[serde(default)]
+        database: Option<String>,
+        kb_per_s: u64,
     },
     /// Sets the product version, such as `12.0.6024.0`.
     SetVersion {

@@ -66,7 +66,9 @@ impl World {
                 let error = InjectedError { number: *number, class: *class, left: *times };
                 self.server_mut(server)?.injected_error_after = Some(error);
             }
-            Command::Desync { pair, database, millis } => self.desynchronize(pair, database, *millis)?,
+            Command::Desync { pair, database, millis, unsent_kb } => {
+                self.desynchronize(pair, database, *millis, *unsent_kb)?;
+            }
             Command::SetVersion { server, version } => self.server_mut(server)?.version.clone_from(version),
             Command::Lie { server, database, values } => {
                 self.server_mut(server)?.catalog_overrides.insert(database.to_lowercase(), values.clone());
@@ -103,9 +105,19 @@ impl World {
         })
     }
 
-    fn desynchronize(&mut self, pair: &str, database: &Option<String>, millis: u64) -> Result<(), String> {
+    fn desynchronize(
+        &mut self,
+        pair: &str,
+        database: &Option<String>,
+        millis: u64,
+        unsent_kb: u64,
+    ) -> Result<(), String> {
         let until = self.now.saturating_add(Duration::from_millis(millis));
-        self.for_each(pair, database, |session| session.sync = Sync::SynchronizingUntil(until))
+        self.for_each(pair, database, |session| {
+            session.sync = Sync::SynchronizingUntil(until);
+            let principal = session.principal();
+            session.log[principal].unsent = unsent_kb as f64 * 1024.0;
+        })
     }
 
     fn set_redo(
@@ -134,10 +146,10 @@ impl World {
         let name = server
             .database_name(database)
             .ok_or_else(|| format!("database {database:?}: {} has no such database", server.id))?;
-        let name = name.to_lowercase();
+        let name = name.to_owned();
         match state {
-            Some(state) => server.states.insert(name.clone(), state),
-            None => server.states.remove(&name),
+            Some(state) => server.states.insert(name.to_lowercase(), state),
+            None => server.states.remove(&name.to_lowercase()),
         };
         if let Some((at, seat)) = self.find_mirroring(index, &name) {
             let mirroring = &mut self.mirrorings[at];

@@ -28,6 +28,9 @@ impl World {
                 let refusal = LoginRefusal { number: *number, class: *class, left: *times, login: login.clone() };
                 self.server_mut(server)?.login_refusals.push(refusal);
             }
+            Command::SetLogRate { pair, database, kb_per_s } => {
+                self.for_each(pair, database, |session| session.log_rate_kb_per_s = *kb_per_s)?;
+            }
             Command::AcceptLogins { server } => self.server_mut(server)?.login_refusals.clear(),
             Command::LockCatalog { server } => self.server_mut(server)?.catalog_locked = true,
             Command::UnlockCatalog { server } => self.server_mut(server)?.catalog_locked = false,
@@ -109,6 +112,8 @@ impl World {
             running_failover: None,
             redo_queue_kb: 0,
             redo_rate_kb_per_s: 10_000,
+            log_rate_kb_per_s: 0,
+            log: Default::default(),
             switch,
             timeout,
             resync,

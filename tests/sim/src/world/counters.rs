@@ -33,12 +33,11 @@ impl World {
             }
         };
         for name in &self.servers[server].databases {
-            let Some((index, _)) = self.find_mirroring(server, name) else { continue };
+            let Some((index, seat)) = self.find_mirroring(server, name) else { continue };
             let queue = self.redo_kb(server, name).unwrap_or(0);
-            let rate = self.mirrorings[index].redo_rate_kb_per_s as f64 * 1024.0;
-            // The counters start at 0 with the server.
-            let uptime = self.now.saturating_sub(self.servers[server].ready_at);
-            let values = [queue, 0, (rate * uptime.as_secs_f64()) as u64, 0];
+            let mirroring = &self.mirrorings[index];
+            let flow = mirroring.log[seat];
+            let values = [queue, mirroring.send_queue_kb(seat), flow.redone as u64, flow.sent as u64];
             add(name, values);
             totals.iter_mut().zip(values).for_each(|(total, value)| *total += value);
         }

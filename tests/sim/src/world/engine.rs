@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::set_partner::message;
 use super::{SessionId, World};
+use crate::sql::Collation;
 use crate::sql::administration::Administration;
 use crate::sql::engine::{AlterOutcome, Engine, PartnerAction, Report, SessionOptions, Table};
 use crate::value::{Message, Value};
@@ -19,6 +20,13 @@ impl Engine for World {
 
     fn use_database(&mut self, session: SessionId, name: &str) -> Result<(), Message> {
         self.change_database(session, name)
+    }
+
+    fn collation(&self, session: SessionId) -> Collation {
+        match self.sessions.get(&session).map(|session| self.servers[session.server].settings.case_sensitive) {
+            Some(true) => Collation::CaseSensitive,
+            Some(false) | None => Collation::IgnoresCase,
+        }
     }
 
     fn login(&self, session: SessionId) -> String {
@@ -57,6 +65,7 @@ impl Engine for World {
             "engineedition" => Value::Int(if server.edition.starts_with("Standard") { 2 } else { 3 }),
             "isclustered" => Value::Int(server.settings.clustered.into()),
             "isintegratedsecurityonly" | "issingleuser" => Value::Int(0),
+            "collation" if server.settings.case_sensitive => text("Latin1_General_CS_AS"),
             "collation" => text("Latin1_General_CI_AS"),
             _ => Value::Null,
         }
@@ -78,6 +87,7 @@ impl Engine for World {
         match permission.to_uppercase().as_str() {
             "VIEW SERVER STATE" => Some(login.sysadmin || login.view_server_state),
             "VIEW ANY DATABASE" => Some(login.sysadmin || login.view_any_database),
+            "VIEW ANY DEFINITION" => Some(login.sysadmin || login.view_any_definition),
             "ALTER ANY DATABASE" => Some(login.sysadmin || login.alter_any_database),
             _ => None,
         }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::failover::RunningFailover;
+use super::log_flow::LogFlow;
 use super::server::OPEN_STATES;
 use super::{FailoverKind, Reach, World};
 use crate::config::{EndpointState, Safety};
@@ -87,6 +88,9 @@ pub(crate) struct Mirroring {
     pub running_failover: Option<RunningFailover>,
     pub redo_queue_kb: u64,
     pub redo_rate_kb_per_s: u64,
+    /// The log that the clients of a principal write.
+    pub log_rate_kb_per_s: u64,
+    pub log: [LogFlow; 2],
     pub switch: Duration,
     pub timeout: Duration,
     pub resync: Duration,

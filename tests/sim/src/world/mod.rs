@@ -12,6 +12,7 @@ mod engine;
 mod error_log;
 mod failover;
 mod inventory;
+mod log_flow;
 mod maintenance;
 mod mirroring;
 mod recovery;
@@ -144,7 +145,7 @@ impl World {
     pub(crate) fn find_mirroring(&self, server: usize, database: &str) -> Option<(usize, Seat)> {
         let mut sessions = self.mirrorings.iter().enumerate().filter_map(|(index, mirroring)| {
             let seat = mirroring.partners.iter().position(|partner| *partner == server)?;
-            same_name(&mirroring.database, database).then_some((index, seat))
+            self.servers[server].is_same(&mirroring.database, database).then_some((index, seat))
         });
         // A database can have left a session and then be part of another one.
         let first = sessions.next()?;
@@ -155,7 +156,12 @@ impl World {
     }
 }
 
-/// Compares names without case, as the default collation of SQL Server does.
+/// Compares names without case, as the default collation of SQL Server does. For names of clients: `Server::is_same`.
 pub(crate) fn same_name(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b) || a.to_lowercase() == b.to_lowercase()
+}
+
+/// Compares names by the collation of a server.
+pub(crate) fn is_same(case_sensitive: bool, a: &str, b: &str) -> bool {
+    if case_sensitive { a == b } else { same_name(a, b) }
 }

@@ -32,6 +32,7 @@ impl World {
         timers.push(server.ready_at);
         timers.into_iter().for_each(|timer| self.set_timer(timer));
         self.log_start(index);
+        self.clear_log_totals(index);
         for mirroring in &mut self.mirrorings {
             for seat in 0..2 {
                 if mirroring.partners[seat] == index && mirroring.copies[seat].abandoned {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{CatalogOverride, Seat, World, same_name};
 use crate::config::{EndpointState, LoginConfig, ServerInventory};
-use crate::settings::{NullColumns, Quorumless, ServerSettings};
+use crate::settings::{MirrorAlone, NullColumns, Quorumless, ServerSettings};
 
 /// Values of `sys.databases.state`.
 const ONLINE: u8 = 0;
@@ -130,18 +130,23 @@ impl Server {
         u8::try_from(self.major().saturating_mul(10)).unwrap_or(100)
     }
 
+    /// Compares names by the collation of the server.
+    pub fn is_same(&self, a: &str, b: &str) -> bool {
+        super::is_same(self.settings.case_sensitive, a, b)
+    }
+
     pub fn find_login(&self, name: &str) -> Option<&LoginConfig> {
-        self.logins.iter().find(|login| same_name(&login.name, name))
+        self.logins.iter().find(|login| self.is_same(&login.name, name))
     }
 
     pub fn database_id(&self, name: &str) -> Option<i32> {
-        let at = self.databases.iter().position(|database| same_name(database, name))?;
+        let at = self.databases.iter().position(|database| self.is_same(database, name))?;
         i32::try_from(at + 1).ok()
     }
 
     /// The name in the spelling of the server.
     pub fn database_name(&self, name: &str) -> Option<&str> {
-        self.databases.iter().find(|database| same_name(database, name)).map(String::as_str)
+        self.databases.iter().find(|database| self.is_same(database, name)).map(String::as_str)
     }
 }
 
@@ -165,6 +170,7 @@ impl World {
             return RECOVERING;
         }
         match self.find_mirroring(server, database) {
+            Some((index, seat)) if self.is_recovering_mirror(index, seat) => RECOVERING,
             Some((index, seat)) if self.mirrorings[index].is_restoring(seat) => RESTORING,
             Some((index, seat)) if self.lacks_quorum(index, seat) => match self.mirrorings[index].settings.quorumless {
                 Quorumless::Recovering | Quorumless::RecoveringNull => RECOVERING,
@@ -187,6 +193,15 @@ impl World {
         copy.mirrored && copy.role == super::Role::Principal && !self.has_quorum(index, seat)
     }
 
+    /// Whether this is a mirror without its principal that shows RECOVERING by the setting of its pair.
+    fn is_recovering_mirror(&self, index: usize, seat: Seat) -> bool {
+        let mirroring = &self.mirrorings[index];
+        mirroring.settings.mirror_alone == MirrorAlone::Recovering
+            && mirroring.copies[seat].mirrored
+            && mirroring.is_restoring(seat)
+            && !mirroring.reports_connected(seat, super::other(seat))
+    }
+
     /// Whether the mirroring columns of a mirrored database are NULL for every login.
     pub(crate) fn hides_mirroring(&self, server: usize, database: &str) -> bool {
         let state = self.database_state(server, database);
@@ -194,9 +209,13 @@ impl World {
         if let Some((index, seat)) = self.find_mirroring(server, database)
             && !overridden
             && self.is_recovered(server, database)
-            && self.lacks_quorum(index, seat)
         {
-            return self.mirrorings[index].settings.quorumless == Quorumless::RecoveringNull;
+            if self.is_recovering_mirror(index, seat) {
+                return false;
+            }
+            if self.lacks_quorum(index, seat) {
+                return self.mirrorings[index].settings.quorumless == Quorumless::RecoveringNull;
+            }
         }
         match self.servers[server].settings.null_columns {
             NullColumns::Recovering => matches!(state, RECOVERING | RECOVERY_PENDING | SUSPECT | OFFLINE),

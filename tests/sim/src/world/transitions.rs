@@ -11,12 +11,12 @@ impl World {
     /// Applies all events that are due up to `now`, in the order of their times.
     pub fn advance(&mut self, now: Duration) {
         while let Some(due) = self.wake_at().filter(|due| *due <= now) {
-            self.now = self.now.max(due);
+            self.pass_time(due);
             self.timers.retain(|timer| *timer > due);
             self.mark_changed();
             self.apply_transitions();
         }
-        self.now = self.now.max(now);
+        self.pass_time(now);
     }
 
     /// The time of the next event; `None` if nothing is scheduled.

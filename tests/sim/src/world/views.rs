@@ -7,6 +7,7 @@ use super::set_partner::message;
 use super::state::state_desc;
 use super::{MirrorRow, Session, SessionId, World, endpoints, same_name, sessions_view};
 use crate::config::LoginConfig;
+use crate::settings::WitnessNames;
 use crate::sql::engine::Table;
 use crate::value::{Column, Message, SqlType, Value};
 
@@ -35,7 +36,7 @@ impl World {
         Some(Ok(match name {
             "sys.databases" => self.databases_view(session.server, login),
             "sys.database_mirroring" => self.mirroring_view(session.server, login),
-            "sys.database_mirroring_witnesses" => self.witnesses_view(session.server),
+            "sys.database_mirroring_witnesses" => self.witnesses_view(session.server, login),
             "sys.database_mirroring_endpoints" => endpoints::mirroring(server),
             "sys.tcp_endpoints" => endpoints::tcp(server),
             "sys.endpoints" => endpoints::all(server),
@@ -134,15 +135,24 @@ impl World {
         build_table(&MIRRORING, rows.collect())
     }
 
-    fn witnesses_view(&self, server: usize) -> Table {
+    /// No other permission makes the metadata of these sessions visible.
+    fn witnesses_view(&self, server: usize, login: &LoginConfig) -> Table {
+        let visible = login.sysadmin || login.view_any_definition;
+        let names = self.servers[server].settings.witness_names;
         let rows = self
             .mirrorings
             .iter()
             .filter(|mirroring| {
-                mirroring.witness == Some(server) && mirroring.is_mirrored() && !mirroring.witness_dropped
+                visible && mirroring.witness == Some(server) && mirroring.is_mirrored() && !mirroring.witness_dropped
             })
             .map(|mirroring| {
-                let name = |seat: usize| nvarchar(&self.servers[mirroring.partners[seat]].name);
+                let name = |seat: usize| {
+                    let partner = &self.servers[mirroring.partners[seat]];
+                    nvarchar(match names {
+                        WitnessNames::Instances => &partner.name,
+                        WitnessNames::Addresses => &partner.endpoint_address,
+                    })
+                };
                 let principal = mirroring.witness_principal;
                 let full = mirroring.safety == crate::config::Safety::Full;
                 let synchronized = mirroring.sync == super::Sync::Synchronized && !mirroring.suspended;

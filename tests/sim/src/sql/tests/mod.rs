@@ -9,6 +9,8 @@ use crate::value::{Event, Step, Value};
 use crate::world::{Command, World};
 
 mod administration;
+mod collation;
+mod counters;
 mod maintenance;
 mod options;
 mod queries;

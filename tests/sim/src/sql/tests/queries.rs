@@ -25,7 +25,8 @@ fn order_by_with_nulls_sorts_nulls_first_and_never_panics() {
         assert_eq!(nulls, count + 4);
         let names: Vec<&Value> = answer.rows[..nulls].iter().map(|row| &row[1]).collect();
         assert!(
-            names.is_sorted_by(|a, b| crate::sql::values::compare(a, b).unwrap() == Some(std::cmp::Ordering::Greater))
+            names.is_sorted_by(|a, b| crate::sql::values::compare(a, b, crate::sql::Collation::IgnoresCase).unwrap()
+                == Some(std::cmp::Ordering::Greater))
         );
         assert!(client.world.failures.is_empty());
     }
@@ -221,4 +222,45 @@ fn renamed_and_clustered_server_reports_both_names() {
     assert_eq!(client.text("SELECT SERVERPROPERTY('ServerName')"), r"SQL-NEW\RTC");
     assert_eq!(client.text("SELECT @@SERVERNAME"), r"SQL-A\RTC");
     assert_eq!(client.text("SELECT SERVERPROPERTY('IsClustered')"), "1");
+}
+
+/// The session of a login on the witness, with these permissions beside VIEW ANY DATABASE.
+fn on_witness(permissions: serde_json::Value) -> Client {
+    let mut login = json!({"name": "reader", "password": "secret", "sysadmin": false, "viewAnyDatabase": true});
+    login.as_object_mut().unwrap().extend(permissions.as_object().unwrap().clone());
+    let mut config = Config::sample();
+    config.servers[2].logins.push(serde_json::from_value(login).unwrap());
+    let mut client = Client::with(&config, "w");
+    client.session = client.world.login(client.now, "w", "reader", Some("secret"), "").unwrap().session;
+    client
+}
+
+#[test]
+fn witness_rows_are_visible_to_sysadmin_and_view_any_definition_only() {
+    let count = "SELECT COUNT(*) FROM sys.database_mirroring_witnesses";
+    for (permissions, rows) in [
+        (json!({}), 0),
+        (json!({"viewServerState": true, "alterAnyDatabase": true}), 0),
+        (json!({"viewAnyDefinition": true}), 3),
+        (json!({"sysadmin": true}), 3),
+    ] {
+        assert_eq!(on_witness(permissions.clone()).value(count), Value::Int(rows), "{permissions}");
+    }
+}
+
+#[test]
+fn witness_names_of_partners_are_instances_or_addresses() {
+    let text = "SELECT principal_server_name, mirror_server_name FROM sys.database_mirroring_witnesses \
+                WHERE database_name = N'rtcxds'";
+    let mut client = Client::new("w");
+    let names = |client: &mut Client| client.run(text).rows[0].iter().map(shown).collect::<Vec<_>>();
+    assert_eq!(names(&mut client), [r"SQL-A\RTC", r"SQL-B\RTC"]);
+    client.apply(&json!({"do": "setServerSettings", "server": "w", "settings": {"witnessNames": "addresses"}}));
+    let addresses = names(&mut client);
+    assert!(addresses[0].starts_with("TCP://sql-a") && addresses[1].starts_with("TCP://sql-b"), "{addresses:?}");
+    assert!(client.world.failures.is_empty());
+}
+
+fn shown(value: &Value) -> String {
+    crate::sql::values::as_text(value).unwrap()
 }

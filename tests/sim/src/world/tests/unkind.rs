@@ -304,3 +304,17 @@ fn settings_unknown_field_is_an_error() {
     let error = scenario.world.apply(Duration::ZERO, &command).unwrap_err();
     assert!(error.starts_with("settings: unknown field `quorum`"), "{error}");
 }
+
+#[test]
+fn mirror_without_its_principal_is_restoring_or_recovering_with_columns() {
+    for (settings, state) in [(json!({}), 1), (json!({"mirrorAlone": "recovering"}), 2)] {
+        let scenario =
+            Scenario::new(false).apply(&[pair(settings)]).assert_rows("connected", "P/4/-/0", "M/4/-/1", "a");
+        let scenario = scenario.apply(&[kill("a")]).after(11.0);
+        assert_eq!(scenario.row("b"), format!("M/1/-/{state}"));
+        let b = scenario.world.find_server("b").unwrap();
+        let refused = scenario.world.open_database(b, "rtcxds", "operator").unwrap_err();
+        assert_eq!(refused, OpenError::Mirror, "the role refuses clients in both states");
+        scenario.apply(&[start("a")]).after(1.0).assert_rows("connected again", "P/4/-/0", "M/4/-/1", "a");
+    }
+}
