@@ -48,9 +48,9 @@ pub(crate) fn held(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> Verdi
     } else {
         " It was not observed in its seat since this resource was created, its servers changed or its mirroring was set up again."
     };
+    let first = first_step(case, obstacle).unwrap_or_default();
     let mut message =
-        format!("{place}{never} No change of the spec requested a move, so that the move is on hold ({why}).");
-    message.push_str(&start_at_risk(case, obstacle).unwrap_or_default());
+        format!("{place}{never}{first} No change of the spec requested a move, so that the move is on hold ({why}).");
     message.push_str(&ways_out(case, obstacle, split));
     if split {
         // Each of the three ways moves other databases, so that none of them is the step.
@@ -78,12 +78,17 @@ pub(crate) fn held(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> Verdi
     Verdict::waiting(Reason::UnexpectedPrincipal, message).with_step(step)
 }
 
-/// The warning before the start of a server that can serve a second copy.
-fn start_at_risk(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> Option<String> {
+/// What comes first about a server that is not read: the warning before the start of one that can serve a second copy, or its
+/// return.
+fn first_step(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> Option<String> {
     let seat = unseen(obstacle?.0)?;
-    let page = caution::before_start(case.findings, case.pair, seat, true)?;
     let server = case.pair.label(seat);
-    Some(format!(" Do not start the {server} before you have read docs/reasons/{page}.md: it can serve a second copy."))
+    Some(match caution::before_start(case.findings, case.pair, seat, true) {
+        Some(page) => format!(
+            " Do not start the {server} before you have read docs/reasons/{page}.md: it can serve a second copy."
+        ),
+        None => format!(" To fix: bring the {server} back."),
+    })
 }
 
 /// The seat of the server that the operator does not see.

@@ -121,6 +121,9 @@ impl Summary<'_> {
             if both.map(|one| one.cause) == [UnavailableCause::PollsStopped; 2] {
                 return "spec.suspend stops the polls, and the state is not known".to_owned();
             }
+            if both.map(|one| one.cause) == [UnavailableCause::TlsFailed; 2] {
+                return "TLS with both servers failed".to_owned();
+            }
             return format!("the operator reads neither {} nor {}", server(Seat::Primary), server(Seat::Mirror));
         }
         let on = self.subject();

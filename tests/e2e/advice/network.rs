@@ -74,10 +74,10 @@ async fn pages_about_the_network_lead_to_the_server() {
     reader.aligned();
 
     let page = "InstanceNotFound";
+    // No process, and no status, knows the port of this address.
+    reader.operator.take().unwrap().stop();
     reader.world(json!({"do": "setServerSettings", "server": "a", "settings": {"browser": {"stopped": true}}}));
     primary(&reader, json!({"host": host, "instance": "RTC", "port": null}));
-    // A new process knows no port.
-    reader.operator.take().unwrap().stop();
     reader.operator = Some(Operator::start(reader.pool.cluster, &reader.pool.namespace, "1s"));
     reader.until_reason(page);
     let address = [("sql-a.contoso.com", host.as_str()), ("49172", port.as_str())];
