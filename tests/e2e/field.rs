@@ -59,13 +59,6 @@ async fn exchanged_servers_in_the_spec_move_nothing() {
     assert_eq!(fixture.failovers(), Vec::<String>::new());
 }
 
-fn patch_status(fixture: &TestPool, status: &Value) {
-    let patch = json!({"status": status}).to_string();
-    let path =
-        ["patch", "lpm", "pool01", "-n", &fixture.namespace, "--subresource=status", "--type=merge", "-p", &patch];
-    fixture.cluster.kubectl(&path);
-}
-
 /// F1: a status that a backup restored onto another resource.
 #[tokio::test(flavor = "multi_thread")]
 async fn status_of_another_resource_owes_no_move() {
@@ -77,7 +70,7 @@ async fn status_of_another_resource_owes_no_move() {
     fixture.cluster.apply(&fixture.pool("pool01", user("Primary")));
     let mut restored = old;
     restored["databaseTypes"][0]["request"] = json!({"principal": "Primary", "generation": 1, "pending": true});
-    patch_status(&fixture, &restored);
+    fixture.patch_status("pool01", &restored);
     let before = fixture.failovers().len();
     let _successor = Operator::start(fixture.cluster, "field-restore", "1s");
     let status = fixture.until_ready("pool01", "False", "UnexpectedPrincipal");
@@ -188,7 +181,7 @@ async fn forced_service_behind_a_silent_browser_is_not_sent() {
     for server in servers.as_array_mut().unwrap() {
         assert!(server.as_object_mut().unwrap().remove("lastPort").is_some(), "{server}");
     }
-    patch_status(&fixture, &json!({"servers": servers}));
+    fixture.patch_status("pool01", &json!({"servers": servers}));
     let _successor = Operator::start(fixture.cluster, "field-browser", "1s");
     let status = until_user(&fixture, "InstanceNotFound", "Unknown");
     let epoch = of_user(&status)["epoch"].as_str().unwrap().to_owned();

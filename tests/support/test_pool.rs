@@ -156,6 +156,13 @@ impl TestPool {
 
     /// Waits until the operator has logged this since the fixture was created.
     #[track_caller]
+    /// As a writer of the status does; null removes a field.
+    pub fn patch_status(&self, name: &str, status: &Value) {
+        let patch = json!({"status": status}).to_string();
+        let path = ["patch", "lpm", name, "-n", &self.namespace, "--subresource=status", "--type=merge", "-p", &patch];
+        self.cluster.kubectl(&path);
+    }
+
     pub fn until_logged(&self, words: &str) {
         until_logged(&self.namespace, words);
     }

@@ -76,6 +76,7 @@ async fn pages_about_the_network_lead_to_the_server() {
     let page = "InstanceNotFound";
     // No process, and no status, knows the port of this address.
     reader.operator.take().unwrap().stop();
+    reader.pool.patch_status("pool01", &json!({"servers": null}));
     reader.world(json!({"do": "setServerSettings", "server": "a", "settings": {"browser": {"stopped": true}}}));
     primary(&reader, json!({"host": host, "instance": "RTC", "port": null}));
     reader.operator = Some(Operator::start(reader.pool.cluster, &reader.pool.namespace, "1s"));
