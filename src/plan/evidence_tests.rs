@@ -9,7 +9,7 @@ use Service::{Exposed, NotServed, Protected, Unknown};
 
 /// The rows of the primary and of the mirror, and what they prove.
 #[rustfmt::skip]
-const TABLE: [(&str, &str, Service, ObservedPrincipal, Reason); 53] = [
+const TABLE: [(&str, &str, Service, ObservedPrincipal, Reason); 55] = [
     ("P/4/C",     "M/4/C",     Protected, Primary, Reason::Aligned),
     ("P/4/-",     "M/4/-",     Protected, Primary, Reason::Aligned),
     ("P/4/D",     "M/4/D",     Exposed,   Primary, Reason::Aligned),
@@ -25,6 +25,8 @@ const TABLE: [(&str, &str, Service, ObservedPrincipal, Reason); 53] = [
     // "Mirror, Disconnected / In Recovery": the copy of a mirror that is alone.
     ("P/1/-",     "M/1/-/r",   Exposed,   Primary, Reason::PartnersDisconnected),
     ("away",      "M/1/-/r",   Unknown,   Nowhere, Reason::PrincipalLost),
+    ("P/4/C",     "M/4/C/r",   Exposed,   Primary, Reason::DatabaseRecovering),
+    ("P/1/-",     "M/1/-/s",   Exposed,   Primary, Reason::DatabaseNotOnline),
     // Without quorum a principal stops serving; the row alone does not prove it while it is ONLINE.
     ("P/1/D",     "away",      Unknown,   Primary, Reason::ConnectionRefused),
     ("P/1/D",     "M/1/D",     Unknown,   Primary, Reason::PartnersDisconnected),
@@ -135,6 +137,20 @@ fn suspended_session_has_the_time_since_when_it_was_read() {
     let again =
         plan(&desired(Seat::Primary), &observation("P/0/C", "M/0/C"), &resumed.persisted, super::tests::after(60));
     assert!(again.types[&TY].verdict.message.contains("at 1970-01-01T00:01:00Z"));
+}
+
+/// On call, the step is read before the policy.
+#[test]
+fn message_of_a_held_move_begins_with_the_server_that_is_not_read() {
+    for (b, first) in [
+        ("P/1/C/8", " To fix: bring the primary sql-primary back. No change of the spec"),
+        ("P/0/-/8", " Do not start the primary sql-primary before you have read docs/reasons/ServiceForced.md"),
+    ] {
+        let held = seen(Seat::Primary, "away", b);
+        assert_eq!(reason(&held), Reason::UnexpectedPrincipal);
+        let message = &held.types[&TY].verdict.message;
+        assert!(message.contains(&format!("and the spec wants the primary.{first}")), "{message}");
+    }
 }
 
 /// The same rows in exchanged seats lead to the same conclusions.

@@ -119,6 +119,8 @@ fn move_whose_new_principal_serves_alone_ends_at_its_deadline() {
     ] {
         let over = plan(&desired(Seat::Mirror), &observation(a, b), &begun(), after(seconds));
         assert_eq!(over.ended.as_ref().map(|ended| ended.outcome), ended, "{a} {b} {seconds}");
+        let detail = over.ended.and_then(|ended| ended.detail).unwrap_or_default();
+        assert_eq!(detail.starts_with("LcsLog "), ended.is_some(), "{detail}");
     }
     let mut sent = observation("away", "P/1/-/8");
     sent.statements.insert(DatabaseName::new("LcsLog"), StatementState::Sent);

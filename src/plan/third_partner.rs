@@ -124,6 +124,26 @@ mod tests {
         assert_eq!(reason(&seen("P/4/-", 9, &PersistedState::default())), Reason::UnexpectedPrincipal);
     }
 
+    /// Both servers were read: the former name of one, in the row of a new session, names no third server.
+    #[test]
+    fn renamed_server_that_is_read_is_no_third_one() {
+        let mut rows = observation("P/1/D/r", "M/1/D");
+        let Pair { primary, mirror, .. } = &mut rows.pairs[store()];
+        for (view, renamed) in [(primary, true), (mirror, false)] {
+            let ServerObservation::Available { server, .. } = view else { panic!() };
+            let server = Arc::make_mut(server);
+            server.local_name = renamed.then(|| "SQL-FORMER".to_owned());
+            for database in server.databases.values_mut() {
+                let row = database.mirroring.as_mut().unwrap();
+                row.guid = Guid::from_bytes([9; 16]);
+                if !renamed {
+                    row.partner_instance = "SQL-FORMER".to_owned();
+                }
+            }
+        }
+        assert_eq!(reason(&plan(&desired(Seat::Primary), &rows, &known(), NOW)), Reason::NoQuorum);
+    }
+
     /// What was forgotten with the former session must not support forced service in the new one.
     #[test]
     fn lost_principal_of_a_session_that_was_never_seen_whole_is_not_forced() {

@@ -389,3 +389,35 @@ pub(crate) fn operation_started(
     }
     tracking.stable = None;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Epoch;
+    use crate::plan::tests::{NOW, after};
+
+    fn consent(seconds: u32) -> Consent {
+        Consent { epoch: Epoch::new("7-abcd"), until: after(u64::from(seconds)) }
+    }
+
+    /// Each is remembered until its own time, and many of them are bounded: those with the most time left stay.
+    #[test]
+    fn ended_consents_are_remembered_until_their_time_and_up_to_a_limit() {
+        let mut tracking = TypeTracking::default();
+        end_consent(&mut tracking, consent(10), NOW);
+        end_consent(&mut tracking, consent(10), NOW);
+        end_consent(&mut tracking, consent(20), NOW);
+        assert_eq!(tracking.ended_consents, [consent(10), consent(20)], "once each");
+        end_consent(&mut tracking, consent(30), after(10));
+        assert_eq!(tracking.ended_consents, [consent(20), consent(30)], "the first one is over");
+        end_consent(&mut tracking, consent(11), after(11));
+        assert_eq!(tracking.ended_consents, [consent(20), consent(30)], "over at its end");
+        let many = u32::try_from(MOST_CONSENTS).unwrap() + 1;
+        for seconds in (100..100 + many).rev() {
+            end_consent(&mut tracking, consent(seconds), after(50));
+        }
+        assert_eq!(tracking.ended_consents.len(), MOST_CONSENTS);
+        assert!(!tracking.ended_consents.contains(&consent(100)) && tracking.ended_consents.contains(&consent(101)));
+        assert!(is_spent(&tracking, &consent(101)) && !is_spent(&tracking, &consent(20)));
+    }
+}

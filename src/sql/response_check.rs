@@ -254,6 +254,15 @@ mod tests {
         (result, check.defect())
     }
 
+    /// The rows of a response outlive its check, so that their memory is handed on, once.
+    #[test]
+    fn take_memory_of_a_batch_is_that_of_its_rows() {
+        let check = ResponseCheck::new();
+        assert!(check.take_memory().is_none(), "a login has no rows");
+        check.reset(memory());
+        assert!(check.take_memory().is_some() && check.take_memory().is_none());
+    }
+
     /// The bytes of a response that were read before the next batch, and whether its response can be read.
     #[test]
     fn reset_in_the_middle_of_a_response_is_a_defect_of_the_next_one() {

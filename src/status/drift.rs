@@ -105,4 +105,24 @@ mod tests {
         }
         assert_eq!(shown(known(|_| {}), &anew), "Unknown", "mirrored anew");
     }
+
+    /// The move that ends makes the last comparison one from before a switch, and its list too.
+    #[test]
+    fn comparison_is_out_of_date_with_the_end_of_a_move() {
+        use crate::plan::tests::{after, pending};
+        let (spec, moved) = (wanting("Mirror"), observed("M/4/C/8", "P/4/C/8"));
+        let begun = plan(&spec.desired, &observed("P/4/C", "M/4/C"), &pending(Seat::Mirror), NOW);
+        let mut before = compared_status(&begun.persisted);
+        before.post_switch_differences = vec!["login".to_owned()];
+        let over = plan(&spec.desired, &moved, &begun.persisted, after(5));
+        assert!(over.ended.is_some());
+        let now = rendered(&spec, &moved, &over, Some(&before));
+        let drift = now.conditions.iter().find(|condition| condition.type_ == "PostSwitchDrift").unwrap();
+        assert_eq!((drift.status.as_str(), now.post_switch_differences.len()), ("Unknown", 0));
+        let later = plan(&spec.desired, &moved, &over.persisted, after(10));
+        let mut kept = now.clone();
+        kept.post_switch_differences = vec!["login".to_owned()];
+        let same = rendered(&spec, &moved, &later, Some(&kept));
+        assert_eq!(same.post_switch_differences, ["login"], "without a move or a comparison, it stays");
+    }
 }

@@ -116,3 +116,44 @@ fn answer_text(statement: &StatementState) -> String {
         StatementState::Answered(Answer::Lost { detail }) => format!("lost: {detail}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn entry(change: impl FnOnce(&mut Value)) -> HistoryEntry {
+        let mut entry = json!({
+            "type": "User", "from": "Primary", "to": "Mirror", "cause": "Intent", "outcome": "Failed", "generation": 2,
+            "startedAt": "1970-01-01T00:00:00Z", "endedAt": "1970-01-01T00:00:01Z", "attempts": 1,
+            "databases": [
+                {"name": "rtcxds", "statement": "ALTER DATABASE", "before": "primary Principal", "after": "", "answer": "not sent: no descriptor"},
+                {"name": "rtcab", "statement": "ALTER DATABASE", "before": "primary Principal", "after": "", "answer": "not sent: no descriptor"},
+            ],
+        });
+        change(&mut entry);
+        serde_json::from_value(entry).unwrap()
+    }
+
+    /// Only a move that was not sent at all, of the same state and request, replaces the entry before it.
+    #[test]
+    fn entry_repeats_the_last_one_if_neither_was_sent_and_nothing_else_changed() {
+        let last = entry(|_| {});
+        let later = entry(|entry| entry["startedAt"] = json!("1970-01-01T00:10:00Z"));
+        assert!(repeats(&later, &last));
+        let sent = entry(|entry| entry["databases"][1]["answer"] = json!("error 1456: refused"));
+        assert!(!repeats(&sent, &last) && !repeats(&last, &sent), "a statement that was sent");
+        let unknown = entry(|entry| entry["databases"][0]["answer"] = Value::Null);
+        assert!(!repeats(&unknown, &unknown), "no answer is no proof");
+        for (field, value) in [
+            ("to", json!("Primary")),
+            ("cause", json!("Approved")),
+            ("outcome", json!("Unknown")),
+            ("generation", json!(3)),
+        ] {
+            assert!(!repeats(&entry(|entry| entry[field] = value), &last), "another {field}");
+        }
+        assert!(!repeats(&entry(|entry| entry["databases"][0]["before"] = json!("mirror Principal")), &last));
+    }
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::fixtures::{observed, wanting};
-use super::summary::{fit, of_databases};
+use super::summary::{fit, of_databases, of_server};
 use super::{LIMIT, Summary};
 use crate::api::ParsedSpec;
 use crate::model::*;
@@ -155,6 +155,66 @@ fn summary_of_an_overdue_move_names_partners_that_do_not_reach_each_other() {
         assert_eq!(overdue.types[&TY].verdict.reason, Reason::SwitchOverdue, "{a} {b}");
         let text = text(&overdue, &rows, true);
         assert_eq!(text.contains("overdue, and the partners do not reach each other"), apart, "{text}");
+    }
+}
+
+/// The step that depends on the other server, or on the cause and not only on its reason.
+#[test]
+fn step_of_an_unread_server_depends_on_what_is_known_of_it() {
+    use UnavailableCause::{LoginFailed, TimedOut, Unresponsive};
+    for (a, b, causes, step) in [
+        ("P/4/C", "away", [LoginFailed, LoginFailed], "correct the login on that server, as the other one accepts"),
+        ("away", "M/0/-", [LoginFailed, LoginFailed], "correct the login on that server, as the other one accepts"),
+        ("away", "away", [LoginFailed, LoginFailed], "correct the Secret, or the login on that server"),
+        ("P/4/C", "away", [TimedOut, Unresponsive], "if its clients get no answer either, restart SQL Server there"),
+        ("P/4/C", "away", [TimedOut, TimedOut], "check the server, its firewall and the network"),
+        ("away", "NULL", [TimedOut, TimedOut], "read docs/reasons/NotMirrored.md before the other server starts"),
+        ("NULL", "NULL", [TimedOut, TimedOut], "see docs/reasons/NotMirrored.md"),
+    ] {
+        let mut rows = observed(a, b);
+        unavailable(&mut rows, causes);
+        let seen = plan(&wanting("Primary").desired, &rows, &at_home(), NOW);
+        let text = text(&seen, &rows, false);
+        assert!(text.contains(step), "{a} {b} {causes:?}: {text}");
+    }
+}
+
+/// In flight, a forced service asks to keep the fence. A planned failover needs nothing.
+#[test]
+fn step_of_a_move_in_flight_is_the_fence_of_a_forced_service_only() {
+    let ParsedSpec { mut desired, .. } = wanting("Primary");
+    let rows = observed("away", "M/1/-");
+    let epoch = plan(&desired, &rows, &at_home(), NOW).types[&TY].epoch.clone().unwrap();
+    desired.types[0].force = Some(ForceService { epoch, until: jiff::Timestamp::MAX, fenced: true });
+    let forced = plan(&desired, &rows, &at_home(), NOW);
+    assert!(text(&forced, &rows, true).ends_with(" To fix: keep the old principal fenced, and wait."));
+    let healthy = observed("P/4/C", "M/4/C");
+    let moved = plan(&wanting("Mirror").desired, &healthy, &pending(Seat::Mirror), NOW);
+    assert!(text(&moved, &healthy, true).ends_with(" No action is needed."), "{}", text(&moved, &healthy, true));
+}
+
+#[test]
+fn summary_after_a_forced_service_names_the_server_that_is_not_read() {
+    let mut persisted = at_home();
+    persisted.last.insert(TY, Attempt { cause: Cause::ForcedService, ..attempt(Outcome::Succeeded) });
+    for (a, b, unread) in [("away", "P/1/-/8", true), ("M/0/-/8", "P/0/-/8", false)] {
+        let rows = observed(a, b);
+        let seen = plan(&wanting("Primary").desired, &rows, &persisted, NOW);
+        assert_eq!(seen.types[&TY].verdict.reason, Reason::ServiceForced);
+        let text = text(&seen, &rows, false);
+        assert_eq!(text.contains("and the operator does not read"), unread, "{text}");
+    }
+}
+
+/// The page of each risk of a start.
+#[test]
+fn summary_of_a_server_whose_start_is_a_risk_names_its_page() {
+    let observation = observed("away", "away");
+    let pair = observation.pairs.iter().next().unwrap();
+    let unavailable = Unavailable { cause: UnavailableCause::ConnectionRefused, detail: "refused".to_owned() };
+    for reason in [Reason::PartnerMismatch, Reason::NotMirrored, Reason::ServiceForced] {
+        let text = of_server((Seat::Primary, pair), &unavailable, Some(reason), 0);
+        assert!(text.ends_with(&format!("To fix: read docs/reasons/{reason}.md before it starts.")), "{text}");
     }
 }
 

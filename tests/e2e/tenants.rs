@@ -19,7 +19,7 @@ const VICTIM: &str = "victim";
 const EVIL: &str = "evil";
 /// The moves that are timed for each attack; `LYNC_MIRROR_TENANT_MOVES` sets another number.
 fn moves() -> usize {
-    std::env::var("LYNC_MIRROR_TENANT_MOVES").ok().map_or(5, |text| text.parse().unwrap())
+    std::env::var("LYNC_MIRROR_TENANT_MOVES").ok().map_or(3, |text| text.parse().unwrap())
 }
 
 /// `LYNC_MIRROR_TENANT_RATIO`: the largest ratio of the medians with and without an attack.
