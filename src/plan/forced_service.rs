@@ -5,13 +5,14 @@ use crate::model::{
     Attempt, Cause, DatabaseType, MirroringState, Operation, Outcome, Pair, PairIdentity, Reason, Role, Seat,
     WitnessLink, later,
 };
+use crate::plan::consents;
 use crate::plan::finding::{Finding, epoch, message_of_all, seat_of};
 use crate::plan::identity::{self, SameServers};
 use crate::plan::obstacle::Obstacle;
 use crate::plan::precondition::Precondition;
 use crate::plan::row::{is_named, same_name};
 use crate::plan::text::{list, second};
-use crate::plan::tracking::{failure_pause, is_spent};
+use crate::plan::tracking::failure_pause;
 use crate::plan::types::{Case, Release, Verdict};
 
 /// Lync users are in limited functionality about this long after the loss of their store ("Back End Server High
@@ -119,7 +120,7 @@ fn consent(case: &Case, survivor: Seat, names: &str) -> Consent {
             force.epoch
         ));
     }
-    if !input.satisfied(Precondition::ConsentUnused, !is_spent(tracking, &force.consent())) {
+    if !input.satisfied(Precondition::ConsentUnused, !consents::is_spent(tracking, &force.consent())) {
         return missing(format!(
             "The consent until {} no longer applies: it was used, or the old principal was back while the spec had it. Read the outcome in status.history and check the {server}. A new until is a new consent.",
             second(force.until)

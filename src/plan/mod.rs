@@ -3,6 +3,7 @@
 
 mod approval;
 mod caution;
+mod consents;
 mod contradiction;
 mod decide;
 mod estimate;

@@ -5,10 +5,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::{
-    Absence, Cause, Consent, Desired, DesiredType, Evidence, ForceService, Mirroring, MirroringState, Outcome, Pair,
-    PersistedState, Request, Role, Seat, ServerObservation, Stable, TransitionKind, TypeTracking, UnrequestedSwitch,
-    WitnessLink, later,
+    Absence, Cause, Desired, DesiredType, Evidence, ForceService, MirroringState, Outcome, Pair, PersistedState,
+    Request, Role, Seat, ServerObservation, Stable, TransitionKind, TypeTracking, UnrequestedSwitch, WitnessLink,
+    later,
 };
+use crate::plan::consents;
 use crate::plan::finding::{Finding, epoch, seat_of};
 use crate::plan::identity;
 use crate::plan::obstacle::{Obstacle, Shown};
@@ -97,7 +98,7 @@ pub(crate) fn update(
             record_unrequested_switch(&mut tracking, server(settled), now);
         }
     }
-    follow_consents(input, &mut tracking, desired_type, ended);
+    consents::follow(input, &mut tracking, desired_type, ended);
     if ended.is_some() {
         let reached = ended
             .filter(|ended| ended.outcome == Outcome::Succeeded)
@@ -118,58 +119,6 @@ pub(crate) fn update(
         identity::record(&mut tracking, pair, findings);
     }
     persisted.tracking.insert(desired_type.ty, tracking);
-}
-
-/// A statement that no server received gives its consent back. A principal that is back was not fenced: the consent that the spec
-/// holds by then never applies.
-fn follow_consents(input: &Input, tracking: &mut TypeTracking, desired_type: &DesiredType, ended: Option<&Ended>) {
-    if ended.is_some_and(|ended| ended.nothing_sent && ended.operation.cause == Cause::ForcedService) {
-        tracking.consumed_consent = None;
-    }
-    if let Some(force) = &desired_type.force
-        && is_back(input.observation.pair(desired_type.store), desired_type)
-        && input.enforced(Precondition::ConsentEndsWithReturn)
-    {
-        end_consent(tracking, force.consent(), input.now);
-    }
-}
-
-/// Both servers were read together, in whatever state, or a mirror is connected to its principal, which only the operator cannot
-/// read. A mirror shows the connection for a moment after its principal stopped to answer.
-fn is_back(pair: &Pair, desired_type: &DesiredType) -> bool {
-    let connected = |row: &Mirroring| {
-        use MirroringState::*;
-        row.role == Role::Mirror && matches!(row.state, Synchronized | Synchronizing | PendingFailover)
-    };
-    Seat::BOTH.into_iter().any(|seat| match (pair.view(seat), pair.view(seat.other())) {
-        (ServerObservation::Available { .. }, ServerObservation::Available { .. }) => true,
-        (ServerObservation::Available { .. }, ServerObservation::Unavailable { unavailable, .. }) => {
-            unavailable.cause.evidence() != Evidence::NotAnswering
-                && desired_type.databases.iter().any(|name| pair.row(seat, name).is_some_and(connected))
-        }
-        (ServerObservation::Unavailable { .. }, _) => false,
-    })
-}
-
-/// The largest number of consents that are remembered before their time is over.
-const MOST_CONSENTS: usize = 32;
-
-fn end_consent(tracking: &mut TypeTracking, consent: Consent, now: Timestamp) {
-    let ended = &mut tracking.ended_consents;
-    // Its time alone ends it from then on.
-    ended.retain(|other| now < other.until);
-    if now < consent.until && !ended.contains(&consent) {
-        ended.push(consent);
-    }
-    if ended.len() > MOST_CONSENTS {
-        ended.sort_by_key(|other| other.until);
-        ended.remove(0);
-    }
-}
-
-/// The consent was used, or has ended before its time.
-pub(crate) fn is_spent(tracking: &TypeTracking, consent: &Consent) -> bool {
-    tracking.consumed_consent.as_ref() == Some(consent) || tracking.ended_consents.contains(consent)
 }
 
 fn is_lost(findings: &[Finding]) -> bool {
@@ -382,42 +331,10 @@ pub(crate) fn operation_started(
         Cause::ForcedService => {
             let used = desired_type.force.as_ref().map(ForceService::consent);
             if let Some(before) = std::mem::replace(&mut tracking.consumed_consent, used) {
-                end_consent(tracking, before, now);
+                consents::end(tracking, before, now);
             }
         }
         Cause::Intent | Cause::FailBack => {}
     }
     tracking.stable = None;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::Epoch;
-    use crate::plan::tests::{NOW, after};
-
-    fn consent(seconds: u32) -> Consent {
-        Consent { epoch: Epoch::new("7-abcd"), until: after(u64::from(seconds)) }
-    }
-
-    /// Each is remembered until its own time, and many of them are bounded: those with the most time left stay.
-    #[test]
-    fn ended_consents_are_remembered_until_their_time_and_up_to_a_limit() {
-        let mut tracking = TypeTracking::default();
-        end_consent(&mut tracking, consent(10), NOW);
-        end_consent(&mut tracking, consent(10), NOW);
-        end_consent(&mut tracking, consent(20), NOW);
-        assert_eq!(tracking.ended_consents, [consent(10), consent(20)], "once each");
-        end_consent(&mut tracking, consent(30), after(10));
-        assert_eq!(tracking.ended_consents, [consent(20), consent(30)], "the first one is over");
-        end_consent(&mut tracking, consent(11), after(11));
-        assert_eq!(tracking.ended_consents, [consent(20), consent(30)], "over at its end");
-        let many = u32::try_from(MOST_CONSENTS).unwrap() + 1;
-        for seconds in (100..100 + many).rev() {
-            end_consent(&mut tracking, consent(seconds), after(50));
-        }
-        assert_eq!(tracking.ended_consents.len(), MOST_CONSENTS);
-        assert!(!tracking.ended_consents.contains(&consent(100)) && tracking.ended_consents.contains(&consent(101)));
-        assert!(is_spent(&tracking, &consent(101)) && !is_spent(&tracking, &consent(20)));
-    }
 }
