@@ -2,7 +2,7 @@
 
 use crate::model::{
     Database, DatabaseName, DatabaseState, Evidence, Mirroring, MirroringState, Pair, Role, Safety, Seat, Server,
-    ServerObservation, Service,
+    ServerObservation, Service, WitnessLink,
 };
 use crate::plan::row::{is_isolated, is_stale_principal, is_witness_lost, same_name};
 
@@ -32,13 +32,14 @@ pub fn of_database(pair: &Pair, name: &DatabaseName) -> Service {
     {
         return Service::Unknown;
     }
-    if let (Some(a), Some(b)) = (pair.row(Seat::Primary, name), pair.row(Seat::Mirror, name))
-        && a.guid == b.guid
-        && straddles_a_switch(a, b)
-    {
+    let rows = pair.row(Seat::Primary, name).zip(pair.row(Seat::Mirror, name)).filter(|(a, b)| a.guid == b.guid);
+    if rows.is_some_and(|(a, b)| straddles_a_switch(a, b)) {
         return Service::Unknown;
     }
-    let [a, b] = Seat::BOTH.map(|seat| copy(pair.view(seat), name));
+    let [mut a, mut b] = Seat::BOTH.map(|seat| copy(pair.view(seat), name));
+    if let Some((primary, mirror)) = rows {
+        (a, b) = (beside(a, primary, mirror), beside(b, mirror, primary));
+    }
     match (a, b) {
         (Copy::OpenProtected, other) => protected(other, &pair.mirror),
         (other, Copy::OpenProtected) => protected(other, &pair.primary),
@@ -50,6 +51,18 @@ pub fn of_database(pair: &Pair, name: &DatabaseName) -> Service {
         (Copy::Connected | Copy::ConnectedSynchronized, Copy::Connected | Copy::ConnectedSynchronized) => {
             Service::Unknown
         }
+    }
+}
+
+/// The copy of a row beside that of its partner. Whether a witness gives quorum to the older one of two principals is not
+/// documented. Without quorum, that one can be ONLINE and serves no client.
+fn beside(copy: Copy, own: &Mirroring, other: &Mirroring) -> Copy {
+    let is_older = [own, other].iter().all(|row| row.role == Role::Principal)
+        && own.role_sequence < other.role_sequence
+        && own.witness != WitnessLink::None;
+    match copy {
+        Copy::Open | Copy::OpenProtected if is_older => Copy::Doubtful,
+        copy => copy,
     }
 }
 
