@@ -1,6 +1,6 @@
 //! The hold: the principal is not where the spec wants it, and no change of the spec asked for a move.
 
-use crate::model::{ObservedPrincipal, Reason, Seat, UnrequestedSwitch};
+use crate::model::{Evidence, ObservedPrincipal, Reason, Seat, UnrequestedSwitch};
 use crate::plan::approval::{approval_end, one_way_warning};
 use crate::plan::caution;
 use crate::plan::finding::{epoch, message_of_all, observed_principal};
@@ -56,9 +56,16 @@ pub(crate) fn held(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> Verdi
         // Each of the three ways moves other databases, so that none of them is the step.
         return Verdict::waiting(Reason::SplitRoles, message);
     }
+    Verdict::waiting(Reason::UnexpectedPrincipal, message).with_step(step(case, obstacle))
+}
+
+/// The most important step of a held type whose principals are on one server.
+fn step(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> String {
+    let Case { findings, pair, .. } = *case;
+    let (wanted, other) = (case.desired_type.principal, case.desired_type.principal.other());
     let keep = format!("set principal: {other} to keep it");
     let state = epoch(findings).filter(|_| obstacle.is_none() && case.tracking.absence.is_none());
-    let step = match (state, obstacle.and_then(|(obstacle, _)| unseen(obstacle))) {
+    match (state, obstacle.and_then(|(obstacle, _)| unseen(obstacle))) {
         _ if obstacle.is_some_and(|(obstacle, _)| matches!(obstacle, Obstacle::IsolatedPrincipal { .. })) => {
             format!("repair the network of the {}, or {keep}", wanted.word())
         }
@@ -72,23 +79,31 @@ pub(crate) fn held(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> Verdi
         _ if obstacle.is_some_and(|(obstacle, _)| matches!(obstacle, Obstacle::Suspended { .. })) => {
             "find out why mirroring is SUSPENDED before anything is resumed".to_owned()
         }
-        (None, Some(seat)) => format!("bring the {} back, or {keep}", seat.word()),
+        (None, Some(seat)) if obstacle.is_some_and(|(obstacle, _)| does_not_answer(obstacle)) => {
+            format!("bring the {} back, or {keep}", seat.word())
+        }
+        (None, Some(_)) => format!("see status.servers[].message, or {keep}"),
         (None, None) => keep,
-    };
-    Verdict::waiting(Reason::UnexpectedPrincipal, message).with_step(step)
+    }
 }
 
-/// What comes first about a server that is not read: the warning before the start of one that can serve a second copy, or its
-/// return.
+/// What comes first about a server that is not read: the warning before the start of one that can serve a second copy, or the
+/// return of one that does not answer.
 fn first_step(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> Option<String> {
-    let seat = unseen(obstacle?.0)?;
+    let obstacle = obstacle?.0;
+    let seat = unseen(obstacle)?;
     let server = case.pair.label(seat);
-    Some(match caution::before_start(case.findings, case.pair, seat, true) {
-        Some(page) => format!(
+    match caution::before_start(case.findings, case.pair, seat, true) {
+        Some(page) => Some(format!(
             " Do not start the {server} before you have read docs/reasons/{page}.md: it can serve a second copy."
-        ),
-        None => format!(" To fix: bring the {server} back."),
-    })
+        )),
+        None => does_not_answer(obstacle).then(|| format!(" To fix: bring the {server} back.")),
+    }
+}
+
+/// The server that the operator does not see may be down, and not only refuse the operator.
+fn does_not_answer(obstacle: &Obstacle) -> bool {
+    matches!(obstacle, Obstacle::Unavailable { unavailable, .. } if unavailable.cause.evidence() == Evidence::NotAnswering)
 }
 
 /// The seat of the server that the operator does not see.

@@ -75,7 +75,7 @@ fn message_of_an_unavailable_server_ends_with_a_step() {
     for (a, b, step) in [
         ("P/1/C", "away", "To fix: check SQL Server there, or correct the port."),
         ("away", "away", "To fix: check both servers and the network first."),
-        ("P/4/C", "refused", "To fix: correct the login on that server, as the other one accepts the Secret."),
+        ("P/4/C", "refused", "To fix: correct the login on that server, as the other one accepted the Secret."),
         // Started again, the old principal can serve a second copy.
         ("P/0/-", "away", "To fix: read docs/reasons/ServiceForced.md before it starts."),
     ] {
