@@ -42,7 +42,7 @@ pub struct TypeTracking {
     pub stable: Option<Stable>,
     /// Since when the mirror has had no principal.
     pub principal_lost_since: Option<Timestamp>,
-    /// The consent to forced service that is consumed. The same consent never applies again.
+    /// The consent to forced service that was used. It applies again only if no server received a statement.
     pub consumed_consent: Option<Consent>,
     /// Consents that ended before their time: the old principal was back, or another one was used after them.
     pub ended_consents: Vec<Consent>,

@@ -29,10 +29,12 @@ pub(crate) fn verdict(case: &Case) -> Verdict {
 
 /// A consent that ended because the old principal was back: without this sentence it appears to be armed.
 fn with_ended_consent(case: &Case, verdict: Verdict) -> Verdict {
-    let ended = |force: &&ForceService| case.tracking.ended_consents.contains(&force.consent());
-    // The loss has a sentence of its own.
-    let armed = verdict.reason != Reason::PrincipalLost;
-    let Some(force) = case.desired_type.force.as_ref().filter(ended).filter(|_| armed) else { return verdict };
+    let has_ended = |force: &&ForceService| case.tracking.ended_consents.contains(&force.consent());
+    let Some(force) = case.desired_type.force.as_ref().filter(has_ended) else { return verdict };
+    if verdict.reason == Reason::PrincipalLost {
+        // The message of the loss has a sentence of its own.
+        return verdict;
+    }
     let message = format!(
         "{} The consent to forced service until {} no longer applies, as the old principal was back. To fix: remove forceService from type {}.",
         verdict.message,

@@ -85,36 +85,19 @@ impl Check<'_> {
 
 /// SQL Server does not leave this state by itself, as far as the row that is read shows.
 fn is_final(obstacle: &Obstacle) -> bool {
-    match obstacle {
-        Obstacle::Unavailable { unavailable, shown, .. } => {
-            let moves =
-                |row: &Shown| matches!(row.state, MirroringState::PendingFailover | MirroringState::Synchronizing);
-            !matches!(unavailable.cause, UnavailableCause::NotYetPolled | UnavailableCause::PollsStopped)
-                && !shown.as_ref().is_some_and(moves)
-        }
-        Obstacle::NotMirrored { .. }
-        | Obstacle::Missing { .. }
-        | Obstacle::Hidden { .. }
-        | Obstacle::NotOnline { .. }
-        | Obstacle::ThirdPartner { .. }
-        | Obstacle::PartnerOutside { .. }
-        | Obstacle::GuidDiffers { .. } => true,
-        Obstacle::TwoPrincipals { .. }
-        | Obstacle::NoPrincipal
-        | Obstacle::SameServer { .. }
-        | Obstacle::NoQuorum { .. }
-        | Obstacle::ApartWithoutQuorum { .. }
-        | Obstacle::PrincipalLost { .. }
-        | Obstacle::SafetyOff
-        | Obstacle::IsolatedPrincipal { .. }
-        | Obstacle::Suspended { .. }
-        | Obstacle::Disconnected
-        | Obstacle::Recovering { .. }
-        | Obstacle::EndpointStopped { .. }
-        | Obstacle::FailoverInProgress
-        | Obstacle::Unsettled
-        | Obstacle::UndocumentedState { .. }
-        | Obstacle::SequencesDiffer { .. }
-        | Obstacle::Synchronizing => false,
+    if let Obstacle::Unavailable { unavailable, shown, .. } = obstacle {
+        let moves = |row: &Shown| matches!(row.state, MirroringState::PendingFailover | MirroringState::Synchronizing);
+        return !matches!(unavailable.cause, UnavailableCause::NotYetPolled | UnavailableCause::PollsStopped)
+            && !shown.as_ref().is_some_and(moves);
     }
+    matches!(
+        obstacle,
+        Obstacle::NotMirrored { .. }
+            | Obstacle::Missing { .. }
+            | Obstacle::Hidden { .. }
+            | Obstacle::NotOnline { .. }
+            | Obstacle::ThirdPartner { .. }
+            | Obstacle::PartnerOutside { .. }
+            | Obstacle::GuidDiffers { .. }
+    )
 }
