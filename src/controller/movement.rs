@@ -113,16 +113,15 @@ impl Movements {
         let movement = Movement::of(&pass.spec, plan, observation, state.movements.get(resource.as_str()));
         let occupied = movement.moving.as_ref().is_some_and(|moving| {
             let is_same = |theirs: &Moving| theirs.pair.is_same(&moving.pair);
-            let others =
-                state.others(&resource, &moving.pair, &exists).filter_map(|(_, theirs)| theirs.moving.as_ref());
-            let own = move_id(pass.uid(), moving.ty, moving.started);
-            let mut running = state.running.others(Some(&own), &moving.pair).map(|running| &running.moving);
-            // One that became ready after this pass read the turns. A move in flight does not wait for it.
+            // A type can have become ready after this pass read the turns. A move in flight does not wait for it.
             let begins = state.movements.get(resource.as_str()).and_then(|known| known.moving.as_ref()) != Some(moving);
             let is_earlier =
                 |theirs: &Movement| theirs.ready.iter().any(|(on, ty)| *ty < moving.ty && on.is_same(&moving.pair));
-            let waits = begins && state.others(&resource, &moving.pair, &exists).any(|(_, theirs)| is_earlier(theirs));
-            others.into_iter().any(is_same) || running.any(is_same) || waits
+            let own = move_id(pass.uid(), moving.ty, moving.started);
+            let mut others = state.others(&resource, &moving.pair, &exists).map(|(_, theirs)| theirs);
+            let mut running = state.running.others(Some(&own), &moving.pair).map(|running| &running.moving);
+            others.any(|theirs| theirs.moving.as_ref().is_some_and(is_same) || (begins && is_earlier(theirs)))
+                || running.any(is_same)
         });
         if occupied && !plan.steps.is_empty() {
             return Reservation::Occupied;
