@@ -134,14 +134,18 @@ fn response(state: Result<(), String>) -> impl IntoResponse {
 }
 
 /// OpenMetrics for a client that accepts it, as Prometheus does, and else the text format.
-async fn page(metrics: &Metrics, headers: &HeaderMap) -> ([(HeaderName, &'static str); 1], Bytes) {
+async fn page(metrics: &Metrics, headers: &HeaderMap) -> Result<([(HeaderName, &'static str); 1], Bytes), StatusCode> {
     let mut accepts = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
     let (kind, format) = if accepts.any(accepts_openmetrics) {
         ("application/openmetrics-text; version=1.0.0; charset=utf-8", Format::OpenMetrics)
     } else {
         ("text/plain; version=0.0.4; charset=utf-8", Format::Text)
     };
-    ([(header::CONTENT_TYPE, kind)], Bytes::from_owner(metrics.page(format).await))
+    let page = metrics.page(format).await.map_err(|error| {
+        tracing::error!(%error, "cannot encode the metrics");
+        StatusCode::INTERNAL_SERVER_ERROR
+    })?;
+    Ok(([(header::CONTENT_TYPE, kind)], Bytes::from_owner(page)))
 }
 
 /// A part of the header that names OpenMetrics, without the weight 0.

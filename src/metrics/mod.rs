@@ -24,6 +24,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use strum::IntoEnumIterator;
+use tokio::task::JoinError;
 
 use crate::model::{Answer, DatabaseType, Outcome};
 use page::Pages;
@@ -150,7 +151,10 @@ impl Metrics {
     }
 
     /// The page of this moment, or that of another client a moment ago.
-    pub async fn page(&self, format: Format) -> Page {
+    ///
+    /// # Errors
+    /// The encoder panicked.
+    pub async fn page(&self, format: Format) -> Result<Page, JoinError> {
         let (metrics, [openmetrics, text]) = (self.clone(), &self.0.pages);
         match format {
             Format::OpenMetrics => openmetrics.share(move || metrics.encode()).await,

@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
+use tokio::task::JoinError;
 use tokio::time::Instant;
 
 /// A page is encoded at most once in this time.
@@ -33,7 +34,10 @@ struct Kept {
 
 impl Pages {
     /// The page of this moment, or that of another client a moment ago.
-    pub async fn share(&self, encode: impl FnOnce() -> String + Send + 'static) -> Page {
+    ///
+    /// # Errors
+    /// The encoder panicked.
+    pub async fn share(&self, encode: impl FnOnce() -> String + Send + 'static) -> Result<Page, JoinError> {
         // Held while the page is encoded, so that clients that come meanwhile share it.
         let mut kept = self.0.lock().await;
         kept.retain(|kept| kept.page.strong_count() > 0);
@@ -41,17 +45,10 @@ impl Pages {
         if let Some((encoded, page)) = newest
             && (encoded.elapsed() < SHARED_FOR || kept.len() >= MOST_PAGES)
         {
-            return Page(page);
+            return Ok(Page(page));
         }
         let encoded = Instant::now();
-        let text = match tokio::task::spawn_blocking(encode).await {
-            Ok(text) => text,
-            Err(error) => {
-                tracing::error!(%error, "cannot encode the metrics");
-                String::new()
-            }
-        };
-        let page = Arc::new(text);
+        let page = Arc::new(tokio::task::spawn_blocking(encode).await?);
         kept.push(Kept { encoded, page: Arc::downgrade(&page) });
         // Kept for the clients of this second, and not for longer.
         let shared = page.clone();
@@ -59,7 +56,7 @@ impl Pages {
             tokio::time::sleep(SHARED_FOR).await;
             drop(shared);
         });
-        Page(page)
+        Ok(Page(page))
     }
 }
 
@@ -67,7 +64,7 @@ impl Pages {
 mod tests {
     use std::collections::HashSet;
 
-    use futures::future::join_all;
+    use futures::future::try_join_all;
 
     use super::*;
 
@@ -78,7 +75,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn clients_of_one_second_share_a_page_that_ends_with_them() {
         let pages = Pages::default();
-        let read = join_all((0..64).map(|number| pages.share(move || number.to_string()))).await;
+        let read = try_join_all((0..64).map(|number| pages.share(move || number.to_string()))).await.unwrap();
         assert_eq!(read.iter().map(identity).collect::<HashSet<_>>().len(), 1);
         assert_eq!(read[63].as_ref(), b"0");
         let weak = Arc::downgrade(&read[0].0);
@@ -93,12 +90,20 @@ mod tests {
         let pages = Pages::default();
         let mut slow = Vec::new();
         for number in 0..3 * MOST_PAGES {
-            slow.push(pages.share(move || number.to_string()).await);
+            slow.push(pages.share(move || number.to_string()).await.unwrap());
             tokio::time::sleep(2 * SHARED_FOR).await;
         }
         assert_eq!(slow.iter().map(identity).collect::<HashSet<_>>().len(), MOST_PAGES);
-        assert_eq!(pages.share(|| "new".to_owned()).await.as_ref(), b"3", "the newest of the slow clients");
+        let new = async || pages.share(|| "new".to_owned()).await.unwrap();
+        assert_eq!(new().await.as_ref(), b"3", "the newest of the slow clients");
         drop(slow);
-        assert_eq!(pages.share(|| "new".to_owned()).await.as_ref(), b"new");
+        assert_eq!(new().await.as_ref(), b"new");
+    }
+
+    #[tokio::test]
+    async fn page_that_cannot_be_encoded_is_an_error_and_not_kept() {
+        let pages = Pages::default();
+        assert!(pages.share(|| panic!("no page")).await.is_err());
+        assert_eq!(pages.share(|| "new".to_owned()).await.unwrap().as_ref(), b"new");
     }
 }
