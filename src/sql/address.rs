@@ -49,7 +49,7 @@ pub struct Route {
 ///
 /// # Errors
 /// `HostNotFound`, `AddressDenied`, `ResolverSilent`, `BrowserSilent`, `InstanceNotFound` or `OperatorLimited`.
-pub async fn resolve(target: &Target, opening: &Opening, last_port: Option<u16>) -> Result<Route, Unavailable> {
+pub async fn resolve(target: &Target, opening: &Opening, last_port: &LastPort) -> Result<Route, Unavailable> {
     let mut hosts = lookup(target, opening).await?;
     // After the lookup, because any name can have such an address.
     hosts.retain(|host| !opening.limits.denies(*host));
@@ -70,7 +70,8 @@ pub async fn resolve(target: &Target, opening: &Opening, last_port: Option<u16>)
             Err(_) => {}
         }
     }
-    match (&outcome, last_port) {
+    // Read last, as the port of a former process is restored while the first poll runs.
+    match (&outcome, last_port.get()) {
         (
             BrowserError::Silent
             | BrowserError::Closed
@@ -258,7 +259,7 @@ mod tests {
     async fn resolve_of_an_unknown_host_is_host_not_found() {
         let mut target = target(1433);
         target.host = "sql a.invalid".into();
-        let unavailable = resolve(&target, &opening(), None).await.unwrap_err();
+        let unavailable = resolve(&target, &opening(), &LastPort::default()).await.unwrap_err();
         assert_eq!(unavailable.cause, UnavailableCause::HostNotFound);
     }
 
@@ -267,7 +268,7 @@ mod tests {
         let mut target = target(1433);
         target.host = "127.73.14.34".into();
         target.endpoint = InstanceAddress::Instance("RTC".into());
-        let unavailable = resolve(&target, &opening(), None).await.unwrap_err();
+        let unavailable = resolve(&target, &opening(), &LastPort::default()).await.unwrap_err();
         assert_eq!(unavailable.cause, UnavailableCause::BrowserSilent);
         assert!(unavailable.detail.contains("127.73.14.34\\RTC"), "{}", unavailable.detail);
         assert!(unavailable.detail.contains("set the port"), "{}", unavailable.detail);
@@ -282,7 +283,9 @@ mod tests {
     async fn resolve_without_a_browser_uses_the_last_known_port() {
         let listener = TcpListener::bind("127.73.14.35:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let found = resolve(&instance(), &opening(), Some(port)).await.unwrap();
+        let last_port = LastPort::default();
+        last_port.restore(port);
+        let found = resolve(&instance(), &opening(), &last_port).await.unwrap();
         assert_eq!(found.outdated, Some(BrowserError::Closed));
         assert!(dial(&instance(), &found, Duration::from_secs(10)).await.is_ok());
         drop(listener);
@@ -312,7 +315,8 @@ mod tests {
         let limits = Limits::with_resolver(Sizes::for_descriptors(1024), Vec::new(), resolver);
         let opening = Opening { limits, ..opening() };
         for host in ["before", "after"] {
-            let unavailable = resolve(&Target { host: host.into(), ..instance() }, &opening, None).await.unwrap_err();
+            let unavailable =
+                resolve(&Target { host: host.into(), ..instance() }, &opening, &LastPort::default()).await.unwrap_err();
             assert_eq!(unavailable.cause, UnavailableCause::InstanceNotFound, "{host}: {unavailable:?}");
         }
     }

@@ -110,7 +110,7 @@ impl Connector {
     }
 
     async fn route(&self, opening: &Opening) -> Result<Route, Unavailable> {
-        address::resolve(&self.target, opening, self.last_port.get()).await
+        address::resolve(&self.target, opening, &self.last_port).await
     }
 
     async fn session(&self, route: &Route, opening: &Opening, share: Share) -> Result<Session, Unavailable> {

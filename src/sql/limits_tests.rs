@@ -8,7 +8,7 @@ use tokio::time::advance;
 
 use super::*;
 use crate::model::{ServerObservation, UnavailableCause};
-use crate::sql::address;
+use crate::sql::address::{self, LastPort};
 use crate::sql::fake_dns::{FakeDns, NAME_ERROR, Reply, Value};
 use crate::sql::fake_server::{FakeServer, Script};
 use crate::sql::tests::{short, target};
@@ -56,26 +56,26 @@ async fn silent_names_of_a_namespace_delay_no_other() {
     let evil: Vec<JoinHandle<_>> = (0..360)
         .map(|at| {
             let opening = opening(&limits, Deadlines { resolve: HOUR, share: HOUR, ..Deadlines::default() });
-            tokio::spawn(
-                async move { address::resolve(&of("evil", &format!("s{at}.evil.test")), &opening, None).await },
-            )
+            tokio::spawn(async move {
+                address::resolve(&of("evil", &format!("s{at}.evil.test")), &opening, &LastPort::default()).await
+            })
         })
         .collect();
     until(|| limits.inner.lookups.waiting() > 0).await;
     let victim = opening(&limits, Deadlines { share: HOUR, ..Deadlines::default() });
     for host in ["sql-a.good.test", "listed", "192.0.2.9"] {
-        address::resolve(&of("victim", host), &victim, None).await.unwrap();
+        address::resolve(&of("victim", host), &victim, &LastPort::default()).await.unwrap();
     }
     // The third of the namespace itself waits for its own share, and knows it.
     let own = opening(&limits, Deadlines { share: Duration::from_millis(1), ..Deadlines::default() });
-    let unavailable = address::resolve(&of("evil", "sql-a.good.test"), &own, None).await.unwrap_err();
+    let unavailable = address::resolve(&of("evil", "sql-a.good.test"), &own, &LastPort::default()).await.unwrap_err();
     assert_eq!(unavailable.cause, UnavailableCause::OperatorLimited);
     assert!(unavailable.detail.contains("own limit of DNS lookups for namespace evil is reached"), "{unavailable:?}");
     assert!(evil.iter().all(|lookup| !lookup.is_finished()));
     // A deleted resource ends its lookups at once.
     evil.iter().for_each(JoinHandle::abort);
     until(|| limits.inner.lookups.free() == SMALL.lookups).await;
-    address::resolve(&of("evil", "sql-a.good.test"), &own, None).await.unwrap();
+    address::resolve(&of("evil", "sql-a.good.test"), &own, &LastPort::default()).await.unwrap();
 }
 
 /// A listener that accepts connections and never answers, and the targets of its namespace.
@@ -258,10 +258,10 @@ async fn resolve_of_a_denied_address_is_refused_after_the_lookup() {
     let (_files, limits) = with_dns(&dns, SMALL, Limits::DENIED);
     let opening = opening(&limits, Deadlines::default());
     for host in ["metadata.test", "169.254.169.254", "::ffff:169.254.169.254", "64:ff9b::169.254.169.254", "0.0.0.0"] {
-        let unavailable = address::resolve(&of("evil", host), &opening, None).await.unwrap_err();
+        let unavailable = address::resolve(&of("evil", host), &opening, &LastPort::default()).await.unwrap_err();
         assert_eq!(unavailable.cause, UnavailableCause::AddressDenied, "{host}");
         assert!(unavailable.detail.contains("--deny-networks"), "{unavailable:?}");
     }
-    let route = address::resolve(&of("evil", "both.test"), &opening, None).await.unwrap();
+    let route = address::resolve(&of("evil", "both.test"), &opening, &LastPort::default()).await.unwrap();
     assert_eq!(format!("{route:?}").matches(":1433").count(), 1, "{route:?}");
 }
