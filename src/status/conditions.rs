@@ -12,21 +12,23 @@ use crate::model::{
     Effect, MirroringState, Observation, ObservedPrincipal, Pair, Reason, Seat, ServerObservation, Service, Unavailable,
 };
 use crate::plan::{Finding, Plan, TypePlan};
+use crate::status::drift::{self, Comparison};
 use crate::status::input::Input;
 use crate::status::summary::{self, Summary};
-use crate::status::{drift, quorum, servers};
+use crate::status::{quorum, servers};
 
 /// All conditions of this operator, and those of others unchanged.
-pub(super) fn conditions(input: &Input, servers: &[ServerStatus]) -> Vec<Condition> {
+pub(super) fn conditions(input: &Input, servers: &[ServerStatus], comparison: &Comparison) -> Vec<Condition> {
     let Input { spec, observation, plan, now, .. } = *input;
     let old = input.before.map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let mut drafts = ready_conditions(input, servers);
+    let quorum = quorum::condition(spec, observation, plan);
+    let mut drafts = ready_conditions(input, servers, &quorum);
     let partial = !spec.desired.unusable.is_empty() || plan.types.is_empty();
     for (kind, good, draft) in [
         (ConditionType::PrincipalsAligned, "True", aligned(plan)),
         (ConditionType::Synchronized, "True", synchronized(plan, observation)),
         (ConditionType::PartnersReachable, "True", reachable(observation, plan)),
-        (ConditionType::QuorumAtRisk, "False", quorum::condition(spec, observation, plan)),
+        (ConditionType::QuorumAtRisk, "False", quorum),
         (ConditionType::Serving, "True", serving(plan)),
     ] {
         // What is observed may be good, but it is not the whole.
@@ -35,11 +37,7 @@ pub(super) fn conditions(input: &Input, servers: &[ServerStatus]) -> Vec<Conditi
         drafts.push(if partial && draft.is(kind, good) { unknown() } else { draft });
     }
     drafts.push(suspended(spec, now));
-    drafts.extend(if drift::is_outdated(input) {
-        Some(drift::not_compared())
-    } else {
-        input.drift.map(drift::compared)
-    });
+    drafts.extend(drift::condition(comparison));
     drafts.extend(weak_encryption(spec));
     drafts.extend(stale_credentials(observation));
     publishable(drafts, old, spec.desired.generation, now)
@@ -103,7 +101,7 @@ fn primary_type(plan: &Plan) -> Option<&TypePlan> {
     })
 }
 
-fn ready_conditions(input: &Input, servers: &[ServerStatus]) -> Vec<ConditionDraft> {
+fn ready_conditions(input: &Input, servers: &[ServerStatus], quorum: &ConditionDraft) -> Vec<ConditionDraft> {
     let Input { spec, observation, plan, .. } = *input;
     if !spec.problems.is_empty() {
         return unusable_spec(plan, spec);
@@ -124,7 +122,6 @@ fn ready_conditions(input: &Input, servers: &[ServerStatus]) -> Vec<ConditionDra
     };
     let message = match effect {
         Effect::Ready => {
-            let quorum = quorum::condition(spec, observation, plan);
             let risk = quorum.is(ConditionType::QuorumAtRisk, "True").then(|| quorum.message());
             summary::of_ready(plan, risk)
         }

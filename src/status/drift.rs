@@ -1,11 +1,13 @@
 //! The condition PostSwitchDrift: the comparison of both partners after a switch, and what makes an earlier one out of date.
 
-use crate::api::{ConditionDraft, ConditionType, PairIdentityStatus, TypeTrackingStatus, tracking_status};
-use crate::model::{DriftReport, Reason};
+use std::collections::BTreeSet;
+
+use crate::api::{ConditionDraft, ConditionType, restore_state};
+use crate::model::{DriftReport, Reason, TypeTracking};
 use crate::status::input::Input;
 use crate::status::summary;
 
-pub(super) fn compared(report: &DriftReport) -> ConditionDraft {
+fn compared(report: &DriftReport) -> ConditionDraft {
     let kind = ConditionType::PostSwitchDrift;
     match report {
         DriftReport::InSync => ConditionDraft::false_(
@@ -31,32 +33,52 @@ pub(super) fn compared(report: &DriftReport) -> ConditionDraft {
     }
 }
 
-/// The last comparison is from before a move that has just ended, or about other servers or sessions. A process that starts has
-/// no comparison of its own, so that the condition must not repeat one that no longer applies.
-pub(super) fn is_outdated(input: &Input) -> bool {
+/// What this pass shows of the comparison.
+pub(super) enum Comparison<'a> {
+    /// That of this process.
+    Compared(&'a DriftReport),
+    /// None since a move that has just ended, or none of these servers and sessions: what the status has no longer applies.
+    Outdated,
+    /// What the status has, as this process has none of its own.
+    Kept,
+}
+
+pub(super) fn comparison<'a>(input: &Input<'a>) -> Comparison<'a> {
+    match input.drift {
+        _ if input.plan.ended.is_some() || is_of_another_pair(input) => Comparison::Outdated,
+        Some(report) => Comparison::Compared(report),
+        None => Comparison::Kept,
+    }
+}
+
+/// None: the condition of the status stays as it is.
+pub(super) fn condition(comparison: &Comparison) -> Option<ConditionDraft> {
+    match comparison {
+        Comparison::Compared(report) => Some(compared(report)),
+        Comparison::Outdated => {
+            let message =
+                "Not compared since the last move, or since the servers changed. The operator compares them soon.";
+            Some(ConditionDraft::unknown(ConditionType::PostSwitchDrift, Reason::NotYetObserved, message))
+        }
+        Comparison::Kept => None,
+    }
+}
+
+/// The status has a comparison, and its types were on other servers or in other sessions.
+fn is_of_another_pair(input: &Input) -> bool {
     let kind: &str = ConditionType::PostSwitchDrift.into();
-    let before = input.before.filter(|status| status.conditions.iter().any(|condition| condition.type_ == kind));
-    input.plan.ended.is_some()
-        || before.is_some_and(|status| {
-            status.database_types.iter().any(|of| {
-                let now = input.plan.persisted.tracking.get(&of.type_).and_then(tracking_status);
-                of.tracking.as_ref().zip(now.as_ref()).is_some_and(|(before, now)| !is_same_pair(before, now))
-            })
+    let has_one = input.before.is_some_and(|status| status.conditions.iter().any(|condition| condition.type_ == kind));
+    has_one
+        && restore_state(input.uid, input.before).tracking.iter().any(|(ty, before)| {
+            let now = input.plan.persisted.tracking.get(ty);
+            now.is_some_and(|now| before.sessions != now.sessions || servers(before) != servers(now))
         })
 }
 
-pub(super) fn not_compared() -> ConditionDraft {
-    let message = "Not compared since the last move, or since the servers changed. The operator compares them soon.";
-    ConditionDraft::unknown(ConditionType::PostSwitchDrift, Reason::NotYetObserved, message)
-}
-
-fn is_same_pair(before: &TypeTrackingStatus, now: &TypeTrackingStatus) -> bool {
-    let names = |pair: &PairIdentityStatus| {
-        let mut names = [&pair.primary, &pair.mirror].map(|server| server.name.to_lowercase());
-        names.sort();
-        names
-    };
-    before.sessions == now.sessions && before.pair.as_ref().map(names) == now.pair.as_ref().map(names)
+/// The names of the two servers, whatever their seats.
+fn servers(tracking: &TypeTracking) -> BTreeSet<String> {
+    let pair = tracking.pair.iter().flat_map(|pair| [&pair.primary, &pair.mirror]);
+    pair.map(|server| server.name.to_lowercase()).collect()
 }
 
 #[cfg(test)]

@@ -14,22 +14,24 @@ use crate::model::{
 use crate::plan::{Finding, Obstacle, Plan, Severity, TypePlan, coarse, next_window, predict};
 use crate::sql;
 use crate::status::age::confirmed;
+use crate::status::drift::{self, Comparison};
 use crate::status::input::Input;
 use crate::status::servers::{self, Memory};
 use crate::status::summary::Summary;
-use crate::status::{conditions, drift, history, limits, unmanaged, unobserved};
+use crate::status::{conditions, history, limits, unmanaged, unobserved};
 
 /// The largest number of problems of the spec in the status.
 pub(super) const PROBLEMS: usize = 20;
 
 pub fn render(input: &Input) -> LyncPoolMirrorStatus {
-    let Input { spec, observation, plan, drift, now, .. } = *input;
+    let Input { spec, observation, plan, now, .. } = *input;
     // A backup may have restored the status of another resource.
     let before = input.before.filter(|status| status.resource_uid.as_deref() == Some(input.uid));
     let history = history::history(input);
     let remembered = before.map(|status| status.servers.as_slice()).unwrap_or_default();
     let memory = Memory { before: remembered, last_reads: input.last_reads, now };
     let servers = servers::servers(spec, observation, plan, memory);
+    let comparison = drift::comparison(input);
     let status = limits::bounded(LyncPoolMirrorStatus {
         observed_generation: Some(spec.desired.generation),
         resource_uid: Some(input.uid.to_owned()),
@@ -38,7 +40,7 @@ pub fn render(input: &Input) -> LyncPoolMirrorStatus {
         last_move_time: history.first().map(|entry| entry.ended_at.clone()),
         redo_queue: observation.pairs.iter().filter_map(Pair::largest_redo_queue_kb).max().map(redo_bucket),
         spec_problems: spec.desired.problems.iter().take(PROBLEMS).cloned().collect(),
-        conditions: conditions::conditions(input, &servers),
+        conditions: conditions::conditions(input, &servers, &comparison),
         database_types: plan
             .types
             .values()
@@ -50,11 +52,10 @@ pub fn render(input: &Input) -> LyncPoolMirrorStatus {
         plan: planned_statements(plan, observation),
         next_maintenance_window: next_maintenance_window(spec, plan, now),
         operation: plan.persisted.operation.as_ref().map(operation_status),
-        post_switch_differences: match drift.filter(|_| !drift::is_outdated(input)) {
-            Some(DriftReport::Drifted(differences)) => differences.clone(),
-            Some(DriftReport::InSync | DriftReport::Unknown(_)) => Vec::new(),
-            None if drift::is_outdated(input) => Vec::new(),
-            None => before.map(|status| status.post_switch_differences.clone()).unwrap_or_default(),
+        post_switch_differences: match comparison {
+            Comparison::Compared(DriftReport::Drifted(differences)) => differences.clone(),
+            Comparison::Compared(DriftReport::InSync | DriftReport::Unknown(_)) | Comparison::Outdated => Vec::new(),
+            Comparison::Kept => before.map(|status| status.post_switch_differences.clone()).unwrap_or_default(),
         },
         history,
         observed_time: None,
