@@ -81,7 +81,7 @@ impl Summary<'_> {
             Some([one, _]) if one.cause == UnavailableCause::PollsStopped => Step::Do(RESUME_POLLS),
             Some([a, b]) if a.cause.reason() != b.cause.reason() => Step::Do("see status.servers[].message"),
             Some(_) => text(self.reason()).1,
-            None => self.own_step().or(self.read_first()).unwrap_or(text(self.reason()).1),
+            None => self.read_first().or(self.own_step()).unwrap_or(text(self.reason()).1),
         }
     }
 
@@ -89,18 +89,17 @@ impl Summary<'_> {
     fn own_step(&self) -> Option<Step> {
         let seat = self.subject();
         let cause = unavailable(self.pair.view(seat)).map(|one| one.cause);
-        let both_read =
-            self.pair.view(seat).available().is_some() && self.pair.view(seat.other()).available().is_some();
+        let other = self.pair.view(seat.other()).available();
         match self.reason() {
             Reason::Moving | Reason::Verifying if self.forces() => {
                 Some(Step::Do("keep the old principal fenced, and wait"))
             }
-            // The same Secret is accepted by the other server.
-            Reason::LoginFailed if !both_read && self.pair.view(seat.other()).available().is_some() => {
-                Some(Step::Do("correct the login on that server, as the other one accepts the Secret"))
+            // The session of the other server can be older than a change of its login.
+            Reason::LoginFailed if cause.is_some() && other.is_some_and(|server| server.stale_login.is_none()) => {
+                Some(Step::Do("correct the login on that server, as the other one accepted the Secret"))
             }
             Reason::ConnectionTimedOut if cause == Some(UnavailableCause::Unresponsive) => Some(Step::Do(UNRESPONSIVE)),
-            Reason::NotMirrored if self.pair.view(seat.other()).available().is_none() => {
+            Reason::NotMirrored if other.is_none() => {
                 Some(Step::Do("read docs/reasons/NotMirrored.md before the other server starts"))
             }
             _ => None,
@@ -345,8 +344,7 @@ pub(super) fn reason_of(planned: &TypePlan, obstacle: &Obstacle) -> Reason {
     if ends { overdue } else { obstacle.reason() }
 }
 
-/// The summary of a resource in which every type is as the spec wants it.
-/// `risk`: the message of the condition QuorumAtRisk, if it is True.
+/// The summary of a resource in which every type is as the spec wants it. `risk`: the message of the condition QuorumAtRisk, if it is True.
 pub(super) fn of_ready(plan: &Plan, risk: Option<&str>) -> String {
     let service = Service::worst(plan.types.values().map(|planned| planned.service));
     let types: Vec<String> = plan

@@ -32,6 +32,15 @@ fn unavailable(observation: &mut Observation, causes: [UnavailableCause; 2]) {
     }
 }
 
+/// A lost principal, and the consent to force service on its mirror.
+fn consented() -> (Desired, Observation) {
+    let ParsedSpec { mut desired, .. } = wanting("Primary");
+    let rows = observed("away", "M/1/-");
+    let epoch = plan(&desired, &rows, &at_home(), NOW).types[&TY].epoch.clone().unwrap();
+    desired.types[0].force = Some(ForceService { epoch, until: jiff::Timestamp::MAX, fenced: true });
+    (desired, rows)
+}
+
 #[test]
 fn fit_cuts_the_last_candidate_to_the_limit() {
     assert_eq!(fit(["x".repeat(LIMIT + 1), "x".repeat(LIMIT)]), "x".repeat(LIMIT));
@@ -72,10 +81,7 @@ fn step_for_two_unread_servers_depends_on_both_causes() {
 /// Before and after it has begun, a forced service is on the survivor, which is not where the spec wants the principal.
 #[test]
 fn summary_of_a_forced_service_names_the_survivor() {
-    let ParsedSpec { mut desired, .. } = wanting("Primary");
-    let rows = observed("away", "M/1/-");
-    let epoch = plan(&desired, &rows, &at_home(), NOW).types[&TY].epoch.clone().unwrap();
-    desired.types[0].force = Some(ForceService { epoch, until: jiff::Timestamp::MAX, fenced: true });
+    let (desired, rows) = consented();
     let begun = plan(&desired, &rows, &at_home(), NOW);
     let expected = "service is being forced on the mirror";
     for in_flight in [false, true] {
@@ -163,8 +169,8 @@ fn summary_of_an_overdue_move_names_partners_that_do_not_reach_each_other() {
 fn step_of_an_unread_server_depends_on_what_is_known_of_it() {
     use UnavailableCause::{LoginFailed, TimedOut, Unresponsive};
     for (a, b, causes, step) in [
-        ("P/4/C", "away", [LoginFailed, LoginFailed], "correct the login on that server, as the other one accepts"),
-        ("away", "M/0/-", [LoginFailed, LoginFailed], "correct the login on that server, as the other one accepts"),
+        ("P/4/C", "away", [LoginFailed, LoginFailed], "correct the login on that server, as the other one accepted"),
+        ("away", "M/0/-", [LoginFailed, LoginFailed], "correct the login on that server, as the other one accepted"),
         ("away", "away", [LoginFailed, LoginFailed], "correct the Secret, or the login on that server"),
         ("P/4/C", "away", [TimedOut, Unresponsive], "if its clients get no answer either, restart SQL Server there"),
         ("P/4/C", "away", [TimedOut, TimedOut], "check the server, its firewall and the network"),
@@ -179,13 +185,24 @@ fn step_of_an_unread_server_depends_on_what_is_known_of_it() {
     }
 }
 
+/// The session of the other server is older than a change of the login there: it proves nothing of the Secret.
+#[test]
+fn step_of_a_refused_login_beside_a_stale_one_is_about_the_secret_too() {
+    let mut rows = observed("P/4/C", "refused");
+    for pair in rows.pairs.iter_mut() {
+        let ServerObservation::Available { server, .. } = &mut pair.primary else { panic!() };
+        let stale = Unavailable { cause: UnavailableCause::LoginFailed, detail: "refused".to_owned() };
+        Arc::make_mut(server).stale_login = Some(stale);
+    }
+    let seen = plan(&wanting("Primary").desired, &rows, &at_home(), NOW);
+    let text = text(&seen, &rows, false);
+    assert!(text.ends_with("To fix: correct the Secret, or the login on that server."), "{text}");
+}
+
 /// In flight, a forced service asks to keep the fence. A planned failover needs nothing.
 #[test]
 fn step_of_a_move_in_flight_is_the_fence_of_a_forced_service_only() {
-    let ParsedSpec { mut desired, .. } = wanting("Primary");
-    let rows = observed("away", "M/1/-");
-    let epoch = plan(&desired, &rows, &at_home(), NOW).types[&TY].epoch.clone().unwrap();
-    desired.types[0].force = Some(ForceService { epoch, until: jiff::Timestamp::MAX, fenced: true });
+    let (desired, rows) = consented();
     let forced = plan(&desired, &rows, &at_home(), NOW);
     assert!(text(&forced, &rows, true).ends_with(" To fix: keep the old principal fenced, and wait."));
     let healthy = observed("P/4/C", "M/4/C");

@@ -162,7 +162,7 @@ fn summary_states_what_happened_and_what_to_type() {
         Unknown. Archiving: the operator reads neither the primary sql-primary nor the mirror sql-mirror. To fix: check both servers and the network first.
         Exposed. Archiving: mirroring is SUSPENDED. To fix: find out why before RESUME, which can destroy data.
         Exposed. Archiving: both servers hold the principal role. To fix: keep their link cut, cut clients off one copy, follow docs/reasons/TwoPrincipals.md.
-        Protected. Archiving: the mirror sql-mirror refuses the login. To fix: correct the login on that server, as the other one accepts the Secret.
+        Protected. Archiving: the mirror sql-mirror refuses the login. To fix: correct the login on that server, as the other one accepted the Secret.
         Exposed. Archiving: the mirror is principal, and the operator does not read the primary. To fix: read docs/reasons/ServiceForced.md before the primary starts.
         Exposed. Archiving: the mirror is principal, and the operator does not read the primary. To fix: read docs/reasons/ServiceForced.md before the primary starts.
         Exposed. Archiving: the primary sql-primary refuses connections. To fix: read docs/reasons/ServiceForced.md before it starts."#]].assert_eq(&texts.join("\n"));

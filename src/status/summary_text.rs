@@ -18,6 +18,8 @@ use Step::{Do, Nothing, See};
 
 const RESUME: Step = Do("find out why before RESUME, which can destroy data");
 pub(super) const SERVERS: Step = Do("see status.servers[].message");
+pub(super) const UNRESPONSIVE: &str = "if its clients get no answer either, restart SQL Server there";
+pub(super) const RESUME_POLLS: &str = "once the maintenance has ended, remove spec.suspend.stopPolls";
 const PARTNERS: Step = Do("name the two partners of one session in spec.sql");
 
 /// Reason, what it means, step. `{}` is the server that the reason is about, as `the mirror SQL-B\RTC`.
@@ -107,8 +109,6 @@ pub(super) fn text(reason: Reason) -> (&'static str, Step) {
     found.map_or(("see the message of the type", See), |(_, what, step)| (what, *step))
 }
 
-pub(super) const UNRESPONSIVE: &str = "if its clients get no answer either, restart SQL Server there";
-pub(super) const RESUME_POLLS: &str = "once the maintenance has ended, remove spec.suspend.stopPolls";
 /// What the cause means, and the step. Its reason Suspended is otherwise that of a move.
 pub(super) fn text_of_server(unavailable: &Unavailable) -> (&'static str, Step) {
     match unavailable.cause {
