@@ -9,8 +9,8 @@ use crate::api::{
     ServerIdentityStatus, SessionStatus, Span, StableStatus, TransitionStatus, TypeTrackingStatus,
 };
 use crate::model::{
-    Absence, Attempt, Consent, DatabaseName, Epoch, Operation, OperationDatabase, PairIdentity, PersistedState,
-    Request, ServerIdentity, Stable, TypeTracking,
+    Absence, Attempt, Consent, DatabaseName, Epoch, LastRoles, Operation, OperationDatabase, PairIdentity,
+    PersistedState, Request, ServerIdentity, Stable, TypeTracking,
 };
 
 /// `uid`: of the resource. The status of another resource, such as one that a backup restored, is not its state.
@@ -38,6 +38,7 @@ pub fn restore_state(uid: &str, status: Option<&LyncPoolMirrorStatus>) -> Persis
                     detail: moved.detail.clone(),
                     to_server: moved.to_server.clone(),
                     synchronized: moved.synchronized,
+                    later_failure: moved.later_failure_time.as_ref().map(|at| at.0),
                 },
             );
         }
@@ -64,6 +65,11 @@ fn tracking_of(status: &TypeTrackingStatus) -> TypeTracking {
             .iter()
             .filter_map(|session| Some((DatabaseName::new(&session.database), session.guid.parse().ok()?)))
             .collect(),
+        roles: status
+            .sessions
+            .iter()
+            .filter_map(|session| Some((DatabaseName::new(&session.database), roles(session)?)))
+            .collect(),
         last_settled_server: status.last_settled_server.clone(),
         was_aligned: status.was_aligned,
         consecutive_failures: status.consecutive_failures,
@@ -84,6 +90,16 @@ fn tracking_of(status: &TypeTrackingStatus) -> TypeTracking {
     }
 }
 
+fn roles(session: &SessionStatus) -> Option<LastRoles> {
+    let SessionStatus { principal, primary_role_sequence, mirror_role_sequence, replaced_role_sequence, .. } = session;
+    Some(LastRoles {
+        principal: (*principal)?,
+        primary: (*primary_role_sequence)?,
+        mirror: (*mirror_role_sequence)?,
+        replaced: *replaced_role_sequence,
+    })
+}
+
 /// The tracking of a type as the status stores it. None if there is nothing to persist.
 pub fn tracking_status(tracking: &TypeTracking) -> Option<TypeTrackingStatus> {
     let server =
@@ -98,7 +114,17 @@ pub fn tracking_status(tracking: &TypeTracking) -> Option<TypeTrackingStatus> {
         sessions: tracking
             .sessions
             .iter()
-            .map(|(name, guid)| SessionStatus { database: name.to_string(), guid: guid.to_string() })
+            .map(|(name, guid)| {
+                let roles = tracking.roles.get(name);
+                SessionStatus {
+                    database: name.to_string(),
+                    guid: guid.to_string(),
+                    principal: roles.map(|roles| roles.principal),
+                    primary_role_sequence: roles.map(|roles| roles.primary),
+                    mirror_role_sequence: roles.map(|roles| roles.mirror),
+                    replaced_role_sequence: roles.and_then(|roles| roles.replaced),
+                }
+            })
             .collect(),
         last_settled_server: tracking.last_settled_server.clone(),
         was_aligned: tracking.was_aligned,
@@ -220,6 +246,11 @@ mod tests {
         TypeTracking {
             pair: Some(PairIdentity { primary: server("SQL-A"), mirror: server("SQL-B") }),
             sessions: [(DatabaseName::new("rtcxds"), Guid::from_bytes([7; 16]))].into(),
+            roles: [(
+                DatabaseName::new("rtcxds"),
+                LastRoles { principal: Seat::Mirror, primary: 7, mirror: 8, replaced: Some(7) },
+            )]
+            .into(),
             last_settled_server: Some("SQL-B".to_owned()),
             was_aligned: true,
             consecutive_failures: 2,
@@ -249,6 +280,7 @@ mod tests {
             detail: Some("why".to_owned()),
             to_server: Some("SQL-A".to_owned()),
             synchronized: true,
+            later_failure: Some(at(1_793_000_100)),
         };
         let request = Request { principal: Seat::Mirror, generation: 3, pending: true };
         let ty = operation.ty;
@@ -281,6 +313,7 @@ mod tests {
                     detail: last.detail,
                     to_server: last.to_server,
                     synchronized: last.synchronized,
+                    later_failure_time: last.later_failure.map(Time),
                 }),
                 tracking: tracking_status(&tracking),
                 databases: Vec::new(),

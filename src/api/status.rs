@@ -171,6 +171,9 @@ pub struct LastMoveStatus {
     /// True once both partners were synchronized after the move. A forced service is over then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub synchronized: bool,
+    /// When a later move ended that moved nothing. This move stays the last one that did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub later_failure_time: Option<Time>,
 }
 
 /// The state of one database, with the values of Get-CsDatabaseMirrorState.

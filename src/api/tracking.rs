@@ -5,7 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::TransitionKind;
+use crate::model::{Seat, TransitionKind};
 
 /// The history of a type that a single poll cannot show. The operator restores it after a restart.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -94,6 +94,18 @@ pub struct SessionStatus {
     pub database: String,
     /// The mirroring_guid of the session.
     pub guid: String,
+    /// The seat whose server was the last to become principal, as far as the operator read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<Seat>,
+    /// The mirroring_role_sequence that the primary last showed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary_role_sequence: Option<i32>,
+    /// The mirroring_role_sequence that the mirror last showed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror_role_sequence: Option<i32>,
+    /// The mirroring_role_sequence with which the other server was principal before, until both agree again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced_role_sequence: Option<i32>,
 }
 
 /// A state that must not last.

@@ -24,8 +24,8 @@ pub use observation::{
     queue_class,
 };
 pub use persisted::{
-    Absence, Attempt, Cause, Consent, Epoch, Operation, OperationDatabase, Outcome, PairIdentity, PersistedState,
-    Request, ServerIdentity, Stable, TransitionKind, TypeTracking,
+    Absence, Attempt, Cause, Consent, Epoch, LastRoles, Operation, OperationDatabase, Outcome, PairIdentity,
+    PersistedState, Request, ServerIdentity, Stable, TransitionKind, TypeTracking,
 };
 pub use reason::{Effect, Reason};
 pub use seat::{ObservedPrincipal, Role, Seat};

@@ -29,6 +29,8 @@ pub struct TypeTracking {
     pub pair: Option<PairIdentity>,
     /// The mirroring session of each database when both servers last agreed.
     pub sessions: BTreeMap<DatabaseName, Guid>,
+    /// The roles of each database in this session, as the operator last read them from each partner.
+    pub roles: BTreeMap<DatabaseName, LastRoles>,
     /// The server that held all principals of the type when both servers last agreed.
     pub last_settled_server: Option<String>,
     /// The principal was in the requested seat once, on these servers. Only then a later difference is a switch.
@@ -54,6 +56,27 @@ pub struct TypeTracking {
     pub sequences_differ_since: Option<Timestamp>,
     /// A partner was away, and has not been back for policy.settleAfter.
     pub absence: Option<Absence>,
+}
+
+/// Which partner was the last to become principal, as far as the operator read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastRoles {
+    pub principal: Seat,
+    /// The role sequence in the row of the primary, and in that of the mirror. Each is compared only with a later one of the same
+    /// server: the equality of both is not documented.
+    pub primary: i32,
+    pub mirror: i32,
+    /// The role sequence of the other one when it was last read as principal, before this one took over. None: both agreed since.
+    pub replaced: Option<i32>,
+}
+
+impl LastRoles {
+    pub fn sequence(&self, seat: Seat) -> i32 {
+        match seat {
+            Seat::Primary => self.primary,
+            Seat::Mirror => self.mirror,
+        }
+    }
 }
 
 /// A state that must not last. Each kind of it has a begin of its own.
@@ -226,6 +249,19 @@ pub struct Attempt {
     pub to_server: Option<String>,
     /// Both partners were synchronized after the end of the move. A forced service is over then.
     pub synchronized: bool,
+    /// A later move of the type ended at this time and moved nothing. This move stays the last one that did.
+    pub later_failure: Option<Timestamp>,
+}
+
+impl Attempt {
+    /// A forced service that took effect, or may have, and whose partners were not synchronized again.
+    pub fn may_be_forced(&self) -> bool {
+        let took_effect = match self.outcome {
+            Outcome::Succeeded | Outcome::Partial | Outcome::Unknown => true,
+            Outcome::Failed | Outcome::Superseded => false,
+        };
+        self.cause == Cause::ForcedService && took_effect && !self.synchronized
+    }
 }
 
 /// A name for the state of a type, which an approval repeats: the sum of the role sequences, and a digest of the guids.

@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 
 use crate::model::{
-    Cause, Consent, DesiredType, Evidence, Mirroring, MirroringState, Pair, Role, Seat, ServerObservation, TypeTracking,
+    Cause, Consent, DesiredType, Evidence, Mirroring, Pair, Role, Seat, ServerObservation, TypeTracking,
 };
 use crate::plan::precondition::Precondition;
+use crate::plan::row::is_connected;
 use crate::plan::types::{Ended, Input};
 
 /// A statement that no server received gives its consent back. A principal that is back was not fenced: the consent that the spec
@@ -25,10 +26,7 @@ pub(crate) fn follow(input: &Input, tracking: &mut TypeTracking, desired_type: &
 /// Both servers were read together, in whatever state, or a mirror is connected to its principal, which only the operator cannot
 /// read. A mirror shows the connection for a moment after its principal stopped to answer.
 fn is_back(pair: &Pair, desired_type: &DesiredType) -> bool {
-    let connected = |row: &Mirroring| {
-        use MirroringState::*;
-        row.role == Role::Mirror && matches!(row.state, Synchronized | Synchronizing | PendingFailover)
-    };
+    let connected = |row: &Mirroring| row.role == Role::Mirror && is_connected(row);
     Seat::BOTH.into_iter().any(|seat| match (pair.view(seat), pair.view(seat.other())) {
         (ServerObservation::Available { .. }, ServerObservation::Available { .. }) => true,
         (ServerObservation::Available { .. }, ServerObservation::Unavailable { unavailable, .. }) => {

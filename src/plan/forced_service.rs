@@ -2,8 +2,8 @@
 //! exactly this state (R1, R2). Every other state with a lost principal is refused here, with the reason.
 
 use crate::model::{
-    Attempt, Cause, DatabaseType, MirroringState, Operation, Outcome, Pair, PairIdentity, Reason, Role, Seat,
-    WitnessLink, later,
+    Attempt, Cause, DatabaseType, MirroringState, Operation, Outcome, Pair, PairIdentity, PersistedState, Reason, Role,
+    Seat, TypeTracking, WitnessLink, later,
 };
 use crate::plan::consents;
 use crate::plan::finding::{Finding, epoch, message_of_all, seat_of};
@@ -40,13 +40,7 @@ pub(crate) fn verdict(case: &Case) -> Option<Verdict> {
     let obstacle = lost_findings().find_map(|finding| finding.obstacle.as_ref())?;
     let names = list(lost_findings().map(|finding| &finding.name));
     let mut message = format!("{names}: {}.", obstacle.problem(pair));
-    if let (Some(since), DatabaseType::User) = (tracking.principal_lost_since, desired_type.ty) {
-        message.push_str(&format!(
-            " First observed at {}. If no server serves them, Lync users fall back to limited functionality about 30 minutes after the loss ({}).",
-            second(since),
-            second(later(since, RESILIENCY))
-        ));
-    }
+    message.push_str(&limited_functionality(desired_type.ty, tracking));
     let bring_back = format!("To fix: bring the {} back", pair.label(survivor.other()));
     if let Some(refusal) = refusal(case, survivor) {
         message.push_str(&format!(" Forced service is refused: {refusal}. {bring_back}."));
@@ -59,6 +53,19 @@ pub(crate) fn verdict(case: &Case) -> Option<Verdict> {
             Verdict { until, ..Verdict::waiting(obstacle.reason(), message) }
         }
     })
+}
+
+/// A sentence after another one: since when the principal is lost, and until when Lync users keep their functionality (R23). Empty
+/// for the other types.
+pub(crate) fn limited_functionality(ty: DatabaseType, tracking: &TypeTracking) -> String {
+    match (tracking.principal_lost_since, ty) {
+        (Some(since), DatabaseType::User) => format!(
+            " First observed at {}. If no server serves them, Lync users fall back to limited functionality about 30 minutes after the loss ({}).",
+            second(since),
+            second(later(since, RESILIENCY))
+        ),
+        _ => String::new(),
+    }
 }
 
 /// The refusal of a consent while nothing proves that the principal is gone. None: there is no consent, or another state.
@@ -170,9 +177,10 @@ fn price(case: &Case, server: &str, names: &str) -> String {
 /// The end of the pause after an attempt that sent nothing.
 fn pause(case: &Case) -> Option<jiff::Timestamp> {
     let last = case.persisted.last.get(&case.desired_type.ty)?;
-    let end = later(last.ended, failure_pause(case.tracking));
-    let failed = last.cause == Cause::ForcedService && last.outcome == Outcome::Failed;
-    (failed && !case.input.satisfied(Precondition::ForcePaused, case.input.now >= end)).then_some(end)
+    let failed = Some(last.ended).filter(|_| last.outcome == Outcome::Failed);
+    let failed = last.later_failure.or(failed).filter(|_| last.cause == Cause::ForcedService)?;
+    let end = later(failed, failure_pause(case.tracking));
+    (!case.input.satisfied(Precondition::ForcePaused, case.input.now >= end)).then_some(end)
 }
 
 /// Why service must not be forced, whether consented to or not. None: service could be forced. What no edit of the spec
@@ -226,7 +234,7 @@ fn refusal_of(case: &Case, finding: &Finding, survivor: Seat) -> Option<String> 
 /// both partners were synchronized again.
 pub(crate) fn aftermath(case: &Case, obstacle: &Obstacle, names: &str) -> Option<Verdict> {
     let last = case.persisted.last.get(&case.desired_type.ty)?;
-    if !may_be_forced(last) || !case.findings.iter().all(|finding| finding.online) {
+    if !last.may_be_forced() || !case.findings.iter().all(|finding| finding.online) {
         return None;
     }
     if let Some(verdict) = old_principal_open(case, last) {
@@ -262,13 +270,16 @@ pub(crate) fn aftermath(case: &Case, obstacle: &Obstacle, names: &str) -> Option
     Some(Verdict::waiting(Reason::ServiceForced, message))
 }
 
-/// A forced service that took effect, or may have, and whose partners were not synchronized again.
-fn may_be_forced(last: &Attempt) -> bool {
-    let took_effect = match last.outcome {
-        Outcome::Succeeded | Outcome::Partial | Outcome::Unknown => true,
-        Outcome::Failed | Outcome::Superseded => false,
+/// Records the end of a move. One that moved nothing does not replace a forced service: what that left is still to be resolved.
+pub(crate) fn record_end(persisted: &mut PersistedState, ty: DatabaseType, ended: Attempt) {
+    let moved_nothing = match ended.outcome {
+        Outcome::Failed | Outcome::Superseded => true,
+        Outcome::Succeeded | Outcome::Partial | Outcome::Unknown => false,
     };
-    last.cause == Cause::ForcedService && took_effect && !last.synchronized
+    match persisted.last.get_mut(&ty).filter(|last| moved_nothing && last.may_be_forced()) {
+        Some(forced) => forced.later_failure = Some(ended.ended),
+        None => _ = persisted.last.insert(ty, ended),
+    }
 }
 
 /// The seat of the server that service was forced on, also while that is in flight. None: another state, or its server is not
@@ -284,7 +295,7 @@ pub(crate) fn forced_seat(case: &Case, in_flight: Option<&Operation>) -> Option<
 /// `known`: the servers of the type. A server that is read is compared by its own names, as it can have been renamed; one that is
 /// not read by the name that it had.
 pub(crate) fn forced_on(last: &Attempt, pair: &Pair, known: Option<&PairIdentity>) -> Option<Seat> {
-    let to = last.to_server.as_deref().filter(|_| may_be_forced(last))?;
+    let to = last.to_server.as_deref().filter(|_| last.may_be_forced())?;
     Seat::BOTH.into_iter().find(|seat| match pair.view(*seat).available() {
         Some(server) => is_named(server, to),
         None => known.is_some_and(|known| same_name(to, &known.server(*seat).name)),

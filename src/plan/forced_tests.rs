@@ -238,6 +238,37 @@ fn aftermath_follows_only_a_forced_service_that_happened() {
     }
 }
 
+/// A later attempt that moved nothing does not make the forced service undone. It is paused after.
+#[test]
+fn forced_service_stays_recorded_after_a_later_attempt_that_failed() {
+    let forced = |outcome| Attempt {
+        cause: Cause::ForcedService,
+        to_server: Some("SQL-MIRROR".into()),
+        ended: after(5),
+        ..super::tests::attempt(outcome)
+    };
+    for (before, ended, kept) in [
+        (Outcome::Partial, Outcome::Failed, true),
+        (Outcome::Unknown, Outcome::Superseded, true),
+        (Outcome::Partial, Outcome::Succeeded, false),
+        (Outcome::Failed, Outcome::Failed, false),
+    ] {
+        let mut persisted = lost();
+        persisted.last.insert(TY, forced(before));
+        let later = Attempt { ended: after(60), ..forced(ended) };
+        super::forced_service::record_end(&mut persisted, TY, later.clone());
+        let expected = if kept { Attempt { later_failure: Some(after(60)), ..forced(before) } } else { later };
+        assert_eq!(persisted.last[&TY], expected, "{before} {ended}");
+    }
+    let consented = consented(&epoch_of("away", "M/1/-"), after(3600));
+    let mut persisted = lost();
+    persisted.last.insert(TY, Attempt { later_failure: Some(after(60)), ..forced(Outcome::Partial) });
+    for (seconds, steps) in [(74, 0), (75, 1)] {
+        let decided = plan(&consented, &observation("away", "M/1/-"), &persisted, after(seconds));
+        assert_eq!(decided.steps.len(), steps, "{seconds}: {}", decided.types[&TY].verdict.message);
+    }
+}
+
 #[test]
 fn aftermath_of_a_forced_service_resumes_nothing() {
     let epoch = epoch_of("away", "M/1/-");

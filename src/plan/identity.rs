@@ -103,7 +103,7 @@ pub(crate) fn forget_foreign_state(
 
 /// [`compare`], with the sessions. A session has two partners only: with a known session, a server under an unknown name is the
 /// known one, and was renamed.
-fn recognize(tracking: &TypeTracking, pair: &Pair, findings: &[Finding]) -> SameServers {
+pub(crate) fn recognize(tracking: &TypeTracking, pair: &Pair, findings: &[Finding]) -> SameServers {
     let same = compare(tracking.pair.as_ref(), pair);
     let Some(known) = tracking.pair.as_ref().filter(|_| same == SameServers::Other) else { return same };
     if !has_known_session(&tracking.sessions, findings) {
@@ -139,13 +139,14 @@ pub(crate) fn present_name(tracking: &TypeTracking, pair: &Pair, findings: &[Fin
     tracking.pair.as_ref().and_then(present).unwrap_or(name)
 }
 
-/// Records the servers and sessions of the type. Both servers must have been read and agree on every database.
-pub(crate) fn record(tracking: &mut TypeTracking, pair: &Pair, findings: &[Finding]) {
-    if let Some(identity) = of_pair(pair)
-        && findings.iter().all(|finding| finding.agreed)
-    {
+/// Records the servers and sessions of the type. False: one server was not read, or they do not agree on every database.
+pub(crate) fn record(tracking: &mut TypeTracking, pair: &Pair, findings: &[Finding]) -> bool {
+    let agreed = of_pair(pair).filter(|_| findings.iter().all(|finding| finding.agreed));
+    let recorded = agreed.is_some();
+    if let Some(identity) = agreed {
         tracking.pair = Some(identity);
         tracking.sessions =
             findings.iter().filter_map(|finding| Some((finding.name.clone(), finding.session?.guid))).collect();
     }
+    recorded
 }

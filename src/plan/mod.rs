@@ -23,6 +23,7 @@ mod operation;
 mod planner;
 mod precondition;
 mod preflight;
+mod roles;
 mod row;
 mod schedule;
 mod service;

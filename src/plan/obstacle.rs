@@ -69,6 +69,10 @@ pub enum Obstacle {
         unavailable: Unavailable,
         shown: Option<Shown>,
     },
+    /// The principal in this seat is read alone. The other server was principal later when it was last read.
+    OlderPrincipal {
+        seat: Seat,
+    },
     /// An old principal without quorum, beside a newer principal. SQL Server makes it a mirror once it is connected again.
     IsolatedPrincipal {
         seat: Seat,
@@ -176,7 +180,7 @@ impl Obstacle {
 
     pub fn severity(&self) -> Severity {
         match self {
-            Obstacle::TwoPrincipals { .. } => Severity::TwoPrincipals,
+            Obstacle::TwoPrincipals { .. } | Obstacle::OlderPrincipal { .. } => Severity::TwoPrincipals,
             Obstacle::NoPrincipal => Severity::NoPrincipal,
             Obstacle::SameServer { .. } => Severity::SameServer,
             Obstacle::GuidDiffers { .. } => Severity::GuidDiffers,
@@ -216,6 +220,7 @@ impl Obstacle {
             | Obstacle::NoQuorum { seat, .. }
             | Obstacle::PrincipalLost { seat, .. }
             | Obstacle::Unavailable { seat, .. }
+            | Obstacle::OlderPrincipal { seat }
             | Obstacle::IsolatedPrincipal { seat }
             | Obstacle::NotOnline { seat, .. }
             | Obstacle::Recovering { seat, .. }
@@ -273,6 +278,7 @@ impl Obstacle {
             | Obstacle::ApartWithoutQuorum { .. }
             | Obstacle::PrincipalLost { .. }
             | Obstacle::Unavailable { .. }
+            | Obstacle::OlderPrincipal { .. }
             | Obstacle::IsolatedPrincipal { .. }
             | Obstacle::Suspended { .. }
             | Obstacle::Disconnected
@@ -289,7 +295,7 @@ impl Obstacle {
 
     pub fn reason(&self) -> Reason {
         match self {
-            Obstacle::TwoPrincipals { .. } => Reason::TwoPrincipals,
+            Obstacle::TwoPrincipals { .. } | Obstacle::OlderPrincipal { .. } => Reason::TwoPrincipals,
             Obstacle::NoPrincipal => Reason::NoPrincipal,
             Obstacle::SameServer { .. } => Reason::SameServer,
             Obstacle::GuidDiffers { .. } => Reason::SessionMismatch,

@@ -64,6 +64,11 @@ impl Obstacle {
                 format!("the operator does not see {}, and {}", on(seat), shown(seat.other(), other, pair))
             }
             Obstacle::Unavailable { seat, shown: None, .. } => format!("the operator does not see {}", on(seat)),
+            Obstacle::OlderPrincipal { seat } => format!(
+                "{} has the principal role, but {}, which the operator does not see now, took it over later",
+                on(seat),
+                on(&seat.other())
+            ),
             Obstacle::IsolatedPrincipal { seat } => format!(
                 "{} still has the principal role without quorum, so that it serves no client, and {} has taken over",
                 on(seat),
@@ -101,6 +106,9 @@ impl Obstacle {
                 "let no client reach the {}, and read docs/reasons/PartnerMismatch.md",
                 seat.other().word()
             )),
+            Obstacle::OlderPrincipal { seat } => {
+                Some(format!("cut all clients off the {}, then read docs/reasons/TwoPrincipals.md", seat.word()))
+            }
             Obstacle::ApartWithoutQuorum { newer: Some(newer) } => {
                 Some(format!("connect the {} with its partner or the witness again", newer.word()))
             }
@@ -132,6 +140,10 @@ impl Obstacle {
             Obstacle::TwoPrincipals { .. } => {
                 "do not repair the link between them, cut all clients off the copy that fewer Front Ends use, then follow docs/reasons/TwoPrincipals.md".to_owned()
             }
+            Obstacle::OlderPrincipal { seat } => format!(
+                "cut all clients off {}, whose copy lacks what the other one accepted since, then follow docs/reasons/TwoPrincipals.md#only-the-older-principal-is-read",
+                on(seat)
+            ),
             Obstacle::NoPrincipal => "repair the network between the mirroring endpoints, and run no SET PARTNER statement before you have read docs/reasons/NoPrincipal.md".to_owned(),
             Obstacle::SameServer { .. } => "correct host, instance or port in spec.sql".to_owned(),
             Obstacle::GuidDiffers { .. } => {

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use crate::model::{
-    Answer, Cause, DatabaseName, DatabaseState, DesiredType, Failover, Observation, Operation, OperationDatabase,
-    Outcome, Pair, PersistedState, Reason, Role, Seat, ServerObservation, StatementState, TypeTracking,
-    UnrequestedSwitch, duration_text, later,
+    Answer, Approval, Cause, DatabaseName, DatabaseState, DesiredType, Failover, Observation, Operation,
+    OperationDatabase, Outcome, Pair, PersistedState, Reason, Role, Seat, ServerObservation, StatementState,
+    TypeTracking, UnrequestedSwitch, duration_text, later,
 };
 use crate::plan::estimate::predict;
 use crate::plan::finding::{Finding, assess};
@@ -226,8 +226,16 @@ impl<'a> Check<'a> {
     /// The spec no longer has what released the move.
     fn withdrawn(&self) -> Option<&'static str> {
         let fails_back = self.input.desired.policy.unrequested_switch == UnrequestedSwitch::FailBack;
+        let approved = |approve: &Approval| {
+            let tracking = self.persisted.tracking.get(&self.operation.ty);
+            let seen = tracking.and_then(|tracking| tracking.approval.as_ref());
+            seen.is_none_or(|seen| seen.epoch == approve.epoch && seen.since <= self.operation.started)
+        };
         match self.operation.cause {
             Cause::Approved if self.desired_type.approve.is_none() => Some("the approval was removed during the move"),
+            Cause::Approved if !self.desired_type.approve.as_ref().is_some_and(approved) => {
+                Some("the approval was replaced during the move")
+            }
             Cause::FailBack if !fails_back => Some("policy.unrequestedSwitch: FailBack was removed during the move"),
             Cause::Approved | Cause::FailBack | Cause::Intent | Cause::ForcedService => None,
         }

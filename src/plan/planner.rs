@@ -56,7 +56,7 @@ pub fn plan_with(
         types.insert(desired_type.ty, type_plan(input, &persisted, desired_type, findings, progress.as_ref()));
     }
     if let Some(operation) = persisted.operation.as_ref().filter(|_| input.enforced(Precondition::OneOperation)) {
-        schedule::wait_for(&input, &mut types, operation);
+        schedule::wait_for(&input, &persisted, &mut types, operation);
     }
     if input.satisfied(Precondition::OneOperation, persisted.operation.is_none())
         && let Some((operation, begun)) = schedule::start_next(&input, &persisted, &mut types)
@@ -100,8 +100,9 @@ fn check_operation(input: &Input, persisted: &mut PersistedState) -> Checked {
                 detail: over.detail.clone(),
                 to_server: over.operation.to_server.clone(),
                 synchronized: false,
+                later_failure: None,
             };
-            persisted.last.insert(ty, attempt);
+            forced_service::record_end(persisted, ty, attempt);
             persisted.operation = None;
             Checked { ended: Some(over), ..Checked::default() }
         }

@@ -283,6 +283,18 @@ fn withdrawn_approval_or_policy_ends_the_attempts() {
     assert_eq!(plan(&approved, &rows, &sent.persisted, after(2)).steps.len(), 1, "a further attempt");
     let over = plan(&desired(Seat::Primary), &rows, &sent.persisted, after(2));
     assert_eq!((over.ended.unwrap().outcome, over.steps.len()), (Outcome::Superseded, 0));
+    // An approval of another state did not release this move. Nor does the former one that is set again.
+    let first = approved.types[0].approve.clone();
+    approved.types[0].approve = Some(Approval { epoch: Epoch::new("1-abcd"), until: None });
+    let over = plan(&approved, &rows, &sent.persisted, after(2));
+    assert_eq!((over.ended.unwrap().outcome, over.steps.len()), (Outcome::Superseded, 0));
+    let mut unanswered = rows.clone();
+    unanswered.statements.insert(DatabaseName::new("LcsLog"), StatementState::Sent);
+    let replaced = plan(&approved, &unanswered, &sent.persisted, after(2));
+    approved.types[0].approve = first;
+    let again = plan(&approved, &unanswered, &replaced.persisted, after(3));
+    let over = plan(&approved, &rows, &again.persisted, after(4));
+    assert_eq!((over.ended.unwrap().outcome, over.steps.len()), (Outcome::Superseded, 0));
 
     let mut back = desired(Seat::Primary);
     back.policy.unrequested_switch = UnrequestedSwitch::FailBack;

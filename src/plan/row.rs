@@ -39,6 +39,11 @@ pub(crate) fn apart_without_quorum(a: &Mirroring, b: &Mirroring) -> Option<Optio
     })
 }
 
+pub(crate) fn is_connected(row: &Mirroring) -> bool {
+    use MirroringState::*;
+    matches!(row.state, Synchronized | Synchronizing | PendingFailover)
+}
+
 pub(crate) fn is_stable(row: &Mirroring) -> bool {
     matches!(row.state, MirroringState::Synchronized | MirroringState::Disconnected | MirroringState::Suspended)
 }
@@ -47,11 +52,7 @@ pub(crate) fn is_stable(row: &Mirroring) -> bool {
 /// when it was read. In a true split brain the older row is disconnected or suspended (S22).
 pub(crate) fn is_stale_principal(a: &Mirroring, b: &Mirroring) -> bool {
     let older = if a.role_sequence <= b.role_sequence { a } else { b };
-    a.role_sequence != b.role_sequence
-        && matches!(
-            older.state,
-            MirroringState::Synchronized | MirroringState::Synchronizing | MirroringState::PendingFailover
-        )
+    a.role_sequence != b.role_sequence && is_connected(older)
 }
 
 /// The session may name a server as it was called before its host was renamed (@@SERVERNAME).

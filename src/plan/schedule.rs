@@ -9,6 +9,7 @@ use crate::model::{
     later,
 };
 use crate::plan::estimate::predict;
+use crate::plan::forced_service::limited_functionality;
 use crate::plan::precondition::Precondition;
 use crate::plan::text::second;
 use crate::plan::types::{Input, Release, TypePlan, Verdict};
@@ -54,7 +55,7 @@ pub(crate) fn start_next(
             None => blocker(input, &standing, *ty, plan),
         };
         if let Some(other) = waits_for {
-            plan.verdict = waiting(input, *ty, plan, &other);
+            plan.verdict = waiting(input, persisted, plan, &other);
             continue;
         }
         if plan.next.is_empty() {
@@ -68,17 +69,24 @@ pub(crate) fn start_next(
 }
 
 /// A move is in flight: every other type that is ready waits for it.
-pub(crate) fn wait_for(input: &Input, types: &mut BTreeMap<DatabaseType, TypePlan>, operation: &Operation) {
-    for (ty, plan) in types.iter_mut().filter(|(ty, plan)| **ty != operation.ty && plan.ready) {
-        plan.verdict = waiting(input, *ty, plan, &format!("{}, which is moving", operation.ty));
+pub(crate) fn wait_for(
+    input: &Input,
+    persisted: &PersistedState,
+    types: &mut BTreeMap<DatabaseType, TypePlan>,
+    operation: &Operation,
+) {
+    for plan in types.values_mut().filter(|plan| plan.desired_type.ty != operation.ty && plan.ready) {
+        plan.verdict = waiting(input, persisted, plan, &format!("{}, which is moving", operation.ty));
     }
 }
 
-fn waiting(input: &Input, ty: DatabaseType, plan: &TypePlan, other: &str) -> Verdict {
+fn waiting(input: &Input, persisted: &PersistedState, plan: &TypePlan, other: &str) -> Verdict {
+    let ty = plan.desired_type.ty;
     if plan.verdict.release == Release::Ready(Cause::ForcedService) {
         // The loss stays the reason: it is what an administrator has to know.
+        let since = persisted.tracking.get(&ty).map(|tracking| limited_functionality(ty, tracking)).unwrap_or_default();
         let message = format!(
-            "{ty} lost its principal. Forced service, which the spec consents to, waits for {other}: one move at a time."
+            "{ty} lost its principal.{since} Forced service, which the spec consents to, waits for {other}: one move at a time."
         );
         return Verdict::waiting(Reason::PrincipalLost, message);
     }

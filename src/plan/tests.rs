@@ -189,7 +189,15 @@ pub fn settled(seat: Seat) -> TypeTracking {
 }
 
 pub fn attempt(outcome: Outcome) -> Attempt {
-    Attempt { ended: NOW, cause: Cause::Intent, outcome, detail: None, to_server: None, synchronized: false }
+    Attempt {
+        ended: NOW,
+        cause: Cause::Intent,
+        outcome,
+        detail: None,
+        to_server: None,
+        synchronized: false,
+        later_failure: None,
+    }
 }
 
 fn decide(want: Seat, a: &str, b: &str, persisted: &PersistedState) -> Plan {

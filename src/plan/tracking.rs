@@ -5,15 +5,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::{
-    Absence, Cause, Desired, DesiredType, Evidence, ForceService, MirroringState, Outcome, Pair, PersistedState,
-    Request, Role, Seat, ServerObservation, Stable, TransitionKind, TypeTracking, UnrequestedSwitch, WitnessLink,
-    later,
+    Absence, Attempt, Cause, Desired, DesiredType, Evidence, ForceService, MirroringState, Outcome, Pair,
+    PersistedState, Request, Role, Seat, ServerObservation, Stable, TransitionKind, TypeTracking, UnrequestedSwitch,
+    WitnessLink, later,
 };
 use crate::plan::consents;
 use crate::plan::finding::{Finding, epoch, seat_of};
 use crate::plan::identity;
 use crate::plan::obstacle::{Obstacle, Shown};
 use crate::plan::precondition::Precondition;
+use crate::plan::roles;
 use crate::plan::row::same_name;
 use crate::plan::types::{Ended, Input};
 
@@ -69,6 +70,11 @@ pub(crate) fn update(
     }
     let mut tracking = persisted.tracking.remove(&desired_type.ty).unwrap_or_default();
     let exchanged = identity::exchanged(&tracking, pair, findings);
+    roles::follow(&mut tracking, pair, findings);
+    // The record of a forced service has more to say.
+    if !persisted.last.get(&desired_type.ty).is_some_and(Attempt::may_be_forced) {
+        roles::mark(&tracking, pair, findings);
+    }
     track_transitions(input, &mut tracking, findings, moving);
     if update_request(input, persisted, desired_type, findings, moving) {
         // The user changed the spec: reset the failure counters.
@@ -115,8 +121,8 @@ pub(crate) fn update(
     let in_question =
         exchanged && settled != Some(desired_type.principal) && input.enforced(Precondition::SeatsNotExchanged);
     // A session that is new during a move must still be unknown when the move ends.
-    if !moving && !in_question {
-        identity::record(&mut tracking, pair, findings);
+    if !moving && !in_question && identity::record(&mut tracking, pair, findings) {
+        roles::record(&mut tracking, pair, findings);
     }
     persisted.tracking.insert(desired_type.ty, tracking);
 }
@@ -200,6 +206,7 @@ fn absence(input: &Input, before: Option<Absence>, pair: &Pair, findings: &[Find
                     | Obstacle::PrincipalLost { .. }
                     | Obstacle::NoQuorum { .. }
                     | Obstacle::ApartWithoutQuorum { .. }
+                    | Obstacle::OlderPrincipal { .. }
                     | Obstacle::IsolatedPrincipal { .. }
                     | Obstacle::Recovering { .. }
                     | Obstacle::Unavailable { shown: Some(Shown { state: MirroringState::Disconnected, .. }), .. }

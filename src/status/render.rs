@@ -110,6 +110,7 @@ fn type_status(
             detail: last.detail.clone(),
             to_server: last.to_server.clone(),
             synchronized: last.synchronized,
+            later_failure_time: last.later_failure.map(Time),
         }),
         tracking: plan.persisted.tracking.get(&ty).and_then(tracking_status),
         databases: planned.findings.iter().map(|finding| database_status(finding, pair)).collect(),

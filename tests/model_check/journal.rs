@@ -239,6 +239,7 @@ fn requested(order: [DatabaseType; 2], hot: bool, in_flight: bool) -> PersistedS
             detail: None,
             to_server: None,
             synchronized: false,
+            later_failure: None,
         };
         persisted.last.insert(order[0], last);
     }

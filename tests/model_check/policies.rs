@@ -202,6 +202,7 @@ impl Mind {
             detail: None,
             to_server: None,
             synchronized: false,
+            later_failure: None,
         };
         let last = match self.past {
             Past::Nothing => None,

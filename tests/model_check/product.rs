@@ -163,6 +163,7 @@ fn memory(principal: Seat, pending: bool, now: Timestamp) -> (PersistedState, Pe
         detail: None,
         to_server: None,
         synchronized: false,
+        later_failure: None,
     };
     let mut hot = persisted.clone();
     hot.last.insert(TY, last);
