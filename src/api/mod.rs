@@ -25,14 +25,15 @@ pub use definition::definition;
 pub use duration::Span;
 pub use field_managers::retain_field_managers;
 pub use parse::{ParsedSpec, SpecError, Store, parse};
-pub use restore::{operation_status, restore_state, tracking_status};
+pub use restore::{last_move_status, operation_status, restore_state, tracking_status};
 pub use spec::{
     Approve, Auth, AuthMethod, DatabaseTypeSpec, ForceServiceSpec, LyncPoolMirror, LyncPoolMirrorSpec,
     MaintenanceWindow, PolicySpec, SecretRef, SqlServer, SqlStore, SuspendSpec,
 };
 pub use status::{
-    DatabaseStatus, DatabaseTypeStatus, HistoryDatabase, HistoryEntry, LastMoveStatus, LyncPoolMirrorStatus,
-    OperationDatabaseStatus, OperationStatus, PlannedStep, RequestStatus, ServerStatus, UnmanagedDatabase,
+    DatabaseStatus, DatabaseTypeStatus, ForcedDatabaseStatus, HistoryDatabase, HistoryEntry, LastMoveStatus,
+    LyncPoolMirrorStatus, OperationDatabaseStatus, OperationStatus, PlannedStep, RequestStatus, ServerStatus,
+    UnmanagedDatabase,
 };
 pub use tls::{CaBundle, ConfigMapRef, TlsMode, TlsSpec};
 pub use tracking::{

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{
-    ConsentStatus, LyncPoolMirrorStatus, OperationDatabaseStatus, OperationStatus, PairIdentityStatus,
-    ServerIdentityStatus, SessionStatus, Span, StableStatus, TransitionStatus, TypeTrackingStatus,
+    ConsentStatus, ForcedDatabaseStatus, LastMoveStatus, LyncPoolMirrorStatus, OperationDatabaseStatus,
+    OperationStatus, PairIdentityStatus, ServerIdentityStatus, SessionStatus, Span, StableStatus, TransitionStatus,
+    TypeTrackingStatus,
 };
 use crate::model::{
     Absence, Attempt, Consent, DatabaseName, Epoch, LastRoles, Operation, OperationDatabase, PairIdentity,
@@ -37,6 +38,11 @@ pub fn restore_state(uid: &str, status: Option<&LyncPoolMirrorStatus>) -> Persis
                     outcome: moved.outcome,
                     detail: moved.detail.clone(),
                     to_server: moved.to_server.clone(),
+                    forced: moved
+                        .forced_databases
+                        .iter()
+                        .map(|forced| (DatabaseName::new(&forced.name), forced.role_sequence))
+                        .collect(),
                     synchronized: moved.synchronized,
                     later_failure: moved.later_failure_time.as_ref().map(|at| at.0),
                 },
@@ -98,6 +104,24 @@ fn roles(session: &SessionStatus) -> Option<LastRoles> {
         mirror: (*mirror_role_sequence)?,
         replaced: *replaced_role_sequence,
     })
+}
+
+/// The last move of a type as the status stores it.
+pub fn last_move_status(last: &Attempt) -> LastMoveStatus {
+    let forced = |(name, sequence): (&DatabaseName, &i32)| ForcedDatabaseStatus {
+        name: name.to_string(),
+        role_sequence: *sequence,
+    };
+    LastMoveStatus {
+        ended_at: Time(last.ended),
+        cause: last.cause,
+        outcome: last.outcome,
+        detail: last.detail.clone(),
+        to_server: last.to_server.clone(),
+        forced_databases: last.forced.iter().map(forced).collect(),
+        synchronized: last.synchronized,
+        later_failure_time: last.later_failure.map(Time),
+    }
 }
 
 /// The tracking of a type as the status stores it. None if there is nothing to persist.
@@ -213,7 +237,7 @@ pub fn operation_status(operation: &Operation) -> OperationStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{DatabaseTypeStatus, LastMoveStatus, RequestStatus};
+    use crate::api::{DatabaseTypeStatus, RequestStatus};
     use crate::model::{Cause, DatabaseType, Guid, ObservedPrincipal, Outcome, Seat, Service, TransitionKind};
     use strum::IntoEnumIterator;
 
@@ -279,6 +303,7 @@ mod tests {
             outcome: Outcome::Partial,
             detail: Some("why".to_owned()),
             to_server: Some("SQL-A".to_owned()),
+            forced: [(DatabaseName::new("rtcxds"), 7)].into(),
             synchronized: true,
             later_failure: Some(at(1_793_000_100)),
         };
@@ -306,15 +331,7 @@ mod tests {
                     generation: request.generation,
                     pending: request.pending,
                 }),
-                last_move: Some(LastMoveStatus {
-                    ended_at: Time(last.ended),
-                    cause: last.cause,
-                    outcome: last.outcome,
-                    detail: last.detail,
-                    to_server: last.to_server,
-                    synchronized: last.synchronized,
-                    later_failure_time: last.later_failure.map(Time),
-                }),
+                last_move: Some(last_move_status(&last)),
                 tracking: tracking_status(&tracking),
                 databases: Vec::new(),
             }],

@@ -153,7 +153,7 @@ pub struct RequestStatus {
 }
 
 /// The result of the last move of a type.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct LastMoveStatus {
     /// When the move ended.
@@ -168,12 +168,26 @@ pub struct LastMoveStatus {
     /// The server that was to receive the principal role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to_server: Option<String>,
+    /// The databases that service was forced for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub forced_databases: Vec<ForcedDatabaseStatus>,
     /// True once both partners were synchronized after the move. A forced service is over then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub synchronized: bool,
     /// When a later move ended that moved nothing. This move stays the last one that did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub later_failure_time: Option<Time>,
+}
+
+/// A database that service was forced for.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ForcedDatabaseStatus {
+    /// The name of the database.
+    pub name: String,
+    /// The mirroring_role_sequence before the forced service.
+    pub role_sequence: i32,
 }
 
 /// The state of one database, with the values of Get-CsDatabaseMirrorState.

@@ -133,8 +133,10 @@ fn removed_approvals(before: Option<&LyncPoolMirrorStatus>, now: &LyncPoolMirror
     let removed = held.filter_map(|of| {
         let previous = own?.database_types.iter().find(|previous| previous.type_ == of.type_)?;
         let approval = previous.tracking.as_ref()?.approval.as_ref()?;
+        let moved =
+            of.last_move.as_ref().is_some_and(|last| last.cause == Cause::Approved && last.ended_at >= approval.since);
         let lasts = of.tracking.as_ref().is_some_and(|tracking| tracking.approval.is_none());
-        (lasts && of.epoch.as_ref() == Some(&approval.epoch)).then_some((of.type_, &approval.epoch))
+        (lasts && !moved && of.epoch.as_ref() == Some(&approval.epoch)).then_some((of.type_, &approval.epoch))
     });
     removed
         .map(|(ty, epoch)| {
@@ -254,6 +256,7 @@ mod tests {
         let operation = begun.persisted.operation.as_mut().unwrap();
         operation.cause = Cause::ForcedService;
         let end = Ended {
+            diverged: false,
             operation: operation.clone(),
             outcome: Outcome::Succeeded,
             detail: None,
@@ -286,6 +289,13 @@ mod tests {
             let events = removed_approvals(Some(&approved), &now);
             assert_eq!(events.len(), removed, "{now:?}");
             assert!(events.iter().all(|event| event.warns && event.note.contains("7-ab")));
+        }
+        // The move was made, and failed or ended: the approval was not lost before it.
+        for (ended, removed) in [("1969-12-31T23:59:59Z", 1), ("1970-01-01T00:00:00Z", 0)] {
+            let mut now = serde_json::to_value(with(None, "7-ab", "UnexpectedPrincipal")).unwrap();
+            now["databaseTypes"][0]["lastMove"] = json!({"endedAt": ended, "cause": "Approved", "outcome": "Failed"});
+            let now = serde_json::from_value(now).unwrap();
+            assert_eq!(removed_approvals(Some(&approved), &now).len(), removed, "{ended}");
         }
         assert_eq!(removed_approvals(None, &approved), []);
     }

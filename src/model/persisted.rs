@@ -247,6 +247,8 @@ pub struct Attempt {
     pub detail: Option<String>,
     /// The server that was to receive the principal role.
     pub to_server: Option<String>,
+    /// The databases of a forced service, and their role sequences before it. Empty after another move.
+    pub forced: BTreeMap<DatabaseName, i32>,
     /// Both partners were synchronized after the end of the move. A forced service is over then.
     pub synchronized: bool,
     /// A later move of the type ended at this time and moved nothing. This move stays the last one that did.

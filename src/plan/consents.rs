@@ -23,15 +23,20 @@ pub(crate) fn follow(input: &Input, tracking: &mut TypeTracking, desired_type: &
     }
 }
 
-/// Both servers were read together, in whatever state, or a mirror is connected to its principal, which only the operator cannot
-/// read. A mirror shows the connection for a moment after its principal stopped to answer.
-fn is_back(pair: &Pair, desired_type: &DesiredType) -> bool {
+/// Both servers were read together, in whatever state, the other one answers and refuses the operator, or a mirror is connected to
+/// its principal, which only the operator cannot read. A mirror shows the connection for a moment after its principal stopped to
+/// answer.
+pub(crate) fn is_back(pair: &Pair, desired_type: &DesiredType) -> bool {
     let connected = |row: &Mirroring| row.role == Role::Mirror && is_connected(row);
     Seat::BOTH.into_iter().any(|seat| match (pair.view(seat), pair.view(seat.other())) {
         (ServerObservation::Available { .. }, ServerObservation::Available { .. }) => true,
         (ServerObservation::Available { .. }, ServerObservation::Unavailable { unavailable, .. }) => {
-            unavailable.cause.evidence() != Evidence::NotAnswering
-                && desired_type.databases.iter().any(|name| pair.row(seat, name).is_some_and(connected))
+            let is_connected = || desired_type.databases.iter().any(|name| pair.row(seat, name).is_some_and(connected));
+            match unavailable.cause.evidence() {
+                Evidence::Alive => true,
+                Evidence::Inconclusive => is_connected(),
+                Evidence::NotAnswering => false,
+            }
         }
         (ServerObservation::Unavailable { .. }, _) => false,
     })

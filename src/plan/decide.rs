@@ -44,18 +44,32 @@ fn with_ended_consent(case: &Case, verdict: Verdict) -> Verdict {
     Verdict { message, ..verdict }
 }
 
+/// No move starts while another resource names the same databases. What the servers show stays the reason if an administrator has
+/// to act on it.
 fn verdict_of_usable_spec(case: &Case) -> Verdict {
-    let Case { input, desired_type, findings, .. } = *case;
-    if let Some(others) =
-        input.observation.conflicts.get(&desired_type.ty).filter(|_| input.enforced(Precondition::NoConflict))
-    {
-        let message = format!(
-            "{} is also named by {}, and resources that name the same database of the same pair all stop. To fix: remove the type from all but one of them.",
-            desired_type.ty,
-            others.join(", ")
-        );
-        return Verdict::waiting(Reason::Conflict, message);
+    let verdict = verdict_without_conflict(case);
+    let input = case.input;
+    let others = input.observation.conflicts.get(&case.desired_type.ty);
+    let Some(others) = others.filter(|_| input.enforced(Precondition::NoConflict)) else { return verdict };
+    let conflict = format!(
+        "{} is also named by {}, and resources that name the same database of the same pair all stop. To fix: remove the type from all but one of them.",
+        case.desired_type.ty,
+        others.join(", ")
+    );
+    let is_obstructed = case.progress.is_some() || case.findings.iter().any(|finding| finding.obstacle.is_some());
+    if verdict.release == Release::No && is_obstructed {
+        return Verdict { message: format!("{} {conflict}", verdict.message), ..verdict };
     }
+    if verdict.release == Release::Ready(Cause::ForcedService) {
+        let lost = forced_service::limited_functionality(case.desired_type.ty, case.tracking);
+        let message = format!("{} lost its principal.{lost} Forced service waits. {conflict}", case.desired_type.ty);
+        return Verdict::waiting(Reason::PrincipalLost, message);
+    }
+    Verdict::waiting(Reason::Conflict, conflict)
+}
+
+fn verdict_without_conflict(case: &Case) -> Verdict {
+    let Case { input, desired_type, findings, .. } = *case;
     if let Some(Progress { reason, message }) = case.progress {
         return Verdict::waiting(*reason, message.clone());
     }

@@ -128,6 +128,21 @@ fn assess_one_sided(
     (database, mirroring): (&Database, &Mirroring),
     other: &RowState,
 ) -> Finding {
+    if let Some(server) = pair.view(seat.other()).available()
+        && !mirroring.partner_instance.is_empty()
+        && !preconditions.satisfied(Precondition::PartnerIsTheOther, is_named(server, &mirroring.partner_instance))
+    {
+        let (names, expected) = (mirroring.partner_instance.clone(), server.name.clone());
+        return Finding {
+            name: name.clone(),
+            principal: Some(seat).filter(|_| mirroring.role == Role::Principal),
+            obstacle: Some(Obstacle::PartnerOutside { seat, names, expected }),
+            session: Some(Session { guid: mirroring.guid, role_sequence: mirroring.role_sequence }),
+            agreed: false,
+            online: false,
+            service: service::of_database(pair, name),
+        };
+    }
     let away = matches!(other, RowState::Unavailable);
     let principal = match (mirroring.role, mirroring.state) {
         (Role::Principal, _) => Some(seat),
@@ -217,7 +232,9 @@ fn assess_pair(preconditions: &Preconditions, name: &DatabaseName, primary: Half
                 (None, Some(old)) => {
                     let serving = if old == Seat::Primary { mirror.1 } else { primary.1 };
                     let online = serving.state == DatabaseState::Online;
-                    finding(Some(old.other()), Some(Obstacle::IsolatedPrincipal { seat: old }), false, online)
+                    let newer = if old == Seat::Primary { b } else { a };
+                    let forced = newer.state == MirroringState::Suspended;
+                    finding(Some(old.other()), Some(Obstacle::IsolatedPrincipal { seat: old, forced }), false, online)
                 }
                 (None, None) if is_stale_principal(a, b) => contested(Obstacle::Unsettled),
                 (None, None) => contested(Obstacle::TwoPrincipals { sessions: None }),

@@ -2,7 +2,8 @@
 
 use crate::model::{Answer, Failover, Outcome, Reason, StatementState};
 use crate::plan::finding::Finding;
-use crate::plan::operation::{Check, DatabaseOutcome, OperationState};
+use crate::plan::operation::{Check, OperationState};
+use crate::plan::outcome::DatabaseOutcome;
 use crate::plan::precondition::Precondition;
 use crate::plan::statements;
 use crate::plan::types::{ATTEMPTS, Progress};

@@ -2,15 +2,15 @@
 //! exactly this state (R1, R2). Every other state with a lost principal is refused here, with the reason.
 
 use crate::model::{
-    Attempt, Cause, DatabaseType, MirroringState, Operation, Outcome, Pair, PairIdentity, PersistedState, Reason, Role,
-    Seat, TypeTracking, WitnessLink, later,
+    Attempt, Cause, DatabaseType, Mirroring, MirroringState, Operation, Outcome, Pair, PairIdentity, PersistedState,
+    Reason, Role, Seat, TypeTracking, WitnessLink, later,
 };
 use crate::plan::consents;
 use crate::plan::finding::{Finding, epoch, message_of_all, seat_of};
 use crate::plan::identity::{self, SameServers};
 use crate::plan::obstacle::Obstacle;
 use crate::plan::precondition::Precondition;
-use crate::plan::row::{is_named, same_name};
+use crate::plan::row::{is_connected, is_named, same_name};
 use crate::plan::text::{list, second};
 use crate::plan::tracking::failure_pause;
 use crate::plan::types::{Case, Release, Verdict};
@@ -187,7 +187,10 @@ fn pause(case: &Case) -> Option<jiff::Timestamp> {
 /// lifts comes first, so that no edit is in vain.
 pub(crate) fn refusal(case: &Case, survivor: Seat) -> Option<String> {
     let Case { input, tracking, pair, .. } = *case;
-    if let Some(refusal) = case.findings.iter().find_map(|finding| refusal_of(case, finding, survivor)) {
+    if let Some(refusal) = forced_elsewhere(case, survivor)
+        .or_else(|| case.findings.iter().find_map(|finding| refusal_of(case, finding, survivor)))
+        .or_else(|| still_connected(case, survivor))
+    {
         return Some(refusal);
     }
     let known = |finding: &Finding| {
@@ -213,6 +216,32 @@ pub(crate) fn refusal(case: &Case, survivor: Seat) -> Option<String> {
     })
 }
 
+/// Service was forced on the other server before, so that only its copy has what clients changed since.
+fn forced_elsewhere(case: &Case, survivor: Seat) -> Option<String> {
+    let last = case.persisted.last.get(&case.desired_type.ty)?;
+    let newer = forced_on(last, case.pair, case.tracking.pair.as_ref()).filter(|seat| *seat != survivor)?;
+    let was = if last.outcome == Outcome::Unknown { "may have been" } else { "was" };
+    Some(format!(
+        "service {was} forced on the {} at {}, and only that copy has what clients changed since",
+        case.pair.label(newer),
+        second(last.ended)
+    ))
+}
+
+/// A row of the survivor, of any database, proves that the old principal runs and reaches it.
+fn still_connected(case: &Case, survivor: Seat) -> Option<String> {
+    let Case { pair, findings, .. } = *case;
+    let lost = findings.iter().filter(|finding| lost_seat(finding).is_some());
+    let partners: Vec<&str> =
+        lost.filter_map(|finding| Some(pair.row(survivor, &finding.name)?.partner_instance.as_str())).collect();
+    let connected =
+        |row: &Mirroring| is_connected(row) && partners.iter().any(|partner| same_name(partner, &row.partner_instance));
+    let mut databases = pair.view(survivor).available()?.databases.iter();
+    let (name, row) = databases
+        .find_map(|(name, database)| Some((name, database.mirroring.as_ref().filter(|row| connected(row))?)))?;
+    Some(format!("{name} is {} and still connected to {}, which therefore runs", row.state, row.partner_instance))
+}
+
 fn refusal_of(case: &Case, finding: &Finding, survivor: Seat) -> Option<String> {
     let input = case.input;
     match &finding.obstacle {
@@ -235,6 +264,9 @@ fn refusal_of(case: &Case, finding: &Finding, survivor: Seat) -> Option<String> 
 pub(crate) fn aftermath(case: &Case, obstacle: &Obstacle, names: &str) -> Option<Verdict> {
     let last = case.persisted.last.get(&case.desired_type.ty)?;
     if !last.may_be_forced() || !case.findings.iter().all(|finding| finding.online) {
+        return None;
+    }
+    if is_disproved(case, last) {
         return None;
     }
     if let Some(verdict) = old_principal_open(case, last) {
@@ -262,6 +294,16 @@ pub(crate) fn aftermath(case: &Case, obstacle: &Obstacle, names: &str) -> Option
             "It serves without a mirror. When the old principal comes back it becomes a suspended mirror, and the operator does not resume it. {} Do not remove mirroring while the old principal is away, see docs/reasons/ServiceForced.md.",
             message_of_all(case.findings, case.pair, obstacle, names)
         ),
+        Obstacle::Synchronizing => "Both partners are connected again, and the mirror is catching up.".to_owned(),
+        // The log of the old principal can be the only place of what it had not sent.
+        Obstacle::NotOnline { seat, .. } | Obstacle::Hidden { seat, .. } | Obstacle::Missing { seat }
+            if forced_on(last, case.pair, case.tracking.pair.as_ref()) == Some(seat.other()) =>
+        {
+            format!(
+                "{names}: {}. To fix: save the log of this copy before any repair, as it can be the only place of what the old principal had not sent, see docs/reasons/ServiceForced.md.",
+                obstacle.problem(case.pair)
+            )
+        }
         _ => return None,
     };
     let server = last.to_server.as_deref().unwrap_or("the surviving server");
@@ -271,14 +313,24 @@ pub(crate) fn aftermath(case: &Case, obstacle: &Obstacle, names: &str) -> Option
 }
 
 /// Records the end of a move. One that moved nothing does not replace a forced service: what that left is still to be resolved.
-pub(crate) fn record_end(persisted: &mut PersistedState, ty: DatabaseType, ended: Attempt) {
+pub(crate) fn record_end(persisted: &mut PersistedState, ty: DatabaseType, mut ended: Attempt) {
     let moved_nothing = match ended.outcome {
         Outcome::Failed | Outcome::Superseded => true,
         Outcome::Succeeded | Outcome::Partial | Outcome::Unknown => false,
     };
     match persisted.last.get_mut(&ty).filter(|last| moved_nothing && last.may_be_forced()) {
         Some(forced) => forced.later_failure = Some(ended.ended),
-        None => _ = persisted.last.insert(ty, ended),
+        None => {
+            if ended.cause == Cause::ForcedService
+                && let Some(before) = persisted.last.get(&ty).filter(|last| last.may_be_forced())
+                && before.to_server == ended.to_server
+            {
+                // Both together are one forced service.
+                let earlier = before.forced.iter().map(|(name, sequence)| (name.clone(), *sequence));
+                ended.forced.extend(earlier);
+            }
+            persisted.last.insert(ty, ended);
+        }
     }
 }
 
@@ -287,9 +339,16 @@ pub(crate) fn record_end(persisted: &mut PersistedState, ty: DatabaseType, ended
 pub(crate) fn forced_seat(case: &Case, in_flight: Option<&Operation>) -> Option<Seat> {
     let forces = in_flight.filter(|operation| operation.cause == Cause::ForcedService);
     forces.map(|operation| operation.to).or_else(|| {
-        let last = case.persisted.last.get(&case.desired_type.ty)?;
+        let last = case.persisted.last.get(&case.desired_type.ty).filter(|last| !is_disproved(case, last))?;
         forced_on(last, case.pair, case.tracking.pair.as_ref())
     })
+}
+
+/// Both servers agree that the other one is the principal: the forced service did not happen, or the roles were switched since.
+fn is_disproved(case: &Case, last: &Attempt) -> bool {
+    let principal = seat_of(case.findings).filter(|_| case.findings.iter().all(|finding| finding.agreed));
+    let forced = forced_on(last, case.pair, case.tracking.pair.as_ref());
+    principal.zip(forced).is_some_and(|(principal, forced)| principal != forced)
 }
 
 /// `known`: the servers of the type. A server that is read is compared by its own names, as it can have been renamed; one that is
@@ -306,6 +365,9 @@ pub(crate) fn forced_on(last: &Attempt, pair: &Pair, known: Option<&PairIdentity
 fn old_principal_open(case: &Case, last: &Attempt) -> Option<Verdict> {
     let open = seat_of(case.findings)?;
     let forced = forced_on(last, case.pair, case.tracking.pair.as_ref()).filter(|seat| *seat != open)?;
+    if case.pair.view(forced).available().is_some() {
+        return None;
+    }
     let (old, new) = (case.pair.label(open), case.pair.label(forced));
     let was = if last.outcome == Outcome::Unknown { "may have been" } else { "was" };
     let message = format!(

@@ -66,6 +66,11 @@ fn step(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> String {
     let keep = format!("set principal: {other} to keep it");
     let state = epoch(findings).filter(|_| obstacle.is_none() && case.tracking.absence.is_none());
     match (state, obstacle.and_then(|(obstacle, _)| unseen(obstacle))) {
+        _ if obstacle
+            .is_some_and(|(obstacle, _)| matches!(obstacle, Obstacle::IsolatedPrincipal { forced: true, .. })) =>
+        {
+            format!("read docs/reasons/ServiceForced.md before the {} is connected again", wanted.word())
+        }
         _ if obstacle.is_some_and(|(obstacle, _)| matches!(obstacle, Obstacle::IsolatedPrincipal { .. })) => {
             format!("repair the network of the {}, or {keep}", wanted.word())
         }

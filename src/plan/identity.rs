@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    DatabaseName, DesiredType, Guid, Pair, PairIdentity, PersistedState, Seat, ServerIdentity, TypeTracking,
+    Attempt, DatabaseName, DesiredType, Guid, Pair, PairIdentity, PersistedState, Seat, ServerIdentity, TypeTracking,
 };
 use crate::plan::finding::Finding;
 use crate::plan::precondition::Precondition;
@@ -91,8 +91,14 @@ pub(crate) fn forget_foreign_state(
         && input.satisfied(Precondition::SameSession, !mirrored_anew(sessions, findings))
         && input.satisfied(Precondition::RequestOfThisSpec, !later_request);
     if !ours {
+        // The other databases of a forced service still have what it left to resolve.
+        let is_open = persisted.last.get(&desired_type.ty).is_some_and(Attempt::may_be_forced)
+            && servers == SameServers::Yes
+            && has_known_session(sessions, findings);
         persisted.requests.remove(&desired_type.ty);
-        persisted.last.remove(&desired_type.ty);
+        if !is_open {
+            persisted.last.remove(&desired_type.ty);
+        }
         let known = persisted.tracking.remove(&desired_type.ty).and_then(|tracking| tracking.pair);
         // Under another session, the servers keep their names.
         if let Some(pair) = known.filter(|_| servers == SameServers::Yes && !later_request) {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::model::{MirroringState, ServerObservation, UnavailableCause, later};
 use crate::plan::finding::Finding;
 use crate::plan::obstacle::{Obstacle, Shown};
-use crate::plan::operation::{Check, DatabaseOutcome, is_principal_since};
+use crate::plan::operation::Check;
+use crate::plan::outcome::{DatabaseOutcome, is_principal_since};
 use crate::plan::text::{list, second};
 use crate::plan::types::Progress;
 
@@ -61,11 +62,10 @@ impl Check<'_> {
         Some(obstacles?.first()?.problem(self.pair))
     }
 
-    /// The new principal serves, and the old one was not read since: the move is over, as nothing shows when the other server
-    /// comes back. Before the deadline, both are waited for.
+    /// The new principal serves, and the old one was not read since or has no quorum: the move is over, as nothing shows when the
+    /// other server comes back. Before the deadline, both are waited for.
     pub(crate) fn taken_over(&self) -> Option<String> {
         let old = self.operation.to.other();
-        let ServerObservation::Unavailable { .. } = self.pair.view(old) else { return None };
         let open = || self.databases.iter().filter(|(.., outcome)| *outcome == DatabaseOutcome::Pending);
         if self.unanswered || !self.overdue() || open().next().is_none() {
             return None;
@@ -73,9 +73,17 @@ impl Check<'_> {
         if !open().all(|(journal, ..)| is_principal_since(self.pair, self.operation.to, journal)) {
             return None;
         }
+        let is_isolated = |finding: &Finding| matches!(finding.obstacle, Some(Obstacle::IsolatedPrincipal { seat, .. }) if seat == old);
+        let state = match self.pair.view(old) {
+            ServerObservation::Unavailable { .. } => "is not read",
+            ServerObservation::Available { .. } if open().all(|(_, finding, _)| is_isolated(finding)) => {
+                "has no quorum"
+            }
+            ServerObservation::Available { .. } => return None,
+        };
         // Each database that is not open has moved: what else became of it, only both servers show together.
         Some(format!(
-            "{} is principal on the {}, and the {} is not read",
+            "{} is principal on the {}, and the {} {state}",
             self.named(|outcome| outcome == DatabaseOutcome::Pending),
             self.server(),
             self.pair.label(old)
@@ -93,6 +101,9 @@ fn is_final(obstacle: &Obstacle) -> bool {
     matches!(
         obstacle,
         Obstacle::NotMirrored { .. }
+            | Obstacle::Suspended { .. }
+            | Obstacle::SafetyOff
+            | Obstacle::EndpointStopped { .. }
             | Obstacle::Missing { .. }
             | Obstacle::Hidden { .. }
             | Obstacle::NotOnline { .. }

@@ -20,6 +20,7 @@ mod lost_partner;
 mod obstacle;
 mod obstacle_text;
 mod operation;
+mod outcome;
 mod planner;
 mod precondition;
 mod preflight;
@@ -46,6 +47,8 @@ pub use tracking::TRIPS;
 pub use types::{ATTEMPTS, Ended, Plan, Progress, Release, Requeue, TypePlan, Verdict};
 
 #[cfg(test)]
+mod aftermath_tests;
+#[cfg(test)]
 mod boundary_tests;
 #[cfg(test)]
 mod evidence_tests;
@@ -59,6 +62,8 @@ mod memory_tests;
 mod moment_tests;
 #[cfg(test)]
 mod operation_tests;
+#[cfg(test)]
+mod owed_tests;
 #[cfg(test)]
 mod policy_tests;
 #[cfg(test)]

@@ -76,6 +76,8 @@ pub enum Obstacle {
     /// An old principal without quorum, beside a newer principal. SQL Server makes it a mirror once it is connected again.
     IsolatedPrincipal {
         seat: Seat,
+        /// The newer one is SUSPENDED, as after a forced service.
+        forced: bool,
     },
     /// `versions`: of the principal and of the mirror, if the principal is newer (S27).
     Suspended {
@@ -221,7 +223,7 @@ impl Obstacle {
             | Obstacle::PrincipalLost { seat, .. }
             | Obstacle::Unavailable { seat, .. }
             | Obstacle::OlderPrincipal { seat }
-            | Obstacle::IsolatedPrincipal { seat }
+            | Obstacle::IsolatedPrincipal { seat, .. }
             | Obstacle::NotOnline { seat, .. }
             | Obstacle::Recovering { seat, .. }
             | Obstacle::UndocumentedState { seat, .. }

@@ -69,7 +69,7 @@ impl Obstacle {
                 on(seat),
                 on(&seat.other())
             ),
-            Obstacle::IsolatedPrincipal { seat } => format!(
+            Obstacle::IsolatedPrincipal { seat, .. } => format!(
                 "{} still has the principal role without quorum, so that it serves no client, and {} has taken over",
                 on(seat),
                 on(&seat.other())
@@ -174,7 +174,11 @@ impl Obstacle {
             }
             Obstacle::ApartWithoutQuorum { newer } => apart_fix(*newer, pair),
             Obstacle::PrincipalLost { seat, witness, .. } => lost_fix(&on(seat), *witness),
-            Obstacle::IsolatedPrincipal { seat } => {
+            Obstacle::IsolatedPrincipal { seat, forced: true } => format!(
+                "do not connect {} again before you have read docs/reasons/ServiceForced.md: service may have been forced on the other server, and what only the old principal has is then lost",
+                on(seat)
+            ),
+            Obstacle::IsolatedPrincipal { seat, forced: false } => {
                 format!("repair the network of {}, which then becomes the mirror by itself", on(seat))
             }
             Obstacle::Suspended { versions: Some(_) } => format!(

@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use crate::model::{
-    Answer, Approval, Cause, DatabaseName, DatabaseState, DesiredType, Failover, Observation, Operation,
-    OperationDatabase, Outcome, Pair, PersistedState, Reason, Role, Seat, ServerObservation, StatementState,
-    TypeTracking, UnrequestedSwitch, duration_text, later,
+    Answer, Approval, Cause, DatabaseName, DesiredType, Failover, Observation, Operation, OperationDatabase, Outcome,
+    Pair, PersistedState, Reason, Seat, ServerObservation, StatementState, TypeTracking, UnrequestedSwitch,
+    duration_text, later,
 };
 use crate::plan::estimate::predict;
 use crate::plan::finding::{Finding, assess};
-use crate::plan::obstacle::Obstacle;
+use crate::plan::outcome::{DatabaseOutcome, database_outcome};
 use crate::plan::precondition::Precondition;
 use crate::plan::text::{coarse, list};
 use crate::plan::types::{ATTEMPTS, Case, Ended, Input, Progress};
@@ -22,19 +22,6 @@ pub(crate) enum OperationState {
     /// A further attempt at the databases that the former one did not move.
     Retry(Operation, Vec<Failover>, Progress),
     Ended(Ended),
-}
-
-/// What the servers show of one database of the move.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DatabaseOutcome {
-    /// Both agree on the new roles, and the new principal is ONLINE.
-    Moved,
-    /// Both agree that nothing happened since the journal was written, and a failover is possible.
-    Unchanged,
-    /// The session is not the one of the journal, or it switched and is back.
-    Diverged,
-    /// In transition, or not observed.
-    Pending,
 }
 
 use DatabaseOutcome::{Diverged, Moved, Pending, Unchanged};
@@ -56,25 +43,25 @@ pub(crate) fn check(input: &Input, persisted: &PersistedState) -> OperationState
         return OperationState::InProgress(Progress { reason: Reason::InvalidSpec, message });
     }
     let Some(desired_type) = input.desired.types.iter().find(|desired_type| desired_type.ty == operation.ty) else {
-        return OperationState::Ended(Ended {
-            operation: operation.clone(),
-            outcome: Outcome::Superseded,
-            detail: Some(format!("{} was removed from the spec during the move", operation.ty)),
-            nothing_sent: false,
-            limited: false,
-        });
+        return superseded(operation, format!("{} was removed from the spec during the move", operation.ty));
     };
     if let Some(detail) = foreign_journal::cause(input, operation, desired_type) {
-        return OperationState::Ended(Ended {
-            operation: operation.clone(),
-            outcome: Outcome::Superseded,
-            detail: Some(detail),
-            nothing_sent: false,
-            limited: false,
-        });
+        return superseded(operation, detail);
     }
     let check = Check::new(input, persisted, operation, desired_type);
     if operation.cause == Cause::ForcedService { check.forced_service() } else { check.failover() }
+}
+
+/// The move is no longer about the present spec or servers.
+fn superseded(operation: &Operation, detail: String) -> OperationState {
+    OperationState::Ended(Ended {
+        operation: operation.clone(),
+        outcome: Outcome::Superseded,
+        detail: Some(detail),
+        diverged: false,
+        nothing_sent: false,
+        limited: false,
+    })
 }
 
 /// One move in flight and what the servers show of its databases.
@@ -140,7 +127,15 @@ impl<'a> Check<'a> {
             .statements
             .values()
             .any(|state| matches!(state, StatementState::Answered(Answer::NotSent { limited: true, .. })));
-        OperationState::Ended(Ended { operation: self.operation.clone(), outcome, detail, nothing_sent, limited })
+        let diverged = self.any(Diverged);
+        OperationState::Ended(Ended {
+            operation: self.operation.clone(),
+            outcome,
+            detail,
+            diverged,
+            nothing_sent,
+            limited,
+        })
     }
 
     /// Partial if a database moved, else `none_moved`.
@@ -334,50 +329,6 @@ impl<'a> Check<'a> {
     pub(crate) fn case<'b>(&'b self, findings: &'b [Finding], tracking: &'b TypeTracking) -> Case<'b> {
         let Self { input, pair, persisted, desired_type, .. } = *self;
         Case { input: *input, pair, persisted, desired_type, findings, tracking, progress: None }
-    }
-}
-
-/// The row of the new principal alone proves the switch, e.g. after a forced service: the other server may be back as a second
-/// principal.
-pub(crate) fn is_principal_since(pair: &Pair, survivor: Seat, journal: &OperationDatabase) -> bool {
-    let server = pair.view(survivor).available();
-    server.and_then(|server| server.databases.get(&journal.name)).is_some_and(|database| {
-        database.state == DatabaseState::Online
-            && database.mirroring.as_ref().is_some_and(|row| {
-                row.role == Role::Principal && row.guid == journal.guid && row.role_sequence > journal.role_sequence
-            })
-    })
-}
-
-fn database_outcome(
-    input: &Input,
-    pair: &Pair,
-    operation: &Operation,
-    journal: &OperationDatabase,
-    finding: &Finding,
-) -> DatabaseOutcome {
-    if operation.cause == Cause::ForcedService {
-        return if is_principal_since(pair, operation.to, journal) { Moved } else { Pending };
-    }
-    let Some(session) = finding.session else { return Pending };
-    // The equality of the sequences is not documented, so that a difference counts only within the deadline.
-    let clear = match &finding.obstacle {
-        None => true,
-        Some(Obstacle::SequencesDiffer { .. }) => input.now >= operation.deadline,
-        Some(_) => false,
-    };
-    if finding.agreed && !input.satisfied(Precondition::SameSessionAsJournal, session.guid == journal.guid) {
-        return Diverged;
-    }
-    let switched =
-        session.role_sequence > journal.role_sequence && input.enforced(Precondition::NotSwitchedSinceJournal);
-    match (finding.agreed, finding.principal) {
-        (true, Some(seat)) if seat == operation.to && switched && finding.online => Moved,
-        // Role and sequence contradict each other: the two polls straddle the switch.
-        (true, Some(seat)) if seat == operation.to => Pending,
-        (true, Some(_)) if switched && clear => Diverged,
-        (true, Some(_)) if !switched && clear => Unchanged,
-        _ => Pending,
     }
 }
 

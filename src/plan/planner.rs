@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::{
-    Attempt, DatabaseType, Desired, DesiredType, Failover, Observation, Operation, PersistedState, Reason, Service,
-    TypeTracking, later,
+    Attempt, Cause, DatabaseName, DatabaseType, Desired, DesiredType, Failover, Observation, Operation, PersistedState,
+    Reason, Service, TypeTracking, later,
 };
 use crate::plan::finding::{Finding, assess, epoch, observed_principal, seat_of};
 use crate::plan::operation::{self, OperationState};
@@ -99,6 +99,7 @@ fn check_operation(input: &Input, persisted: &mut PersistedState) -> Checked {
                 outcome: over.outcome,
                 detail: over.detail.clone(),
                 to_server: over.operation.to_server.clone(),
+                forced: forced_databases(&over.operation),
                 synchronized: false,
                 later_failure: None,
             };
@@ -107,6 +108,11 @@ fn check_operation(input: &Input, persisted: &mut PersistedState) -> Checked {
             Checked { ended: Some(over), ..Checked::default() }
         }
     }
+}
+
+fn forced_databases(operation: &Operation) -> BTreeMap<DatabaseName, i32> {
+    let forced = operation.databases.iter().filter(|_| operation.cause == Cause::ForcedService);
+    forced.map(|database| (database.name.clone(), database.role_sequence)).collect()
 }
 
 fn type_plan(
@@ -147,7 +153,9 @@ fn type_plan(
 fn is_switched(case: &Case, reason: Reason) -> bool {
     let holder = seat_of(case.findings).and_then(|seat| case.pair.view(seat).available());
     let settled = case.tracking.last_settled_server.as_deref();
+    let last = case.persisted.last.get(&case.desired_type.ty);
     matches!(reason, Reason::UnexpectedPrincipal | Reason::ServiceForced)
+        || last.is_some_and(Attempt::may_be_forced)
         || settled.zip(holder).is_some_and(|(settled, holder)| !same_name(settled, &holder.name))
 }
 

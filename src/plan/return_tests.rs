@@ -66,7 +66,10 @@ fn forced_on_is_the_named_server_or_the_one_that_is_not_the_other() {
 fn consent_ends_with_the_return_of_the_old_principal() {
     let desired = consented(36_000);
     // Not conclusive: nothing is sent, and the consent stays.
-    let unproved = plan(&desired, &observation("refused", "M/1/-"), &at_home(), NOW);
+    let mut silent = observation("away", "M/1/-");
+    let ServerObservation::Unavailable { unavailable, .. } = &mut silent.pairs[store()].primary else { panic!() };
+    unavailable.cause = UnavailableCause::BrowserSilent;
+    let unproved = plan(&desired, &silent, &at_home(), NOW);
     assert!(unproved.steps.is_empty());
     let lost = observation("away", "M/1/-");
     assert_eq!(plan(&desired, &lost, &unproved.persisted, after(60)).steps.len(), 1, "it applies while it is away");
@@ -130,9 +133,14 @@ fn move_whose_new_principal_serves_alone_ends_at_its_deadline() {
 /// A restarted old principal whose copy is not open, one whose row is hidden, and a mirror that is connected to it again.
 #[test]
 fn consent_ends_with_the_return_in_any_state_of_the_old_principal() {
-    for (a, b) in
-        [("NULL/r", "M/1/-"), ("P/1/-/s", "M/1/-"), ("NULL/g", "M/1/-"), ("refused", "M/2/-"), ("P/1/-", "M/1/-")]
-    {
+    for (a, b) in [
+        ("NULL/r", "M/1/-"),
+        ("P/1/-/s", "M/1/-"),
+        ("NULL/g", "M/1/-"),
+        ("refused", "M/2/-"),
+        ("refused", "M/1/-"),
+        ("P/1/-", "M/1/-"),
+    ] {
         let back = plan(&consented(36_000), &observation(a, b), &at_home(), after(60));
         assert!(back.steps.is_empty());
         let again = plan(&consented(36_000), &observation("away", "M/1/-"), &back.persisted, after(600));

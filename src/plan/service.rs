@@ -4,7 +4,7 @@ use crate::model::{
     Database, DatabaseName, DatabaseState, Evidence, Mirroring, MirroringState, Pair, Role, Safety, Seat, Server,
     ServerObservation, Service, WitnessLink,
 };
-use crate::plan::row::{is_isolated, is_stale_principal, is_witness_lost, same_name};
+use crate::plan::row::{is_isolated, is_named, is_stale_principal, is_witness_lost, same_name};
 
 /// What one server shows of the service of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,11 @@ pub fn of_database(pair: &Pair, name: &DatabaseName) -> Service {
     let [mut a, mut b] = Seat::BOTH.map(|seat| copy(pair.view(seat), name));
     if let Some((primary, mirror)) = rows {
         (a, b) = (beside(a, primary, mirror), beside(b, mirror, primary));
+    }
+    for (seat, copy) in [(Seat::Primary, &mut a), (Seat::Mirror, &mut b)] {
+        if mirrors_elsewhere(pair, seat, name) {
+            *copy = Copy::Doubtful;
+        }
     }
     match (a, b) {
         (Copy::OpenProtected, other) => protected(other, &pair.mirror),
@@ -91,6 +96,13 @@ fn copy(view: &ServerObservation, name: &DatabaseName) -> Copy {
             Role::Mirror => mirror(database, row),
         },
     }
+}
+
+/// The principal of this mirror is a third server, which can serve.
+fn mirrors_elsewhere(pair: &Pair, seat: Seat, name: &DatabaseName) -> bool {
+    let row = pair.row(seat, name).filter(|row| row.role == Role::Mirror && !row.partner_instance.is_empty());
+    let other = pair.view(seat.other()).available();
+    row.zip(other).is_some_and(|(row, other)| !is_named(other, &row.partner_instance))
 }
 
 /// The columns are NULL for a database that is not mirrored, not ONLINE, or hidden from the login (sys.database_mirroring).

@@ -195,6 +195,7 @@ pub fn attempt(outcome: Outcome) -> Attempt {
         outcome,
         detail: None,
         to_server: None,
+        forced: BTreeMap::new(),
         synchronized: false,
         later_failure: None,
     }

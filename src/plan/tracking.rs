@@ -5,17 +5,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::{
-    Absence, Attempt, Cause, Desired, DesiredType, Evidence, ForceService, MirroringState, Outcome, Pair,
+    Absence, Attempt, Cause, DatabaseName, Desired, DesiredType, Evidence, ForceService, MirroringState, Outcome, Pair,
     PersistedState, Request, Role, Seat, ServerObservation, Stable, TransitionKind, TypeTracking, UnrequestedSwitch,
     WitnessLink, later,
 };
 use crate::plan::consents;
-use crate::plan::finding::{Finding, epoch, seat_of};
+use crate::plan::finding::{Finding, assess, epoch, seat_of};
 use crate::plan::identity;
 use crate::plan::obstacle::{Obstacle, Shown};
 use crate::plan::precondition::Precondition;
 use crate::plan::roles;
-use crate::plan::row::same_name;
+use crate::plan::row::{is_named, same_name};
 use crate::plan::types::{Ended, Input};
 
 /// Failed moves, or unrequested switches within a day of each other, after which the circuit breaker of a type opens (R9).
@@ -76,7 +76,7 @@ pub(crate) fn update(
         roles::mark(&tracking, pair, findings);
     }
     track_transitions(input, &mut tracking, findings, moving);
-    if update_request(input, persisted, desired_type, findings, moving) {
+    if update_request(input, persisted, &tracking, desired_type, findings, moving) {
         // The user changed the spec: reset the failure counters.
         (tracking.consecutive_failures, tracking.unrequested_switches, tracking.last_unrequested_switch) = (0, 0, None);
         tracking.was_aligned = false;
@@ -113,10 +113,10 @@ pub(crate) fn update(
     }
     tracking.was_aligned |= settled == Some(desired_type.principal);
     tracking.stable = stable(input, &tracking, desired_type, findings, moving);
-    tracking.principal_lost_since = is_lost(findings).then(|| tracking.principal_lost_since.unwrap_or(now));
+    tracking.principal_lost_since = lost_since(tracking.principal_lost_since, pair, desired_type, findings, now);
     tracking.approval = approval(tracking.approval.take(), desired_type, now);
     tracking.absence = absence(input, tracking.absence, pair, findings);
-    follow_forced_service(persisted, desired_type, pair, findings);
+    follow_forced_service(input, persisted, desired_type, pair, findings);
     // The seats of an exchange stay in question until the principal is where the spec wants it.
     let in_question =
         exchanged && settled != Some(desired_type.principal) && input.enforced(Precondition::SeatsNotExchanged);
@@ -125,6 +125,18 @@ pub(crate) fn update(
         roles::record(&mut tracking, pair, findings);
     }
     persisted.tracking.insert(desired_type.ty, tracking);
+}
+
+/// A pass that proves nothing, as without credentials, does not end the loss.
+fn lost_since(
+    since: Option<Timestamp>,
+    pair: &Pair,
+    desired_type: &DesiredType,
+    findings: &[Finding],
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let is_over = || consents::is_back(pair, desired_type) || findings.iter().any(|finding| finding.online);
+    if is_lost(findings) { since.or(Some(now)) } else { since.filter(|_| !is_over()) }
 }
 
 fn is_lost(findings: &[Finding]) -> bool {
@@ -226,32 +238,48 @@ fn absence(input: &Input, before: Option<Absence>, pair: &Pair, findings: &[Find
 }
 
 /// A forced service whose answer was lost happened if the survivor is principal in a later state. It is over once both
-/// partners are synchronized again.
+/// partners are synchronized again, also of a database that the spec no longer has.
 fn follow_forced_service(
+    input: &Input,
     persisted: &mut PersistedState,
     desired_type: &DesiredType,
     pair: &Pair,
     findings: &[Finding],
 ) {
     let Some(last) = persisted.last.get_mut(&desired_type.ty) else { return };
-    if findings.iter().all(|finding| finding.agreed && finding.obstacle.is_none()) {
+    let is_settled = |name: &DatabaseName| {
+        let finding = assess(input.preconditions, pair, name);
+        finding.agreed && finding.obstacle.is_none()
+    };
+    if findings.iter().all(|finding| finding.agreed && finding.obstacle.is_none())
+        && last.forced.keys().all(|name| is_settled(name) || is_dropped(pair, name))
+    {
         last.synchronized = true;
     }
-    let serves = |seat: Seat| {
-        let server = pair.view(seat).available();
-        server.is_some_and(|server| last.to_server.as_deref().is_some_and(|to| same_name(to, &server.name)))
-            && desired_type
-                .databases
-                .iter()
-                .any(|name| pair.row(seat, name).is_some_and(|row| row.role == Role::Principal))
+    let to = last.to_server.as_deref().unwrap_or_default();
+    let Some(seat) =
+        Seat::BOTH.into_iter().find(|seat| pair.view(*seat).available().is_some_and(|server| is_named(server, to)))
+    else {
+        return;
     };
-    if last.cause == Cause::ForcedService
-        && last.outcome == Outcome::Unknown
-        && !last.synchronized
-        && Seat::BOTH.into_iter().any(serves)
+    let serves = |(name, before): (&DatabaseName, &i32)| {
+        pair.row(seat, name).is_some_and(|row| row.role == Role::Principal && row.role_sequence > *before)
+    };
+    if last.outcome == Outcome::Unknown
+        && last.may_be_forced()
+        && !last.forced.is_empty()
+        && last.forced.iter().all(serves)
     {
         last.outcome = Outcome::Succeeded;
     }
+}
+
+/// Neither server has the database any more.
+fn is_dropped(pair: &Pair, name: &DatabaseName) -> bool {
+    Seat::BOTH.into_iter().all(|seat| {
+        let server = pair.view(seat).available();
+        server.is_some_and(|server| server.sysadmin && !server.databases.contains_key(name))
+    })
 }
 
 /// A changed principal is pending until both servers show it; any other difference is unrequested. True if the spec
@@ -259,6 +287,7 @@ fn follow_forced_service(
 fn update_request(
     input: &Input,
     persisted: &mut PersistedState,
+    tracking: &TypeTracking,
     desired_type: &DesiredType,
     findings: &[Finding],
     moving: bool,
@@ -274,9 +303,14 @@ fn update_request(
             pending: !input.enforced(Precondition::FirstObservationIsNoRequest),
         },
     };
-    let there = findings
-        .iter()
-        .all(|finding| finding.agreed && finding.online && finding.principal == Some(desired_type.principal));
+    let is_known = |finding: &Finding| {
+        let session = finding.session.map(|session| session.guid);
+        session.is_some() && tracking.sessions.get(&finding.name).copied() == session
+    };
+    // A principal that is read alone is enough: the spec then keeps what is there, and asks for no move of later.
+    let there = findings.iter().all(|finding| {
+        (finding.agreed || is_known(finding)) && finding.online && finding.principal == Some(desired_type.principal)
+    });
     persisted.requests.insert(desired_type.ty, Request { pending: request.pending && (moving || !there), ..request });
     known.is_some_and(|known| known.principal != desired_type.principal)
 }
@@ -288,10 +322,12 @@ fn approval(seen: Option<Stable>, desired_type: &DesiredType, now: Timestamp) ->
     Some(known.unwrap_or_else(|| Stable { epoch: approve.epoch.clone(), since: now }))
 }
 
-/// A move that succeeded has fulfilled its request, also where only the new principal was read: what follows is another change,
-/// which the spec does not request.
+/// A move that succeeded has fulfilled its request, also where only the new principal was read, and so has one whose databases
+/// someone else moved on: what follows is another change, which the spec does not request.
 fn fulfil_request(persisted: &mut PersistedState, desired_type: &DesiredType, ended: Option<&Ended>) {
-    let reached = |ended: &Ended| ended.outcome == Outcome::Succeeded && ended.operation.to == desired_type.principal;
+    let reached = |ended: &Ended| {
+        (ended.outcome == Outcome::Succeeded || ended.diverged) && ended.operation.to == desired_type.principal
+    };
     if ended.is_some_and(reached) {
         persisted.requests.entry(desired_type.ty).and_modify(|request| request.pending = false);
     }
@@ -329,9 +365,13 @@ pub(crate) fn operation_started(
     cause: Cause,
     now: Timestamp,
 ) {
+    let last = persisted.last.get(&desired_type.ty).map(|last| last.ended);
     let tracking = persisted.tracking.entry(desired_type.ty).or_default();
+    let since = tracking.approval.as_ref().map(|approval| approval.since);
+    let is_new_approval = last.zip(since).is_none_or(|(ended, since)| since >= ended);
     match cause {
-        Cause::Approved => {
+        // An approval resets them once. The failures of its own moves count.
+        Cause::Approved if is_new_approval => {
             (tracking.consecutive_failures, tracking.unrequested_switches, tracking.last_unrequested_switch) =
                 (0, 0, None)
         }
@@ -341,7 +381,7 @@ pub(crate) fn operation_started(
                 consents::end(tracking, before, now);
             }
         }
-        Cause::Intent | Cause::FailBack => {}
+        Cause::Approved | Cause::Intent | Cause::FailBack => {}
     }
     tracking.stable = None;
 }

@@ -106,7 +106,12 @@ fn forced_service_of_unknown_outcome_succeeded_if_its_server_is_principal() {
     let unknown = || Attempt {
         cause: Cause::ForcedService,
         to_server: Some("SQL-MIRROR".to_owned()),
+        forced: [(DatabaseName::new("LcsLog"), 7)].into(),
         ..super::tests::attempt(Outcome::Unknown)
+    };
+    let two = || Attempt {
+        forced: [("LcsLog", 7), ("QoEMetrics", 7)].map(|(name, at)| (DatabaseName::new(name), at)).into(),
+        ..unknown()
     };
     let synchronized = || Attempt { synchronized: true, ..unknown() };
     let failover = || Attempt { cause: Cause::Intent, ..unknown() };
@@ -114,6 +119,8 @@ fn forced_service_of_unknown_outcome_succeeded_if_its_server_is_principal() {
     for (last, a, b, expected) in [
         (unknown(), "away", "P/1/-/8", Outcome::Succeeded),
         (unknown(), "away", "M/1/-", Outcome::Unknown),
+        (unknown(), "away", "P/1/-/7", Outcome::Unknown),
+        (two(), "away", "P/1/-/8", Outcome::Unknown),
         (unknown(), "P/1/-", "away", Outcome::Unknown),
         (unknown(), "P/1/-", "M/1/-", Outcome::Unknown),
         (synchronized(), "away", "P/1/-/8", Outcome::Unknown),

@@ -64,6 +64,8 @@ pub struct Ended {
     pub operation: Operation,
     pub outcome: Outcome,
     pub detail: Option<String>,
+    /// A database switched during the move and is not where the move wanted it: someone else moved it.
+    pub diverged: bool,
     /// No server received a statement of the move.
     pub nothing_sent: bool,
     /// A statement of the last attempt was not sent because of a limit of the operator itself.

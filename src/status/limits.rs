@@ -78,6 +78,8 @@ fn database_type(of_type: &mut DatabaseTypeStatus) {
     if let Some(last) = &mut of_type.last_move {
         cut_optional(&mut last.detail, DETAIL);
         cut_optional_name(&mut last.to_server);
+        last.forced_databases.truncate(DATABASES);
+        last.forced_databases.iter_mut().for_each(|forced| cut_name(&mut forced.name, NAME));
     }
     of_type.databases.truncate(DATABASES);
     of_type.databases.iter_mut().for_each(|DatabaseStatus { name, .. }| cut_name(name, NAME));

@@ -15,7 +15,12 @@ fn status(text: &str, count: usize) -> LyncPoolMirrorStatus {
     let conditions: Vec<_> = <crate::api::ConditionType as strum::IntoEnumIterator>::iter()
         .map(|kind| draft(kind).since(&[], 1, jiff::Timestamp::UNIX_EPOCH))
         .collect();
-    let session = |index: usize| json!({"database": format!("{index} {text}"), "guid": "g"});
+    let session = |index: usize| {
+        json!({
+            "database": format!("{index} {text}"), "guid": "g", "principal": "Primary",
+            "primaryRoleSequence": i32::MIN, "mirrorRoleSequence": i32::MIN, "replacedRoleSequence": i32::MIN,
+        })
+    };
     let seat = json!({"address": text, "name": text});
     let database = |index: usize| {
         json!({
@@ -29,7 +34,8 @@ fn status(text: &str, count: usize) -> LyncPoolMirrorStatus {
         json!({
             "type": types[index], "desired": "Primary", "observed": "Primary", "service": "Unknown", "reason": "R",
             "message": text, "databases": repeated(count, database),
-            "lastMove": {"endedAt": time, "cause": "Intent", "outcome": "Failed", "detail": text, "toServer": text},
+            "lastMove": {"endedAt": time, "cause": "Intent", "outcome": "Failed", "detail": text, "toServer": text,
+                "forcedDatabases": repeated(count, |index| json!({"name": format!("{index} {text}"), "roleSequence": i32::MIN}))},
             "tracking": {"pair": {"primary": seat, "mirror": seat}, "sessions": repeated(count, session), "lastSettledServer": text},
         })
     };

@@ -217,7 +217,7 @@ fn without_usable_mirror(observation: &Observation, plan: &Plan) -> Option<Vec<S
 /// The rows of old principals without quorum, beside a newer principal: they show nothing of its quorum.
 fn isolated_rows<'a>(pair: &'a Pair, planned: &TypePlan) -> Vec<&'a Mirroring> {
     let isolated = planned.findings.iter().filter_map(|finding| match finding.obstacle {
-        Some(Obstacle::IsolatedPrincipal { seat }) => pair.row(seat, &finding.name),
+        Some(Obstacle::IsolatedPrincipal { seat, .. }) => pair.row(seat, &finding.name),
         _ => None,
     });
     isolated.collect()

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::{
-    DatabaseStatus, DatabaseTypeStatus, LastMoveStatus, LyncPoolMirrorStatus, ParsedSpec, PlannedStep, RequestStatus,
-    ServerStatus, operation_status, tracking_status,
+    DatabaseStatus, DatabaseTypeStatus, LyncPoolMirrorStatus, ParsedSpec, PlannedStep, RequestStatus, ServerStatus,
+    last_move_status, operation_status, tracking_status,
 };
 use crate::model::{
     Act, DatabaseName, Desired, DesiredType, DriftReport, Failover, Observation, Pair, Reason, Role, Seat,
@@ -103,15 +103,7 @@ fn type_status(
             generation: request.generation,
             pending: request.pending,
         }),
-        last_move: plan.persisted.last.get(&ty).map(|last| LastMoveStatus {
-            ended_at: Time(last.ended),
-            cause: last.cause,
-            outcome: last.outcome,
-            detail: last.detail.clone(),
-            to_server: last.to_server.clone(),
-            synchronized: last.synchronized,
-            later_failure_time: last.later_failure.map(Time),
-        }),
+        last_move: plan.persisted.last.get(&ty).map(last_move_status),
         tracking: plan.persisted.tracking.get(&ty).and_then(tracking_status),
         databases: planned.findings.iter().map(|finding| database_status(finding, pair)).collect(),
     }

@@ -238,6 +238,7 @@ fn requested(order: [DatabaseType; 2], hot: bool, in_flight: bool) -> PersistedS
             outcome: Outcome::Succeeded,
             detail: None,
             to_server: None,
+            forced: BTreeMap::new(),
             synchronized: false,
             later_failure: None,
         };

@@ -201,6 +201,7 @@ impl Mind {
             outcome,
             detail: None,
             to_server: None,
+            forced: BTreeMap::new(),
             synchronized: false,
             later_failure: None,
         };

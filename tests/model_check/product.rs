@@ -162,6 +162,7 @@ fn memory(principal: Seat, pending: bool, now: Timestamp) -> (PersistedState, Pe
         outcome: Outcome::Succeeded,
         detail: None,
         to_server: None,
+        forced: BTreeMap::new(),
         synchronized: false,
         later_failure: None,
     };

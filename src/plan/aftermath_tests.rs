@@ -1,0 +1,166 @@
+//! What a forced service leaves: the old principal, the copy that has everything since, and the end of it.
+
+use super::tests::{NOW, TY, after, attempt, desired, observation, observation_of_two, reason, settled};
+use super::*;
+use crate::model::*;
+
+fn at_home() -> PersistedState {
+    PersistedState { tracking: [(TY, settled(Seat::Primary))].into(), ..PersistedState::default() }
+}
+
+/// Service was forced on the mirror, or may have been.
+fn forced(outcome: Outcome) -> PersistedState {
+    let mut persisted = at_home();
+    let last = Attempt {
+        cause: Cause::ForcedService,
+        to_server: Some("SQL-MIRROR".into()),
+        forced: [(DatabaseName::new("LcsLog"), 7)].into(),
+        ..attempt(outcome)
+    };
+    persisted.last.insert(TY, last);
+    persisted
+}
+
+fn seen(a: &str, b: &str, persisted: &PersistedState) -> Plan {
+    plan(&desired(Seat::Primary), &observation(a, b), persisted, NOW)
+}
+
+fn message(plan: &Plan) -> &str {
+    &plan.types[&TY].verdict.message
+}
+
+/// The statement never arrived. The old principal returns and serves, with the survivor as its mirror.
+#[test]
+fn forced_service_that_both_servers_disprove_is_no_reason_to_cut_clients_off() {
+    for outcome in [Outcome::Unknown, Outcome::Partial, Outcome::Succeeded] {
+        for (a, b, expected) in
+            [("P/1/-", "M/1/-", Reason::PartnersDisconnected), ("P/2/-", "M/2/-", Reason::Synchronizing)]
+        {
+            let back = seen(a, b, &forced(outcome));
+            assert_eq!(reason(&back), expected, "{outcome} {a}: {}", message(&back));
+            assert!(!message(&back).contains("forced") && !message(&back).contains("cut all clients"));
+            assert!(back.types[&TY].is_aligned() && back.types[&TY].forced_on.is_none());
+        }
+    }
+    let alone = seen("P/1/-", "away", &forced(Outcome::Unknown));
+    assert_eq!(reason(&alone), Reason::ServiceForced);
+    assert!(message(&alone).contains("may have been forced on the mirror"), "{}", message(&alone));
+}
+
+/// The survivor of a forced service is lost while the old principal is its mirror: that copy is older.
+#[test]
+fn forced_service_on_the_old_principal_of_another_one_is_refused() {
+    for row in ["M/0/-/8", "M/1/-/8"] {
+        let persisted = forced(Outcome::Succeeded);
+        let epoch = seen(row, "away", &persisted).types[&TY].epoch.clone().unwrap();
+        let mut consented = desired(Seat::Primary);
+        consented.types[0].force = Some(ForceService { epoch, until: after(3600), fenced: true });
+        let refused = plan(&consented, &observation(row, "away"), &persisted, NOW);
+        assert_eq!(refused.steps.len(), 0, "{row}");
+        assert!(message(&refused).contains("service was forced on the mirror"), "{}", message(&refused));
+        assert!(message(&refused).contains("only that copy has what clients changed since"));
+        assert_eq!(plan(&consented, &observation(row, "away"), &at_home(), NOW).steps.len(), 1, "{row}: without it");
+    }
+}
+
+/// A second database of the survivor, of the type or of none: whether its row disproves the loss of the principal.
+#[test]
+fn forced_service_is_refused_while_another_row_is_connected_to_the_old_principal() {
+    for (second, named, steps) in [
+        ("M/4/-", false, 0),
+        ("P/4/-/8", true, 0),
+        ("P/2/-/8", true, 0),
+        ("M/3/-", false, 0),
+        ("P/1/-/8", true, 1),
+        ("M/1/-", false, 1),
+    ] {
+        let rows = observation_of_two(["away", "M/1/-"], ["away", second]);
+        let mut consented = desired(Seat::Primary);
+        let mut known = at_home();
+        if named {
+            consented.types[0].databases.push(DatabaseName::new("QoEMetrics"));
+            let sessions = &mut known.tracking.get_mut(&TY).unwrap().sessions;
+            sessions.insert(DatabaseName::new("QoEMetrics"), Guid::from_bytes([1; 16]));
+        }
+        let epoch = plan(&consented, &rows, &known, NOW).types[&TY].epoch.clone().unwrap();
+        consented.types[0].force = Some(ForceService { epoch, until: after(3600), fenced: true });
+        let decided = plan(&consented, &rows, &known, NOW);
+        assert_eq!(decided.steps.len(), steps, "{second}: {}", message(&decided));
+        assert_eq!(message(&decided).contains("still connected to SQL-PRIMARY"), steps == 0, "{}", message(&decided));
+    }
+}
+
+/// One database is mirrored anew. The others still have what the forced service left.
+#[test]
+fn forced_service_is_remembered_until_each_of_its_databases_is_synchronized() {
+    let both = ["LcsLog", "QoEMetrics"].map(DatabaseName::new);
+    let mut persisted = forced(Outcome::Succeeded);
+    let session = |name: &DatabaseName| (name.clone(), Guid::from_bytes([1; 16]));
+    persisted.tracking.get_mut(&TY).unwrap().sessions = both.iter().map(session).collect();
+    persisted.last.get_mut(&TY).unwrap().forced = both.iter().map(|name| (name.clone(), 7)).collect();
+    let mut two = desired(Seat::Mirror);
+    two.types[0].databases = both.to_vec();
+    let rows = |log: [&str; 2], metrics: [&str; 2], anew: bool| {
+        let mut rows = observation_of_two(log, metrics);
+        let pair = &mut rows.pairs[super::tests::store()];
+        for view in [&mut pair.primary, &mut pair.mirror].into_iter().filter(|_| anew) {
+            let ServerObservation::Available { server, .. } = view else { panic!() };
+            let database = std::sync::Arc::make_mut(server).databases.get_mut(&both[1]).unwrap();
+            database.mirroring.as_mut().unwrap().guid = Guid::from_bytes([2; 16]);
+        }
+        rows
+    };
+    let anew = rows(["M/0/-/8", "P/0/-/8"], ["M/4/-/1", "P/4/-/1"], true);
+    let mut seen = plan(&two, &anew, &persisted, NOW);
+    for _ in 0..2 {
+        assert_eq!(reason(&seen), Reason::ServiceForced, "{}", message(&seen));
+        seen = plan(&two, &anew, &seen.persisted, NOW);
+    }
+    // The spec no longer has the database that is not synchronized.
+    let mut one = two.clone();
+    one.types[0].databases = vec![both[1].clone()];
+    let less = plan(&one, &rows(["M/0/-/8", "P/0/-/8"], ["M/4/-/8", "P/4/-/8"], false), &persisted, NOW);
+    assert!(!less.persisted.last[&TY].synchronized);
+    let over = plan(&one, &rows(["M/4/-/8", "P/4/-/8"], ["M/4/-/8", "P/4/-/8"], false), &less.persisted, NOW);
+    assert!(over.persisted.last[&TY].synchronized);
+    let mut dropped = rows(["M/4/-/8", "P/4/-/8"], ["M/4/-/8", "P/4/-/8"], false);
+    let pair = &mut dropped.pairs[super::tests::store()];
+    for view in [&mut pair.primary, &mut pair.mirror] {
+        let ServerObservation::Available { server, .. } = view else { panic!() };
+        std::sync::Arc::make_mut(server).databases.remove(&both[0]);
+    }
+    assert!(plan(&one, &dropped, &less.persisted, NOW).persisted.last[&TY].synchronized, "neither server has it");
+}
+
+/// The log of the old principal can be the only place of what it had not sent.
+#[test]
+fn damaged_old_principal_of_a_forced_service_is_no_ordinary_mirror() {
+    for (row, part) in [
+        ("NULL/s", "save the log of this copy before any repair"),
+        ("M/2/-/8", "the mirror is catching up"),
+        ("M/0/-/8", "RESUME destroys it"),
+    ] {
+        let other = row.replace('M', "P");
+        let survivor = if row.starts_with("NULL") { "P/1/-/8" } else { &other };
+        let back = seen(row, survivor, &forced(Outcome::Succeeded));
+        assert_eq!(reason(&back), Reason::ServiceForced, "{row}: {}", message(&back));
+        assert!(message(&back).contains(part), "{}", message(&back));
+    }
+    let damaged = seen("NULL/s", "P/1/-/8", &at_home());
+    assert_ne!(reason(&damaged), Reason::ServiceForced, "{}", message(&damaged));
+}
+
+/// SUSPENDED behind an isolated old principal is no automatic failover.
+#[test]
+fn isolated_principal_beside_a_suspended_one_is_not_connected_again() {
+    for (newer, forced) in [("P/0/C/8", true), ("P/1/C/8", false)] {
+        for want in Seat::BOTH {
+            let apart = plan(&desired(want), &observation("P/1/D/7", newer), &at_home(), NOW);
+            let verdict = &apart.types[&TY].verdict;
+            let step = verdict.step.as_deref().unwrap_or_default();
+            let text = format!("{} {step}", verdict.message);
+            assert_eq!(text.contains("docs/reasons/ServiceForced.md"), forced, "{newer} {want}: {text}");
+            assert_eq!(text.contains("repair the network"), !forced, "{newer} {want}: {text}");
+        }
+    }
+}
