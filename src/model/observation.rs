@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -54,6 +55,19 @@ impl Pair {
         let view = self.view(seat);
         let name = view.available().map_or_else(|| view.address(), |server| &server.name);
         format!("{} {name}", seat.word())
+    }
+
+    /// `SQL-A\\RTC`: the name that the server reports, or its address in the spec without the domain, for a line that is short.
+    pub fn short(&self, seat: Seat) -> String {
+        let view = self.view(seat);
+        let Some(server) = view.available() else {
+            let address = view.address();
+            let end = address.find(['\\', ',']).unwrap_or(address.len());
+            let (host, rest) = address.split_at(end);
+            let label = if host.parse::<IpAddr>().is_ok() { host } else { host.split('.').next().unwrap_or(host) };
+            return format!("{label}{}", if rest.starts_with(',') { "" } else { rest });
+        };
+        server.name.clone()
     }
 
     /// The redo queue of a database in KB, as reported by the server with the mirror role.
@@ -347,6 +361,24 @@ pub enum DriftReport {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn short_name_of_a_server_has_its_first_label_and_its_instance() {
+        let away = |address: &str| {
+            let unavailable = Unavailable { cause: UnavailableCause::TimedOut, detail: "does not answer".to_owned() };
+            let view = ServerObservation::Unavailable { address: address.to_owned(), unavailable };
+            Pair { primary: view.clone(), mirror: view, witness: None }.short(Seat::Mirror)
+        };
+        for (address, expected) in [
+            ("sql-a.contoso.com\\RTC", "sql-a\\RTC"),
+            ("sql-a.contoso.com,1433", "sql-a"),
+            ("sql-a", "sql-a"),
+            ("192.0.2.7,1433", "192.0.2.7"),
+            ("2001:db8::7,1433", "2001:db8::7"),
+        ] {
+            assert_eq!(away(address), expected);
+        }
+    }
 
     #[test]
     fn is_polled_is_false_before_the_first_poll_only() {

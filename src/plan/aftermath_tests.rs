@@ -164,3 +164,21 @@ fn isolated_principal_beside_a_suspended_one_is_not_connected_again() {
         }
     }
 }
+
+/// The survivor is still the mirror while the statement is in flight: the old principal must not be started by then either.
+#[test]
+fn old_principal_is_not_started_while_service_is_forced() {
+    let lost = observation("away", "M/1/-");
+    let epoch = plan(&desired(Seat::Primary), &lost, &at_home(), NOW).types[&TY].epoch.clone().unwrap();
+    let mut consented = desired(Seat::Primary);
+    consented.types[0].force = Some(ForceService { epoch, until: after(3600), fenced: true });
+    let begun = plan(&consented, &lost, &at_home(), NOW);
+    let mut sent = lost.clone();
+    sent.statements = [(DatabaseName::new("LcsLog"), StatementState::Sent)].into();
+    let in_flight = plan(&consented, &sent, &begun.persisted, after(5));
+    assert_eq!(reason(&in_flight), Reason::Moving, "{}", message(&in_flight));
+    assert!(message(&in_flight).contains("keep the primary sql-primary fenced"), "{}", message(&in_flight));
+    let page = |plan: &Plan| plan.types[&TY].before_start(&lost.pairs[super::tests::store()], Seat::Primary);
+    assert_eq!(page(&in_flight), Some(Reason::ServiceForced));
+    assert_eq!(page(&plan(&desired(Seat::Primary), &lost, &at_home(), NOW)), None, "nothing is forced");
+}

@@ -10,8 +10,7 @@ use crate::plan::obstacle::{Obstacle, Shown};
 /// its return is a risk.
 /// `switched`: no planned failover made the present principal.
 pub(crate) fn before_start(findings: &[Finding], pair: &Pair, seat: Seat, switched: bool) -> Option<Reason> {
-    let ServerObservation::Unavailable { unavailable, .. } = pair.view(seat) else { return None };
-    if !may_not_run(unavailable.cause) {
+    if !may_be_started(pair, seat) {
         return None;
     }
     findings.iter().find_map(|finding| match &finding.obstacle {
@@ -25,6 +24,11 @@ pub(crate) fn before_start(findings: &[Finding], pair: &Pair, seat: Seat, switch
             may_be_forced(principal, switched).then_some(Reason::ServiceForced)
         }
     })
+}
+
+/// The server in this seat is not read and may not run.
+pub(crate) fn may_be_started(pair: &Pair, seat: Seat) -> bool {
+    matches!(pair.view(seat), ServerObservation::Unavailable { unavailable, .. } if may_not_run(unavailable.cause))
 }
 
 /// The server may not run, so that an administrator can think of a start. Otherwise it needs the step of its cause.

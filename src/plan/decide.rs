@@ -171,9 +171,12 @@ fn one_way(case: &Case, approved: bool) -> Option<Verdict> {
         return None;
     }
     let state = epoch(case.findings).map(|epoch| epoch.to_string()).unwrap_or_default();
-    let message =
-        format!("{warning} To move it anyway: set approve: {{epoch: \"{state}\"}} on type {}.", case.desired_type.ty);
-    let step = format!("upgrade the other server first, or set approve: {{epoch: \"{state}\"}}");
+    let (ty, wanted) = (case.desired_type.ty, case.desired_type.principal);
+    let keep = wanted.other();
+    let message = format!(
+        "{warning} To keep it where it is: set principal: {keep} on type {ty}. To move it anyway, with no way back: set approve: {{epoch: \"{state}\"}} on type {ty}."
+    );
+    let step = format!("set principal: {keep}, or upgrade {} first", case.pair.short(keep));
     Some(Verdict::waiting(Reason::OneWayMove, message).with_step(step))
 }
 
@@ -188,7 +191,7 @@ fn obstructed(case: &Case, obstacle: &Obstacle, names: &str) -> Verdict {
             second(*since)
         ));
     }
-    let verdict = Verdict { step: obstacle.step(), ..Verdict::waiting(obstacle.reason(), message) };
+    let verdict = Verdict { step: obstacle.step(case.pair), ..Verdict::waiting(obstacle.reason(), message) };
     let since = match obstacle {
         Obstacle::SequencesDiffer { .. } => case.tracking.sequences_differ_since,
         _ => obstacle.transition().and_then(|kind| case.tracking.transitions.get(&kind).copied()),

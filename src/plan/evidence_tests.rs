@@ -146,7 +146,7 @@ fn suspended_session_has_the_time_since_when_it_was_read() {
 #[test]
 fn message_of_a_held_move_begins_with_the_server_that_is_not_read() {
     for (b, first) in [
-        ("P/1/C/8", " To fix: bring the primary sql-primary back. No change of the spec"),
+        ("P/1/C/8", " To fix: bring the primary sql-primary back. The spec did not change"),
         ("P/0/-/8", " Do not start the primary sql-primary before you have read docs/reasons/ServiceForced.md"),
     ] {
         let held = seen(Seat::Primary, "away", b);

@@ -119,6 +119,18 @@ fn unseen(seat: Seat, row: &RowState, pair: &Pair) -> Option<Obstacle> {
     }
 }
 
+/// The other server was read and is not the partner of this row.
+fn partner_outside(preconditions: &Preconditions, pair: &Pair, seat: Seat, row: &Mirroring) -> Option<Obstacle> {
+    let server = pair.view(seat.other()).available().filter(|_| !row.partner_instance.is_empty())?;
+    let is_partner = is_named(server, &row.partner_instance);
+    let (names, expected) = (row.partner_instance.clone(), server.name.clone());
+    (!preconditions.satisfied(Precondition::PartnerIsTheOther, is_partner)).then_some(Obstacle::PartnerOutside {
+        seat,
+        names,
+        expected,
+    })
+}
+
 /// Only one server shows a session: nothing may move (R14), but the finding still reports the roles.
 fn assess_one_sided(
     preconditions: &Preconditions,
@@ -128,20 +140,17 @@ fn assess_one_sided(
     (database, mirroring): (&Database, &Mirroring),
     other: &RowState,
 ) -> Finding {
-    if let Some(server) = pair.view(seat.other()).available()
-        && !mirroring.partner_instance.is_empty()
-        && !preconditions.satisfied(Precondition::PartnerIsTheOther, is_named(server, &mirroring.partner_instance))
-    {
-        let (names, expected) = (mirroring.partner_instance.clone(), server.name.clone());
-        return Finding {
-            name: name.clone(),
-            principal: Some(seat).filter(|_| mirroring.role == Role::Principal),
-            obstacle: Some(Obstacle::PartnerOutside { seat, names, expected }),
-            session: Some(Session { guid: mirroring.guid, role_sequence: mirroring.role_sequence }),
-            agreed: false,
-            online: false,
-            service: service::of_database(pair, name),
-        };
+    let finding = |principal, obstacle, online| Finding {
+        name: name.clone(),
+        principal,
+        obstacle: Some(obstacle),
+        session: Some(Session { guid: mirroring.guid, role_sequence: mirroring.role_sequence }),
+        agreed: false,
+        online,
+        service: service::of_database(pair, name),
+    };
+    if let Some(obstacle) = partner_outside(preconditions, pair, seat, mirroring) {
+        return finding(Some(seat).filter(|_| mirroring.role == Role::Principal), obstacle, false);
     }
     let away = matches!(other, RowState::Unavailable);
     let principal = match (mirroring.role, mirroring.state) {
@@ -187,15 +196,7 @@ fn assess_one_sided(
         Some(obstacle) => obstacle,
         None => Obstacle::Unsettled,
     };
-    Finding {
-        name: name.clone(),
-        principal,
-        obstacle: Some(obstacle),
-        session: Some(Session { guid: mirroring.guid, role_sequence: mirroring.role_sequence }),
-        agreed: false,
-        online: mirroring.role == Role::Principal && database.state == DatabaseState::Online,
-        service: service::of_database(pair, name),
-    }
+    finding(principal, obstacle, mirroring.role == Role::Principal && database.state == DatabaseState::Online)
 }
 
 /// Both servers show a session.

@@ -73,7 +73,11 @@ impl Check<'_> {
             );
             return self.ended(self.partial_or(Outcome::Unknown), Some(what));
         }
-        let message = format!("Forcing service of {} on the {server}: {open}.", self.operation.ty);
+        let message = format!(
+            "Forcing service of {} on the {server}: {open}. Data may be lost. To fix: keep the {} fenced, and wait.",
+            self.operation.ty,
+            self.pair.label(self.operation.from)
+        );
         let reason = match (self.overdue(), self.unanswered) {
             (true, _) => Reason::SwitchOverdue,
             (false, true) => Reason::Moving,

@@ -113,7 +113,7 @@ fn consent(case: &Case, survivor: Seat, names: &str) -> Consent {
     let Some(force) = &desired_type.force else {
         return Consent::Missing(
             format!(
-                "If it is lost for good: {price}. First make sure that no client reaches the {old} (docs/how-to/force-service.md, step 0), then set forceService: {{epoch: \"{state}\", acceptDataLoss: true, oldPrincipalFenced: true, until: <time>}} on type {}.",
+                "Only if it is lost for good: {price}. Then follow docs/how-to/force-service.md from step 0, which checks that no client reaches the {old} (epoch of {}: {state}).",
                 desired_type.ty
             ),
             None,
@@ -276,10 +276,11 @@ pub(crate) fn aftermath(case: &Case, obstacle: &Obstacle, names: &str) -> Option
         return None;
     }
     let left = match obstacle {
-        Obstacle::Suspended { versions } => {
+        Obstacle::Suspended { principal, versions } => {
             let upgrade = match versions {
-                Some((principal, mirror)) => format!(
-                    " The principal is newer ({principal}) than the mirror ({mirror}), so that RESUME needs an upgrade of the mirror first."
+                Some(_) => format!(
+                    " The principal is on a newer release, so that RESUME needs an upgrade of the {} first.",
+                    case.pair.label(principal.other())
                 ),
                 None => String::new(),
             };

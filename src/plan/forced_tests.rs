@@ -295,7 +295,11 @@ fn message_of_a_lost_principal_names_the_time_limit() {
         .verdict
         .message;
     assert!(!message.contains("30 minutes"), "only the user store has this limit: {message}");
-    assert!(message.contains("forceService"), "{message}");
+    assert!(
+        message.contains("docs/how-to/force-service.md from step 0") && message.contains("epoch of Archiving: "),
+        "{message}"
+    );
+    assert!(!message.contains("acceptDataLoss"), "nothing to paste: {message}");
 }
 
 /// The answer to the one statement, and what the survivor shows a moment later.

@@ -1,6 +1,6 @@
 //! The hold: the principal is not where the spec wants it, and no change of the spec asked for a move.
 
-use crate::model::{Evidence, ObservedPrincipal, Reason, Seat, UnrequestedSwitch};
+use crate::model::{Evidence, ObservedPrincipal, Reason, Seat, UnavailableCause, UnrequestedSwitch};
 use crate::plan::approval::{approval_end, one_way_warning};
 use crate::plan::caution;
 use crate::plan::finding::{epoch, message_of_all, observed_principal};
@@ -49,8 +49,7 @@ pub(crate) fn held(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> Verdi
         " It was not observed in its seat since this resource was created, its servers changed or its mirroring was set up again."
     };
     let first = first_step(case, obstacle).unwrap_or_default();
-    let mut message =
-        format!("{place}{never}{first} No change of the spec requested a move, so that the move is on hold ({why}).");
+    let mut message = format!("{place}{never}{first} The spec did not change, and the move is on hold ({why}).");
     message.push_str(&ways_out(case, obstacle, split));
     if split {
         // Each of the three ways moves other databases, so that none of them is the step.
@@ -69,10 +68,10 @@ fn step(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> String {
         _ if obstacle
             .is_some_and(|(obstacle, _)| matches!(obstacle, Obstacle::IsolatedPrincipal { forced: true, .. })) =>
         {
-            format!("read docs/reasons/ServiceForced.md before the {} is connected again", wanted.word())
+            format!("read docs/reasons/ServiceForced.md before {} is connected again", pair.short(wanted))
         }
         _ if obstacle.is_some_and(|(obstacle, _)| matches!(obstacle, Obstacle::IsolatedPrincipal { .. })) => {
-            format!("repair the network of the {}, or {keep}", wanted.word())
+            format!("repair the network of {}, or {keep}", pair.short(wanted))
         }
         (Some(state), _) if one_way_warning(case).is_some() => {
             format!("{keep}, or approve epoch {state} to move it, with no way back")
@@ -85,7 +84,10 @@ fn step(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> String {
             "find out why mirroring is SUSPENDED before anything is resumed".to_owned()
         }
         (None, Some(seat)) if obstacle.is_some_and(|(obstacle, _)| does_not_answer(obstacle)) => {
-            format!("bring the {} back, or {keep}", seat.word())
+            format!("bring {} back, or {keep}", pair.short(seat))
+        }
+        (None, Some(seat)) if obstacle.is_some_and(|(obstacle, _)| is_unresponsive(obstacle)) => {
+            format!("restart SQL Server on {} if it answers no client, or {keep}", pair.short(seat))
         }
         (None, Some(_)) => format!("see status.servers[].message, or {keep}"),
         (None, None) => keep,
@@ -109,6 +111,11 @@ fn first_step(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> Option<Str
 /// The server that the operator does not see may be down, and not only refuse the operator.
 fn does_not_answer(obstacle: &Obstacle) -> bool {
     matches!(obstacle, Obstacle::Unavailable { unavailable, .. } if unavailable.cause.evidence() == Evidence::NotAnswering)
+}
+
+/// It accepts connections and does not answer.
+fn is_unresponsive(obstacle: &Obstacle) -> bool {
+    matches!(obstacle, Obstacle::Unavailable { unavailable, .. } if unavailable.cause == UnavailableCause::Unresponsive)
 }
 
 /// The seat of the server that the operator does not see.

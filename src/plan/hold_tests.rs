@@ -97,7 +97,7 @@ fn step_of_a_hold_does_not_bring_back_a_server_beside_a_forced_principal() {
         assert_eq!(reason(&held), Reason::UnexpectedPrincipal, "{row}");
         let step = held.types[&TY].verdict.step.clone().unwrap();
         assert_eq!(step.contains("docs/reasons/ServiceForced.md"), forced, "{row}: {step}");
-        assert_eq!(step.contains("bring the primary back"), !forced, "{row}: {step}");
+        assert_eq!(step.contains("bring sql-primary back"), !forced, "{row}: {step}");
     }
 }
 

@@ -130,7 +130,12 @@ fn renamed_host_is_the_partner_under_its_former_name() {
     Arc::make_mut(server).local_name = Some("NEW-B".to_owned());
     let seen = plan(&desired(Seat::Primary), &rows, &at_home(), NOW);
     assert_eq!(reason(&seen), Reason::PartnerMismatch);
-    assert!(seen.types[&TY].verdict.message.contains("if a server was renamed"));
+    assert!(
+        seen.types[&TY]
+            .verdict
+            .message
+            .contains("remove no session before you have read docs/reasons/PartnerMismatch.md")
+    );
 }
 
 #[test]

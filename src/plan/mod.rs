@@ -18,6 +18,7 @@ mod identity;
 mod identity_tests;
 mod lost_partner;
 mod obstacle;
+mod obstacle_fix;
 mod obstacle_text;
 mod operation;
 mod outcome;

@@ -45,7 +45,7 @@ fn two_principals_without_quorum_serve_no_client() {
     );
     assert_eq!(
         newer.types[&TY].verdict.step.as_deref(),
-        Some("connect the mirror with its partner or the witness again")
+        Some("connect SQL-MIRROR with its partner or the witness again")
     );
     let equal = plan(&desired(Seat::Primary), &observation("P/1/D/7/r", "P/1/D/7/r"), &known(), NOW);
     assert_eq!(equal.types[&TY].verdict.step.as_deref(), Some("connect the two servers again"));

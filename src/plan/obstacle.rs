@@ -81,6 +81,7 @@ pub enum Obstacle {
     },
     /// `versions`: of the principal and of the mirror, if the principal is newer (S27).
     Suspended {
+        principal: Seat,
         versions: Option<(String, String)>,
     },
     Disconnected,
@@ -312,8 +313,8 @@ impl Obstacle {
             Obstacle::PrincipalLost { suspended: true, unavailable, .. }
             | Obstacle::Unavailable { unavailable, .. } => unavailable.cause.reason(),
             Obstacle::IsolatedPrincipal { .. } => Reason::IsolatedPrincipal,
-            Obstacle::Suspended { versions: Some(_) } => Reason::VersionMismatch,
-            Obstacle::Suspended { versions: None } => Reason::MirroringSuspended,
+            Obstacle::Suspended { versions: Some(_), .. } => Reason::VersionMismatch,
+            Obstacle::Suspended { versions: None, .. } => Reason::MirroringSuspended,
             Obstacle::Disconnected => Reason::PartnersDisconnected,
             Obstacle::NotOnline { .. } => Reason::DatabaseNotOnline,
             Obstacle::Recovering { .. } => Reason::DatabaseRecovering,

@@ -1,13 +1,7 @@
 //! The message of each obstacle: what is observed and its cause, then how to fix it.
 
-use crate::model::{
-    DatabaseState, MirroringState, Pair, Reason, Role, Seat, ServerObservation, Unavailable, WitnessLink,
-};
+use crate::model::{DatabaseState, MirroringState, Pair, Role, Seat, ServerObservation, Unavailable, WitnessLink};
 use crate::plan::obstacle::{Obstacle, Shown};
-use crate::plan::row::is_witness_lost;
-
-/// On every text about a suspended session: RESUME is the usual advice, and after a forced service it destroys data.
-const RESUME_WARNING: &str = "if service was forced before, RESUME destroys what the old principal had not sent";
 
 impl Obstacle {
     /// What is observed and its cause, then how to fix it: two sentences. `names`: the databases concerned.
@@ -64,29 +58,21 @@ impl Obstacle {
                 format!("the operator does not see {}, and {}", on(seat), shown(seat.other(), other, pair))
             }
             Obstacle::Unavailable { seat, shown: None, .. } => format!("the operator does not see {}", on(seat)),
-            Obstacle::OlderPrincipal { seat } => format!(
-                "{} has the principal role, but {}, which the operator does not see now, took it over later",
-                on(seat),
-                on(&seat.other())
+            Obstacle::OlderPrincipal { seat } => older(&on(seat), &on(&seat.other())),
+            Obstacle::IsolatedPrincipal { seat, .. } => isolated(&on(seat), &on(&seat.other())),
+            Obstacle::Suspended { principal: seat, versions: Some((principal, mirror)) } => format!(
+                "mirroring is SUSPENDED, and the principal {} is newer ({principal}) than {} ({mirror}), which may be the cause",
+                pair.label(*seat),
+                pair.label(seat.other())
             ),
-            Obstacle::IsolatedPrincipal { seat, .. } => format!(
-                "{} still has the principal role without quorum, so that it serves no client, and {} has taken over",
-                on(seat),
-                on(&seat.other())
-            ),
-            Obstacle::Suspended { versions: Some((principal, mirror)) } => format!(
-                "mirroring is SUSPENDED, and the principal is newer ({principal}) than the mirror ({mirror}), which may be the cause"
-            ),
-            Obstacle::Suspended { versions: None } => "mirroring is SUSPENDED".to_owned(),
+            Obstacle::Suspended { versions: None, .. } => "mirroring is SUSPENDED".to_owned(),
             Obstacle::Disconnected => "the partners are both alive and do not reach each other".to_owned(),
             Obstacle::NotOnline { seat, state } => format!("the copy on {} is {state}", on(seat)),
             Obstacle::Recovering { seat, state } => recovering(&on(seat), *state),
-            Obstacle::EndpointStopped { seat, endpoint } => match endpoint {
-                Some(endpoint) => {
-                    format!("endpoint {} on {} is not STARTED with role PARTNER or ALL", endpoint.name, on(seat))
-                }
-                None => format!("{} has no mirroring endpoint", on(seat)),
-            },
+            Obstacle::EndpointStopped { seat, endpoint: Some(endpoint) } => {
+                format!("endpoint {} on {} is not STARTED with role PARTNER or ALL", endpoint.name, on(seat))
+            }
+            Obstacle::EndpointStopped { seat, endpoint: None } => format!("{} has no mirroring endpoint", on(seat)),
             Obstacle::FailoverInProgress => "a failover is in progress on the servers".to_owned(),
             Obstacle::Unsettled => "the servers are in a transition, and the operator polls them again".to_owned(),
             Obstacle::UndocumentedState { seat, number } => {
@@ -98,112 +84,14 @@ impl Obstacle {
             Obstacle::Synchronizing => "SYNCHRONIZING, the mirror is catching up".to_owned(),
         }
     }
+}
 
-    /// The most important step, where it is not the fixed one of the reason: an imperative without a period.
-    pub(crate) fn step(&self) -> Option<String> {
-        match self {
-            Obstacle::ThirdPartner { seat, shown: Shown { role: Role::Principal, .. }, .. } => Some(format!(
-                "let no client reach the {}, and read docs/reasons/PartnerMismatch.md",
-                seat.other().word()
-            )),
-            Obstacle::OlderPrincipal { seat } => {
-                Some(format!("cut all clients off the {}, then read docs/reasons/TwoPrincipals.md", seat.word()))
-            }
-            Obstacle::ApartWithoutQuorum { newer: Some(newer) } => {
-                Some(format!("connect the {} with its partner or the witness again", newer.word()))
-            }
-            Obstacle::ApartWithoutQuorum { newer: None } => Some("connect the two servers again".to_owned()),
-            Obstacle::NoQuorum { seat, mirror: true } => {
-                Some(format!("bring back the {}, as the witness alone is not enough", seat.other().word()))
-            }
-            _ => None,
-        }
-    }
+fn older(old: &str, new: &str) -> String {
+    format!("{old} has the principal role, but {new}, which the operator does not see now, took it over later")
+}
 
-    /// The reason of a transition that has lasted longer than policy.switchDeadline, and an imperative without a period.
-    /// RECOVERY_PENDING is a short phase of a start, or an error that an administrator has to resolve ("Database States"). Only
-    /// its duration distinguishes them.
-    pub fn overdue(&self) -> (Reason, &'static str) {
-        match self {
-            Obstacle::Recovering { state: DatabaseState::RecoveryPending, .. } => (
-                Reason::DatabaseNotOnline,
-                "read the error log of that server and bring back the file, disk or memory, see docs/reasons/DatabaseNotOnline.md",
-            ),
-            _ => (Reason::TransitionOverdue, "read the error logs of both servers"),
-        }
-    }
-
-    /// An imperative without a period. None: the obstacle ends without a fix, or the message of the type has the fix.
-    fn fix(&self, pair: &Pair) -> Option<String> {
-        let on = |seat: &Seat| format!("the {}", pair.label(*seat));
-        Some(match self {
-            Obstacle::TwoPrincipals { .. } => {
-                "do not repair the link between them, cut all clients off the copy that fewer Front Ends use, then follow docs/reasons/TwoPrincipals.md".to_owned()
-            }
-            Obstacle::OlderPrincipal { seat } => format!(
-                "cut all clients off {}, whose copy lacks what the other one accepted since, then follow docs/reasons/TwoPrincipals.md#only-the-older-principal-is-read",
-                on(seat)
-            ),
-            Obstacle::NoPrincipal => "repair the network between the mirroring endpoints, and run no SET PARTNER statement before you have read docs/reasons/NoPrincipal.md".to_owned(),
-            Obstacle::SameServer { .. } => "correct host, instance or port in spec.sql".to_owned(),
-            Obstacle::GuidDiffers { .. } => {
-                "name the two partners of one session in spec.sql, or set mirroring up again on both servers".to_owned()
-            }
-            Obstacle::PartnerOutside { .. } => {
-                "name the two partners of one session in spec.sql; if a server was renamed, set mirroring up again"
-                    .to_owned()
-            }
-            Obstacle::ThirdPartner { shown, expected, .. } => third_partner_fix(shown, expected),
-            Obstacle::Hidden { .. } => {
-                "grant sysadmin to the login on both servers, as SQL Server hides a mirror database from every other login".to_owned()
-            }
-            Obstacle::Missing { .. } => {
-                "correct the name in spec.databaseTypes[].databases, or remove the type".to_owned()
-            }
-            Obstacle::NotMirrored { other_has_session: true, .. } => {
-                "find out which copy is the newest before anything else, see docs/reasons/MirroringRemoved.md".to_owned()
-            }
-            Obstacle::NotMirrored { other_has_session: false, .. } => {
-                "set mirroring up as docs/reasons/NotMirrored.md describes, or remove the database from the spec"
-                    .to_owned()
-            }
-            Obstacle::SafetyOff => "run ALTER DATABASE ... SET PARTNER SAFETY FULL on the principal".to_owned(),
-            Obstacle::NoQuorum { mirror: false, .. } => "bring back the partner or the witness".to_owned(),
-            Obstacle::NoQuorum { seat, mirror: true } => {
-                format!("bring back the {}, or its network: the witness alone is not enough", pair.label(seat.other()))
-            }
-            Obstacle::ApartWithoutQuorum { newer } => apart_fix(*newer, pair),
-            Obstacle::PrincipalLost { seat, witness, .. } => lost_fix(&on(seat), *witness),
-            Obstacle::IsolatedPrincipal { seat, forced: true } => format!(
-                "do not connect {} again before you have read docs/reasons/ServiceForced.md: service may have been forced on the other server, and what only the old principal has is then lost",
-                on(seat)
-            ),
-            Obstacle::IsolatedPrincipal { seat, forced: false } => {
-                format!("repair the network of {}, which then becomes the mirror by itself", on(seat))
-            }
-            Obstacle::Suspended { versions: Some(_) } => format!(
-                "find out why first, as {RESUME_WARNING}. Then upgrade the mirror and run ALTER DATABASE ... SET PARTNER RESUME on the principal"
-            ),
-            Obstacle::Suspended { versions: None } => format!(
-                "find out why first, as {RESUME_WARNING}. Then run ALTER DATABASE ... SET PARTNER RESUME on the principal"
-            ),
-            Obstacle::Disconnected => "repair the network between the mirroring endpoints, or the endpoints".to_owned(),
-            Obstacle::NotOnline { .. } => {
-                "follow docs/reasons/DatabaseNotOnline.md before any repair".to_owned()
-            }
-            Obstacle::EndpointStopped { endpoint: Some(_), .. } => {
-                "start the endpoint (ALTER ENDPOINT ... STATE = STARTED) with role PARTNER or ALL".to_owned()
-            }
-            Obstacle::EndpointStopped { endpoint: None, .. } => "create a mirroring endpoint".to_owned(),
-            Obstacle::Unavailable { .. }
-            | Obstacle::Recovering { .. }
-            | Obstacle::FailoverInProgress
-            | Obstacle::Unsettled
-            | Obstacle::UndocumentedState { .. }
-            | Obstacle::SequencesDiffer { .. }
-            | Obstacle::Synchronizing => return None,
-        })
-    }
+fn isolated(old: &str, new: &str) -> String {
+    format!("{old} still has the principal role without quorum and serves no client, and {new} has taken over")
 }
 
 fn not_mirrored(seat: Seat, other_has_session: bool, pair: &Pair) -> String {
@@ -252,13 +140,6 @@ fn apart_without_quorum(newer: Option<Seat>, pair: &Pair) -> String {
     )
 }
 
-fn apart_fix(newer: Option<Seat>, pair: &Pair) -> String {
-    match newer {
-        Some(newer) => format!("connect the {} with its partner or the witness again", pair.label(newer)),
-        None => "connect the servers with each other again, before the witness with one of them".to_owned(),
-    }
-}
-
 fn third_partner(seat: Seat, row: &Shown, expected: &str, pair: &Pair) -> String {
     let other = seat.other();
     let unseen = match pair.view(other) {
@@ -268,27 +149,6 @@ fn third_partner(seat: Seat, row: &Shown, expected: &str, pair: &Pair) -> String
         }
     };
     format!("{}, and not with {expected}, the {} of the spec{unseen}", shown(seat, row, pair), other.word())
-}
-
-fn third_partner_fix(row: &Shown, expected: &str) -> String {
-    let partner = &row.partner;
-    match row.role {
-        Role::Principal => format!(
-            "make sure that no client reaches {expected}, because it can hold a second live copy. Then name {partner} in spec.sql, or set mirroring up with {expected} again, see docs/reasons/PartnerMismatch.md"
-        ),
-        Role::Mirror => format!(
-            "name {partner} in spec.sql, see docs/reasons/PartnerMismatch.md. If {partner} is the new name of {expected}, bring that server back"
-        ),
-    }
-}
-
-fn lost_fix(principal: &str, witness: WitnessLink) -> String {
-    if is_witness_lost(witness) {
-        return format!("bring back {principal} or the witness");
-    }
-    format!(
-        "bring back {principal}. If it is lost for good, see docs/reasons/PrincipalLost.md before anything is forced"
-    )
 }
 
 /// The other server, if the operator does not see it either: two lost servers are no typing error. Without a period.

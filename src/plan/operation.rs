@@ -334,18 +334,21 @@ impl<'a> Check<'a> {
 
 /// What the servers answered, where the answer was an error.
 fn statement_errors(operation: &Operation, observation: &Observation) -> Option<String> {
-    let errors: Vec<String> = operation
-        .databases
-        .iter()
-        .filter_map(|database| match observation.statements.get(&database.name)? {
-            StatementState::Sent | StatementState::Answered(Answer::Accepted) => None,
-            StatementState::Answered(
+    let mut errors: Vec<(String, Vec<&DatabaseName>)> = Vec::new();
+    for database in &operation.databases {
+        let error = match observation.statements.get(&database.name) {
+            None | Some(StatementState::Sent | StatementState::Answered(Answer::Accepted)) => continue,
+            Some(StatementState::Answered(
                 Answer::GuardRefused { detail } | Answer::NotSent { detail, .. } | Answer::Lost { detail },
-            ) => Some(format!("{}: {detail}", database.name)),
-            StatementState::Answered(Answer::Refused { number, detail }) => {
-                Some(format!("{}: error {number}: {detail}", database.name))
-            }
-        })
-        .collect();
+            )) => detail.clone(),
+            Some(StatementState::Answered(Answer::Refused { number, detail })) => format!("error {number}: {detail}"),
+        };
+        match errors.iter_mut().find(|(other, _)| *other == error) {
+            Some((_, names)) => names.push(&database.name),
+            None => errors.push((error, vec![&database.name])),
+        }
+    }
+    let errors: Vec<String> =
+        errors.iter().map(|(error, names)| format!("{}: {error}", list(names.iter().copied()))).collect();
     (!errors.is_empty()).then(|| errors.join("; "))
 }

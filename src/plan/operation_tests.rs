@@ -158,3 +158,25 @@ fn requeue_after_a_move_is_close_while_something_is_not_settled() {
     let ended = plan(&desired, &observation("P/4/C", "M/4/C"), &PersistedState::default(), NOW);
     assert_eq!(ended.requeue, Requeue::Idle, "the suspension ends now");
 }
+
+/// One answer for all databases is written once.
+#[test]
+fn equal_answers_of_several_databases_are_one() {
+    let mut want = desired(Seat::Mirror);
+    want.types[0].databases.push(DatabaseName::new("QoEMetrics"));
+    let mut rows = observation_of_two(["P/4/C", "M/4/C"], ["P/4/C", "M/4/C"]);
+    let begun = plan(&want, &rows, &pending(Seat::Mirror), NOW).persisted;
+    for (second, expected) in [
+        ("busy", "Cause: LcsLog, QoEMetrics: error 1404: busy."),
+        ("full", "Cause: LcsLog: error 1404: busy; QoEMetrics: error 1404: full."),
+    ] {
+        rows.statements = [("LcsLog", "busy"), ("QoEMetrics", second)]
+            .map(|(name, detail)| {
+                let answer = Answer::Refused { number: 1404, detail: detail.to_owned() };
+                (DatabaseName::new(name), StatementState::Answered(answer))
+            })
+            .into();
+        let again = plan(&want, &rows, &begun, after(1));
+        assert!(message(&again).contains(expected), "{}", message(&again));
+    }
+}

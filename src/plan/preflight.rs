@@ -54,7 +54,7 @@ fn session_state(preconditions: &Preconditions, seat: Seat, held: Half, followin
         (Suspended, _) | (_, Suspended) => {
             let newer = is_newer(&server.version, &partner.version);
             let versions = newer.then(|| (server.version.clone(), partner.version.clone()));
-            Some(Obstacle::Suspended { versions })
+            Some(Obstacle::Suspended { principal: seat, versions })
         }
         (PendingFailover, _) | (_, PendingFailover) => Some(Obstacle::FailoverInProgress),
         (Disconnected, Disconnected) => apart(Obstacle::Disconnected),

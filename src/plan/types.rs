@@ -55,6 +55,10 @@ impl TypePlan {
 
     /// The reason whose page has to be read before the server in this seat starts, if its return is a risk for the type.
     pub fn before_start(&self, pair: &Pair, seat: Seat) -> Option<Reason> {
+        // Also while it is in flight: the survivor is still the mirror then.
+        if self.forced_on == Some(seat.other()) && caution::may_be_started(pair, seat) {
+            return Some(Reason::ServiceForced);
+        }
         caution::before_start(&self.findings, pair, seat, self.switched)
     }
 }

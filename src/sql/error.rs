@@ -191,7 +191,7 @@ pub fn poll(address: &str, error: &Error, deadline: Duration) -> Unavailable {
         Error::Server(token) if token.code() == LOCK_TIMEOUT => unavailable(
             UnavailableCause::QueryFailed,
             format!(
-                "{address} answered the poll with error {LOCK_TIMEOUT}: another session holds a lock on the system catalog, as a CREATE, ALTER, DROP or RESTORE DATABASE does. To fix: wait until that statement ends, or end its session."
+                "{address} answered the poll with error {LOCK_TIMEOUT}: another session holds a lock on the system catalog, as a CREATE, ALTER, DROP or RESTORE DATABASE does. To fix: wait until that statement ends, and ask its owner before you end it."
             ),
         ),
         Error::Server(token) if token.class() < FATAL => unavailable(

@@ -51,12 +51,14 @@ fn state(number: u32) -> &'static str {
         17187 => "SQL Server is starting.",
         18401 => "SQL Server runs its upgrade scripts, as after the installation of an update.",
         6005 | 18451 => "SQL Server is shutting down.",
-        17142 => "the SQL Server service is paused. To fix: continue the service.",
-        18461 => {
-            "SQL Server runs in single-user mode and another session has the only connection. The operator retries rarely. To fix: disable the login of the operator until the maintenance ends."
+        17142 => {
+            "the SQL Server service is paused. To fix: continue the SQL Server service there (Resume-Service in PowerShell)."
         }
-        17892 => "a logon trigger refused the login. To fix: correct or disable the trigger.",
-        _ => "the maximum number of connections is reached. To fix: close idle sessions or raise the limit.",
+        18461 => {
+            "SQL Server runs in single-user mode and another session has the only connection. The operator retries rarely. To fix: end that maintenance, or set spec.suspend.stopPolls until it ends."
+        }
+        17892 => "a logon trigger refused the login. To fix: exempt the login from the trigger.",
+        _ => "the maximum number of connections is reached. To fix: close idle sessions there.",
     }
 }
 

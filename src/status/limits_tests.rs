@@ -8,13 +8,11 @@ fn repeated(count: usize, item: impl Fn(usize) -> Value) -> Value {
     (0..count).map(item).collect()
 }
 
-/// A status in which every text of a server is `text`, and every list has `count` items.
-fn status(text: &str, count: usize) -> LyncPoolMirrorStatus {
+const TYPES: [&str; 7] =
+    ["User", "Application", "CentralMgmt", "Monitoring", "Archiving", "PersistentChat", "PersistentChatCompliance"];
+
+fn database_type(text: &str, count: usize, index: usize) -> Value {
     let time = "2026-11-26T00:00:00Z";
-    let draft = |kind| crate::api::ConditionDraft::true_(kind, crate::model::Reason::Aligned, text);
-    let conditions: Vec<_> = <crate::api::ConditionType as strum::IntoEnumIterator>::iter()
-        .map(|kind| draft(kind).since(&[], 1, jiff::Timestamp::UNIX_EPOCH))
-        .collect();
     let session = |index: usize| {
         json!({
             "database": format!("{index} {text}"), "guid": "g", "principal": "Primary",
@@ -28,17 +26,23 @@ fn status(text: &str, count: usize) -> LyncPoolMirrorStatus {
             "mirroringStatusOnPrimary": "Synchronized", "mirroringStatusOnMirror": "Synchronized",
         })
     };
-    let types =
-        ["User", "Application", "CentralMgmt", "Monitoring", "Archiving", "PersistentChat", "PersistentChatCompliance"];
-    let of_type = |index: usize| {
-        json!({
-            "type": types[index], "desired": "Primary", "observed": "Primary", "service": "Unknown", "reason": "R",
-            "message": text, "databases": repeated(count, database),
-            "lastMove": {"endedAt": time, "cause": "Intent", "outcome": "Failed", "detail": text, "toServer": text,
-                "forcedDatabases": repeated(count, |index| json!({"name": format!("{index} {text}"), "roleSequence": i32::MIN}))},
-            "tracking": {"pair": {"primary": seat, "mirror": seat}, "sessions": repeated(count, session), "lastSettledServer": text},
-        })
-    };
+    json!({
+        "type": TYPES[index], "desired": "Primary", "observed": "Primary", "service": "Unknown", "reason": "R",
+        "message": text, "databases": repeated(count, database),
+        "lastMove": {"endedAt": time, "cause": "Intent", "outcome": "Failed", "detail": text, "toServer": text,
+            "forcedDatabases": repeated(count, |index| json!({"name": format!("{index} {text}"), "roleSequence": i32::MIN}))},
+        "tracking": {"pair": {"primary": seat, "mirror": seat}, "sessions": repeated(count, session), "lastSettledServer": text},
+    })
+}
+
+/// A status in which every text of a server is `text`, and every list has `count` items.
+fn status(text: &str, count: usize) -> LyncPoolMirrorStatus {
+    let time = "2026-11-26T00:00:00Z";
+    let draft = |kind| crate::api::ConditionDraft::true_(kind, crate::model::Reason::Aligned, text);
+    let conditions: Vec<_> = <crate::api::ConditionType as strum::IntoEnumIterator>::iter()
+        .map(|kind| draft(kind).since(&[], 1, jiff::Timestamp::UNIX_EPOCH))
+        .collect();
+    let of_type = |index| database_type(text, count, index);
     let moved = |index: usize| json!({"name": format!("{index} {text}"), "statement": text, "answer": text, "before": text, "after": text});
     let history = |_| {
         json!({
@@ -63,7 +67,7 @@ fn status(text: &str, count: usize) -> LyncPoolMirrorStatus {
     let status = json!({
         "conditions": conditions,
         "servers": repeated(count, server),
-        "databaseTypes": repeated(types.len(), of_type),
+        "databaseTypes": repeated(TYPES.len(), of_type),
         "plan": repeated(count, step),
         "operation": {
             "type": "User", "from": "Primary", "to": "Mirror", "fromServer": text, "toServer": text, "cause": "Intent",

@@ -244,6 +244,8 @@ fn witness_mismatch(spec: &ParsedSpec, observation: &Observation, plan: &Plan) -
     })
 }
 
+const MISMATCH: &str = "see docs/reasons/WitnessMismatch.md";
+
 fn store_mismatch(store: &Store, pair: &Pair, databases: &[DatabaseName]) -> Option<String> {
     let declared = store.sql.witness.as_ref()?.address();
     let sessions = sessions_of(pair, databases);
@@ -271,10 +273,13 @@ fn store_mismatch(store: &Store, pair: &Pair, databases: &[DatabaseName]) -> Opt
     Some(summary::fit([
         of(
             &names,
-            &format!("the witness is {actual}, not {declared} ({}). To fix: correct spec.sql.witness.", witness.name),
+            &format!(
+                "the witness {declared} ({}) does not list this session, which names {actual}. To fix: {MISMATCH}.",
+                witness.name
+            ),
         ),
-        of(&names, &format!("the witness is {actual}, not {declared}. To fix: correct spec.sql.witness.")),
-        of(&names, "the session has another witness than the spec names. To fix: correct spec.sql.witness."),
+        of(&names, &format!("the witness {declared} does not list this session. To fix: {MISMATCH}.")),
+        of(&names, &format!("the witness of the spec does not list this session. To fix: {MISMATCH}.")),
     ]))
 }
 

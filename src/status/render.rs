@@ -175,7 +175,7 @@ fn is_stopped(planned: &TypePlan) -> bool {
         || planned.findings.iter().any(|finding| match &finding.obstacle {
             Some(Obstacle::IsolatedPrincipal { .. }) => planned.verdict.reason == Reason::UnexpectedPrincipal,
             // A failover to an older version is not possible.
-            Some(Obstacle::ApartWithoutQuorum { .. } | Obstacle::Suspended { versions: Some(_) }) => true,
+            Some(Obstacle::ApartWithoutQuorum { .. } | Obstacle::Suspended { versions: Some(_), .. }) => true,
             Some(obstacle) => obstacle.severity() <= Severity::PartnerOutside,
             None => false,
         })

@@ -48,7 +48,7 @@ fn summary_of_a_third_server_names_it() {
     assert_eq!(ready.reason, "PartnerMismatch");
     assert_eq!(
         ready.message,
-        "Exposed. Archiving: the mirror SQL-MIRROR mirrors with SQL-THIRD. To fix: let no client reach the primary, and read docs/reasons/PartnerMismatch.md."
+        "Exposed. Archiving: the mirror SQL-MIRROR mirrors with SQL-THIRD. To fix: let no client reach sql-primary, and read docs/reasons/PartnerMismatch.md."
     );
     assert!(status.plan.is_empty(), "{:?}", status.plan);
 }
@@ -58,7 +58,7 @@ fn summary_of_two_principals_without_quorum_offers_no_copy_to_choose() {
     let status = seen(&observation("P/1/D/7/r", "P/1/D/8/r"), &known());
     assert_eq!(
         condition(&status, "Ready").message,
-        "NotServed. Archiving: both servers are principal and without quorum. To fix: connect the mirror with its partner or the witness again."
+        "NotServed. Archiving: both servers are principal and without quorum. To fix: connect SQL-MIRROR with its partner or the witness again."
     );
     assert_eq!(condition(&status, "Serving").status, "False");
 }
@@ -158,7 +158,7 @@ fn summary_names_what_keeps_a_move_or_a_principal_back() {
     };
     assert_eq!(
         message(&observation("P/1/D/7", "P/1/C/8"), "Primary", &known()),
-        "Exposed. Archiving: the mirror is principal, and the primary has no quorum. To fix: repair the network of the primary, or set principal: Mirror to keep it."
+        "Exposed. Archiving: SQL-MIRROR is principal, and SQL-PRIMARY has no quorum. To fix: repair the network of SQL-PRIMARY, or set principal: Mirror to keep it."
     );
     assert_eq!(
         message(&observation("P/2/C", "M/2/C"), "Mirror", &pending(Seat::Mirror)),
@@ -171,7 +171,7 @@ fn summary_names_what_keeps_a_move_or_a_principal_back() {
     }
     assert_eq!(
         message(&elsewhere, "Primary", &known()),
-        "Exposed. Archiving: the primary SQL-PRIMARY is principal and mirrors with SQL-THIRD. To fix: name the two partners of one session in spec.sql."
+        "Exposed. Archiving: SQL-PRIMARY is principal and mirrors with SQL-THIRD. To fix: name the two partners of one session in spec.sql, remove no session."
     );
     let lost = fixtures::status(&fixtures::wanting("Primary"), &observation("P/1/D/r", "away"), &known());
     assert_eq!(lost.principals.as_deref(), Some("Archiving=Primary!"), "NoQuorum");

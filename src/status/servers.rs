@@ -126,14 +126,14 @@ pub(super) fn unreachable_since(servers: &[ServerStatus], address: &str) -> Opti
     server.unreachable_since.as_ref().map(|at| at.0)
 }
 
-/// ` The mirror sql-b has not been read since ..., last read at ....`: a sentence for each unreachable partner.
+/// ` Polls of the mirror sql-b fail since ...; the last answer was at ....`: a sentence for each unreachable partner.
 pub(super) fn absences(pair: &Pair, servers: &[ServerStatus]) -> String {
     let sentence = |seat: Seat| {
         let address = pair.view(seat).address();
         let server = servers.iter().find(|server| server.address == address && !server.reachable)?;
         let since = second(server.unreachable_since.as_ref()?.0);
-        let last = server.last_read_time.as_ref().map(|at| format!(", last read at {}", second(at.0)));
-        Some(format!(" The {} has not been read since {since}{}.", pair.label(seat), last.unwrap_or_default()))
+        let last = server.last_read_time.as_ref().map(|at| format!("; the last answer was at {}", second(at.0)));
+        Some(format!(" Polls of the {} fail since {since}{}.", pair.label(seat), last.unwrap_or_default()))
     };
     Seat::BOTH.into_iter().filter_map(sentence).collect()
 }
@@ -242,7 +242,7 @@ mod tests {
             [former("sql-a", Some(60), Some(55)), former("sql-b", Some(90), None), former("sql-w", Some(1), None)];
         assert_eq!(
             absences(&pair, &servers),
-            " The primary sql-a has not been read since 1970-01-01T00:01:00Z, last read at 1970-01-01T00:00:55Z. The mirror sql-b has not been read since 1970-01-01T00:01:30Z."
+            " Polls of the primary sql-a fail since 1970-01-01T00:01:00Z; the last answer was at 1970-01-01T00:00:55Z. Polls of the mirror sql-b fail since 1970-01-01T00:01:30Z."
         );
         assert_eq!(absences(&pair, &[]), "");
     }

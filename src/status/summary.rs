@@ -58,13 +58,16 @@ impl Summary<'_> {
         let last = if step == NO_ACTION { NO_ACTION } else { POINTER };
         let detail = self.detail();
         let long = || self.what(|seat| format!("the {}", self.pair.label(seat)));
+        let label = || self.what(|seat| format!("the {} {}", seat.word(), self.pair.short(seat)));
         let short = || self.what(|seat| format!("the {}", seat.word()));
         // One after the other, as the first one is mostly short enough.
-        fit((0..5).map(|candidate| match candidate {
+        fit((0..7).map(|candidate| match candidate {
             0 => format!("{head}{}{detail}.{step}", long()),
-            1 => format!("{head}{}.{step}", long()),
-            2 => format!("{head}{}{detail}.{step}", short()),
-            3 => format!("{head}{}.{step}", short()),
+            1 => format!("{head}{}{detail}.{step}", label()),
+            2 => format!("{head}{}.{step}", label()),
+            3 => format!("{head}{}.{step}", self.what(|seat| self.pair.short(seat))),
+            4 => format!("{head}{}{detail}.{step}", short()),
+            5 => format!("{head}{}.{step}", short()),
             _ => format!("{head}{}.{last}", short()),
         }))
     }
@@ -99,6 +102,12 @@ impl Summary<'_> {
                 Some(Step::Do("correct the login on that server, as the other one accepted the Secret"))
             }
             Reason::ConnectionTimedOut if cause == Some(UnavailableCause::Unresponsive) => Some(Step::Do(UNRESPONSIVE)),
+            Reason::SwitchOverdue if self.has(|one| matches!(one, Obstacle::Disconnected)) => {
+                Some(Step::Do("repair the network between the mirroring endpoints"))
+            }
+            Reason::DatabaseNotOnline if self.planned.observed == seat.other().into() => {
+                Some(Step::Do("do not fail over, and follow docs/reasons/DatabaseNotOnline.md"))
+            }
             Reason::NotMirrored if other.is_none() => {
                 Some(Step::Do("read docs/reasons/NotMirrored.md before the other server starts"))
             }
@@ -122,6 +131,9 @@ impl Summary<'_> {
             }
             if both.map(|one| one.cause) == [UnavailableCause::TlsFailed; 2] {
                 return "TLS with both servers failed".to_owned();
+            }
+            if both.map(|one| one.cause) == [UnavailableCause::LoginFailed; 2] {
+                return "both servers refuse the login".to_owned();
             }
             return format!("the operator reads neither {} nor {}", server(Seat::Primary), server(Seat::Mirror));
         }
@@ -151,16 +163,19 @@ impl Summary<'_> {
         }
     }
 
+    fn has(&self, is: fn(&Obstacle) -> bool) -> bool {
+        self.planned.findings.iter().filter_map(|finding| finding.obstacle.as_ref()).any(is)
+    }
+
     /// What the fixed words of the reason do not contain: the third server, or the state of the rows.
     fn special(&self, server: impl Fn(Seat) -> String) -> Option<String> {
         let obstacles = || self.planned.findings.iter().filter_map(|finding| finding.obstacle.as_ref());
-        let has = |is: fn(&Obstacle) -> bool| obstacles().any(is);
         let wanted = self.planned.desired_type.principal;
         match self.reason() {
-            Reason::UnexpectedPrincipal if has(|one| matches!(one, Obstacle::IsolatedPrincipal { .. })) => {
+            Reason::UnexpectedPrincipal if self.has(|one| matches!(one, Obstacle::IsolatedPrincipal { .. })) => {
                 return Some(format!("{} is principal, and {} has no quorum", server(wanted.other()), server(wanted)));
             }
-            Reason::SwitchOverdue if has(|one| matches!(one, Obstacle::Disconnected)) => {
+            Reason::SwitchOverdue if self.has(|one| matches!(one, Obstacle::Disconnected)) => {
                 return Some(format!(
                     "the failover to {} is overdue, and the partners do not reach each other",
                     server(self.subject())
@@ -180,6 +195,10 @@ impl Summary<'_> {
             Obstacle::PartnerOutside { seat, names, .. } if !names.is_empty() => {
                 Some(format!("{} mirrors with {names}", server(*seat)))
             }
+            Obstacle::OlderPrincipal { seat } => {
+                Some(format!("{} is principal, and {} took over later", server(*seat), server(seat.other())))
+            }
+            Obstacle::NotOnline { seat, state } => Some(format!("the copy on {} is {state}", server(*seat))),
             Obstacle::ApartWithoutQuorum { .. } => Some("both servers are principal and without quorum".to_owned()),
             Obstacle::PrincipalLost { seat, suspended: true, .. } => {
                 let what = text(self.reason()).0.replace("{}", &server(*seat));
@@ -359,6 +378,7 @@ pub(super) fn of_ready(plan: &Plan, risk: Option<&str>) -> String {
         return at_risk;
     }
     match service {
+        Service::Protected if risk.is_some() => format!("{aligned} No full quorum: see condition QuorumAtRisk."),
         Service::Protected => aligned,
         Service::Exposed => fit_names(&types, "types", |types| {
             format!("{aligned} A further loss endangers {types}: see condition QuorumAtRisk.")

@@ -135,9 +135,9 @@ fn summary_of_databases_on_a_server_without_polls_is_about_the_polls() {
 fn summary_of_a_third_server_names_the_principal_and_its_partner() {
     for (partner, session, expected) in [
         ("SQL-THIRD", 1, "the mirror SQL-MIRROR mirrors with SQL-THIRD"),
-        ("", 1, "the mirror SQL-MIRROR does not name the other server as its partner"),
+        ("", 1, "SQL-MIRROR does not name the other server as its partner"),
         // The mirror of the former session still names its partner.
-        ("SQL-THIRD", 9, "the mirror SQL-MIRROR is principal and mirrors with SQL-THIRD"),
+        ("SQL-THIRD", 9, "SQL-MIRROR is principal and mirrors with SQL-THIRD"),
     ] {
         let mut rows = observed("M/4/C", "P/4/C");
         let ServerObservation::Available { server, .. } = &mut rows.pairs[store()].mirror else { panic!() };

@@ -16,11 +16,11 @@ pub(super) enum Step {
 
 use Step::{Do, Nothing, See};
 
-const RESUME: Step = Do("find out why before RESUME, which can destroy data");
+const RESUME: Step = Do("no RESUME before you read docs/reasons/MirroringSuspended.md, it can destroy data");
 pub(super) const SERVERS: Step = Do("see status.servers[].message");
 pub(super) const UNRESPONSIVE: &str = "if its clients get no answer either, restart SQL Server there";
 pub(super) const RESUME_POLLS: &str = "once the maintenance has ended, remove spec.suspend.stopPolls";
-const PARTNERS: Step = Do("name the two partners of one session in spec.sql");
+const PARTNERS: Step = Do("name the two partners of one session in spec.sql, remove no session");
 
 /// Reason, what it means, step. `{}` is the server that the reason is about, as `the mirror SQL-B\RTC`.
 #[rustfmt::skip]
@@ -30,36 +30,36 @@ pub(super) const TEXTS: [(Reason, &str, Step); 76] = [
     (Reason::Verifying, "the failover to {} is being verified", Nothing),
     (Reason::WaitingForTurn, "the failover to {} waits for its turn on these servers", Nothing),
     (Reason::Cooldown, "the failover to {} waits for policy.cooldown", Do("wait, or set policy.cooldown to 0s")),
-    (Reason::Synchronizing, "the mirror is catching up", Nothing),
-    (Reason::FailoverInProgress, "SQL Server is failing over", Nothing),
+    (Reason::Synchronizing, "the mirror is catching up and cannot take over yet", Nothing),
+    (Reason::FailoverInProgress, "SQL Server is failing over, clients wait until it ends", Nothing),
     (Reason::Unsettled, "the servers are in a transition", Nothing),
     (Reason::NotYetObserved, "the first poll of {} is not complete", Nothing),
     (Reason::FailBackPending, "the fail-back to {} waits", Nothing),
     (Reason::Settling, "the failover to {} waits for policy.settleAfter", Nothing),
-    (Reason::DatabaseRecovering, "a copy on {} is in recovery", Nothing),
+    (Reason::DatabaseRecovering, "a copy on {} is in recovery", Do("wait, its error log has the progress")),
     (Reason::InterruptionTooLong, "the failover to {} waits for policy.maxInterruption", Do("wait, or raise it")),
-    (Reason::UnexpectedPrincipal, "{} is principal, against the spec", See),
-    (Reason::SplitRoles, "its principals are on both servers", See),
+    (Reason::UnexpectedPrincipal, "{} is principal, and the spec wants the other one", See),
+    (Reason::SplitRoles, "its principals are on both servers", Do("not urgent, choose one in docs/reasons/SplitRoles.md")),
     (Reason::SeatsExchanged, "spec.sql exchanged the two servers, and nothing moves", See),
     (Reason::OneWayMove, "{} is newer, and after a move there is no way back", See),
     (Reason::Suspended, "the failover to {} is suspended", Do("remove spec.suspend to let it start")),
     (Reason::Conflict, "another resource names the same databases", Do("remove the type from all but one of them")),
     (Reason::SwitchOverdue, "the failover to {} is overdue", Do("check both servers before any other step")),
-    (Reason::TransitionOverdue, "a transition exceeded policy.switchDeadline", Do("read the error logs of both servers")),
+    (Reason::TransitionOverdue, "a transition has lasted longer than policy.switchDeadline", Do("read the error logs of both servers, restart nothing")),
     (Reason::MoveFailed, "the last move to {} failed", See),
     (Reason::CircuitOpen, "automatic moves are disabled (circuit open)", See),
     (Reason::InvalidSpec, "no move starts while the spec has problems", Do("see status.specProblems")),
     (Reason::MirroringSuspended, "mirroring is SUSPENDED", RESUME),
-    (Reason::PartnersDisconnected, "the partners do not reach each other", Do("repair their network or the mirroring endpoints")),
+    (Reason::PartnersDisconnected, "the partners do not reach each other", Do("repair their network or the mirroring endpoints, and force nothing")),
     (Reason::NoQuorum, "{} sees neither its partner nor the witness", Do("bring back the partner or the witness")),
     (Reason::PrincipalLost, "{} does not answer, and may still serve clients", Do("bring it back, or read docs/reasons/PrincipalLost.md")),
     (Reason::ServiceForced, "service was forced on {}", Do("resume nothing before you read docs/reasons/ServiceForced.md")),
-    (Reason::TwoPrincipals, "both servers hold the principal role", Do("keep their link cut, cut clients off one copy, follow docs/reasons/TwoPrincipals.md")),
+    (Reason::TwoPrincipals, "both servers are principal (split brain)", Do("keep their link cut, and follow docs/reasons/TwoPrincipals.md")),
     (Reason::IsolatedPrincipal, "{} is an old principal without quorum", Do("repair its network, then it becomes the mirror")),
     (Reason::NoPrincipal, "both servers hold the mirror role", Do("repair their link, run no SET PARTNER statement, see docs/reasons/NoPrincipal.md")),
     (Reason::SafetyOff, "transaction safety is OFF", Do("run ALTER DATABASE ... SET PARTNER SAFETY FULL on the principal")),
     (Reason::NotMirrored, "a database on {} is not mirrored", Do("see docs/reasons/NotMirrored.md")),
-    (Reason::MirroringRemoved, "a database on {} has no session", Do("find the newest copy first, see docs/reasons/MirroringRemoved.md")),
+    (Reason::MirroringRemoved, "mirroring was removed on {}", Do("run nothing before you read docs/reasons/MirroringRemoved.md")),
     (Reason::DatabaseMissing, "a database does not exist on {}", Do("correct spec.databaseTypes[].databases, or remove the type")),
     (Reason::DatabaseNotOnline, "a copy on {} cannot be opened", Do("follow docs/reasons/DatabaseNotOnline.md before any repair")),
     (Reason::PartnerMismatch, "{} does not name the other server as its partner", PARTNERS),
@@ -91,12 +91,12 @@ pub(super) const TEXTS: [(Reason, &str, Step); 76] = [
     (Reason::LoginFailed, "{} refuses the login", Do("correct the Secret, or the login on that server")),
     (Reason::LoginLocked, "the login is locked or disabled on {}", Do("unlock or enable it there")),
     (Reason::PasswordExpired, "the password of the login expired or must be changed on {}", Do("set a new one on both servers and in the Secret")),
-    (Reason::ServerStarting, "{} is starting", Nothing),
-    (Reason::ServerStopping, "{} is shutting down", Nothing),
-    (Reason::ServerPaused, "{} is paused", Do("resume the SQL Server service")),
-    (Reason::SingleUser, "{} is in single-user mode", Do("wait, or see docs/reasons/SingleUser.md")),
+    (Reason::ServerStarting, "{} is starting", Do("wait, and read its error log if it does not end")),
+    (Reason::ServerStopping, "{} is shutting down", Do("wait, and read its error log if it does not end")),
+    (Reason::ServerPaused, "{} is paused", Do("continue the SQL Server service there")),
+    (Reason::SingleUser, "{} is in single-user mode", Do("end that maintenance, or stop polls as docs/reasons/SingleUser.md shows")),
     (Reason::LogonTriggerFailed, "a logon trigger on {} refuses the login", Do("exempt the login from the trigger")),
-    (Reason::ConnectionLimit, "{} accepts no further connection", Do("raise its limit of connections")),
+    (Reason::ConnectionLimit, "{} accepts no further connection", Do("close idle sessions there")),
     (Reason::LoginError, "the login on {} failed", SERVERS),
     (Reason::ServerTooOld, "{} is older than SQL Server 2008", Do("correct the address, or upgrade the server")),
     (Reason::QueryFailed, "{} answered the poll with an error", SERVERS),
