@@ -1,6 +1,6 @@
 //! The verdict of one database type, from its findings, desired state and persisted state.
 
-use crate::model::{Cause, ForceService, Reason, Request, TransitionKind, UnrequestedSwitch, later};
+use crate::model::{Cause, Effect, ForceService, Reason, Request, TransitionKind, UnrequestedSwitch, later};
 use crate::plan::approval::{is_approved, one_way_warning};
 use crate::plan::finding::{epoch, message_of_all, most_severe};
 use crate::plan::obstacle::Obstacle;
@@ -56,8 +56,9 @@ fn verdict_of_usable_spec(case: &Case) -> Verdict {
         case.desired_type.ty,
         others.join(", ")
     );
-    let is_obstructed = case.progress.is_some() || case.findings.iter().any(|finding| finding.obstacle.is_some());
-    if verdict.release == Release::No && is_obstructed {
+    let is_obstructed =
+        verdict.reason.effect() == Effect::Stalled && case.findings.iter().any(|finding| finding.obstacle.is_some());
+    if verdict.release == Release::No && (case.progress.is_some() || is_obstructed) {
         return Verdict { message: format!("{} {conflict}", verdict.message), ..verdict };
     }
     if verdict.release == Release::Ready(Cause::ForcedService) {

@@ -78,10 +78,12 @@ fn step(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> String {
         }
         (Some(state), _) => format!("{keep}, or approve epoch {state} to move it"),
         (None, Some(seat)) if let Some(page) = caution::before_start(findings, pair, seat, true) => {
-            format!("read docs/reasons/{page}.md before the {} starts", seat.word())
+            format!("read docs/reasons/{page}.md before {} starts", pair.short(seat))
         }
-        _ if obstacle.is_some_and(|(obstacle, _)| matches!(obstacle, Obstacle::Suspended { .. })) => {
-            "find out why mirroring is SUSPENDED before anything is resumed".to_owned()
+        _ if let Some((suspended @ Obstacle::Suspended { .. }, _)) = obstacle => {
+            suspended.step(pair).unwrap_or_else(|| {
+                "mirroring is SUSPENDED, no RESUME before you read docs/reasons/ServiceForced.md".to_owned()
+            })
         }
         (None, Some(seat)) if obstacle.is_some_and(|(obstacle, _)| does_not_answer(obstacle)) => {
             format!("bring {} back, or {keep}", pair.short(seat))

@@ -120,6 +120,7 @@ fn conflict_hides_no_state_that_an_administrator_has_to_act_on() {
         ("away", "M/1/-", Reason::PrincipalLost),
         ("P/0/C", "M/0/C", Reason::MirroringSuspended),
         ("P/4/C", "M/4/C", Reason::Conflict),
+        ("P/2/C", "M/2/C", Reason::Conflict),
         ("M/4/C", "P/4/C", Reason::Conflict),
     ] {
         let mut rows = observation(a, b);

@@ -74,7 +74,7 @@ fn older_claim<'a>(tracking: &TypeTracking, pair: &'a Pair, finding: &Finding) -
     let older = row.role == Role::Principal
         && tracking.sessions.get(&finding.name) == Some(&row.guid)
         && known.replaced.is_some_and(|replaced| row.role_sequence <= replaced);
-    // Without quorum it serves nobody, which is the more important fact.
+    // Without quorum it serves no client, which is the more important fact.
     (older && matches!(finding.obstacle, Some(Obstacle::Unavailable { .. }))).then_some((seat, row))
 }
 
@@ -162,7 +162,7 @@ mod tests {
         for persisted in [PersistedState::default(), other, renamed] {
             assert_eq!(claim(&seen("P/1/-/7", "away", &persisted)).1, ObservedPrincipal::Primary);
         }
-        // Isolated and not open: that nobody is served comes first.
+        // Isolated and not open: that no client is served comes first.
         assert_eq!(claim(&seen("P/1/D/7/r", "away", &replaced)).0, Reason::NoQuorum);
     }
 
@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(reason(&later), Reason::TwoPrincipals);
     }
 
-    /// What the record of a forced service says of its old principal is more.
+    /// The message about a forced service has more facts.
     #[test]
     fn old_principal_of_a_forced_service_has_the_message_of_the_forced_service() {
         let mut persisted = seen("away", "P/1/-/8", &at_home()).persisted;

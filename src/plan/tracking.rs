@@ -71,7 +71,7 @@ pub(crate) fn update(
     let mut tracking = persisted.tracking.remove(&desired_type.ty).unwrap_or_default();
     let exchanged = identity::exchanged(&tracking, pair, findings);
     roles::follow(&mut tracking, pair, findings);
-    // The record of a forced service has more to say.
+    // The message about a forced service has more facts.
     if !persisted.last.get(&desired_type.ty).is_some_and(Attempt::may_be_forced) {
         roles::mark(&tracking, pair, findings);
     }

@@ -225,7 +225,7 @@ fn aligned(plan: &Plan) -> ConditionDraft {
             ConditionDraft::false_(kind, first.verdict.reason, text)
         }
         (None, Some(first)) => {
-            ConditionDraft::unknown(kind, first.verdict.reason, of(&unseen, "The operator does not see the principal"))
+            ConditionDraft::unknown(kind, first.verdict.reason, of(&unseen, "The principal of this pair is not known"))
         }
         (None, None) => ConditionDraft::true_(kind, Reason::Aligned, "Every principal is where the spec wants it."),
     }

@@ -16,6 +16,7 @@ mod servers;
 #[cfg(test)]
 mod status_tests;
 mod summary;
+mod summary_rows;
 #[cfg(test)]
 mod summary_rows_tests;
 mod summary_text;

@@ -244,24 +244,20 @@ fn witness_mismatch(spec: &ParsedSpec, observation: &Observation, plan: &Plan) -
     })
 }
 
-const MISMATCH: &str = "see docs/reasons/WitnessMismatch.md";
+const MISMATCH: &str = "To fix: see docs/reasons/WitnessMismatch.md.";
 
 fn store_mismatch(store: &Store, pair: &Pair, databases: &[DatabaseName]) -> Option<String> {
     let declared = store.sql.witness.as_ref()?.address();
     let sessions = sessions_of(pair, databases);
     if let Some(names) = names(&sessions, |row| row.witness == WitnessLink::None) {
-        return Some(summary::fit([
-            of(
-                &names,
-                &format!(
-                    "the session has no witness, the spec names {declared}. To fix: SET WITNESS on the principal, or remove it from the spec."
-                ),
+        let what = "no automatic failover, as the session has no witness";
+        let causes = [
+            format!(
+                "{what} and the spec names {declared}. To fix: SET WITNESS on the principal, or remove it from the spec."
             ),
-            of(
-                &names,
-                "the session has no witness, the spec names one. To fix: SET WITNESS on the principal, or change the spec.",
-            ),
-        ]));
+            format!("{what}. To fix: SET WITNESS on the principal, or change the spec."),
+        ];
+        return Some(first_of(&names, &causes));
     }
     // The view of the witness lists every session that it is connected to, but only to a login that may see them.
     let witness = pair.witness.as_ref().and_then(ServerObservation::available).filter(|server| server.sysadmin)?;
@@ -270,22 +266,28 @@ fn store_mismatch(store: &Store, pair: &Pair, databases: &[DatabaseName]) -> Opt
     };
     let actual = &sessions.iter().find(|(_, row)| unknown(row))?.1.witness_name;
     let names = names(&sessions, unknown)?;
-    Some(summary::fit([
-        of(
-            &names,
-            &format!(
-                "the witness {declared} ({}) does not list this session, which names {actual}. To fix: {MISMATCH}.",
-                witness.name
-            ),
+    let causes = [
+        format!(
+            "the witness {declared} ({}) does not list this session, which names {actual}. {MISMATCH}",
+            witness.name
         ),
-        of(&names, &format!("the witness {declared} does not list this session. To fix: {MISMATCH}.")),
-        of(&names, &format!("the witness of the spec does not list this session. To fix: {MISMATCH}.")),
-    ]))
+        format!("the witness {declared} does not list this session. {MISMATCH}"),
+        format!("the witness of the spec does not list this session. {MISMATCH}"),
+    ];
+    Some(first_of(&names, &causes))
 }
 
 /// `rtcxds, rtcab: what`, with the number of the databases if their names are too long.
 fn of(names: &[String], what: &str) -> String {
-    summary::fit_names(names, "databases", |names| format!("{names}: {what}"))
+    first_of(names, &[what.to_owned()])
+}
+
+/// [`of`], with the first of these texts that is short enough.
+fn first_of(names: &[String], texts: &[String]) -> String {
+    let subjects = [names.join(", "), format!("{} databases", names.len())];
+    summary::fit_after_service(
+        texts.iter().flat_map(|text| subjects.iter().map(move |subject| format!("{subject}: {text}"))),
+    )
 }
 
 /// The databases whose row satisfies the predicate, each once.

@@ -287,10 +287,10 @@ fn observed_time_is_that_of_the_last_change_or_of_the_last_ten_minutes() {
     assert_eq!(time(&at(Some(&future), "P/4/C", 7)), after(7));
 }
 
-/// The line of `kubectl get` has no room for the risk: it does not read like that of a healthy pool.
+/// The risk is too long for the line of `kubectl get`: the line still differs from that of a healthy pool.
 #[test]
 fn summary_of_a_ready_resource_at_risk_is_never_that_of_a_healthy_one() {
-    for (host, shown) in [("sql-w", true), ("sql-w.a-long-department.a-long-division.contoso.com", false)] {
+    for host in ["sql-w", "sql-w.a-long-department.a-long-division.contoso.com"] {
         let declared = spec(|spec| {
             spec["sql"]["witness"] = json!({"host": host, "instance": "LYNCWITNESS"});
             spec["databaseTypes"][0]["principal"] = json!("Primary");
@@ -298,7 +298,7 @@ fn summary_of_a_ready_resource_at_risk_is_never_that_of_a_healthy_one() {
         let status = fresh(&declared, &observed("P/4/-", "M/4/-"));
         let (state, _, message) = condition(&status, "Ready").unwrap();
         assert_eq!(state, "True");
-        assert_eq!(message.contains(host), shown, "{message}");
+        assert!(message.chars().count() <= super::LIMIT, "{message}");
         assert!(message.contains("SET WITNESS") || message.contains("see condition QuorumAtRisk"), "{message}");
     }
 }

@@ -4,10 +4,10 @@
 use jiff::Timestamp;
 
 use crate::model::{
-    Act, Cause, DatabaseType, Effect, Evidence, ObservedPrincipal, Operation, Pair, Reason, Role, Seat,
-    ServerObservation, Service, Unavailable, UnavailableCause, duration_text,
+    Act, Cause, DatabaseType, Effect, Evidence, ObservedPrincipal, Operation, Pair, Reason, Seat, ServerObservation,
+    Service, Unavailable, UnavailableCause, duration_text,
 };
-use crate::plan::{Finding, Obstacle, Plan, Shown, TypePlan, Verdict, coarse, second};
+use crate::plan::{Finding, Obstacle, Plan, TypePlan, Verdict, coarse, second};
 use crate::status::summary_text::{RESUME_POLLS, SERVERS, Step, UNRESPONSIVE, read_before_start, text, text_of_server};
 
 pub use crate::api::MESSAGE_LIMIT as LIMIT;
@@ -18,14 +18,23 @@ pub(super) const NO_ACTION: &str = " No action is needed.";
 
 /// The first candidate that is short enough. The last one is cut.
 pub(super) fn fit(candidates: impl IntoIterator<Item = String>) -> String {
+    fit_to(LIMIT, candidates)
+}
+
+/// [`fit`], with room for the service in front of it.
+pub(super) fn fit_after_service(candidates: impl IntoIterator<Item = String>) -> String {
+    fit_to(LIMIT - "Protected. ".len(), candidates)
+}
+
+fn fit_to(limit: usize, candidates: impl IntoIterator<Item = String>) -> String {
     let mut last = String::new();
     for candidate in candidates {
-        if candidate.chars().count() <= LIMIT {
+        if candidate.chars().count() <= limit {
             return candidate;
         }
         last = candidate;
     }
-    last.chars().take(LIMIT - 3).chain("...".chars()).collect()
+    last.chars().take(limit - 3).chain("...".chars()).collect()
 }
 
 /// `prefix` with as many of the names as fit, else with their number.
@@ -55,6 +64,10 @@ impl Summary<'_> {
             (None, Step::Nothing) => NO_ACTION.to_owned(),
             (None, Step::See) => POINTER.to_owned(),
         };
+        let left = LIMIT.saturating_sub(
+            head.chars().count() + self.what(|seat| format!("the {}", seat.word())).chars().count() + 1,
+        );
+        let step = self.fix_of_server().filter(|fix| fix.chars().count() <= left).unwrap_or(step);
         let last = if step == NO_ACTION { NO_ACTION } else { POINTER };
         let detail = self.detail();
         let long = || self.what(|seat| format!("the {}", self.pair.label(seat)));
@@ -72,7 +85,7 @@ impl Summary<'_> {
         }))
     }
 
-    fn reason(&self) -> Reason {
+    pub(super) fn reason(&self) -> Reason {
         self.planned.verdict.reason
     }
 
@@ -86,6 +99,16 @@ impl Summary<'_> {
             Some(_) => text(self.reason()).1,
             None => self.read_first().or(self.own_step()).unwrap_or(text(self.reason()).1),
         }
+    }
+
+    /// The fix in the message of the server that the reason is about, where the reason has none of its own.
+    fn fix_of_server(&self) -> Option<String> {
+        if self.planned.verdict.step.is_some() || self.fixed_step() != SERVERS || self.both_unreachable().is_some() {
+            return None;
+        }
+        let detail = &unavailable(self.pair.view(self.subject()))?.detail;
+        let (_, fix) = detail.split_once("To fix: ")?;
+        Some(format!(" To fix: {}.", fix.trim_end_matches('.')))
     }
 
     /// The step that depends on more than the reason.
@@ -102,6 +125,9 @@ impl Summary<'_> {
                 Some(Step::Do("correct the login on that server, as the other one accepted the Secret"))
             }
             Reason::ConnectionTimedOut if cause == Some(UnavailableCause::Unresponsive) => Some(Step::Do(UNRESPONSIVE)),
+            _ if self.has(|one| matches!(one, Obstacle::PrincipalLost { suspended: true, .. })) => {
+                Some(Step::Do("check from a Front End, then start SQL Server there"))
+            }
             Reason::SwitchOverdue if self.has(|one| matches!(one, Obstacle::Disconnected)) => {
                 Some(Step::Do("repair the network between the mirroring endpoints"))
             }
@@ -163,60 +189,6 @@ impl Summary<'_> {
         }
     }
 
-    fn has(&self, is: fn(&Obstacle) -> bool) -> bool {
-        self.planned.findings.iter().filter_map(|finding| finding.obstacle.as_ref()).any(is)
-    }
-
-    /// What the fixed words of the reason do not contain: the third server, or the state of the rows.
-    fn special(&self, server: impl Fn(Seat) -> String) -> Option<String> {
-        let obstacles = || self.planned.findings.iter().filter_map(|finding| finding.obstacle.as_ref());
-        let wanted = self.planned.desired_type.principal;
-        match self.reason() {
-            Reason::UnexpectedPrincipal if self.has(|one| matches!(one, Obstacle::IsolatedPrincipal { .. })) => {
-                return Some(format!("{} is principal, and {} has no quorum", server(wanted.other()), server(wanted)));
-            }
-            Reason::SwitchOverdue if self.has(|one| matches!(one, Obstacle::Disconnected)) => {
-                return Some(format!(
-                    "the failover to {} is overdue, and the partners do not reach each other",
-                    server(self.subject())
-                ));
-            }
-            // Otherwise the hold of the move would be the reason.
-            Reason::Synchronizing if self.planned.observed == wanted.other().into() => {
-                return Some(format!("the failover to {} waits until the mirror has caught up", server(wanted)));
-            }
-            _ => {}
-        }
-        obstacles().filter(|obstacle| obstacle.reason() == self.reason()).find_map(|obstacle| match obstacle {
-            Obstacle::GuidDiffers { primary, mirror } => self.third_server(primary, mirror, &server),
-            Obstacle::ThirdPartner { seat, shown, .. } => {
-                Some(format!("{} mirrors with {}", server(*seat), shown.partner))
-            }
-            Obstacle::PartnerOutside { seat, names, .. } if !names.is_empty() => {
-                Some(format!("{} mirrors with {names}", server(*seat)))
-            }
-            Obstacle::OlderPrincipal { seat } => {
-                Some(format!("{} is principal, and {} took over later", server(*seat), server(seat.other())))
-            }
-            Obstacle::NotOnline { seat, state } => Some(format!("the copy on {} is {state}", server(*seat))),
-            Obstacle::ApartWithoutQuorum { .. } => Some("both servers are principal and without quorum".to_owned()),
-            Obstacle::PrincipalLost { seat, suspended: true, .. } => {
-                let what = text(self.reason()).0.replace("{}", &server(*seat));
-                Some(format!("{what}, and its mirror is SUSPENDED"))
-            }
-            _ => None,
-        })
-    }
-
-    /// The principal of two servers in different sessions mirrors with a third server.
-    fn third_server(&self, primary: &Shown, mirror: &Shown, server: impl Fn(Seat) -> String) -> Option<String> {
-        let rows = [(Seat::Primary, primary), (Seat::Mirror, mirror)];
-        let (seat, row) = rows.into_iter().find(|(_, row)| row.role == Role::Principal && !row.partner.is_empty())?;
-        let other = self.pair.view(seat.other()).available()?;
-        let third = !other.name.eq_ignore_ascii_case(&row.partner);
-        third.then(|| format!("{} is principal and mirrors with {}", server(seat), row.partner))
-    }
-
     /// The step for a type whose message has none: the cause of a server that is unavailable often has no step of its own.
     pub(super) fn missing_step(&self) -> Option<&'static str> {
         let mut causes = Seat::BOTH.into_iter().filter_map(|seat| unavailable(self.pair.view(seat)));
@@ -255,7 +227,7 @@ impl Summary<'_> {
     }
 
     /// The seat that the reason is about.
-    fn subject(&self) -> Seat {
+    pub(super) fn subject(&self) -> Seat {
         let planned = self.planned;
         let is_lost = planned.verdict.reason == Reason::PrincipalLost;
         if let Some(operation) = self.operation.filter(|_| !is_lost) {

@@ -276,3 +276,21 @@ fn missing_step_is_that_of_the_cause_of_one_server() {
         assert_eq!(summary.missing_step().is_some(), missing, "{a} {step:?} {message}");
     }
 }
+
+/// A reason without a step of its own has that of the message of its server, if it is short enough.
+#[test]
+fn step_of_a_server_with_its_own_fix_is_on_the_line() {
+    let long = "x".repeat(LIMIT);
+    for (detail, expected) in [
+        ("sql-primary answered with error 1222: locked. To fix: wait until it ends.", " To fix: wait until it ends."),
+        ("sql-primary answered with error 8.", " To fix: see status.servers[].message."),
+        (&format!("sql-primary failed. To fix: {long}."), " To fix: see status.servers[].message."),
+    ] {
+        let mut rows = observed("away", "M/4/C");
+        let ServerObservation::Unavailable { unavailable, .. } = &mut rows.pairs[store()].primary else { panic!() };
+        *unavailable = Unavailable { cause: UnavailableCause::QueryFailed, detail: detail.to_owned() };
+        let plan = plan(&wanting("Primary").desired, &rows, &at_home(), NOW);
+        let line = text(&plan, &rows, false);
+        assert!(line.ends_with(expected) && line.contains("answered the poll with an error"), "{line}");
+    }
+}

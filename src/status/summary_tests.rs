@@ -158,13 +158,13 @@ fn summary_states_what_happened_and_what_to_type() {
         Exposed. Archiving: SQL-MIRROR is principal, and the operator does not read sql-primary. To fix: bring sql-primary back, or set principal: Mirror to keep it.
         Protected. Archiving: SQL-MIRROR is principal, and the spec wants the other one. To fix: set principal: Mirror to keep it, or approve epoch 8-f53b to move it.
         Exposed. Archiving: the mirror sql-mirror refuses connections (not read since 1970-01-01T00:00:00Z). To fix: check SQL Server there, or correct the port.
-        Unknown. Archiving: the primary sql-primary does not answer, and may still serve clients. To fix: bring it back, or read docs/reasons/PrincipalLost.md.
+        Unknown. Archiving: sql-primary does not answer, and may still serve clients. To fix: check from a Front End, start it, or read docs/reasons/PrincipalLost.md.
         Unknown. Archiving: the operator reads neither the primary sql-primary nor the mirror sql-mirror. To fix: check both servers and the network first.
         Exposed. Archiving: mirroring is SUSPENDED. To fix: no RESUME before you read docs/reasons/MirroringSuspended.md, it can destroy data.
         Exposed. Archiving: both servers are principal (split brain). To fix: keep their link cut, and follow docs/reasons/TwoPrincipals.md.
         Protected. Archiving: the mirror sql-mirror refuses the login. To fix: correct the login on that server, as the other one accepted the Secret.
-        Exposed. Archiving: SQL-MIRROR is principal, and the operator does not read sql-primary. To fix: read docs/reasons/ServiceForced.md before the primary starts.
-        Exposed. Archiving: SQL-MIRROR is principal, and the operator does not read sql-primary. To fix: read docs/reasons/ServiceForced.md before the primary starts.
+        Exposed. Archiving: SQL-MIRROR is principal, and the operator does not read sql-primary. To fix: read docs/reasons/ServiceForced.md before sql-primary starts.
+        Exposed. Archiving: SQL-MIRROR is principal, and the operator does not read sql-primary. To fix: read docs/reasons/ServiceForced.md before sql-primary starts.
         Exposed. Archiving: the primary sql-primary refuses connections. To fix: read docs/reasons/ServiceForced.md before it starts."#]].assert_eq(&texts.join("\n"));
 }
 

@@ -52,7 +52,7 @@ pub(super) const TEXTS: [(Reason, &str, Step); 76] = [
     (Reason::MirroringSuspended, "mirroring is SUSPENDED", RESUME),
     (Reason::PartnersDisconnected, "the partners do not reach each other", Do("repair their network or the mirroring endpoints, and force nothing")),
     (Reason::NoQuorum, "{} sees neither its partner nor the witness", Do("bring back the partner or the witness")),
-    (Reason::PrincipalLost, "{} does not answer, and may still serve clients", Do("bring it back, or read docs/reasons/PrincipalLost.md")),
+    (Reason::PrincipalLost, "{} does not answer, and may still serve clients", Do("check from a Front End, start it, or read docs/reasons/PrincipalLost.md")),
     (Reason::ServiceForced, "service was forced on {}", Do("resume nothing before you read docs/reasons/ServiceForced.md")),
     (Reason::TwoPrincipals, "both servers are principal (split brain)", Do("keep their link cut, and follow docs/reasons/TwoPrincipals.md")),
     (Reason::IsolatedPrincipal, "{} is an old principal without quorum", Do("repair its network, then it becomes the mirror")),

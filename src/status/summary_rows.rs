@@ -1,0 +1,62 @@
+//! What the fixed words of a reason do not contain: the third server, or the state of the rows.
+
+use crate::model::{Reason, Role, Seat};
+use crate::plan::{Obstacle, Shown};
+use crate::status::summary::Summary;
+use crate::status::summary_text::text;
+
+impl Summary<'_> {
+    pub(super) fn has(&self, is: fn(&Obstacle) -> bool) -> bool {
+        self.planned.findings.iter().filter_map(|finding| finding.obstacle.as_ref()).any(is)
+    }
+
+    /// What the fixed words of the reason do not contain: the third server, or the state of the rows.
+    pub(super) fn special(&self, server: impl Fn(Seat) -> String) -> Option<String> {
+        let obstacles = || self.planned.findings.iter().filter_map(|finding| finding.obstacle.as_ref());
+        let wanted = self.planned.desired_type.principal;
+        match self.reason() {
+            Reason::UnexpectedPrincipal if self.has(|one| matches!(one, Obstacle::IsolatedPrincipal { .. })) => {
+                return Some(format!("{} is principal, and {} has no quorum", server(wanted.other()), server(wanted)));
+            }
+            Reason::SwitchOverdue if self.has(|one| matches!(one, Obstacle::Disconnected)) => {
+                return Some(format!(
+                    "the failover to {} is overdue, and the partners do not reach each other",
+                    server(self.subject())
+                ));
+            }
+            // Otherwise the hold of the move would be the reason.
+            Reason::Synchronizing if self.planned.observed == wanted.other().into() => {
+                return Some(format!("the failover to {} waits until the mirror has caught up", server(wanted)));
+            }
+            _ => {}
+        }
+        obstacles().filter(|obstacle| obstacle.reason() == self.reason()).find_map(|obstacle| match obstacle {
+            Obstacle::GuidDiffers { primary, mirror } => self.third_server(primary, mirror, &server),
+            Obstacle::ThirdPartner { seat, shown, .. } => {
+                Some(format!("{} mirrors with {}", server(*seat), shown.partner))
+            }
+            Obstacle::PartnerOutside { seat, names, .. } if !names.is_empty() => {
+                Some(format!("{} mirrors with {names}", server(*seat)))
+            }
+            Obstacle::OlderPrincipal { seat } => {
+                Some(format!("{} is principal, and {} took over later", server(*seat), server(seat.other())))
+            }
+            Obstacle::NotOnline { seat, state } => Some(format!("the copy on {} is {state}", server(*seat))),
+            Obstacle::ApartWithoutQuorum { .. } => Some("both servers are principal and without quorum".to_owned()),
+            Obstacle::PrincipalLost { seat, suspended: true, .. } => {
+                let what = text(self.reason()).0.replace("{}", &server(*seat));
+                Some(format!("{what}, and its mirror is SUSPENDED"))
+            }
+            _ => None,
+        })
+    }
+
+    /// The principal of two servers in different sessions mirrors with a third server.
+    fn third_server(&self, primary: &Shown, mirror: &Shown, server: impl Fn(Seat) -> String) -> Option<String> {
+        let rows = [(Seat::Primary, primary), (Seat::Mirror, mirror)];
+        let (seat, row) = rows.into_iter().find(|(_, row)| row.role == Role::Principal && !row.partner.is_empty())?;
+        let other = self.pair.view(seat.other()).available()?;
+        let third = !other.name.eq_ignore_ascii_case(&row.partner);
+        third.then(|| format!("{} is principal and mirrors with {}", server(seat), row.partner))
+    }
+}
