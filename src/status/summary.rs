@@ -21,7 +21,7 @@ pub(super) fn fit(candidates: impl IntoIterator<Item = String>) -> String {
     fit_to(LIMIT, candidates)
 }
 
-/// [`fit`], with room for the service in front of it.
+/// [`fit`], shorter by the service in front of it.
 pub(super) fn fit_after_service(candidates: impl IntoIterator<Item = String>) -> String {
     fit_to(LIMIT - "Protected. ".len(), candidates)
 }
@@ -103,11 +103,14 @@ impl Summary<'_> {
 
     /// The fix in the message of the server that the reason is about, where the reason has none of its own.
     fn fix_of_server(&self) -> Option<String> {
-        if self.planned.verdict.step.is_some() || self.fixed_step() != SERVERS || self.both_unreachable().is_some() {
+        if self.planned.verdict.step.is_some() || self.fixed_step() != SERVERS {
             return None;
         }
-        let detail = &unavailable(self.pair.view(self.subject()))?.detail;
-        let (_, fix) = detail.split_once("To fix: ")?;
+        let fix = |unavailable: &Unavailable| unavailable.detail.split_once("To fix: ").map(|(_, fix)| fix.to_owned());
+        let fix = match self.both_unreachable() {
+            Some([a, b]) => fix(a).filter(|of_a| fix(b).as_ref() == Some(of_a))?,
+            None => fix(unavailable(self.pair.view(self.subject()))?)?,
+        };
         Some(format!(" To fix: {}.", fix.trim_end_matches('.')))
     }
 
@@ -322,6 +325,7 @@ pub(super) fn of_databases(planned: &TypePlan, finding: &Finding, names: &str) -
     let on = obstacle.seat().unwrap_or(planned.desired_type.principal);
     let what = match obstacle {
         Obstacle::Unavailable { unavailable, .. } => text_of_server(unavailable).0,
+        Obstacle::OlderPrincipal { .. } => "{} is principal, and the other one took over later",
         _ => text(reason_of(planned, obstacle)).0,
     };
     let what = what.replace("{}", &format!("the {}", on.word()));

@@ -18,6 +18,9 @@ impl Summary<'_> {
             Reason::UnexpectedPrincipal if self.has(|one| matches!(one, Obstacle::IsolatedPrincipal { .. })) => {
                 return Some(format!("{} is principal, and {} has no quorum", server(wanted.other()), server(wanted)));
             }
+            Reason::UnexpectedPrincipal if self.has(|one| matches!(one, Obstacle::Suspended { .. })) => {
+                return Some(format!("{} is principal, and mirroring is SUSPENDED", server(wanted.other())));
+            }
             Reason::SwitchOverdue if self.has(|one| matches!(one, Obstacle::Disconnected)) => {
                 return Some(format!(
                     "the failover to {} is overdue, and the partners do not reach each other",

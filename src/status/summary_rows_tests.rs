@@ -294,3 +294,19 @@ fn step_of_a_server_with_its_own_fix_is_on_the_line() {
         assert!(line.ends_with(expected) && line.contains("answered the poll with an error"), "{line}");
     }
 }
+
+#[test]
+fn step_of_two_servers_is_on_the_line_if_it_is_the_same() {
+    for (other, shared) in [("add the CA", true), ("renew the certificate", false)] {
+        let mut rows = observed("away", "away");
+        let pair = &mut rows.pairs[store()];
+        for (view, fix) in [(&mut pair.primary, "add the CA"), (&mut pair.mirror, other)] {
+            let ServerObservation::Unavailable { unavailable, .. } = view else { panic!() };
+            let detail = format!("No CA is known. To fix: {fix}.");
+            *unavailable = Unavailable { cause: UnavailableCause::TlsFailed, detail };
+        }
+        let plan = plan(&wanting("Primary").desired, &rows, &at_home(), NOW);
+        let line = text(&plan, &rows, false);
+        assert_eq!(line.ends_with(" To fix: add the CA."), shared, "{line}");
+    }
+}
