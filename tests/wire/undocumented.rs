@@ -96,7 +96,10 @@ fn stopped() -> Vec<Stopped> {
             vec![empty(true)],
             vec![empty(false)],
             (Reason::PartnerMismatch, Service::Protected),
-            &[r"the primary SQL-A\RTC names no server as its partner, and the other server is SQL-B\RTC."],
+            &[
+                r"the primary SQL-A\RTC names no server as its partner, and the other server is SQL-B\RTC.",
+                "To fix: compare mirroring_guid and mirroring_partner_instance of both servers",
+            ],
         ),
         row("handshake refused, witness", true, vec![refuses("b", true)], vec![refuses("b", false)], apart, APART),
         row("handshake refused", false, vec![refuses("b", true)], vec![refuses("b", false)], apart, APART),
@@ -172,6 +175,25 @@ async fn principal_that_refuses_handshakes_beside_a_witness_is_isolated() {
     let plan = reconciler.until_plan("the old principal", is_back).await;
     assert_eq!(plan.observed, Seat::Mirror.into());
     assert_failovers(&reconciler, 0, "back");
+}
+
+/// The name of the partner is missing when the principal is lost: the statement of a forced service has to contain it.
+#[tokio::test]
+async fn forced_service_without_the_name_of_the_partner_is_refused() {
+    let mut reconciler = aligned(false).await;
+    reconciler.command(json!({"do": "kill", "server": "a"}));
+    reconciler.sim.settled().await;
+    reconciler.command(set_pair(json!({"emptyPartnerInstance": true})));
+    let plan = reconciler.until(Reason::PrincipalLost).await;
+    want_mirror_with_consent(&mut reconciler, &plan);
+    let plan = reconciler.pass().await;
+    let refused = "Forced service is refused: rtcab names no server as its partner";
+    assert_plan(&plan, (Reason::PrincipalLost, Service::Unknown), &[refused], "no name");
+    assert!(reconciler.sent().is_empty(), "{:?}", reconciler.sent());
+    // With the name, the same consent forces service.
+    reconciler.command(set_pair(json!({"emptyPartnerInstance": false})));
+    reconciler.until_plan("forced service", |plan| plan.forced_on == Some(Seat::Mirror)).await;
+    assert_eq!(reconciler.sent().len(), DATABASES.len());
 }
 
 #[tokio::test]
