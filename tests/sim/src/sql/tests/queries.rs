@@ -222,6 +222,11 @@ fn renamed_and_clustered_server_reports_both_names() {
     assert_eq!(client.text("SELECT SERVERPROPERTY('ServerName')"), r"SQL-NEW\RTC");
     assert_eq!(client.text("SELECT @@SERVERNAME"), r"SQL-A\RTC");
     assert_eq!(client.text("SELECT SERVERPROPERTY('IsClustered')"), "1");
+    assert_eq!(client.text("SELECT SERVERPROPERTY('ComputerNamePhysicalNetBIOS')"), "SQL-NEW-N1");
+    let nodes = client.run("SELECT NodeName FROM sys.dm_os_cluster_nodes ORDER BY NodeName").rows;
+    assert_eq!(nodes.iter().flatten().map(shown).collect::<Vec<_>>(), ["SQL-NEW-N1", "SQL-NEW-N2"]);
+    client.log_in("b");
+    assert_eq!(client.value("SELECT COUNT(*) FROM sys.dm_os_cluster_nodes"), Value::Int(0));
 }
 
 /// The session of a login on the witness, with these permissions beside VIEW ANY DATABASE.
