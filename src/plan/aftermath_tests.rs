@@ -182,3 +182,23 @@ fn old_principal_is_not_started_while_service_is_forced() {
     assert_eq!(page(&in_flight), Some(Reason::ServiceForced));
     assert_eq!(page(&plan(&desired(Seat::Primary), &lost, &at_home(), NOW)), None, "nothing is forced");
 }
+
+/// The guard in the batch compares the name of the partner: without it, nothing could be sent, and the consent would be used.
+#[test]
+fn forced_service_without_the_name_of_the_partner_is_refused() {
+    for (name, steps) in [("", 0), ("SQL-PRIMARY", 1)] {
+        let mut lost = observation("away", "M/1/-");
+        let ServerObservation::Available { server, .. } = &mut lost.pairs[super::tests::store()].mirror else {
+            panic!()
+        };
+        for database in std::sync::Arc::make_mut(server).databases.values_mut() {
+            database.mirroring.as_mut().unwrap().partner_instance = name.to_owned();
+        }
+        let epoch = plan(&desired(Seat::Primary), &lost, &at_home(), NOW).types[&TY].epoch.clone().unwrap();
+        let mut consented = desired(Seat::Primary);
+        consented.types[0].force = Some(ForceService { epoch, until: after(3600), fenced: true });
+        let decided = plan(&consented, &lost, &at_home(), NOW);
+        assert_eq!(decided.steps.len(), steps, "{name}: {}", message(&decided));
+        assert_eq!(message(&decided).contains("names no server as its partner"), steps == 0, "{}", message(&decided));
+    }
+}

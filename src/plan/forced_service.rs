@@ -232,8 +232,10 @@ fn forced_elsewhere(case: &Case, survivor: Seat) -> Option<String> {
 fn still_connected(case: &Case, survivor: Seat) -> Option<String> {
     let Case { pair, findings, .. } = *case;
     let lost = findings.iter().filter(|finding| lost_seat(finding).is_some());
-    let partners: Vec<&str> =
-        lost.filter_map(|finding| Some(pair.row(survivor, &finding.name)?.partner_instance.as_str())).collect();
+    let partners: Vec<&str> = lost
+        .filter_map(|finding| Some(pair.row(survivor, &finding.name)?.partner_instance.as_str()))
+        .filter(|name| !name.is_empty())
+        .collect();
     let connected =
         |row: &Mirroring| is_connected(row) && partners.iter().any(|partner| same_name(partner, &row.partner_instance));
     let mut databases = pair.view(survivor).available()?.databases.iter();
@@ -245,14 +247,21 @@ fn still_connected(case: &Case, survivor: Seat) -> Option<String> {
 fn refusal_of(case: &Case, finding: &Finding, survivor: Seat) -> Option<String> {
     let input = case.input;
     match &finding.obstacle {
-        Some(Obstacle::PrincipalLost { witness, .. }) => (!input
-            .satisfied(Precondition::ForceNoWitness, *witness == WitnessLink::None))
-        .then(|| {
-            format!(
+        Some(Obstacle::PrincipalLost { witness, .. })
+            if !input.satisfied(Precondition::ForceNoWitness, *witness == WitnessLink::None) =>
+        {
+            Some(format!(
                 "{} has a witness ({witness}), and with a witness SQL Server decides, which only a DBA may overrule",
                 finding.name
-            )
-        }),
+            ))
+        }
+        // The guard compares the name, and Microsoft documents no session without it.
+        Some(Obstacle::PrincipalLost { .. }) => {
+            let row = case.pair.row(survivor, &finding.name);
+            row.is_some_and(|row| row.partner_instance.is_empty()).then(|| {
+                format!("{} names no server as its partner, so that only a DBA may force its service", finding.name)
+            })
+        }
         // Already serving here: forced before, or never lost.
         _ if finding.principal == Some(survivor) => None,
         _ => input.enforced(Precondition::ForceAllAlike).then(|| format!("{} is not in the same state", finding.name)),

@@ -64,9 +64,7 @@ impl Obstacle {
             Obstacle::GuidDiffers { .. } => {
                 "name the two partners of one session in spec.sql, and remove no session before you have read docs/reasons/SessionMismatch.md".to_owned()
             }
-            Obstacle::PartnerOutside { .. } => {
-                "name the two partners of one session in spec.sql, and remove no session before you have read docs/reasons/PartnerMismatch.md".to_owned()
-            }
+            Obstacle::PartnerOutside { names, .. } => outside_fix(names).to_owned(),
             Obstacle::ThirdPartner { shown, expected, .. } => third_partner_fix(shown, expected),
             Obstacle::Hidden { .. } => {
                 "grant sysadmin to the login on both servers, as SQL Server hides a mirror database from every other login".to_owned()
@@ -106,6 +104,14 @@ impl Obstacle {
             | Obstacle::SequencesDiffer { .. }
             | Obstacle::Synchronizing => return None,
         })
+    }
+}
+
+fn outside_fix(names: &str) -> &'static str {
+    if names.is_empty() {
+        "compare mirroring_guid and mirroring_partner_instance of both servers, see docs/reasons/PartnerMismatch.md"
+    } else {
+        "name the two partners of one session in spec.sql, and remove no session before you have read docs/reasons/PartnerMismatch.md"
     }
 }
 

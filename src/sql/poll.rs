@@ -49,7 +49,7 @@ fn read(results: &[Vec<Row>]) -> Result<Server, String> {
     let required_text = |column| required(name(properties, column)?, column);
     let flag = |column| Ok::<_, String>(integer(properties, column)? == Some(1));
 
-    let mut databases = databases.iter().map(database).collect::<Result<BTreeMap<_, _>, _>>()?;
+    let mut databases = by_name(databases)?;
     for row in counters {
         read_counter(row, &mut databases)?;
     }
@@ -67,6 +67,20 @@ fn read(results: &[Vec<Row>]) -> Result<Server, String> {
         witnessed: witnessed.iter().filter_map(|row| witness(row).transpose()).collect::<Result<_, _>>()?,
         stale_login: None,
     })
+}
+
+/// A case-sensitive server can have two databases whose names are equal here. The mirrored one counts, in its own spelling: a
+/// copy beside it must not hide its session.
+fn by_name(rows: &[Row]) -> Result<BTreeMap<DatabaseName, Database>, String> {
+    let mut databases = BTreeMap::new();
+    for row in rows {
+        let (name, database) = database(row)?;
+        if database.mirroring.is_some() || !databases.contains_key(&name) {
+            databases.remove(&name);
+            databases.insert(name, database);
+        }
+    }
+    Ok(databases)
 }
 
 fn database(row: &Row) -> Result<(DatabaseName, Database), String> {

@@ -90,6 +90,19 @@ fn read_returns_a_mirrored_database() {
 }
 
 #[test]
+fn read_of_names_that_differ_in_case_keeps_the_mirrored_database() {
+    let plain = || with(with(mirrored(), "name", nvarchar("rtcxds")), "mirroring_role", ColumnData::U8(None));
+    let session = || with(mirrored(), "name", nvarchar("RtcXds"));
+    for rows in [[plain(), session()], [session(), plain()]] {
+        let rows = rows.map(row).into();
+        let server = read(&[vec![row(properties())], rows, vec![], vec![], vec![]]).unwrap();
+        let databases: Vec<_> = server.databases.iter().collect();
+        let [(name, database)] = databases.as_slice() else { panic!("{databases:?}") };
+        assert_eq!((name.as_str(), database.mirroring.is_some()), ("RtcXds", true));
+    }
+}
+
+#[test]
 fn read_with_null_columns_has_no_mirroring() {
     let null = |column| with(mirrored(), column, ColumnData::U8(None));
     assert_eq!(only(null("mirroring_role")).mirroring, None);

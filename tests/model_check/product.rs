@@ -259,6 +259,7 @@ pub fn may_force(lost: &ServerObservation, survivor: &ServerObservation) -> bool
         && m.role == Role::Mirror
         && matches!(m.state, MirroringState::Disconnected | MirroringState::Suspended)
         && m.witness == WitnessLink::None
+        && !m.partner_instance.is_empty()
 }
 
 /// How many plans were made, and in how many of them a move began.

@@ -11,6 +11,8 @@ mod forced_service;
 mod kerberos_helper;
 mod network;
 mod protocol_fuzz;
+mod reconciler;
 mod server_settings;
 mod sql_client;
 mod sql_errors;
+mod undocumented;

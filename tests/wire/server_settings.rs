@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lync_mirror::model::{Act, Answer, DatabaseName, Failover, Role, Seat, Server, ServerObservation};
-use lync_mirror::sql::{Deadlines, InstanceMonitors, Target, connect_for_moves, fail_over};
+use lync_mirror::model::{Act, Answer, DatabaseName, Failover, Reason, Role, Seat, Server, ServerObservation, Service};
+use lync_mirror::sql::{Deadlines, InstanceMonitors, Target, connect_for_moves, differences, fail_over};
 use mirror_sim::config::{Config, TlsMode};
 use mirror_sim::sim::Sim;
 use serde_json::json;
 
+use crate::reconciler::{self, Reconciler};
 use crate::support::client;
 
 const NEVER: Duration = Duration::from_secs(3600);
@@ -84,4 +85,35 @@ async fn witness_rows_have_names_or_addresses_and_need_a_permission() {
     reader.login = lync_mirror::sql::Authentication::SqlLogin { username: "reader".into(), password: "secret".into() };
     assert_eq!(principals(poll(&reader).await), Vec::<String>::new());
     assert_eq!(sim.failures(), Vec::<String>::new());
+}
+
+/// The differences between the server-level objects of two servers, the first of which has a login of the second node.
+async fn differences_of(clustered: bool) -> (Reconciler, Vec<String>) {
+    let mut config = reconciler::config();
+    let of_a_node = json!({"name": r"SQL-A-N2\backup", "sysadmin": false});
+    config.servers[0].logins.push(serde_json::from_value(of_a_node).unwrap());
+    config.servers.iter_mut().for_each(|server| server.settings.clustered = clustered);
+    let reconciler = Reconciler::aligned(config).await;
+    let monitors = InstanceMonitors::new(NEVER, Deadlines::default());
+    let (a, b) = (target(&reconciler.sim, "a"), target(&reconciler.sim, "b"));
+    let (a, b) = tokio::join!(monitors.inventory(&a), monitors.inventory(&b));
+    let names: Vec<DatabaseName> = reconciler.desired.types[0].databases.clone();
+    let differences = differences(&a.unwrap(), &b.unwrap(), &names, Seat::Primary);
+    (reconciler, differences)
+}
+
+/// A failover cluster instance has the name of the cluster, and logins of the accounts of each node.
+#[tokio::test]
+async fn failover_cluster_instance_is_moved_as_another_and_compared_without_the_logins_of_its_nodes() {
+    let named = |differences: &[String]| differences.iter().filter(|text| text.contains(r"SQL-A-N2\backup")).count();
+    let (_, differences) = differences_of(false).await;
+    assert_eq!(named(&differences), 1, "{differences:?}");
+    let (mut reconciler, differences) = differences_of(true).await;
+    assert_eq!(named(&differences), 0, "{differences:?}");
+    reconciler.want(Seat::Mirror);
+    let plan = reconciler.until(Reason::Aligned).await;
+    assert_eq!((plan.service, plan.observed), (Service::Protected, Seat::Mirror.into()));
+    assert!(plan.verdict.message.contains(r"SQL-B\RTC"), "{}", plan.verdict.message);
+    assert_eq!(reconciler.sent().len(), 3);
+    assert_eq!(reconciler.sim.failures(), Vec::<String>::new());
 }

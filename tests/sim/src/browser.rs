@@ -83,7 +83,9 @@ impl Instance {
         let host = server.name.split('\\').next().unwrap_or(&server.name);
         let instance = server.instance.as_deref().unwrap_or("MSSQLSERVER");
         let port = settings.port.unwrap_or(server.address().port());
-        let line = format!("ServerName;{host};InstanceName;{instance};IsClustered;No;Version;{version};tcp;{port};;");
+        let clustered = if world.server_settings(&server.id).clustered { "Yes" } else { "No" };
+        let line =
+            format!("ServerName;{host};InstanceName;{instance};IsClustered;{clustered};Version;{version};tcp;{port};;");
         Self { name: server.instance.clone(), line, settings }
     }
 }

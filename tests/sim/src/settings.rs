@@ -20,7 +20,7 @@ pub struct ServerSettings {
     pub witness_names: WitnessNames,
     /// The collation of the server is Latin1_General_CS_AS: names and texts compare with case.
     pub case_sensitive: bool,
-    /// `SERVERPROPERTY('IsClustered')`.
+    /// The server is a failover cluster instance with two nodes, `SQL-A-N1` (the owner) and `SQL-A-N2`.
     pub clustered: bool,
     /// The mirroring endpoint is started and rejects the handshake of every other server (the cause of error 1418).
     pub refuses_handshake: bool,

@@ -24,6 +24,16 @@ pub enum Value {
     Variant(Box<Value>),
 }
 
+/// A parameter of a statement.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parameter {
+    /// Empty for a parameter by position.
+    pub name: String,
+    pub value: Value,
+    /// The client sent a varchar. The value is the text of its bytes.
+    pub is_varchar: bool,
+}
+
 /// The declared type of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SqlType {
@@ -35,6 +45,8 @@ pub enum SqlType {
     Real,
     /// Length in characters; 0 means `nvarchar(max)`.
     NVarChar(u16),
+    /// `varchar(n)` of code page 1252; 0 means `varchar(max)`.
+    VarChar(u16),
     /// `char(n)` of code page 1252.
     Char(u16),
     Guid,

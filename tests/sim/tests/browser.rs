@@ -32,6 +32,8 @@ async fn browser_instance_request_returns_port() {
     let line = format!("ServerName;SQL-B;InstanceName;RTCB;IsClustered;No;Version;11.0.7001.0;tcp;{port};;");
     assert_eq!(request(&sim, b"\x04RTCB\0").await, line);
     assert_eq!(request(&sim, b"\x04rtcb").await, line, "without the NUL, in another case");
+    sim.do_json(json!({"do": "setServerSettings", "server": "b", "settings": {"clustered": true}})).unwrap();
+    assert_eq!(request(&sim, b"\x04RTCB\0").await, line.replace("IsClustered;No", "IsClustered;Yes"));
 }
 
 #[tokio::test]

@@ -107,7 +107,7 @@ async fn rpc_request_example_round_trips() {
     .await;
     assert_eq!(message.kind, kind::RPC);
     let calls = rpc::parse(&message.payload).unwrap();
-    let parameter = rpc::Parameter { name: String::new(), value: Value::Null };
+    let parameter = rpc::Parameter { name: String::new(), value: Value::Null, is_varchar: false };
     assert_eq!(calls, [rpc::Call { procedure: "foo3".into(), parameters: vec![parameter] }]);
 }
 

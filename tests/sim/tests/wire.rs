@@ -172,7 +172,7 @@ async fn batch_example_4_6_returns_text() {
 async fn rpc_parse_example_4_8_returns_call() {
     let packets = "03 01 00 2F 00 00 01 00 16 00 00 00 12 00 00 00 02 00 00 00 00 00 00 00 00 01 00 00 00 00 04 00
         66 00 6F 00 6F 00 33 00 00 00 00 02 26 02 00";
-    let parameters = vec![Parameter { name: String::new(), value: Value::Null }];
+    let parameters = vec![Parameter { name: String::new(), value: Value::Null, is_varchar: false }];
     let calls = parse(&message(packets).await.1).unwrap();
     assert_eq!(calls, [Call { procedure: "foo3".to_owned(), parameters }]);
 }
@@ -191,17 +191,22 @@ fn rpc_unnamed_parameters_get_declared_names() {
     let declared = declared_names("@P1 nvarchar(4000),@P2 numeric(25,0), @P3 int");
     assert_eq!(declared, ["@P1", "@P2", "@P3"]);
     let given = [(String::new(), 1), ("@other".to_owned(), 2)];
-    let parameters = given.map(|(name, value)| Parameter { name, value: Value::Int(value) });
-    let expected = [("@P1".to_owned(), Value::Int(1)), ("@other".to_owned(), Value::Int(2))];
-    assert_eq!(named(&parameters, &declared), expected);
+    let parameters = given.map(|(name, value)| Parameter { name, value: Value::Int(value), is_varchar: false });
+    let named = named(&parameters, &declared);
+    let named: Vec<_> = named.iter().map(|each| (each.name.as_str(), &each.value)).collect();
+    assert_eq!(named, [("@P1", &Value::Int(1)), ("@other", &Value::Int(2))]);
 }
 
 /// A `sp_executesql` parameter without a name, of a type with these bytes.
 fn parameter(type_and_value: &str) -> Value {
+    sent(type_and_value).value
+}
+
+fn sent(type_and_value: &str) -> Parameter {
     let payload = [hex("04 00 00 00 FF FF 0A 00 00 00 00 00"), hex(type_and_value)].concat();
     let mut calls = parse(&payload).unwrap();
     assert_eq!(calls[0].procedure, "sp_executesql");
-    calls.remove(0).parameters.remove(0).value
+    calls.remove(0).parameters.remove(0)
 }
 
 #[test]
@@ -210,6 +215,7 @@ fn rpc_parameter_of_varchar_is_text_of_code_page_1252() {
     assert_eq!(varchar("03 00 80 E9 9F"), Value::NVarChar("\u{20AC}\u{E9}\u{178}".into()));
     assert_eq!(varchar("00 00"), Value::NVarChar(String::new()));
     assert_eq!(varchar("FF FF"), Value::Null);
+    assert!(sent("A7 0A 00 09 04 D0 00 34 FF FF").is_varchar && !sent("E7 0A 00 09 04 D0 00 34 FF FF").is_varchar);
     assert_eq!(parameter("26 04 04 07 00 00 00"), Value::Int(7));
     assert_eq!(parameter("E7 0A 00 09 04 D0 00 34 02 00 AC 20"), Value::NVarChar("\u{20AC}".into()));
 }
@@ -274,6 +280,9 @@ fn put_value_writes_documented_bytes() {
     check(SqlType::NVarChar(128), true, Value::Null, "E7 00 01 09 04 D0 00 34", "FF FF");
     let plp = "02 00 00 00 00 00 00 00 02 00 00 00 61 00 00 00 00 00";
     check(SqlType::NVarChar(0), true, Value::NVarChar("a".into()), "E7 FF FF 09 04 D0 00 34", plp);
+    let text = || Value::NVarChar("a\u{E9}".into());
+    check(SqlType::VarChar(10), true, text(), "A7 0A 00 09 04 D0 00 34", "02 00 61 E9");
+    check(SqlType::VarChar(0), true, text(), "A7 FF FF 09 04 D0 00 34", &plp.replace("61 00 00", "61 E9 00"));
     check(SqlType::NVarChar(0), true, Value::Null, "E7 FF FF 09 04 D0 00 34", "FF FF FF FF FF FF FF FF");
     let guid = Value::Guid([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
     check(SqlType::Guid, true, guid, "24 10", "10 04 03 02 01 06 05 08 07 09 0A 0B 0C 0D 0E 0F 10");
@@ -302,6 +311,9 @@ fn put_row_value_that_does_not_fit_returns_error() {
     refused(SqlType::Int, false, Value::Null);
     refused(SqlType::TinyInt, true, Value::Int(256));
     refused(SqlType::NVarChar(1), true, Value::NVarChar("ab".into()));
+    for text in ["ab", "\u{3A9}"] {
+        refused(SqlType::VarChar(1), true, Value::NVarChar(text.into()));
+    }
     refused(SqlType::Guid, true, Value::Int(1));
     assert!(tokens::put_row(&mut BytesMut::new(), TdsVersion::V7_4, &[], &[Value::Null]).is_err());
 }

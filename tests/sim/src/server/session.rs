@@ -8,7 +8,7 @@ use super::probe::{Moment, Request};
 use super::shared::SharedState;
 use crate::journal::SessionInfo;
 use crate::sql::Batch;
-use crate::value::{Event, Step, Value};
+use crate::value::{Event, Parameter, Step};
 use crate::wire::answer::Answer;
 use crate::wire::packet::{Message, kind, read_message, write_message};
 use crate::wire::request::{self, Transaction};
@@ -222,7 +222,7 @@ impl Session {
     pub(super) async fn statement(
         &mut self,
         text: &str,
-        parameters: Vec<(String, Value)>,
+        parameters: Vec<Parameter>,
         answer: &mut Answer,
         wire: &mut Wire,
     ) -> Result<RunResult, WireError> {

@@ -11,7 +11,7 @@ use super::session_statement::{change_options, in_transaction};
 use super::syntax::{Expr, Item, Select, Statement};
 use super::types;
 use super::values::{as_text, cast};
-use crate::value::{Event, Message, SqlType, Step, Value};
+use crate::value::{Event, Message, Parameter, SqlType, Step, Value};
 
 /// A batch of one session. The caller calls `step` until the batch has ended.
 #[derive(Debug)]
@@ -48,11 +48,12 @@ enum StatementResult {
 
 impl Batch {
     /// `parameters` are those of `sp_executesql`, with or without `@`. The first step reports a syntax error.
-    pub fn new(text: &str, parameters: Vec<(String, Value)>) -> Batch {
-        let variables = parameters
-            .into_iter()
-            .map(|(name, value)| (name.trim_start_matches('@').to_owned(), (types::of_value(&value), value)))
-            .collect();
+    pub fn new(text: &str, parameters: Vec<Parameter>) -> Batch {
+        let variable = |parameter: Parameter| {
+            let ty = types::of_parameter(&parameter);
+            (parameter.name.trim_start_matches('@').to_owned(), (ty, parameter.value))
+        };
+        let variables = parameters.into_iter().map(variable).collect();
         Batch {
             text: text.to_owned(),
             unparsed: true,

@@ -349,7 +349,8 @@ fn expression_type<E: Engine>(scope: &Scope<E>, expr: &Expr) -> Result<(SqlType,
             (common_type(scope, results)?, true, None)
         }
         Expr::Binary(_, left, right) => match (expression_type(scope, left)?.0, expression_type(scope, right)?.0) {
-            (SqlType::NVarChar(_), SqlType::NVarChar(_)) => (SqlType::NVarChar(4000), true, None),
+            (SqlType::VarChar(_), SqlType::VarChar(_)) => (SqlType::VarChar(8000), true, None),
+            (left, right) if types::is_text(left) && types::is_text(right) => (SqlType::NVarChar(4000), true, None),
             (SqlType::BigInt, _) | (_, SqlType::BigInt) => (SqlType::BigInt, true, None),
             _ => (SqlType::Int, true, None),
         },

@@ -2,10 +2,20 @@
 
 use super::collation::Collation;
 use super::values::{as_text, unsupported};
-use crate::value::{Message, SqlType, Value};
+use crate::value::{Message, Parameter, SqlType, Value};
 
-/// The type of a parameter or literal.
-pub fn of_value(value: &Value) -> SqlType {
+/// The type of a parameter.
+pub fn of_parameter(parameter: &Parameter) -> SqlType {
+    match (&parameter.value, parameter.is_varchar) {
+        // Each character is one byte of the client.
+        (Value::NVarChar(text), true) if text.chars().count() > 8000 => SqlType::VarChar(0),
+        (_, true) => SqlType::VarChar(8000),
+        (value, false) => of_value(value),
+    }
+}
+
+/// The type of a value.
+fn of_value(value: &Value) -> SqlType {
     match value {
         Value::Null => SqlType::NVarChar(4000),
         Value::Bit(_) => SqlType::Bit,
@@ -35,6 +45,18 @@ pub fn of_text(text: &str) -> SqlType {
     })
 }
 
+/// The declared size of a text; 0 without a limit.
+fn text_size(ty: SqlType) -> Option<u16> {
+    match ty {
+        SqlType::NVarChar(size) | SqlType::VarChar(size) | SqlType::Char(size) => Some(size),
+        _ => None,
+    }
+}
+
+pub fn is_text(ty: SqlType) -> bool {
+    text_size(ty).is_some()
+}
+
 fn integer_rank(ty: SqlType) -> Option<u8> {
     Some(match ty {
         SqlType::Bit => 0,
@@ -51,15 +73,19 @@ fn integer_rank(ty: SqlType) -> Option<u8> {
 /// # Errors
 /// 102 for a combination that is not implemented.
 pub fn common(a: SqlType, b: SqlType) -> Result<SqlType, Message> {
-    let is_text = |ty| matches!(ty, SqlType::NVarChar(_) | SqlType::Char(_));
+    if let (Some(left), Some(right)) = (text_size(a), text_size(b))
+        && a != b
+    {
+        let size = if left == 0 || right == 0 { 0 } else { left.max(right) };
+        let is_varchar = |ty| matches!(ty, SqlType::VarChar(_));
+        return Ok(if is_varchar(a) && is_varchar(b) {
+            SqlType::VarChar(size)
+        } else {
+            SqlType::NVarChar(size.min(4000))
+        });
+    }
     Ok(match (a, b) {
         (a, b) if a == b => a,
-        (SqlType::NVarChar(0), SqlType::NVarChar(_)) | (SqlType::NVarChar(_), SqlType::NVarChar(0)) => {
-            SqlType::NVarChar(0)
-        }
-        (SqlType::NVarChar(a) | SqlType::Char(a), SqlType::NVarChar(b) | SqlType::Char(b)) => {
-            SqlType::NVarChar(if a == 0 || b == 0 { 0 } else { a.max(b) })
-        }
         (SqlType::Binary(0), SqlType::Binary(_)) | (SqlType::Binary(_), SqlType::Binary(0)) => SqlType::Binary(0),
         (SqlType::Binary(a), SqlType::Binary(b)) => SqlType::Binary(a.max(b)),
         (SqlType::Variant, _) | (_, SqlType::Variant) => SqlType::Variant,
@@ -90,7 +116,6 @@ pub enum Key {
 
 /// Whether equal values of the two types have equal keys.
 pub fn have_keys(a: SqlType, b: SqlType) -> bool {
-    let is_text = |ty| matches!(ty, SqlType::NVarChar(_) | SqlType::Char(_));
     (integer_rank(a).is_some() && integer_rank(b).is_some())
         || (is_text(a) && is_text(b))
         || (a == SqlType::Guid && b == SqlType::Guid)

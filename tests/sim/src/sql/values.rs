@@ -205,6 +205,7 @@ pub fn cast(value: Value, ty: SqlType) -> Result<Value, Message> {
         SqlType::Int => Value::Int(i32::try_from(integer(&value, "int")?).map_err(|_| overflow("int"))?),
         SqlType::BigInt => Value::BigInt(integer(&value, "bigint")?),
         SqlType::NVarChar(size) => Value::NVarChar(cast_text(&value, size, "nvarchar")?),
+        SqlType::VarChar(size) => Value::NVarChar(cast_text(&value, size, "varchar")?),
         SqlType::Char(size) => {
             let text = cast_text(&value, size, "char")?;
             Value::NVarChar(format!("{text:<width$}", width = usize::from(size)))

@@ -6,6 +6,9 @@ use super::code_page::decode_1252;
 use super::types::guid_bytes;
 use crate::value::Value;
 
+/// BIGVARCHRTYPE.
+pub const VARCHAR: u8 = 0xA7;
+
 /// The next parameter value.
 ///
 /// # Errors
@@ -30,7 +33,7 @@ pub fn read_value(reader: &mut Reader) -> Result<Value, WireError> {
             let length = reader.u8()?;
             numeric(reader.take(length.into())?, precision, scale)
         }
-        0xA7 | 0xAF | 0xE7 | 0xEF => {
+        VARCHAR | 0xAF | 0xE7 | 0xEF => {
             let length = reader.u16()?;
             reader.take(5)?;
             text(ty, read_long_value(reader, length)?)

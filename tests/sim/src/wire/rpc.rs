@@ -2,21 +2,14 @@
 
 use super::WireError;
 use super::bytes::Reader;
-use super::param::read_value;
+use super::param::{VARCHAR, read_value};
 use super::request::skip_headers;
-use crate::value::Value;
+pub use crate::value::Parameter;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
     pub procedure: String,
     pub parameters: Vec<Parameter>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Parameter {
-    /// Empty for a parameter by position.
-    pub name: String,
-    pub value: Value,
 }
 
 const PROCEDURES: [&str; 15] = [
@@ -70,7 +63,8 @@ fn call(reader: &mut Reader) -> Result<Call, WireError> {
     while reader.peek().is_some_and(|byte| byte < 0x80) {
         let name = reader.b_varchar()?;
         reader.u8()?;
-        parameters.push(Parameter { name, value: read_value(reader)? });
+        let is_varchar = reader.peek() == Some(VARCHAR);
+        parameters.push(Parameter { name, value: read_value(reader)?, is_varchar });
     }
     Ok(Call { procedure, parameters })
 }
@@ -95,10 +89,11 @@ pub fn declared_names(declaration: &str) -> Vec<String> {
 }
 
 /// Assigns a name to every parameter: its own, or the declared name at its position.
-pub fn named(parameters: &[Parameter], declared: &[String]) -> Vec<(String, Value)> {
+pub fn named(parameters: &[Parameter], declared: &[String]) -> Vec<Parameter> {
     let name = |index: usize, parameter: &Parameter| match parameter.name.is_empty() {
         true => declared.get(index).cloned().unwrap_or_default(),
         false => parameter.name.clone(),
     };
-    parameters.iter().enumerate().map(|(index, each)| (name(index, each), each.value.clone())).collect()
+    let parameters = parameters.iter().enumerate();
+    parameters.map(|(index, each)| Parameter { name: name(index, each), ..each.clone() }).collect()
 }

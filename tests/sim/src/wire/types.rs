@@ -3,6 +3,7 @@
 use super::WireError;
 use super::bytes::{PutTds, units};
 use super::code_page::encode_1252;
+use super::param::VARCHAR;
 use crate::value::{Column, SqlType, Value};
 use bytes::{BufMut, BytesMut};
 
@@ -28,6 +29,7 @@ mod code {
     pub const DATETIMEN: u8 = 0x6F;
     pub const INT8: u8 = 0x7F;
     pub const BIGVARBINARY: u8 = 0xA5;
+    pub const BIGVARCHAR: u8 = super::VARCHAR;
     pub const BIGCHAR: u8 = 0xAF;
     pub const NVARCHAR: u8 = 0xE7;
 }
@@ -43,7 +45,7 @@ fn numeric_length(precision: u8) -> u8 {
 }
 
 fn is_max(ty: SqlType) -> bool {
-    matches!(ty, SqlType::NVarChar(0 | 4001..) | SqlType::Binary(0 | 8001..))
+    matches!(ty, SqlType::NVarChar(0 | 4001..) | SqlType::VarChar(0 | 8001..) | SqlType::Binary(0 | 8001..))
 }
 
 pub fn put_type_info(out: &mut BytesMut, ty: SqlType, nullable: bool) {
@@ -69,6 +71,11 @@ pub fn put_type_info(out: &mut BytesMut, ty: SqlType, nullable: bool) {
         SqlType::NVarChar(length) => {
             out.put_u8(code::NVARCHAR);
             out.put_u16_le(if is_max(ty) { MAX } else { length * 2 });
+            out.put_slice(&COLLATION);
+        }
+        SqlType::VarChar(length) => {
+            out.put_u8(code::BIGVARCHAR);
+            out.put_u16_le(if is_max(ty) { MAX } else { length });
             out.put_slice(&COLLATION);
         }
         SqlType::Char(length) => {
@@ -132,6 +139,9 @@ pub fn put_value(out: &mut BytesMut, column: &Column, value: &Value) -> Result<(
                 return Err(misfit());
             }
         }
+        (ty @ SqlType::VarChar(length), Value::NVarChar(text)) => {
+            put_varchar(out, ty, length, text).ok_or_else(misfit)?
+        }
         (SqlType::Char(length), Value::NVarChar(text)) => put_char(out, length, text).ok_or_else(misfit)?,
         (ty @ SqlType::Binary(length), Value::Binary(bytes)) => {
             if is_max(ty) {
@@ -148,6 +158,20 @@ pub fn put_value(out: &mut BytesMut, column: &Column, value: &Value) -> Result<(
         _ => return Err(misfit()),
     }
     Ok(())
+}
+
+/// Encodes a `varchar(n)`; `None` for a text that does not fit.
+fn put_varchar(out: &mut BytesMut, ty: SqlType, length: u16, text: &str) -> Option<()> {
+    let bytes = encode_1252(text)?;
+    if is_max(ty) {
+        put_plp(out, bytes.len(), |out| out.put_slice(&bytes));
+    } else if bytes.len() <= usize::from(length) {
+        out.put_u16_le(bytes.len() as u16);
+        out.put_slice(&bytes);
+    } else {
+        return None;
+    }
+    Some(())
 }
 
 /// Encodes a `char(n)`, padded with blanks; `None` for a text that does not fit.
@@ -169,7 +193,7 @@ fn put_null(out: &mut BytesMut, column: &Column) -> Option<()> {
     }
     match column.ty {
         ty if is_max(ty) => out.put_u64_le(u64::MAX),
-        SqlType::NVarChar(_) | SqlType::Char(_) | SqlType::Binary(_) => out.put_u16_le(MAX),
+        SqlType::NVarChar(_) | SqlType::VarChar(_) | SqlType::Char(_) | SqlType::Binary(_) => out.put_u16_le(MAX),
         SqlType::Variant => out.put_u32_le(0),
         _ => out.put_u8(0),
     }

@@ -13,7 +13,8 @@ impl World {
     ///
     /// # Errors
     /// A duplicate or empty server id or name, an unknown server in a pair, a pair that uses a server twice, a database
-    /// that a partner already has, or a timeout that is not a valid duration.
+    /// that a partner already has, two databases of a server whose names differ only in case, or a timeout that is not a
+    /// valid duration.
     pub fn new(config: &Config) -> Result<World, ConfigError> {
         let mut servers: Vec<Server> = Vec::new();
         for server in &config.servers {
@@ -34,6 +35,7 @@ impl World {
         for pair in &config.pairs {
             build_pair(pair, &mut servers, &mut mirrorings)?;
         }
+        servers.iter().try_for_each(check_database_names)?;
         let mut world = World {
             failures: Vec::new(),
             now: Duration::ZERO,
@@ -88,6 +90,20 @@ fn build_server(config: &ServerConfig, is_witness: bool) -> Server {
         injected_error_after: None,
         error_log: Vec::new(),
     }
+}
+
+/// SQL Server allows two names that differ only in case if its collation is case-sensitive. The state of a copy is kept by the
+/// name without case here, so that they are refused.
+fn check_database_names(server: &Server) -> Result<(), ConfigError> {
+    for (at, name) in server.databases.iter().enumerate() {
+        if let Some(other) = server.databases[..at].iter().find(|other| same_name(other, name)) {
+            return Err(ConfigError(format!(
+                "{}: databases {other:?} and {name:?}: names that differ only in case are not simulated",
+                server.name
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn build_pair(pair: &PairConfig, servers: &mut [Server], mirrorings: &mut Vec<Mirroring>) -> Result<(), ConfigError> {

@@ -57,7 +57,8 @@ impl Engine for World {
         let text = |text: &str| Value::NVarChar(text.to_owned());
         match name.to_lowercase().as_str() {
             "servername" => text(&server.name),
-            "machinename" | "computernamephysicalnetbios" => text(server.machine()),
+            "machinename" => text(server.machine()),
+            "computernamephysicalnetbios" => text(server.nodes().first().map_or(server.machine(), String::as_str)),
             "instancename" => server.instance().map_or(Value::Null, text),
             "productversion" => text(&server.version),
             "productlevel" => text("SP4"),

@@ -5,6 +5,7 @@ use super::session::open_error_message;
 use super::set_partner::{message, with_trailer};
 use super::{Role, Session, SessionId, World, same_name};
 use crate::sql::administration::Administration;
+use crate::sql::unsupported;
 use crate::value::Message;
 
 impl World {
@@ -153,6 +154,10 @@ impl World {
         if self.servers[at].database_id(new).is_some() {
             let text = format!("Database '{new}' already exists. Choose a different database name.");
             return Err(vec![message(1801, 16, text)]);
+        }
+        if self.servers[at].databases.iter().any(|other| *other != old && same_name(other, new)) {
+            // As in the configuration (`check_database_names`).
+            return Err(vec![unsupported(format_args!("{new}, the name of another database in another case"))]);
         }
         let is_used = self
             .sessions

@@ -112,6 +112,12 @@ impl Server {
         self.name.split('\\').next().unwrap_or(&self.name)
     }
 
+    /// The nodes of a failover cluster, the present owner first; none for other servers.
+    pub fn nodes(&self) -> Vec<String> {
+        let count = if self.settings.clustered { 2 } else { 0 };
+        (1..=count).map(|node| format!("{}-N{node}", self.machine())).collect()
+    }
+
     pub fn instance(&self) -> Option<&str> {
         self.name.split_once('\\').map(|(_, instance)| instance)
     }

@@ -58,8 +58,10 @@ impl World {
             "sys.server_principals" => inventory::principals(server),
             "sys.server_role_members" => inventory::role_members(server),
             "sys.sql_logins" => inventory::sql_logins(server),
-            // No simulated server is clustered.
-            "sys.dm_os_cluster_nodes" => build_table(&[("nodename", NAME, false)], Vec::new()),
+            "sys.dm_os_cluster_nodes" => {
+                let rows = server.nodes().into_iter().map(|node| vec![nvarchar(node)]);
+                build_table(&[("nodename", NAME, false)], rows.collect())
+            }
             "sys.servers" => inventory::servers(server),
             "msdb.dbo.sysjobs" if server.inventory.jobs_forbidden || !login.sysadmin => {
                 let denied = "The SELECT permission was denied on the object 'sysjobs', database 'msdb', schema 'dbo'.";

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::Client;
 use crate::config::Config;
 use crate::value::Value;
+use crate::world::World;
 
 fn case_sensitive() -> Client {
     let mut config = Config::sample();
@@ -63,4 +64,24 @@ fn case_sensitive_setting_changes_at_run_time() {
     assert_eq!(client.value(text), Value::Int(1));
     client.apply(&json!({"do": "setServerSettings", "server": "a", "settings": {"caseSensitive": true}}));
     assert_eq!(client.value(text), Value::Int(0));
+}
+
+#[test]
+fn names_that_differ_only_in_case_are_refused_on_a_case_sensitive_server() {
+    let mut config = Config::sample();
+    config.servers.iter_mut().for_each(|server| server.settings.case_sensitive = true);
+    let refused = |config: &Config| World::new(config).err().map(|error| error.0).unwrap_or_default();
+    let mut pairs = config.clone();
+    pairs.pairs[0].databases = vec!["rtcxds".to_owned(), "RtcXds".to_owned()];
+    assert!(refused(&pairs).contains(r#"SQL-A\RTC: databases "rtcxds" and "RtcXds""#), "{}", refused(&pairs));
+    let mut plain = config.clone();
+    plain.servers[1].plain_databases = vec!["RTCAB".to_owned()];
+    assert!(refused(&plain).contains(r#"SQL-B\RTC: databases "RTCAB" and "rtcab""#), "{}", refused(&plain));
+
+    config.servers[0].plain_databases = vec!["archive".to_owned(), "old".to_owned()];
+    let mut client = Client::with(&config, "a");
+    assert_eq!(client.errors("ALTER DATABASE [archive] MODIFY NAME = [Archive]"), Vec::<u32>::new(), "its own name");
+    assert!(client.world.failures.is_empty());
+    assert_eq!(client.errors("ALTER DATABASE [old] MODIFY NAME = [ARCHIVE]"), [102]);
+    assert_eq!(client.world.failures.len(), 1);
 }

@@ -222,6 +222,11 @@ fn renamed_and_clustered_server_reports_both_names() {
     assert_eq!(client.text("SELECT SERVERPROPERTY('ServerName')"), r"SQL-NEW\RTC");
     assert_eq!(client.text("SELECT @@SERVERNAME"), r"SQL-A\RTC");
     assert_eq!(client.text("SELECT SERVERPROPERTY('IsClustered')"), "1");
+    assert_eq!(client.text("SELECT SERVERPROPERTY('ComputerNamePhysicalNetBIOS')"), "SQL-NEW-N1");
+    let nodes = client.run("SELECT NodeName FROM sys.dm_os_cluster_nodes ORDER BY NodeName").rows;
+    assert_eq!(nodes.iter().flatten().map(shown).collect::<Vec<_>>(), ["SQL-NEW-N1", "SQL-NEW-N2"]);
+    client.log_in("b");
+    assert_eq!(client.value("SELECT COUNT(*) FROM sys.dm_os_cluster_nodes"), Value::Int(0));
 }
 
 /// The session of a login on the witness, with these permissions beside VIEW ANY DATABASE.
@@ -263,4 +268,34 @@ fn witness_names_of_partners_are_instances_or_addresses() {
 
 fn shown(value: &Value) -> String {
     crate::sql::values::as_text(value).unwrap()
+}
+
+#[test]
+fn varchar_parameter_is_varchar_in_the_result() {
+    use crate::value::{Event, Parameter, SqlType, Step};
+    let mut client = Client::new("a");
+    let mut type_of = |expression: &str, text: &str| {
+        let parameter = |name: &str, is_varchar| Parameter {
+            name: name.to_owned(),
+            value: Value::NVarChar(text.to_owned()),
+            is_varchar,
+        };
+        let parameters = vec![parameter("@v", true), parameter("n", false)];
+        let mut batch = crate::sql::Batch::new(&format!("SELECT {expression} AS c"), parameters);
+        let Step::Finished(events) = batch.step(&mut client.world, client.session) else { panic!("{expression}") };
+        let Some(Event::Columns(columns)) = events.first() else { panic!("{events:?}") };
+        columns[0].ty
+    };
+    for (expression, ty) in [
+        ("@v", SqlType::VarChar(8000)),
+        ("@n", SqlType::NVarChar(4000)),
+        ("@v + @v", SqlType::VarChar(8000)),
+        ("@v + @n", SqlType::NVarChar(4000)),
+        ("COALESCE(@v, N'x')", SqlType::NVarChar(4000)),
+        ("UPPER(@v)", SqlType::VarChar(8000)),
+    ] {
+        assert_eq!(type_of(expression, "a"), ty, "{expression}");
+    }
+    assert_eq!(type_of("@v", &"a".repeat(8001)), SqlType::VarChar(0));
+    assert!(client.world.failures.is_empty());
 }
