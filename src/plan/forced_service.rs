@@ -236,8 +236,10 @@ fn still_connected(case: &Case, survivor: Seat) -> Option<String> {
         .filter_map(|finding| Some(pair.row(survivor, &finding.name)?.partner_instance.as_str()))
         .filter(|name| !name.is_empty())
         .collect();
-    let connected =
-        |row: &Mirroring| is_connected(row) && partners.iter().any(|partner| same_name(partner, &row.partner_instance));
+    let connected = |row: &Mirroring| {
+        !case.input.satisfied(Precondition::ForceNoneConnected, !is_connected(row))
+            && partners.iter().any(|partner| same_name(partner, &row.partner_instance))
+    };
     let mut databases = pair.view(survivor).available()?.databases.iter();
     let (name, row) = databases
         .find_map(|(name, database)| Some((name, database.mirroring.as_ref().filter(|row| connected(row))?)))?;

@@ -73,6 +73,8 @@ pub enum Precondition {
     ForceServerGone,
     ForceDisconnected,
     ForceAllAlike,
+    /// No database of the survivor is connected to the lost server.
+    ForceNoneConnected,
     ConsentNamesEpoch,
     ConsentUnused,
     ConsentNotExpired,

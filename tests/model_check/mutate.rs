@@ -15,15 +15,22 @@ use crate::product::{Counts, combinations, sample};
 use crate::returns::returns;
 
 /// Pairs that prevent the same move: only with both disabled there is a violation.
-const DOUBLE: [[Precondition; 2]; 2] = [
+const DOUBLE: [[Precondition; 2]; 3] = [
     [Precondition::NoObstacle, Precondition::AllPassPreflight],
     // The copy of a second principal is not RESTORING.
     [Precondition::ComplementaryRoles, Precondition::MirrorRestoring],
+    // Every other database of these searches belongs to the type.
+    [Precondition::ForceAllAlike, Precondition::ForceNoneConnected],
 ];
 
 /// The preconditions whose absence alone causes no violation.
-const REDUNDANT: [Precondition; 3] =
-    [Precondition::NoObstacle, Precondition::AllPassPreflight, Precondition::ComplementaryRoles];
+const REDUNDANT: [Precondition; 5] = [
+    Precondition::NoObstacle,
+    Precondition::AllPassPreflight,
+    Precondition::ComplementaryRoles,
+    Precondition::ForceAllAlike,
+    Precondition::ForceNoneConnected,
+];
 
 type Search = (&'static str, fn() -> Result<Counts, String>);
 
