@@ -89,9 +89,9 @@ async fn direct_service_moves_after_an_edit_and_no_second_process_acts_beside_it
     assert!(state.out.contains("lync-mirror run (process "), "{state:?}");
     let refused = site.verb("failover", &["-t", "User", "--to", "mirror", "--confirm=false"]).expect(2);
     assert!(refused.err.contains("is in use by lync-mirror run (process "), "{refused:?}");
-    let second = Ran::from(command(&site).output().unwrap());
-    assert_ne!(second.code, Some(0));
-    assert!(format!("{second:?}").contains("is in use by lync-mirror run"), "{second:?}");
+    // A second service waits for the locks.
+    let second = Service::start(&site);
+    second.until_logged("pool01.yaml is in use by lync-mirror run (process ");
 
     std::fs::write(site.path("pool01.yaml"), site.spec().replace("principal: Primary", "principal: Mirror")).unwrap();
     until("both types have moved", || match principals(&site).as_str() {
@@ -109,9 +109,13 @@ async fn direct_service_moves_after_an_edit_and_no_second_process_acts_beside_it
         if text.contains("\"Conflict\"") { Ok(()) } else { Err(text) }
     });
     assert_eq!(site.failovers(), ["lis>b", "rtcab>b", "rtcshared>b", "rtcxds>b", "xds>b"]);
-    assert_eq!(service.stop(), Some(0));
-
     std::fs::remove_file(site.path("bad.yaml")).unwrap();
+    assert_eq!(service.stop(), Some(0));
+    second.until_logged("acting on this pool");
+    let state = site.verb("state", &[]).expect(0);
+    assert!(state.out.contains("lync-mirror run (process "), "{state:?}");
+    assert_eq!(second.stop(), Some(0));
+
     site.verb("failover", &["-t", "User", "--to", "primary", "--confirm=false"]).expect(0);
     assert_eq!(site.failovers().len(), 8);
     assert_eq!(site.sim.failures(), [""; 0]);
