@@ -4,7 +4,12 @@ mod cluster;
 mod kills;
 mod service;
 mod site;
+mod watch;
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use mirror_sim::probe::{Moment, Probe, Request, Then};
 use site::Site;
 
 /// There and back with the verbs alone.
@@ -108,4 +113,44 @@ async fn direct_state_that_cannot_be_used_moves_nothing() {
     assert!(site.failovers().is_empty() && site.spec().contains("principal: Primary  #"), "{}", site.spec());
     site.verb("failover", &move_it).expect(0);
     assert_eq!(site.failovers().len(), 3);
+}
+
+/// The journal cannot be written during the move: the administrator reads it at once, and nothing is sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn direct_failover_whose_journal_cannot_be_written_sends_nothing_and_prints_why() {
+    let site = Site::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut failover = site.command("failover", &["-t", "User", "--to", "mirror", "--confirm=false", "--settle", "1s"]);
+    // The first write is before the edit of the spec, the second one has the journal.
+    failover.env("LD_PRELOAD", kills::library(folder.path())).env("FAIL_FROM_STATUS", "2");
+    let ran = crate::cli::Ran::from(failover.output().unwrap()).expect(2);
+    assert!(ran.err.contains("pool01.status.json cannot be written: No space left on device"), "{ran:?}");
+    assert!(ran.err.contains("No statement is sent before this is written"), "{ran:?}");
+    assert!(site.failovers().is_empty(), "{:?}", site.failovers());
+}
+
+/// Removes the lock while the process connects for its statements: their journal is written then.
+struct LockThief {
+    journal: PathBuf,
+    lock: PathBuf,
+}
+
+impl Probe for LockThief {
+    fn at(&self, _server: &str, _number: u64, request: Request, _moment: Moment) -> Then {
+        let has_operation = || std::fs::read_to_string(&self.journal).is_ok_and(|text| text.contains("\"operation\""));
+        if matches!(request, Request::Login) && has_operation() {
+            let _ = std::fs::remove_file(&self.lock);
+        }
+        Then::Go
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn direct_failover_that_loses_its_lock_during_the_connect_sends_nothing() {
+    let site = Site::start().await;
+    let thief = LockThief { journal: site.path("pool01.status.json"), lock: site.path("pool01.lock") };
+    site.sim.probe(Arc::new(thief));
+    let ran = site.verb("failover", &["-t", "User", "--to", "mirror", "--confirm=false"]).expect(2);
+    assert!(ran.err.contains("pool01.lock is no longer that of this process"), "{ran:?}");
+    assert!(site.failovers().is_empty(), "{:?}", site.failovers());
 }

@@ -10,6 +10,7 @@ pub mod follow;
 pub mod force_service;
 pub mod history;
 pub mod keep;
+pub mod live;
 pub mod plan;
 pub mod progress;
 pub mod reason_pages;

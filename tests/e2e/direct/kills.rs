@@ -85,8 +85,8 @@ const CALLS: usize = 3;
 /// once.
 const FEWEST: usize = 4 * CALLS;
 
-/// The library that kills its process before a write.
-fn library(folder: &Path) -> PathBuf {
+/// The library that kills its process before a write, or fails the writes of a status.
+pub fn library(folder: &Path) -> PathBuf {
     let (source, library) = (root().join("tests/e2e/direct/kill_at_write.c"), folder.join("kill_at_write.so"));
     run(Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]));
     library
