@@ -62,8 +62,7 @@ async fn direct_failover_there_and_back_moves_each_database_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn direct_switch_without_a_request_is_kept_or_approved() {
     let site = Site::start().await;
-    site.verb("suspend", &["--reason", "first sight"]).expect(0);
-    site.verb("resume", &[]).expect(0);
+    site.first_sight();
     site.switch(&["rtcxds", "rtcshared", "rtcab"]).await;
     let held = site.verb("state", &[]).expect(2);
     assert!(held.out.contains("UnexpectedPrincipal"), "{held:?}");
@@ -95,8 +94,7 @@ async fn direct_switch_without_a_request_is_kept_or_approved() {
 #[tokio::test(flavor = "multi_thread")]
 async fn direct_state_that_cannot_be_used_moves_nothing() {
     let site = Site::start().await;
-    site.verb("suspend", &["--reason", "first sight"]).expect(0);
-    site.verb("resume", &[]).expect(0);
+    site.first_sight();
     let path = site.path("pool01.status.json");
     let whole = std::fs::read_to_string(&path).unwrap();
     let move_it = ["-t", "User", "--to", "mirror", "--confirm=false"];
