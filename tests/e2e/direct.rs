@@ -24,6 +24,8 @@ async fn direct_failover_there_and_back_moves_each_database_once() {
     let there = ["--database-type", "User,CentralMgmt", "--new-principal", "mirror"];
     let refused = site.verb("failover", &there).expect(2);
     assert!(refused.err.contains("To fix: set --confirm=false"), "{refused:?}");
+    let split = site.verb("failover", &[&there[..], &["--exclude-database", "rtcab"]].concat()).expect(2);
+    assert!(split.err.contains("rtcab is one of them: left behind, it would split the type"), "{split:?}");
     let what_if = site.verb("failover", &[&there[..], &["--what-if"]].concat()).expect(0);
     assert!(what_if.out.contains("User: would MOVE now."), "{what_if:?}");
     assert!(site.failovers().is_empty() && site.spec().contains("principal: Primary  # the seat of the users"));

@@ -4,6 +4,7 @@ pub mod approve;
 pub mod completion;
 pub mod confirm;
 pub mod doctor;
+pub mod exclude;
 pub mod explain;
 pub mod failover;
 pub mod follow;
