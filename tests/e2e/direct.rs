@@ -1,6 +1,7 @@
 //! The verbs and the service without a cluster: spec files, a simulated pair, and no API server at all.
 
 mod cluster;
+mod first_minutes;
 mod kills;
 mod service;
 mod site;

@@ -23,6 +23,7 @@ const NOT_RUN: &[(&str, &str)] = &[
         "make demo",
         "starts a control plane of its own and waits for Ctrl-C; `tests/minimal-root make demo ONCE=1` runs it",
     ),
+    ("make try", "waits for Ctrl-C; suite `direct` runs `make try ONCE=1`"),
     ("make test", "runs this suite"),
     (
         "docker build -t registry.example.com/lync-mirror:0.1.0 .",
