@@ -1,6 +1,6 @@
 # Developer targets. `make` alone lists them. CI runs `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help check test demo bench prove prove-deep mutants mutants-diff reproduce soak churn fuzz tenants test-clients test-grammar generate lint doc
+.PHONY: help check test demo try bench prove prove-deep mutants mutants-diff reproduce soak churn fuzz tenants test-clients test-grammar generate lint doc
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ generate: ## Regenerates every generated file: CRD, reference, install.yaml, SQL
 
 demo: ## Runs the demo on this machine and waits for Ctrl-C; ONCE=1 ends without waiting
 	@tests/demo
+
+try: ## Shows the verbs without Kubernetes against a simulated pair and waits for Ctrl-C; ONCE=1 ends without waiting
+	@tests/try
 
 test: ## Runs every test suite; installs or builds what is missing on Debian as root
 	@tests/run

@@ -139,9 +139,14 @@ fn arguments_of(program: &str) -> clap::Command {
     if program == "lync-mirror" { command } else { command.name("kubectl-lyncmirror").bin_name(program.to_owned()) }
 }
 
+/// For the man pages.
+pub fn command() -> clap::Command {
+    arguments_of("lync-mirror")
+}
+
 /// The content of docs/reference/command-line.md.
 pub fn reference() -> String {
-    reference::of(&arguments_of("lync-mirror"))
+    reference::of(&command())
 }
 
 impl Operator {

@@ -11,7 +11,7 @@ use kube::{Api, Client};
 use crate::api::ParsedSpec;
 use crate::controller::cluster_holder::holder;
 use crate::controller::object::WatchedResource;
-use crate::direct::Directory;
+use crate::direct::{self, Directory};
 
 /// The changes of the resources.
 pub type Events = BoxStream<'static, Result<watcher::Event<WatchedResource>, watcher::Error>>;
@@ -63,6 +63,17 @@ impl Backend {
         match self {
             Backend::Cluster(_) => None,
             Backend::Files(Files { cluster, .. }) => holder(cluster.as_ref()?, spec).await,
+        }
+    }
+
+    /// Whether this process still has the lock of a pool. In a cluster, the lease takes its place.
+    ///
+    /// # Errors
+    /// The lock is lost, or the pool has no file any more.
+    pub fn check_lock(&self, name: &str) -> Result<(), direct::Error> {
+        match self {
+            Backend::Cluster(_) => Ok(()),
+            Backend::Files(Files { directory, .. }) => directory.check_lock(name),
         }
     }
 }

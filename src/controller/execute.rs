@@ -71,6 +71,11 @@ async fn send(ctx: &Context, attempt: &Attempt) {
             return not_sent(&unavailable.detail, unavailable.cause == UnavailableCause::OperatorLimited);
         }
     };
+    // The journal was written under this lock, before the connection.
+    if let Err(error) = ctx.backend.check_lock(&name) {
+        warn!(resource = name, %error, "the lock was lost before the statements were sent: nothing was sent");
+        return not_sent(&error.to_string(), false);
+    }
     ctx.in_flight.mark_sent(id);
     let answers = sessions.into_iter().zip(steps).map(async |(session, step)| {
         info!(resource = name, database = %step.database, server = step.server, role_sequence = step.role_sequence, "failover sent");

@@ -1,16 +1,13 @@
 //! The pools of one run without a cluster: what the API server is for the operator. It stores the status only for the version
 //! that was read, and gives the next one to the watch.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::Stream;
-use futures::channel::mpsc;
-use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::api::LyncPoolMirror;
@@ -19,82 +16,14 @@ use crate::direct::durable::{self, folder};
 use crate::direct::edit::{Edit, edited};
 use crate::direct::error::Error;
 use crate::direct::lock::Lock;
+use crate::direct::pools::{Pool, Pools, Problem, Resource};
 use crate::direct::settings::{Access, Settings};
 use crate::direct::spec_file::{SpecFile, files, present};
-use crate::direct::state_file::{Owner, State, paths};
-
-type Resource = DeserializeGuard<LyncPoolMirror>;
-
-/// A file that cannot be used, and why. The others go on.
-#[derive(Debug, Clone)]
-pub struct Problem {
-    pub path: PathBuf,
-    pub error: Error,
-}
-
-/// One pool.
-struct Pool {
-    file: SpecFile,
-    state: State,
-    state_path: PathBuf,
-    /// None: this process only reads.
-    lock: Option<Lock>,
-    /// The process that acts on the pool, if it is another one.
-    holder: Option<String>,
-    /// The resource version.
-    version: u64,
-}
-
-impl Pool {
-    /// The resource as an API server would return it.
-    fn object(&self) -> Value {
-        json!({
-            "apiVersion": "lyncmirror.io/v1alpha1", "kind": "LyncPoolMirror",
-            "metadata": {
-                "namespace": self.file.namespace, "name": self.file.name, "uid": self.state.uid,
-                "generation": self.state.generation, "resourceVersion": self.version.to_string(),
-            },
-            "spec": self.file.spec, "status": self.state.status,
-        })
-    }
-
-    fn resource(&self) -> Result<LyncPoolMirror, Error> {
-        serde_json::from_value(self.object()).map_err(|cause| Error::unreadable(&self.file.path, cause))
-    }
-
-    /// Takes another content of the file. A changed spec has another generation.
-    fn take(&mut self, file: SpecFile) {
-        if file.spec != self.state.spec {
-            self.state.generation += 1;
-            self.state.spec = file.spec.clone();
-        }
-        self.file = file;
-        self.version += 1;
-    }
-}
-
-#[derive(Default)]
-struct Inner {
-    /// By `namespace/name`.
-    pools: BTreeMap<String, Pool>,
-    problems: Vec<Problem>,
-    watchers: Vec<mpsc::UnboundedSender<Event<Resource>>>,
-}
-
-impl Inner {
-    fn publish(&mut self, event: &dyn Fn() -> Option<Event<Resource>>) {
-        self.watchers.retain(|watcher| event().is_none_or(|event| watcher.unbounded_send(event).is_ok()));
-    }
-
-    fn publish_version(&mut self, name: &str) {
-        let Some(Ok(resource)) = self.pools.get(name).map(Pool::resource) else { return };
-        self.publish(&|| Some(Event::Apply(DeserializeGuard(Ok(resource.clone())))));
-    }
-}
+use crate::direct::state_file::{Owner, Paths, State, paths};
 
 pub struct Directory {
     settings: Settings,
-    inner: Mutex<Inner>,
+    pools: Mutex<Pools>,
     /// Counts the changes.
     changes: watch::Sender<u64>,
 }
@@ -106,7 +35,7 @@ impl Directory {
     /// [`Error::Unreadable`] if the path of the settings has no spec file.
     pub fn open(settings: Settings) -> Result<Arc<Directory>, Error> {
         files(&settings.source)?;
-        let directory = Directory { settings, inner: Mutex::default(), changes: watch::Sender::new(0) };
+        let directory = Directory { settings, pools: Mutex::default(), changes: watch::Sender::new(0) };
         directory.rescan();
         Ok(Arc::new(directory))
     }
@@ -118,95 +47,120 @@ impl Directory {
     /// Reads the files again. A file that became unusable leaves its pool with the last usable spec, as an API server refuses
     /// such an edit. A removed file removes its pool.
     pub fn rescan(&self) {
-        let mut inner = self.inner.lock();
+        let mut pools = self.pools.lock();
         let listed = match present(&self.settings.source) {
             Ok(listed) => listed,
             Err(error) => {
-                inner.problems = vec![Problem { path: self.settings.source.clone(), error }];
+                pools.problems = vec![Problem { path: self.settings.source.clone(), error }];
                 return;
             }
         };
+        let files: Vec<PathBuf> = listed.iter().filter_map(|path| path.canonicalize().ok()).collect();
         let (mut problems, mut seen) = (Vec::new(), Vec::new());
         for path in listed {
-            match self.scan(&mut inner, &path, &seen) {
+            match self.scan(&mut pools, &path, &files, &seen) {
                 Ok(name) => seen.push(name),
                 Err(error) => {
-                    seen.extend(inner.pools.iter().filter(|(_, pool)| is_same(&pool.file.path, &path)).map(name_of));
+                    seen.extend(pools.all.iter().filter(|(_, pool)| pool.listed == path).map(name_of));
                     problems.push(Problem { path, error });
                 }
             }
         }
-        inner.problems = problems;
-        let gone: Vec<String> = inner.pools.keys().filter(|name| !seen.contains(name)).cloned().collect();
-        for name in gone {
-            let removed = inner.pools.remove(&name).map(|pool| pool.resource());
-            if let Some(Ok(resource)) = removed {
-                inner.publish(&|| Some(Event::Delete(DeserializeGuard(Ok(resource.clone())))));
-            }
-        }
-        drop(inner);
+        pools.problems = problems;
+        let gone: Vec<String> = pools.all.keys().filter(|name| !seen.contains(name)).cloned().collect();
+        gone.iter().for_each(|name| pools.remove(name));
+        drop(pools);
         self.changes.send_modify(|count| *count += 1);
     }
 
-    /// Reads one file. Returns the name of its pool.
-    fn scan(&self, inner: &mut Inner, path: &Path, present: &[String]) -> Result<String, Error> {
+    /// Reads one file. Returns the name of its pool. `files`: all that are present, without links. `seen`: the pools before it.
+    fn scan(&self, pools: &mut Pools, path: &Path, files: &[PathBuf], seen: &[String]) -> Result<String, Error> {
         let file = SpecFile::read(path)?;
         let name = file.reference();
-        if let Some(pool) = inner.pools.get_mut(&name) {
-            if pool.file.path != file.path || present.contains(&name) {
-                return Err(Error::Twice { name, first: pool.file.path.clone(), second: file.path });
-            }
-            if !file.pool_fqdn().eq_ignore_ascii_case(pool.file.pool_fqdn()) {
-                return Err(renamed(&file, pool.file.pool_fqdn()));
-            }
-            if pool.file.text != file.text {
-                pool.take(file);
-                inner.publish_version(&name);
-            }
-            return Ok(name);
+        let Some(pool) = pools.all.get(&name) else { return self.load(pools, path, file) };
+        let is_moved = pool.file.path != file.path;
+        if seen.contains(&name) || (is_moved && files.contains(&pool.file.path)) {
+            return Err(Error::Twice { name, first: pool.file.path.clone(), second: file.path });
         }
-        let pool = self.load(file)?;
-        inner.pools.insert(name.clone(), pool);
-        inner.publish_version(&name);
+        if is_moved && self.paths(&file)? != pool.paths {
+            // The state has the name of the file.
+            pools.remove(&name);
+            return self.load(pools, path, file);
+        }
+        if !file.pool_fqdn().eq_ignore_ascii_case(pool.file.pool_fqdn()) {
+            return Err(renamed(&file, pool.file.pool_fqdn()));
+        }
+        self.refresh(pools, &name, path, file)?;
         Ok(name)
     }
 
-    fn load(&self, file: SpecFile) -> Result<Pool, Error> {
-        let own_folder = folder(&file.path).to_owned();
-        let (state_path, lock_path) = paths(&file.path, self.settings.state_dir.as_ref().unwrap_or(&own_folder));
-        let (lock, holder) = match self.settings.access {
-            Access::Act => (Some(Lock::acquire(&lock_path, &file.path, &self.settings.process)?), None),
-            Access::Read => (None, Lock::holder(&lock_path)),
+    /// Takes what has changed in the files of a pool.
+    fn refresh(&self, pools: &mut Pools, name: &str, path: &Path, file: SpecFile) -> Result<(), Error> {
+        let version = pools.next_version();
+        let Some(pool) = pools.all.get_mut(name) else { return Ok(()) };
+        let mut is_changed = pool.file != file;
+        if self.settings.access == Access::Read {
+            // Another process writes the state.
+            pool.holder = Lock::holder(&pool.paths.lock);
+            let stored =
+                State::read(&pool.paths.state, owner(name, &file))?.filter(|stored| stored.status != pool.state.status);
+            is_changed |= stored.is_some();
+            pool.state = stored.unwrap_or_else(|| pool.state.clone());
+        }
+        path.clone_into(&mut pool.listed);
+        if is_changed {
+            pool.take(file, version);
+            pools.publish_version(name);
+        }
+        Ok(())
+    }
+
+    fn load(&self, pools: &mut Pools, path: &Path, file: SpecFile) -> Result<String, Error> {
+        let paths = self.paths(&file)?;
+        if let Some(first) = pools.with_state(&paths.state) {
+            return Err(Error::OneState { state: paths.state, first: first.file.path.clone(), second: file.path });
+        }
+        let (is_new, holder) = match self.settings.access {
+            Access::Act => (pools.lock(&paths.lock, &file.path, &self.settings.process)?, None),
+            Access::Read => (false, Lock::holder(&paths.lock)),
         };
-        let reference = file.reference();
-        let owner = Owner { name: &reference, pool_fqdn: file.pool_fqdn(), spec: &file.path };
-        let state = match State::read(&state_path, owner)? {
-            Some(state) => state,
-            None => State::new(owner, new_uid(&state_path)?, file.spec.clone()),
-        };
-        let mut pool = Pool { file: file.clone(), state, state_path, lock, holder, version: 0 };
-        pool.take(file);
-        pool.resource()?;
-        Ok(pool)
+        let (name, lock) = (file.reference(), paths.lock.clone());
+        match loaded(path, file, paths, holder, pools.next_version()) {
+            Ok(pool) => {
+                pools.all.insert(name.clone(), pool);
+                pools.publish_version(&name);
+                Ok(name)
+            }
+            Err(error) => {
+                if is_new {
+                    pools.unlock(&lock);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn paths(&self, file: &SpecFile) -> Result<Paths, Error> {
+        paths(&file.path, self.settings.state_dir.as_deref().unwrap_or_else(|| folder(&file.path)))
     }
 
     pub fn problems(&self) -> Vec<Problem> {
-        self.inner.lock().problems.clone()
+        self.pools.lock().problems.clone()
     }
 
     /// The resources with the names of their files.
     pub fn objects(&self) -> Vec<(PathBuf, Value)> {
-        self.inner.lock().pools.values().map(|pool| (pool.file.path.clone(), pool.object())).collect()
+        self.pools.lock().all.values().map(|pool| (pool.file.path.clone(), pool.object())).collect()
     }
 
     /// The resource `namespace/name`.
     pub fn object(&self, name: &str) -> Option<Value> {
-        self.inner.lock().pools.get(name).map(Pool::object)
+        self.pools.lock().all.get(name).map(Pool::object)
     }
 
     /// The process that acts on this pool, if it is another one.
     pub fn holder(&self, name: &str) -> Option<String> {
-        self.inner.lock().pools.get(name)?.holder.clone()
+        self.pools.lock().all.get(name)?.holder.clone()
     }
 
     /// Counts the changes of the pools.
@@ -216,16 +170,7 @@ impl Directory {
 
     /// The resources, then their changes.
     pub fn watch(&self) -> impl Stream<Item = Event<Resource>> + Send + 'static + use<> {
-        let (sender, receiver) = mpsc::unbounded();
-        let mut inner = self.inner.lock();
-        let present = inner.pools.values().filter_map(|pool| pool.resource().ok());
-        let listed = present.map(|resource| Event::InitApply(DeserializeGuard(Ok(resource))));
-        for event in [Event::Init].into_iter().chain(listed).chain([Event::InitDone]) {
-            // The receiver is held here.
-            let _ = sender.unbounded_send(event);
-        }
-        inner.watchers.push(sender);
-        receiver
+        self.pools.lock().watch()
     }
 
     /// Stores the status of this version of a resource, on the disk when this returns. Returns the next version. None: the
@@ -234,33 +179,62 @@ impl Directory {
     /// # Errors
     /// [`Error::Write`] and [`Error::LockLost`]. The former status is then still stored.
     pub async fn replace_status(&self, name: &str, next: &LyncPoolMirror) -> Result<Option<String>, Error> {
+        let stored = self.store(name, next).await;
+        let error = stored.as_ref().err().cloned();
+        if matches!(stored, Ok(None)) {
+            return stored;
+        }
+        let mut pools = self.pools.lock();
+        if let Some(pool) = pools.all.get_mut(name) {
+            pool.unwritten = error;
+        }
+        drop(pools);
+        self.changes.send_modify(|count| *count += 1);
+        stored
+    }
+
+    async fn store(&self, name: &str, next: &LyncPoolMirror) -> Result<Option<String>, Error> {
         let (state, path, version) = {
-            let inner = self.inner.lock();
-            let Some(pool) = inner.pools.get(name) else { return Ok(None) };
+            let pools = self.pools.lock();
+            let Some(pool) = pools.all.get(name) else { return Ok(None) };
             if next.metadata.resource_version.as_deref() != Some(&*pool.version.to_string()) {
                 return Ok(None);
             }
-            let Some(lock) = &pool.lock else {
-                let holder = pool.holder.clone().unwrap_or_else(|| "no process".to_owned());
-                return Err(Error::Locked { pool: pool.file.path.clone(), holder });
-            };
-            lock.check()?;
+            pools.check_lock(pool)?;
             let status = next.status.clone().unwrap_or_default();
-            (pool.state.with_status(status), pool.state_path.clone(), pool.version)
+            (pool.state.with_status(status), pool.paths.state.clone(), pool.version)
         };
         let stored = state.clone();
         let written = tokio::task::spawn_blocking(move || state.write(&path)).await;
         written.map_err(|cause| Error::write(Path::new(name), cause))??;
-        let mut inner = self.inner.lock();
-        let Some(pool) = inner.pools.get_mut(name) else { return Ok(None) };
+        let mut pools = self.pools.lock();
+        let next = pools.next_version();
+        let Some(pool) = pools.all.get_mut(name) else { return Ok(None) };
         pool.state.status = stored.status;
         // An edit of the spec during the write has a version of its own.
-        let next = if pool.version == version { pool.version + 1 } else { pool.version };
-        pool.version = next;
-        inner.publish_version(name);
-        drop(inner);
-        self.changes.send_modify(|count| *count += 1);
-        Ok(Some(next.to_string()))
+        if pool.version == version {
+            pool.version = next;
+        }
+        let version = pool.version.to_string();
+        pools.publish_version(name);
+        Ok(Some(version))
+    }
+
+    /// Why the latest status of a pool is not on the disk. No statement is sent without it.
+    pub fn unwritten(&self, name: &str) -> Option<Error> {
+        self.pools.lock().all.get(name)?.unwritten.clone()
+    }
+
+    /// Whether this process may still send a statement for a pool.
+    ///
+    /// # Errors
+    /// [`Error::LockLost`], and [`Error::Unreadable`] if the file was removed.
+    pub fn check_lock(&self, name: &str) -> Result<(), Error> {
+        let pools = self.pools.lock();
+        match pools.all.get(name) {
+            Some(pool) => pools.check_lock(pool),
+            None => Err(Error::unreadable(&self.settings.source, format!("it has no pool {name} any more"))),
+        }
     }
 
     /// Writes these edits into the spec file. `wanted`: the spec that results. `shown`: the change as text for an administrator.
@@ -269,8 +243,8 @@ impl Directory {
     /// [`Error::Changed`] if the file changed since it was read, [`Error::NotEdited`] and [`Error::Write`].
     pub fn edit(&self, name: &str, edits: &[Edit], wanted: &Value, shown: &str) -> Result<(), Error> {
         let (path, text) = {
-            let inner = self.inner.lock();
-            let Some(pool) = inner.pools.get(name) else {
+            let pools = self.pools.lock();
+            let Some(pool) = pools.all.get(name) else {
                 return Err(Error::unreadable(&self.settings.source, format!("it has no pool {name}")));
             };
             (pool.file.path.clone(), pool.file.text.clone())
@@ -309,8 +283,23 @@ fn name_of((name, _): (&String, &Pool)) -> String {
     name.clone()
 }
 
-fn is_same(known: &Path, path: &Path) -> bool {
-    path.canonicalize().is_ok_and(|path| path == known)
+fn owner<'a>(name: &'a str, file: &'a SpecFile) -> Owner<'a> {
+    Owner { name, pool_fqdn: file.pool_fqdn(), spec: &file.path }
+}
+
+/// The pool of a file that is seen for the first time by this process, or again.
+fn loaded(listed: &Path, file: SpecFile, paths: Paths, holder: Option<String>, version: u64) -> Result<Pool, Error> {
+    let name = file.reference();
+    let owner = owner(&name, &file);
+    let state = match State::read(&paths.state, owner)? {
+        Some(state) => state,
+        None => State::new(owner, new_uid(&paths.state)?, file.spec.clone()),
+    };
+    let listed = listed.to_owned();
+    let mut pool = Pool { listed, file: file.clone(), state, paths, holder, version, unwritten: None };
+    pool.take(file, version);
+    pool.resource()?;
+    Ok(pool)
 }
 
 /// `spec.poolFqdn` is immutable, as in a cluster.

@@ -29,6 +29,9 @@ pub enum Error {
     #[error("{} and {} describe the same pool {name}. Only the first is used. To fix: remove one of the two, or set another metadata.name.", .first.display(), .second.display())]
     Twice { name: String, first: PathBuf, second: PathBuf },
 
+    #[error("{} would have the journal {} of {}. Only the first is used. To fix: give one of the two files another name.", .second.display(), .state.display(), .first.display())]
+    OneState { state: PathBuf, first: PathBuf, second: PathBuf },
+
     #[error("{} changed while it was read. Nothing was changed. To fix: read it again, then repeat the command.", .path.display())]
     Changed { path: PathBuf },
 

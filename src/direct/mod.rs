@@ -7,13 +7,15 @@ mod durable;
 mod edit;
 mod error;
 mod lock;
+mod pools;
 mod schema;
 mod settings;
 mod spec_file;
 mod state_file;
 
 pub use credentials::{Bundle, LoginData};
-pub use directory::{Directory, Problem};
+pub use directory::Directory;
 pub use edit::Edit;
 pub use error::Error;
+pub use pools::Problem;
 pub use settings::{Access, Login, Settings};

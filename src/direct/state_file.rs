@@ -11,6 +11,8 @@ use crate::direct::durable::replace;
 use crate::direct::error::Error;
 
 const KIND: &str = "LyncPoolMirrorState";
+/// Of the name of the file.
+const ENDING: &str = ".status.json";
 
 /// The content of the file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -120,10 +122,32 @@ fn lost_field(text: &Value, decoded: &Value) -> Option<String> {
     }
 }
 
+/// The files of the state of a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    /// Without symbolic links: one journal has one lock, and a write replaces the journal and not a link to it.
+    pub state: PathBuf,
+    pub lock: PathBuf,
+}
+
 /// The files beside each other in the folder of the states: `pool01.status.json` and `pool01.lock` for `pool01.yaml`.
-pub fn paths(spec: &Path, folder: &Path) -> (PathBuf, PathBuf) {
+///
+/// # Errors
+/// [`Error::State`] for a link that leads to no file.
+pub fn paths(spec: &Path, folder: &Path) -> Result<Paths, Error> {
     let stem = spec.file_stem().unwrap_or_default().to_string_lossy();
-    (folder.join(format!("{stem}.status.json")), folder.join(format!("{stem}.lock")))
+    let state = folder.join(format!("{stem}{ENDING}"));
+    let state = match std::fs::symlink_metadata(&state) {
+        Ok(found) if found.is_symlink() => state.canonicalize().map_err(|error| Error::State {
+            cause: format!("it is a symbolic link to a file that cannot be found ({error})"),
+            path: state,
+        })?,
+        // An unreadable file is reported by its reader.
+        _ => state,
+    };
+    let name = state.file_name().unwrap_or_default().to_string_lossy();
+    let lock = state.with_file_name(format!("{}.lock", name.strip_suffix(ENDING).unwrap_or(&name)));
+    Ok(Paths { state, lock })
 }
 
 #[cfg(test)]
@@ -192,5 +216,20 @@ mod tests {
         assert!(matches!(error, Error::OtherPool { .. }), "{text}");
         assert!(text.contains("is the state of pool01.contoso.com (direct/pool01), and not of pool02"), "{text}");
         assert!(text.contains("/pools/pool01.yaml") && text.contains("To fix: "), "{text}");
+    }
+
+    #[test]
+    fn links_to_one_journal_have_its_lock() {
+        let (folder, path, _) = stored();
+        let spec = Path::new("/pools/pool01.yaml");
+        let own = Paths { state: path.clone(), lock: folder.path().join("pool01.lock") };
+        assert_eq!(paths(spec, folder.path()).unwrap(), own);
+        let other = tempfile::tempdir().unwrap();
+        let link = other.path().join("pool01.status.json");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert_eq!(paths(spec, other.path()).unwrap(), own);
+        std::fs::remove_file(&path).unwrap();
+        let error = paths(spec, other.path()).unwrap_err().to_string();
+        assert!(error.contains(link.to_str().unwrap()) && error.contains("is a symbolic link to a file"), "{error}");
     }
 }

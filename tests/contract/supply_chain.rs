@@ -26,6 +26,28 @@ fn crate_with_another_licence_a_ban_or_another_source_is_refused() {
     }
 }
 
+/// The names in the sections `dependencies` of a manifest.
+fn dependencies(manifest: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(root().join(manifest)).unwrap();
+    let (_, rest) = text.split_once("\n[dependencies]\n").unwrap();
+    let section = rest.split("\n[").next().unwrap();
+    let named = section.lines().filter_map(|line| line.split_once(" = ")).filter(|(_, what)| !what.contains("path = "));
+    named.map(|(name, _)| name.to_owned()).collect()
+}
+
+#[test]
+fn dependency_without_a_reason_in_the_decision_record_is_refused() {
+    let record = std::fs::read_to_string(root().join("docs/decisions/0002-dependencies.md")).unwrap();
+    let rows: Vec<&str> = record.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next()).collect();
+    for name in ["Cargo.toml", "xtask/Cargo.toml"].map(dependencies).concat() {
+        let quoted = format!("`{name}`");
+        assert!(
+            rows.iter().any(|row| row.contains(&quoted)),
+            "docs/decisions/0002-dependencies.md has no row for {name}"
+        );
+    }
+}
+
 /// A machine without a way to the database is no failure, as the crates are the same. On the runners of the forge, which reach it,
 /// nothing excuses a check that was not made.
 #[test]

@@ -4,7 +4,7 @@ mod doctor;
 mod held;
 mod owned;
 mod planned;
-mod prompt;
+pub mod prompt;
 mod read;
 mod wait;
 mod watch;

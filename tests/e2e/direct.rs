@@ -1,10 +1,16 @@
 //! The verbs and the service without a cluster: spec files, a simulated pair, and no API server at all.
 
 mod cluster;
+mod first_minutes;
 mod kills;
 mod service;
 mod site;
+mod watch;
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use mirror_sim::probe::{Moment, Probe, Request, Then};
 use site::Site;
 
 /// There and back with the verbs alone.
@@ -19,6 +25,8 @@ async fn direct_failover_there_and_back_moves_each_database_once() {
     let there = ["--database-type", "User,CentralMgmt", "--new-principal", "mirror"];
     let refused = site.verb("failover", &there).expect(2);
     assert!(refused.err.contains("To fix: set --confirm=false"), "{refused:?}");
+    let split = site.verb("failover", &[&there[..], &["--exclude-database", "rtcab"]].concat()).expect(2);
+    assert!(split.err.contains("rtcab is one of them: left behind, it would split the type"), "{split:?}");
     let what_if = site.verb("failover", &[&there[..], &["--what-if"]].concat()).expect(0);
     assert!(what_if.out.contains("User: would MOVE now."), "{what_if:?}");
     assert!(site.failovers().is_empty() && site.spec().contains("principal: Primary  # the seat of the users"));
@@ -57,8 +65,7 @@ async fn direct_failover_there_and_back_moves_each_database_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn direct_switch_without_a_request_is_kept_or_approved() {
     let site = Site::start().await;
-    site.verb("suspend", &["--reason", "first sight"]).expect(0);
-    site.verb("resume", &[]).expect(0);
+    site.first_sight();
     site.switch(&["rtcxds", "rtcshared", "rtcab"]).await;
     let held = site.verb("state", &[]).expect(2);
     assert!(held.out.contains("UnexpectedPrincipal"), "{held:?}");
@@ -90,8 +97,7 @@ async fn direct_switch_without_a_request_is_kept_or_approved() {
 #[tokio::test(flavor = "multi_thread")]
 async fn direct_state_that_cannot_be_used_moves_nothing() {
     let site = Site::start().await;
-    site.verb("suspend", &["--reason", "first sight"]).expect(0);
-    site.verb("resume", &[]).expect(0);
+    site.first_sight();
     let path = site.path("pool01.status.json");
     let whole = std::fs::read_to_string(&path).unwrap();
     let move_it = ["-t", "User", "--to", "mirror", "--confirm=false"];
@@ -108,4 +114,44 @@ async fn direct_state_that_cannot_be_used_moves_nothing() {
     assert!(site.failovers().is_empty() && site.spec().contains("principal: Primary  #"), "{}", site.spec());
     site.verb("failover", &move_it).expect(0);
     assert_eq!(site.failovers().len(), 3);
+}
+
+/// The journal cannot be written during the move: the administrator reads it at once, and nothing is sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn direct_failover_whose_journal_cannot_be_written_sends_nothing_and_prints_why() {
+    let site = Site::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut failover = site.command("failover", &["-t", "User", "--to", "mirror", "--confirm=false", "--settle", "1s"]);
+    // The first write is before the edit of the spec, the second one has the journal.
+    failover.env("LD_PRELOAD", kills::library(folder.path())).env("FAIL_FROM_STATUS", "2");
+    let ran = crate::cli::Ran::from(failover.output().unwrap()).expect(2);
+    assert!(ran.err.contains("pool01.status.json cannot be written: No space left on device"), "{ran:?}");
+    assert!(ran.err.contains("No statement is sent before this is written"), "{ran:?}");
+    assert!(site.failovers().is_empty(), "{:?}", site.failovers());
+}
+
+/// Removes the lock while the process connects for its statements: their journal is written then.
+struct LockThief {
+    journal: PathBuf,
+    lock: PathBuf,
+}
+
+impl Probe for LockThief {
+    fn at(&self, _server: &str, _number: u64, request: Request, _moment: Moment) -> Then {
+        let has_operation = || std::fs::read_to_string(&self.journal).is_ok_and(|text| text.contains("\"operation\""));
+        if matches!(request, Request::Login) && has_operation() {
+            let _ = std::fs::remove_file(&self.lock);
+        }
+        Then::Go
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn direct_failover_that_loses_its_lock_during_the_connect_sends_nothing() {
+    let site = Site::start().await;
+    let thief = LockThief { journal: site.path("pool01.status.json"), lock: site.path("pool01.lock") };
+    site.sim.probe(Arc::new(thief));
+    let ran = site.verb("failover", &["-t", "User", "--to", "mirror", "--confirm=false"]).expect(2);
+    assert!(ran.err.contains("pool01.lock is no longer that of this process"), "{ran:?}");
+    assert!(site.failovers().is_empty(), "{:?}", site.failovers());
 }

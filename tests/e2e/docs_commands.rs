@@ -23,6 +23,7 @@ const NOT_RUN: &[(&str, &str)] = &[
         "make demo",
         "starts a control plane of its own and waits for Ctrl-C; `tests/minimal-root make demo ONCE=1` runs it",
     ),
+    ("make try", "waits for Ctrl-C; suite `direct` runs `make try ONCE=1`"),
     ("make test", "runs this suite"),
     (
         "docker build -t registry.example.com/lync-mirror:0.1.0 .",
@@ -38,6 +39,11 @@ const NOT_RUN: &[(&str, &str)] = &[
         r#"ln -s "$PWD/target/release/lync-mirror" ~/.local/bin/kubectl-lyncmirror"#,
         "changes the home folder; this suite has the link in a folder of its own",
     ),
+    (
+        "cargo run --package xtask -- man ~/.local/share/man/man1",
+        "changes the home folder; a test of xtask writes the pages",
+    ),
+    ("man lync-mirror-failover", "needs man"),
     ("lync-mirror state --direct -f pool01.yaml --credentials login.yaml", DIRECT),
     ("lync-mirror doctor --direct -f pool01.yaml --credentials login.yaml", DIRECT),
     (

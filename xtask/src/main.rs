@@ -1,7 +1,9 @@
 //! Development tasks, as `cargo run -p xtask -- TASK`:
 //! - `generate` writes the files that are made from the source code,
+//! - `man FOLDER` writes the man pages of the command line,
 //! - `sbom` prints the software bill of materials of the binary, and `sbom ARCHIVE` that of the image in an OCI archive.
 
+mod man;
 mod metrics;
 mod reference;
 mod sbom;
@@ -15,9 +17,10 @@ fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["generate"] => generate(),
+        ["man", folder] => man::write(Path::new(folder)),
         ["sbom"] => print(&sbom::of_binary()?),
         ["sbom", archive] => print(&sbom::of_image(Path::new(archive))?),
-        _ => bail!("the tasks are: generate, sbom, sbom ARCHIVE"),
+        _ => bail!("the tasks are: generate, man FOLDER, sbom, sbom ARCHIVE"),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::cli::pool::Pool;
 use crate::cli::verbs::follow::Follow;
 use crate::cli::verbs::progress::Progress;
 use crate::controller::{self, Settings};
+use crate::direct;
 use crate::health::Health;
 use crate::leader::Leadership;
 use crate::metrics::Metrics;
@@ -80,6 +81,7 @@ pub async fn act(direct: &Direct<'_>, pool: &Pool, follow: Follow, patience: Pat
 async fn to_the_end(direct: &Direct<'_>, pool: &mut Pool, follow: Follow, settle: Duration) -> Result<Exit, Error> {
     let mut changes = direct.directory.changes();
     let mut progress = Progress::new(follow, settle);
+    let mut unwritten = Unwritten::default();
     loop {
         *pool = direct.pool(None)?;
         let ended = progress.seen(pool)?;
@@ -87,9 +89,73 @@ async fn to_the_end(direct: &Direct<'_>, pool: &mut Pool, follow: Follow, settle
         if let Some(exit) = ended.filter(|_| pool.status.operation.is_none()) {
             return Ok(exit);
         }
+        unwritten.seen(direct.directory.unwritten(&pool.reference()), settle)?;
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return Ok(Exit::NotKnown) },
             exit = progress.settled() => return Ok(exit),
+            error = unwritten.settled() => return Err(Error::Direct(error)),
         }
+    }
+}
+
+/// A journal that cannot be written: the administrator must see it, and it can be repaired while the verb waits.
+#[derive(Debug, Default)]
+struct Unwritten(Option<(Instant, direct::Error)>);
+
+impl Unwritten {
+    /// Prints a new error.
+    ///
+    /// # Errors
+    /// A lost lock, which does not come back.
+    fn seen(&mut self, error: Option<direct::Error>, settle: Duration) -> Result<(), Error> {
+        let end = self.0.take().map(|(end, _)| end);
+        match error {
+            None => {}
+            Some(error @ direct::Error::LockLost { .. }) => return Err(Error::Direct(error)),
+            Some(error) => {
+                if end.is_none() {
+                    output::note(&format!("Error: {error} No statement is sent before this is written; trying again."));
+                }
+                self.0 = Some((end.unwrap_or_else(|| Instant::now() + settle), error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends once an error has lasted.
+    async fn settled(&self) -> direct::Error {
+        match &self.0 {
+            Some((end, error)) => {
+                sleep_until(*end).await;
+                error.clone()
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const SETTLE: Duration = Duration::from_secs(25);
+
+    #[tokio::test(start_paused = true)]
+    async fn journal_that_cannot_be_written_ends_the_verb_only_if_that_lasts() {
+        let full = || Some(direct::Error::write(Path::new("pool01.status.json"), "No space left on device"));
+        let mut unwritten = Unwritten::default();
+        unwritten.seen(full(), SETTLE).unwrap();
+        unwritten.seen(None, SETTLE).unwrap();
+        assert!(tokio::time::timeout(SETTLE * 2, unwritten.settled()).await.is_err(), "it was written meanwhile");
+        let begin = Instant::now();
+        unwritten.seen(full(), SETTLE).unwrap();
+        tokio::time::advance(SETTLE / 2).await;
+        unwritten.seen(full(), SETTLE).unwrap();
+        assert!(unwritten.settled().await.to_string().contains("No space left on device"));
+        assert_eq!(begin.elapsed(), SETTLE, "from the first failure on");
+        let lost = direct::Error::LockLost { path: "pool01.lock".into() };
+        assert!(unwritten.seen(Some(lost), SETTLE).is_err());
     }
 }

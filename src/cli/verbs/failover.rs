@@ -16,6 +16,7 @@ use crate::cli::output;
 use crate::cli::pool::{Pool, observed_seat};
 use crate::cli::source::Source;
 use crate::cli::verbs::confirm::ConfirmArguments;
+use crate::cli::verbs::exclude;
 use crate::cli::verbs::follow::Follow;
 use crate::cli::verbs::wait::{self, WaitArguments};
 use crate::cli::view;
@@ -35,6 +36,10 @@ pub struct Failover {
     /// The seat that is to be principal: primary or mirror.
     #[arg(long, visible_alias = "to", value_name = "SEAT", value_parser = seat)]
     new_principal: Seat,
+    /// Databases that must not move, separated by commas. A type moves with all databases that the spec gives it: the command
+    /// refuses if one of these would move, and names the change of the spec that leaves it out.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    exclude_database: Vec<String>,
     /// Print what the operator would decide, and the moves with their statements at the end.
     #[arg(short, long)]
     verbose: bool,
@@ -60,6 +65,7 @@ impl Failover {
     pub async fn run(self) -> Result<Exit, Error> {
         let mut source = Source::open(&self.cluster, &self.direct, "failover").await?;
         let pool = source.pool_to_write(self.pool.pool.as_deref()).await?;
+        exclude::check(&pool, &self.database_type, &self.exclude_database)?;
         let mut changes = Vec::new();
         let mut requests = Vec::new();
         let mut there = if pool.is_old(Timestamp::now()) { Exit::NotKnown } else { Exit::AsWanted };

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use clap::Args;
 use jiff::Timestamp;
 
-use crate::api::{ForceServiceSpec, PlannedStep};
+use crate::api::{ForceServiceSpec, OperationStatus, PlannedStep};
 use crate::cli::arguments::{EndArguments, PoolArgument, WriteArguments, database_type};
 use crate::cli::cluster::change::Change;
 use crate::cli::cluster::client::ClusterArguments;
@@ -19,7 +19,7 @@ use crate::cli::verbs::confirm::read_line;
 use crate::cli::verbs::follow::Follow;
 use crate::cli::verbs::wait::{self, WaitArguments};
 use crate::cli::view::text;
-use crate::model::{DatabaseType, Seat, later, whole_seconds};
+use crate::model::{Cause, DatabaseType, Seat, later, whole_seconds};
 use crate::plan::second;
 
 /// A consent without an end of its own. It must not act days later.
@@ -57,6 +57,9 @@ impl ForceService {
         let pool = source.pool_to_write(self.pool.pool.as_deref()).await?;
         let ty = self.database_type;
         pool.type_spec(ty)?;
+        if let Some(operation) = in_flight(&pool, ty) {
+            return self.go_on(&source, &pool, operation).await;
+        }
         let offer = offer(&pool, ty)?;
         let until = self.end.end(Timestamp::now())?;
         let until = until.unwrap_or_else(|| later(whole_seconds(Timestamp::now()), LIFETIME));
@@ -85,6 +88,26 @@ impl ForceService {
         let follow = Follow::forced(&written.pool, ty, offer.step.seat);
         wait::after(&source, &written.pool, follow, &self.wait).await
     }
+
+    /// After an interruption: the consent was given, and the journal has it.
+    async fn go_on(&self, source: &Source<'_>, pool: &Pool, operation: &OperationStatus) -> Result<Exit, Error> {
+        let ty = self.database_type;
+        output::print(&format!(
+            "{ty}: forced service on {} began at {}. It goes on by the consent that was given.\n",
+            pool.server_name(ty, operation.to),
+            second(operation.started_at.0)
+        ))?;
+        if self.write.what_if {
+            return Ok(Exit::OnItsWay);
+        }
+        wait::after(source, pool, Follow::forced(pool, ty, operation.to), &self.wait).await
+    }
+}
+
+/// The forced service of this type that has begun and not ended.
+fn in_flight(pool: &Pool, ty: DatabaseType) -> Option<&OperationStatus> {
+    let forces = |operation: &&OperationStatus| operation.type_ == ty && operation.cause == Cause::ForcedService;
+    pool.status.operation.as_ref().filter(forces)
 }
 
 /// The address of the server in this seat, and the name that it reports.

@@ -1,12 +1,12 @@
 //! `state`: service, principals and databases of pools. The successor of Get-CsDatabaseMirrorState.
 
 use std::io::IsTerminal;
-use std::pin::pin;
 use std::time::Duration;
 
 use clap::Args;
 use futures::StreamExt;
 use jiff::Timestamp;
+use tokio_stream::wrappers::IntervalStream;
 
 use crate::cli::arguments::{PoolsArguments, database_type};
 use crate::cli::cluster::client::{ClusterArguments, OperatorArguments};
@@ -17,10 +17,13 @@ use crate::cli::interrupt;
 use crate::cli::output::{self, Format};
 use crate::cli::pool::Pool;
 use crate::cli::source::Source;
-use crate::cli::view::state::{self, Style};
+use crate::cli::verbs::live::{Latest, live};
+use crate::cli::view::state::{self, Operator, Style};
 use crate::cli::view::{overview, rows};
-use crate::model::DatabaseType;
+use crate::model::{DatabaseType, duration_text};
 
+/// The ages on a terminal grow between two changes.
+const REDRAW: Duration = Duration::from_secs(2);
 /// Clears a terminal.
 const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 
@@ -52,7 +55,8 @@ impl State {
             return self.live(&source).await;
         }
         let (pools, problems) = self.pools(&source).await?;
-        let (text, exit) = self.render(&source, &pools).await?;
+        let operator = source.operator(&self.operator).await;
+        let (text, exit) = self.render(&source, &pools, operator.as_ref())?;
         output::print(&text)?;
         // A table has the message itself.
         if pools.is_empty() && !matches!(self.output, Format::Table | Format::Wide) {
@@ -68,11 +72,16 @@ impl State {
         Ok((pools?, problems))
     }
 
-    async fn render(&self, source: &Source<'_>, pools: &[Pool]) -> Result<(String, Exit), Error> {
+    fn render(
+        &self,
+        source: &Source<'_>,
+        pools: &[Pool],
+        operator: Option<&Operator>,
+    ) -> Result<(String, Exit), Error> {
         let now = Timestamp::now();
         let exit = Pool::worst_exit(pools, now);
         let text = match self.output {
-            Format::Table | Format::Wide => return Ok(self.tables(source, pools, exit).await),
+            Format::Table | Format::Wide => return Ok(self.tables(source, pools, operator, exit)),
             Format::Json => output::json(&documents(pools, now))?,
             Format::Yaml => output::yaml(&documents(pools, now))?,
             Format::Csv => output::csv(&pools.iter().flat_map(rows::rows).collect::<Vec<_>>())?,
@@ -80,18 +89,17 @@ impl State {
         Ok((text, exit))
     }
 
-    async fn tables(&self, source: &Source<'_>, pools: &[Pool], exit: Exit) -> (String, Exit) {
+    fn tables(&self, source: &Source<'_>, pools: &[Pool], operator: Option<&Operator>, exit: Exit) -> (String, Exit) {
         // Where the output is kept, a line for each renewal of the lease would be no news.
         let is_kept = self.watch && !std::io::stdout().is_terminal();
-        let operator = source.operator(&self.operator).await;
         let style = Style {
             wide: self.output == Format::Wide,
             width: output::width(),
             program: output::program(),
             now: Timestamp::now(),
         };
-        let is_silent = operator.as_ref().is_some_and(|operator| operator.is_silent(style.now));
-        let shown = operator.as_ref().filter(|_| is_silent || !is_kept);
+        let is_silent = operator.is_some_and(|operator| operator.is_silent(style.now));
+        let shown = operator.filter(|_| is_silent || !is_kept);
         let text = match pools {
             [] => source.no_pool(&self.pools) + "\n",
             several if self.pools.pools.is_empty() && several.len() > 1 => {
@@ -114,37 +122,49 @@ impl State {
 
     /// Until the output fails. `exit`: of the last state.
     async fn repeat(&self, source: &Source<'_>, exit: &mut Exit) -> Result<Exit, Error> {
-        let (pools, _) = self.pools(source).await?;
-        let mut events = pin!(source.events(&pools, &self.pools));
-        // The ages on a terminal go on between two changes.
-        let mut tick = tokio::time::interval(Duration::from_secs(2));
+        let (pools, _) = source.stored(&self.pools).await?;
+        let changes = source.events(&pools, &self.pools);
         let is_terminal = std::io::stdout().is_terminal();
+        let tick = || match is_terminal {
+            true => IntervalStream::new(tokio::time::interval(REDRAW)).map(drop).boxed(),
+            false => futures::stream::pending().boxed(),
+        };
+        let events = match source {
+            // The lease of an operator is renewed without an event.
+            Source::Cluster(_) => futures::stream::select(changes, tick()).boxed(),
+            Source::Direct(_) => changes,
+        };
+        let read = async || Ok((self.pools(source).await?.0, source.operator(&self.operator).await));
         let (mut last, mut failed) = (String::new(), false);
-        loop {
-            tokio::select! {
-                _ = events.next() => {}
-                _ = tick.tick(), if is_terminal => {}
-            }
-            let rendered = match self.pools(source).await {
-                Ok((pools, _)) => self.render(source, &pools).await,
-                Err(error) => Err(error),
-            };
-            match rendered {
-                Ok((text, now)) => {
-                    (*exit, failed) = (now, false);
-                    if text != last {
-                        let clear = if is_terminal { CLEAR } else { "" };
-                        output::print(&format!("{clear}{text}"))?;
-                        last = text;
+        let show = |Latest { found, waits }: Latest<'_, (Vec<Pool>, Option<Operator>)>| {
+            let mut text = match found {
+                None => String::new(),
+                Some(Ok((pools, operator))) => {
+                    failed = false;
+                    let (text, now) = self.render(source, pools, operator.as_ref())?;
+                    *exit = now;
+                    text
+                }
+                Some(Err(error)) => {
+                    *exit = error.exit();
+                    if !std::mem::replace(&mut failed, true) {
+                        output::note(&format!("Error: {error}"));
                     }
+                    return Ok(());
                 }
-                Err(error) if !failed => {
-                    (*exit, failed) = (error.exit(), true);
-                    output::note(&format!("Error: {error}"));
-                }
-                Err(_) => {}
+            };
+            if is_terminal && waits > REDRAW {
+                let waits = duration_text(Duration::from_secs(waits.as_secs()));
+                text.push_str(&format!("\nThe next read has had no answer for {waits}: what is shown can be old.\n"));
             }
-        }
+            if text != last {
+                let clear = if is_terminal { CLEAR } else { "" };
+                output::print(&format!("{clear}{text}"))?;
+                last = text;
+            }
+            Ok(())
+        };
+        Err(live(events, tick(), read, show).await)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use super::{aligned, command, generation};
 use crate::support::TestPool;
@@ -10,26 +10,35 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 /// A verb whose input and errors are a terminal.
-struct Terminal {
-    child: Child,
+pub struct Terminal {
+    pub child: Child,
     screen: File,
     seen: String,
 }
 
 impl Terminal {
     fn start(fixture: &TestPool, arguments: &[&str]) -> Terminal {
+        let mut command = command(fixture.cluster, arguments);
+        command.args(["-n", &fixture.namespace]);
+        Terminal::of(command, |command, open| command.stdin(open()).stderr(open()).stdout(Stdio::null()))
+    }
+
+    /// A terminal that `connect` connects to the command.
+    pub fn of(
+        mut command: Command,
+        connect: impl for<'a> Fn(&'a mut Command, &dyn Fn() -> File) -> &'a mut Command,
+    ) -> Terminal {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let path = ptsname(&master, Vec::new()).unwrap();
         let open = || File::options().read(true).write(true).open(path.to_str().unwrap()).unwrap();
-        let mut command = command(fixture.cluster, arguments);
-        command.args(["-n", &fixture.namespace]).stdin(open()).stderr(open()).stdout(Stdio::null());
+        connect(&mut command, &open);
         Terminal { child: command.spawn().unwrap(), screen: File::from(master), seen: String::new() }
     }
 
     /// Reads until the terminal shows this.
-    fn until(&mut self, words: &str) {
+    pub fn until(&mut self, words: &str) {
         let mut part = [0; 4096];
         while !self.seen.contains(words) {
             let length = self.screen.read(&mut part).unwrap_or_default();
@@ -42,7 +51,7 @@ impl Terminal {
         self.screen.write_all(text.as_bytes()).unwrap();
     }
 
-    fn end(mut self) -> Option<i32> {
+    pub fn end(mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 }

@@ -17,9 +17,18 @@ pub struct Site {
 impl Site {
     /// A pool with the types User and CentralMgmt on the primary, and a witness.
     pub async fn start() -> Site {
-        let site = Site { sim: TestPool::simulate(true, &DATABASES).await, folder: tempfile::tempdir().unwrap() };
+        Site::with(true, |file| file).await
+    }
+
+    /// As [`Site::start`], with or without the witness, and with another text of the spec file.
+    pub async fn with(witness: bool, edit: impl Fn(String) -> String) -> Site {
+        let site = Site { sim: TestPool::simulate(witness, &DATABASES).await, folder: tempfile::tempdir().unwrap() };
         std::fs::create_dir(site.path("other")).unwrap();
-        std::fs::write(site.path("pool01.yaml"), site.file("pool01.contoso.com")).unwrap();
+        let mut file = edit(site.file("pool01.contoso.com"));
+        if !witness {
+            file = file.lines().filter(|line| !line.contains("witness: ")).map(|line| format!("{line}\n")).collect();
+        }
+        std::fs::write(site.path("pool01.yaml"), file).unwrap();
         std::fs::write(site.path("other/login.yaml"), "username: lync-mirror\npassword: Passw0rd\n").unwrap();
         std::fs::write(site.path("other/ca.pem"), site.sim.ca_pem()).unwrap();
         site
@@ -63,6 +72,12 @@ impl Site {
         command.env("HOME", self.folder.path()).env("KUBECONFIG", self.path("absent"));
         command.env_remove("COLUMNS").env_remove("KUBERNETES_SERVICE_HOST");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    }
+
+    /// Stores the state of a pool that was never seen before: what changes later is a change.
+    pub fn first_sight(&self) {
+        self.verb("suspend", &["--reason", "first sight"]).expect(0);
+        self.verb("resume", &[]).expect(0);
     }
 
     pub fn verb(&self, verb: &str, arguments: &[&str]) -> Ran {
