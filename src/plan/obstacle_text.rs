@@ -62,8 +62,8 @@ impl Obstacle {
             Obstacle::IsolatedPrincipal { seat, .. } => isolated(&on(seat), &on(&seat.other())),
             Obstacle::Suspended { principal: seat, versions: Some((principal, mirror)) } => format!(
                 "mirroring is SUSPENDED, and the principal {} is newer ({principal}) than {} ({mirror}), which may be the cause",
-                pair.label(*seat),
-                pair.label(seat.other())
+                pair.short(*seat),
+                pair.short(seat.other())
             ),
             Obstacle::Suspended { versions: None, .. } => "mirroring is SUSPENDED".to_owned(),
             Obstacle::Disconnected => "the partners are both alive and do not reach each other".to_owned(),

@@ -126,7 +126,11 @@ fn stopped() -> Vec<Stopped> {
             vec![suspends(), suspect(json!(4)), suspect(Value::Null)],
             vec![resume()],
             (Reason::MirroringSuspended, Service::Exposed),
-            &["rtcxds: mirroring is SUSPENDED.", "To fix: find out why first", "RESUME on the principal."],
+            &[
+                "rtcxds: mirroring is SUSPENDED.",
+                "before you have read docs/reasons/MirroringSuspended.md",
+                "RESUME destroys",
+            ],
         ),
     ]
 }
@@ -160,7 +164,7 @@ async fn principal_that_refuses_handshakes_beside_a_witness_is_isolated() {
     let is_held =
         |plan: &TypePlan| plan.verdict.reason == Reason::UnexpectedPrincipal && plan.service == Service::Exposed;
     let plan = reconciler.until_plan("the failover of the witness", is_held).await;
-    let isolated = r"the primary SQL-A\RTC still has the principal role without quorum, so that it serves no client, and the mirror SQL-B\RTC has taken over.";
+    let isolated = r"the primary SQL-A\RTC still has the principal role without quorum and serves no client, and the mirror SQL-B\RTC has taken over.";
     assert_plan(
         &plan,
         (Reason::UnexpectedPrincipal, Service::Exposed),
@@ -204,8 +208,8 @@ async fn principal_of_a_newer_build_suspends_its_session_and_stays() {
             true,
             (Reason::VersionMismatch, Service::Exposed),
             &[
-                "SUSPENDED, and the principal is newer (11.0.7507.2) than the mirror (11.0.7001.0)",
-                "upgrade the mirror",
+                r"SUSPENDED, and the principal SQL-B\RTC is newer (11.0.7507.2) than SQL-A\RTC (11.0.7001.0)",
+                r"upgrade the primary SQL-A\RTC first",
             ],
         ),
     ] {
