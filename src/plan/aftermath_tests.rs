@@ -111,6 +111,9 @@ fn forced_service_is_remembered_until_each_of_its_databases_is_synchronized() {
         rows
     };
     let anew = rows(["M/0/-/8", "P/0/-/8"], ["M/4/-/1", "P/4/-/1"], true);
+    let mut failover = persisted.clone();
+    failover.last.insert(TY, attempt(Outcome::Succeeded));
+    assert!(plan(&two, &anew, &failover, NOW).persisted.last.is_empty(), "no forced service");
     let mut seen = plan(&two, &anew, &persisted, NOW);
     for _ in 0..2 {
         assert_eq!(reason(&seen), Reason::ServiceForced, "{}", message(&seen));
@@ -146,6 +149,9 @@ fn damaged_old_principal_of_a_forced_service_is_no_ordinary_mirror() {
         assert_eq!(reason(&back), Reason::ServiceForced, "{row}: {}", message(&back));
         assert!(message(&back).contains(part), "{}", message(&back));
     }
+    // The copy that service was forced on, after the other one took over again.
+    let newer = seen("P/1/-/9", "NULL/s", &forced(Outcome::Succeeded));
+    assert_eq!(reason(&newer), Reason::DatabaseNotOnline, "{}", message(&newer));
     let damaged = seen("NULL/s", "P/1/-/8", &at_home());
     assert_ne!(reason(&damaged), Reason::ServiceForced, "{}", message(&damaged));
 }

@@ -260,6 +260,19 @@ fn forced_service_stays_recorded_after_a_later_attempt_that_failed() {
         let expected = if kept { Attempt { later_failure: Some(after(60)), ..forced(before) } } else { later };
         assert_eq!(persisted.last[&TY], expected, "{before} {ended}");
     }
+    let of = |names: &[&str]| names.iter().map(|name| (DatabaseName::new(*name), 7)).collect();
+    for (cause, server, expected) in [
+        (Cause::ForcedService, "SQL-MIRROR", of(&["LcsLog", "QoEMetrics"])),
+        (Cause::ForcedService, "SQL-PRIMARY", of(&["QoEMetrics"])),
+        (Cause::Intent, "SQL-MIRROR", of(&["QoEMetrics"])),
+    ] {
+        let mut persisted = lost();
+        persisted.last.insert(TY, Attempt { forced: of(&["LcsLog"]), ..forced(Outcome::Partial) });
+        let to_server = Some(server.to_owned());
+        let later = Attempt { cause, to_server, forced: of(&["QoEMetrics"]), ..forced(Outcome::Succeeded) };
+        super::forced_service::record_end(&mut persisted, TY, later);
+        assert_eq!(persisted.last[&TY].forced, expected, "{cause} {server}");
+    }
     let consented = consented(&epoch_of("away", "M/1/-"), after(3600));
     let mut persisted = lost();
     persisted.last.insert(TY, Attempt { later_failure: Some(after(60)), ..forced(Outcome::Partial) });

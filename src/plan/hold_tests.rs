@@ -179,3 +179,30 @@ fn fix_of_a_lost_principal_names_a_lost_witness() {
     assert_parts(&message(WitnessLink::Disconnected), &["or the witness"], &["is forced"]);
     assert_parts(&message(WitnessLink::None), &["is forced"], &["or the witness"]);
 }
+
+/// What the line has to offer where the reason alone has no step.
+#[test]
+fn step_of_an_obstacle_names_its_server_or_its_endpoint() {
+    let step = |rows: &Observation, want| plan(&desired(want), rows, &at_home(), NOW).types[&TY].verdict.clone();
+    let mut frozen = observation("away", "P/1/C");
+    let ServerObservation::Unavailable { unavailable, .. } = &mut frozen.pairs[store()].primary else { panic!() };
+    unavailable.cause = UnavailableCause::Unresponsive;
+    let held = step(&frozen, Seat::Primary).step.unwrap();
+    assert!(held.starts_with("restart SQL Server on sql-primary if it answers no client"), "{held}");
+    let mut rows = observation("P/1/C", "M/1/C");
+    let ServerObservation::Available { server, .. } = &mut rows.pairs[store()].mirror else { panic!() };
+    let server = std::sync::Arc::make_mut(server);
+    server.endpoint.as_mut().unwrap().started = false;
+    let name = server.endpoint.as_ref().unwrap().name.clone();
+    let stopped = step(&rows, Seat::Primary);
+    let fix = format!("run ALTER ENDPOINT {name} STATE = STARTED there");
+    assert!(stopped.step.as_ref().unwrap().starts_with(&fix) && stopped.message.contains(&fix), "{stopped:?}");
+    let ServerObservation::Available { server, .. } = &mut rows.pairs[store()].mirror else { panic!() };
+    std::sync::Arc::make_mut(server).endpoint = None;
+    assert_eq!(step(&rows, Seat::Primary).step.as_deref(), Some("create a mirroring endpoint"));
+    let mut newer = observation("P/0/C", "M/0/C");
+    let ServerObservation::Available { server, .. } = &mut newer.pairs[store()].primary else { panic!() };
+    std::sync::Arc::make_mut(server).version = "12.0.6024.0".to_owned();
+    let suspended = step(&newer, Seat::Primary).step.unwrap();
+    assert_eq!(suspended, "if service was not forced, upgrade SQL-MIRROR, see docs/reasons/VersionMismatch.md");
+}

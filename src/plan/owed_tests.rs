@@ -187,5 +187,13 @@ fn mirror_of_a_third_server_proves_no_outage() {
         let seen = plan(&desired(Seat::Primary), &rows, &at_home(), NOW);
         assert_eq!(seen.types[&TY].service, Service::Unknown, "{other}: {}", message(&seen));
         assert!(message(&seen).contains("SQL-THIRD"), "{other}: {}", message(&seen));
+        assert_eq!(seen.types[&TY].observed, ObservedPrincipal::Unknown, "{other}");
     }
+    let mut rows = observation("P/4/-", "NULL/g");
+    let ServerObservation::Available { server, .. } = &mut rows.pairs[store()].primary else { panic!() };
+    for database in std::sync::Arc::make_mut(server).databases.values_mut() {
+        database.mirroring.as_mut().unwrap().partner_instance = "SQL-THIRD".to_owned();
+    }
+    let seen = plan(&desired(Seat::Primary), &rows, &at_home(), NOW);
+    assert_eq!((reason(&seen), seen.types[&TY].observed), (Reason::PartnerMismatch, ObservedPrincipal::Primary));
 }

@@ -71,6 +71,11 @@ fn consent_ends_with_the_return_of_the_old_principal() {
     unavailable.cause = UnavailableCause::BrowserSilent;
     let unproved = plan(&desired, &silent, &at_home(), NOW);
     assert!(unproved.steps.is_empty());
+    // A connected mirror is: its principal is there, whatever keeps the operator from it.
+    let mut connected = observation("away", "M/4/-");
+    connected.pairs[store()].primary = silent.pairs[store()].primary.clone();
+    let back = plan(&desired, &connected, &at_home(), NOW);
+    assert!(plan(&desired, &observation("away", "M/1/-"), &back.persisted, after(60)).steps.is_empty());
     let lost = observation("away", "M/1/-");
     assert_eq!(plan(&desired, &lost, &unproved.persisted, after(60)).steps.len(), 1, "it applies while it is away");
 

@@ -81,7 +81,7 @@ fn older_claim<'a>(tracking: &TypeTracking, pair: &'a Pair, finding: &Finding) -
 #[cfg(test)]
 mod tests {
     use crate::model::*;
-    use crate::plan::tests::{NOW, TY, after, desired, observation, pending, reason, settled};
+    use crate::plan::tests::{NOW, TY, after, desired, observation, pending, reason, settled, store};
     use crate::plan::{Plan, plan};
 
     fn known(roles: LastRoles) -> PersistedState {
@@ -162,6 +162,8 @@ mod tests {
         for persisted in [PersistedState::default(), other, renamed] {
             assert_eq!(claim(&seen("P/1/-/7", "away", &persisted)).1, ObservedPrincipal::Primary);
         }
+        // The mirror is connected to its principal, which only the operator does not read.
+        assert_eq!(claim(&seen("M/4/-/7", "away", &replaced)).1, ObservedPrincipal::Mirror);
         // Isolated and not open: that no client is served comes first.
         assert_eq!(claim(&seen("P/1/D/7/r", "away", &replaced)).0, Reason::NoQuorum);
     }
@@ -174,6 +176,13 @@ mod tests {
         let begun = plan(&want, &observation("P/4/-", "M/4/-"), &begun, NOW);
         assert_eq!(begun.steps.len(), 1);
         let split = plan(&want, &observation("P/1/-/7", "P/1/-/8"), &begun.persisted, after(10));
+        let mut other = observation("P/1/-/7", "away");
+        let ServerObservation::Available { server, .. } = &mut other.pairs[store()].primary else { panic!() };
+        for database in std::sync::Arc::make_mut(server).databases.values_mut() {
+            database.mirroring.as_mut().unwrap().guid = Guid::from_bytes([9; 16]);
+        }
+        let other = plan(&want, &other, &split.persisted, after(20));
+        assert_eq!(other.types[&TY].observed, ObservedPrincipal::Primary, "another session");
         let alone = plan(&want, &observation("P/1/-/7", "away"), &split.persisted, after(300));
         assert!(alone.ended.is_some(), "{:?}", alone.types[&TY].verdict);
         let later = plan(&want, &observation("P/1/-/7", "away"), &alone.persisted, after(310));
