@@ -9,7 +9,7 @@ use Service::{Exposed, NotServed, Protected, Unknown};
 
 /// The rows of the primary and of the mirror, and what they prove.
 #[rustfmt::skip]
-const TABLE: [(&str, &str, Service, ObservedPrincipal, Reason); 57] = [
+const TABLE: [(&str, &str, Service, ObservedPrincipal, Reason); 58] = [
     ("P/4/C",     "M/4/C",     Protected, Primary, Reason::Aligned),
     ("P/4/-",     "M/4/-",     Protected, Primary, Reason::Aligned),
     ("P/4/D",     "M/4/D",     Exposed,   Primary, Reason::Aligned),
@@ -66,6 +66,7 @@ const TABLE: [(&str, &str, Service, ObservedPrincipal, Reason); 57] = [
     ("P/1/D/8",   "P/1/C/7",   Unknown,   Nowhere, Reason::TwoPrincipals),
     ("P/1/D/8/r", "P/1/C/7",   Unknown,   Nowhere, Reason::TwoPrincipals),
     ("P/1/C/8",   "P/1/C/7",   Exposed,   Nowhere, Reason::TwoPrincipals),
+    ("P/1/C/8",   "P/1/C/8",   Exposed,   Nowhere, Reason::TwoPrincipals),
     ("P/4/C",     "P/2/C/8",   Unknown,   Nowhere, Reason::Unsettled),
     // The copy of the mirror counts too.
     ("P/4/C",     "M/4/C/s",   Exposed,   Primary, Reason::DatabaseNotOnline),
