@@ -172,7 +172,7 @@ pub struct LastMoveStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub forced_databases: Vec<ForcedDatabaseStatus>,
-    /// True once both partners were synchronized after the move. A forced service is over then.
+    /// True once both partners were synchronized after the move, or both agreed on the other principal. A forced service is over then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub synchronized: bool,
     /// When a later move ended that moved nothing. This move stays the last one that did.

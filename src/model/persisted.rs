@@ -249,13 +249,19 @@ pub struct Attempt {
     pub to_server: Option<String>,
     /// The databases of a forced service, and their role sequences before it. Empty after another move.
     pub forced: BTreeMap<DatabaseName, i32>,
-    /// Both partners were synchronized after the end of the move. A forced service is over then.
+    /// Both partners were synchronized after the end of the move, or both agreed on the other principal. A forced service is over
+    /// then.
     pub synchronized: bool,
     /// A later move of the type ended at this time and moved nothing. This move stays the last one that did.
     pub later_failure: Option<Timestamp>,
 }
 
 impl Attempt {
+    /// When the newest move of the type ended.
+    pub fn last_end(&self) -> Timestamp {
+        self.later_failure.unwrap_or(self.ended)
+    }
+
     /// A forced service that took effect, or may have, and whose partners were not synchronized again.
     pub fn may_be_forced(&self) -> bool {
         let took_effect = match self.outcome {

@@ -21,6 +21,14 @@ fn forced(outcome: Outcome) -> PersistedState {
     persisted
 }
 
+/// The operator read both servers before, with the primary as the principal.
+fn with_roles(mut persisted: PersistedState) -> PersistedState {
+    let roles = LastRoles { principal: Seat::Primary, primary: 7, mirror: 7, replaced: None };
+    let tracking = persisted.tracking.get_mut(&TY).unwrap();
+    tracking.roles = tracking.sessions.keys().map(|name| (name.clone(), roles)).collect();
+    persisted
+}
+
 fn seen(a: &str, b: &str, persisted: &PersistedState) -> Plan {
     plan(&desired(Seat::Primary), &observation(a, b), persisted, NOW)
 }
@@ -42,6 +50,17 @@ fn forced_service_that_both_servers_disprove_is_no_reason_to_cut_clients_off() {
             assert!(back.types[&TY].is_aligned() && back.types[&TY].forced_on.is_none());
         }
     }
+    // It stays disproved: the survivor restarts, and the living principal is read alone.
+    for (a, b) in [("P/2/-", "M/2/-"), ("P/1/-/9", "M/1/-/9")] {
+        let back = seen(a, b, &forced(Outcome::Unknown));
+        let alone = seen(if a == "P/2/-" { "P/1/-" } else { "P/1/-/9" }, "away", &back.persisted);
+        assert_eq!(reason(&alone), Reason::ConnectionRefused, "{a}: {}", message(&alone));
+    }
+    // It took over again, and only the operator does not read the other one.
+    let replaced = seen("away", "P/1/-/8", &with_roles(forced(Outcome::Succeeded))).persisted;
+    let again = seen("P/1/-/9", "away", &replaced);
+    assert!(!message(&again).contains("cut"), "{}", message(&again));
+    assert_eq!(reason(&seen("P/1/-/7", "away", &replaced)), Reason::ServiceForced);
     let alone = seen("P/1/-", "away", &forced(Outcome::Unknown));
     assert_eq!(reason(&alone), Reason::ServiceForced);
     assert!(message(&alone).contains("may have been forced on the mirror"), "{}", message(&alone));
@@ -133,6 +152,16 @@ fn forced_service_is_remembered_until_each_of_its_databases_is_synchronized() {
         std::sync::Arc::make_mut(server).databases.remove(&both[0]);
     }
     assert!(plan(&one, &dropped, &less.persisted, NOW).persisted.last[&TY].synchronized, "neither server has it");
+    // One of them keeps it without a session. A copy that is not ONLINE can have one.
+    for (row, over) in [("NULL", true), ("NULL/s", false)] {
+        let mut retired = rows(["M/4/-/8", row], ["M/4/-/8", "P/4/-/8"], false);
+        let ServerObservation::Available { server, .. } = &mut retired.pairs[super::tests::store()].primary else {
+            panic!()
+        };
+        std::sync::Arc::make_mut(server).databases.remove(&both[0]);
+        let seen = plan(&one, &retired, &less.persisted, NOW);
+        assert_eq!(seen.persisted.last[&TY].synchronized, over, "{row}");
+    }
 }
 
 /// The log of the old principal can be the only place of what it had not sent.
@@ -207,4 +236,26 @@ fn forced_service_without_the_name_of_the_partner_is_refused() {
         assert_eq!(decided.steps.len(), steps, "{name}: {}", message(&decided));
         assert_eq!(message(&decided).contains("names no server as its partner"), steps == 0, "{}", message(&decided));
     }
+}
+
+/// One of two databases is not open, so that the message about the forced service does not apply.
+#[test]
+fn old_principal_with_a_closed_database_is_still_the_older_one() {
+    let mut persisted = forced(Outcome::Succeeded);
+    let both = ["LcsLog", "QoEMetrics"].map(DatabaseName::new);
+    let tracking = persisted.tracking.get_mut(&TY).unwrap();
+    tracking.sessions = both.iter().map(|name| (name.clone(), Guid::from_bytes([1; 16]))).collect();
+    let persisted = with_roles(persisted);
+    let mut two = desired(Seat::Primary);
+    two.types[0].databases = both.to_vec();
+    let replaced = plan(&two, &observation_of_two(["away", "P/1/-/8"], ["away", "P/1/-/8"]), &persisted, NOW).persisted;
+    let rows = observation_of_two(["P/1/-/7", "away"], ["P/1/-/7/r", "away"]);
+    let alone = plan(&two, &rows, &replaced, NOW);
+    assert_eq!(reason(&alone), Reason::TwoPrincipals, "{}", message(&alone));
+    // The spec does not get its old principal as what it asked for.
+    let mut mirror = two.clone();
+    mirror.types[0].principal = Seat::Mirror;
+    let kept = plan(&mirror, &observation_of_two(["away", "P/1/-/8"], ["away", "P/1/-/8"]), &replaced, NOW).persisted;
+    let back = plan(&two, &observation_of_two(["P/1/-/7", "away"], ["P/1/-/7", "away"]), &kept, NOW);
+    assert!(back.persisted.requests[&TY].pending, "{}", message(&back));
 }

@@ -36,7 +36,7 @@ fn with_ended_consent(case: &Case, verdict: Verdict) -> Verdict {
         return verdict;
     }
     let message = format!(
-        "{} The consent to forced service until {} no longer applies, as the old principal was back. To fix: remove forceService from type {}.",
+        "{} The consent to forced service until {} no longer applies, as the old principal answered while the spec had it. Remove forceService from type {}.",
         verdict.message,
         second(force.until),
         case.desired_type.ty
@@ -56,8 +56,8 @@ fn verdict_of_usable_spec(case: &Case) -> Verdict {
         case.desired_type.ty,
         others.join(", ")
     );
-    let is_obstructed =
-        verdict.reason.effect() == Effect::Stalled && case.findings.iter().any(|finding| finding.obstacle.is_some());
+    let obstacles = case.findings.iter().filter_map(|finding| finding.obstacle.as_ref());
+    let is_obstructed = obstacles.into_iter().any(|obstacle| obstacle.reason().effect() == Effect::Stalled);
     if verdict.release == Release::No && (case.progress.is_some() || is_obstructed) {
         return Verdict { message: format!("{} {conflict}", verdict.message), ..verdict };
     }

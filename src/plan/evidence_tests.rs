@@ -256,7 +256,7 @@ fn suspended_session_is_a_version_mismatch_only_if_the_principal_is_newer() {
         }
         let decided = plan(&desired(Seat::Primary), &rows, &PersistedState::default(), NOW);
         let message = decided.types[&TY].verdict.message.clone();
-        assert!(message.contains("RESUME destroys what the old principal had not sent"), "{message}");
+        assert!(message.contains("RESUME after a forced service destroys"), "{message}");
         reason(&decided)
     };
     assert_eq!(with("11.0.7507.2", "11.0.7001.0"), Reason::VersionMismatch);

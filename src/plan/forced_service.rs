@@ -2,15 +2,16 @@
 //! exactly this state (R1, R2). Every other state with a lost principal is refused here, with the reason.
 
 use crate::model::{
-    Attempt, Cause, DatabaseType, Mirroring, MirroringState, Operation, Outcome, Pair, PairIdentity, PersistedState,
-    Reason, Role, Seat, TypeTracking, WitnessLink, later,
+    Attempt, Cause, DatabaseType, Mirroring, MirroringState, Operation, Outcome, Reason, Role, Seat, TypeTracking,
+    WitnessLink, later,
 };
 use crate::plan::consents;
 use crate::plan::finding::{Finding, epoch, message_of_all, seat_of};
+use crate::plan::forced_record::forced_on;
 use crate::plan::identity::{self, SameServers};
 use crate::plan::obstacle::Obstacle;
 use crate::plan::precondition::Precondition;
-use crate::plan::row::{is_connected, is_named, same_name};
+use crate::plan::row::{is_connected, same_name};
 use crate::plan::text::{list, second};
 use crate::plan::tracking::failure_pause;
 use crate::plan::types::{Case, Release, Verdict};
@@ -113,7 +114,7 @@ fn consent(case: &Case, survivor: Seat, names: &str) -> Consent {
     let Some(force) = &desired_type.force else {
         return Consent::Missing(
             format!(
-                "Only if it is lost for good: {price}. Then follow docs/how-to/force-service.md from step 0, which checks that no client reaches the {old} (epoch of {}: {state}).",
+                "If it is lost for good, follow docs/how-to/force-service.md from step 0, which checks that no client reaches the {old}. {price}. The epoch of {} is {state}.",
                 desired_type.ty
             ),
             None,
@@ -277,9 +278,6 @@ pub(crate) fn aftermath(case: &Case, obstacle: &Obstacle, names: &str) -> Option
     if !last.may_be_forced() || !case.findings.iter().all(|finding| finding.online) {
         return None;
     }
-    if is_disproved(case, last) {
-        return None;
-    }
     if let Some(verdict) = old_principal_open(case, last) {
         return Some(verdict);
     }
@@ -324,52 +322,13 @@ pub(crate) fn aftermath(case: &Case, obstacle: &Obstacle, names: &str) -> Option
     Some(Verdict::waiting(Reason::ServiceForced, message))
 }
 
-/// Records the end of a move. One that moved nothing does not replace a forced service: what that left is still to be resolved.
-pub(crate) fn record_end(persisted: &mut PersistedState, ty: DatabaseType, mut ended: Attempt) {
-    let moved_nothing = match ended.outcome {
-        Outcome::Failed | Outcome::Superseded => true,
-        Outcome::Succeeded | Outcome::Partial | Outcome::Unknown => false,
-    };
-    match persisted.last.get_mut(&ty).filter(|last| moved_nothing && last.may_be_forced()) {
-        Some(forced) => forced.later_failure = Some(ended.ended),
-        None => {
-            if ended.cause == Cause::ForcedService
-                && let Some(before) = persisted.last.get(&ty).filter(|last| last.may_be_forced())
-                && before.to_server == ended.to_server
-            {
-                // Both together are one forced service.
-                let earlier = before.forced.iter().map(|(name, sequence)| (name.clone(), *sequence));
-                ended.forced.extend(earlier);
-            }
-            persisted.last.insert(ty, ended);
-        }
-    }
-}
-
 /// The seat of the server that service was forced on, also while that is in flight. None: another state, or its server is not
 /// known.
 pub(crate) fn forced_seat(case: &Case, in_flight: Option<&Operation>) -> Option<Seat> {
     let forces = in_flight.filter(|operation| operation.cause == Cause::ForcedService);
     forces.map(|operation| operation.to).or_else(|| {
-        let last = case.persisted.last.get(&case.desired_type.ty).filter(|last| !is_disproved(case, last))?;
+        let last = case.persisted.last.get(&case.desired_type.ty)?;
         forced_on(last, case.pair, case.tracking.pair.as_ref())
-    })
-}
-
-/// Both servers agree that the other one is the principal: the forced service did not happen, or the roles were switched since.
-fn is_disproved(case: &Case, last: &Attempt) -> bool {
-    let principal = seat_of(case.findings).filter(|_| case.findings.iter().all(|finding| finding.agreed));
-    let forced = forced_on(last, case.pair, case.tracking.pair.as_ref());
-    principal.zip(forced).is_some_and(|(principal, forced)| principal != forced)
-}
-
-/// `known`: the servers of the type. A server that is read is compared by its own names, as it can have been renamed; one that is
-/// not read by the name that it had.
-pub(crate) fn forced_on(last: &Attempt, pair: &Pair, known: Option<&PairIdentity>) -> Option<Seat> {
-    let to = last.to_server.as_deref().filter(|_| last.may_be_forced())?;
-    Seat::BOTH.into_iter().find(|seat| match pair.view(*seat).available() {
-        Some(server) => is_named(server, to),
-        None => known.is_some_and(|known| same_name(to, &known.server(*seat).name)),
     })
 }
 
@@ -377,7 +336,11 @@ pub(crate) fn forced_on(last: &Attempt, pair: &Pair, known: Option<&PairIdentity
 fn old_principal_open(case: &Case, last: &Attempt) -> Option<Verdict> {
     let open = seat_of(case.findings)?;
     let forced = forced_on(last, case.pair, case.tracking.pair.as_ref()).filter(|seat| *seat != open)?;
-    if case.pair.view(forced).available().is_some() {
+    let took_back = |finding: &Finding| {
+        let roles = case.tracking.roles.get(&finding.name);
+        roles.is_some_and(|roles| roles.principal == open && roles.replaced.is_some())
+    };
+    if case.pair.view(forced).available().is_some() || case.findings.iter().all(took_back) {
         return None;
     }
     let (old, new) = (case.pair.label(open), case.pair.label(forced));

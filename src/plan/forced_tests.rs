@@ -256,7 +256,7 @@ fn forced_service_stays_recorded_after_a_later_attempt_that_failed() {
         let mut persisted = lost();
         persisted.last.insert(TY, forced(before));
         let later = Attempt { ended: after(60), ..forced(ended) };
-        super::forced_service::record_end(&mut persisted, TY, later.clone());
+        super::forced_record::record_end(&mut persisted, TY, later.clone());
         let expected = if kept { Attempt { later_failure: Some(after(60)), ..forced(before) } } else { later };
         assert_eq!(persisted.last[&TY], expected, "{before} {ended}");
     }
@@ -270,7 +270,7 @@ fn forced_service_stays_recorded_after_a_later_attempt_that_failed() {
         persisted.last.insert(TY, Attempt { forced: of(&["LcsLog"]), ..forced(Outcome::Partial) });
         let to_server = Some(server.to_owned());
         let later = Attempt { cause, to_server, forced: of(&["QoEMetrics"]), ..forced(Outcome::Succeeded) };
-        super::forced_service::record_end(&mut persisted, TY, later);
+        super::forced_record::record_end(&mut persisted, TY, later);
         assert_eq!(persisted.last[&TY].forced, expected, "{cause} {server}");
     }
     let consented = consented(&epoch_of("away", "M/1/-"), after(3600));
@@ -309,7 +309,7 @@ fn message_of_a_lost_principal_names_the_time_limit() {
         .message;
     assert!(!message.contains("30 minutes"), "only the user store has this limit: {message}");
     assert!(
-        message.contains("docs/how-to/force-service.md from step 0") && message.contains("epoch of Archiving: "),
+        message.contains("docs/how-to/force-service.md from step 0") && message.contains("The epoch of Archiving is "),
         "{message}"
     );
     assert!(!message.contains("acceptDataLoss"), "nothing to paste: {message}");

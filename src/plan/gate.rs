@@ -117,10 +117,10 @@ const SKEW: Duration = Duration::from_secs(300);
 fn cooldown_gate(case: &Case) -> Option<Verdict> {
     // An end in the future comes from an edited status or a clock that jumped, and must not delay a move.
     let last =
-        case.persisted.last.get(&case.desired_type.ty).filter(|last| last.ended <= later(case.input.now, SKEW))?;
+        case.persisted.last.get(&case.desired_type.ty).filter(|last| last.last_end() <= later(case.input.now, SKEW))?;
     // A limit of the operator counts as no failure, and is not over at once either.
     let shortest = if last.outcome == Outcome::Failed { FIRST_PAUSE } else { Duration::ZERO };
-    let end = later(last.ended, cooldown(case.input.desired, case.tracking).max(shortest));
+    let end = later(last.last_end(), cooldown(case.input.desired, case.tracking).max(shortest));
     if case.input.satisfied(Precondition::Cooldown, case.input.now >= end) {
         return None;
     }
@@ -142,7 +142,7 @@ fn cooldown_gate(case: &Case) -> Option<Verdict> {
                 "{} waits until {} (policy.cooldown): the last move ended at {}. To move at once: set policy.cooldown to 0s.",
                 failover(case),
                 second(end),
-                second(last.ended)
+                second(last.last_end())
             ),
         ),
     };

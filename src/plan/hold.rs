@@ -80,9 +80,9 @@ fn step(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> String {
         (None, Some(seat)) if let Some(page) = caution::before_start(findings, pair, seat, true) => {
             format!("read docs/reasons/{page}.md before {} starts", pair.short(seat))
         }
-        _ if let Some((suspended @ Obstacle::Suspended { .. }, _)) = obstacle => {
-            suspended.step(pair).unwrap_or_else(|| "no RESUME before you read docs/reasons/ServiceForced.md".to_owned())
-        }
+        _ if let Some((suspended @ Obstacle::Suspended { .. }, _)) = obstacle => suspended
+            .step(pair)
+            .unwrap_or_else(|| "run no RESUME before you read docs/reasons/ServiceForced.md".to_owned()),
         (None, Some(seat)) if obstacle.is_some_and(|(obstacle, _)| does_not_answer(obstacle)) => {
             format!("bring {} back, or {keep}", pair.short(seat))
         }

@@ -81,7 +81,6 @@ impl Check<'_> {
             }
             ServerObservation::Available { .. } => return None,
         };
-        // Each database that is not open has moved: what else became of it, only both servers show together.
         Some(format!(
             "{} is principal on the {}, and the {} {state}",
             self.named(|outcome| outcome == DatabaseOutcome::Pending),

@@ -9,6 +9,7 @@ mod decide;
 mod estimate;
 mod finding;
 mod forced_operation;
+mod forced_record;
 mod forced_service;
 mod foreign_journal;
 mod gate;

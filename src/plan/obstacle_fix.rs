@@ -5,7 +5,7 @@ use crate::plan::obstacle::{Obstacle, Shown};
 use crate::plan::row::is_witness_lost;
 
 /// On every text about a suspended session: RESUME is the usual advice, and after a forced service it destroys data.
-const RESUME_WARNING: &str = "RESUME destroys what the old principal had not sent if service was forced";
+const RESUME_WARNING: &str = "RESUME after a forced service destroys what the old principal had not sent";
 const READ_FIRST: &str = "run nothing before you have read ";
 
 impl Obstacle {
@@ -16,9 +16,10 @@ impl Obstacle {
             Obstacle::ThirdPartner { seat, shown: Shown { role: Role::Principal, .. }, .. } => {
                 Some(format!("let no client reach {}, and read docs/reasons/PartnerMismatch.md", short(&seat.other())))
             }
-            Obstacle::OlderPrincipal { seat } => {
-                Some(format!("cut all clients off {}, then read docs/reasons/TwoPrincipals.md", short(seat)))
-            }
+            Obstacle::OlderPrincipal { seat } => Some(format!(
+                "cut the clients of these databases off {}, read docs/reasons/TwoPrincipals.md",
+                short(seat)
+            )),
             Obstacle::ApartWithoutQuorum { newer: Some(newer) } => {
                 Some(format!("connect {} with its partner or the witness again", short(newer)))
             }
@@ -56,7 +57,7 @@ impl Obstacle {
                 "do not repair the link between them, cut all clients off the copy that fewer Front Ends use, then follow docs/reasons/TwoPrincipals.md".to_owned()
             }
             Obstacle::OlderPrincipal { seat } => format!(
-                "cut all clients off {}, whose copy lacks what the other one accepted since, then follow docs/reasons/TwoPrincipals.md#only-the-older-principal-is-read",
+                "cut the clients of these databases off {}, whose copies lack what the other one accepted since, then follow docs/reasons/TwoPrincipals.md#only-the-older-principal-is-read",
                 on(seat)
             ),
             Obstacle::NoPrincipal => "repair the network between the mirroring endpoints, and run no SET PARTNER statement before you have read docs/reasons/NoPrincipal.md".to_owned(),
@@ -118,7 +119,7 @@ fn outside_fix(names: &str) -> &'static str {
 fn isolated_fix(old: &str, forced: bool) -> String {
     if forced {
         return format!(
-            "do not connect {old} again before you have read docs/reasons/ServiceForced.md: service may have been forced on the other server, and what only the old principal has is then lost"
+            "do not connect {old} again before you have read docs/reasons/ServiceForced.md, as what only the old principal has is lost then if service was forced on the other server"
         );
     }
     format!("repair the network of {old}, which then becomes the mirror by itself")

@@ -177,7 +177,8 @@ impl<'a> Check<'a> {
             return self.ended(Outcome::Succeeded, None);
         }
         if let Some(detail) = self.taken_over() {
-            return self.ended(Outcome::Succeeded, Some(detail));
+            let is_whole = !self.any(Unchanged) && !self.any(Diverged);
+            return self.ended(if is_whole { Outcome::Succeeded } else { Outcome::Partial }, Some(detail));
         }
         if open && self.overdue() && !self.unanswered && self.has_lost_principal() {
             let what = format!(

@@ -92,6 +92,20 @@ fn move_whose_session_cannot_fail_over_ends_at_its_deadline() {
     }
 }
 
+/// One database moved and its old principal is isolated. The other one did not move.
+#[test]
+fn move_of_a_part_of_the_databases_has_not_succeeded() {
+    let mut want = desired(Seat::Mirror);
+    want.types[0].databases.push(DatabaseName::new("QoEMetrics"));
+    let healthy = super::tests::observation_of_two(["P/4/C", "M/4/C"], ["P/4/C", "M/4/C"]);
+    let begun = plan(&want, &healthy, &owed(), NOW).persisted;
+    for (second, outcome) in [(["P/4/C", "M/4/C"], Outcome::Partial), (["M/4/C/8", "P/4/C/8"], Outcome::Succeeded)] {
+        let rows = super::tests::observation_of_two(["P/1/D/7", "P/1/C/8"], second);
+        let over = plan(&want, &rows, &begun, after(300));
+        assert_eq!(over.ended.map(|ended| ended.outcome), Some(outcome), "{second:?}");
+    }
+}
+
 /// Two stores: a move that cannot settle on one pair does not hold up a forced service on the other one for ever.
 #[test]
 fn consented_forced_service_follows_a_stuck_move_of_another_pair() {
@@ -121,6 +135,7 @@ fn conflict_hides_no_state_that_an_administrator_has_to_act_on() {
         ("P/0/C", "M/0/C", Reason::MirroringSuspended),
         ("P/4/C", "M/4/C", Reason::Conflict),
         ("P/2/C", "M/2/C", Reason::Conflict),
+        ("M/2/C", "P/2/C", Reason::Conflict),
         ("M/4/C", "P/4/C", Reason::Conflict),
     ] {
         let mut rows = observation(a, b);

@@ -14,7 +14,7 @@ use crate::plan::operation::{self, OperationState};
 use crate::plan::precondition::{Precondition, Preconditions};
 use crate::plan::row::same_name;
 use crate::plan::types::{Case, Ended, Input, Plan, Progress, Release, Requeue, TypePlan};
-use crate::plan::{decide, forced_service, schedule, statements, third_partner, tracking};
+use crate::plan::{decide, forced_record, forced_service, schedule, statements, third_partner, tracking};
 
 /// The servers are polled closely for this long after a move.
 const AFTERCARE: Duration = Duration::from_secs(60);
@@ -103,7 +103,7 @@ fn check_operation(input: &Input, persisted: &mut PersistedState) -> Checked {
                 synchronized: false,
                 later_failure: None,
             };
-            forced_service::record_end(persisted, ty, attempt);
+            forced_record::record_end(persisted, ty, attempt);
             persisted.operation = None;
             Checked { ended: Some(over), ..Checked::default() }
         }
@@ -168,7 +168,7 @@ fn requeue(
     if persisted.operation.as_ref().is_some_and(|operation| types.contains_key(&operation.ty)) {
         return Requeue::Now;
     }
-    let fresh = persisted.last.values().any(|attempt| now < later(attempt.ended, AFTERCARE));
+    let fresh = persisted.last.values().any(|attempt| now < later(attempt.last_end(), AFTERCARE));
     let restless = types.values().any(|plan| {
         matches!(
             plan.verdict.reason,

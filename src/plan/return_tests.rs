@@ -32,7 +32,7 @@ fn consented(until: u64) -> Desired {
 /// Which server service was forced on, from the name in the last move and the names that are read.
 #[test]
 fn forced_on_is_the_named_server_or_the_one_that_is_not_the_other() {
-    use super::forced_service::forced_on;
+    use super::forced_record::forced_on;
     let forced =
         Attempt { cause: Cause::ForcedService, to_server: Some("SQL-MIRROR".into()), ..attempt(Outcome::Succeeded) };
     for (a, b, server, expected) in [
@@ -81,7 +81,7 @@ fn consent_ends_with_the_return_of_the_old_principal() {
 
     let back = plan(&desired, &observation("P/4/-", "M/4/-"), &unproved.persisted, after(60));
     assert_eq!(reason(&back), Reason::Aligned);
-    assert!(message(&back).contains("no longer applies, as the old principal was back"), "{}", message(&back));
+    assert!(message(&back).contains("no longer applies, as the old principal answered"), "{}", message(&back));
     let again = plan(&desired, &lost, &back.persisted, after(18_000));
     assert_eq!((reason(&again), again.steps.len()), (Reason::PrincipalLost, 0), "{}", message(&again));
     assert!(message(&again).contains("A new until is a new consent"), "{}", message(&again));
@@ -93,7 +93,7 @@ fn consent_ends_with_the_return_of_the_old_principal() {
 fn ended_consent_is_mentioned_until_its_own_end_only() {
     let desired = consented(60);
     let healthy = observation("P/4/-", "M/4/-");
-    assert!(message(&plan(&desired, &healthy, &at_home(), after(59))).contains("remove forceService"));
+    assert!(message(&plan(&desired, &healthy, &at_home(), after(59))).contains("Remove forceService"));
     assert!(!message(&plan(&desired, &healthy, &at_home(), after(60))).contains("forceService"));
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn start_next(
             ty: *ty,
             store: plan.desired_type.store,
             reason: plan.verdict.reason,
-            follows_until: persisted.last.get(ty).map(|last| later(last.ended, policy.switch_deadline)),
+            follows_until: persisted.last.get(ty).map(|last| later(last.last_end(), policy.switch_deadline)),
         })
         .collect();
     let mut begun: Option<(Operation, Vec<Failover>)> = None;

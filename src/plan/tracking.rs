@@ -5,17 +5,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::{
-    Absence, Attempt, Cause, DatabaseName, Desired, DesiredType, Evidence, ForceService, MirroringState, Outcome, Pair,
-    PersistedState, Request, Role, Seat, ServerObservation, Stable, TransitionKind, TypeTracking, UnrequestedSwitch,
+    Absence, Attempt, Cause, Desired, DesiredType, Evidence, ForceService, MirroringState, Outcome, Pair,
+    PersistedState, Request, Seat, ServerObservation, Stable, TransitionKind, TypeTracking, UnrequestedSwitch,
     WitnessLink, later,
 };
 use crate::plan::consents;
-use crate::plan::finding::{Finding, assess, epoch, seat_of};
+use crate::plan::finding::{Finding, epoch, seat_of};
+use crate::plan::forced_record;
 use crate::plan::identity;
 use crate::plan::obstacle::{Obstacle, Shown};
 use crate::plan::precondition::Precondition;
 use crate::plan::roles;
-use crate::plan::row::{is_named, same_name};
+use crate::plan::row::same_name;
 use crate::plan::types::{Ended, Input};
 
 /// Failed moves, or unrequested switches within a day of each other, after which the circuit breaker of a type opens (R9).
@@ -71,8 +72,9 @@ pub(crate) fn update(
     let mut tracking = persisted.tracking.remove(&desired_type.ty).unwrap_or_default();
     let exchanged = identity::exchanged(&tracking, pair, findings);
     roles::follow(&mut tracking, pair, findings);
-    // The message about a forced service has more facts.
-    if !persisted.last.get(&desired_type.ty).is_some_and(Attempt::may_be_forced) {
+    // The message about a forced service has more facts, where it applies.
+    let is_forced = persisted.last.get(&desired_type.ty).is_some_and(Attempt::may_be_forced);
+    if !is_forced || !findings.iter().all(|finding| finding.online) {
         roles::mark(&tracking, pair, findings);
     }
     track_transitions(input, &mut tracking, findings, moving);
@@ -116,7 +118,7 @@ pub(crate) fn update(
     tracking.principal_lost_since = lost_since(tracking.principal_lost_since, pair, desired_type, findings, now);
     tracking.approval = approval(tracking.approval.take(), desired_type, now);
     tracking.absence = absence(input, tracking.absence, pair, findings);
-    follow_forced_service(input, persisted, desired_type, pair, findings);
+    forced_record::follow(input, persisted, desired_type, findings);
     // The seats of an exchange stay in question until the principal is where the spec wants it.
     let in_question =
         exchanged && settled != Some(desired_type.principal) && input.enforced(Precondition::SeatsNotExchanged);
@@ -135,7 +137,7 @@ fn lost_since(
     findings: &[Finding],
     now: Timestamp,
 ) -> Option<Timestamp> {
-    let is_over = || consents::is_back(pair, desired_type) || findings.iter().any(|finding| finding.online);
+    let is_over = || consents::is_back(pair, desired_type) || findings.iter().all(|finding| finding.online);
     if is_lost(findings) { since.or(Some(now)) } else { since.filter(|_| !is_over()) }
 }
 
@@ -237,51 +239,6 @@ fn absence(input: &Input, before: Option<Absence>, pair: &Pair, findings: &[Find
     (input.now < later(since, input.desired.policy.settle_after)).then_some(Absence::BackSince(since))
 }
 
-/// A forced service whose answer was lost happened if the survivor is principal in a later state. It is over once both
-/// partners are synchronized again, also of a database that the spec no longer has.
-fn follow_forced_service(
-    input: &Input,
-    persisted: &mut PersistedState,
-    desired_type: &DesiredType,
-    pair: &Pair,
-    findings: &[Finding],
-) {
-    let Some(last) = persisted.last.get_mut(&desired_type.ty) else { return };
-    let is_settled = |name: &DatabaseName| {
-        let finding = assess(input.preconditions, pair, name);
-        finding.agreed && finding.obstacle.is_none()
-    };
-    if findings.iter().all(|finding| finding.agreed && finding.obstacle.is_none())
-        && last.forced.keys().all(|name| is_settled(name) || is_dropped(pair, name))
-    {
-        last.synchronized = true;
-    }
-    let to = last.to_server.as_deref().unwrap_or_default();
-    let Some(seat) =
-        Seat::BOTH.into_iter().find(|seat| pair.view(*seat).available().is_some_and(|server| is_named(server, to)))
-    else {
-        return;
-    };
-    let serves = |(name, before): (&DatabaseName, &i32)| {
-        pair.row(seat, name).is_some_and(|row| row.role == Role::Principal && row.role_sequence > *before)
-    };
-    if last.outcome == Outcome::Unknown
-        && last.may_be_forced()
-        && !last.forced.is_empty()
-        && last.forced.iter().all(serves)
-    {
-        last.outcome = Outcome::Succeeded;
-    }
-}
-
-/// Neither server has the database any more.
-fn is_dropped(pair: &Pair, name: &DatabaseName) -> bool {
-    Seat::BOTH.into_iter().all(|seat| {
-        let server = pair.view(seat).available();
-        server.is_some_and(|server| server.sysadmin && !server.databases.contains_key(name))
-    })
-}
-
 /// A changed principal is pending until both servers show it; any other difference is unrequested. True if the spec
 /// changed the principal.
 fn update_request(
@@ -303,9 +260,10 @@ fn update_request(
             pending: !input.enforced(Precondition::FirstObservationIsNoRequest),
         },
     };
+    let is_forced = persisted.last.get(&desired_type.ty).is_some_and(Attempt::may_be_forced);
     let is_known = |finding: &Finding| {
         let session = finding.session.map(|session| session.guid);
-        session.is_some() && tracking.sessions.get(&finding.name).copied() == session
+        !is_forced && session.is_some() && tracking.sessions.get(&finding.name).copied() == session
     };
     // A principal that is read alone is enough: the spec then keeps what is there, and asks for no move of later.
     let there = findings.iter().all(|finding| {
@@ -365,7 +323,7 @@ pub(crate) fn operation_started(
     cause: Cause,
     now: Timestamp,
 ) {
-    let last = persisted.last.get(&desired_type.ty).map(|last| last.ended);
+    let last = persisted.last.get(&desired_type.ty).map(Attempt::last_end);
     let tracking = persisted.tracking.entry(desired_type.ty).or_default();
     let since = tracking.approval.as_ref().map(|approval| approval.since);
     let is_new_approval = last.zip(since).is_none_or(|(ended, since)| since >= ended);

@@ -224,9 +224,11 @@ fn aligned(plan: &Plan) -> ConditionDraft {
             let text = of(&elsewhere, "The principal is not where the spec wants it");
             ConditionDraft::false_(kind, first.verdict.reason, text)
         }
-        (None, Some(first)) => {
-            ConditionDraft::unknown(kind, first.verdict.reason, of(&unseen, "The principal of this pair is not known"))
-        }
+        (None, Some(first)) => ConditionDraft::unknown(
+            kind,
+            first.verdict.reason,
+            of(&unseen, "The principal of these types is not known"),
+        ),
         (None, None) => ConditionDraft::true_(kind, Reason::Aligned, "Every principal is where the spec wants it."),
     }
 }

@@ -126,6 +126,15 @@ mod tests {
             }
         }
         assert_eq!(shown(known(|_| {}), &anew), "Unknown", "mirrored anew");
+        for (name, expected) in [("SQL-NEW", "Unknown"), ("sql-primary", "False")] {
+            let mut renamed = rows.clone();
+            for pair in renamed.pairs.iter_mut() {
+                let ServerObservation::Available { server, .. } = &mut pair.primary else { panic!() };
+                let server = std::sync::Arc::make_mut(server);
+                (server.name, server.local_name) = (name.to_owned(), Some("SQL-PRIMARY".to_owned()));
+            }
+            assert_eq!(shown(known(|_| {}), &renamed), expected, "{name}");
+        }
     }
 
     /// The move that ends makes the last comparison one from before a switch, and its list too.

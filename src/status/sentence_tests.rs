@@ -171,7 +171,7 @@ fn summary_names_what_keeps_a_move_or_a_principal_back() {
     }
     assert_eq!(
         message(&elsewhere, "Primary", &known()),
-        "Exposed. Archiving: SQL-PRIMARY is principal and mirrors with SQL-THIRD. To fix: name the two partners of one session in spec.sql, remove no session."
+        "Exposed. Archiving: SQL-PRIMARY is principal and mirrors with SQL-THIRD. To fix: name the two partners of one session in spec.sql, and remove no session."
     );
     let lost = fixtures::status(&fixtures::wanting("Primary"), &observation("P/1/D/r", "away"), &known());
     assert_eq!(lost.principals.as_deref(), Some("Archiving=Primary!"), "NoQuorum");

@@ -126,14 +126,14 @@ pub(super) fn unreachable_since(servers: &[ServerStatus], address: &str) -> Opti
     server.unreachable_since.as_ref().map(|at| at.0)
 }
 
-/// ` Polls of the mirror sql-b fail since ...; the last answer was at ....`: a sentence for each unreachable partner.
+/// ` Polls of the mirror sql-b have failed since .... The last answer was at ....`: a sentence for each unreachable partner.
 pub(super) fn absences(pair: &Pair, servers: &[ServerStatus]) -> String {
     let sentence = |seat: Seat| {
         let address = pair.view(seat).address();
         let server = servers.iter().find(|server| server.address == address && !server.reachable)?;
         let since = second(server.unreachable_since.as_ref()?.0);
-        let last = server.last_read_time.as_ref().map(|at| format!("; the last answer was at {}", second(at.0)));
-        Some(format!(" Polls of the {} fail since {since}{}.", pair.label(seat), last.unwrap_or_default()))
+        let last = server.last_read_time.as_ref().map(|at| format!(" The last answer was at {}.", second(at.0)));
+        Some(format!(" Polls of the {} have failed since {since}.{}", pair.label(seat), last.unwrap_or_default()))
     };
     Seat::BOTH.into_iter().filter_map(sentence).collect()
 }
@@ -242,7 +242,7 @@ mod tests {
             [former("sql-a", Some(60), Some(55)), former("sql-b", Some(90), None), former("sql-w", Some(1), None)];
         assert_eq!(
             absences(&pair, &servers),
-            " Polls of the primary sql-a fail since 1970-01-01T00:01:00Z; the last answer was at 1970-01-01T00:00:55Z. Polls of the mirror sql-b fail since 1970-01-01T00:01:30Z."
+            " Polls of the primary sql-a have failed since 1970-01-01T00:01:00Z. The last answer was at 1970-01-01T00:00:55Z. Polls of the mirror sql-b have failed since 1970-01-01T00:01:30Z."
         );
         assert_eq!(absences(&pair, &[]), "");
     }

@@ -128,7 +128,10 @@ impl Summary<'_> {
                 Some(Step::Do("correct the login on that server, as the other one accepted the Secret"))
             }
             Reason::ConnectionTimedOut if cause == Some(UnavailableCause::Unresponsive) => Some(Step::Do(UNRESPONSIVE)),
-            _ if self.has(|one| matches!(one, Obstacle::PrincipalLost { suspended: true, .. })) => {
+            reason
+                if cause.map(UnavailableCause::reason) == Some(reason)
+                    && self.has(|one| matches!(one, Obstacle::PrincipalLost { suspended: true, .. })) =>
+            {
                 Some(Step::Do("check from a Front End, then start SQL Server there"))
             }
             Reason::SwitchOverdue if self.has(|one| matches!(one, Obstacle::Disconnected)) => {
@@ -354,7 +357,7 @@ pub(super) fn of_ready(plan: &Plan, risk: Option<&str>) -> String {
         return at_risk;
     }
     match service {
-        Service::Protected if risk.is_some() => format!("{aligned} No full quorum: see condition QuorumAtRisk."),
+        Service::Protected if risk.is_some() => format!("{aligned} The quorum is at risk: see condition QuorumAtRisk."),
         Service::Protected => aligned,
         Service::Exposed => fit_names(&types, "types", |types| {
             format!("{aligned} A further loss endangers {types}: see condition QuorumAtRisk.")

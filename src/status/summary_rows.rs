@@ -41,6 +41,9 @@ impl Summary<'_> {
             Obstacle::PartnerOutside { seat, names, .. } if !names.is_empty() => {
                 Some(format!("{} mirrors with {names}", server(*seat)))
             }
+            Obstacle::TwoPrincipals { sessions: Some(_) } => {
+                Some("both servers are principal, in different sessions".to_owned())
+            }
             Obstacle::OlderPrincipal { seat } => {
                 Some(format!("{} is principal, and {} took over later", server(*seat), server(seat.other())))
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::fixtures::{observed, wanting};
-use super::summary::{fit, of_databases, of_server};
+use super::summary::{fit, fit_after_service, of_databases, of_server};
 use super::{LIMIT, Summary};
 use crate::api::ParsedSpec;
 use crate::model::*;
@@ -46,6 +46,9 @@ fn fit_cuts_the_last_candidate_to_the_limit() {
     assert_eq!(fit(["x".repeat(LIMIT + 1), "x".repeat(LIMIT)]), "x".repeat(LIMIT));
     let cut = fit(["x".repeat(LIMIT + 1)]);
     assert_eq!((cut.chars().count(), cut.ends_with("...")), (LIMIT, true));
+    // The longest service, and a space after its period.
+    let left = LIMIT - "Protected. ".len();
+    assert_eq!(fit_after_service(["x".repeat(left + 1), "x".repeat(left)]), "x".repeat(left));
 }
 
 #[test]
@@ -309,4 +312,34 @@ fn step_of_two_servers_is_on_the_line_if_it_is_the_same() {
         let line = text(&plan, &rows, false);
         assert_eq!(line.ends_with(" To fix: add the CA."), shared, "{line}");
     }
+}
+
+/// The rows of both servers, the wanted seat, and a part of the line that depends on more than the reason.
+#[test]
+fn line_of_a_state_without_fixed_words_has_its_server_and_its_step() {
+    for (a, b, want, expected) in [
+        ("away", "M/0/-", "Primary", "To fix: check from a Front End, then start SQL Server there."),
+        (
+            "P/4/C",
+            "M/4/C/s",
+            "Primary",
+            "the copy on the mirror SQL-MIRROR is SUSPECT. To fix: do not fail over, and follow",
+        ),
+        ("P/4/C/s", "M/4/C", "Primary", "the copy on the primary SQL-PRIMARY is SUSPECT. To fix: follow"),
+        ("M/0/C", "P/0/C", "Primary", "SQL-MIRROR is principal, and mirroring is SUSPENDED. To fix: run no RESUME"),
+        ("P/1/-/7", "P/1/-/8", "Primary", "both servers hold the principal role. To fix: keep their link cut"),
+    ] {
+        let rows = observed(a, b);
+        let plan = plan(&wanting(want).desired, &rows, &at_home(), NOW);
+        let line = text(&plan, &rows, false);
+        assert!(line.contains(expected), "{a} {b}: {line}");
+    }
+    let mut sessions = observed("P/4/C", "P/4/C");
+    let ServerObservation::Available { server, .. } = &mut sessions.pairs[store()].mirror else { panic!() };
+    for database in Arc::make_mut(server).databases.values_mut() {
+        database.mirroring.as_mut().unwrap().guid = Guid::from_bytes([9; 16]);
+    }
+    let other = plan(&wanting("Primary").desired, &sessions, &at_home(), NOW);
+    let line = text(&other, &sessions, false);
+    assert!(line.contains("both servers are principal, in different sessions"), "{line}");
 }

@@ -160,8 +160,8 @@ fn summary_states_what_happened_and_what_to_type() {
         Exposed. Archiving: the mirror sql-mirror refuses connections (not read since 1970-01-01T00:00:00Z). To fix: check SQL Server there, or correct the port.
         Unknown. Archiving: sql-primary does not answer, and may still serve clients. To fix: check from a Front End, start it, or read docs/reasons/PrincipalLost.md.
         Unknown. Archiving: the operator reads neither the primary sql-primary nor the mirror sql-mirror. To fix: check both servers and the network first.
-        Exposed. Archiving: mirroring is SUSPENDED. To fix: no RESUME before you read docs/reasons/MirroringSuspended.md, it can destroy data.
-        Exposed. Archiving: both servers are principal (split brain). To fix: keep their link cut, and follow docs/reasons/TwoPrincipals.md.
+        Exposed. Archiving: mirroring is SUSPENDED. To fix: run no RESUME before you read docs/reasons/MirroringSuspended.md, as it can destroy data.
+        Exposed. Archiving: both servers hold the principal role. To fix: keep their link cut, and follow docs/reasons/TwoPrincipals.md.
         Protected. Archiving: the mirror sql-mirror refuses the login. To fix: correct the login on that server, as the other one accepted the Secret.
         Exposed. Archiving: SQL-MIRROR is principal, and the operator does not read sql-primary. To fix: read docs/reasons/ServiceForced.md before sql-primary starts.
         Exposed. Archiving: SQL-MIRROR is principal, and the operator does not read sql-primary. To fix: read docs/reasons/ServiceForced.md before sql-primary starts.
@@ -211,6 +211,6 @@ fn summary_of_several_types_names_the_worst_and_counts_the_others() {
     let worst = Summary { planned: &one, pair, operation: None, unreachable_since: [None; 2] };
     assert_eq!(
         of_worst(&worst, &plan),
-        "Exposed. Archiving (+2 more): mirroring is SUSPENDED. To fix: no RESUME before you read docs/reasons/MirroringSuspended.md, it can destroy data."
+        "Exposed. Archiving (+2 more): mirroring is SUSPENDED. To fix: run no RESUME before you read docs/reasons/MirroringSuspended.md, as it can destroy data."
     );
 }

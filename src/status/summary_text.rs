@@ -16,11 +16,11 @@ pub(super) enum Step {
 
 use Step::{Do, Nothing, See};
 
-const RESUME: Step = Do("no RESUME before you read docs/reasons/MirroringSuspended.md, it can destroy data");
+const RESUME: Step = Do("run no RESUME before you read docs/reasons/MirroringSuspended.md, as it can destroy data");
 pub(super) const SERVERS: Step = Do("see status.servers[].message");
 pub(super) const UNRESPONSIVE: &str = "if its clients get no answer either, restart SQL Server there";
 pub(super) const RESUME_POLLS: &str = "once the maintenance has ended, remove spec.suspend.stopPolls";
-const PARTNERS: Step = Do("name the two partners of one session in spec.sql, remove no session");
+const PARTNERS: Step = Do("name the two partners of one session in spec.sql, and remove no session");
 
 /// Reason, what it means, step. `{}` is the server that the reason is about, as `the mirror SQL-B\RTC`.
 #[rustfmt::skip]
@@ -31,21 +31,21 @@ pub(super) const TEXTS: [(Reason, &str, Step); 76] = [
     (Reason::WaitingForTurn, "the failover to {} waits for its turn on these servers", Nothing),
     (Reason::Cooldown, "the failover to {} waits for policy.cooldown", Do("wait, or set policy.cooldown to 0s")),
     (Reason::Synchronizing, "the mirror is catching up and cannot take over yet", Nothing),
-    (Reason::FailoverInProgress, "SQL Server is failing over, clients wait until it ends", Nothing),
+    (Reason::FailoverInProgress, "SQL Server is failing over, and clients wait until it ends", Nothing),
     (Reason::Unsettled, "the servers are in a transition", Nothing),
     (Reason::NotYetObserved, "the first poll of {} is not complete", Nothing),
     (Reason::FailBackPending, "the fail-back to {} waits", Nothing),
     (Reason::Settling, "the failover to {} waits for policy.settleAfter", Nothing),
-    (Reason::DatabaseRecovering, "a copy on {} is in recovery", Do("wait, its error log has the progress")),
+    (Reason::DatabaseRecovering, "a copy on {} is in recovery", Do("wait, and read the progress in its error log")),
     (Reason::InterruptionTooLong, "the failover to {} waits for policy.maxInterruption", Do("wait, or raise it")),
     (Reason::UnexpectedPrincipal, "{} is principal, and the spec wants the other one", See),
-    (Reason::SplitRoles, "its principals are on both servers", Do("not urgent, choose one in docs/reasons/SplitRoles.md")),
+    (Reason::SplitRoles, "its principals are on both servers", Do("choose one in docs/reasons/SplitRoles.md, which is not urgent")),
     (Reason::SeatsExchanged, "spec.sql exchanged the two servers, and nothing moves", See),
     (Reason::OneWayMove, "{} is newer, and after a move there is no way back", See),
     (Reason::Suspended, "the failover to {} is suspended", Do("remove spec.suspend to let it start")),
     (Reason::Conflict, "another resource names the same databases", Do("remove the type from all but one of them")),
     (Reason::SwitchOverdue, "the failover to {} is overdue", Do("check both servers before any other step")),
-    (Reason::TransitionOverdue, "a transition has lasted longer than policy.switchDeadline", Do("read the error logs of both servers, restart nothing")),
+    (Reason::TransitionOverdue, "a transition has lasted longer than policy.switchDeadline", Do("read the error logs of both servers, and restart nothing")),
     (Reason::MoveFailed, "the last move to {} failed", See),
     (Reason::CircuitOpen, "automatic moves are disabled (circuit open)", See),
     (Reason::InvalidSpec, "no move starts while the spec has problems", Do("see status.specProblems")),
@@ -54,12 +54,12 @@ pub(super) const TEXTS: [(Reason, &str, Step); 76] = [
     (Reason::NoQuorum, "{} sees neither its partner nor the witness", Do("bring back the partner or the witness")),
     (Reason::PrincipalLost, "{} does not answer, and may still serve clients", Do("check from a Front End, start it, or read docs/reasons/PrincipalLost.md")),
     (Reason::ServiceForced, "service was forced on {}", Do("resume nothing before you read docs/reasons/ServiceForced.md")),
-    (Reason::TwoPrincipals, "both servers are principal (split brain)", Do("keep their link cut, and follow docs/reasons/TwoPrincipals.md")),
+    (Reason::TwoPrincipals, "both servers hold the principal role", Do("keep their link cut, and follow docs/reasons/TwoPrincipals.md")),
     (Reason::IsolatedPrincipal, "{} is an old principal without quorum", Do("repair its network, then it becomes the mirror")),
     (Reason::NoPrincipal, "both servers hold the mirror role", Do("repair their link, run no SET PARTNER statement, see docs/reasons/NoPrincipal.md")),
     (Reason::SafetyOff, "transaction safety is OFF", Do("run ALTER DATABASE ... SET PARTNER SAFETY FULL on the principal")),
     (Reason::NotMirrored, "a database on {} is not mirrored", Do("see docs/reasons/NotMirrored.md")),
-    (Reason::MirroringRemoved, "mirroring was removed on {}", Do("run nothing before you read docs/reasons/MirroringRemoved.md")),
+    (Reason::MirroringRemoved, "a database on {} is no longer mirrored", Do("run nothing before you read docs/reasons/MirroringRemoved.md")),
     (Reason::DatabaseMissing, "a database does not exist on {}", Do("correct spec.databaseTypes[].databases, or remove the type")),
     (Reason::DatabaseNotOnline, "a copy on {} cannot be opened", Do("follow docs/reasons/DatabaseNotOnline.md before any repair")),
     (Reason::PartnerMismatch, "{} does not name the other server as its partner", PARTNERS),

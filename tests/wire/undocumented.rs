@@ -129,7 +129,7 @@ fn stopped() -> Vec<Stopped> {
             &[
                 "rtcxds: mirroring is SUSPENDED.",
                 "before you have read docs/reasons/MirroringSuspended.md",
-                "RESUME destroys",
+                "RESUME after a forced service destroys",
             ],
         ),
     ]
