@@ -61,6 +61,9 @@ fn forced_service_that_both_servers_disprove_is_no_reason_to_cut_clients_off() {
     let again = seen("P/1/-/9", "away", &replaced);
     assert!(!message(&again).contains("cut"), "{}", message(&again));
     assert_eq!(reason(&seen("P/1/-/7", "away", &replaced)), Reason::ServiceForced);
+    // The other one was never read as principal: the forced service is all that is known.
+    let unread = seen("P/1/-/7", "away", &with_roles(forced(Outcome::Succeeded)));
+    assert_eq!(reason(&unread), Reason::ServiceForced);
     let alone = seen("P/1/-", "away", &forced(Outcome::Unknown));
     assert_eq!(reason(&alone), Reason::ServiceForced);
     assert!(message(&alone).contains("may have been forced on the mirror"), "{}", message(&alone));

@@ -252,6 +252,7 @@ fn forced_service_stays_recorded_after_a_later_attempt_that_failed() {
         (Outcome::Unknown, Outcome::Superseded, true),
         (Outcome::Partial, Outcome::Succeeded, false),
         (Outcome::Failed, Outcome::Failed, false),
+        (Outcome::Unknown, Outcome::Unknown, false),
     ] {
         let mut persisted = lost();
         persisted.last.insert(TY, forced(before));
@@ -260,6 +261,10 @@ fn forced_service_stays_recorded_after_a_later_attempt_that_failed() {
         let expected = if kept { Attempt { later_failure: Some(after(60)), ..forced(before) } } else { later };
         assert_eq!(persisted.last[&TY], expected, "{before} {ended}");
     }
+    let mut persisted = lost();
+    persisted.last.insert(TY, forced(Outcome::Succeeded));
+    super::forced_record::record_end(&mut persisted, TY, forced(Outcome::Unknown));
+    assert_eq!(persisted.last[&TY].outcome, Outcome::Partial, "a part of it is known");
     let of = |names: &[&str]| names.iter().map(|name| (DatabaseName::new(*name), 7)).collect();
     for (cause, server, expected) in [
         (Cause::ForcedService, "SQL-MIRROR", of(&["LcsLog", "QoEMetrics"])),

@@ -352,12 +352,11 @@ pub(super) fn of_ready(plan: &Plan, risk: Option<&str>) -> String {
         .map(|planned| planned.desired_type.ty.to_string())
         .collect();
     let aligned = format!("{service}. Every principal is where the spec wants it, synchronized.");
-    let at_risk = risk.map(|risk| format!("{service}. {risk}"));
-    if let Some(at_risk) = at_risk.filter(|text| text.chars().count() <= LIMIT) {
-        return at_risk;
+    if let Some(risk) = risk {
+        // The text of a risk leaves enough characters for the service.
+        return format!("{service}. {risk}");
     }
     match service {
-        Service::Protected if risk.is_some() => format!("{aligned} The quorum is at risk: see condition QuorumAtRisk."),
         Service::Protected => aligned,
         Service::Exposed => fit_names(&types, "types", |types| {
             format!("{aligned} A further loss endangers {types}: see condition QuorumAtRisk.")
