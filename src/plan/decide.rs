@@ -57,7 +57,7 @@ fn verdict_of_usable_spec(case: &Case) -> Verdict {
         others.join(", ")
     );
     let obstacles = case.findings.iter().filter_map(|finding| finding.obstacle.as_ref());
-    let is_obstructed = obstacles.into_iter().any(|obstacle| obstacle.reason().effect() == Effect::Stalled);
+    let is_obstructed = obstacles.map(Obstacle::reason).any(|reason| reason.effect() == Effect::Stalled);
     if verdict.release == Release::No && (case.progress.is_some() || is_obstructed) {
         return Verdict { message: format!("{} {conflict}", verdict.message), ..verdict };
     }

@@ -194,12 +194,8 @@ pub(crate) fn refusal(case: &Case, survivor: Seat) -> Option<String> {
     {
         return Some(refusal);
     }
-    let known = |finding: &Finding| {
-        let session = finding.session.map(|session| session.guid);
-        session.is_some() && tracking.sessions.get(&finding.name).copied() == session
-    };
     let together = identity::compare(tracking.pair.as_ref(), pair) == SameServers::Yes;
-    let unknown = case.findings.iter().find(|finding| !known(finding));
+    let unknown = case.findings.iter().find(|finding| !identity::is_known_session(&tracking.sessions, finding));
     let old = survivor.other();
     let address = tracking.pair.as_ref().map(|known| known.server(old).address.as_str());
     let edited = address.filter(|known| !known.eq_ignore_ascii_case(pair.view(old).address()));

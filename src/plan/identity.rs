@@ -67,10 +67,12 @@ fn mirrored_anew(known: &BTreeMap<DatabaseName, Guid>, findings: &[Finding]) -> 
 
 /// True if a database has the remembered mirroring session: then the servers are the same ones under other names.
 fn has_known_session(known: &BTreeMap<DatabaseName, Guid>, findings: &[Finding]) -> bool {
-    findings.iter().any(|finding| {
-        let session = finding.session.map(|session| session.guid);
-        session.is_some() && known.get(&finding.name).copied() == session
-    })
+    findings.iter().any(|finding| is_known_session(known, finding))
+}
+
+/// The database has the remembered mirroring session.
+pub(crate) fn is_known_session(known: &BTreeMap<DatabaseName, Guid>, finding: &Finding) -> bool {
+    finding.session.is_some_and(|session| known.get(&finding.name) == Some(&session.guid))
 }
 
 /// Forgets what the persisted state contains about other servers, of other sessions, or of a later generation of the spec.

@@ -2,7 +2,6 @@
 
 use crate::model::{LastRoles, Mirroring, Pair, Role, Seat, ServerObservation, Service, TypeTracking, WitnessLink};
 use crate::plan::finding::Finding;
-use crate::plan::identity::{self, SameServers};
 use crate::plan::obstacle::Obstacle;
 use crate::plan::row::is_connected;
 
@@ -21,11 +20,8 @@ pub(crate) fn record(tracking: &mut TypeTracking, pair: &Pair, findings: &[Findi
     tracking.roles = roles.collect();
 }
 
-/// A principal whose own role sequence has risen took over since. Also during a move.
-pub(crate) fn follow(tracking: &mut TypeTracking, pair: &Pair, findings: &[Finding]) {
-    if identity::recognize(tracking, pair, findings) != SameServers::Yes {
-        return;
-    }
+/// A principal whose own role sequence has risen took over since. Also during a move. The servers are those of the tracking.
+pub(crate) fn follow(tracking: &mut TypeTracking, pair: &Pair) {
     let sessions = &tracking.sessions;
     for (name, known) in &mut tracking.roles {
         let row = |seat| pair.row(seat, name).filter(|row| sessions.get(name) == Some(&row.guid));
@@ -44,11 +40,9 @@ pub(crate) fn follow(tracking: &mut TypeTracking, pair: &Pair, findings: &[Findi
     }
 }
 
-/// A principal that is read alone, and that the other one had replaced when it was last read, is not the principal of the pair.
+/// A principal that is read alone, and that the other one had replaced when it was last read, is not the principal of the pair. The
+/// servers are those of the tracking.
 pub(crate) fn mark(tracking: &TypeTracking, pair: &Pair, findings: &mut [Finding]) {
-    if identity::recognize(tracking, pair, findings) != SameServers::Yes {
-        return;
-    }
     for finding in findings {
         let Some((seat, row)) = older_claim(tracking, pair, finding) else { continue };
         (finding.principal, finding.online) = (None, false);

@@ -12,7 +12,7 @@ use crate::model::{
 use crate::plan::consents;
 use crate::plan::finding::{Finding, epoch, seat_of};
 use crate::plan::forced_record;
-use crate::plan::identity;
+use crate::plan::identity::{self, SameServers};
 use crate::plan::obstacle::{Obstacle, Shown};
 use crate::plan::precondition::Precondition;
 use crate::plan::roles;
@@ -70,12 +70,10 @@ pub(crate) fn update(
         identity::forget_foreign_state(input, persisted, desired_type, findings);
     }
     let mut tracking = persisted.tracking.remove(&desired_type.ty).unwrap_or_default();
-    let exchanged = identity::exchanged(&tracking, pair, findings);
-    roles::follow(&mut tracking, pair, findings);
-    // The message about a forced service has more facts, where it applies.
-    let is_forced = persisted.last.get(&desired_type.ty).is_some_and(Attempt::may_be_forced);
-    if !is_forced || !findings.iter().all(|finding| finding.online) {
-        roles::mark(&tracking, pair, findings);
+    let servers = identity::recognize(&tracking, pair, findings);
+    let exchanged = servers == SameServers::Exchanged;
+    if servers == SameServers::Yes {
+        follow_roles(persisted, &mut tracking, desired_type, pair, findings);
     }
     track_transitions(input, &mut tracking, findings, moving);
     if update_request(input, persisted, &tracking, desired_type, findings, moving) {
@@ -127,6 +125,21 @@ pub(crate) fn update(
         roles::record(&mut tracking, pair, findings);
     }
     persisted.tracking.insert(desired_type.ty, tracking);
+}
+
+/// The message about a forced service has more facts than that about an older principal, where it applies.
+fn follow_roles(
+    persisted: &PersistedState,
+    tracking: &mut TypeTracking,
+    desired_type: &DesiredType,
+    pair: &Pair,
+    findings: &mut [Finding],
+) {
+    roles::follow(tracking, pair);
+    let is_forced = persisted.last.get(&desired_type.ty).is_some_and(Attempt::may_be_forced);
+    if !is_forced || !findings.iter().all(|finding| finding.online) {
+        roles::mark(tracking, pair, findings);
+    }
 }
 
 /// A pass that proves nothing, as without credentials, does not end the loss.
@@ -261,10 +274,7 @@ fn update_request(
         },
     };
     let is_forced = persisted.last.get(&desired_type.ty).is_some_and(Attempt::may_be_forced);
-    let is_known = |finding: &Finding| {
-        let session = finding.session.map(|session| session.guid);
-        !is_forced && session.is_some() && tracking.sessions.get(&finding.name).copied() == session
-    };
+    let is_known = |finding: &Finding| !is_forced && identity::is_known_session(&tracking.sessions, finding);
     // A principal that is read alone is enough: the spec then keeps what is there, and asks for no move of later.
     let there = findings.iter().all(|finding| {
         (finding.agreed || is_known(finding)) && finding.online && finding.principal == Some(desired_type.principal)
