@@ -257,6 +257,20 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// An ended move of which nothing more is known.
+    pub fn new(ended: Timestamp, cause: Cause, outcome: Outcome) -> Self {
+        Self {
+            ended,
+            cause,
+            outcome,
+            detail: None,
+            to_server: None,
+            forced: BTreeMap::new(),
+            synchronized: false,
+            later_failure: None,
+        }
+    }
+
     /// When the newest move of the type ended.
     pub fn last_end(&self) -> Timestamp {
         self.later_failure.unwrap_or(self.ended)

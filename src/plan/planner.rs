@@ -94,14 +94,10 @@ fn check_operation(input: &Input, persisted: &mut PersistedState) -> Checked {
         OperationState::Ended(over) => {
             let Operation { ty, cause, .. } = over.operation;
             let attempt = Attempt {
-                ended: input.now,
-                cause,
-                outcome: over.outcome,
                 detail: over.detail.clone(),
                 to_server: over.operation.to_server.clone(),
                 forced: forced_databases(&over.operation),
-                synchronized: false,
-                later_failure: None,
+                ..Attempt::new(input.now, cause, over.outcome)
             };
             forced_record::record_end(persisted, ty, attempt);
             persisted.operation = None;

@@ -189,16 +189,7 @@ pub fn settled(seat: Seat) -> TypeTracking {
 }
 
 pub fn attempt(outcome: Outcome) -> Attempt {
-    Attempt {
-        ended: NOW,
-        cause: Cause::Intent,
-        outcome,
-        detail: None,
-        to_server: None,
-        forced: BTreeMap::new(),
-        synchronized: false,
-        later_failure: None,
-    }
+    Attempt::new(NOW, Cause::Intent, outcome)
 }
 
 fn decide(want: Seat, a: &str, b: &str, persisted: &PersistedState) -> Plan {

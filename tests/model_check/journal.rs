@@ -232,16 +232,7 @@ fn requested(order: [DatabaseType; 2], hot: bool, in_flight: bool) -> PersistedS
         persisted.requests.insert(ty, Request { principal: Seat::Mirror, generation: 2, pending: true });
     }
     if hot {
-        let last = Attempt {
-            ended: ago(1),
-            cause: Cause::Intent,
-            outcome: Outcome::Succeeded,
-            detail: None,
-            to_server: None,
-            forced: BTreeMap::new(),
-            synchronized: false,
-            later_failure: None,
-        };
+        let last = Attempt::new(ago(1), Cause::Intent, Outcome::Succeeded);
         persisted.last.insert(order[0], last);
     }
     if in_flight {

@@ -195,16 +195,7 @@ impl Mind {
         if let Some(pending) = self.pending {
             persisted.requests.insert(TY, Request { principal: self.to, generation, pending });
         }
-        let attempt = |ended, cause, outcome| Attempt {
-            ended: ago(ended),
-            cause,
-            outcome,
-            detail: None,
-            to_server: None,
-            forced: BTreeMap::new(),
-            synchronized: false,
-            later_failure: None,
-        };
+        let attempt = |ended, cause, outcome| Attempt::new(ago(ended), cause, outcome);
         let last = match self.past {
             Past::Nothing => None,
             Past::JustMoved => Some(attempt(1, Cause::Intent, Outcome::Succeeded)),

@@ -156,16 +156,7 @@ fn memory(principal: Seat, pending: bool, now: Timestamp) -> (PersistedState, Pe
         tracking: [(TY, known())].into(),
         ..PersistedState::default()
     };
-    let last = Attempt {
-        ended: now,
-        cause: Cause::Intent,
-        outcome: Outcome::Succeeded,
-        detail: None,
-        to_server: None,
-        forced: BTreeMap::new(),
-        synchronized: false,
-        later_failure: None,
-    };
+    let last = Attempt::new(now, Cause::Intent, Outcome::Succeeded);
     let mut hot = persisted.clone();
     hot.last.insert(TY, last);
     (persisted, hot)
