@@ -27,7 +27,7 @@ pub(crate) fn verdict(case: &Case) -> Verdict {
     Verdict::waiting(Reason::InvalidSpec, message)
 }
 
-/// A consent that ended because the old principal was back: without this sentence it appears to be armed.
+/// A consent that ended before its time: without this sentence it appears to be armed.
 fn with_ended_consent(case: &Case, verdict: Verdict) -> Verdict {
     let has_ended = |force: &&ForceService| case.tracking.ended_consents.contains(&force.consent());
     let Some(force) = case.desired_type.force.as_ref().filter(has_ended) else { return verdict };
@@ -36,7 +36,7 @@ fn with_ended_consent(case: &Case, verdict: Verdict) -> Verdict {
         return verdict;
     }
     let message = format!(
-        "{} The consent to forced service until {} no longer applies, as the old principal answered while the spec had it. Remove forceService from type {}.",
+        "{} The consent to forced service until {} no longer applies: it was used, or the old principal was back while the spec had it. Remove forceService from type {}.",
         verdict.message,
         second(force.until),
         case.desired_type.ty
