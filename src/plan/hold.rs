@@ -82,7 +82,7 @@ fn step(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> String {
         }
         _ if let Some((suspended @ Obstacle::Suspended { .. }, _)) = obstacle => suspended
             .step(pair)
-            .unwrap_or_else(|| "run no RESUME before you read docs/reasons/ServiceForced.md".to_owned()),
+            .unwrap_or_else(|| "run no RESUME before you read docs/reasons/MirroringSuspended.md".to_owned()),
         (None, Some(seat)) if obstacle.is_some_and(|(obstacle, _)| does_not_answer(obstacle)) => {
             format!("bring {} back, or {keep}", pair.short(seat))
         }
