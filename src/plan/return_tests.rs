@@ -81,11 +81,8 @@ fn consent_ends_with_the_return_of_the_old_principal() {
 
     let back = plan(&desired, &observation("P/4/-", "M/4/-"), &unproved.persisted, after(60));
     assert_eq!(reason(&back), Reason::Aligned);
-    assert!(
-        message(&back).contains("no longer applies: it was used, or the old principal was back"),
-        "{}",
-        message(&back)
-    );
+    let sentence = "no longer applies: it was used, or the old principal was back";
+    assert!(message(&back).contains(sentence), "{}", message(&back));
     let again = plan(&desired, &lost, &back.persisted, after(18_000));
     assert_eq!((reason(&again), again.steps.len()), (Reason::PrincipalLost, 0), "{}", message(&again));
     assert!(message(&again).contains("A new until is a new consent"), "{}", message(&again));
