@@ -27,6 +27,8 @@ use support::rng::seed;
 const LANES: usize = 4;
 /// The number of runs without `LYNC_MIRROR_POINTS`.
 const FEW: usize = 32;
+/// The number of runs from one line of progress to the next.
+const PROGRESS: usize = 50;
 
 /// One run: of which scenario, and where it is cut.
 type Task = (usize, Option<Checkpoint>);
@@ -68,6 +70,7 @@ async fn execute(
 
 /// Executes the tasks on all lanes in parallel.
 async fn execute_all(lanes: &[Arc<Lane>], tasks: Vec<Task>) -> Vec<RunResult> {
+    let total = tasks.len();
     let queue = Arc::new(Mutex::new(VecDeque::from(tasks)));
     let runs = Arc::new(Mutex::new(Vec::new()));
     let mut running = tokio::task::JoinSet::new();
@@ -88,7 +91,11 @@ async fn execute_all(lanes: &[Arc<Lane>], tasks: Vec<Task>) -> Vec<RunResult> {
                     let _ = std::fs::copy(lane.log(), &kept);
                     println!("{}: {:?}: {outcome:?}; its log: {}", ALL[task.0].name, task.1, kept.display());
                 }
-                runs.lock().unwrap().push(RunResult { task, outcome });
+                let mut runs = runs.lock().unwrap();
+                runs.push(RunResult { task, outcome });
+                if runs.len().is_multiple_of(PROGRESS) {
+                    println!("{} of {total} runs", runs.len());
+                }
             }
         });
     }
