@@ -33,6 +33,14 @@ fn seen(a: &str, b: &str, persisted: &PersistedState) -> Plan {
     plan(&desired(Seat::Primary), &observation(a, b), persisted, NOW)
 }
 
+/// Consents to force service in this state.
+fn consented(lost: &Observation) -> Desired {
+    let epoch = plan(&desired(Seat::Primary), lost, &at_home(), NOW).types[&TY].epoch.clone().unwrap();
+    let mut consented = desired(Seat::Primary);
+    consented.types[0].force = Some(ForceService { epoch, until: after(3600), fenced: true });
+    consented
+}
+
 fn message(plan: &Plan) -> &str {
     &plan.types[&TY].verdict.message
 }
@@ -64,9 +72,11 @@ fn forced_service_that_both_servers_disprove_is_no_reason_to_cut_clients_off() {
     // The other one was never read as principal: the forced service is all that is known.
     let unread = seen("P/1/-/7", "away", &with_roles(forced(Outcome::Succeeded)));
     assert_eq!(reason(&unread), Reason::ServiceForced);
-    let alone = seen("P/1/-", "away", &forced(Outcome::Unknown));
-    assert_eq!(reason(&alone), Reason::ServiceForced);
-    assert!(message(&alone).contains("may have been forced on the mirror"), "{}", message(&alone));
+    for persisted in [forced(Outcome::Unknown), with_roles(forced(Outcome::Unknown))] {
+        let alone = seen("P/1/-", "away", &persisted);
+        assert_eq!(reason(&alone), Reason::ServiceForced);
+        assert!(message(&alone).contains("may have been forced on the mirror"), "{}", message(&alone));
+    }
 }
 
 /// The survivor of a forced service is lost while the old principal is its mirror: that copy is older.
@@ -207,9 +217,7 @@ fn isolated_principal_beside_a_suspended_one_is_not_connected_again() {
 #[test]
 fn old_principal_is_not_started_while_service_is_forced() {
     let lost = observation("away", "M/1/-");
-    let epoch = plan(&desired(Seat::Primary), &lost, &at_home(), NOW).types[&TY].epoch.clone().unwrap();
-    let mut consented = desired(Seat::Primary);
-    consented.types[0].force = Some(ForceService { epoch, until: after(3600), fenced: true });
+    let consented = consented(&lost);
     let begun = plan(&consented, &lost, &at_home(), NOW);
     let mut sent = lost.clone();
     sent.statements = [(DatabaseName::new("LcsLog"), StatementState::Sent)].into();
@@ -219,6 +227,21 @@ fn old_principal_is_not_started_while_service_is_forced() {
     let page = |plan: &Plan| plan.types[&TY].before_start(&lost.pairs[super::tests::store()], Seat::Primary);
     assert_eq!(page(&in_flight), Some(Reason::ServiceForced));
     assert_eq!(page(&plan(&desired(Seat::Primary), &lost, &at_home(), NOW)), None, "nothing is forced");
+}
+
+/// The databases are those whose data can be lost, each with its state before.
+#[test]
+fn end_of_a_forced_service_is_remembered_with_its_databases_and_its_cause() {
+    let lost = observation("away", "M/1/-");
+    let begun = plan(&consented(&lost), &lost, &at_home(), NOW);
+    let mut gone = observation("away", "away");
+    gone.statements.insert(DatabaseName::new("LcsLog"), StatementState::Answered(Answer::Accepted));
+    let over = plan(&desired(Seat::Primary), &gone, &begun.persisted, after(301));
+    let ended = over.ended.as_ref().unwrap();
+    let last = &over.persisted.last[&TY];
+    assert!(last.detail.is_some() && last.detail == ended.detail, "{last:?}");
+    let before = &begun.persisted.operation.as_ref().unwrap().databases[0];
+    assert_eq!(last.forced, [(before.name.clone(), before.role_sequence)].into());
 }
 
 /// The guard in the batch compares the name of the partner: without it, nothing could be sent, and the consent would be used.
@@ -232,10 +255,7 @@ fn forced_service_without_the_name_of_the_partner_is_refused() {
         for database in std::sync::Arc::make_mut(server).databases.values_mut() {
             database.mirroring.as_mut().unwrap().partner_instance = name.to_owned();
         }
-        let epoch = plan(&desired(Seat::Primary), &lost, &at_home(), NOW).types[&TY].epoch.clone().unwrap();
-        let mut consented = desired(Seat::Primary);
-        consented.types[0].force = Some(ForceService { epoch, until: after(3600), fenced: true });
-        let decided = plan(&consented, &lost, &at_home(), NOW);
+        let decided = plan(&consented(&lost), &lost, &at_home(), NOW);
         assert_eq!(decided.steps.len(), steps, "{name}: {}", message(&decided));
         assert_eq!(message(&decided).contains("names no server as its partner"), steps == 0, "{}", message(&decided));
     }
