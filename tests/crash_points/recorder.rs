@@ -26,6 +26,8 @@ const POLLS_OF_A_MOVE: usize = 2;
 pub struct Recorder {
     inner: Mutex<Inner>,
     fired: watch::Sender<bool>,
+    /// An operator runs.
+    employed: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -88,6 +90,11 @@ impl Recorder {
     /// The process that dies at the armed checkpoint.
     pub fn employ(&self, operator: Operator) {
         self.lock().victim = Some(operator);
+        self.employed.send_replace(true);
+    }
+
+    pub fn employed(&self) -> watch::Receiver<bool> {
+        self.employed.subscribe()
     }
 
     pub fn dismiss(&self) -> Option<Operator> {
@@ -136,7 +143,11 @@ impl Recorder {
             let recorder = self.clone();
             tokio::spawn(async move {
                 tokio::time::sleep(ARRIVAL).await;
-                recorder.kill(recorder.lock());
+                let inner = recorder.lock();
+                // The run can have ended in between.
+                if inner.on {
+                    recorder.kill(inner);
+                }
             });
             return Decision::Go;
         }
@@ -149,6 +160,7 @@ impl Recorder {
             operator.kill();
         }
         inner.on = false;
+        self.employed.send_replace(false);
         self.fired.send_replace(true);
     }
 }

@@ -225,6 +225,8 @@ impl<'a> Run<'a> {
     /// The end of a run, once nothing is under way any more.
     pub async fn end(&self) -> Result<(End, Vec<Checkpoint>), String> {
         let met = self.recorder.stop();
+        // After a kill in the last moments, `supervise` starts the next operator.
+        let _ = self.recorder.employed().wait_for(|employed| *employed).await;
         self.polled_again().await?;
         let object = self.object().await?;
         let ready = condition(&object["status"], "Ready").cloned().unwrap_or_default();
