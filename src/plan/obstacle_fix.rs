@@ -16,10 +16,9 @@ impl Obstacle {
             Obstacle::ThirdPartner { seat, shown: Shown { role: Role::Principal, .. }, .. } => {
                 Some(format!("let no client reach {}, and read docs/reasons/PartnerMismatch.md", short(&seat.other())))
             }
-            Obstacle::OlderPrincipal { seat } => Some(format!(
-                "cut the clients of these databases off {}, read docs/reasons/TwoPrincipals.md",
-                short(seat)
-            )),
+            Obstacle::OlderPrincipal { seat } => {
+                Some(format!("cut the clients off {}, read docs/reasons/TwoPrincipals.md", short(seat)))
+            }
             Obstacle::ApartWithoutQuorum { newer: Some(newer) } => {
                 Some(format!("connect {} with its partner or the witness again", short(newer)))
             }

@@ -108,12 +108,7 @@ mod tests {
             let verdict = &alone.types[&TY].verdict;
             let what = "the primary SQL-PRIMARY has the principal role, but the mirror";
             assert!(verdict.message.contains(what) && verdict.message.contains("took it over later"), "{verdict:?}");
-            assert!(
-                verdict
-                    .step
-                    .as_ref()
-                    .is_some_and(|step| step.starts_with("cut the clients of these databases off SQL-PRIMARY"))
-            );
+            assert!(verdict.step.as_ref().is_some_and(|step| step.starts_with("cut the clients off SQL-PRIMARY")));
             // Again, after a restart of the operator.
             assert_eq!(claim(&seen("P/1/-/7", other, &alone.persisted)).0, Reason::TwoPrincipals);
         }

@@ -154,6 +154,23 @@ fn summary_of_a_third_server_names_the_principal_and_its_partner() {
     }
 }
 
+/// The old principal answers alone, after the other server took over.
+#[test]
+fn summary_of_an_older_principal_names_both_servers() {
+    let mut home = at_home();
+    let roles = LastRoles { principal: Seat::Primary, primary: 7, mirror: 7, replaced: None };
+    let tracking = home.tracking.get_mut(&TY).unwrap();
+    tracking.roles = tracking.sessions.keys().map(|name| (name.clone(), roles)).collect();
+    let desired = wanting("Primary").desired;
+    let replaced = plan(&desired, &observed("away", "P/1/-/8"), &home, NOW);
+    let rows = observed("P/1/-/7", "away");
+    let alone = plan(&desired, &rows, &replaced.persisted, NOW);
+    let text = text(&alone, &rows, false);
+    let expected =
+        "SQL-PRIMARY is principal, and sql-mirror took over later. To fix: cut the clients off SQL-PRIMARY, read";
+    assert!(text.contains(expected), "{text}");
+}
+
 #[test]
 fn summary_of_an_overdue_move_names_partners_that_do_not_reach_each_other() {
     let desired = wanting("Mirror").desired;
