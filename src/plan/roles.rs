@@ -1,6 +1,6 @@
 //! Which partner was the last to become principal. A server that is read alone does not show that the other one took over later.
 
-use crate::model::{LastRoles, Mirroring, Pair, Role, Seat, ServerObservation, Service, TypeTracking, WitnessLink};
+use crate::model::{LastRoles, Mirroring, Pair, Role, Seat, Service, TypeTracking, WitnessLink};
 use crate::plan::finding::Finding;
 use crate::plan::obstacle::Obstacle;
 use crate::plan::row::is_connected;
@@ -40,8 +40,8 @@ pub(crate) fn follow(tracking: &mut TypeTracking, pair: &Pair) {
     }
 }
 
-/// A principal that is read alone, and that the other one had replaced when it was last read, is not the principal of the pair. The
-/// servers are those of the tracking.
+/// A principal whose row is read alone, and that the other one had replaced when it was last read, is not the principal of the pair.
+/// The servers are those of the tracking.
 pub(crate) fn mark(tracking: &TypeTracking, pair: &Pair, findings: &mut [Finding]) {
     for finding in findings {
         let Some((seat, row)) = older_claim(tracking, pair, finding) else { continue };
@@ -51,7 +51,9 @@ pub(crate) fn mark(tracking: &TypeTracking, pair: &Pair, findings: &mut [Finding
             (finding.obstacle, finding.service) = (Some(Obstacle::Unsettled), Service::Unknown);
             continue;
         }
-        finding.obstacle = Some(Obstacle::OlderPrincipal { seat });
+        if !matches!(finding.obstacle, Some(Obstacle::NotOnline { .. } | Obstacle::Recovering { .. })) {
+            finding.obstacle = Some(Obstacle::OlderPrincipal { seat });
+        }
         if row.witness != WitnessLink::None {
             // Whether a witness gives quorum to it is not documented.
             finding.service = Service::Unknown;
@@ -63,13 +65,21 @@ pub(crate) fn mark(tracking: &TypeTracking, pair: &Pair, findings: &mut [Finding
 fn older_claim<'a>(tracking: &TypeTracking, pair: &'a Pair, finding: &Finding) -> Option<(Seat, &'a Mirroring)> {
     let known = tracking.roles.get(&finding.name)?;
     let seat = known.principal.other();
-    let ServerObservation::Unavailable { .. } = pair.view(known.principal) else { return None };
+    // A copy that cannot be opened, e.g. SUSPECT, can have no row although its server is read.
+    if pair.row(known.principal, &finding.name).is_some() {
+        return None;
+    }
     let row = pair.row(seat, &finding.name)?;
     let older = row.role == Role::Principal
         && tracking.sessions.get(&finding.name) == Some(&row.guid)
         && known.replaced.is_some_and(|replaced| row.role_sequence <= replaced);
     // Without quorum it serves no client, which is the more important fact.
-    (older && matches!(finding.obstacle, Some(Obstacle::Unavailable { .. }))).then_some((seat, row))
+    let alone = match finding.obstacle {
+        Some(Obstacle::Unavailable { .. }) => true,
+        Some(Obstacle::NotOnline { seat, .. } | Obstacle::Recovering { seat, .. }) => seat == known.principal,
+        _ => false,
+    };
+    (older && alone).then_some((seat, row))
 }
 
 #[cfg(test)]
@@ -111,6 +121,12 @@ mod tests {
             assert!(verdict.step.as_ref().is_some_and(|step| step.starts_with("cut the clients off SQL-PRIMARY")));
             // Again, after a restart of the operator.
             assert_eq!(claim(&seen("P/1/-/7", other, &alone.persisted)).0, Reason::TwoPrincipals);
+        }
+        for (copy, reason) in [("NULL/s", Reason::DatabaseNotOnline), ("NULL/r", Reason::DatabaseRecovering)] {
+            let damaged = seen("P/1/C/7", copy, &replaced);
+            assert_eq!(claim(&damaged), (reason, OLDER, Service::Unknown), "{:?}", damaged.types[&TY].verdict);
+            let older = seen("P/1/C/7", copy, &at_home());
+            assert_eq!(claim(&older).2, Service::Exposed, "{copy}: the older one is damaged");
         }
         let witnessed = seen("P/1/C/7", "away", &replaced);
         assert_eq!(claim(&witnessed), (Reason::TwoPrincipals, OLDER, Service::Unknown), "its quorum is not documented");
