@@ -148,7 +148,10 @@ fn suspended_session_has_the_time_since_when_it_was_read() {
 fn message_of_a_held_move_begins_with_the_server_that_is_not_read() {
     for (b, first) in [
         ("P/1/C/8", " To fix: bring the primary sql-primary back. The spec did not change"),
-        ("P/0/-/8", " Do not start the primary sql-primary before you have read docs/reasons/ServiceForced.md"),
+        (
+            "P/0/-/8",
+            " Service may have been forced on the mirror SQL-MIRROR. Do not start the primary sql-primary before",
+        ),
     ] {
         let held = seen(Seat::Primary, "away", b);
         assert_eq!(reason(&held), Reason::UnexpectedPrincipal);

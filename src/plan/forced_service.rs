@@ -44,7 +44,11 @@ pub(crate) fn verdict(case: &Case) -> Option<Verdict> {
     message.push_str(&limited_functionality(desired_type.ty, tracking));
     let bring_back = format!("To fix: bring the {} back", pair.label(survivor.other()));
     if let Some(refusal) = refusal(case, survivor) {
-        message.push_str(&format!(" Forced service is refused: {refusal}. {bring_back}."));
+        let what = match case.desired_type.force {
+            Some(_) => "Forced service is refused",
+            None => "The operator would not force service",
+        };
+        message.push_str(&format!(" {what}: {refusal}. {bring_back}."));
         return Some(Verdict::waiting(obstacle.reason(), message));
     }
     Some(match consent(case, survivor, &names) {
@@ -249,10 +253,7 @@ fn refusal_of(case: &Case, finding: &Finding, survivor: Seat) -> Option<String> 
         Some(Obstacle::PrincipalLost { witness, .. })
             if !input.satisfied(Precondition::ForceNoWitness, *witness == WitnessLink::None) =>
         {
-            Some(format!(
-                "{} has a witness ({witness}), and with a witness SQL Server decides, which only a DBA may overrule",
-                finding.name
-            ))
+            Some(format!("{} has a witness ({witness}), and with a witness only a DBA may force service", finding.name))
         }
         // The guard compares the name, and Microsoft documents no session without it.
         Some(Obstacle::PrincipalLost { .. }) => {

@@ -102,7 +102,12 @@ fn first_step(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> Option<Str
     let server = case.pair.label(seat);
     match caution::before_start(case.findings, case.pair, seat, true) {
         Some(page) => Some(format!(
-            " Do not start the {server} before you have read docs/reasons/{page}.md: it can serve a second copy."
+            "{} Do not start the {server} before you have read docs/reasons/{page}.md: it can serve a second copy.",
+            if page == Reason::ServiceForced {
+                format!(" Service may have been forced on the {}.", case.pair.label(seat.other()))
+            } else {
+                String::new()
+            }
         )),
         None => does_not_answer(obstacle).then(|| format!(" To fix: bring the {server} back.")),
     }
@@ -129,7 +134,8 @@ fn unseen(obstacle: &Obstacle) -> Option<Seat> {
 fn ways_out(case: &Case, obstacle: Option<&(&Obstacle, String)>, split: bool) -> String {
     let Case { desired_type, pair, .. } = *case;
     let (wanted, other, ty) = (desired_type.principal, desired_type.principal.other(), desired_type.ty);
-    let mut text = String::new();
+    let mut text =
+        if split { String::new() } else { format!(" To keep it there: set principal: {other} on type {ty}.") };
     match obstacle {
         Some((obstacle, names)) => {
             text.push_str(&format!(
@@ -150,8 +156,6 @@ fn ways_out(case: &Case, obstacle: Option<&(&Obstacle, String)>, split: bool) ->
             pair.label(other),
             on(case, wanted)
         ));
-    } else {
-        text.push_str(&format!(" To keep it there: set principal: {other} on type {ty}."));
     }
     text
 }

@@ -43,6 +43,7 @@ pub use gate::next as next_window;
 pub use obstacle::{Obstacle, Severity, Shown};
 pub use planner::{plan, plan_with};
 pub use precondition::{Precondition, Preconditions};
+pub(crate) use row::is_witness_lost;
 pub use row::same_name;
 pub use text::{coarse, second};
 pub use tracking::TRIPS;

@@ -53,7 +53,7 @@ impl Obstacle {
         let on = |seat: &Seat| format!("the {}", pair.label(*seat));
         Some(match self {
             Obstacle::TwoPrincipals { .. } => {
-                "do not repair the link between them, cut all clients off the copy that fewer Front Ends use, then follow docs/reasons/TwoPrincipals.md".to_owned()
+                "cut all clients off the copy that fewer Front Ends use, do not repair the link between the servers, then follow docs/reasons/TwoPrincipals.md".to_owned()
             }
             Obstacle::OlderPrincipal { seat } => format!(
                 "cut the clients of these databases off {}, whose copies lack what the other one accepted since, then follow docs/reasons/TwoPrincipals.md#only-the-older-principal-is-read",

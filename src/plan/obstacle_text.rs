@@ -30,7 +30,8 @@ impl Obstacle {
         let on = |seat: &Seat| format!("the {}", pair.label(*seat));
         match self {
             Obstacle::TwoPrincipals { sessions: None } => {
-                "both servers hold the principal role of one session (split brain)".to_owned()
+                "both servers hold the principal role of one session (split brain), so that the copies can differ"
+                    .to_owned()
             }
             Obstacle::TwoPrincipals { sessions: Some((primary, mirror)) } => {
                 format!("both servers hold the principal role, in different sessions: {}", both(primary, mirror, pair))
@@ -65,7 +66,9 @@ impl Obstacle {
                 pair.short(*seat),
                 pair.short(seat.other())
             ),
-            Obstacle::Suspended { versions: None, .. } => "mirroring is SUSPENDED".to_owned(),
+            Obstacle::Suspended { versions: None, .. } => {
+                "mirroring is SUSPENDED, by an administrator, by an error or after a forced service".to_owned()
+            }
             Obstacle::Disconnected => "the partners are both alive and do not reach each other".to_owned(),
             Obstacle::NotOnline { seat, state } => format!("the copy on {} is {state}", on(seat)),
             Obstacle::Recovering { seat, state } => recovering(&on(seat), *state),
@@ -118,7 +121,7 @@ fn recovering(server: &str, state: DatabaseState) -> String {
 fn no_failover(witness: WitnessLink) -> &'static str {
     match witness {
         WitnessLink::None => ". Without a witness there is no automatic failover",
-        WitnessLink::Connected => ". The witness has not failed over",
+        WitnessLink::Connected => ". There was no automatic failover",
         WitnessLink::Disconnected | WitnessLink::Unknown => "",
     }
 }

@@ -9,7 +9,7 @@ use crate::model::{
     duration_text, later,
 };
 use crate::plan::estimate::predict;
-use crate::plan::finding::{Finding, assess};
+use crate::plan::finding::{Finding, assess, most_severe};
 use crate::plan::outcome::{DatabaseOutcome, database_outcome};
 use crate::plan::precondition::Precondition;
 use crate::plan::text::{coarse, list};
@@ -270,17 +270,25 @@ impl<'a> Check<'a> {
         }
         if self.overdue() {
             if let Some(errors) = &self.errors {
-                details.push_str(&format!(" Answers: {}.", errors.trim_end_matches('.')));
+                details.push_str(&format!(" Answers: {errors}."));
             }
             return Progress {
                 reason: Reason::SwitchOverdue,
                 message: format!(
-                    "Failover of {way} was not observed to complete within policy.switchDeadline.{details} It will not be retried, and the operator keeps monitoring it. To fix: check both servers."
+                    "Failover of {way} was not observed to complete within policy.switchDeadline.{details} It will not be retried, and the operator keeps monitoring it. To fix: {}.",
+                    self.fix().unwrap_or_else(|| "check both servers".to_owned())
                 ),
             };
         }
         let reason = if self.unanswered { Reason::Moving } else { Reason::Verifying };
         Progress { reason, message: format!("Failing over {way}.{details}") }
+    }
+
+    /// The fix of the most severe state of the open databases.
+    fn fix(&self) -> Option<String> {
+        let open = self.databases.iter().filter(|(.., outcome)| *outcome == Pending);
+        let findings: Vec<Finding> = open.map(|(_, finding, _)| finding.clone()).collect();
+        most_severe(&findings, self.pair)?.0.fix(self.pair)
     }
 
     /// The database, with the time that its redo queue still needs. In steps, so that a status does not change with each poll.
@@ -349,7 +357,9 @@ fn statement_errors(operation: &Operation, observation: &Observation) -> Option<
             None => errors.push((error, vec![&database.name])),
         }
     }
-    let errors: Vec<String> =
-        errors.iter().map(|(error, names)| format!("{}: {error}", list(names.iter().copied()))).collect();
+    let errors: Vec<String> = errors
+        .iter()
+        .map(|(error, names)| format!("{}: {}", list(names.iter().copied()), error.trim_end_matches('.')))
+        .collect();
     (!errors.is_empty()).then(|| errors.join("; "))
 }

@@ -7,7 +7,7 @@ use crate::model::{
     DatabaseName, Mirroring, MirroringState, Observation, Pair, Reason, Role, Safety, Seat, ServerObservation,
     WitnessLink,
 };
-use crate::plan::{Obstacle, Plan, TypePlan};
+use crate::plan::{Obstacle, Plan, TypePlan, is_witness_lost};
 use crate::status::summary;
 
 /// True while one further loss stops a database that the witness is to protect.
@@ -121,7 +121,7 @@ fn fact(spec: &ParsedSpec, observation: &Observation, plan: &Plan) -> QuorumFact
     if sessions.is_empty() {
         return QuorumFact::NoSession;
     }
-    let lost = |row: &Mirroring| matches!(row.witness, WitnessLink::Disconnected | WitnessLink::Unknown);
+    let lost = |row: &Mirroring| is_witness_lost(row.witness);
     if let Some(names) = without_quorum(plan) {
         return QuorumFact::NoQuorum(names);
     }
@@ -163,6 +163,14 @@ fn fact(spec: &ParsedSpec, observation: &Observation, plan: &Plan) -> QuorumFact
         return QuorumFact::WitnessUnreachable;
     }
     QuorumFact::Healthy
+}
+
+/// A sentence after the message of an aligned type, which is Exposed for no other reason.
+pub(super) fn lost_witness(planned: &TypePlan, pair: &Pair) -> Option<&'static str> {
+    let sessions = sessions_of(pair, &planned.desired_type.databases);
+    sessions.iter().any(|(_, row)| is_witness_lost(row.witness)).then_some(
+        " A partner has lost the witness: there is no automatic failover. To fix: start the witness or repair its network.",
+    )
 }
 
 /// The rows of every database that was to be read.

@@ -18,7 +18,7 @@ use crate::status::drift::{self, Comparison};
 use crate::status::input::Input;
 use crate::status::servers::{self, Memory};
 use crate::status::summary::Summary;
-use crate::status::{conditions, history, limits, unmanaged, unobserved};
+use crate::status::{conditions, history, limits, quorum, unmanaged, unobserved};
 
 /// The largest number of problems of the spec in the status.
 pub(super) const PROBLEMS: usize = 20;
@@ -114,7 +114,8 @@ fn message(planned: &TypePlan, pair: &Pair, servers: &[ServerStatus]) -> String 
     // Without the move in flight, whose message has no missing step.
     let summary = Summary { planned, pair, operation: None, unreachable_since: [None; 2] };
     let step = summary.missing_step().map(|step| format!(" To fix: {step}.")).unwrap_or_default();
-    format!("{}{step}{}", planned.verdict.message, servers::absences(pair, servers))
+    let witness = if planned.verdict.reason == Reason::Aligned { quorum::lost_witness(planned, pair) } else { None };
+    format!("{}{step}{}{}", planned.verdict.message, witness.unwrap_or_default(), servers::absences(pair, servers))
 }
 
 fn database_status(finding: &Finding, pair: &Pair) -> DatabaseStatus {

@@ -240,3 +240,14 @@ fn no_message_advises_the_start_of_a_server_that_can_hold_a_second_copy() {
         assert!(!message.contains("check SQL Server there"), "{message}");
     }
 }
+
+/// The type is aligned, and what makes it Exposed is in its message too.
+#[test]
+fn message_of_an_aligned_type_names_a_lost_witness() {
+    for (a, b, lost) in [("P/4/C", "M/4/C", false), ("P/4/D", "M/4/D", true), ("P/4/C", "M/4/D", true)] {
+        let status = seen(&observation(a, b), &known());
+        let message = &status.database_types[0].message;
+        let sentence = "A partner has lost the witness: there is no automatic failover. To fix: start the witness";
+        assert_eq!(message.contains(sentence), lost, "{a} {b}: {message}");
+    }
+}

@@ -180,10 +180,10 @@ impl Summary<'_> {
         let unread = |seat: Seat| self.pair.view(seat).available().is_none();
         match self.reason() {
             Reason::UnexpectedPrincipal if unread(on.other()) => {
-                format!("{} is principal, and the operator does not read {}", server(on), server(on.other()))
+                format!("{} is principal, and {}", server(on), self.unread(on.other(), &server))
             }
             Reason::ServiceForced if unread(on.other()) => {
-                format!("{what}, and the operator does not read {}", server(on.other()))
+                format!("{what}, and {}", self.unread(on.other(), &server))
             }
             Reason::Moving | Reason::Verifying | Reason::SwitchOverdue => {
                 match Seat::BOTH.into_iter().find(|seat| unread(*seat)) {
@@ -193,6 +193,13 @@ impl Summary<'_> {
             }
             _ => what,
         }
+    }
+
+    /// Why the operator does not read the server in this seat.
+    fn unread(&self, seat: Seat, server: impl Fn(Seat) -> String) -> String {
+        let what =
+            unavailable(self.pair.view(seat)).map_or("the operator does not read {}", |one| text_of_server(one).0);
+        what.replace("{}", &server(seat))
     }
 
     /// The step for a type whose message has none: the cause of a server that is unavailable often has no step of its own.

@@ -178,7 +178,9 @@ fn summary_of_an_overdue_move_names_partners_that_do_not_reach_each_other() {
     for (a, b, apart) in [("P/1/-", "M/1/-", true), ("P/3/C", "M/3/C", false)] {
         let rows = observed(a, b);
         let overdue = plan(&desired, &rows, &begun.persisted, after(301));
-        assert_eq!(overdue.types[&TY].verdict.reason, Reason::SwitchOverdue, "{a} {b}");
+        let Verdict { reason, message, .. } = &overdue.types[&TY].verdict;
+        assert_eq!(*reason, Reason::SwitchOverdue, "{a} {b}");
+        assert_eq!(message.contains("To fix: repair the network between the mirroring endpoints"), apart, "{message}");
         let text = text(&overdue, &rows, true);
         assert_eq!(text.contains("overdue, and the partners do not reach each other"), apart, "{text}");
     }
@@ -239,7 +241,7 @@ fn summary_after_a_forced_service_names_the_server_that_is_not_read() {
         let seen = plan(&wanting("Primary").desired, &rows, &persisted, NOW);
         assert_eq!(seen.types[&TY].verdict.reason, Reason::ServiceForced);
         let text = text(&seen, &rows, false);
-        assert_eq!(text.contains("and the operator does not read"), unread, "{text}");
+        assert_eq!(text.contains("and sql-primary refuses connections"), unread, "{text}");
     }
 }
 
@@ -344,7 +346,7 @@ fn line_of_a_state_without_fixed_words_has_its_server_and_its_step() {
         ),
         ("P/4/C/s", "M/4/C", "Primary", "the copy on the primary SQL-PRIMARY is SUSPECT. To fix: follow"),
         ("M/0/C", "P/0/C", "Primary", "SQL-MIRROR is principal, and mirroring is SUSPENDED. To fix: run no RESUME"),
-        ("P/1/-/7", "P/1/-/8", "Primary", "both servers hold the principal role. To fix: keep their link cut"),
+        ("P/1/-/7", "P/1/-/8", "Primary", "both servers hold the principal role. To fix: cut the clients off one copy"),
     ] {
         let rows = observed(a, b);
         let plan = plan(&wanting(want).desired, &rows, &at_home(), NOW);

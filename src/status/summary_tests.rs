@@ -155,16 +155,16 @@ fn summary_states_what_happened_and_what_to_type() {
     });
     expect![[r#"
         Protected. Archiving: a failover to the mirror SQL-MIRROR is in progress. No action is needed.
-        Exposed. Archiving: SQL-MIRROR is principal, and the operator does not read sql-primary. To fix: bring sql-primary back, or set principal: Mirror to keep it.
+        Exposed. Archiving: SQL-MIRROR is principal, and sql-primary refuses connections. To fix: bring sql-primary back, or set principal: Mirror to keep it.
         Protected. Archiving: SQL-MIRROR is principal, and the spec wants the other one. To fix: set principal: Mirror to keep it, or approve epoch 8-f53b to move it.
         Exposed. Archiving: the mirror sql-mirror refuses connections (not read since 1970-01-01T00:00:00Z). To fix: check SQL Server there, or correct the port.
         Unknown. Archiving: sql-primary does not answer, and may still serve clients. To fix: check from a Front End, start it, or read docs/reasons/PrincipalLost.md.
         Unknown. Archiving: the operator reads neither the primary sql-primary nor the mirror sql-mirror. To fix: check both servers and the network first.
         Exposed. Archiving: mirroring is SUSPENDED. To fix: run no RESUME before you read docs/reasons/MirroringSuspended.md, as it can destroy data.
-        Exposed. Archiving: both servers hold the principal role. To fix: keep their link cut, and follow docs/reasons/TwoPrincipals.md.
+        Exposed. Archiving: both servers hold the principal role. To fix: cut the clients off one copy, keep the link cut, see docs/reasons/TwoPrincipals.md.
         Protected. Archiving: the mirror sql-mirror refuses the login. To fix: correct the login on that server, as the other one accepted the Secret.
-        Exposed. Archiving: SQL-MIRROR is principal, and the operator does not read sql-primary. To fix: read docs/reasons/ServiceForced.md before sql-primary starts.
-        Exposed. Archiving: SQL-MIRROR is principal, and the operator does not read sql-primary. To fix: read docs/reasons/ServiceForced.md before sql-primary starts.
+        Exposed. Archiving: SQL-MIRROR is principal, and sql-primary refuses connections. To fix: read docs/reasons/ServiceForced.md before sql-primary starts.
+        Exposed. Archiving: SQL-MIRROR is principal, and sql-primary refuses connections. To fix: read docs/reasons/ServiceForced.md before sql-primary starts.
         Exposed. Archiving: the primary sql-primary refuses connections. To fix: read docs/reasons/ServiceForced.md before it starts."#]].assert_eq(&texts.join("\n"));
 }
 
