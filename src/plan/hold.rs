@@ -101,14 +101,16 @@ fn first_step(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> Option<Str
     let seat = unseen(obstacle)?;
     let server = case.pair.label(seat);
     match caution::before_start(case.findings, case.pair, seat, true) {
-        Some(page) => Some(format!(
-            "{} Do not start the {server} before you have read docs/reasons/{page}.md: it can serve a second copy.",
-            if page == Reason::ServiceForced {
+        Some(page) => {
+            let forced = if page == Reason::ServiceForced {
                 format!(" Service may have been forced on the {}.", case.pair.label(seat.other()))
             } else {
                 String::new()
-            }
-        )),
+            };
+            Some(format!(
+                "{forced} Do not start the {server} before you have read docs/reasons/{page}.md: it can serve a second copy."
+            ))
+        }
         None => does_not_answer(obstacle).then(|| format!(" To fix: bring the {server} back.")),
     }
 }

@@ -67,7 +67,7 @@ impl Obstacle {
                 pair.short(seat.other())
             ),
             Obstacle::Suspended { versions: None, .. } => {
-                "mirroring is SUSPENDED, by an administrator, by an error or after a forced service".to_owned()
+                "mirroring is SUSPENDED, e.g. by an administrator, by an error or after a forced service".to_owned()
             }
             Obstacle::Disconnected => "the partners are both alive and do not reach each other".to_owned(),
             Obstacle::NotOnline { seat, state } => format!("the copy on {} is {state}", on(seat)),

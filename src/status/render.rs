@@ -114,8 +114,9 @@ fn message(planned: &TypePlan, pair: &Pair, servers: &[ServerStatus]) -> String 
     // Without the move in flight, whose message has no missing step.
     let summary = Summary { planned, pair, operation: None, unreachable_since: [None; 2] };
     let step = summary.missing_step().map(|step| format!(" To fix: {step}.")).unwrap_or_default();
-    let witness = if planned.verdict.reason == Reason::Aligned { quorum::lost_witness(planned, pair) } else { None };
-    format!("{}{step}{}{}", planned.verdict.message, witness.unwrap_or_default(), servers::absences(pair, servers))
+    let is_aligned = planned.verdict.reason == Reason::Aligned;
+    let witness = is_aligned.then(|| quorum::lost_witness(planned, pair)).flatten().unwrap_or_default();
+    format!("{}{step}{witness}{}", planned.verdict.message, servers::absences(pair, servers))
 }
 
 fn database_status(finding: &Finding, pair: &Pair) -> DatabaseStatus {

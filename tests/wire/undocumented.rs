@@ -127,7 +127,7 @@ fn stopped() -> Vec<Stopped> {
             vec![resume()],
             (Reason::MirroringSuspended, Service::Exposed),
             &[
-                "rtcxds: mirroring is SUSPENDED, by an administrator",
+                "rtcxds: mirroring is SUSPENDED, e.g. by an administrator",
                 "before you have read docs/reasons/MirroringSuspended.md",
                 "RESUME after a forced service destroys",
             ],
