@@ -135,9 +135,10 @@ impl Parser {
             self.problems.push(broken);
             sql.witness = None;
         }
-        if sql.auth.kdcs.is_some() && sql.auth.method != crate::api::AuthMethod::Kerberos {
-            self.problems.add(format!("{field}.auth.kdcs"), &sql.auth.kdcs, rules::KDCS_UNUSED);
-            sql.auth.kdcs = None;
+        if sql.auth.method != crate::api::AuthMethod::Kerberos
+            && let Some(kdcs) = sql.auth.kdcs.take()
+        {
+            self.problems.add(format!("{field}.auth.kdcs"), kdcs, rules::KDCS_UNUSED);
         }
         let broken = check::store(&sql, field);
         if broken.is_empty() {
