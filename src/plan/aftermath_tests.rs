@@ -223,7 +223,11 @@ fn old_principal_is_not_started_while_service_is_forced() {
     sent.statements = [(DatabaseName::new("LcsLog"), StatementState::Sent)].into();
     let in_flight = plan(&consented, &sent, &begun.persisted, after(5));
     assert_eq!(reason(&in_flight), Reason::Moving, "{}", message(&in_flight));
-    assert!(message(&in_flight).contains("keep the primary sql-primary fenced"), "{}", message(&in_flight));
+    assert!(
+        message(&in_flight).contains("do not start the primary sql-primary, let no client reach it"),
+        "{}",
+        message(&in_flight)
+    );
     let page = |plan: &Plan| plan.types[&TY].before_start(&lost.pairs[super::tests::store()], Seat::Primary);
     assert_eq!(page(&in_flight), Some(Reason::ServiceForced));
     assert_eq!(page(&plan(&desired(Seat::Primary), &lost, &at_home(), NOW)), None, "nothing is forced");

@@ -143,7 +143,7 @@ fn consent(case: &Case, survivor: Seat, names: &str) -> Consent {
     }
     if !input.satisfied(Precondition::ConsentFenced, force.fenced) {
         return missing(format!(
-            "The consent does not vouch that the {old} is fenced. Make sure that no client reaches it, then set oldPrincipalFenced: true."
+            "The consent does not state that no client can reach the {old}. Make sure of it, then set oldPrincipalFenced: true."
         ));
     }
     if !input.satisfied(Precondition::ForceNotSuspended, !input.is_suspended()) {
@@ -343,7 +343,7 @@ fn old_principal_open(case: &Case, last: &Attempt) -> Option<Verdict> {
     let (old, new) = (case.pair.label(open), case.pair.label(forced));
     let was = if last.outcome == Outcome::Unknown { "may have been" } else { "was" };
     let message = format!(
-        "{}: service {was} forced on the {new} at {}, and the operator does not read it now. The {old}, which was to be fenced, has the principal role and is ONLINE, without what the {new} accepted since. To fix: cut all clients off the {old}, then see docs/reasons/ServiceForced.md.",
+        "{}: service {was} forced on the {new} at {}, and the operator does not read it now. The {old}, which no client was to reach, has the principal role and is ONLINE, without what the {new} accepted since. To fix: cut all clients off the {old}, then see docs/reasons/ServiceForced.md.",
         list(case.findings.iter().map(|finding| &finding.name)),
         second(last.ended)
     );

@@ -46,7 +46,10 @@ pub(crate) fn held(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> Verdi
     let never = if case.tracking.was_aligned || split {
         ""
     } else {
-        " It was not observed in its seat since this resource was created, its servers changed or its mirroring was set up again."
+        &format!(
+            " This resource has no record of the principal on the {}, so that its spec may be wrong.",
+            wanted.word()
+        )
     };
     let first = first_step(case, obstacle).unwrap_or_default();
     let mut message = format!("{place}{never}{first} The spec did not change, and the move is on hold ({why}).");
@@ -87,7 +90,7 @@ fn step(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> String {
             format!("bring {} back, or {keep}", pair.short(seat))
         }
         (None, Some(seat)) if obstacle.is_some_and(|(obstacle, _)| is_unresponsive(obstacle)) => {
-            format!("restart SQL Server on {} if it answers no client, or {keep}", pair.short(seat))
+            format!("restart SQL Server on {} if it answers no Front End, or {keep}", pair.short(seat))
         }
         (None, Some(_)) => format!("see status.servers[].message, or {keep}"),
         (None, None) => keep,

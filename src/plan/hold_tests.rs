@@ -188,7 +188,7 @@ fn step_of_an_obstacle_names_its_server_or_its_endpoint() {
     let ServerObservation::Unavailable { unavailable, .. } = &mut frozen.pairs[store()].primary else { panic!() };
     unavailable.cause = UnavailableCause::Unresponsive;
     let held = step(&frozen, Seat::Primary).step.unwrap();
-    assert!(held.starts_with("restart SQL Server on sql-primary if it answers no client"), "{held}");
+    assert!(held.starts_with("restart SQL Server on sql-primary if it answers no Front End"), "{held}");
     let mut rows = observation("P/1/C", "M/1/C");
     let ServerObservation::Available { server, .. } = &mut rows.pairs[store()].mirror else { panic!() };
     let server = std::sync::Arc::make_mut(server);

@@ -89,9 +89,13 @@ impl Obstacle {
                 on(&principal.other())
             ),
             Obstacle::Suspended { versions: None, .. } => {
-                format!("{READ_FIRST}docs/reasons/MirroringSuspended.md, as {RESUME_WARNING}")
+                format!(
+                    "find the cause in the error logs of both servers, and {READ_FIRST}docs/reasons/MirroringSuspended.md, as {RESUME_WARNING}"
+                )
             }
-            Obstacle::Disconnected => "repair the network between the mirroring endpoints, or the endpoints".to_owned(),
+            Obstacle::Disconnected => {
+                "repair the network between the mirroring endpoints, or the endpoints, and force nothing".to_owned()
+            }
             Obstacle::NotOnline { .. } => {
                 "follow docs/reasons/DatabaseNotOnline.md before any repair".to_owned()
             }

@@ -90,24 +90,26 @@ fn without_port(target: &Target, error: &BrowserError) -> Unavailable {
     let (cause, fix) = match error {
         BrowserError::Silent | BrowserError::Closed => (
             UnavailableCause::BrowserSilent,
-            " To fix: start the SQL Server Browser and open UDP 1434, or set the port of the server in spec.sql.",
+            "start the SQL Server Browser and open UDP 1434, or set the port of the server in spec.sql".to_owned(),
         ),
-        BrowserError::UnknownInstance { .. } => (
+        BrowserError::UnknownInstance { known } => (
             UnavailableCause::InstanceNotFound,
-            " To fix: correct the instance in spec.sql, start the instance, or set its port.",
+            format!("set instance to one that it knows ({known}), start the instance, or set its port"),
         ),
         BrowserError::NoTcp => (
             UnavailableCause::InstanceNotFound,
-            " To fix: enable TCP/IP for the instance in the SQL Server Configuration Manager.",
+            "enable TCP/IP for the instance in the SQL Server Configuration Manager".to_owned(),
         ),
         BrowserError::Unreadable => {
-            (UnavailableCause::InstanceNotFound, " To fix: set the port of the server in spec.sql.")
+            (UnavailableCause::InstanceNotFound, "set the port of the server in spec.sql".to_owned())
         }
         BrowserError::NoDescriptors | BrowserError::Limited(_) => {
-            (UnavailableCause::OperatorLimited, " This proves nothing about the server.")
+            let detail =
+                format!("The port of {} is unknown: {error}. This proves nothing about the server.", target.address());
+            return error::unavailable(UnavailableCause::OperatorLimited, detail);
         }
     };
-    error::unavailable(cause, format!("The port of {} is unknown: {error}.{fix}", target.address()))
+    error::unavailable(cause, format!("The port of {} is unknown: {error}. To fix: {fix}.", target.address()))
 }
 
 /// The addresses of the host, at least one. An IP address and a name in `/etc/hosts` need no share.
@@ -345,7 +347,7 @@ mod tests {
         let silent = detail(BrowserError::Silent);
         assert!(silent.contains("did not answer. To fix:"), "{silent}");
         let unknown = detail(BrowserError::UnknownInstance { known: "LYNC, RTC2".into() });
-        assert!(unknown.contains("does not know the instance; it knows LYNC, RTC2."), "{unknown}");
+        assert!(unknown.contains("set instance to one that it knows (LYNC, RTC2), start"), "{unknown}");
         let limited = without_port(&instance(), &BrowserError::Limited(io::ErrorKind::Other));
         assert_eq!(limited.cause, UnavailableCause::OperatorLimited);
     }

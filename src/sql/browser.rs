@@ -30,7 +30,7 @@ pub enum BrowserError {
     /// ICMP reported a closed port.
     #[error("no SQL Server Browser listens on UDP {PORT}")]
     Closed,
-    #[error("the SQL Server Browser does not know the instance; it knows {known}")]
+    #[error("the SQL Server Browser does not know the instance")]
     UnknownInstance { known: String },
     #[error("the SQL Server Browser reports no TCP port because TCP is disabled for the instance")]
     NoTcp,

@@ -36,7 +36,7 @@ pub fn timed_out(address: &str, phase: Phase, waited: Duration) -> Unavailable {
     let cause = timeout_cause(phase);
     let fix = match cause {
         UnavailableCause::Unresponsive => {
-            " It accepts connections. To fix: if its clients get no answer either, restart SQL Server there."
+            " It accepts connections. To fix: if a Front End gets no answer either, restart SQL Server there."
         }
         _ => "",
     };
@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(unavailable.cause, UnavailableCause::Unresponsive);
         assert_eq!(
             unavailable.detail,
-            "Timeout: the TLS handshake of sql-a,1433 did not complete within 10s. It accepts connections. To fix: if its clients get no answer either, restart SQL Server there."
+            "Timeout: the TLS handshake of sql-a,1433 did not complete within 10s. It accepts connections. To fix: if a Front End gets no answer either, restart SQL Server there."
         );
         let refused = std::io::Error::from(IoErrorKind::ConnectionRefused);
         assert_eq!(connect("sql-a,1433", &refused).cause, UnavailableCause::ConnectionRefused);

@@ -36,7 +36,7 @@ pub(super) fn conditions(input: &Input, servers: &[ServerStatus], comparison: &C
         let unknown = || ConditionDraft::unknown(kind, Reason::InvalidSpec, incomplete);
         drafts.push(if partial && draft.is(kind, good) { unknown() } else { draft });
     }
-    drafts.push(suspended(spec, now));
+    drafts.push(suspended(spec, plan, now));
     drafts.extend(drift::condition(comparison));
     drafts.extend(weak_encryption(spec));
     drafts.extend(stale_credentials(observation));
@@ -134,27 +134,31 @@ fn ready_conditions(input: &Input, servers: &[ServerStatus], quorum: &ConditionD
             summary::of_worst(&Summary { planned: primary, pair, operation, unreachable_since }, plan)
         }
     };
-    let message = match note(spec, plan, input.now) {
-        // It is more than the remark that nothing is to do.
-        Some(note) => {
-            let short = message.trim_end_matches(summary::NO_ACTION);
-            summary::fit([format!("{message} {note}"), format!("{short} {note}"), message])
+    let message = match notes(spec, plan, input.now) {
+        // They are more than the remark that nothing is to do.
+        Some([long, short]) => {
+            let first = message.trim_end_matches(summary::NO_ACTION);
+            let full = format!("{message} {short}");
+            summary::fit([format!("{first} {long}"), full, format!("{first} {short}"), message])
         }
         None => message,
     };
     three(primary.verdict.reason, message, progress)
 }
 
-/// What spec.suspend does not do, although it is in the spec.
-fn note(spec: &ParsedSpec, plan: &Plan, now: Timestamp) -> Option<String> {
+/// What spec.suspend does not do, although it is in the spec: long and short.
+fn notes(spec: &ParsedSpec, plan: &Plan, now: Timestamp) -> Option<[String; 2]> {
     let suspend = spec.desired.suspend.as_ref()?;
-    match suspend.until.filter(|until| *until <= now) {
-        Some(until) => Some(format!("spec.suspend ended at {until}.")),
+    Some(match suspend.until.filter(|until| *until <= now) {
+        Some(until) => [
+            format!("spec.suspend ended at {until}: remove it, or set a later until."),
+            format!("spec.suspend ended at {until}."),
+        ],
         None => {
             let ty = plan.persisted.operation.as_ref()?.ty;
-            Some(format!("spec.suspend does not stop {ty}."))
+            [format!("spec.suspend does not stop the move of {ty}."), format!("spec.suspend does not stop {ty}.")]
         }
-    }
+    })
 }
 
 /// Whether clients are served: the worst of all types.
@@ -200,6 +204,7 @@ fn unusable_spec(plan: &Plan, spec: &ParsedSpec) -> Vec<ConditionDraft> {
     let pointer = "cannot be used, and no move starts. To fix: see status.specProblems.";
     let last = field.rsplit('.').next().unwrap_or(field);
     let message = summary::fit([
+        format!("{service}. No move starts. {field} {value}{more}: {problem}"),
         format!("{service}. {field} {value}{more}: {problem}"),
         format!("{service}. {field} {value}{more} {pointer}"),
         format!("{service}. {field}{more} {pointer}"),
@@ -328,7 +333,7 @@ fn weak_encryption(spec: &ParsedSpec) -> Option<ConditionDraft> {
     Some(ConditionDraft::true_(ConditionType::WeakEncryption, Reason::LegacyTls, message))
 }
 
-fn suspended(spec: &ParsedSpec, now: Timestamp) -> ConditionDraft {
+fn suspended(spec: &ParsedSpec, plan: &Plan, now: Timestamp) -> ConditionDraft {
     let kind = ConditionType::Suspended;
     let ended = spec.desired.suspend.as_ref().and_then(|suspend| suspend.until).filter(|until| *until <= now);
     match spec.desired.suspend.as_ref().filter(|suspend| suspend.holds(now)) {
@@ -343,9 +348,12 @@ fn suspended(spec: &ParsedSpec, now: Timestamp) -> ConditionDraft {
         None => ConditionDraft::false_(kind, Reason::NotSuspended, "Moves are allowed."),
         Some(suspend) => {
             let until = suspend.until.map_or("spec.suspend is removed".to_owned(), |until| until.to_string());
+            let running = plan.persisted.operation.as_ref().map(|operation| operation.ty);
+            let what = running
+                .map_or("No move starts".to_owned(), |ty| format!("The move of {ty} goes on, and no other one starts"));
             let message = summary::fit([
-                format!("No move starts until {until}: {}.", suspend.reason.trim_end_matches('.')),
-                format!("No move starts until {until}: see spec.suspend.reason."),
+                format!("{what} until {until}: {}.", suspend.reason.trim_end_matches('.')),
+                format!("{what} until {until}: see spec.suspend.reason."),
             ]);
             ConditionDraft::true_(kind, Reason::Suspended, message)
         }

@@ -8,6 +8,8 @@ mod fixtures;
 mod history;
 mod input;
 mod limits;
+#[cfg(test)]
+mod line_tests;
 mod quorum;
 mod render;
 #[cfg(test)]

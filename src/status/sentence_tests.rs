@@ -74,7 +74,7 @@ fn summary_of_a_suspended_mirror_alone_names_the_suspension() {
 fn message_of_an_unavailable_server_ends_with_a_step() {
     for (a, b, step) in [
         ("P/1/C", "away", "To fix: check SQL Server there, or correct the port."),
-        ("away", "away", "To fix: check both servers and the network first."),
+        ("away", "away", "To fix: try both from a Front End: if it reaches neither, users have no service."),
         ("P/4/C", "refused", "To fix: correct the login on that server, as the other one accepted the Secret."),
         // Started again, the old principal can serve a second copy.
         ("P/0/-", "away", "To fix: read docs/reasons/ServiceForced.md before it starts."),
@@ -200,8 +200,8 @@ fn move_with_two_principals_is_stalled() {
 /// A suspension in the spec that does not do what its reader expects.
 #[test]
 fn summary_names_what_the_suspension_does_not_do() {
-    let ended = "spec.suspend ended at 1970-01-01T00:00:00Z.";
-    let goes_on = "spec.suspend does not stop Archiving.";
+    let ended = "spec.suspend ended at 1970-01-01T00:00:00Z: remove it, or set a later until.";
+    let goes_on = "spec.suspend does not stop the move of Archiving.";
     for (until, wanted, expected) in [
         (None, "Primary", None),
         (Some("1970-01-01T00:00:00Z"), "Primary", Some(ended)),
@@ -223,6 +223,9 @@ fn summary_names_what_the_suspension_does_not_do() {
         for note in [ended, goes_on] {
             assert_eq!(message.ends_with(note), expected == Some(note), "{until:?} {wanted}: {message}");
         }
+        let running = "The move of Archiving goes on, and no other one starts until ";
+        let message = &condition(&status, "Suspended").message;
+        assert_eq!(message.starts_with(running), expected == Some(goes_on), "{message}");
     }
 }
 

@@ -8,7 +8,9 @@ use crate::model::{
     Service, Unavailable, UnavailableCause, duration_text,
 };
 use crate::plan::{Finding, Obstacle, Plan, TypePlan, Verdict, coarse, second};
-use crate::status::summary_text::{RESUME_POLLS, SERVERS, Step, UNRESPONSIVE, read_before_start, text, text_of_server};
+use crate::status::summary_text::{
+    BOTH_SILENT, RESUME_POLLS, SERVERS, Step, UNRESPONSIVE, read_before_start, text, text_of_server,
+};
 
 pub use crate::api::MESSAGE_LIMIT as LIMIT;
 
@@ -92,7 +94,8 @@ impl Summary<'_> {
     fn fixed_step(&self) -> Step {
         match self.both_unreachable() {
             Some(both) if both.map(|one| one.cause.evidence()) == [Evidence::NotAnswering; 2] => {
-                Step::Do("check both servers and the network first")
+                let page = Seat::BOTH.into_iter().find_map(|seat| self.planned.before_start(self.pair, seat));
+                Step::Do(page.map_or(BOTH_SILENT, |_| "read docs/reasons/ServiceForced.md before a server starts"))
             }
             Some([one, _]) if one.cause == UnavailableCause::PollsStopped => Step::Do(RESUME_POLLS),
             Some([a, b]) if a.cause.reason() != b.cause.reason() => Step::Do("see status.servers[].message"),
@@ -103,7 +106,8 @@ impl Summary<'_> {
 
     /// The fix in the message of the server that the reason is about, where the reason has none of its own.
     fn fix_of_server(&self) -> Option<String> {
-        if self.planned.verdict.step.is_some() || self.fixed_step() != SERVERS {
+        let of_server = self.fixed_step() == SERVERS || self.reason() == Reason::InstanceNotFound;
+        if self.planned.verdict.step.is_some() || !of_server {
             return None;
         }
         let fix = |unavailable: &Unavailable| unavailable.detail.split_once("To fix: ").map(|(_, fix)| fix.to_owned());
@@ -121,7 +125,10 @@ impl Summary<'_> {
         let other = self.pair.view(seat.other()).available();
         match self.reason() {
             Reason::Moving | Reason::Verifying if self.forces() => {
-                Some(Step::Do("keep the old principal fenced, and wait"))
+                Some(Step::Do("do not start the old principal, let no client reach it, and wait"))
+            }
+            Reason::Suspended if cause.is_none() && self.planned.verdict.until.is_some() => {
+                Some(Step::Do("wait, or remove spec.suspend"))
             }
             // The session of the other server can be older than a change of its login.
             Reason::LoginFailed if cause.is_some() && other.is_some_and(|server| server.stale_login.is_none()) => {
@@ -296,7 +303,7 @@ impl Summary<'_> {
     }
 }
 
-fn unavailable(view: &ServerObservation) -> Option<&Unavailable> {
+pub(super) fn unavailable(view: &ServerObservation) -> Option<&Unavailable> {
     match view {
         ServerObservation::Available { .. } => None,
         ServerObservation::Unavailable { unavailable, .. } => Some(unavailable),

@@ -1,9 +1,13 @@
 //! What the fixed words of a reason do not contain: the third server, or the state of the rows.
 
+use crate::model::UnavailableCause::Unresponsive;
 use crate::model::{Reason, Role, Seat};
 use crate::plan::{Obstacle, Shown};
-use crate::status::summary::Summary;
-use crate::status::summary_text::text;
+use crate::status::summary::{Summary, unavailable};
+use crate::status::summary_text::{text, text_of_server};
+
+/// The longest name of a database on the line, in characters. Those of Lync are shorter.
+const LONGEST_NAME: usize = 24;
 
 impl Summary<'_> {
     pub(super) fn has(&self, is: fn(&Obstacle) -> bool) -> bool {
@@ -33,6 +37,10 @@ impl Summary<'_> {
             }
             _ => {}
         }
+        let cause = unavailable(self.pair.view(self.subject())).filter(|one| one.cause == Unresponsive);
+        if let Some(cause) = cause.filter(|cause| cause.cause.reason() == self.reason()) {
+            return Some(text_of_server(cause).0.replace("{}", &server(self.subject())));
+        }
         obstacles().filter(|obstacle| obstacle.reason() == self.reason()).find_map(|obstacle| match obstacle {
             Obstacle::GuidDiffers { primary, mirror } => self.third_server(primary, mirror, &server),
             Obstacle::ThirdPartner { seat, shown, .. } => {
@@ -47,7 +55,16 @@ impl Summary<'_> {
             Obstacle::OlderPrincipal { seat } => {
                 Some(format!("{} is principal, and {} took over later", server(*seat), server(seat.other())))
             }
-            Obstacle::NotOnline { seat, state } => Some(format!("the copy on {} is {state}", server(*seat))),
+            Obstacle::NotOnline { seat, state } => {
+                Some(format!("{} on {} is {state}", self.databases(), server(*seat)))
+            }
+            Obstacle::Missing { seat } => Some(format!("{} does not exist on {}", self.databases(), server(*seat))),
+            Obstacle::NotMirrored { seat, other_has_session: true } => {
+                Some(format!("{} on {} is no longer mirrored", self.databases(), server(*seat)))
+            }
+            Obstacle::NotMirrored { seat, other_has_session: false } => {
+                Some(format!("{} on {} is not mirrored", self.databases(), server(*seat)))
+            }
             Obstacle::ApartWithoutQuorum { .. } => Some("both servers are principal and without quorum".to_owned()),
             Obstacle::PrincipalLost { seat, suspended: true, .. } => {
                 let what = text(self.reason()).0.replace("{}", &server(*seat));
@@ -55,6 +72,22 @@ impl Summary<'_> {
             }
             _ => None,
         })
+    }
+
+    /// The first database that has the reason of the type, and the number of the others.
+    fn databases(&self) -> String {
+        let found = self
+            .planned
+            .findings
+            .iter()
+            .filter(|finding| finding.obstacle.as_ref().is_some_and(|obstacle| obstacle.reason() == self.reason()));
+        let names: Vec<String> = found.map(|finding| finding.name.to_string()).collect();
+        let first = names.first().filter(|name| name.chars().count() <= LONGEST_NAME);
+        let first = first.map_or("a database", String::as_str);
+        match names.len() {
+            0 | 1 => first.to_owned(),
+            more => format!("{first} (+{} more)", more - 1),
+        }
     }
 
     /// The principal of two servers in different sessions mirrors with a third server.

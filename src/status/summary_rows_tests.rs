@@ -63,7 +63,7 @@ fn step_that_is_too_long_is_in_the_message_of_the_type() {
 #[test]
 fn step_for_two_unread_servers_depends_on_both_causes() {
     use UnavailableCause::{ConnectionRefused, LoginFailed, PollsStopped, TimedOut};
-    let network = "check both servers and the network first";
+    let network = "try both from a Front End";
     for (causes, step, present) in [
         ([ConnectionRefused, TimedOut], network, true),
         ([LoginFailed, LoginFailed], network, false),
@@ -86,7 +86,7 @@ fn step_for_two_unread_servers_depends_on_both_causes() {
 fn summary_of_a_forced_service_names_the_survivor() {
     let (desired, rows) = consented();
     let begun = plan(&desired, &rows, &at_home(), NOW);
-    let expected = "service is being forced on the mirror";
+    let expected = "service is being forced on SQL-MIRROR";
     for in_flight in [false, true] {
         let text = text(&begun, &rows, in_flight);
         assert!(text.contains(expected), "{in_flight}: {text}");
@@ -194,7 +194,7 @@ fn step_of_an_unread_server_depends_on_what_is_known_of_it() {
         ("P/4/C", "away", [LoginFailed, LoginFailed], "correct the login on that server, as the other one accepted"),
         ("away", "M/0/-", [LoginFailed, LoginFailed], "correct the login on that server, as the other one accepted"),
         ("away", "away", [LoginFailed, LoginFailed], "correct the Secret, or the login on that server"),
-        ("P/4/C", "away", [TimedOut, Unresponsive], "if its clients get no answer either, restart SQL Server there"),
+        ("P/4/C", "away", [TimedOut, Unresponsive], "if a Front End gets no answer either, restart SQL Server there"),
         ("P/4/C", "away", [TimedOut, TimedOut], "check the server, its firewall and the network"),
         ("away", "NULL", [TimedOut, TimedOut], "read docs/reasons/NotMirrored.md before the other server starts"),
         ("NULL", "NULL", [TimedOut, TimedOut], "see docs/reasons/NotMirrored.md"),
@@ -226,7 +226,10 @@ fn step_of_a_refused_login_beside_a_stale_one_is_about_the_secret_too() {
 fn step_of_a_move_in_flight_is_the_fence_of_a_forced_service_only() {
     let (desired, rows) = consented();
     let forced = plan(&desired, &rows, &at_home(), NOW);
-    assert!(text(&forced, &rows, true).ends_with(" To fix: keep the old principal fenced, and wait."));
+    assert!(
+        text(&forced, &rows, true)
+            .ends_with(" To fix: do not start the old principal, let no client reach it, and wait.")
+    );
     let healthy = observed("P/4/C", "M/4/C");
     let moved = plan(&wanting("Mirror").desired, &healthy, &pending(Seat::Mirror), NOW);
     assert!(text(&moved, &healthy, true).ends_with(" No action is needed."), "{}", text(&moved, &healthy, true));
@@ -342,9 +345,9 @@ fn line_of_a_state_without_fixed_words_has_its_server_and_its_step() {
             "P/4/C",
             "M/4/C/s",
             "Primary",
-            "the copy on the mirror SQL-MIRROR is SUSPECT. To fix: do not fail over, and follow",
+            "LcsLog on the mirror SQL-MIRROR is SUSPECT. To fix: do not fail over, and follow",
         ),
-        ("P/4/C/s", "M/4/C", "Primary", "the copy on the primary SQL-PRIMARY is SUSPECT. To fix: follow"),
+        ("P/4/C/s", "M/4/C", "Primary", "LcsLog on the primary SQL-PRIMARY is SUSPECT. To fix: follow"),
         ("M/0/C", "P/0/C", "Primary", "SQL-MIRROR is principal, and mirroring is SUSPENDED. To fix: run no RESUME"),
         ("P/1/-/7", "P/1/-/8", "Primary", "both servers hold the principal role. To fix: cut the clients off one copy"),
     ] {

@@ -159,7 +159,7 @@ fn summary_states_what_happened_and_what_to_type() {
         Protected. Archiving: SQL-MIRROR is principal, and the spec wants the other one. To fix: set principal: Mirror to keep it, or approve epoch 8-f53b to move it.
         Exposed. Archiving: the mirror sql-mirror refuses connections (not read since 1970-01-01T00:00:00Z). To fix: check SQL Server there, or correct the port.
         Unknown. Archiving: sql-primary does not answer, and may still serve clients. To fix: check from a Front End, start it, or read docs/reasons/PrincipalLost.md.
-        Unknown. Archiving: the operator reads neither the primary sql-primary nor the mirror sql-mirror. To fix: check both servers and the network first.
+        Unknown. Archiving: the operator reads neither sql-primary nor sql-mirror. To fix: try both from a Front End: if it reaches neither, users have no service.
         Exposed. Archiving: mirroring is SUSPENDED. To fix: run no RESUME before you read docs/reasons/MirroringSuspended.md, as it can destroy data.
         Exposed. Archiving: both servers hold the principal role. To fix: cut the clients off one copy, keep the link cut, see docs/reasons/TwoPrincipals.md.
         Protected. Archiving: the mirror sql-mirror refuses the login. To fix: correct the login on that server, as the other one accepted the Secret.

@@ -18,7 +18,8 @@ use Step::{Do, Nothing, See};
 
 const RESUME: Step = Do("run no RESUME before you read docs/reasons/MirroringSuspended.md, as it can destroy data");
 pub(super) const SERVERS: Step = Do("see status.servers[].message");
-pub(super) const UNRESPONSIVE: &str = "if its clients get no answer either, restart SQL Server there";
+pub(super) const BOTH_SILENT: &str = "try both from a Front End: if it reaches neither, users have no service";
+pub(super) const UNRESPONSIVE: &str = "if a Front End gets no answer either, restart SQL Server there";
 pub(super) const RESUME_POLLS: &str = "once the maintenance has ended, remove spec.suspend.stopPolls";
 const PARTNERS: Step = Do("name the two partners of one session in spec.sql, and remove no session");
 

@@ -59,7 +59,7 @@ async fn target_with_an_instance_name_is_resolved_by_the_browser() {
         ServerObservation::Unavailable { unavailable, .. } => {
             assert_eq!(unavailable.cause, UnavailableCause::InstanceNotFound, "{}", unavailable.detail);
             assert!(unavailable.detail.contains(&format!("{ip}\\OTHER")), "{}", unavailable.detail);
-            assert!(unavailable.detail.contains("it knows RTC"), "{}", unavailable.detail);
+            assert!(unavailable.detail.contains("one that it knows (RTC)"), "{}", unavailable.detail);
         }
         ServerObservation::Available { .. } => panic!("an instance that does not exist"),
     }

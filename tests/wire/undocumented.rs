@@ -72,7 +72,7 @@ struct Stopped {
 
 const APART: &[&str] = &[
     "rtcab, rtcshared, rtcxds: the partners are both alive and do not reach each other",
-    "To fix: repair the network between the mirroring endpoints, or the endpoints.",
+    "To fix: repair the network between the mirroring endpoints, or the endpoints, and force nothing.",
 ];
 
 const DAMAGED: &[&str] = &[

@@ -188,7 +188,7 @@ mod tests {
             tls      ok    can be read
             Primary  ?     sql-primary refuses connections.
             Mirror   ?     sql-mirror refuses connections.
-            User     ?     Unknown. rtcxds, rtcshared, rtcab: the operator does not see the primary sql-primary\RTC. sql-primary refuses connections. It does not see the mirror sql-mirror\RTC either. sql-mirror refuses connections. To fix: check both servers and the network first. Polls of the primary sql-primary\RTC have failed since 1970-01-01T00:00:00Z. Polls of the mirror sql-mirror\RTC have failed since 1970-01-01T00:00:00Z.
+            User     ?     Unknown. rtcxds, rtcshared, rtcab: the operator does not see the primary sql-primary\RTC. sql-primary refuses connections. It does not see the mirror sql-mirror\RTC either. sql-mirror refuses connections. To fix: try both from a Front End: if it reaches neither, users have no service. Polls of the primary sql-primary\RTC have failed since 1970-01-01T00:00:00Z. Polls of the mirror sql-mirror\RTC have failed since 1970-01-01T00:00:00Z.
             2 ok, 1 to fix, 3 not known.
         "#]].assert_eq(&render(&status(&unread.status, &store(Err(unavailable))), None));
     }
