@@ -162,7 +162,7 @@ fn message_of_a_held_move_begins_with_the_server_that_is_not_read() {
     let refused = &seen(Seat::Primary, "refused", "P/1/C/8").types[&TY].verdict;
     assert!(!refused.message.contains("bring the"), "{}", refused.message);
     let step = refused.step.as_deref().unwrap_or_default();
-    assert!(step.starts_with("see status.servers[].message, or set principal"), "{step}");
+    assert!(step.starts_with("see status.servers[].message, then set principal"), "{step}");
 }
 
 /// The same rows in exchanged seats lead to the same conclusions.

@@ -1,6 +1,6 @@
 //! The hold: the principal is not where the spec wants it, and no change of the spec asked for a move.
 
-use crate::model::{Evidence, ObservedPrincipal, Reason, Seat, UnavailableCause, UnrequestedSwitch};
+use crate::model::{Evidence, ObservedPrincipal, Reason, Role, Seat, UnavailableCause, UnrequestedSwitch, WitnessLink};
 use crate::plan::approval::{approval_end, one_way_warning};
 use crate::plan::caution;
 use crate::plan::finding::{epoch, message_of_all, observed_principal};
@@ -74,7 +74,7 @@ fn step(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> String {
             format!("read docs/reasons/ServiceForced.md before {} is connected again", pair.short(wanted))
         }
         _ if obstacle.is_some_and(|(obstacle, _)| matches!(obstacle, Obstacle::IsolatedPrincipal { .. })) => {
-            format!("repair the network of {}, or {keep}", pair.short(wanted))
+            format!("repair the network of {}, then {keep}", pair.short(wanted))
         }
         (Some(state), _) if one_way_warning(case).is_some() => {
             format!("{keep}, or approve epoch {state} to move it, with no way back")
@@ -83,16 +83,25 @@ fn step(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> String {
         (None, Some(seat)) if let Some(page) = caution::before_start(findings, pair, seat, true) => {
             format!("read docs/reasons/{page}.md before {} starts", pair.short(seat))
         }
+        _ if let Some((Obstacle::Suspended { versions: None, .. }, _)) = obstacle
+            && may_be_forced(case) =>
+        {
+            "run no RESUME before you read docs/reasons/ServiceForced.md".to_owned()
+        }
         _ if let Some((suspended @ Obstacle::Suspended { .. }, _)) = obstacle => suspended
             .step(pair)
             .unwrap_or_else(|| "run no RESUME before you read docs/reasons/MirroringSuspended.md".to_owned()),
         (None, Some(seat)) if obstacle.is_some_and(|(obstacle, _)| does_not_answer(obstacle)) => {
-            format!("bring {} back, or {keep}", pair.short(seat))
+            format!("bring {} back, then {keep}", pair.short(seat))
         }
         (None, Some(seat)) if obstacle.is_some_and(|(obstacle, _)| is_unresponsive(obstacle)) => {
-            format!("restart SQL Server on {} if it answers no Front End, or {keep}", pair.short(seat))
+            format!("restart SQL Server on {} if it answers no Front End, then {keep}", pair.short(seat))
         }
-        (None, Some(_)) => format!("see status.servers[].message, or {keep}"),
+        (None, Some(_)) => format!("see status.servers[].message, then {keep}"),
+        (None, None) if obstacle.is_some_and(|(obstacle, _)| ends_by_itself(obstacle)) => {
+            format!("wait until it is synchronized, then {keep}")
+        }
+        (None, None) if obstacle.is_some() => format!("see status.databaseTypes[].message, then {keep}"),
         (None, None) => keep,
     }
 }
@@ -101,6 +110,10 @@ fn step(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> String {
 /// return of one that does not answer.
 fn first_step(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> Option<String> {
     let obstacle = obstacle?.0;
+    if matches!(obstacle, Obstacle::Suspended { .. }) && may_be_forced(case) {
+        let survivor = case.pair.label(case.desired_type.principal.other());
+        return Some(format!(" Service may have been forced on the {survivor}."));
+    }
     let seat = unseen(obstacle)?;
     let server = case.pair.label(seat);
     match caution::before_start(case.findings, case.pair, seat, true) {
@@ -116,6 +129,18 @@ fn first_step(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> Option<Str
         }
         None => does_not_answer(obstacle).then(|| format!(" To fix: bring the {server} back.")),
     }
+}
+
+/// Without a witness there is no automatic failover: an administrator failed over, or forced service.
+fn may_be_forced(case: &Case) -> bool {
+    let other = case.desired_type.principal.other();
+    let mut rows = case.findings.iter().filter_map(|finding| case.pair.row(other, &finding.name));
+    rows.any(|row| row.role == Role::Principal && row.witness == WitnessLink::None)
+}
+
+/// SQL Server ends this state without an administrator.
+fn ends_by_itself(obstacle: &Obstacle) -> bool {
+    matches!(obstacle, Obstacle::Synchronizing) || obstacle.transition().is_some()
 }
 
 /// The server that the operator does not see may be down, and not only refuse the operator.

@@ -134,7 +134,7 @@ fn renamed_host_is_the_partner_under_its_former_name() {
         seen.types[&TY]
             .verdict
             .message
-            .contains("remove no session before you have read docs/reasons/PartnerMismatch.md")
+            .contains("as docs/reasons/PartnerMismatch.md shows: spec.sql names another server than the partner, or")
     );
 }
 

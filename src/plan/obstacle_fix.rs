@@ -1,6 +1,6 @@
 //! The step of an administrator for each obstacle: in the message of the type, and short for the summary.
 
-use crate::model::{DatabaseState, MirroringEndpoint, Pair, Reason, Role, Seat, WitnessLink};
+use crate::model::{DatabaseState, MirroringEndpoint, Pair, Reason, Role, Seat, ServerObservation, WitnessLink};
 use crate::plan::obstacle::{Obstacle, Shown};
 use crate::plan::row::is_witness_lost;
 
@@ -23,6 +23,21 @@ impl Obstacle {
                 Some(format!("connect {} with its partner or the witness again", short(newer)))
             }
             Obstacle::ApartWithoutQuorum { newer: None } => Some("connect the two servers again".to_owned()),
+            Obstacle::TwoPrincipals { sessions: Some(_) } => {
+                Some("cut the clients off one copy, remove no session, see docs/reasons/TwoPrincipals.md".to_owned())
+            }
+            Obstacle::PartnerOutside { .. } => {
+                Some("remove no session, compare names, see docs/reasons/PartnerMismatch.md".to_owned())
+            }
+            // It can serve with the witness, or have taken over.
+            Obstacle::NoQuorum { seat, mirror } if pair.view(seat.other()).available().is_none() => {
+                let other = short(&seat.other());
+                Some(if *mirror {
+                    format!("check {other} from a Front End, and bring it back if it does not serve")
+                } else {
+                    format!("check {other} from a Front End, and bring it or the witness back")
+                })
+            }
             Obstacle::NoQuorum { seat, mirror: true } => {
                 Some(format!("bring back {}, as the witness alone is not enough", short(&seat.other())))
             }
@@ -44,7 +59,10 @@ impl Obstacle {
                 Reason::DatabaseNotOnline,
                 "read the error log of that server and bring back the file, disk or memory, see docs/reasons/DatabaseNotOnline.md",
             ),
-            _ => (Reason::TransitionOverdue, "read the error logs of both servers"),
+            _ => (
+                Reason::TransitionOverdue,
+                "read the error logs of both servers, start no failover, and restart nothing, see docs/reasons/TransitionOverdue.md",
+            ),
         }
     }
 
@@ -52,7 +70,10 @@ impl Obstacle {
     pub(crate) fn fix(&self, pair: &Pair) -> Option<String> {
         let on = |seat: &Seat| format!("the {}", pair.label(*seat));
         Some(match self {
-            Obstacle::TwoPrincipals { .. } => {
+            Obstacle::TwoPrincipals { sessions: Some(_) } => {
+                "cut all clients off the copy that fewer Front Ends use, and remove no session before you have followed docs/reasons/TwoPrincipals.md".to_owned()
+            }
+            Obstacle::TwoPrincipals { sessions: None } => {
                 "cut all clients off the copy that fewer Front Ends use, do not repair the link between the servers, then follow docs/reasons/TwoPrincipals.md".to_owned()
             }
             Obstacle::OlderPrincipal { seat } => format!(
@@ -64,7 +85,7 @@ impl Obstacle {
             Obstacle::GuidDiffers { .. } => {
                 "name the two partners of one session in spec.sql, and remove no session before you have read docs/reasons/SessionMismatch.md".to_owned()
             }
-            Obstacle::PartnerOutside { names, .. } => outside_fix(names).to_owned(),
+            Obstacle::PartnerOutside { .. } => "remove no session, and compare mirroring_guid and mirroring_partner_instance of both servers as docs/reasons/PartnerMismatch.md shows: spec.sql names another server than the partner, or the partner has another name now".to_owned(),
             Obstacle::ThirdPartner { shown, expected, .. } => third_partner_fix(shown, expected),
             Obstacle::Hidden { .. } => {
                 "grant sysadmin to the login on both servers, as SQL Server hides a mirror database from every other login".to_owned()
@@ -77,10 +98,7 @@ impl Obstacle {
             }
             Obstacle::NotMirrored { seat, other_has_session: false } => not_mirrored_fix(seat.other(), pair),
             Obstacle::SafetyOff => "run ALTER DATABASE ... SET PARTNER SAFETY FULL on the principal".to_owned(),
-            Obstacle::NoQuorum { mirror: false, .. } => "bring back the partner or the witness".to_owned(),
-            Obstacle::NoQuorum { seat, mirror: true } => {
-                format!("bring back the {}, or its network: the witness alone is not enough", pair.label(seat.other()))
-            }
+            Obstacle::NoQuorum { seat, mirror } => no_quorum_fix(seat.other(), *mirror, pair),
             Obstacle::ApartWithoutQuorum { newer } => apart_fix(*newer, pair),
             Obstacle::PrincipalLost { seat, witness, .. } => lost_fix(&on(seat), *witness),
             Obstacle::IsolatedPrincipal { seat, forced } => isolated_fix(&on(seat), *forced),
@@ -96,12 +114,13 @@ impl Obstacle {
             Obstacle::Disconnected => {
                 "repair the network between the mirroring endpoints, or the endpoints, and force nothing".to_owned()
             }
-            Obstacle::NotOnline { .. } => {
-                "follow docs/reasons/DatabaseNotOnline.md before any repair".to_owned()
+            Obstacle::NotOnline { seat, .. } => {
+                let stay = if has_principal(pair.view(seat.other())) { "do not fail over, and " } else { "" };
+                format!("{stay}follow docs/reasons/DatabaseNotOnline.md before any repair")
             }
+            Obstacle::Recovering { .. } => "wait, restart nothing, and read the progress in its error log".to_owned(),
             Obstacle::EndpointStopped { endpoint, .. } => endpoint_fix(endpoint.as_ref()),
             Obstacle::Unavailable { .. }
-            | Obstacle::Recovering { .. }
             | Obstacle::FailoverInProgress
             | Obstacle::Unsettled
             | Obstacle::UndocumentedState { .. }
@@ -111,12 +130,23 @@ impl Obstacle {
     }
 }
 
-fn outside_fix(names: &str) -> &'static str {
-    if names.is_empty() {
-        "compare mirroring_guid and mirroring_partner_instance of both servers, see docs/reasons/PartnerMismatch.md"
+/// `other`: the seat of the partner of the server without quorum. `mirror`: that server is the mirror.
+fn no_quorum_fix(other: Seat, mirror: bool, pair: &Pair) -> String {
+    let label = pair.label(other);
+    let fix = if mirror {
+        format!("bring back the {label}, or its network: the witness alone is not enough")
     } else {
-        "name the two partners of one session in spec.sql, and remove no session before you have read docs/reasons/PartnerMismatch.md"
+        "bring back the partner or the witness".to_owned()
+    };
+    if pair.view(other).available().is_some() {
+        return fix;
     }
+    format!("check from a Front End whether the {label} serves, see docs/reasons/NoQuorum.md. If it does not, {fix}")
+}
+
+fn has_principal(view: &ServerObservation) -> bool {
+    let databases = view.available().into_iter().flat_map(|server| server.databases.values());
+    databases.filter_map(|database| database.mirroring.as_ref()).any(|row| row.role == Role::Principal)
 }
 
 fn isolated_fix(old: &str, forced: bool) -> String {
@@ -140,9 +170,10 @@ fn not_mirrored_fix(other: Seat, pair: &Pair) -> String {
 
 fn endpoint_fix(endpoint: Option<&MirroringEndpoint>) -> String {
     match endpoint {
-        Some(endpoint) => {
-            format!("run ALTER ENDPOINT {} STATE = STARTED there, with role PARTNER or ALL", endpoint.name)
+        Some(endpoint) if endpoint.started => {
+            format!("give {} the role PARTNER or ALL, see docs/reasons/EndpointStopped.md", endpoint.name)
         }
+        Some(endpoint) => format!("run ALTER ENDPOINT {} STATE = STARTED there", endpoint.name),
         None => "create a mirroring endpoint".to_owned(),
     }
 }

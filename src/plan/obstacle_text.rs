@@ -7,6 +7,12 @@ impl Obstacle {
     /// What is observed and its cause, then how to fix it: two sentences. `names`: the databases concerned.
     pub fn message(&self, names: &str, pair: &Pair) -> String {
         let problem = format!("{names}: {}", self.problem(pair));
+        let suspended = match self {
+            Obstacle::Unavailable { shown: Some(Shown { state: MirroringState::Suspended, .. }), .. } => {
+                " Run no RESUME before you have read docs/reasons/MirroringSuspended.md."
+            }
+            _ => "",
+        };
         match (self, self.fix(pair)) {
             // The detail of an unavailable server ends with its own fix.
             (Obstacle::Unavailable { seat, unavailable, .. }, _) => {
@@ -15,9 +21,9 @@ impl Obstacle {
                 match pair.view(seat.other()) {
                     // The cause is of the resource, and not of one server.
                     ServerObservation::Unavailable { unavailable: other, .. } if other == unavailable => {
-                        format!("{problem} and the {both}. {detail}.")
+                        format!("{problem} and the {both}. {detail}.{suspended}")
                     }
-                    _ => format!("{problem}. {detail}{}.", other_unseen(". It", *seat, pair)),
+                    _ => format!("{problem}. {detail}{}.{suspended}", other_unseen(". It", *seat, pair)),
                 }
             }
             (_, Some(fix)) => format!("{problem}. To fix: {fix}."),
@@ -59,7 +65,7 @@ impl Obstacle {
                 format!("the operator does not see {}, and {}", on(seat), shown(seat.other(), other, pair))
             }
             Obstacle::Unavailable { seat, shown: None, .. } => format!("the operator does not see {}", on(seat)),
-            Obstacle::OlderPrincipal { seat } => older(&on(seat), &on(&seat.other())),
+            Obstacle::OlderPrincipal { seat } => older(&on(seat), seat.other(), pair),
             Obstacle::IsolatedPrincipal { seat, .. } => isolated(&on(seat), &on(&seat.other())),
             Obstacle::Suspended { principal: seat, versions: Some((principal, mirror)) } => format!(
                 "mirroring is SUSPENDED, and the principal {} is newer ({principal}) than {} ({mirror}), which may be the cause",
@@ -73,7 +79,8 @@ impl Obstacle {
             Obstacle::NotOnline { seat, state } => format!("the copy on {} is {state}", on(seat)),
             Obstacle::Recovering { seat, state } => recovering(&on(seat), *state),
             Obstacle::EndpointStopped { seat, endpoint: Some(endpoint) } => {
-                format!("endpoint {} on {} is not STARTED with role PARTNER or ALL", endpoint.name, on(seat))
+                let wrong = if endpoint.started { "has not the role PARTNER or ALL" } else { "is not STARTED" };
+                format!("endpoint {} on {} {wrong}", endpoint.name, on(seat))
             }
             Obstacle::EndpointStopped { seat, endpoint: None } => format!("{} has no mirroring endpoint", on(seat)),
             Obstacle::FailoverInProgress => "a failover is in progress on the servers".to_owned(),
@@ -89,8 +96,14 @@ impl Obstacle {
     }
 }
 
-fn older(old: &str, new: &str) -> String {
-    format!("{old} has the principal role, but {new}, which the operator does not see now, took it over later")
+fn older(old: &str, new: Seat, pair: &Pair) -> String {
+    let cause = match pair.view(new) {
+        ServerObservation::Available { .. } => String::new(),
+        ServerObservation::Unavailable { unavailable, .. } => {
+            format!(". The operator does not see the latter now. {}", unavailable.problem())
+        }
+    };
+    format!("{old} has the principal role, but the {} took it over later{cause}", pair.label(new))
 }
 
 fn isolated(old: &str, new: &str) -> String {

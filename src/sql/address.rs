@@ -158,7 +158,9 @@ pub async fn dial(target: &Target, route: &Route, deadline: Duration) -> Result<
     let mut unavailable =
         most_certain(failures).unwrap_or_else(|| error::timed_out(&target.address(), Phase::Connect, deadline));
     if let Some(error) = &route.outdated {
-        unavailable.detail += &format!(" This port is the last known one, because {error}.");
+        unavailable.detail += &format!(
+            " This port is the last known one, because {error}. SQL Server can listen on another port now: start its Browser first."
+        );
     }
     Err(unavailable)
 }
@@ -294,7 +296,7 @@ mod tests {
         let unavailable = dial(&instance(), &found, Duration::from_secs(10)).await.unwrap_err();
         assert_eq!(unavailable.cause, UnavailableCause::ConnectionRefused);
         let both = format!(
-            "127.73.14.35\\RTC (port {port}) refused the TCP connection: no process listens on the port. This port is the last known one, because no SQL Server Browser listens on UDP 1434."
+            "127.73.14.35\\RTC (port {port}) refused the TCP connection: no process listens on the port, or a firewall rejects it. This port is the last known one, because no SQL Server Browser listens on UDP 1434. SQL Server can listen on another port now: start its Browser first."
         );
         assert_eq!(unavailable.detail, both);
     }

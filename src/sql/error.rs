@@ -36,7 +36,7 @@ pub fn timed_out(address: &str, phase: Phase, waited: Duration) -> Unavailable {
     let cause = timeout_cause(phase);
     let fix = match cause {
         UnavailableCause::Unresponsive => {
-            " It accepts connections. To fix: if a Front End gets no answer either, restart SQL Server there."
+            " It accepts connections. To fix: check from Front Ends of all sites before a restart, see docs/reasons/ConnectionTimedOut.md."
         }
         _ => "",
     };
@@ -161,7 +161,7 @@ pub fn connect(address: &str, error: &io::Error) -> Unavailable {
         _ if is_operator_limited(error) => operator_limited(address, error),
         IoErrorKind::ConnectionRefused => unavailable(
             UnavailableCause::ConnectionRefused,
-            format!("{address} refused the TCP connection: no process listens on the port."),
+            format!("{address} refused the TCP connection: no process listens on the port, or a firewall rejects it."),
         ),
         IoErrorKind::HostUnreachable => unavailable(
             UnavailableCause::HostUnreachable,
@@ -191,7 +191,7 @@ pub fn poll(address: &str, error: &Error, deadline: Duration) -> Unavailable {
         Error::Server(token) if token.code() == LOCK_TIMEOUT => unavailable(
             UnavailableCause::QueryFailed,
             format!(
-                "{address} answered the poll with error {LOCK_TIMEOUT}: another session holds a lock on the system catalog, as a CREATE, ALTER, DROP or RESTORE DATABASE does. To fix: wait until that statement ends, and ask its owner before you end it."
+                "{address} answered the poll with error {LOCK_TIMEOUT}: another session holds a lock on the system catalog, as a CREATE, ALTER, DROP or RESTORE DATABASE does. To fix: wait until the statement with the lock ends, and ask its owner before you end it."
             ),
         ),
         Error::Server(token) if token.class() < FATAL => unavailable(
@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(unavailable.cause, UnavailableCause::Unresponsive);
         assert_eq!(
             unavailable.detail,
-            "Timeout: the TLS handshake of sql-a,1433 did not complete within 10s. It accepts connections. To fix: if a Front End gets no answer either, restart SQL Server there."
+            "Timeout: the TLS handshake of sql-a,1433 did not complete within 10s. It accepts connections. To fix: check from Front Ends of all sites before a restart, see docs/reasons/ConnectionTimedOut.md."
         );
         let refused = std::io::Error::from(IoErrorKind::ConnectionRefused);
         assert_eq!(connect("sql-a,1433", &refused).cause, UnavailableCause::ConnectionRefused);

@@ -57,7 +57,7 @@ fn line_of_a_total_outage_has_the_page_of_a_forced_service() {
     let to_server = Some("SQL-MIRROR".to_owned());
     forced.last.insert(TY, Attempt { cause: Cause::ForcedService, to_server, ..attempt(Outcome::Succeeded) });
     for (persisted, step) in [
-        (at_home(), "To fix: try both from a Front End: if it reaches neither, users have no service."),
+        (at_home(), "To fix: if a Front End reaches neither, users have no service: start both."),
         (forced, "To fix: read docs/reasons/ServiceForced.md before a server starts."),
     ] {
         let rows = observed("away", "away");
@@ -76,6 +76,27 @@ fn line_of_an_unknown_instance_has_the_instances_that_exist() {
     let seen = plan(&wanting("Primary").desired, &rows, &at_home(), NOW);
     let line = text(&seen, &rows);
     assert!(line.ends_with("To fix: set instance to one that it knows (LYNC, RTC), start it."), "{line}");
+}
+
+/// The fix of a server is on the line of a reason that has none of its own, and behind a step of the verdict.
+#[test]
+fn line_has_the_step_of_the_verdict_then_of_the_reason_then_of_the_server() {
+    use UnavailableCause::{ConnectionRefused, QueryFailed, TimedOut, Unresponsive};
+    for (cause, verdict, expected) in [
+        (QueryFailed, None, "answered the poll with an error. To fix: heal it."),
+        (QueryFailed, Some("stop"), "answered the poll with an error. To fix: stop."),
+        (ConnectionRefused, None, "refuses connections. To fix: check SQL Server there, or correct the port."),
+        (TimedOut, None, "does not answer in time. To fix: check the server, its firewall and the network."),
+        (Unresponsive, None, "accepts connections and does not answer. To fix: see docs/reasons/ConnectionTimedOut.md"),
+    ] {
+        let mut rows = observed("P/4/C", "away");
+        let ServerObservation::Unavailable { unavailable, .. } = &mut rows.pairs[store()].mirror else { panic!() };
+        *unavailable = Unavailable { cause, detail: "It failed. To fix: heal it.".to_owned() };
+        let mut seen = plan(&wanting("Primary").desired, &rows, &at_home(), NOW);
+        seen.types.get_mut(&TY).unwrap().verdict.step = verdict.map(str::to_owned);
+        let line = text(&seen, &rows);
+        assert!(line.contains(expected), "{cause:?}: {line}");
+    }
 }
 
 /// A suspension that ends by itself needs no edit.

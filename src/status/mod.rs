@@ -11,6 +11,7 @@ mod limits;
 #[cfg(test)]
 mod line_tests;
 mod quorum;
+mod remarks;
 mod render;
 #[cfg(test)]
 mod sentence_tests;
@@ -21,6 +22,7 @@ mod summary;
 mod summary_rows;
 #[cfg(test)]
 mod summary_rows_tests;
+mod summary_steps;
 mod summary_text;
 #[cfg(test)]
 mod tables;

@@ -10,6 +10,9 @@ use crate::model::{
 use crate::plan::{Obstacle, Plan, TypePlan, is_witness_lost};
 use crate::status::summary;
 
+/// Without the witness and the mirror, a principal has no quorum and closes its databases.
+const WITNESS_LOST: &str = "the witness is lost: no automatic failover, and they stop without the mirror. To fix: start it or repair its network.";
+
 /// True while one further loss stops a database that the witness is to protect.
 pub(super) fn condition(spec: &ParsedSpec, observation: &Observation, plan: &Plan) -> ConditionDraft {
     let kind = ConditionType::QuorumAtRisk;
@@ -25,10 +28,7 @@ pub(super) fn condition(spec: &ParsedSpec, observation: &Observation, plan: &Pla
             Reason::NoQuorum,
             of(&names, "a server sees neither its partner nor the witness, and does not serve. See condition Ready."),
         ),
-        QuorumFact::WitnessDisconnected(names) => at_risk(
-            Reason::WitnessDisconnected,
-            of(&names, "the witness is not connected: no automatic failover. To fix: start it or repair its network."),
-        ),
+        QuorumFact::WitnessDisconnected(names) => at_risk(Reason::WitnessDisconnected, of(&names, WITNESS_LOST)),
         QuorumFact::MirrorWithoutWitness(names) => at_risk(
             Reason::WitnessDisconnected,
             of(
@@ -166,11 +166,22 @@ fn fact(spec: &ParsedSpec, observation: &Observation, plan: &Plan) -> QuorumFact
 }
 
 /// A sentence after the message of an aligned type, which is Exposed for no other reason.
-pub(super) fn lost_witness(planned: &TypePlan, pair: &Pair) -> Option<&'static str> {
-    let sessions = sessions_of(pair, &planned.desired_type.databases);
-    sessions.iter().any(|(_, row)| is_witness_lost(row.witness)).then_some(
-        " A partner has lost the witness: there is no automatic failover. To fix: start the witness or repair its network.",
-    )
+pub(super) fn lost_witness(planned: &TypePlan, pair: &Pair) -> Option<String> {
+    let has_lost = |seat: &Seat| {
+        let mut rows = planned.desired_type.databases.iter().filter_map(|name| pair.row(*seat, name));
+        rows.any(|row| is_witness_lost(row.witness))
+    };
+    let what = match Seat::BOTH.map(|seat| has_lost(&seat)) {
+        [true, true] => "Both partners have lost the witness: there is no automatic failover, and without either of them the databases stop".to_owned(),
+        [true, false] => {
+            format!("The {} has lost the witness: there is no automatic failover", pair.label(Seat::Primary))
+        }
+        [false, true] => {
+            format!("The {} has lost the witness: there is no automatic failover", pair.label(Seat::Mirror))
+        }
+        [false, false] => return None,
+    };
+    Some(format!(" {what}. To fix: start the witness or repair its network."))
 }
 
 /// The rows of every database that was to be read.

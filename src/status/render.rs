@@ -17,8 +17,7 @@ use crate::status::age::confirmed;
 use crate::status::drift::{self, Comparison};
 use crate::status::input::Input;
 use crate::status::servers::{self, Memory};
-use crate::status::summary::Summary;
-use crate::status::{conditions, history, limits, quorum, unmanaged, unobserved};
+use crate::status::{conditions, history, limits, remarks, unmanaged, unobserved};
 
 /// The largest number of problems of the spec in the status.
 pub(super) const PROBLEMS: usize = 20;
@@ -96,7 +95,12 @@ fn type_status(
         observed: planned.observed,
         service: planned.service,
         reason: planned.verdict.reason.name().to_owned(),
-        message: message(planned, pair, servers),
+        message: format!(
+            "{}{}{}",
+            planned.verdict.message,
+            remarks::of(planned, pair, plan.persisted.tracking.get(&ty)),
+            servers::absences(pair, servers)
+        ),
         epoch: planned.epoch.as_ref().map(ToString::to_string),
         request: plan.persisted.requests.get(&ty).map(|request| RequestStatus {
             principal: request.principal,
@@ -107,16 +111,6 @@ fn type_status(
         tracking: plan.persisted.tracking.get(&ty).and_then(tracking_status),
         databases: planned.findings.iter().map(|finding| database_status(finding, pair)).collect(),
     }
-}
-
-/// The message of the verdict, with a step if it has none, and with the age of what is not read.
-fn message(planned: &TypePlan, pair: &Pair, servers: &[ServerStatus]) -> String {
-    // Without the move in flight, whose message has no missing step.
-    let summary = Summary { planned, pair, operation: None, unreachable_since: [None; 2] };
-    let step = summary.missing_step().map(|step| format!(" To fix: {step}.")).unwrap_or_default();
-    let is_aligned = planned.verdict.reason == Reason::Aligned;
-    let witness = is_aligned.then(|| quorum::lost_witness(planned, pair)).flatten().unwrap_or_default();
-    format!("{}{step}{witness}{}", planned.verdict.message, servers::absences(pair, servers))
 }
 
 fn database_status(finding: &Finding, pair: &Pair) -> DatabaseStatus {

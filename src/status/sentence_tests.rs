@@ -74,7 +74,7 @@ fn summary_of_a_suspended_mirror_alone_names_the_suspension() {
 fn message_of_an_unavailable_server_ends_with_a_step() {
     for (a, b, step) in [
         ("P/1/C", "away", "To fix: check SQL Server there, or correct the port."),
-        ("away", "away", "To fix: try both from a Front End: if it reaches neither, users have no service."),
+        ("away", "away", "To fix: if a Front End reaches neither, users have no service: start both."),
         ("P/4/C", "refused", "To fix: correct the login on that server, as the other one accepted the Secret."),
         // Started again, the old principal can serve a second copy.
         ("P/0/-", "away", "To fix: read docs/reasons/ServiceForced.md before it starts."),
@@ -158,7 +158,7 @@ fn summary_names_what_keeps_a_move_or_a_principal_back() {
     };
     assert_eq!(
         message(&observation("P/1/D/7", "P/1/C/8"), "Primary", &known()),
-        "Exposed. Archiving: SQL-MIRROR is principal, and SQL-PRIMARY has no quorum. To fix: repair the network of SQL-PRIMARY, or set principal: Mirror to keep it."
+        "Exposed. Archiving: SQL-MIRROR is principal, and SQL-PRIMARY has no quorum. To fix: repair the network of SQL-PRIMARY, then set principal: Mirror to keep it."
     );
     assert_eq!(
         message(&observation("P/2/C", "M/2/C"), "Mirror", &pending(Seat::Mirror)),
@@ -247,10 +247,18 @@ fn no_message_advises_the_start_of_a_server_that_can_hold_a_second_copy() {
 /// The type is aligned, and what makes it Exposed is in its message too.
 #[test]
 fn message_of_an_aligned_type_names_a_lost_witness() {
-    for (a, b, lost) in [("P/4/C", "M/4/C", false), ("P/4/D", "M/4/D", true), ("P/4/C", "M/4/D", true)] {
+    let alone = |server: &str| Some(format!("The {server} has lost the witness: there is no automatic failover"));
+    let both = "Both partners have lost the witness: there is no automatic failover, and without either of them the databases stop".to_owned();
+    for (a, b, lost) in [
+        ("P/4/C", "M/4/C", None),
+        ("P/4/D", "M/4/D", Some(both)),
+        ("P/4/C", "M/4/D", alone("mirror SQL-MIRROR")),
+        ("P/4/D", "M/4/C", alone("primary SQL-PRIMARY")),
+    ] {
         let status = seen(&observation(a, b), &known());
         let message = &status.database_types[0].message;
-        let sentence = "A partner has lost the witness: there is no automatic failover. To fix: start the witness";
-        assert_eq!(message.contains(sentence), lost, "{a} {b}: {message}");
+        assert_eq!(message.contains("lost the witness"), lost.is_some(), "{a} {b}: {message}");
+        let sentence = format!(" {}. To fix: start the witness", lost.unwrap_or_default());
+        assert!(sentence.starts_with(" .") || message.contains(&sentence), "{a} {b}: {message}");
     }
 }

@@ -4,13 +4,11 @@
 use jiff::Timestamp;
 
 use crate::model::{
-    Act, Cause, DatabaseType, Effect, Evidence, ObservedPrincipal, Operation, Pair, Reason, Seat, ServerObservation,
-    Service, Unavailable, UnavailableCause, duration_text,
+    Act, Cause, DatabaseType, Effect, ObservedPrincipal, Operation, Pair, Reason, Seat, ServerObservation, Service,
+    Unavailable, UnavailableCause, duration_text,
 };
-use crate::plan::{Finding, Obstacle, Plan, TypePlan, Verdict, coarse, second};
-use crate::status::summary_text::{
-    BOTH_SILENT, RESUME_POLLS, SERVERS, Step, UNRESPONSIVE, read_before_start, text, text_of_server,
-};
+use crate::plan::{Finding, Obstacle, Plan, TypePlan, coarse, second};
+use crate::status::summary_text::{Step, read_before_start, text, text_of_server};
 
 pub use crate::api::MESSAGE_LIMIT as LIMIT;
 
@@ -75,8 +73,7 @@ impl Summary<'_> {
         let long = || self.what(|seat| format!("the {}", self.pair.label(seat)));
         let label = || self.what(|seat| format!("the {} {}", seat.word(), self.pair.short(seat)));
         let short = || self.what(|seat| format!("the {}", seat.word()));
-        // One after the other, as the first one is mostly short enough.
-        fit((0..7).map(|candidate| match candidate {
+        let line = |candidate: usize, step: &str| match candidate {
             0 => format!("{head}{}{detail}.{step}", long()),
             1 => format!("{head}{}{detail}.{step}", label()),
             2 => format!("{head}{}.{step}", label()),
@@ -84,82 +81,15 @@ impl Summary<'_> {
             4 => format!("{head}{}{detail}.{step}", short()),
             5 => format!("{head}{}.{step}", short()),
             _ => format!("{head}{}.{last}", short()),
-        }))
+        };
+        let both = self.front_end(&step).map(|check| format!("{step}{check}"));
+        let with_check = both.iter().flat_map(|both| (0..4).map(|candidate| line(candidate, both)));
+        // One after the other, as the first one is mostly short enough.
+        fit(with_check.chain((0..7).map(|candidate| line(candidate, &step))))
     }
 
     pub(super) fn reason(&self) -> Reason {
         self.planned.verdict.reason
-    }
-
-    fn fixed_step(&self) -> Step {
-        match self.both_unreachable() {
-            Some(both) if both.map(|one| one.cause.evidence()) == [Evidence::NotAnswering; 2] => {
-                let page = Seat::BOTH.into_iter().find_map(|seat| self.planned.before_start(self.pair, seat));
-                Step::Do(page.map_or(BOTH_SILENT, |_| "read docs/reasons/ServiceForced.md before a server starts"))
-            }
-            Some([one, _]) if one.cause == UnavailableCause::PollsStopped => Step::Do(RESUME_POLLS),
-            Some([a, b]) if a.cause.reason() != b.cause.reason() => Step::Do("see status.servers[].message"),
-            Some(_) => text(self.reason()).1,
-            None => self.read_first().or(self.own_step()).unwrap_or(text(self.reason()).1),
-        }
-    }
-
-    /// The fix in the message of the server that the reason is about, where the reason has none of its own.
-    fn fix_of_server(&self) -> Option<String> {
-        let of_server = self.fixed_step() == SERVERS || self.reason() == Reason::InstanceNotFound;
-        if self.planned.verdict.step.is_some() || !of_server {
-            return None;
-        }
-        let fix = |unavailable: &Unavailable| unavailable.detail.split_once("To fix: ").map(|(_, fix)| fix.to_owned());
-        let fix = match self.both_unreachable() {
-            Some([a, b]) => fix(a).filter(|of_a| fix(b).as_ref() == Some(of_a))?,
-            None => fix(unavailable(self.pair.view(self.subject()))?)?,
-        };
-        Some(format!(" To fix: {}.", fix.trim_end_matches('.')))
-    }
-
-    /// The step that depends on more than the reason.
-    fn own_step(&self) -> Option<Step> {
-        let seat = self.subject();
-        let cause = unavailable(self.pair.view(seat)).map(|one| one.cause);
-        let other = self.pair.view(seat.other()).available();
-        match self.reason() {
-            Reason::Moving | Reason::Verifying if self.forces() => {
-                Some(Step::Do("do not start the old principal, let no client reach it, and wait"))
-            }
-            Reason::Suspended if cause.is_none() && self.planned.verdict.until.is_some() => {
-                Some(Step::Do("wait, or remove spec.suspend"))
-            }
-            // The session of the other server can be older than a change of its login.
-            Reason::LoginFailed if cause.is_some() && other.is_some_and(|server| server.stale_login.is_none()) => {
-                Some(Step::Do("correct the login on that server, as the other one accepted the Secret"))
-            }
-            Reason::ConnectionTimedOut if cause == Some(UnavailableCause::Unresponsive) => Some(Step::Do(UNRESPONSIVE)),
-            reason
-                if cause.map(UnavailableCause::reason) == Some(reason)
-                    && self.has(|one| matches!(one, Obstacle::PrincipalLost { suspended: true, .. })) =>
-            {
-                Some(Step::Do("check from a Front End, then start SQL Server there"))
-            }
-            Reason::SwitchOverdue if self.has(|one| matches!(one, Obstacle::Disconnected)) => {
-                Some(Step::Do("repair the network between the mirroring endpoints"))
-            }
-            Reason::DatabaseNotOnline if self.planned.observed == seat.other().into() => {
-                Some(Step::Do("do not fail over, and follow docs/reasons/DatabaseNotOnline.md"))
-            }
-            Reason::NotMirrored if other.is_none() => {
-                Some(Step::Do("read docs/reasons/NotMirrored.md before the other server starts"))
-            }
-            _ => None,
-        }
-    }
-
-    /// The step for a server that does not answer, if its return is a risk.
-    fn read_first(&self) -> Option<Step> {
-        let seat = self.subject();
-        let cause = unavailable(self.pair.view(seat)).map(|one| one.cause)?;
-        let page = self.planned.before_start(self.pair, seat).filter(|_| cause.reason() == self.reason())?;
-        Some(read_before_start(page))
     }
 
     /// What is going on, without a period. `server`: the words for the server in a seat.
@@ -209,19 +139,6 @@ impl Summary<'_> {
         what.replace("{}", &server(seat))
     }
 
-    /// The step for a type whose message has none: the cause of a server that is unavailable often has no step of its own.
-    pub(super) fn missing_step(&self) -> Option<&'static str> {
-        let mut causes = Seat::BOTH.into_iter().filter_map(|seat| unavailable(self.pair.view(seat)));
-        let Verdict { message, step, .. } = &self.planned.verdict;
-        let missing = step.is_none() && !message.contains("To fix: ");
-        match self.fixed_step() {
-            // The message has what the status of the servers contains.
-            SERVERS => None,
-            Step::Do(step) if missing && causes.any(|one| one.cause.reason() == self.reason()) => Some(step),
-            _ => None,
-        }
-    }
-
     /// What time or progress adds, such as the end of a wait.
     fn detail(&self) -> String {
         if self.both_unreachable().is_none()
@@ -240,7 +157,7 @@ impl Summary<'_> {
     }
 
     /// The causes, if the operator reads neither partner and this is the reason.
-    fn both_unreachable(&self) -> Option<[&Unavailable; 2]> {
+    pub(super) fn both_unreachable(&self) -> Option<[&Unavailable; 2]> {
         let [primary, mirror] = Seat::BOTH.map(|seat| unavailable(self.pair.view(seat)));
         let both = [primary?, mirror?];
         both.iter().any(|one| one.cause.reason() == self.reason()).then_some(both)
@@ -279,7 +196,7 @@ impl Summary<'_> {
     }
 
     /// The move in flight, or the one that begins, is a forced service.
-    fn forces(&self) -> bool {
+    pub(super) fn forces(&self) -> bool {
         self.planned.next.first().is_some_and(|step| step.act == Act::ForceService)
             || self.operation.is_some_and(|operation| operation.cause == Cause::ForcedService)
     }

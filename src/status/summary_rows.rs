@@ -1,7 +1,7 @@
 //! What the fixed words of a reason do not contain: the third server, or the state of the rows.
 
 use crate::model::UnavailableCause::Unresponsive;
-use crate::model::{Reason, Role, Seat};
+use crate::model::{MirroringState, Reason, Role, Seat};
 use crate::plan::{Obstacle, Shown};
 use crate::status::summary::{Summary, unavailable};
 use crate::status::summary_text::{text, text_of_server};
@@ -16,38 +16,64 @@ impl Summary<'_> {
 
     /// What the fixed words of the reason do not contain: the third server, or the state of the rows.
     pub(super) fn special(&self, server: impl Fn(Seat) -> String) -> Option<String> {
-        let obstacles = || self.planned.findings.iter().filter_map(|finding| finding.obstacle.as_ref());
-        let wanted = self.planned.desired_type.principal;
-        match self.reason() {
-            Reason::UnexpectedPrincipal if self.has(|one| matches!(one, Obstacle::IsolatedPrincipal { .. })) => {
-                return Some(format!("{} is principal, and {} has no quorum", server(wanted.other()), server(wanted)));
-            }
-            Reason::UnexpectedPrincipal if self.has(|one| matches!(one, Obstacle::Suspended { .. })) => {
-                return Some(format!("{} is principal, and mirroring is SUSPENDED", server(wanted.other())));
-            }
-            Reason::SwitchOverdue if self.has(|one| matches!(one, Obstacle::Disconnected)) => {
-                return Some(format!(
-                    "the failover to {} is overdue, and the partners do not reach each other",
-                    server(self.subject())
-                ));
-            }
-            // Otherwise the hold of the move would be the reason.
-            Reason::Synchronizing if self.planned.observed == wanted.other().into() => {
-                return Some(format!("the failover to {} waits until the mirror has caught up", server(wanted)));
-            }
-            _ => {}
+        if let Some(what) = self.special_of_the_type(&server) {
+            return Some(what);
         }
         let cause = unavailable(self.pair.view(self.subject())).filter(|one| one.cause == Unresponsive);
         if let Some(cause) = cause.filter(|cause| cause.cause.reason() == self.reason()) {
             return Some(text_of_server(cause).0.replace("{}", &server(self.subject())));
         }
-        obstacles().filter(|obstacle| obstacle.reason() == self.reason()).find_map(|obstacle| match obstacle {
+        let obstacles = self.planned.findings.iter().filter_map(|finding| finding.obstacle.as_ref());
+        let mut of_reason = obstacles.filter(|one| [one.reason(), one.overdue().0].contains(&self.reason()));
+        of_reason.find_map(|obstacle| self.special_of(obstacle, &server))
+    }
+
+    /// A move or a hold beside a state of the servers.
+    fn special_of_the_type(&self, server: impl Fn(Seat) -> String) -> Option<String> {
+        let wanted = self.planned.desired_type.principal;
+        match self.reason() {
+            Reason::UnexpectedPrincipal if self.has(|one| matches!(one, Obstacle::IsolatedPrincipal { .. })) => {
+                Some(format!("{} is principal, and {} has no quorum", server(wanted.other()), server(wanted)))
+            }
+            Reason::UnexpectedPrincipal if self.has(|one| matches!(one, Obstacle::Suspended { .. })) => {
+                Some(format!("{} is principal, and mirroring is SUSPENDED", server(wanted.other())))
+            }
+            Reason::SwitchOverdue if self.has(|one| matches!(one, Obstacle::Disconnected)) => Some(format!(
+                "the failover to {} is overdue, and the partners do not reach each other",
+                server(self.subject())
+            )),
+            // Otherwise the hold of the move would be the reason.
+            Reason::Synchronizing if self.planned.observed == wanted.other().into() => {
+                Some(format!("the failover to {} waits until the mirror has caught up", server(wanted)))
+            }
+            _ => None,
+        }
+    }
+
+    fn special_of(&self, obstacle: &Obstacle, server: impl Fn(Seat) -> String) -> Option<String> {
+        let database = |seat: &Seat, what: &str| Some(format!("{} on {} {what}", self.databases(), server(*seat)));
+        match obstacle {
+            Obstacle::FailoverInProgress if self.reason() == Reason::TransitionOverdue => {
+                Some("a failover has not ended within policy.switchDeadline".to_owned())
+            }
+            Obstacle::Unavailable {
+                seat,
+                unavailable,
+                shown: Some(Shown { state: MirroringState::Suspended, role: Role::Mirror, .. }),
+            } => {
+                let what = text_of_server(unavailable).0.replace("{}", &server(*seat));
+                Some(format!("{what}, and its mirror is SUSPENDED"))
+            }
+            Obstacle::PrincipalLost { seat, suspended: true, .. } => {
+                let what = text(self.reason()).0.replace("{}", &server(*seat));
+                Some(format!("{what}, and its mirror is SUSPENDED"))
+            }
             Obstacle::GuidDiffers { primary, mirror } => self.third_server(primary, mirror, &server),
             Obstacle::ThirdPartner { seat, shown, .. } => {
                 Some(format!("{} mirrors with {}", server(*seat), shown.partner))
             }
             Obstacle::PartnerOutside { seat, names, .. } if !names.is_empty() => {
-                Some(format!("{} mirrors with {names}", server(*seat)))
+                Some(format!("{} names {names} as its partner", server(*seat)))
             }
             Obstacle::TwoPrincipals { sessions: Some(_) } => {
                 Some("both servers are principal, in different sessions".to_owned())
@@ -55,32 +81,22 @@ impl Summary<'_> {
             Obstacle::OlderPrincipal { seat } => {
                 Some(format!("{} is principal, and {} took over later", server(*seat), server(seat.other())))
             }
-            Obstacle::NotOnline { seat, state } => {
-                Some(format!("{} on {} is {state}", self.databases(), server(*seat)))
+            Obstacle::NotOnline { seat, state } | Obstacle::Recovering { seat, state } => {
+                database(seat, &format!("is {state}"))
             }
             Obstacle::Missing { seat } => Some(format!("{} does not exist on {}", self.databases(), server(*seat))),
-            Obstacle::NotMirrored { seat, other_has_session: true } => {
-                Some(format!("{} on {} is no longer mirrored", self.databases(), server(*seat)))
-            }
-            Obstacle::NotMirrored { seat, other_has_session: false } => {
-                Some(format!("{} on {} is not mirrored", self.databases(), server(*seat)))
-            }
+            Obstacle::NotMirrored { seat, other_has_session: true } => database(seat, "is no longer mirrored"),
+            Obstacle::NotMirrored { seat, other_has_session: false } => database(seat, "is not mirrored"),
             Obstacle::ApartWithoutQuorum { .. } => Some("both servers are principal and without quorum".to_owned()),
-            Obstacle::PrincipalLost { seat, suspended: true, .. } => {
-                let what = text(self.reason()).0.replace("{}", &server(*seat));
-                Some(format!("{what}, and its mirror is SUSPENDED"))
-            }
             _ => None,
-        })
+        }
     }
 
     /// The first database that has the reason of the type, and the number of the others.
     fn databases(&self) -> String {
-        let found = self
-            .planned
-            .findings
-            .iter()
-            .filter(|finding| finding.obstacle.as_ref().is_some_and(|obstacle| obstacle.reason() == self.reason()));
+        let found = self.planned.findings.iter().filter(|finding| {
+            finding.obstacle.as_ref().is_some_and(|one| [one.reason(), one.overdue().0].contains(&self.reason()))
+        });
         let names: Vec<String> = found.map(|finding| finding.name.to_string()).collect();
         let first = names.first().filter(|name| name.chars().count() <= LONGEST_NAME);
         let first = first.map_or("a database", String::as_str);

@@ -155,11 +155,11 @@ fn summary_states_what_happened_and_what_to_type() {
     });
     expect![[r#"
         Protected. Archiving: a failover to the mirror SQL-MIRROR is in progress. No action is needed.
-        Exposed. Archiving: SQL-MIRROR is principal, and sql-primary refuses connections. To fix: bring sql-primary back, or set principal: Mirror to keep it.
+        Exposed. Archiving: SQL-MIRROR is principal, and sql-primary refuses connections. To fix: bring sql-primary back, then set principal: Mirror to keep it.
         Protected. Archiving: SQL-MIRROR is principal, and the spec wants the other one. To fix: set principal: Mirror to keep it, or approve epoch 8-f53b to move it.
         Exposed. Archiving: the mirror sql-mirror refuses connections (not read since 1970-01-01T00:00:00Z). To fix: check SQL Server there, or correct the port.
         Unknown. Archiving: sql-primary does not answer, and may still serve clients. To fix: check from a Front End, start it, or read docs/reasons/PrincipalLost.md.
-        Unknown. Archiving: the operator reads neither sql-primary nor sql-mirror. To fix: try both from a Front End: if it reaches neither, users have no service.
+        Unknown. Archiving: the operator reads neither sql-primary nor sql-mirror. To fix: if a Front End reaches neither, users have no service: start both.
         Exposed. Archiving: mirroring is SUSPENDED. To fix: run no RESUME before you read docs/reasons/MirroringSuspended.md, as it can destroy data.
         Exposed. Archiving: both servers hold the principal role. To fix: cut the clients off one copy, keep the link cut, see docs/reasons/TwoPrincipals.md.
         Protected. Archiving: the mirror sql-mirror refuses the login. To fix: correct the login on that server, as the other one accepted the Secret.
@@ -179,7 +179,7 @@ fn summary_of_an_overdue_recovery_names_the_server_in_recovery() {
     let pair = rows.pair(planned.desired_type.store);
     let summary = Summary { planned: &planned, pair, operation: None, unreachable_since: [None; 2] };
     assert_eq!(planned.verdict.reason, Reason::DatabaseNotOnline);
-    assert!(summary.text(0).contains("on the mirror SQL-MIRROR cannot be opened"), "{}", summary.text(0));
+    assert!(summary.text(0).contains("LcsLog on the mirror SQL-MIRROR is RECOVERY_PENDING"), "{}", summary.text(0));
 }
 
 #[test]

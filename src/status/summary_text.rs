@@ -18,8 +18,8 @@ use Step::{Do, Nothing, See};
 
 const RESUME: Step = Do("run no RESUME before you read docs/reasons/MirroringSuspended.md, as it can destroy data");
 pub(super) const SERVERS: Step = Do("see status.servers[].message");
-pub(super) const BOTH_SILENT: &str = "try both from a Front End: if it reaches neither, users have no service";
-pub(super) const UNRESPONSIVE: &str = "if a Front End gets no answer either, restart SQL Server there";
+pub(super) const BOTH_SILENT: &str = "if a Front End reaches neither, users have no service: start both";
+pub(super) const UNRESPONSIVE: &str = "see docs/reasons/ConnectionTimedOut.md before a restart";
 pub(super) const RESUME_POLLS: &str = "once the maintenance has ended, remove spec.suspend.stopPolls";
 const PARTNERS: Step = Do("name the two partners of one session in spec.sql, and remove no session");
 
@@ -37,16 +37,16 @@ pub(super) const TEXTS: [(Reason, &str, Step); 76] = [
     (Reason::NotYetObserved, "the first poll of {} is not complete", Nothing),
     (Reason::FailBackPending, "the fail-back to {} waits", Nothing),
     (Reason::Settling, "the failover to {} waits for policy.settleAfter", Nothing),
-    (Reason::DatabaseRecovering, "a copy on {} is in recovery", Do("wait, and read the progress in its error log")),
+    (Reason::DatabaseRecovering, "a copy on {} is in recovery", Do("wait, do not restart it, read the progress in its error log")),
     (Reason::InterruptionTooLong, "the failover to {} waits for policy.maxInterruption", Do("wait, or raise it")),
     (Reason::UnexpectedPrincipal, "{} is principal, and the spec wants the other one", See),
-    (Reason::SplitRoles, "its principals are on both servers", Do("choose one of them, which is not urgent, see docs/reasons/SplitRoles.md")),
+    (Reason::SplitRoles, "its principals are on both servers", Do("find out why, then unite them as docs/reasons/SplitRoles.md shows")),
     (Reason::SeatsExchanged, "spec.sql exchanged the two servers, and nothing moves", See),
     (Reason::OneWayMove, "{} is newer, and after a move there is no way back", See),
     (Reason::Suspended, "the failover to {} is suspended", Do("remove spec.suspend to let it start")),
     (Reason::Conflict, "another resource names the same databases", Do("remove the type from all but one of them")),
     (Reason::SwitchOverdue, "the failover to {} is overdue", Do("check both servers before any other step")),
-    (Reason::TransitionOverdue, "a transition has lasted longer than policy.switchDeadline", Do("read the error logs of both servers, and restart nothing")),
+    (Reason::TransitionOverdue, "a transition has lasted longer than policy.switchDeadline", Do("read both error logs, start no failover, restart nothing")),
     (Reason::MoveFailed, "the last move to {} failed", See),
     (Reason::CircuitOpen, "automatic moves are disabled (circuit open)", See),
     (Reason::InvalidSpec, "no move starts while the spec has problems", Do("see status.specProblems")),
@@ -92,12 +92,12 @@ pub(super) const TEXTS: [(Reason, &str, Step); 76] = [
     (Reason::LoginFailed, "{} refuses the login", Do("correct the Secret, or the login on that server")),
     (Reason::LoginLocked, "the login is locked or disabled on {}", Do("unlock or enable it there")),
     (Reason::PasswordExpired, "the password of the login expired or must be changed on {}", Do("set a new one on both servers and in the Secret")),
-    (Reason::ServerStarting, "{} is starting", Do("wait, and read its error log if it does not end")),
+    (Reason::ServerStarting, "{} is starting", Do("wait, do not restart it, read its error log if it does not end")),
     (Reason::ServerStopping, "{} is shutting down", Do("wait, and read its error log if it does not end")),
-    (Reason::ServerPaused, "{} is paused", Do("continue the SQL Server service there")),
+    (Reason::ServerPaused, "{} is paused and refuses new connections", Do("continue the SQL Server service there")),
     (Reason::SingleUser, "{} is in single-user mode", Do("end that maintenance, or stop polls as docs/reasons/SingleUser.md shows")),
     (Reason::LogonTriggerFailed, "a logon trigger on {} refuses the login", Do("exempt the login from the trigger")),
-    (Reason::ConnectionLimit, "{} accepts no further connection", Do("close idle sessions there")),
+    (Reason::ConnectionLimit, "{} accepts no further connection", Do("use sqlcmd -A, see docs/reasons/ConnectionLimit.md")),
     (Reason::LoginError, "the login on {} failed", SERVERS),
     (Reason::ServerTooOld, "{} is older than SQL Server 2008", Do("correct the address, or upgrade the server")),
     (Reason::QueryFailed, "{} answered the poll with an error", SERVERS),

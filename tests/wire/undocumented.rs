@@ -77,7 +77,7 @@ const APART: &[&str] = &[
 
 const DAMAGED: &[&str] = &[
     r"rtcxds: the copy on the mirror SQL-B\RTC is SUSPECT.",
-    "To fix: follow docs/reasons/DatabaseNotOnline.md before any repair.",
+    "To fix: do not fail over, and follow docs/reasons/DatabaseNotOnline.md before any repair.",
 ];
 
 fn stopped() -> Vec<Stopped> {
@@ -98,7 +98,7 @@ fn stopped() -> Vec<Stopped> {
             (Reason::PartnerMismatch, Service::Protected),
             &[
                 r"the primary SQL-A\RTC names no server as its partner, and the other server is SQL-B\RTC.",
-                "To fix: compare mirroring_guid and mirroring_partner_instance of both servers",
+                "To fix: remove no session, and compare mirroring_guid and mirroring_partner_instance of both servers",
             ],
         ),
         row("handshake refused, witness", true, vec![refuses("b", true)], vec![refuses("b", false)], apart, APART),

@@ -168,8 +168,9 @@ mod tests {
             User          FAIL  Exposed. rtcxds, rtcshared, rtcab: the operator does not see the mirror
                                 sql-mirror\RTC, and the primary SQL-PRIMARY\RTC is principal, DISCONNECTED
                                 with mirror SQL-MIRROR\RTC. sql-mirror refuses connections. To fix: check SQL
-                                Server there, or correct the port. Polls of the mirror sql-mirror\RTC have
-                                failed since 1970-01-01T00:00:00Z.
+                                Server there, or correct the port. While this lasts, the log of the principal
+                                cannot be truncated. Polls of the mirror sql-mirror\RTC have failed since
+                                1970-01-01T00:00:00Z.
             QuorumAtRisk  FAIL  rtcab, rtcshared, rtcxds: the principal runs without its partner. If the
                                 witness is lost too, the database stops.
             4 ok, 3 to fix, 0 not known.
@@ -188,7 +189,7 @@ mod tests {
             tls      ok    can be read
             Primary  ?     sql-primary refuses connections.
             Mirror   ?     sql-mirror refuses connections.
-            User     ?     Unknown. rtcxds, rtcshared, rtcab: the operator does not see the primary sql-primary\RTC. sql-primary refuses connections. It does not see the mirror sql-mirror\RTC either. sql-mirror refuses connections. To fix: try both from a Front End: if it reaches neither, users have no service. Polls of the primary sql-primary\RTC have failed since 1970-01-01T00:00:00Z. Polls of the mirror sql-mirror\RTC have failed since 1970-01-01T00:00:00Z.
+            User     ?     Unknown. rtcxds, rtcshared, rtcab: the operator does not see the primary sql-primary\RTC. sql-primary refuses connections. It does not see the mirror sql-mirror\RTC either. sql-mirror refuses connections. To fix: if a Front End reaches neither, users have no service: start both. Polls of the primary sql-primary\RTC have failed since 1970-01-01T00:00:00Z. Polls of the mirror sql-mirror\RTC have failed since 1970-01-01T00:00:00Z.
             2 ok, 1 to fix, 3 not known.
         "#]].assert_eq(&render(&status(&unread.status, &store(Err(unavailable))), None));
     }

@@ -173,6 +173,6 @@ fn overview_of_several_pools_has_a_line_each() {
     expect![[r#"
         NAMESPACE  NAME    POOL                SERVICE    PRINCIPALS    REASON               STATE                        MESSAGE
         lync       pool01  pool01.contoso.com  Protected  User=Primary  Aligned              as the spec wants it         Protected. Every principal is where the spec wants it, synchronized.
-        lync       pool01  pool01.contoso.com  Exposed    User=Mirror!  UnexpectedPrincipal  an administrator has to act  Exposed. User: SQL-MIRROR\RTC is principal, and sql-primary\RTC refuses connections. To fix: bring sql-primary\RTC back, or set principal: Mirror to keep it.
+        lync       pool01  pool01.contoso.com  Exposed    User=Mirror!  UnexpectedPrincipal  an administrator has to act  Exposed. User: SQL-MIRROR\RTC is principal, and sql-primary\RTC refuses connections. To fix: bring sql-primary\RTC back, then set principal: Mirror to keep it.
     "#]].assert_eq(&overview::render(&pools, true, None, crate::plan::tests::NOW));
 }
