@@ -74,11 +74,14 @@ churn: ## Creates, changes and deletes 36,000 resources beside rotated Secrets a
 fuzz: ## Sends tens of thousands of randomly mutated messages through the client and the simulated server
 	LYNC_MIRROR_FUZZ=$${LYNC_MIRROR_FUZZ:-60000} cargo test --locked --test wire protocol_fuzz:: -- --nocapture
 
-# About 10 minutes. The ratios need a machine without other load. LYNC_MIRROR_TENANT_RATIO sets the largest one.
+# About 10 minutes. The ratios need a machine without other load. LYNC_MIRROR_TENANT_RATIO sets the largest one. The servers of the
+# attacker run apart, so that the ratios show the operator and not the threads of the simulation.
 tenants: ## Attacks from one namespace, beside the timed moves of another; the release build, with the memory of the chart
 	cargo build --release --locked --bin lync-mirror
-	LYNC_MIRROR_BINARY=$(CURDIR)/target/release/lync-mirror LYNC_MIRROR_TENANT_MOVES=15 \
-	LYNC_MIRROR_TENANT_RATIO=$${LYNC_MIRROR_TENANT_RATIO:-1.5} cargo test --locked --test e2e tenants:: -- --nocapture
+	cargo build --release --locked --package mirror-sim
+	LYNC_MIRROR_BINARY=$(CURDIR)/target/release/lync-mirror LYNC_MIRROR_SIM=$(CURDIR)/target/release/mirror-sim \
+	LYNC_MIRROR_TENANT_MOVES=15 LYNC_MIRROR_TENANT_RATIO=$${LYNC_MIRROR_TENANT_RATIO:-1.5} \
+	cargo test --locked --test e2e tenants:: -- --nocapture
 
 bench: ## Measures memory, latency and ratios of the release build; see docs/benchmarks.md
 	cargo build --release --locked --bin lync-mirror

@@ -206,3 +206,36 @@ fn step_of_an_obstacle_names_its_server_or_its_endpoint() {
     let suspended = step(&newer, Seat::Primary).step.unwrap();
     assert_eq!(suspended, "if service was not forced, upgrade SQL-MIRROR, see docs/reasons/VersionMismatch.md");
 }
+
+/// Without a witness nothing failed over by itself, so that a suspended session on the other server may be a forced service.
+#[test]
+fn held_principal_of_a_suspended_session_may_be_forced_only_without_a_witness() {
+    for (a, b, forced) in [("M/0/-/8", "P/0/-/8", true), ("M/0/C", "P/0/C", false), ("M/0/D", "P/0/D", false)] {
+        let held = plan(&desired(Seat::Primary), &observation(a, b), &at_home(), NOW);
+        let Verdict { reason, message, step, .. } = &held.types[&TY].verdict;
+        assert_eq!(*reason, Reason::UnexpectedPrincipal);
+        let page = if forced { "ServiceForced" } else { "MirroringSuspended" };
+        assert_eq!(step.as_deref(), Some(&*format!("run no RESUME before you read docs/reasons/{page}.md")), "{a}");
+        let sentence = " Service may have been forced on the mirror SQL-MIRROR.";
+        assert_eq!(message.contains(sentence), forced, "{a}: {message}");
+    }
+}
+
+/// The principal is held on the other server, and an obstacle keeps it from moving: what comes before the choice of its seat.
+#[test]
+fn step_of_a_held_principal_comes_before_the_choice_of_its_seat() {
+    for (a, b, first) in [
+        ("M/2/C", "P/2/C", "wait until it is synchronized, then "),
+        ("M/1/C", "P/1/C", "see status.databaseTypes[].message, then "),
+        ("away", "P/1/C/8", "bring sql-primary back, then "),
+        ("refused", "P/1/C/8", "see status.servers[].message, then "),
+        ("P/1/D/7", "P/1/C/8", "repair the network of SQL-PRIMARY, then "),
+        ("M/4/C", "P/4/C", ""),
+    ] {
+        let held = plan(&desired(Seat::Primary), &observation(a, b), &at_home(), NOW);
+        let Verdict { reason, step, .. } = &held.types[&TY].verdict;
+        assert_eq!(*reason, Reason::UnexpectedPrincipal, "{a} {b}");
+        let expected = format!("{first}set principal: Mirror to keep it");
+        assert!(step.as_ref().is_some_and(|step| step.starts_with(&expected)), "{a} {b}: {step:?}");
+    }
+}

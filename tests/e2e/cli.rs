@@ -1,6 +1,7 @@
 //! The verbs of the command line as a process, against the API server, the operator and the simulated pair.
 
 mod doctor;
+mod edits;
 mod held;
 mod owned;
 mod planned;

@@ -4,6 +4,7 @@
 //! release build; in `make test`, a reader judges them, because other processes change them too.
 
 mod attacker;
+mod servers;
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -60,6 +61,8 @@ struct Measured {
     begins: Vec<Duration>,
     /// Between the polls of one server of the victim.
     gaps: Vec<Duration>,
+    /// The share of a core that the operator used.
+    cores: f64,
 }
 
 fn median(times: &[Duration]) -> f64 {
@@ -78,7 +81,8 @@ fn poll_gaps(victim: &TestPool, since: u64) -> Vec<Duration> {
 }
 
 /// Moves the principal of the victim to and fro, and checks that each move is the only one and succeeds.
-async fn measure(attack: &'static str, victim: &TestPool) -> Measured {
+async fn measure(attack: &'static str, victim: &TestPool, operator: &Operator) -> Measured {
+    let (started, used) = (Instant::now(), cpu_seconds(operator));
     let mut begins = Vec::new();
     let first = victim.sim.journal(0).last().map_or(0, |entry| entry.seq);
     for round in 0..moves() {
@@ -101,7 +105,16 @@ async fn measure(attack: &'static str, victim: &TestPool) -> Measured {
         assert!(!messages.contains(EVIL), "the status names nothing of another namespace: {messages}");
     }
     begins.sort();
-    Measured { attack, begins, gaps: poll_gaps(victim, first) }
+    let cores = (cpu_seconds(operator) - used) / started.elapsed().as_secs_f64();
+    Measured { attack, begins, gaps: poll_gaps(victim, first), cores }
+}
+
+/// The processor time of the operator so far.
+fn cpu_seconds(operator: &Operator) -> f64 {
+    let text = std::fs::read_to_string(format!("/proc/{}/stat", operator.pid())).unwrap();
+    // After the name of the process, in parentheses: the 12th and 13th are its times in user and kernel mode, in 1/100 s.
+    let fields: Vec<&str> = text.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    [11, 12].map(|index| fields[index].parse::<f64>().unwrap()).iter().sum::<f64>() / 100.0
 }
 
 /// A value of /proc/PID/status, in MiB.
@@ -123,14 +136,17 @@ fn memory_limit() -> u64 {
 fn report(table: &[Measured], operator: &Operator, limited: bool) {
     // The kernel can drop the pages of the program at any time; those of a debug build are many.
     let (peak, program, limit) = (process_mib(operator, "VmHWM"), process_mib(operator, "RssFile"), memory_limit());
-    println!("{:<52} {:>10} {:>10} {:>6} {:>8} {:>6}", "attack", "median ms", "most ms", "ratio", "poll ms", "ratio");
+    println!(
+        "{:<52} {:>10} {:>10} {:>6} {:>8} {:>6} {:>6}",
+        "attack", "median ms", "most ms", "ratio", "poll ms", "ratio", "cores"
+    );
     for measured in table {
         let most = measured.begins.last().unwrap().as_secs_f64() * 1_000.0;
         let (begin, poll) = (median(&measured.begins), median(&measured.gaps));
         let ratios = [begin / median(&table[0].begins), poll / median(&table[0].gaps)];
         println!(
-            "{:<52} {begin:>10.0} {most:>10.0} {:>6.2} {poll:>8.0} {:>6.2}",
-            measured.attack, ratios[0], ratios[1]
+            "{:<52} {begin:>10.0} {most:>10.0} {:>6.2} {poll:>8.0} {:>6.2} {:>6.2}",
+            measured.attack, ratios[0], ratios[1], measured.cores
         );
         if let Some(largest) = largest_ratio() {
             assert!(ratios.iter().all(|ratio| *ratio <= largest), "{}: {ratios:?} exceed {largest}", measured.attack);
@@ -166,7 +182,7 @@ async fn attack_of_one_tenant_costs_another_neither_a_move_nor_a_false_reason() 
         let refused = cluster.try_apply(&Attacker::resource("traversal", &closed, &closed, name));
         assert!(refused.is_err_and(|error| error.contains("secretRef.name")), "{name}");
     }
-    let mut table = vec![measure("none", &victim).await];
+    let mut table = vec![measure("none", &victim, &operator).await];
     for (attack, exhausts, resources) in [
         ("350 resources with silent servers, 1,024 files", true, attacker.silence()),
         ("30 accounts with a silent KDC", true, attacker.kerberos()),
@@ -180,7 +196,7 @@ async fn attack_of_one_tenant_costs_another_neither_a_move_nor_a_false_reason() 
         if exhausts {
             attacker.until_limited(attack);
         }
-        table.push(measure(attack, &victim).await);
+        table.push(measure(attack, &victim, &operator).await);
         assert!(operator.is_running(), "{attack}");
         attacker.retreat();
     }
@@ -189,20 +205,20 @@ async fn attack_of_one_tenant_costs_another_neither_a_move_nor_a_false_reason() 
         ("300 HTTP requests whose response is not read", whole_requests),
     ] {
         let open = open(&operator);
-        table.push(measure(attack, &victim).await);
+        table.push(measure(attack, &victim, &operator).await);
         drop(open);
     }
     attacker.churn();
-    table.push(measure("20 ConfigMaps of 900 kB, one after the other", &victim).await);
+    table.push(measure("20 ConfigMaps of 900 kB, one after the other", &victim, &operator).await);
     attacker.retreat();
     let (resources, flapping) = attacker.flap();
     attacker.apply(resources);
-    table.push(measure("40 resources that change with every poll", &victim).await);
+    table.push(measure("40 resources that change with every poll", &victim, &operator).await);
     for resources in [attacker.rows(), attacker.conflicts(), attacker.squats(&victim), attacker.silence()] {
         attacker.apply(resources);
     }
     let open = (half_requests(&operator), whole_requests(&operator));
-    table.push(measure("the attacks together", &victim).await);
+    table.push(measure("the attacks together", &victim, &operator).await);
     drop((open, flapping));
     attacker.retreat();
     report(&table, &operator, cgroup.is_some());

@@ -4,7 +4,7 @@ use super::{Ran, aligned, generation, verb};
 use crate::support::{TestPool, types};
 use serde_json::{Value, json};
 
-fn plan(fixture: &TestPool, manifest: &Value) -> Ran {
+pub(super) fn plan(fixture: &TestPool, manifest: &Value) -> Ran {
     let path = fixture.cluster.dir.join(format!("{}-plan.yaml", fixture.namespace));
     std::fs::write(&path, manifest.to_string()).unwrap();
     verb(fixture, &["plan", "-f", path.to_str().unwrap()])

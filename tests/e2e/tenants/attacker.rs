@@ -8,6 +8,7 @@ use mirror_sim::sim::Sim;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
+use super::servers::Servers;
 use super::{EVIL, user};
 use crate::support::kdc::keytab;
 use crate::support::{Cluster, TestPool, until};
@@ -21,15 +22,15 @@ pub struct Attacker {
     /// Accepts connections and never answers.
     silent: TcpListener,
     /// Names and databases as long and as many as a server can have.
-    excessive: Sim,
+    excessive: Servers,
     /// Thousands of databases: the polls of all accounts at once would need more memory than the operator has.
-    large: Sim,
+    large: Servers,
     /// One server of the pair stops and starts again and again.
     flapping: Arc<Sim>,
 }
 
-/// A pair of servers with these databases. `suffix`: of the names of the servers.
-async fn pair(databases: &[String], suffix: &str) -> Sim {
+/// The configuration of a pair of servers with these databases. `suffix`: of the names of the servers.
+fn pair(databases: &[String], suffix: &str) -> Value {
     let logins = json!([{"name": "lync-mirror", "password": "Passw0rd"}]);
     let server = |id: &str| {
         let mut config = TestPool::server_config(id, "sql", logins.clone());
@@ -38,8 +39,7 @@ async fn pair(databases: &[String], suffix: &str) -> Sim {
     };
     let pair = json!({"name": "pair", "primary": "a", "mirror": "b", "databases": databases});
     let servers: Vec<Value> = ["a", "b"].into_iter().map(server).collect();
-    let config = json!({"servers": servers, "pairs": [pair]});
-    Sim::start(serde_json::from_value(config).unwrap()).await.unwrap()
+    json!({"servers": servers, "pairs": [pair]})
 }
 
 /// The name of a database of the attacker, as long as it can be.
@@ -76,12 +76,14 @@ impl Attacker {
             secret(&format!("account{index}"), "lync-mirror");
         }
         let databases = |count: usize| (0..count).map(database).collect::<Vec<_>>();
+        let excessive = pair(&databases(200), &format!("-{}", "X".repeat(5_000)));
+        let flapping = pair(&databases(40), "");
         Attacker {
             cluster,
             silent: TcpListener::bind("0.0.0.0:0").unwrap(),
-            excessive: pair(&databases(200), &format!("-{}", "X".repeat(5_000))).await,
-            large: pair(&databases(1_000), "").await,
-            flapping: Arc::new(pair(&databases(40), "").await),
+            excessive: Servers::start(excessive, &cluster.dir, "excessive").await,
+            large: Servers::start(pair(&databases(1_000), ""), &cluster.dir, "large").await,
+            flapping: Arc::new(Sim::start(serde_json::from_value(flapping).unwrap()).await.unwrap()),
         }
     }
 
@@ -150,14 +152,14 @@ impl Attacker {
 
     /// One of the servers with excessive names.
     fn server(&self, id: &str) -> Value {
-        server(&self.excessive, id)
+        self.excessive.named(id)
     }
 
     /// Every account has connections of its own, and reads all databases at each poll.
     pub fn rows(&self) -> Vec<Value> {
         (0..ACCOUNTS)
             .map(|index| {
-                let servers = ["a", "b"].map(|id| server(&self.large, id));
+                let servers = ["a", "b"].map(|id| self.large.named(id));
                 let secret = format!("account{index}");
                 let mut resource = Attacker::resource(&format!("rows{index}"), &servers[0], &servers[1], &secret);
                 resource["spec"]["databaseTypes"][0]["databases"] = json!([database(index)]);
