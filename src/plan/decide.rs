@@ -177,7 +177,7 @@ fn one_way(case: &Case, approved: bool) -> Option<Verdict> {
     let message = format!(
         "{warning} To keep it where it is: set principal: {keep} on type {ty}. To move it anyway, with no way back: set approve: {{epoch: \"{state}\"}} on type {ty}."
     );
-    let step = format!("set principal: {keep}, or upgrade {} first", case.pair.short(keep));
+    let step = format!("set principal: {keep}, or read docs/reasons/OneWayMove.md");
     Some(Verdict::waiting(Reason::OneWayMove, message).with_step(step))
 }
 
@@ -203,9 +203,11 @@ fn obstructed(case: &Case, obstacle: &Obstacle, names: &str) -> Verdict {
         return Verdict { until: Some(end), ..verdict };
     }
     let (reason, fix) = obstacle.overdue();
+    // To wait is no step any more.
+    let wait = obstacle.fix(case.pair).map(|fix| format!(" To fix: {fix}.")).unwrap_or_default();
     let message = format!(
         "{} This has lasted since {}, longer than policy.switchDeadline. To fix: {fix}.",
-        verdict.message,
+        verdict.message.replacen(&wait, "", 1),
         second(since)
     );
     Verdict::waiting(reason, message)

@@ -74,7 +74,7 @@ impl Check<'_> {
             return self.ended(self.partial_or(Outcome::Unknown), Some(what));
         }
         let message = format!(
-            "Forcing service of {} on the {server}: {open}. Data may be lost. To fix: do not start the {}, let no client reach it, and wait.",
+            "Forcing service of {} on the {server}: {open}. Data may be lost. Until it ends, the {server} does not serve them. To fix: do not start the {}, let no client reach it, and wait.",
             self.operation.ty,
             self.pair.label(self.operation.from)
         );

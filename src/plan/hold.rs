@@ -47,7 +47,7 @@ pub(crate) fn held(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> Verdi
         ""
     } else {
         &format!(
-            " This resource has no record of the principal on the {}, so that its spec may be wrong.",
+            " This resource has no record of the principal on the {} in this session, so that its spec may be wrong.",
             wanted.word()
         )
     };

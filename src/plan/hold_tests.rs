@@ -221,6 +221,58 @@ fn held_principal_of_a_suspended_session_may_be_forced_only_without_a_witness() 
     }
 }
 
+/// A server was away: a move is not offered yet, and nothing has to be done first.
+#[test]
+fn step_of_a_held_principal_after_an_absence_is_to_keep_it() {
+    let mut back = at_home();
+    back.tracking.get_mut(&TY).unwrap().absence = Some(Absence::BackSince(NOW));
+    let held = plan(&desired(Seat::Primary), &observation("M/4/C", "P/4/C"), &back, NOW);
+    assert_eq!(held.types[&TY].verdict.step.as_deref(), Some("set principal: Mirror to keep it"));
+}
+
+/// Rows -> a part of the fix in the message, and the step of an obstacle on the line.
+#[test]
+fn step_of_a_state_of_both_servers_depends_on_what_is_read() {
+    for (a, b, fix) in [
+        ("P/4/C", "M/4/C/s", "To fix: do not fail over, and follow"),
+        ("P/4/C/s", "M/4/C", "To fix: follow"),
+        ("P/1/C/r", "M/1/C", "To fix: wait, restart nothing"),
+    ] {
+        let seen = plan(&desired(Seat::Primary), &observation(a, b), &at_home(), NOW);
+        let message = &seen.types[&TY].verdict.message;
+        assert!(message.contains(fix), "{a} {b}: {message}");
+    }
+    for (a, b, seat, mirror, step) in [
+        ("P/1/D", "away", Seat::Primary, false, "check sql-mirror from a Front End, and bring it or the witness back"),
+        (
+            "away",
+            "M/1/D",
+            Seat::Mirror,
+            true,
+            "check sql-primary from a Front End, and bring it back if it does not serve",
+        ),
+    ] {
+        let pair = super::tests::pair(a, b);
+        let unseen = Obstacle::NoQuorum { seat, mirror };
+        assert_eq!(unseen.step(&pair).as_deref(), Some(step));
+        assert!(unseen.fix(&pair).unwrap().starts_with("check from a Front End whether"), "{unseen:?}");
+    }
+    let pair = super::tests::pair("P/1/D", "M/1/D");
+    let read = Obstacle::NoQuorum { seat: Seat::Primary, mirror: false };
+    assert_eq!((read.step(&pair), read.fix(&pair).as_deref()), (None, Some("bring back the partner or the witness")));
+    let outside = Obstacle::PartnerOutside { seat: Seat::Primary, names: "OLD".into(), expected: "SQL-MIRROR".into() };
+    assert!(outside.step(&pair).unwrap().starts_with("remove no session, compare names"));
+    let shown = Shown { role: Role::Principal, state: MirroringState::Disconnected, online: true, partner: "X".into() };
+    let sessions = Obstacle::TwoPrincipals { sessions: Some((shown.clone(), shown)) };
+    assert!(sessions.step(&pair).unwrap().starts_with("cut the clients off one copy, remove no session"));
+    assert!(!sessions.message("LcsLog", &pair).contains("link"));
+    for (started, fix) in [(true, "give m the role PARTNER or ALL"), (false, "run ALTER ENDPOINT m STATE = STARTED")] {
+        let endpoint = Some(MirroringEndpoint { name: "m".into(), started, partner: false, port: None });
+        let stopped = Obstacle::EndpointStopped { seat: Seat::Mirror, endpoint };
+        assert!(stopped.step(&pair).unwrap().starts_with(fix));
+    }
+}
+
 /// The principal is held on the other server, and an obstacle keeps it from moving: what comes before the choice of its seat.
 #[test]
 fn step_of_a_held_principal_comes_before_the_choice_of_its_seat() {

@@ -275,7 +275,9 @@ impl<'a> Check<'a> {
             return Progress {
                 reason: Reason::SwitchOverdue,
                 message: format!(
-                    "Failover of {way} was not observed to complete within policy.switchDeadline.{details} It will not be retried, and the operator keeps monitoring it. To fix: {}.",
+                    "Failover of {way} was not observed to complete within policy.switchDeadline.{details} This attempt is not repeated. While the spec wants the move, the operator can make it again once both servers are synchronized: to prevent that, set principal: {} on type {}. To fix: {}.",
+                    self.operation.from,
+                    self.operation.ty,
                     self.fix().unwrap_or_else(|| "check both servers".to_owned())
                 ),
             };

@@ -99,6 +99,17 @@ fn line_has_the_step_of_the_verdict_then_of_the_reason_then_of_the_server() {
     }
 }
 
+#[test]
+fn line_of_an_unread_principal_has_its_suspended_mirror() {
+    for (mirror, suspended) in [("M/0/C", true), ("M/4/C", false)] {
+        let rows = observed("refused", mirror);
+        let seen = plan(&wanting("Primary").desired, &rows, &at_home(), NOW);
+        let line = text(&seen, &rows);
+        assert_eq!(line.contains("refuses the login, and its mirror is SUSPENDED."), suspended, "{line}");
+        assert_eq!(seen.types[&TY].verdict.message.contains("Run no RESUME"), suspended);
+    }
+}
+
 /// A suspension that ends by itself needs no edit.
 #[test]
 fn line_of_a_suspended_move_offers_to_wait_for_its_end() {

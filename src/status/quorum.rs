@@ -50,7 +50,7 @@ pub(super) fn condition(spec: &ParsedSpec, observation: &Observation, plan: &Pla
         ),
         QuorumFact::MirrorNotUsable(names) => at_risk(
             Reason::RunningExposed,
-            of(&names, "the copy of the mirror is not open: there is no automatic failover if the principal is lost."),
+            of(&names, "the copy of the mirror is not in order: expect no automatic failover."),
         ),
         QuorumFact::MirrorAlone(names) => at_risk(
             Reason::RunningExposed,

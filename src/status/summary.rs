@@ -8,7 +8,7 @@ use crate::model::{
     Unavailable, UnavailableCause, duration_text,
 };
 use crate::plan::{Finding, Obstacle, Plan, TypePlan, coarse, second};
-use crate::status::summary_text::{Step, read_before_start, text, text_of_server};
+use crate::status::summary_text::{LOGIN, Step, read_before_start, text, text_of_server};
 
 pub use crate::api::MESSAGE_LIMIT as LIMIT;
 
@@ -236,6 +236,8 @@ pub(super) fn of_server(
     others: usize,
 ) -> String {
     let (what, step) = text_of_server(unavailable);
+    let accepted = pair.view(seat.other()).available().is_some_and(|other| other.stale_login.is_none());
+    let step = if accepted && unavailable.cause == UnavailableCause::LoginFailed { Step::Do(LOGIN) } else { step };
     let step = before_start.map_or(step, read_before_start);
     let more = if others == 0 { String::new() } else { format!(" (+{others} more in status.servers)") };
     let step = match step {

@@ -3,7 +3,9 @@
 use crate::model::{Effect, Evidence, Reason, Seat, Service, Unavailable, UnavailableCause};
 use crate::plan::{Obstacle, Verdict};
 use crate::status::summary::{Summary, unavailable};
-use crate::status::summary_text::{BOTH_SILENT, RESUME_POLLS, SERVERS, Step, UNRESPONSIVE, read_before_start, text};
+use crate::status::summary_text::{
+    BOTH_SILENT, LOGIN, RESUME_POLLS, SERVERS, Step, UNRESPONSIVE, read_before_start, text,
+};
 
 impl Summary<'_> {
     pub(super) fn fixed_step(&self) -> Step {
@@ -33,13 +35,18 @@ impl Summary<'_> {
         Some(format!(" To fix: {}.", fix.trim_end_matches('.')))
     }
 
-    /// How to find out whether clients are served, where the operator cannot: after the step, unless this says it.
+    /// How to find out whether clients are served, where the operator cannot: after the step, unless this text has it.
     pub(super) fn front_end(&self, text: &str) -> Option<&'static str> {
-        let asks = self.planned.service == Service::Unknown && self.reason().effect() == Effect::Stalled;
-        let unread = || Seat::BOTH.into_iter().filter_map(|seat| unavailable(self.pair.view(seat)));
-        let hidden = unread().next().is_some() || self.reason() == Reason::TransitionOverdue;
-        let polls = unread().all(|one| one.cause != UnavailableCause::PollsStopped);
-        (asks && hidden && polls && !text.contains("Front End")).then_some(" Check from a Front End.")
+        let mut unread = Seat::BOTH.into_iter().filter_map(|seat| unavailable(self.pair.view(seat)));
+        let hidden = match self.reason() {
+            // A refused check would not show whether the open sessions are served.
+            Reason::ServerPaused | Reason::ConnectionLimit => false,
+            Reason::TransitionOverdue => true,
+            reason if reason.effect() == Effect::Stalled => unread.next().is_some(),
+            reason => unread.any(|one| one.cause.reason() == reason),
+        };
+        let unknown = self.planned.service == Service::Unknown;
+        (unknown && hidden && !text.contains("Front End")).then_some(" Check from a Front End.")
     }
 
     /// The step that depends on more than the reason.
@@ -56,7 +63,7 @@ impl Summary<'_> {
             }
             // The session of the other server can be older than a change of its login.
             Reason::LoginFailed if cause.is_some() && other.is_some_and(|server| server.stale_login.is_none()) => {
-                Some(Step::Do("correct the login on that server, as the other one accepted the Secret"))
+                Some(Step::Do(LOGIN))
             }
             Reason::ConnectionTimedOut if cause == Some(UnavailableCause::Unresponsive) => Some(Step::Do(UNRESPONSIVE)),
             reason

@@ -18,6 +18,8 @@ use Step::{Do, Nothing, See};
 
 const RESUME: Step = Do("run no RESUME before you read docs/reasons/MirroringSuspended.md, as it can destroy data");
 pub(super) const SERVERS: Step = Do("see status.servers[].message");
+/// The other server accepted the login of the same Secret.
+pub(super) const LOGIN: &str = "correct the login on that server, as the other one accepted the Secret";
 pub(super) const BOTH_SILENT: &str = "if a Front End reaches neither, users have no service: start both";
 pub(super) const UNRESPONSIVE: &str = "see docs/reasons/ConnectionTimedOut.md before a restart";
 pub(super) const RESUME_POLLS: &str = "once the maintenance has ended, remove spec.suspend.stopPolls";
@@ -92,9 +94,9 @@ pub(super) const TEXTS: [(Reason, &str, Step); 76] = [
     (Reason::LoginFailed, "{} refuses the login", Do("correct the Secret, or the login on that server")),
     (Reason::LoginLocked, "the login is locked or disabled on {}", Do("unlock or enable it there")),
     (Reason::PasswordExpired, "the password of the login expired or must be changed on {}", Do("set a new one on both servers and in the Secret")),
-    (Reason::ServerStarting, "{} is starting", Do("wait, do not restart it, read its error log if it does not end")),
+    (Reason::ServerStarting, "{} is starting", Do("wait, do not restart it, read its error log if it lasts")),
     (Reason::ServerStopping, "{} is shutting down", Do("wait, and read its error log if it does not end")),
-    (Reason::ServerPaused, "{} is paused and refuses new connections", Do("continue the SQL Server service there")),
+    (Reason::ServerPaused, "{} is paused: open sessions continue, new logins are refused", Do("continue the SQL Server service there")),
     (Reason::SingleUser, "{} is in single-user mode", Do("end that maintenance, or stop polls as docs/reasons/SingleUser.md shows")),
     (Reason::LogonTriggerFailed, "a logon trigger on {} refuses the login", Do("exempt the login from the trigger")),
     (Reason::ConnectionLimit, "{} accepts no further connection", Do("use sqlcmd -A, see docs/reasons/ConnectionLimit.md")),
