@@ -1,6 +1,6 @@
 # Developer targets. `make` alone lists them. CI runs `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help check test demo try bench prove prove-deep mutants mutants-diff reproduce soak churn fuzz tenants test-clients test-grammar generate lint doc
+.PHONY: help check test demo try bench prove prove-deep mutants mutants-diff reproduce soak edits churn fuzz tenants test-clients test-grammar generate lint doc
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,10 @@ reproduce: ## Builds the image twice, the second time with every crate compiled 
 # LYNC_MIRROR_SOAK sets the seconds of a round. LYNC_MIRROR_SEED repeats a run.
 soak: ## Runs random faults against ten pairs and a hundred resources; all must be Ready at the end
 	LYNC_MIRROR_SOAK=$${LYNC_MIRROR_SOAK:-90} cargo test --locked --test e2e soak:: -- --nocapture
+
+# About 5 minutes. LYNC_MIRROR_EDITS sets the number of edits, LYNC_MIRROR_SEED repeats a run.
+edits: ## Compares what plan -f shows for random edits with what the operator then does
+	LYNC_MIRROR_EDITS=$${LYNC_MIRROR_EDITS:-200} cargo test --locked --test e2e cli::edits:: -- --nocapture
 
 # About 10 minutes. LYNC_MIRROR_CHURN sets the number of rounds, each of twelve resources.
 churn: ## Creates, changes and deletes 36,000 resources beside rotated Secrets and killed servers; nothing may be left

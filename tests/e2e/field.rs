@@ -318,7 +318,7 @@ async fn deletion_during_a_move_is_an_event_and_the_new_resource_names_why_nothi
     fixture.cluster.apply(&fixture.pool("pool01", user("Primary")));
     let status = fixture.until_ready("pool01", "False", "UnexpectedPrincipal");
     let message = of_user(&status)["message"].as_str().unwrap();
-    assert!(message.contains("not observed in its seat since this resource was created"), "{message}");
+    assert!(message.contains("This resource has no record of the principal on the primary"), "{message}");
     assert_eq!(fixture.failovers().len(), 3, "nothing was sent twice");
 }
 
