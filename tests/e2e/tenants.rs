@@ -18,6 +18,8 @@ use attacker::Attacker;
 
 const VICTIM: &str = "victim";
 const EVIL: &str = "evil";
+/// Four of the attacks with resources, and both of the HTTP port. Its ratio may be twice as large.
+const TOGETHER: &str = "the attacks together";
 /// The moves that are timed for each attack; `LYNC_MIRROR_TENANT_MOVES` sets another number.
 fn moves() -> usize {
     std::env::var("LYNC_MIRROR_TENANT_MOVES").ok().map_or(3, |text| text.parse().unwrap())
@@ -136,6 +138,7 @@ fn memory_limit() -> u64 {
 fn report(table: &[Measured], operator: &Operator, limited: bool) {
     // The kernel can drop the pages of the program at any time; those of a debug build are many.
     let (peak, program, limit) = (process_mib(operator, "VmHWM"), process_mib(operator, "RssFile"), memory_limit());
+    let (largest, mut exceeded) = (largest_ratio().unwrap_or(f64::INFINITY), Vec::new());
     println!(
         "{:<52} {:>10} {:>10} {:>6} {:>8} {:>6} {:>6}",
         "attack", "median ms", "most ms", "ratio", "poll ms", "ratio", "cores"
@@ -148,12 +151,14 @@ fn report(table: &[Measured], operator: &Operator, limited: bool) {
             "{:<52} {begin:>10.0} {most:>10.0} {:>6.2} {poll:>8.0} {:>6.2} {:>6.2}",
             measured.attack, ratios[0], ratios[1], measured.cores
         );
-        if let Some(largest) = largest_ratio() {
-            assert!(ratios.iter().all(|ratio| *ratio <= largest), "{}: {ratios:?} exceed {largest}", measured.attack);
+        let largest = if measured.attack == TOGETHER { 2.0 * largest } else { largest };
+        if ratios.iter().any(|ratio| *ratio > largest) {
+            exceeded.push((measured.attack, ratios));
         }
     }
     println!("peak of the resident memory: {peak} MiB, {program} of them the program, of {limit} MiB");
     assert!(limited || peak.saturating_sub(program) < limit, "{peak} MiB exceed the limit of the chart");
+    assert!(exceeded.is_empty(), "more than {largest}: {exceeded:?}");
 }
 
 /// The operator for both namespaces.
@@ -218,7 +223,7 @@ async fn attack_of_one_tenant_costs_another_neither_a_move_nor_a_false_reason() 
         attacker.apply(resources);
     }
     let open = (half_requests(&operator), whole_requests(&operator));
-    table.push(measure("the attacks together", &victim, &operator).await);
+    table.push(measure(TOGETHER, &victim, &operator).await);
     drop((open, flapping));
     attacker.retreat();
     report(&table, &operator, cgroup.is_some());

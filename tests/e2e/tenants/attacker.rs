@@ -4,7 +4,6 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mirror_sim::sim::Sim;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -26,7 +25,7 @@ pub struct Attacker {
     /// Thousands of databases: the polls of all accounts at once would need more memory than the operator has.
     large: Servers,
     /// One server of the pair stops and starts again and again.
-    flapping: Arc<Sim>,
+    flapping: Arc<Servers>,
 }
 
 /// The configuration of a pair of servers with these databases. `suffix`: of the names of the servers.
@@ -45,11 +44,6 @@ fn pair(databases: &[String], suffix: &str) -> Value {
 /// The name of a database of the attacker, as long as it can be.
 fn database(index: usize) -> String {
     format!("db{index}-{}", "y".repeat(100))
-}
-
-fn server(sim: &Sim, id: &str) -> Value {
-    let address = sim.address(id);
-    json!({"host": address.ip().to_string(), "port": address.port()})
 }
 
 /// Stops and starts a server until it is dropped.
@@ -83,7 +77,7 @@ impl Attacker {
             silent: TcpListener::bind("0.0.0.0:0").unwrap(),
             excessive: Servers::start(excessive, &cluster.dir, "excessive").await,
             large: Servers::start(pair(&databases(1_000), ""), &cluster.dir, "large").await,
-            flapping: Arc::new(Sim::start(serde_json::from_value(flapping).unwrap()).await.unwrap()),
+            flapping: Arc::new(Servers::start(flapping, &cluster.dir, "flapping").await),
         }
     }
 
@@ -183,7 +177,7 @@ impl Attacker {
     /// Resources that change their state with every poll.
     pub fn flap(&self) -> (Vec<Value>, Flapping) {
         let resources = (0..40).map(|index| {
-            let servers = ["a", "b"].map(|id| server(&self.flapping, id));
+            let servers = ["a", "b"].map(|id| self.flapping.named(id));
             let mut resource = Attacker::resource(&format!("flap{index}"), &servers[0], &servers[1], "sql");
             resource["spec"]["databaseTypes"][0]["databases"] = json!([database(index)]);
             resource
@@ -193,7 +187,7 @@ impl Attacker {
             let mut pace = tokio::time::interval(Duration::from_millis(700));
             for step in ["kill", "start"].into_iter().cycle() {
                 pace.tick().await;
-                sim.do_json(json!({"do": step, "server": "b"})).unwrap();
+                sim.command(json!({"do": step, "server": "b"})).await;
             }
         });
         (resources.collect(), Flapping(task))

@@ -12,7 +12,12 @@ use serde_json::{Value, json};
 
 pub enum Servers {
     Here(Sim),
-    Apart(Child, BTreeMap<String, SocketAddr>),
+    Apart {
+        child: Child,
+        addresses: BTreeMap<String, SocketAddr>,
+        /// The address of its HTTP control.
+        control: String,
+    },
 }
 
 impl Servers {
@@ -31,14 +36,26 @@ impl Servers {
         let ready: Value = serde_json::from_str(&ready).unwrap();
         let address = |id: &str| ready["servers"][id]["address"].as_str().unwrap().parse().unwrap();
         let addresses = ["a", "b"].map(|id| (id.to_owned(), address(id)));
-        Servers::Apart(child, addresses.into())
+        let control = ready["control"].as_str().unwrap().to_owned();
+        Servers::Apart { child, addresses: addresses.into(), control }
+    }
+
+    pub async fn command(&self, command: Value) {
+        match self {
+            Servers::Here(sim) => sim.do_json(command).unwrap(),
+            Servers::Apart { control, .. } => {
+                let sent = reqwest::Client::new().post(format!("http://{control}/do")).json(&command).send().await;
+                let answer = sent.unwrap();
+                assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+            }
+        }
     }
 
     /// The server with this id, as a spec names it.
     pub fn named(&self, id: &str) -> Value {
         let address = match self {
             Servers::Here(sim) => sim.address(id),
-            Servers::Apart(_, addresses) => addresses[id],
+            Servers::Apart { addresses, .. } => addresses[id],
         };
         json!({"host": address.ip().to_string(), "port": address.port()})
     }
@@ -46,7 +63,7 @@ impl Servers {
 
 impl Drop for Servers {
     fn drop(&mut self) {
-        if let Servers::Apart(child, _) = self {
+        if let Servers::Apart { child, .. } = self {
             // It may have ended.
             let _ = child.kill();
             let _ = child.wait();
