@@ -79,7 +79,7 @@ impl Obstacle {
             Obstacle::NotOnline { seat, state } => format!("the copy on {} is {state}", on(seat)),
             Obstacle::Recovering { seat, state } => recovering(&on(seat), *state),
             Obstacle::EndpointStopped { seat, endpoint: Some(endpoint) } => {
-                let wrong = if endpoint.started { "has not the role PARTNER or ALL" } else { "is not STARTED" };
+                let wrong = if endpoint.started { "does not have the role PARTNER or ALL" } else { "is not STARTED" };
                 format!("endpoint {} on {} {wrong}", endpoint.name, on(seat))
             }
             Obstacle::EndpointStopped { seat, endpoint: None } => format!("{} has no mirroring endpoint", on(seat)),

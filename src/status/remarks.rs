@@ -17,7 +17,7 @@ pub(super) fn of(planned: &TypePlan, pair: &Pair, tracking: Option<&TypeTracking
     };
     let is_aligned = planned.verdict.reason == Reason::Aligned;
     let witness = is_aligned.then(|| quorum::lost_witness(planned, pair)).flatten().unwrap_or_default();
-    let last = last_principal(pair, tracking).unwrap_or_default();
+    let last = last_principal(planned, pair, tracking).unwrap_or_default();
     let renamed = if is_aligned { renamed(planned, pair).unwrap_or_default() } else { String::new() };
     format!("{step}{front_end}{witness}{}{}{last}{renamed}", log(planned, pair), limited_functionality(planned))
 }
@@ -60,10 +60,17 @@ fn limited_functionality(planned: &TypePlan) -> &'static str {
     }
 }
 
-/// Both servers are away: the one that was principal when both were read for the last time.
-fn last_principal(pair: &Pair, tracking: Option<&TypeTracking>) -> Option<String> {
+/// Both servers are away: the one that was principal when both were read for the last time. None: another one took over since,
+/// or may have, so that the name would lead to an old copy.
+fn last_principal(planned: &TypePlan, pair: &Pair, tracking: Option<&TypeTracking>) -> Option<String> {
+    let tracking = tracking?;
     let unread = Seat::BOTH.iter().all(|seat| pair.view(*seat).available().is_none());
-    let name = tracking?.last_settled_server.as_deref().filter(|_| unread)?;
+    let name = tracking.last_settled_server.as_deref().filter(|_| unread && planned.forced_on.is_none())?;
+    let servers = tracking.pair.as_ref()?;
+    let is_last = tracking.roles.values().all(|roles| same_name(&servers.server(roles.principal).name, name));
+    if !is_last {
+        return None;
+    }
     Some(format!(" When both were last read, {name} was the principal."))
 }
 
@@ -71,7 +78,7 @@ fn last_principal(pair: &Pair, tracking: Option<&TypeTracking>) -> Option<String
 mod tests {
     use std::sync::Arc;
 
-    use crate::model::{PersistedState, ServerObservation, Unavailable, UnavailableCause};
+    use crate::model::{DatabaseName, LastRoles, PersistedState, ServerObservation, Unavailable, UnavailableCause};
     use crate::plan::plan;
     use crate::plan::tests::{NOW, TY, settled, store};
     use crate::status::fixtures::{observed, wanting};
@@ -109,6 +116,17 @@ mod tests {
         let sentence = " When both were last read, SQL-PRIMARY was the principal.";
         for (a, b, expected) in [("away", "away", true), ("away", "M/1/C", false), ("P/4/C", "away", false)] {
             assert_eq!(remarks(a, b, |_| ()).contains(sentence), expected, "{a} {b}");
+        }
+        assert!(!remarks("away", "away", |planned| planned.forced_on = Some(Seat::Mirror)).contains(sentence));
+        let rows = observed("away", "away");
+        let planned =
+            plan(&wanting("Primary").desired, &rows, &PersistedState::default(), NOW).types.remove(&TY).unwrap();
+        let mut tracking = settled(Seat::Primary);
+        for (principal, expected) in [(Seat::Primary, true), (Seat::Mirror, false)] {
+            tracking.roles =
+                [(DatabaseName::new("LcsLog"), LastRoles { principal, primary: 7, mirror: 7, replaced: None })].into();
+            let text = of(&planned, &rows.pairs[store()], Some(&tracking));
+            assert_eq!(text.contains(sentence), expected, "{principal}: {text}");
         }
     }
 
@@ -176,6 +194,8 @@ mod tests {
         ] {
             assert_eq!(remarks(a, b, |_| ()).contains("Check from a Front End"), expected, "{a} {b}");
         }
+        let moving = |planned: &mut TypePlan| planned.verdict.reason = Reason::Verifying;
+        assert!(!remarks("refused", "M/4/C", moving).contains("Check from a Front End"));
         let asked = |planned: &mut TypePlan| planned.verdict.message.push_str(" from a Front End");
         assert!(!remarks("refused", "M/4/C", asked).contains("Check from a Front End"));
     }
