@@ -1,6 +1,6 @@
 //! Addresses of an instance that change while the client polls: another address, another port, another family.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
@@ -76,6 +76,8 @@ async fn instance_that_returns_on_another_port_is_found_again() {
     drop(first);
     let _taken =
         until("the old port is free", || std::net::TcpListener::bind((ip, port)).map_err(|error| error.to_string()));
+    // Its Browser ends later than its listener, on a busy machine.
+    until("the Browser has ended", || UdpSocket::bind((ip, 1434)).map(drop).map_err(|error| error.to_string()));
     let second = server("SQL-B", &format!("{ip}:0")).await;
     assert_ne!(second.address("a").port(), port);
     until_seen(&watch, "SQL-B");
