@@ -167,7 +167,7 @@ impl Sample {
         let requests =
             until("the API server has metrics", || fixture.cluster.try_kubectl(&["get", "--raw", "/metrics"]));
         Sample {
-            cpu: processor_seconds(operator.pid()),
+            cpu: operator.processor_seconds(),
             passes: total(&page, "lync_mirror_reconciles_total"),
             status_writes: total(&page, "lync_mirror_status_writes_total"),
             requests: total(&requests, "apiserver_request_total"),
@@ -179,14 +179,6 @@ impl Sample {
 fn total(page: &str, name: &str) -> f64 {
     let series = page.lines().filter(|line| line.starts_with(name));
     series.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
-}
-
-/// User and system time of a process.
-fn processor_seconds(pid: u32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
-    // The clock tick of Linux is 100 Hz for every program.
-    fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap() / 100.0).sum()
 }
 
 /// The open connections of the operator to the API server.

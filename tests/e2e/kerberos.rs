@@ -3,7 +3,8 @@
 use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 
-use crate::support::kdc::{KdcFixture, REALM, Servers, spn};
+use crate::support::kdc::{KdcFixture, REALM, spn};
+use crate::support::servers::Servers;
 use crate::support::{Operator, TestPool, cannot, condition, own_ip, root, skip, types, until};
 use serde_json::{Value, json};
 

@@ -18,8 +18,6 @@ use attacker::Attacker;
 
 const VICTIM: &str = "victim";
 const EVIL: &str = "evil";
-/// Four of the attacks with resources, and both of the HTTP port. Its ratio may be twice as large.
-const TOGETHER: &str = "the attacks together";
 /// The moves that are timed for each attack; `LYNC_MIRROR_TENANT_MOVES` sets another number.
 fn moves() -> usize {
     std::env::var("LYNC_MIRROR_TENANT_MOVES").ok().map_or(3, |text| text.parse().unwrap())
@@ -84,7 +82,7 @@ fn poll_gaps(victim: &TestPool, since: u64) -> Vec<Duration> {
 
 /// Moves the principal of the victim to and fro, and checks that each move is the only one and succeeds.
 async fn measure(attack: &'static str, victim: &TestPool, operator: &Operator) -> Measured {
-    let (started, used) = (Instant::now(), cpu_seconds(operator));
+    let (started, used) = (Instant::now(), operator.processor_seconds());
     let mut begins = Vec::new();
     let first = victim.sim.journal(0).last().map_or(0, |entry| entry.seq);
     for round in 0..moves() {
@@ -107,16 +105,8 @@ async fn measure(attack: &'static str, victim: &TestPool, operator: &Operator) -
         assert!(!messages.contains(EVIL), "the status names nothing of another namespace: {messages}");
     }
     begins.sort();
-    let cores = (cpu_seconds(operator) - used) / started.elapsed().as_secs_f64();
+    let cores = (operator.processor_seconds() - used) / started.elapsed().as_secs_f64();
     Measured { attack, begins, gaps: poll_gaps(victim, first), cores }
-}
-
-/// The processor time of the operator so far.
-fn cpu_seconds(operator: &Operator) -> f64 {
-    let text = std::fs::read_to_string(format!("/proc/{}/stat", operator.pid())).unwrap();
-    // After the name of the process, in parentheses: the 12th and 13th are its times in user and kernel mode, in 1/100 s.
-    let fields: Vec<&str> = text.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    [11, 12].map(|index| fields[index].parse::<f64>().unwrap()).iter().sum::<f64>() / 100.0
 }
 
 /// A value of /proc/PID/status, in MiB.
@@ -151,7 +141,6 @@ fn report(table: &[Measured], operator: &Operator, limited: bool) {
             "{:<52} {begin:>10.0} {most:>10.0} {:>6.2} {poll:>8.0} {:>6.2} {:>6.2}",
             measured.attack, ratios[0], ratios[1], measured.cores
         );
-        let largest = if measured.attack == TOGETHER { 2.0 * largest } else { largest };
         if ratios.iter().any(|ratio| *ratio > largest) {
             exceeded.push((measured.attack, ratios));
         }
@@ -223,7 +212,7 @@ async fn attack_of_one_tenant_costs_another_neither_a_move_nor_a_false_reason() 
         attacker.apply(resources);
     }
     let open = (half_requests(&operator), whole_requests(&operator));
-    table.push(measure(TOGETHER, &victim, &operator).await);
+    table.push(measure("the attacks together", &victim, &operator).await);
     drop((open, flapping));
     attacker.retreat();
     report(&table, &operator, cgroup.is_some());

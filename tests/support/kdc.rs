@@ -8,7 +8,8 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::node::{simulator, until_listening};
+use super::node::simulator;
+use super::servers::Servers;
 use super::{run, until};
 
 pub const REALM: &str = "CONTOSO.TEST";
@@ -111,27 +112,13 @@ impl KdcFixture {
 
     /// Simulated servers that take logins of this realm.
     pub fn servers(&self, config: &Value) -> Servers {
-        std::fs::write(self.path("servers.json"), config.to_string()).unwrap();
-        let ready = self.path("ready.json");
-        let child = Command::new(simulator())
-            .args(["--log", "mirror_sim=debug,info", "--config"])
-            .arg(self.path("servers.json"))
-            .arg("--ready-file")
-            .arg(&ready)
+        let mut command = Command::new(simulator());
+        command
+            .args(["--log", "mirror_sim=debug,info"])
             .env("KRB5_CONFIG", self.path("krb5.conf"))
             .env("KRB5_KTNAME", self.path("servers.keytab"))
-            .env("KRB5RCACHENAME", "none:")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(self.path("servers.log")).unwrap())
-            .spawn()
-            .unwrap();
-        let listening = until_listening(&ready, &self.path("servers.log"));
-        Servers {
-            child,
-            control: listening["control"].as_str().unwrap().to_owned(),
-            endpoints: listening["servers"].clone(),
-        }
+            .env("KRB5RCACHENAME", "none:");
+        Servers::start(command, config, self.dir.path(), "servers")
     }
 }
 
@@ -151,35 +138,4 @@ impl Drop for KdcFixture {
 /// The service principal name of a server at this address.
 pub fn spn(server: SocketAddr) -> String {
     format!("MSSQLSvc/{}:{}", server.ip(), server.port())
-}
-
-/// A simulation in a process of its own, as its keytab comes from the environment; killed when dropped.
-pub struct Servers {
-    child: Child,
-    control: String,
-    endpoints: Value,
-}
-
-impl Servers {
-    pub fn address(&self, id: &str) -> SocketAddr {
-        let server = &self.endpoints[id];
-        format!("{}:{}", server["ip"].as_str().unwrap(), server["port"]).parse().unwrap()
-    }
-
-    pub async fn get(&self, path: &str) -> Value {
-        reqwest::get(format!("http://{}{path}", self.control)).await.unwrap().json().await.unwrap()
-    }
-
-    pub async fn command(&self, command: Value) {
-        let answer = reqwest::Client::new().post(format!("http://{}/do", self.control)).json(&command).send().await;
-        let answer = answer.unwrap();
-        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
-    }
-}
-
-impl Drop for Servers {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

@@ -11,6 +11,7 @@ pub mod node;
 mod operator;
 pub mod proxy;
 pub mod rng;
+pub mod servers;
 mod test_pool;
 pub mod watch_fault;
 

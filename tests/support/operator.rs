@@ -107,6 +107,14 @@ impl Operator {
         self.child.id()
     }
 
+    /// User and system time so far.
+    pub fn processor_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+        // The clock tick of Linux is 100 Hz for every program.
+        fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap() / 100.0).sum()
+    }
+
     /// Where /livez, /readyz and /metrics of the newest replica are, from its own log.
     pub fn address(&self) -> String {
         until("the operator logs its address", || {
