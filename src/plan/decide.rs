@@ -2,7 +2,7 @@
 
 use crate::model::{Cause, Effect, ForceService, Reason, Request, TransitionKind, UnrequestedSwitch, later};
 use crate::plan::approval::{is_approved, one_way_warning};
-use crate::plan::finding::{epoch, message_of_all, most_severe};
+use crate::plan::finding::{epoch, message_of_all, most_severe, problems_of_all};
 use crate::plan::obstacle::Obstacle;
 use crate::plan::precondition::Precondition;
 use crate::plan::text::{list, second};
@@ -187,10 +187,7 @@ fn obstructed(case: &Case, obstacle: &Obstacle, names: &str) -> Verdict {
     if let (Obstacle::Suspended { .. }, Some(since)) =
         (obstacle, case.tracking.transitions.get(&TransitionKind::Suspended))
     {
-        message.push_str(&format!(
-            " The operator first read this state at {}; while it lasts, the log of the principal cannot be truncated.",
-            second(*since)
-        ));
+        message.push_str(&format!(" The operator first read this state at {}.", second(*since)));
     }
     let verdict = Verdict { step: obstacle.step(case.pair), ..Verdict::waiting(obstacle.reason(), message) };
     let since = match obstacle {
@@ -203,11 +200,10 @@ fn obstructed(case: &Case, obstacle: &Obstacle, names: &str) -> Verdict {
         return Verdict { until: Some(end), ..verdict };
     }
     let (reason, fix) = obstacle.overdue();
-    // To wait is no step any more.
-    let wait = obstacle.fix(case.pair).map(|fix| format!(" To fix: {fix}.")).unwrap_or_default();
+    // Without the first fix: to wait is no step any more.
     let message = format!(
         "{} This has lasted since {}, longer than policy.switchDeadline. To fix: {fix}.",
-        verdict.message.replacen(&wait, "", 1),
+        problems_of_all(case.findings, case.pair, obstacle, format!("{names}: {}.", obstacle.problem(case.pair))),
         second(since)
     );
     Verdict::waiting(reason, message)

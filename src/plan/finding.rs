@@ -292,7 +292,11 @@ fn alike<'a>(
 /// The message of an obstacle of these databases, with those of equal severity whose facts are different: what one database
 /// shows is not true of another.
 pub(crate) fn message_of_all(findings: &[Finding], pair: &Pair, obstacle: &Obstacle, names: &str) -> String {
-    let mut message = obstacle.message(names, pair);
+    problems_of_all(findings, pair, obstacle, obstacle.message(names, pair))
+}
+
+/// `message`: of the obstacle. What is observed of the others of the same severity follows it.
+pub(crate) fn problems_of_all(findings: &[Finding], pair: &Pair, obstacle: &Obstacle, mut message: String) -> String {
     let mut listed = vec![obstacle.problem(pair)];
     for other in findings.iter().filter_map(|finding| finding.obstacle.as_ref()) {
         let problem = other.problem(pair);

@@ -84,7 +84,7 @@ fn step(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> String {
             format!("read docs/reasons/{page}.md before {} starts", pair.short(seat))
         }
         _ if let Some((Obstacle::Suspended { versions: None, .. }, _)) = obstacle
-            && may_be_forced(case) =>
+            && is_without_witness(case) =>
         {
             "run no RESUME before you read docs/reasons/ServiceForced.md".to_owned()
         }
@@ -110,7 +110,7 @@ fn step(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> String {
 /// return of one that does not answer.
 fn first_step(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> Option<String> {
     let obstacle = obstacle?.0;
-    if matches!(obstacle, Obstacle::Suspended { .. }) && may_be_forced(case) {
+    if matches!(obstacle, Obstacle::Suspended { .. }) && is_without_witness(case) {
         let survivor = case.pair.label(case.desired_type.principal.other());
         return Some(format!(" Service may have been forced on the {survivor}."));
     }
@@ -132,7 +132,7 @@ fn first_step(case: &Case, obstacle: Option<&(&Obstacle, String)>) -> Option<Str
 }
 
 /// Without a witness there is no automatic failover: an administrator failed over, or forced service.
-fn may_be_forced(case: &Case) -> bool {
+fn is_without_witness(case: &Case) -> bool {
     let other = case.desired_type.principal.other();
     let mut rows = case.findings.iter().filter_map(|finding| case.pair.row(other, &finding.name));
     rows.any(|row| row.role == Role::Principal && row.witness == WitnessLink::None)

@@ -39,6 +39,7 @@ mod version;
 
 pub use estimate::predict;
 pub use finding::{Finding, Session, assess};
+pub(crate) use forced_service::limited_functionality;
 pub use gate::next as next_window;
 pub use obstacle::{Obstacle, Severity, Shown};
 pub use planner::{plan, plan_with};

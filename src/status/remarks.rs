@@ -1,7 +1,9 @@
 //! What follows the message of a verdict: what every reader needs beside the reason, and no verdict contains.
 
-use crate::model::{DatabaseType, MirroringState, Pair, Reason, Role, Seat, Service, TypeTracking};
-use crate::plan::{TypePlan, same_name};
+use crate::model::{
+    DatabaseType, Evidence, MirroringState, Pair, Reason, Role, Seat, ServerObservation, Service, TypeTracking,
+};
+use crate::plan::{TypePlan, limited_functionality, same_name};
 use crate::status::Summary;
 use crate::status::quorum;
 
@@ -19,7 +21,7 @@ pub(super) fn of(planned: &TypePlan, pair: &Pair, tracking: Option<&TypeTracking
     let witness = is_aligned.then(|| quorum::lost_witness(planned, pair)).flatten().unwrap_or_default();
     let last = last_principal(planned, pair, tracking).unwrap_or_default();
     let renamed = if is_aligned { renamed(planned, pair).unwrap_or_default() } else { String::new() };
-    format!("{step}{front_end}{witness}{}{}{last}{renamed}", log(planned, pair), limited_functionality(planned))
+    format!("{step}{front_end}{witness}{}{}{last}{renamed}", log(planned, pair), limited(planned, tracking))
 }
 
 /// The session keeps the name that its partner had when it was created.
@@ -43,35 +45,37 @@ fn log(planned: &TypePlan, pair: &Pair) -> &'static str {
         let apart = matches!(row.state, MirroringState::Suspended | MirroringState::Disconnected);
         apart && row.role == Role::Principal
     });
-    if keeps && planned.service == Service::Exposed && !planned.verdict.message.contains("cannot be truncated") {
+    if keeps && planned.service == Service::Exposed {
         " While this lasts, the log of the principal cannot be truncated."
     } else {
         ""
     }
 }
 
-/// R23: Lync users lose functions about 30 minutes after the loss of the user store.
-fn limited_functionality(planned: &TypePlan) -> &'static str {
-    let is_lost = planned.service == Service::NotServed && planned.desired_type.ty == DatabaseType::User;
-    if is_lost && !planned.verdict.message.contains("30 minutes") {
-        " Lync users fall back to limited functionality about 30 minutes after the loss."
-    } else {
-        ""
+/// R23: Lync users lose functions about 30 minutes after the loss of the user store. The message of a lost principal has this.
+fn limited(planned: &TypePlan, tracking: Option<&TypeTracking>) -> String {
+    let ty = planned.desired_type.ty;
+    let lost = planned.service == Service::NotServed && ty == DatabaseType::User;
+    if !lost || planned.verdict.reason == Reason::PrincipalLost {
+        return String::new();
     }
+    let with_times = tracking.map(|tracking| limited_functionality(ty, tracking)).filter(|text| !text.is_empty());
+    with_times
+        .unwrap_or_else(|| " Lync users fall back to limited functionality about 30 minutes after the loss.".to_owned())
 }
 
-/// Both servers are away: the one that was principal when both were read for the last time. None: another one took over since,
-/// or may have, so that the name would lead to an old copy.
+/// Neither server answers: the one that was principal when it was last read. Started first, it leads to no old copy. None: not
+/// known, or service was forced, which has a page.
 fn last_principal(planned: &TypePlan, pair: &Pair, tracking: Option<&TypeTracking>) -> Option<String> {
     let tracking = tracking?;
-    let unread = Seat::BOTH.iter().all(|seat| pair.view(*seat).available().is_none());
-    let name = tracking.last_settled_server.as_deref().filter(|_| unread && planned.forced_on.is_none())?;
-    let servers = tracking.pair.as_ref()?;
-    let is_last = tracking.roles.values().all(|roles| same_name(&servers.server(roles.principal).name, name));
-    if !is_last {
-        return None;
-    }
-    Some(format!(" When both were last read, {name} was the principal."))
+    let is_away = |seat: &Seat| matches!(pair.view(*seat), ServerObservation::Unavailable { unavailable, .. } if unavailable.cause.evidence() == Evidence::NotAnswering);
+    let unread = Seat::BOTH.iter().all(is_away);
+    let servers = tracking.pair.as_ref().filter(|_| unread && planned.forced_on.is_none())?;
+    let mut last = tracking.roles.values().map(|roles| servers.server(roles.principal).name.as_str());
+    let settled = tracking.last_settled_server.as_deref();
+    let name = last.next().or(settled)?;
+    last.all(|other| same_name(other, name))
+        .then(|| format!(" When the servers were last read, {name} was the principal: start it first."))
 }
 
 #[cfg(test)]
@@ -97,36 +101,52 @@ mod tests {
     #[test]
     fn outage_of_the_user_store_has_its_time_limit_once() {
         let sentence = " Lync users fall back to limited functionality about 30 minutes after the loss.";
-        for (ty, service, has_it, expected) in [
-            (DatabaseType::User, Service::NotServed, "", true),
-            (DatabaseType::User, Service::NotServed, " about 30 minutes", false),
-            (DatabaseType::User, Service::Unknown, "", false),
-            (DatabaseType::Archiving, Service::NotServed, "", false),
+        let timed = " First observed at 1970-01-01T00:00:00Z. If no server serves them, Lync users fall back to";
+        for (ty, service, reason, lost, expected) in [
+            (DatabaseType::User, Service::NotServed, Reason::NoQuorum, None, sentence),
+            (DatabaseType::User, Service::NotServed, Reason::NoQuorum, Some(NOW), timed),
+            (DatabaseType::User, Service::NotServed, Reason::PrincipalLost, Some(NOW), ""),
+            (DatabaseType::User, Service::Unknown, Reason::NoQuorum, None, ""),
+            (DatabaseType::Archiving, Service::NotServed, Reason::NoQuorum, None, ""),
         ] {
-            let text = remarks("P/4/C", "M/4/C", |planned| {
-                (planned.desired_type.ty, planned.service) = (ty, service);
-                planned.verdict.message.push_str(has_it);
-            });
-            assert_eq!(text.contains(sentence), expected, "{ty} {service}: {text}");
+            let rows = observed("P/4/C", "M/4/C");
+            let desired = wanting("Primary").desired;
+            let mut planned = plan(&desired, &rows, &PersistedState::default(), NOW).types.remove(&TY).unwrap();
+            (planned.desired_type.ty, planned.service, planned.verdict.reason) = (ty, service, reason);
+            let tracking = TypeTracking { principal_lost_since: lost, ..settled(Seat::Primary) };
+            let text = of(&planned, &rows.pairs[store()], Some(&tracking));
+            let holds = if expected.is_empty() { !text.contains("limited") } else { text.contains(expected) };
+            assert!(holds, "{ty} {service} {reason}: {text}");
         }
     }
 
     #[test]
     fn last_principal_is_named_while_neither_server_is_read() {
-        let sentence = " When both were last read, SQL-PRIMARY was the principal.";
-        for (a, b, expected) in [("away", "away", true), ("away", "M/1/C", false), ("P/4/C", "away", false)] {
+        let sentence = " When the servers were last read, SQL-PRIMARY was the principal: start it first.";
+        for (a, b, expected) in
+            [("away", "away", true), ("away", "refused", false), ("away", "M/1/C", false), ("P/4/C", "away", false)]
+        {
             assert_eq!(remarks(a, b, |_| ()).contains(sentence), expected, "{a} {b}");
         }
         assert!(!remarks("away", "away", |planned| planned.forced_on = Some(Seat::Mirror)).contains(sentence));
         let rows = observed("away", "away");
         let planned =
             plan(&wanting("Primary").desired, &rows, &PersistedState::default(), NOW).types.remove(&TY).unwrap();
+        // The other one took over later, then both databases differ.
         let mut tracking = settled(Seat::Primary);
-        for (principal, expected) in [(Seat::Primary, true), (Seat::Mirror, false)] {
+        let roles = |principal| LastRoles { principal, primary: 7, mirror: 7, replaced: None };
+        for (a, b, expected) in [
+            (Seat::Primary, Seat::Primary, Some("SQL-PRIMARY")),
+            (Seat::Mirror, Seat::Mirror, Some("SQL-MIRROR")),
+            (Seat::Primary, Seat::Mirror, None),
+        ] {
             tracking.roles =
-                [(DatabaseName::new("LcsLog"), LastRoles { principal, primary: 7, mirror: 7, replaced: None })].into();
+                [("LcsLog", a), ("LcsOther", b)].map(|(name, on)| (DatabaseName::new(name), roles(on))).into();
             let text = of(&planned, &rows.pairs[store()], Some(&tracking));
-            assert_eq!(text.contains(sentence), expected, "{principal}: {text}");
+            let named = ["SQL-PRIMARY", "SQL-MIRROR"]
+                .into_iter()
+                .find(|name| text.contains(&format!("{name} was the principal")));
+            assert_eq!(named, expected, "{text}");
         }
     }
 
@@ -166,20 +186,17 @@ mod tests {
 
     /// The log of a principal without its mirror grows. One whose service is not known may not run.
     #[test]
-    fn log_of_a_principal_without_its_mirror_is_named_once() {
+    fn log_of_a_principal_without_its_mirror_is_named() {
         let sentence = "the log of the principal cannot be truncated.";
         for (a, b, expected) in [
             ("P/1/C", "M/1/C", true),
-            // The verdict has the sentence, with its time.
-            ("P/0/C", "M/0/C", false),
+            ("P/0/C", "M/0/C", true),
             ("P/4/C", "M/4/C", false),
             ("P/4/C", "refused", false),
             ("M/1/C", "P/1/C", true),
         ] {
             assert_eq!(remarks(a, b, |_| ()).contains(sentence), expected, "{a} {b}");
         }
-        let has_it = |planned: &mut TypePlan| planned.verdict.message.push_str("It cannot be truncated.");
-        assert!(!remarks("P/1/C", "M/1/C", has_it).contains(sentence));
         let unknown = |planned: &mut TypePlan| planned.service = Service::Unknown;
         assert!(!remarks("P/1/C", "M/1/C", unknown).contains(sentence));
     }

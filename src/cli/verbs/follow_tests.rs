@@ -47,7 +47,7 @@ fn follow_a_move_prints_each_database_and_the_end() {
 fn follow_a_move_that_an_obstacle_holds_is_stalled_until_it_is_gone() {
     let passes = [[["P/0/C", "M/0/C"]; 3], [["P/2/C", "M/2/C"]; 3]];
     expect![[r#"
-        User: MirroringSuspended. Exposed. User will fail over to the mirror SQL-MIRROR\RTC once the obstacle is gone. rtcxds, rtcshared, rtcab: mirroring is SUSPENDED, e.g. by an administrator, by an error or after a forced service. To fix: find the cause in the error logs of both servers, and run nothing before you have read docs/reasons/MirroringSuspended.md, as RESUME after a forced service destroys what the old principal had not sent. The operator first read this state at 1970-01-01T00:00:01Z; while it lasts, the log of the principal cannot be truncated.
+        User: MirroringSuspended. Exposed. User will fail over to the mirror SQL-MIRROR\RTC once the obstacle is gone. rtcxds, rtcshared, rtcab: mirroring is SUSPENDED, e.g. by an administrator, by an error or after a forced service. To fix: find the cause in the error logs of both servers, and run nothing before you have read docs/reasons/MirroringSuspended.md, as RESUME after a forced service destroys what the old principal had not sent. The operator first read this state at 1970-01-01T00:00:01Z. While this lasts, the log of the principal cannot be truncated.
         -> Stalled(ActionNeeded)
         User: Synchronizing. Exposed. User will fail over to the mirror SQL-MIRROR\RTC once the obstacle is gone. rtcxds, rtcshared, rtcab: SYNCHRONIZING, the mirror is catching up.
         -> Open
