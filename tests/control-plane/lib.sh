@@ -4,6 +4,9 @@
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly here
+# A test has them of its package. Build scripts of crates read them: a cargo that inherits them compiles most of the workspace
+# again, with the executables of the tests that run.
+unset -v "${!CARGO_PKG_@}" "${!CARGO_MANIFEST_@}"
 readonly marker=.lync-mirror-control-plane
 readonly ready_deadline=60
 

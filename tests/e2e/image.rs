@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::node::build_image;
-use crate::support::{root, run, skip};
+use crate::support::{cargo, root, run, skip};
 use serde_json::Value;
 
 /// Unpacks the image of an archive. Returns its manifest and its configuration.
@@ -98,8 +98,8 @@ fn holds_no_path_of_the_build(binary: &Path) {
 
 /// By the task that the release uses.
 fn is_listed(archive: &Path, folder: &Path, manifest: &Value) {
-    let mut xtask = Command::new("cargo");
-    xtask.args(["run", "--quiet", "--locked", "--package", "xtask", "--", "sbom"]).arg(archive).current_dir(root());
+    let mut xtask = cargo();
+    xtask.args(["run", "--quiet", "--locked", "--package", "xtask", "--", "sbom"]).arg(archive);
     let document: Value = serde_json::from_str(&run(&mut xtask)).unwrap();
     let components = document["components"].as_array().unwrap();
     let of_type = |kind: &str| components.iter().filter(|component| component["type"] == kind).collect::<Vec<_>>();

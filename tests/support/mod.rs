@@ -34,6 +34,20 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// cargo, as a user runs it. A test has the variables that cargo sets for its package: build scripts of crates read them, so
+/// that a cargo which inherits them compiles most of the workspace again, with the executables of the tests that run.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new("cargo");
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(&name);
+        }
+    }
+    cargo.current_dir(root());
+    cargo
+}
+
 /// Polls `check` until it returns `Ok`; fails the test with the last error.
 #[track_caller]
 pub fn until<T>(what: &str, mut check: impl FnMut() -> Result<T, String>) -> T {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::{print_now, root, until};
+use super::{cargo, print_now, root, until};
 
 pub const IMAGE: &str = "localhost/lync-mirror";
 pub const TAG: &str = "test";
@@ -184,11 +184,7 @@ pub fn until_listening(ready: &Path, log: &Path) -> Value {
 
 /// `mirror-sim`, built as `cargo test --workspace` builds it, so that this costs nothing where that ran before.
 pub fn simulator() -> PathBuf {
-    let build = Command::new("cargo")
-        .args(["test", "--workspace", "--locked", "--no-run", "--quiet"])
-        .current_dir(root())
-        .status()
-        .unwrap();
+    let build = cargo().args(["test", "--workspace", "--locked", "--no-run", "--quiet"]).status().unwrap();
     assert!(build.success(), "cargo could not build mirror-sim");
     Path::new(env!("CARGO_BIN_EXE_lync-mirror")).with_file_name("mirror-sim")
 }
