@@ -61,8 +61,17 @@ struct Measured {
     begins: Vec<Duration>,
     /// Between the polls of one server of the victim.
     gaps: Vec<Duration>,
-    /// The share of a core that the operator used.
-    cores: f64,
+    /// The cores that the operator used, and those that all processes of the machine used.
+    cores: [f64; 2],
+}
+
+/// The processor time of the operator and of the whole machine, in seconds.
+fn processor_seconds(operator: &Operator) -> [f64; 2] {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap();
+    let all = stat.lines().next().unwrap().split_whitespace().skip(1).map(|ticks| ticks.parse::<f64>().unwrap());
+    // The fourth and the fifth field are idle time.
+    let busy: f64 = all.take(7).enumerate().filter(|(field, _)| ![3, 4].contains(field)).map(|(_, ticks)| ticks).sum();
+    [operator.processor_seconds(), busy / 100.0]
 }
 
 fn median(times: &[Duration]) -> f64 {
@@ -82,7 +91,7 @@ fn poll_gaps(victim: &TestPool, since: u64) -> Vec<Duration> {
 
 /// Moves the principal of the victim to and fro, and checks that each move is the only one and succeeds.
 async fn measure(attack: &'static str, victim: &TestPool, operator: &Operator) -> Measured {
-    let (started, used) = (Instant::now(), operator.processor_seconds());
+    let (started, used) = (Instant::now(), processor_seconds(operator));
     let mut begins = Vec::new();
     let first = victim.sim.journal(0).last().map_or(0, |entry| entry.seq);
     for round in 0..moves() {
@@ -105,7 +114,8 @@ async fn measure(attack: &'static str, victim: &TestPool, operator: &Operator) -
         assert!(!messages.contains(EVIL), "the status names nothing of another namespace: {messages}");
     }
     begins.sort();
-    let cores = (operator.processor_seconds() - used) / started.elapsed().as_secs_f64();
+    let now = processor_seconds(operator);
+    let cores = [0, 1].map(|of| (now[of] - used[of]) / started.elapsed().as_secs_f64());
     Measured { attack, begins, gaps: poll_gaps(victim, first), cores }
 }
 
@@ -130,16 +140,16 @@ fn report(table: &[Measured], operator: &Operator, limited: bool) {
     let (peak, program, limit) = (process_mib(operator, "VmHWM"), process_mib(operator, "RssFile"), memory_limit());
     let (largest, mut exceeded) = (largest_ratio().unwrap_or(f64::INFINITY), Vec::new());
     println!(
-        "{:<52} {:>10} {:>10} {:>6} {:>8} {:>6} {:>6}",
-        "attack", "median ms", "most ms", "ratio", "poll ms", "ratio", "cores"
+        "{:<52} {:>10} {:>10} {:>6} {:>8} {:>6} {:>6} {:>8}",
+        "attack", "median ms", "most ms", "ratio", "poll ms", "ratio", "cores", "machine"
     );
     for measured in table {
         let most = measured.begins.last().unwrap().as_secs_f64() * 1_000.0;
         let (begin, poll) = (median(&measured.begins), median(&measured.gaps));
         let ratios = [begin / median(&table[0].begins), poll / median(&table[0].gaps)];
         println!(
-            "{:<52} {begin:>10.0} {most:>10.0} {:>6.2} {poll:>8.0} {:>6.2} {:>6.2}",
-            measured.attack, ratios[0], ratios[1], measured.cores
+            "{:<52} {begin:>10.0} {most:>10.0} {:>6.2} {poll:>8.0} {:>6.2} {:>6.2} {:>8.2}",
+            measured.attack, ratios[0], ratios[1], measured.cores[0], measured.cores[1]
         );
         if ratios.iter().any(|ratio| *ratio > largest) {
             exceeded.push((measured.attack, ratios));
