@@ -24,7 +24,7 @@ impl World {
             return;
         }
         for index in 0..self.mirrorings.len() {
-            let connected = self.can_communicate(index, 0, 1) && self.mirrorings[index].sends_log();
+            let connected = self.mirrorings[index].sends_log() && self.can_communicate(index, 0, 1);
             self.mirrorings[index].move_log(connected, from, to);
         }
         self.now = to;

@@ -230,8 +230,9 @@ impl World {
     /// Whether the database in this seat left this session and is part of another session.
     fn is_mirrored_elsewhere(&self, index: usize, seat: Seat) -> bool {
         let mirroring = &self.mirrorings[index];
-        let current = self.find_mirroring(mirroring.partners[seat], &mirroring.database);
-        !mirroring.copies[seat].mirrored && current.is_some_and(|(current, _)| current != index)
+        // The search reads all sessions.
+        let current = || self.find_mirroring(mirroring.partners[seat], &mirroring.database);
+        !mirroring.copies[seat].mirrored && current().is_some_and(|(current, _)| current != index)
     }
 
     /// Whether clients may use the database at this seat.
