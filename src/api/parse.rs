@@ -307,7 +307,7 @@ impl Parser {
                 Err(problem @ WindowError::Zone) => {
                     self.problems.add(format!("{field}.timeZone"), zone, problem.to_string());
                 }
-                Err(problem @ WindowError::Schedule { .. }) => {
+                Err(problem @ (WindowError::Schedule { .. } | WindowError::Rare)) => {
                     self.problems.add(format!("{field}.schedule"), schedule, problem.to_string());
                 }
             }

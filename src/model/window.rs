@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 
 use crate::model::later;
 
@@ -12,9 +13,15 @@ use crate::model::later;
 #[derive(Debug, Clone)]
 pub struct Window {
     crontab: Arc<cronexpr::Crontab>,
+    known: Arc<KnownOpening>,
     text: String,
     duration: Duration,
 }
+
+/// A schedule must open twice within this time, because a search goes through the days one by one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(366 * 24 * 3600);
+/// The begin of that time: a fixed one, so that a schedule is valid or not whatever the time is.
+const FIRST_SEARCH: Timestamp = Timestamp::constant(1_704_067_200, 0);
 
 /// Why a window cannot be used. The messages leave the value to the caller, which names the field too.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +30,11 @@ pub enum WindowError {
         "The schedule cannot be read: {cause}. To fix: write minute, hour, day, month and weekday, e.g. 0 2 * * SAT."
     )]
     Schedule { cause: String },
+
+    #[error(
+        "The schedule does not open at least once a year. To fix: write days that exist in every year, e.g. 0 2 * * SAT."
+    )]
+    Rare,
 
     #[error("This time zone does not exist. To fix: write an IANA name such as Europe/Paris, or UTC.")]
     Zone,
@@ -48,7 +60,13 @@ impl Window {
             let cause = report.lines().last().unwrap_or_default().trim().trim_end_matches('.');
             WindowError::Schedule { cause: cause.trim_start_matches("^ ").to_owned() }
         })?;
-        Ok(Self { crontab: Arc::new(crontab), text, duration })
+        let window = Self { crontab: Arc::new(crontab), known: Arc::default(), text, duration };
+        let opens_again =
+            |from: Timestamp| window.search(from).filter(|opening| *opening <= later(from, LONGEST_PAUSE));
+        match opens_again(FIRST_SEARCH).and_then(opens_again) {
+            Some(_) => Ok(window),
+            None => Err(WindowError::Rare),
+        }
     }
 
     /// The end of the window that is open at `now`. None: no window is open.
@@ -60,7 +78,30 @@ impl Window {
 
     /// The next opening after `now`. None: no opening within four years.
     pub fn next(&self, now: Timestamp) -> Option<Timestamp> {
-        self.crontab.find_next(now).ok().map(|zoned| zoned.timestamp())
+        self.known.next(now, |from| self.search(from))
+    }
+
+    fn search(&self, from: Timestamp) -> Option<Timestamp> {
+        self.crontab.find_next(from).ok().map(|zoned| zoned.timestamp())
+    }
+}
+
+/// The last search and its result, which answers for all times between them. A plan asks for each of its types.
+#[derive(Debug, Default)]
+struct KnownOpening(Mutex<Option<(Timestamp, Timestamp)>>);
+
+impl KnownOpening {
+    fn next(&self, now: Timestamp, search: impl FnOnce(Timestamp) -> Option<Timestamp>) -> Option<Timestamp> {
+        let mut known = self.0.lock();
+        if let Some((from, opening)) = *known
+            && from <= now
+            && now < opening
+        {
+            return Some(opening);
+        }
+        let opening = search(now);
+        *known = opening.map(|opening| (now, opening));
+        opening
     }
 }
 
@@ -138,7 +179,7 @@ mod tests {
             ("6 12 * * *", Some("2026-11-23T12:06:00Z")),
             ("5 12 17 11 *", None),
             ("6 12 17 11 *", Some("2026-11-17T12:06:00Z")),
-            ("0 0 29 2 *", None),
+            ("0 0 1 1 *", None),
         ] {
             let window = Window::new(schedule, "UTC", week).unwrap();
             let mut steps = 0;
@@ -149,6 +190,35 @@ mod tests {
             assert_eq!(opened, expected.map(at), "{schedule}");
             assert!(steps <= 22, "{steps} steps for {schedule}");
             assert_eq!(window.open_until(now), opened.map(|opened| later(opened, week)), "{schedule}");
+        }
+    }
+
+    #[test]
+    fn next_between_a_search_and_its_result_searches_no_more() {
+        let (known, day) = (KnownOpening::default(), Window::new("0 2 * * *", "UTC", Duration::from_secs(60)).unwrap());
+        let mut searches = 0;
+        for (now, expected, total) in [
+            ("2026-11-24T12:00:00Z", "2026-11-25T02:00:00Z", 1),
+            ("2026-11-25T01:59:59.9Z", "2026-11-25T02:00:00Z", 1),
+            ("2026-11-25T02:00:00Z", "2026-11-26T02:00:00Z", 2),
+            ("2026-11-24T11:00:00Z", "2026-11-25T02:00:00Z", 3),
+        ] {
+            let next = known.next(at(now), |from| {
+                searches += 1;
+                day.search(from)
+            });
+            assert_eq!((next, searches), (Some(at(expected)), total), "{now}");
+        }
+    }
+
+    #[test]
+    fn new_with_a_schedule_that_opens_less_than_once_a_year_is_refused() {
+        for schedule in ["0 0 31 2,4,6,9,11 *", "0 0 30 2 *", "0 0 29 2 *", "0 0 */30 2 FRI"] {
+            let refused = Window::new(schedule, "UTC", Duration::from_secs(60)).unwrap_err();
+            assert_eq!(refused, WindowError::Rare, "{schedule}");
+        }
+        for schedule in ["0 0 1 1 *", "59 23 31 12 *", "0 2 * * SAT"] {
+            assert!(Window::new(schedule, "Asia/Kathmandu", Duration::from_secs(60)).is_ok(), "{schedule}");
         }
     }
 
