@@ -35,6 +35,9 @@ impl From<Client> for Backend {
     }
 }
 
+/// The resources in one response of a list: each can have the size that etcd takes.
+const PAGE: u32 = 50;
+
 impl Backend {
     /// The cluster of the resources.
     pub fn cluster(&self) -> Option<&Client> {
@@ -52,7 +55,7 @@ impl Backend {
                     None => Api::all(client.clone()),
                     Some(namespace) => Api::namespaced(client.clone(), namespace),
                 };
-                watcher(api, watcher::Config::default()).default_backoff().boxed()
+                watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff().boxed()
             }
             Backend::Files(files) => files.directory.watch().map(Ok).boxed(),
         }

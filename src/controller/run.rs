@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt, TryStreamExt, stream};
+use kube::core::ObjectMeta;
 use kube::runtime::controller::{Action, Config, Error as LoopError};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, WatchStreamExt, reflector, watcher};
@@ -133,15 +134,22 @@ async fn log_outcome(outcome: Reconciled) {
     }
 }
 
-/// Drops what the operator does not read: the managed fields use most of the memory of a cached resource, and the annotation of
-/// `kubectl apply` contains the spec once more.
+/// Drops the metadata that the operator does not read: whoever may write a resource chooses its size, and managed fields and the
+/// annotation of `kubectl apply` are larger than the spec. A write of the status keeps the metadata that the API server has.
 fn trim(resource: &mut WatchedResource) {
     let Ok(mirror) = &mut resource.0 else { return };
+    let all = std::mem::take(&mut mirror.metadata);
+    mirror.metadata = ObjectMeta {
+        name: all.name,
+        namespace: all.namespace,
+        uid: all.uid,
+        generation: all.generation,
+        resource_version: all.resource_version,
+        managed_fields: all.managed_fields,
+        ..ObjectMeta::default()
+    };
     if let Some(managed) = &mut mirror.metadata.managed_fields {
         retain_field_managers(managed);
-    }
-    if let Some(annotations) = &mut mirror.metadata.annotations {
-        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
     }
 }
 
@@ -202,7 +210,45 @@ async fn follow_leadership(context: Arc<Context>) {
 
 #[cfg(test)]
 mod tests {
+    use kube::core::DeserializeGuard;
+    use serde_json::json;
+
     use super::*;
+    use crate::api::LyncPoolMirror;
+
+    #[test]
+    fn trim_keeps_the_metadata_that_the_operator_reads() {
+        let mut resource = json!({
+            "apiVersion": "lyncmirror.io/v1alpha1",
+            "kind": "LyncPoolMirror",
+            "metadata": {
+                "name": "pool01", "namespace": "lync", "uid": "u1", "generation": 3, "resourceVersion": "7",
+            },
+            "spec": {
+                "poolFqdn": "pool01.contoso.com",
+                "sql": {
+                    "primary": {"host": "sql-a"}, "mirror": {"host": "sql-b"},
+                    "auth": {"method": "SqlLogin", "secretRef": {"name": "sql"}},
+                },
+                "databaseTypes": [{"type": "User", "principal": "Primary"}],
+            },
+        });
+        let read = resource["metadata"].clone();
+        for (field, value) in [
+            ("annotations", json!({"notes": "x".repeat(200_000)})),
+            ("labels", json!({"team": "voice"})),
+            ("ownerReferences", json!([{"apiVersion": "v1", "kind": "Pod", "name": "owner", "uid": "u2"}])),
+            ("finalizers", json!(["contoso.com/keep"])),
+            ("generateName", json!("pool")),
+            ("creationTimestamp", json!("2026-11-28T12:00:00Z")),
+        ] {
+            resource["metadata"][field] = value;
+        }
+        let mirror: LyncPoolMirror = serde_json::from_value(resource).unwrap();
+        let mut watched = DeserializeGuard(Ok(mirror));
+        trim(&mut watched);
+        assert_eq!(serde_json::to_value(&watched.0.unwrap().metadata).unwrap(), read);
+    }
 
     #[test]
     fn namespace_that_is_named_twice_is_one_scope() {

@@ -11,9 +11,13 @@ async fn spec_with_a_changed_principal_moves_databases_and_central_management_la
     let status = fixture.until_ready("pool01", "True", "Aligned");
     assert_eq!(status["principals"], "User=Primary CentralMgmt=Primary");
 
-    fixture.cluster.apply(&fixture.pool("pool01", types("Mirror", "Mirror")));
+    let mut wanted = fixture.pool("pool01", types("Mirror", "Mirror"));
+    wanted["metadata"]["labels"] = json!({"team": "voice"});
+    fixture.cluster.apply(&wanted);
     let status = fixture.until_ready("pool01", "True", "Aligned");
     assert_eq!(status["principals"], "User=Mirror CentralMgmt=Mirror");
+    let team = fixture.cluster.kubectl(&["get", "lpm", "-n", "moves", "-l", "team=voice", "-o", "name"]);
+    assert!(team.contains("pool01"), "a write of the status keeps metadata that the operator does not have");
     let moved = fixture.failovers();
     assert_eq!(moved.len(), 5, "{moved:?}");
     assert!(
