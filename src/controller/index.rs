@@ -48,7 +48,7 @@ impl<K: Eq + Hash> Index<K> {
     }
 
     /// The other resources with this key, in the order of their names.
-    pub fn others<'a>(&'a self, key: &K, resource: &'a str) -> impl Iterator<Item = &'a Arc<str>> {
+    pub fn others<'a>(&'a self, key: &K, resource: &'a str) -> impl Iterator<Item = &'a Arc<str>> + use<'a, K> {
         self.0.get(key).into_iter().flatten().filter(move |other| ***other != *resource)
     }
 }

@@ -43,11 +43,33 @@ impl Movement {
         self.moving.is_none() && self.ready.is_empty()
     }
 
-    fn keys(&self) -> BTreeSet<PairKey> {
-        let pairs = self.moving.iter().map(|moving| &moving.pair).chain(self.ready.iter().map(|(pair, _)| pair));
-        pairs.flat_map(ProvenPair::keys).collect()
+    fn keys(&self) -> BTreeSet<(PairKey, Part)> {
+        let moves = self.moving.iter().map(|moving| (&moving.pair, Part::Moves));
+        let ready = self.ready.iter().map(|(pair, ty)| (pair, Part::Ready(*ty)));
+        moves.chain(ready).flat_map(|(pair, part)| pair.keys().map(move |key| (key, part))).collect()
     }
 }
+
+/// What a resource does on a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Part {
+    Moves,
+    Ready(DatabaseType),
+}
+
+impl Part {
+    fn all() -> impl Iterator<Item = Part> {
+        std::iter::once(Part::Moves).chain(DatabaseType::ALL.map(Part::Ready))
+    }
+
+    /// The types with an earlier turn than this one.
+    fn earlier(ty: DatabaseType) -> impl Iterator<Item = Part> {
+        DatabaseType::ALL.into_iter().filter(move |before| *before < ty).map(Part::Ready)
+    }
+}
+
+/// The most resources that the end of a movement triggers for each type. Every other one has its next pass within a minute.
+const TRIGGERED: usize = 10;
 
 /// The movements of the resources that move or are ready to, by `namespace/name`.
 #[derive(Default)]
@@ -56,7 +78,7 @@ pub struct Movements(Mutex<State>);
 #[derive(Default)]
 struct State {
     movements: HashMap<Arc<str>, Movement>,
-    by_pair: Index<PairKey>,
+    by_pair: Index<(PairKey, Part)>,
     running: RunningMoves,
 }
 
@@ -66,8 +88,8 @@ impl State {
         let resource: Arc<str> = resource.into();
         let before = self.movements.remove(&resource).unwrap_or_default();
         let (had, has) = (before.keys(), movement.keys());
-        let ended = had.iter().filter(|_| before != movement);
-        let waiting = ended.flat_map(|key| self.by_pair.others(key, &resource)).map(ToString::to_string).collect();
+        let ended: BTreeSet<&PairKey> = had.iter().filter(|_| before != movement).map(|(key, _)| key).collect();
+        let waiting = self.waiting(ended.into_iter().cloned(), &resource);
         self.by_pair.replace(&resource, had, has);
         if !movement.is_none() {
             self.movements.insert(resource, movement);
@@ -75,18 +97,28 @@ impl State {
         waiting
     }
 
-    /// The movements of other resources on this pair, in the order of their names.
-    fn others<'a>(
+    /// Other resources that can wait for what ended on these pairs.
+    fn waiting(&self, keys: impl Iterator<Item = PairKey>, resource: &str) -> BTreeSet<String> {
+        let mut waiting = BTreeSet::new();
+        for key in keys {
+            for part in Part::all() {
+                let others = self.by_pair.others(&(key.clone(), part), resource).take(TRIGGERED);
+                waiting.extend(others.map(ToString::to_string));
+            }
+        }
+        waiting
+    }
+
+    /// The first other resource, by name, with this part on the pair.
+    fn first<'a>(
         &'a self,
         resource: &'a str,
-        pair: &'a ProvenPair,
-        exists: &'a impl Fn(&str) -> bool,
-    ) -> impl Iterator<Item = (&'a str, &'a Movement)> {
-        let names: BTreeSet<&str> = pair
-            .keys()
-            .flat_map(|key| self.by_pair.others(&key, resource).map(AsRef::as_ref).collect::<Vec<_>>())
-            .collect();
-        names.into_iter().filter(|other| exists(other)).filter_map(|other| Some((other, self.movements.get(other)?)))
+        pair: &ProvenPair,
+        part: Part,
+        exists: &impl Fn(&str) -> bool,
+    ) -> Option<&'a str> {
+        let others = |key| self.by_pair.others(&(key, part), resource).find(|other| exists(other));
+        pair.keys().filter_map(others).min().map(AsRef::as_ref)
     }
 }
 
@@ -115,13 +147,10 @@ impl Movements {
             let is_same = |theirs: &Moving| theirs.pair.is_same(&moving.pair);
             // A type can have become ready after this pass read the turns. A move in flight does not wait for it.
             let begins = state.movements.get(resource.as_str()).and_then(|known| known.moving.as_ref()) != Some(moving);
-            let is_earlier =
-                |theirs: &Movement| theirs.ready.iter().any(|(on, ty)| *ty < moving.ty && on.is_same(&moving.pair));
+            let is_other = |part| state.first(&resource, &moving.pair, part, &exists).is_some();
             let own = move_id(pass.uid(), moving.ty, moving.started);
-            let mut others = state.others(&resource, &moving.pair, &exists).map(|(_, theirs)| theirs);
             let mut running = state.running.others(Some(&own), &moving.pair).map(|running| &running.moving);
-            others.any(|theirs| theirs.moving.as_ref().is_some_and(is_same) || (begins && is_earlier(theirs)))
-                || running.any(is_same)
+            is_other(Part::Moves) || (begins && Part::earlier(moving.ty).any(is_other)) || running.any(is_same)
         });
         if occupied && !plan.steps.is_empty() {
             return Reservation::Occupied;
@@ -143,8 +172,7 @@ impl Movements {
     pub fn statements_answered(&self, id: &MoveId) -> BTreeSet<String> {
         let mut state = self.0.lock();
         let Some(running) = state.running.answered(id) else { return BTreeSet::new() };
-        let keys = running.moving.pair.keys();
-        keys.flat_map(|key| state.by_pair.others(&key, "").map(ToString::to_string).collect::<Vec<_>>()).collect()
+        state.waiting(running.moving.pair.keys(), "")
     }
 
     /// The movement of a resource, for [`Movements::restore`].
@@ -188,10 +216,10 @@ impl Movements {
         types
             .filter_map(|(ty, pair)| {
                 let pair = pair?;
-                let others: Vec<_> = state.others(resource, &pair, &exists).collect();
-                let moves = others.iter().find_map(|(other, theirs)| {
-                    let moving = theirs.moving.as_ref().filter(|moving| moving.pair.is_same(&pair))?;
-                    Some((moving.ty, *other))
+                let first = |part| state.first(resource, &pair, part, &exists);
+                let moves = first(Part::Moves).and_then(|other| {
+                    let moving = state.movements.get(other)?.moving.as_ref()?;
+                    Some((moving.ty, other))
                 });
                 let running = || {
                     let running =
@@ -206,10 +234,9 @@ impl Movements {
                     format!("{ty} of {}, which is moving", shown_name(resource, other))
                 });
                 let earlier = || {
-                    others.iter().find_map(|(other, theirs)| {
-                        let (_, before) = theirs.ready.iter().find(|(on, before)| *before < ty && on.is_same(&pair))?;
-                        Some(format!("{before} of {}, which has an earlier turn", shown_name(resource, other)))
-                    })
+                    let mut ready = Part::earlier(ty).filter_map(|part| Some((first(part)?, part)));
+                    let (other, Part::Ready(before)) = ready.next()? else { return None };
+                    Some(format!("{before} of {}, which has an earlier turn", shown_name(resource, other)))
                 };
                 Some((ty, moves.or_else(earlier)?))
             })

@@ -6,7 +6,7 @@ use super::*;
 use crate::api::{LyncPoolMirror, parse};
 use crate::controller::object::resource_ref;
 use crate::controller::pass::Identity;
-use crate::model::{PersistedState, Reason, Seat};
+use crate::model::{DatabaseName, Guid, PersistedState, Reason, Seat, ServerObservation};
 use crate::plan::tests::{NOW, TY, desired, observation, pending, reason};
 use crate::plan::{Plan, plan};
 
@@ -93,18 +93,14 @@ fn second_resource_of_a_pair_waits_for_the_move_of_the_first() {
 #[test]
 fn move_that_begins_waits_for_a_ready_earlier_type_of_another_resource() {
     let movements = Movements::default();
-    let ready = |movements: &Movements, ty: DatabaseType| {
-        let (_, pair) = types_with_pairs(&parse(&mirror()), &healthy().pairs).remove(0);
-        movements.0.lock().set(ONE.0, Movement { moving: None, ready: vec![(pair.unwrap(), ty)] });
-    };
     let begins = planned(&BTreeMap::new());
-    ready(&movements, DatabaseType::User);
+    ready(&movements, ONE.0, DatabaseType::User);
     assert_eq!(TWO.reserve(&movements, &begins, true), Reservation::Occupied);
     assert!(matches!(TWO.reserve(&movements, &begins, false), Reservation::Recorded { .. }), "it is gone");
     // A move in flight goes on, e.g. with a further attempt.
     assert!(matches!(TWO.reserve(&movements, &begins, true), Reservation::Recorded { .. }));
     movements.forget(TWO.0);
-    ready(&movements, DatabaseType::CentralMgmt);
+    ready(&movements, ONE.0, DatabaseType::CentralMgmt);
     assert!(matches!(TWO.reserve(&movements, &begins, true), Reservation::Recorded { .. }), "a later type");
 }
 
@@ -187,4 +183,52 @@ fn answer_of_a_move_that_was_not_recorded_ends_no_other() {
     ONE.send(&movements);
     movements.statements_answered(&move_id(ONE.1, TY, NOW + jiff::SignedDuration::from_secs(60)));
     assert_eq!(TWO.reserve(&movements, &planned(&BTreeMap::new()), true), Reservation::Occupied);
+}
+
+/// A resource that is ready to move `ty` on the pair of all resources here.
+fn ready(movements: &Movements, resource: &str, ty: DatabaseType) -> BTreeSet<String> {
+    let (_, pair) = types_with_pairs(&parse(&mirror()), &healthy().pairs).remove(0);
+    movements.0.lock().set(resource, Movement { moving: None, ready: vec![(pair.unwrap(), ty)] })
+}
+
+#[test]
+fn turn_beside_a_thousand_resources_costs_as_much_as_beside_twenty() {
+    let (movements, mut costs) = (Movements::default(), Vec::new());
+    for index in 0..1000 {
+        ready(&movements, &format!("a/{index:04}"), DatabaseType::User);
+        if index == 20 || index == 999 {
+            let read = std::cell::Cell::new(0);
+            let exists = |_: &str| {
+                read.set(read.get() + 1);
+                true
+            };
+            let types = types_with_pairs(&parse(&mirror()), &healthy().pairs);
+            let turns = movements.turns((TWO.0, None), types.into_iter(), exists);
+            assert_eq!(text(&turns), Some("User of a resource in another namespace, which has an earlier turn"));
+            costs.push((read.get(), movements.forget("a/0010").len()));
+            ready(&movements, "a/0010", DatabaseType::User);
+        }
+    }
+    assert_eq!(costs[0], costs[1]);
+    assert_eq!(costs[1].1, TRIGGERED, "no pass of all at the end of a movement");
+}
+
+#[test]
+fn pair_of_a_server_with_many_sessions_has_few_keys() {
+    let mut observation = healthy();
+    for pair in observation.pairs.iter_mut() {
+        for seat in Seat::BOTH {
+            let view = if seat == Seat::Primary { &mut pair.primary } else { &mut pair.mirror };
+            let ServerObservation::Available { server, .. } = view else { panic!("{seat:?}") };
+            let server = Arc::make_mut(server);
+            let row = server.databases.values().next().unwrap().clone();
+            for index in 0..1_000_u128 {
+                let mut row = row.clone();
+                row.mirroring.as_mut().unwrap().guid = Guid::from_bytes(index.to_be_bytes());
+                server.databases.insert(DatabaseName::new(format!("db{index:04}")), row);
+            }
+        }
+    }
+    let (_, pair) = types_with_pairs(&parse(&mirror()), &observation.pairs).remove(0);
+    assert_eq!(pair.unwrap().keys().count(), 17);
 }

@@ -274,7 +274,7 @@ impl OwnershipRegistry {
         };
         let namespace = namespace_of(resource).to_owned();
         let others = state.central.others(&namespace, resource);
-        let others = others.filter(|other| exists(other) && central(other).is_some_and(elsewhere));
+        let others = others.filter(|other| central(other).is_some_and(elsewhere) && exists(other));
         others.take(NAMED).map(ToString::to_string).collect()
     }
 }

@@ -22,16 +22,20 @@ pub enum PairKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProvenPair {
     addresses: Addresses,
-    /// The mirroring sessions between the two partners.
+    /// The mirroring sessions between the two partners: the first ones by the name of the database, which every resource on the
+    /// pair reads alike.
     sessions: BTreeSet<Guid>,
 }
+
+/// The most sessions that name a pair. A server can have tens of thousands.
+const SESSIONS: usize = 16;
 
 impl ProvenPair {
     /// None: a partner was not polled.
     pub fn of(sql: &SqlStore, pair: &Pair) -> Option<Self> {
         let (primary, _) = pair.primary.available().zip(pair.mirror.available())?;
-        let sessions = primary.databases.keys().filter_map(|name| session(pair, name)).collect();
-        Some(Self { addresses: addresses(sql), sessions })
+        let sessions = primary.databases.keys().filter_map(|name| session(pair, name)).take(SESSIONS);
+        Some(Self { addresses: addresses(sql), sessions: sessions.collect() })
     }
 
     pub fn is_same(&self, other: &Self) -> bool {
@@ -52,11 +56,9 @@ pub fn addresses(sql: &SqlStore) -> Addresses {
 /// The mirroring session of a database, if both partners report the same. Its guid is random, and only a login of the two
 /// servers reads it.
 pub fn session(pair: &Pair, name: &DatabaseName) -> Option<Guid> {
-    let server = |seat| pair.view(seat).available().map(|server| server.name.to_lowercase());
-    if server(Seat::Primary) == server(Seat::Mirror) {
-        // One server in both seats is no partner of itself.
-        return None;
-    }
     let guid = |seat| pair.row(seat, name).map(|row| row.guid);
-    guid(Seat::Primary).filter(|primary| guid(Seat::Mirror) == Some(*primary))
+    let same = guid(Seat::Primary).filter(|primary| guid(Seat::Mirror) == Some(*primary))?;
+    let server = |seat| pair.view(seat).available().map(|server| server.name.to_lowercase());
+    // One server in both seats is no partner of itself.
+    (server(Seat::Primary) != server(Seat::Mirror)).then_some(same)
 }
