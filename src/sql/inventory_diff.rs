@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{DatabaseCopy, DatabaseName, Seat, ServerInventory, ServerLogin};
+use crate::sql::logins_by_sid::{NamedLogin, first_by_sid};
 use crate::sql::{hex, quote};
 
 /// A difference that stops an application after a switch.
@@ -62,11 +63,9 @@ fn missing<'a>(
 /// `sa` under any name.
 const SA: [u8; 1] = [1];
 
-type Login<'a> = (&'a String, &'a ServerLogin);
-
 /// The logins to compare by folded name, because Windows and most collations compare without case. The logins of the
 /// operator itself and `sa` are excluded: following an advice about them can lock out the operator.
-fn comparable<'a>(inventory: &'a ServerInventory, own: [&str; 2]) -> BTreeMap<String, Login<'a>> {
+fn comparable<'a>(inventory: &'a ServerInventory, own: [&str; 2]) -> BTreeMap<String, NamedLogin<'a>> {
     let own = own.map(str::to_lowercase);
     let logins = inventory.logins.iter().map(|(name, login)| (name.to_lowercase(), (name, login)));
     logins.filter(|(folded, (_, login))| !own.contains(folded) && login.sid != SA).collect()
@@ -77,11 +76,12 @@ fn logins(a: &ServerInventory, b: &ServerInventory, principal: Seat) -> Vec<Stri
     let (on_primary, on_mirror) = (comparable(a, own), comparable(b, own));
     let mut messages = Vec::new();
     for (seat, here, there) in [(Seat::Mirror, &on_primary, &on_mirror), (Seat::Primary, &on_mirror, &on_primary)] {
+        let by_sid = first_by_sid(there.values().copied());
         for (folded, (name, login)) in here {
             if there.contains_key(folded) {
                 continue;
             }
-            match there.values().find(|(_, other)| !login.sid.is_empty() && other.sid == login.sid) {
+            match by_sid.get(login.sid.as_slice()) {
                 // Each pair of names once.
                 Some((other, _)) if seat == Seat::Mirror => messages.push(format!(
                     "{NOTE}Login {name} of the primary has the name {other} on the mirror, with the same SID. To fix: run there ALTER LOGIN {} WITH NAME = {}.",
@@ -123,7 +123,7 @@ fn create(name: &str, login: &ServerLogin, like: Seat) -> String {
 }
 
 /// The differences of a login that both servers have.
-fn login((name, ours): Login, (_, theirs): Login, principal: Seat) -> Vec<String> {
+fn login((name, ours): NamedLogin, (_, theirs): NamedLogin, principal: Seat) -> Vec<String> {
     if !ours.sid.is_empty() && !theirs.sid.is_empty() && ours.sid != theirs.sid {
         let right = if principal == Seat::Primary { ours } else { theirs };
         let (wrong, drop) = (principal.other().word(), bracket(name));

@@ -232,3 +232,34 @@ fn differences_of_a_login_without_server_roles_names_none() {
     assert_eq!(all.len(), 1, "{all:?}");
     assert!(all[0].contains("Login reader is missing") && !all[0].contains("server roles"), "{all:?}");
 }
+
+fn many(count: u32, prefix: &str) -> ServerInventory {
+    let logins = (0..count).map(|number| {
+        let sid = number.to_be_bytes().to_vec();
+        (format!("{prefix}{number:05}"), ServerLogin { sid, ..login(0) })
+    });
+    ServerInventory { logins: logins.collect(), ..ServerInventory::default() }
+}
+
+/// A search of every login of the other server for each login would take minutes.
+#[test]
+fn differences_of_many_logins_under_other_names_are_found() {
+    let all = differences(&many(50_000, "old"), &many(50_000, "new"), &[], Seat::Primary);
+    assert_eq!(all.len(), 50_000);
+    assert!(
+        all[0].starts_with("Note: Login old00000 of the primary has the name new00000 on the mirror"),
+        "{}",
+        all[0]
+    );
+    let last = &all[49_999];
+    assert!(last.starts_with("Note: Login old49999 of the primary has the name new49999 on the mirror"), "{last}");
+}
+
+#[test]
+fn differences_of_a_sid_with_two_names_name_the_first() {
+    let mut mirror = both();
+    mirror.logins = ["b", "a", "c"].map(|name| (name.to_owned(), login(7))).into();
+    let all = differences(&both(), &mirror, &[], Seat::Primary);
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert!(all[0].contains("Login backup of the primary has the name a on the mirror"), "{all:?}");
+}

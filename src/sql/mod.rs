@@ -28,6 +28,7 @@ pub mod kerberos_helper;
 mod limits;
 mod login_error;
 mod login_message;
+mod logins_by_sid;
 mod monitor;
 mod poll;
 mod poll_task;
