@@ -12,7 +12,7 @@ use crate::controller::connections::Connections;
 use crate::controller::context::Context;
 use crate::controller::object::namespaced_name;
 use crate::controller::pass::Pass;
-use crate::model::{DatabaseName, DriftReport, Effect, ObservedPrincipal, Seat, Unavailable};
+use crate::model::{DatabaseName, Differences, DriftReport, Effect, ObservedPrincipal, Seat};
 use crate::plan::Plan;
 use crate::sql::{self, Target};
 
@@ -79,10 +79,12 @@ async fn compare(ctx: &Context, stores: &[Store]) -> DriftReport {
         let both = try_join(ctx.monitors.inventory(primary), ctx.monitors.inventory(mirror));
         both.await.map(|(primary, mirror)| sql::differences(&primary, &mirror, names, *principal))
     });
-    let differences: Result<Vec<Vec<String>>, Unavailable> = join_all(pairs).await.into_iter().collect();
-    match differences.map(|found| found.concat()) {
-        Ok(found) if found.is_empty() => DriftReport::InSync,
-        Ok(found) => DriftReport::Drifted(found),
-        Err(unavailable) => DriftReport::Unknown(unavailable),
+    let mut differences = Differences::default();
+    for found in join_all(pairs).await {
+        match found {
+            Ok(found) => differences.append(found),
+            Err(unavailable) => return DriftReport::Unknown(unavailable),
+        }
     }
+    if differences.total() == 0 { DriftReport::InSync } else { DriftReport::Drifted(differences) }
 }

@@ -1,6 +1,7 @@
 //! The schedule of the post-switch comparison and its last report, by resource.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -20,7 +21,7 @@ struct Entry {
     due: bool,
     started: Option<Instant>,
     /// None: no comparison has ended yet.
-    report: Option<DriftReport>,
+    report: Option<Arc<DriftReport>>,
 }
 
 /// The comparisons of this process, by resource.
@@ -34,7 +35,7 @@ impl DriftSchedule {
         self.0.lock().len()
     }
 
-    pub fn report(&self, resource: &ResourceRef, subject: &str) -> Option<DriftReport> {
+    pub fn report(&self, resource: &ResourceRef, subject: &str) -> Option<Arc<DriftReport>> {
         self.0.lock().get(resource).filter(|entry| entry.subject == subject)?.report.clone()
     }
 
@@ -60,7 +61,7 @@ impl DriftSchedule {
         let Some(entry) = entries.get_mut(resource) else { return false };
         let elapsed = entry.started.map(|started| started.elapsed());
         let expired =
-            interval(entry.report.as_ref()).zip(elapsed).is_some_and(|(interval, elapsed)| elapsed >= interval);
+            interval(entry.report.as_deref()).zip(elapsed).is_some_and(|(interval, elapsed)| elapsed >= interval);
         entry.due |= expired;
         let start = entry.due && settled;
         if start {
@@ -74,7 +75,7 @@ impl DriftSchedule {
     pub fn next(&self, resource: &ResourceRef, subject: &str) -> Option<Duration> {
         let entries = self.0.lock();
         let entry = entries.get(resource).filter(|entry| entry.subject == subject)?;
-        let interval = interval(entry.report.as_ref())?;
+        let interval = interval(entry.report.as_deref())?;
         Some(interval.saturating_sub(entry.started?.elapsed())).filter(|left| !left.is_zero())
     }
 
@@ -92,7 +93,7 @@ impl DriftSchedule {
 
     pub fn record(&self, resource: &ResourceRef, subject: &str, report: DriftReport) {
         if let Some(entry) = self.0.lock().get_mut(resource).filter(|entry| entry.subject == subject) {
-            entry.report = Some(report);
+            entry.report = Some(Arc::new(report));
         }
     }
 }
@@ -109,14 +110,29 @@ fn interval(report: Option<&DriftReport>) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Unavailable, UnavailableCause};
+    use crate::model::{Differences, Unavailable, UnavailableCause};
+
+    fn drifted() -> DriftReport {
+        let mut differences = Differences::default();
+        differences.add(|| "login".to_owned());
+        DriftReport::Drifted(differences)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn report_is_shared_by_all_passes() {
+        let (schedule, resource) = (DriftSchedule::default(), ResourceRef::new("pool01"));
+        assert!(schedule.start_if_due(&resource, "uid", true, true));
+        schedule.record(&resource, "uid", drifted());
+        let [first, second] = [(); 2].map(|()| schedule.report(&resource, "uid").unwrap());
+        assert!(Arc::ptr_eq(&first, &second));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn overdue_comparison_that_may_not_start_asks_for_no_pass() {
         let (schedule, resource) = (DriftSchedule::default(), ResourceRef::new("pool01"));
         assert!(schedule.start_if_due(&resource, "uid", true, true));
         assert_eq!(schedule.next(&resource, "uid"), None, "the first one has not ended");
-        schedule.record(&resource, "uid", DriftReport::Drifted(vec!["login".to_owned()]));
+        schedule.record(&resource, "uid", drifted());
         tokio::time::advance(REPEAT_INTERVAL - Duration::from_secs(1)).await;
         assert_eq!(schedule.next(&resource, "uid"), Some(Duration::from_secs(1)));
         tokio::time::advance(Duration::from_secs(1)).await;

@@ -47,7 +47,7 @@ pub async fn publish(
         observation,
         plan,
         timings,
-        drift: drift.as_ref(),
+        drift: drift.as_deref(),
         last_reads,
         before: pass.identity.status(),
         now: Timestamp::now(),

@@ -3,6 +3,7 @@
 
 mod database;
 mod desired;
+mod drift;
 mod inventory;
 mod observation;
 mod persisted;
@@ -17,11 +18,11 @@ mod window;
 
 pub use database::{DatabaseName, DatabaseType};
 pub use desired::{Approval, Desired, DesiredType, FieldManagers, ForceService, Policy, Suspend, UnrequestedSwitch};
+pub use drift::{Differences, DriftReport};
 pub use inventory::{DatabaseCopy, ServerInventory, ServerLogin};
 pub use observation::{
-    Answer, Database, DatabaseState, DriftReport, Guid, LastRead, Mirroring, MirroringEndpoint, MirroringState,
-    Observation, Pair, PhaseTimings, Safety, Server, ServerObservation, StatementState, WitnessLink, Witnessed,
-    queue_class,
+    Answer, Database, DatabaseState, Guid, LastRead, Mirroring, MirroringEndpoint, MirroringState, Observation, Pair,
+    PhaseTimings, Safety, Server, ServerObservation, StatementState, WitnessLink, Witnessed, queue_class,
 };
 pub use persisted::{
     Absence, Attempt, Cause, Consent, Epoch, LastRoles, Operation, OperationDatabase, Outcome, PairIdentity,

@@ -348,16 +348,6 @@ pub struct PhaseTimings {
     pub verify: Option<i64>,
 }
 
-/// The result of the post-switch comparison of server-level objects (R22).
-#[derive(Debug, Clone, PartialEq)]
-pub enum DriftReport {
-    InSync,
-    /// Each difference as a sentence.
-    Drifted(Vec<String>),
-    /// A server could not be read.
-    Unknown(Unavailable),
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

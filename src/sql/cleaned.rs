@@ -28,6 +28,13 @@ pub fn cleaned_to(text: &str, longest: usize) -> String {
     cleaned.trim_end().to_owned()
 }
 
+/// Limits a text to one line of at most `longest` characters. A text within the limit is not changed.
+pub fn cut(text: &mut String, longest: usize) {
+    if text.chars().nth(longest).is_some() || text.contains(char::is_control) {
+        *text = cleaned_to(text, longest);
+    }
+}
+
 /// The cleaned text without its periods, so that a sentence can end with it; `None` without any text.
 pub fn sentence(text: &str) -> Option<String> {
     let text = cleaned(text);

@@ -3,14 +3,35 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{DatabaseCopy, DatabaseName, Seat, ServerInventory, ServerLogin};
+use crate::model::{DatabaseCopy, DatabaseName, Differences, Seat, ServerInventory, ServerLogin};
 use crate::sql::logins_by_sid::{NamedLogin, first_by_sid};
-use crate::sql::{hex, quote};
+use crate::sql::{cleaned, hex, quote};
 
-/// A difference that stops an application after a switch.
-const RISK: &str = "Risk: ";
-/// A difference that an administrator may want.
-const NOTE: &str = "Note: ";
+/// The differences by their weight.
+#[derive(Default)]
+struct Found {
+    risks: Differences,
+    notes: Differences,
+}
+
+impl Found {
+    /// A difference that stops an application after a switch.
+    fn risk(&mut self, text: impl FnOnce() -> String) {
+        self.risks.add(|| message("Risk", &text()));
+    }
+
+    /// A difference that an administrator may want.
+    fn note(&mut self, text: impl FnOnce() -> String) {
+        self.notes.add(|| message("Note", &text()));
+    }
+}
+
+/// The message within its limit, because a login can have many roles or a long SID.
+fn message(weight: &str, text: &str) -> String {
+    let mut message = format!("{weight}: {text}");
+    cleaned::cut(&mut message, Differences::LONGEST);
+    message
+}
 
 /// One message per difference, risks first. `databases` limits the comparison of the database properties. `principal`: the
 /// seat that serves the databases, whose SIDs count.
@@ -19,30 +40,32 @@ pub fn differences(
     mirror: &ServerInventory,
     databases: &[DatabaseName],
     principal: Seat,
-) -> Vec<String> {
-    let mut messages = logins(primary, mirror, principal);
-    messages.extend(jobs(primary, mirror));
-    messages.extend(linked(primary, mirror));
+) -> Differences {
+    let mut found = Found::default();
+    logins(&mut found, primary, mirror, principal);
+    jobs(&mut found, primary, mirror);
+    linked(&mut found, primary, mirror);
     for name in databases {
         if let (Some(a), Some(b)) = (primary.copies.get(name), mirror.copies.get(name)) {
-            messages.extend(copies(name, a, b));
+            copies(&mut found, name, a, b);
         }
     }
-    messages.extend(servers(primary, mirror));
-    messages.sort_by_key(|message| !message.starts_with(RISK));
-    messages
+    servers(&mut found, primary, mirror);
+    let Found { risks: mut all, notes } = found;
+    all.append(notes);
+    all
 }
 
-fn servers(a: &ServerInventory, b: &ServerInventory) -> Vec<String> {
-    let mut messages = Vec::new();
+fn servers(found: &mut Found, a: &ServerInventory, b: &ServerInventory) {
     for (what, ours, theirs) in [("version", &a.version, &b.version), ("edition", &a.edition, &b.edition)] {
         if ours != theirs {
-            messages.push(format!(
-                "{NOTE}The {what} is {ours} on the primary and {theirs} on the mirror. To fix: bring both to the same."
-            ));
+            found.note(|| {
+                format!(
+                    "The {what} is {ours} on the primary and {theirs} on the mirror. To fix: bring both to the same."
+                )
+            });
         }
     }
-    messages
 }
 
 /// The names that only one server has, with the seat that lacks them.
@@ -71,10 +94,9 @@ fn comparable<'a>(inventory: &'a ServerInventory, own: [&str; 2]) -> BTreeMap<St
     logins.filter(|(folded, (_, login))| !own.contains(folded) && login.sid != SA).collect()
 }
 
-fn logins(a: &ServerInventory, b: &ServerInventory, principal: Seat) -> Vec<String> {
+fn logins(found: &mut Found, a: &ServerInventory, b: &ServerInventory, principal: Seat) {
     let own = [a.own_login.as_str(), b.own_login.as_str()];
     let (on_primary, on_mirror) = (comparable(a, own), comparable(b, own));
-    let mut messages = Vec::new();
     for (seat, here, there) in [(Seat::Mirror, &on_primary, &on_mirror), (Seat::Primary, &on_mirror, &on_primary)] {
         let by_sid = first_by_sid(there.values().copied());
         for (folded, (name, login)) in here {
@@ -83,14 +105,14 @@ fn logins(a: &ServerInventory, b: &ServerInventory, principal: Seat) -> Vec<Stri
             }
             match by_sid.get(login.sid.as_slice()) {
                 // Each pair of names once.
-                Some((other, _)) if seat == Seat::Mirror => messages.push(format!(
-                    "{NOTE}Login {name} of the primary has the name {other} on the mirror, with the same SID. To fix: run there ALTER LOGIN {} WITH NAME = {}.",
+                Some((other, _)) if seat == Seat::Mirror => found.note(|| format!(
+                    "Login {name} of the primary has the name {other} on the mirror, with the same SID. To fix: run there ALTER LOGIN {} WITH NAME = {}.",
                     bracket(other),
                     bracket(name)
                 )),
                 Some(_) => {}
-                None => messages.push(format!(
-                    "{RISK}Login {name} is missing on the {}. To fix: run there {}",
+                None => found.risk(|| format!(
+                    "Login {name} is missing on the {}. To fix: run there {}",
                     seat.word(),
                     create(name, login, seat.other())
                 )),
@@ -99,10 +121,9 @@ fn logins(a: &ServerInventory, b: &ServerInventory, principal: Seat) -> Vec<Stri
     }
     for (folded, ours) in &on_primary {
         if let Some(theirs) = on_mirror.get(folded) {
-            messages.extend(login(*ours, *theirs, principal));
+            login(found, *ours, *theirs, principal);
         }
     }
-    messages
 }
 
 /// The statement that creates a login as it is on the server in seat `like`, and its server roles.
@@ -123,38 +144,41 @@ fn create(name: &str, login: &ServerLogin, like: Seat) -> String {
 }
 
 /// The differences of a login that both servers have.
-fn login((name, ours): NamedLogin, (_, theirs): NamedLogin, principal: Seat) -> Vec<String> {
+fn login(found: &mut Found, (name, ours): NamedLogin, (_, theirs): NamedLogin, principal: Seat) {
     if !ours.sid.is_empty() && !theirs.sid.is_empty() && ours.sid != theirs.sid {
         let right = if principal == Seat::Primary { ours } else { theirs };
         let (wrong, drop) = (principal.other().word(), bracket(name));
-        return vec![format!(
-            "{RISK}Login {name} has another SID on the {wrong}, so that its users are orphaned after a switch. To fix: where no database needs the old SID, run there DROP LOGIN {drop} and {}",
+        found.risk(|| format!(
+            "Login {name} has another SID on the {wrong}, so that its users are orphaned after a switch. To fix: where no database needs the old SID, run there DROP LOGIN {drop} and {}",
             create(name, right, principal)
-        )];
+        ));
+        return;
     }
-    let mut messages = Vec::new();
     if ours.disabled != theirs.disabled {
         let seat = if ours.disabled { Seat::Primary } else { Seat::Mirror };
-        messages.push(format!(
-            "{RISK}Login {name} is disabled on the {} only. To fix: run there ALTER LOGIN {} ENABLE.",
-            seat.word(),
-            bracket(name)
-        ));
+        found.risk(|| {
+            format!(
+                "Login {name} is disabled on the {} only. To fix: run there ALTER LOGIN {} ENABLE.",
+                seat.word(),
+                bracket(name)
+            )
+        });
     }
-    let lacks = |seat: Seat, here: &ServerLogin, there: &ServerLogin| {
-        let roles: Vec<String> = there.server_roles.difference(&here.server_roles).cloned().collect();
-        let (word, roles, member) = (seat.word(), roles.join(", "), bracket(name));
-        (!roles.is_empty()).then(|| {
-            format!("{RISK}Login {name} lacks the server roles {roles} on the {word}. To fix: run there ALTER SERVER ROLE ... ADD MEMBER {member}, or on 2008 R2 sp_addsrvrolemember.")
-        })
-    };
-    messages.extend(lacks(Seat::Primary, ours, theirs));
-    messages.extend(lacks(Seat::Mirror, theirs, ours));
+    for (seat, here, there) in [(Seat::Primary, ours, theirs), (Seat::Mirror, theirs, ours)] {
+        if there.server_roles.is_subset(&here.server_roles) {
+            continue;
+        }
+        found.risk(|| {
+            let roles: Vec<String> = there.server_roles.difference(&here.server_roles).cloned().collect();
+            let (word, roles, member) = (seat.word(), roles.join(", "), bracket(name));
+            format!("Login {name} lacks the server roles {roles} on the {word}. To fix: run there ALTER SERVER ROLE ... ADD MEMBER {member}, or on 2008 R2 sp_addsrvrolemember.")
+        });
+    }
     let folded = |login: &ServerLogin| login.default_database.as_ref().map(|name| name.to_lowercase());
     if folded(ours) != folded(theirs) {
         let of = |login: &ServerLogin| login.default_database.clone().unwrap_or_else(|| "none".to_owned());
-        messages.push(format!(
-            "{NOTE}The default database of login {name} is {} on the primary and {} on the mirror. To fix: run ALTER LOGIN {} WITH DEFAULT_DATABASE = [master] on both.",
+        found.note(|| format!(
+            "The default database of login {name} is {} on the primary and {} on the mirror. To fix: run ALTER LOGIN {} WITH DEFAULT_DATABASE = [master] on both.",
             of(ours),
             of(theirs),
             bracket(name)
@@ -162,68 +186,60 @@ fn login((name, ours): NamedLogin, (_, theirs): NamedLogin, principal: Seat) -> 
     }
     if ours.policy_checked != theirs.policy_checked {
         let on = |login: &ServerLogin| if login.policy_checked == Some(true) { "ON" } else { "OFF" };
-        messages.push(format!(
-            "{NOTE}CHECK_POLICY of login {name} is {} on the primary and {} on the mirror. To fix: set it alike with ALTER LOGIN.",
+        found.note(|| format!(
+            "CHECK_POLICY of login {name} is {} on the primary and {} on the mirror. To fix: set it alike with ALTER LOGIN.",
             on(ours),
             on(theirs)
         ));
     }
-    messages
 }
 
-fn jobs(a: &ServerInventory, b: &ServerInventory) -> Vec<String> {
+fn jobs(found: &mut Found, a: &ServerInventory, b: &ServerInventory) {
     let runs = |inventory: &BTreeMap<String, bool>, name: &str| inventory.get(name) == Some(&true);
     let names = a.jobs.keys().chain(b.jobs.keys());
-    missing(|name| runs(&a.jobs, name), |name| runs(&b.jobs, name), names)
-        .into_iter()
-        .map(|(name, seat)| {
-            let seat = seat.word();
-            format!("{RISK}Agent job {name} is missing or disabled on the {seat}. To fix: script it there, with a first step that checks the role.")
-        })
-        .collect()
+    for (name, seat) in missing(|name| runs(&a.jobs, name), |name| runs(&b.jobs, name), names) {
+        let seat = seat.word();
+        found.risk(|| {
+            format!("Agent job {name} is missing or disabled on the {seat}. To fix: script it there, with a first step that checks the role.")
+        });
+    }
 }
 
-fn linked(a: &ServerInventory, b: &ServerInventory) -> Vec<String> {
+fn linked(found: &mut Found, a: &ServerInventory, b: &ServerInventory) {
     let has = |inventory: &ServerInventory, name: &str| inventory.linked_servers.contains(name);
-    missing(|name| has(a, name), |name| has(b, name), a.linked_servers.iter().chain(&b.linked_servers))
-        .into_iter()
-        .map(|(name, seat)| {
-            format!(
-                "{RISK}Linked server {name} is missing on the {}. To fix: run there sp_addlinkedserver.",
-                seat.word()
-            )
-        })
-        .collect()
+    let names = a.linked_servers.iter().chain(&b.linked_servers);
+    for (name, seat) in missing(|name| has(a, name), |name| has(b, name), names) {
+        let seat = seat.word();
+        found.risk(|| format!("Linked server {name} is missing on the {seat}. To fix: run there sp_addlinkedserver."));
+    }
 }
 
 /// Compares database properties, which each server stores for its own copy. They can change only on the principal.
-fn copies(name: &DatabaseName, a: &DatabaseCopy, b: &DatabaseCopy) -> Vec<String> {
-    let mut messages = Vec::new();
+fn copies(found: &mut Found, name: &DatabaseName, a: &DatabaseCopy, b: &DatabaseCopy) {
     if !a.owner_sid.is_empty() && !b.owner_sid.is_empty() && a.owner_sid != b.owner_sid {
-        messages.push(owner(name, a, b));
+        found.risk(|| owner(name, a, b));
     }
     for (option, ours, theirs) in
         [("TRUSTWORTHY", a.trustworthy, b.trustworthy), ("DB_CHAINING", a.chaining, b.chaining)]
     {
         if ours != theirs {
             let seat = if ours { Seat::Mirror } else { Seat::Primary };
-            messages.push(format!(
-                "{NOTE}{option} of {name} is OFF on the {}. To fix: once that copy is the principal, run ALTER DATABASE {} SET {option} ON.",
+            found.note(|| format!(
+                "{option} of {name} is OFF on the {}. To fix: once that copy is the principal, run ALTER DATABASE {} SET {option} ON.",
                 seat.word(),
                 bracket(name.as_str())
             ));
         }
     }
     if a.compatibility != b.compatibility {
-        messages.push(format!(
-            "{NOTE}The compatibility level of {name} is {} on the primary and {} on the mirror. To fix: on the principal, run ALTER DATABASE {} SET COMPATIBILITY_LEVEL = {}.",
+        found.note(|| format!(
+            "The compatibility level of {name} is {} on the primary and {} on the mirror. To fix: on the principal, run ALTER DATABASE {} SET COMPATIBILITY_LEVEL = {}.",
             a.compatibility,
             b.compatibility,
             bracket(name.as_str()),
             a.compatibility.max(b.compatibility)
         ));
     }
-    messages
 }
 
 /// Which copy is wrong: one whose owner has no login, else one that is not owned by `sa` while the other is, else unknown.
@@ -238,7 +254,7 @@ fn owner(name: &DatabaseName, a: &DatabaseCopy, b: &DatabaseCopy) -> String {
     let database = bracket(name.as_str());
     let Some(seat) = wrong else {
         return format!(
-            "{RISK}The owner of {name} is {} on the primary and {} on the mirror. To fix: on the copy with the wrong owner, once it is the principal, run ALTER AUTHORIZATION ON DATABASE::{database} TO the right login.",
+            "The owner of {name} is {} on the primary and {} on the mirror. To fix: on the copy with the wrong owner, once it is the principal, run ALTER AUTHORIZATION ON DATABASE::{database} TO the right login.",
             owner(a),
             owner(b)
         );
@@ -246,7 +262,7 @@ fn owner(name: &DatabaseName, a: &DatabaseCopy, b: &DatabaseCopy) -> String {
     let (bad, good) = if seat == Seat::Primary { (a, b) } else { (b, a) };
     let (word, to) = (seat.word(), good.owner.as_deref().map(bracket).unwrap_or_default());
     format!(
-        "{RISK}The copy of {name} on the {word} is owned by {}, the other by {}. To fix: once the copy on the {word} is the principal, run there ALTER AUTHORIZATION ON DATABASE::{database} TO {to}.",
+        "The copy of {name} on the {word} is owned by {}, the other by {}. To fix: once the copy on the {word} is the principal, run there ALTER AUTHORIZATION ON DATABASE::{database} TO {to}.",
         owner(bad),
         owner(good)
     )

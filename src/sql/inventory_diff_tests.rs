@@ -2,6 +2,12 @@
 
 use super::*;
 
+fn texts(a: &ServerInventory, b: &ServerInventory, databases: &[DatabaseName], principal: Seat) -> Vec<String> {
+    let found = differences(a, b, databases, principal);
+    assert_eq!(found.total(), found.texts().len());
+    found.texts().to_vec()
+}
+
 fn login(sid: u8) -> ServerLogin {
     ServerLogin {
         sid: vec![sid, 1],
@@ -39,7 +45,7 @@ fn assert_one_message_each(rows: &[Row]) {
     for (change, parts) in rows {
         let mut mirror = both();
         change(&mut mirror);
-        let messages = differences(&both(), &mirror, &[DatabaseName::new("rtcxds")], Seat::Primary);
+        let messages = texts(&both(), &mirror, &[DatabaseName::new("rtcxds")], Seat::Primary);
         assert_eq!(messages.len(), 1, "{messages:?}");
         let message = &messages[0];
         parts.iter().for_each(|part| assert!(message.contains(part), "{message} lacks {part:?}"));
@@ -49,7 +55,7 @@ fn assert_one_message_each(rows: &[Row]) {
 
 #[test]
 fn differences_of_equal_servers_is_empty() {
-    assert_eq!(differences(&both(), &both(), &[DatabaseName::new("rtcxds")], Seat::Primary), Vec::<String>::new());
+    assert_eq!(texts(&both(), &both(), &[DatabaseName::new("rtcxds")], Seat::Primary), Vec::<String>::new());
 }
 
 #[test]
@@ -152,7 +158,7 @@ fn differences_accuses_no_login_wrongly() {
     let found = |change: fn(&mut ServerInventory, &mut ServerInventory)| {
         let (mut primary, mut mirror) = (both(), both());
         change(&mut primary, &mut mirror);
-        differences(&primary, &mirror, &[DatabaseName::new("rtcxds")], Seat::Primary)
+        texts(&primary, &mirror, &[DatabaseName::new("rtcxds")], Seat::Primary)
     };
     type Row = (&'static str, fn(&mut ServerInventory, &mut ServerInventory));
     let rows: [Row; 6] = [
@@ -187,7 +193,7 @@ fn differences_accuses_no_login_wrongly() {
 fn differences_of_a_sid_advise_the_sid_of_the_principal() {
     let mut mirror = both();
     mirror.logins.insert("backup".to_owned(), login(8));
-    let messages = differences(&both(), &mirror, &[], Seat::Mirror);
+    let messages = texts(&both(), &mirror, &[], Seat::Mirror);
     assert_eq!(messages.len(), 1, "{messages:?}");
     assert!(messages[0].contains("another SID on the primary"), "{messages:?}");
     assert!(
@@ -200,7 +206,7 @@ fn differences_of_a_sid_advise_the_sid_of_the_principal() {
 fn differences_ignores_databases_outside_the_list() {
     let mut mirror = both();
     mirror.copies.values_mut().for_each(|value| value.trustworthy = true);
-    assert!(differences(&both(), &mirror, &[DatabaseName::new("other")], Seat::Primary).is_empty());
+    assert!(texts(&both(), &mirror, &[DatabaseName::new("other")], Seat::Primary).is_empty());
 }
 
 #[test]
@@ -208,8 +214,8 @@ fn differences_of_two_logins_are_separate_sentences_with_quoted_names() {
     let mut mirror = both();
     mirror.logins.clear();
     let mut primary = both();
-    primary.logins.insert("x".repeat(200), login(9));
-    let all = differences(&primary, &mirror, &[], Seat::Primary);
+    primary.logins.insert("x".repeat(128), login(9));
+    let all = texts(&primary, &mirror, &[], Seat::Primary);
     assert_eq!(all.len(), 2, "{all:?}");
     assert!(all.iter().all(|message| message.ends_with('.') && message.contains(" [")), "{all:?}");
 }
@@ -219,7 +225,7 @@ fn differences_are_sorted_by_risk() {
     let mut mirror = both();
     mirror.jobs.clear();
     mirror.logins.values_mut().for_each(|login| login.policy_checked = Some(false));
-    let all = differences(&both(), &mirror, &[], Seat::Primary);
+    let all = texts(&both(), &mirror, &[], Seat::Primary);
     assert_eq!(all.len(), 2, "{all:?}");
     assert!(all[0].starts_with("Risk: Agent job nightly") && all[1].starts_with("Note: CHECK_POLICY"), "{all:?}");
 }
@@ -228,7 +234,7 @@ fn differences_are_sorted_by_risk() {
 fn differences_of_a_login_without_server_roles_names_none() {
     let mut primary = both();
     primary.logins.insert("reader".to_owned(), ServerLogin { server_roles: BTreeSet::new(), ..login(9) });
-    let all = differences(&primary, &both(), &[], Seat::Primary);
+    let all = texts(&primary, &both(), &[], Seat::Primary);
     assert_eq!(all.len(), 1, "{all:?}");
     assert!(all[0].contains("Login reader is missing") && !all[0].contains("server roles"), "{all:?}");
 }
@@ -245,21 +251,50 @@ fn many(count: u32, prefix: &str) -> ServerInventory {
 #[test]
 fn differences_of_many_logins_under_other_names_are_found() {
     let all = differences(&many(50_000, "old"), &many(50_000, "new"), &[], Seat::Primary);
-    assert_eq!(all.len(), 50_000);
-    assert!(
-        all[0].starts_with("Note: Login old00000 of the primary has the name new00000 on the mirror"),
-        "{}",
-        all[0]
-    );
-    let last = &all[49_999];
-    assert!(last.starts_with("Note: Login old49999 of the primary has the name new49999 on the mirror"), "{last}");
+    assert_eq!(all.total(), 50_000);
+    for (number, text) in all.texts().iter().enumerate() {
+        let names = format!("Note: Login old{number:05} of the primary has the name new{number:05} on the mirror");
+        assert!(text.starts_with(&names), "{text}");
+    }
 }
 
 #[test]
 fn differences_of_a_sid_with_two_names_name_the_first() {
     let mut mirror = both();
     mirror.logins = ["b", "a", "c"].map(|name| (name.to_owned(), login(7))).into();
-    let all = differences(&both(), &mirror, &[], Seat::Primary);
+    let all = texts(&both(), &mirror, &[], Seat::Primary);
     assert_eq!(all.len(), 1, "{all:?}");
     assert!(all[0].contains("Login backup of the primary has the name a on the mirror"), "{all:?}");
+}
+
+#[test]
+fn differences_of_many_missing_logins_keep_the_limit_and_count_all() {
+    let mut primary = many(30_000, "login");
+    primary.version = "10.50.6000.34".to_owned();
+    let all = differences(&primary, &ServerInventory::default(), &[], Seat::Primary);
+    assert_eq!((all.total(), all.texts().len()), (30_001, Differences::MOST));
+    assert!(all.texts()[49].starts_with("Risk: Login login00049 is missing on the mirror"), "{}", all.texts()[49]);
+}
+
+#[test]
+fn differences_with_risks_after_many_notes_keep_the_risks() {
+    let (mut primary, mirror) = (many(100, "old"), many(100, "new"));
+    primary.jobs = both().jobs;
+    primary.linked_servers.insert("DW".to_owned());
+    let all = differences(&primary, &mirror, &[], Seat::Primary);
+    assert_eq!((all.total(), all.texts().len()), (102, Differences::MOST));
+    let starts = ["Risk: Agent job nightly", "Risk: Linked server DW", "Note: Login old00000"];
+    assert!(all.texts().iter().zip(starts).all(|(text, start)| text.starts_with(start)), "{all:?}");
+}
+
+#[test]
+fn differences_of_a_login_with_many_roles_or_a_long_sid_are_cut() {
+    let mut primary = many(2, "login");
+    let logins = &mut primary.logins;
+    logins.get_mut("login00000").unwrap().server_roles = (0..30_000).map(|number| format!("role{number}")).collect();
+    logins.get_mut("login00001").unwrap().sid = vec![9; 65_536];
+    let all = differences(&primary, &ServerInventory::default(), &[], Seat::Primary);
+    assert_eq!(all.texts().len(), 2);
+    // An ellipsis marks what was cut.
+    assert!(all.texts().iter().all(|text| text.chars().count() == Differences::LONGEST + 1), "{all:?}");
 }

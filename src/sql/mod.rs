@@ -49,7 +49,7 @@ mod tls;
 mod tls_context;
 
 pub use account::Account;
-pub use cleaned::{cleaned_to, is_unsafe};
+pub use cleaned::{cleaned_to, cut, is_unsafe};
 pub use fail_over::{batch, connect_for_moves, fail_over, statement};
 pub use inventory::INVENTORY;
 pub use inventory_diff::differences;

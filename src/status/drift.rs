@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::api::{ConditionDraft, ConditionType, restore_state};
+use crate::api::{ConditionDraft, ConditionType, LyncPoolMirrorStatus, restore_state};
 use crate::model::{DriftReport, Reason, TypeTracking};
 use crate::status::input::Input;
-use crate::status::summary;
+use crate::status::{limits, summary};
 
 fn compared(report: &DriftReport) -> ConditionDraft {
     let kind = ConditionType::PostSwitchDrift;
@@ -16,7 +16,7 @@ fn compared(report: &DriftReport) -> ConditionDraft {
             "Logins, Agent jobs, linked servers and database options agree on both partners. Passwords and permissions are not compared.",
         ),
         DriftReport::Drifted(differences) => {
-            let count = match differences.len() {
+            let count = match differences.total() {
                 1 => "1 object differs".to_owned(),
                 count => format!("{count} objects differ"),
             };
@@ -64,6 +64,15 @@ pub(super) fn condition(comparison: &Comparison) -> Option<ConditionDraft> {
     }
 }
 
+/// The differences that the status lists.
+pub(super) fn differences(comparison: &Comparison, before: Option<&LyncPoolMirrorStatus>) -> Vec<String> {
+    match comparison {
+        Comparison::Compared(DriftReport::Drifted(found)) => limits::differences(found.texts().to_vec(), found.total()),
+        Comparison::Compared(DriftReport::InSync | DriftReport::Unknown(_)) | Comparison::Outdated => Vec::new(),
+        Comparison::Kept => before.map(|status| status.post_switch_differences.clone()).unwrap_or_default(),
+    }
+}
+
 /// The status has a comparison, and its types were on other servers or in other sessions.
 fn is_of_another_pair(input: &Input) -> bool {
     let kind: &str = ConditionType::PostSwitchDrift.into();
@@ -83,11 +92,12 @@ fn servers(tracking: &TypeTracking) -> BTreeSet<String> {
 
 #[cfg(test)]
 mod tests {
-    use crate::api::LyncPoolMirrorStatus;
-    use crate::model::{Guid, Observation, PersistedState, Seat, ServerObservation};
+    use super::*;
+    use crate::model::{Differences, Guid, Observation, PersistedState, PhaseTimings, Seat, ServerObservation};
     use crate::plan::plan;
     use crate::plan::tests::{NOW, TY, settled};
-    use crate::status::fixtures::{observed, rendered, wanting};
+    use crate::status::fixtures::{UID, observed, rendered, wanting};
+    use crate::status::render;
 
     /// The status of a settled pair, with a comparison that found no difference.
     fn compared_status(persisted: &PersistedState) -> LyncPoolMirrorStatus {
@@ -99,9 +109,47 @@ mod tests {
         status
     }
 
+    /// The message of the condition, and the list of the status.
+    fn shown_differences(count: usize) -> (String, Vec<String>) {
+        let (spec, rows) = (wanting("Primary"), observed("P/4/C", "M/4/C"));
+        let persisted = PersistedState { tracking: [(TY, settled(Seat::Primary))].into(), ..PersistedState::default() };
+        let mut found = Differences::default();
+        (0..count).for_each(|number| found.add(|| format!("Risk: Login {number} is missing.")));
+        let status = render(&Input {
+            spec: &spec,
+            uid: UID,
+            observation: &rows,
+            plan: &plan(&spec.desired, &rows, &persisted, NOW),
+            timings: PhaseTimings::default(),
+            drift: Some(&DriftReport::Drifted(found)),
+            last_reads: &Default::default(),
+            before: None,
+            now: NOW,
+        });
+        let condition = status.conditions.into_iter().find(|condition| condition.type_ == "PostSwitchDrift").unwrap();
+        (condition.message, status.post_switch_differences)
+    }
+
+    #[test]
+    fn differences_of_a_report_are_listed_to_the_limit_and_counted() {
+        let rest = |count: usize| Some(format!("Note: and {count} more. To fix: resolve the differences above first."));
+        for (count, counted, listed, last) in [
+            (1, "1 object differs ", 1, None),
+            (50, "50 objects differ ", 50, None),
+            (51, "51 objects differ ", 50, rest(2)),
+            (30_000, "30000 objects differ ", 50, rest(29_951)),
+        ] {
+            let (message, list) = shown_differences(count);
+            assert!(message.starts_with(counted), "{message}");
+            assert_eq!((list.len(), list[0].as_str()), (listed, "Risk: Login 0 is missing."));
+            let expected = last.unwrap_or_else(|| format!("Risk: Login {} is missing.", count - 1));
+            assert_eq!(list.last(), Some(&expected));
+        }
+    }
+
     #[test]
     fn comparison_of_other_servers_or_sessions_is_unknown_until_the_next_one() {
-        let known = |change: fn(&mut crate::model::TypeTracking)| {
+        let known = |change: fn(&mut TypeTracking)| {
             let mut tracking = settled(Seat::Primary);
             change(&mut tracking);
             PersistedState { tracking: [(TY, tracking)].into(), ..PersistedState::default() }

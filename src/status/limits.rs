@@ -6,7 +6,8 @@ use std::io;
 use crate::api::{
     DatabaseStatus, DatabaseTypeStatus, HistoryEntry, LyncPoolMirrorStatus, OperationStatus, PlannedStep, ServerStatus,
 };
-use crate::sql::cleaned_to;
+use crate::model::Differences;
+use crate::sql::cut;
 
 /// The longest texts, in characters.
 const NAME: usize = 128;
@@ -22,8 +23,6 @@ const DATABASES: usize = 16;
 /// The largest number of servers and of planned statements: those of seven types.
 const SERVERS: usize = 24;
 const STATEMENTS: usize = 7 * DATABASES;
-/// The largest number of differences, the last of which counts the rest.
-const DIFFERENCES: usize = 50;
 /// The largest status in bytes of JSON, beside which spec and metadata fit.
 const LARGEST: usize = 900_000;
 
@@ -37,7 +36,8 @@ pub fn bounded(mut status: LyncPoolMirrorStatus) -> LyncPoolMirrorStatus {
     status.operation.iter_mut().for_each(operation);
     status.spec_problems.iter_mut().for_each(|problem| cut(problem, DETAIL));
     status.unmanaged_databases.iter_mut().for_each(|database| cut_name(&mut database.name, NAME));
-    status.post_switch_differences = differences(status.post_switch_differences);
+    let total = status.post_switch_differences.len();
+    status.post_switch_differences = differences(status.post_switch_differences, total);
     status.history.iter_mut().for_each(entry);
     while status.history.len() > 1 && size(&status) > LARGEST {
         status.history.pop();
@@ -54,13 +54,6 @@ fn cut_name(name: &mut String, longest: usize) {
 
 fn cut_optional_name(name: &mut Option<String>) {
     name.iter_mut().for_each(|name| cut_name(name, NAME));
-}
-
-/// At most this number of characters, in one line.
-fn cut(text: &mut String, longest: usize) {
-    if text.chars().nth(longest).is_some() || text.contains(char::is_control) {
-        *text = cleaned_to(text, longest);
-    }
 }
 
 fn cut_optional(text: &mut Option<String>, longest: usize) {
@@ -127,13 +120,15 @@ fn entry(entry: &mut HistoryEntry) {
     }
 }
 
-fn differences(mut all: Vec<String>) -> Vec<String> {
-    if let Some(more) = all.len().checked_sub(DIFFERENCES).filter(|more| *more > 0) {
-        all.truncate(DIFFERENCES - 1);
-        all.push(format!("Note: and {} more. To fix: resolve the differences above first.", more + 1));
+/// The first of `total` differences. If they are too many, the last text counts the rest.
+pub(super) fn differences(mut first: Vec<String>, total: usize) -> Vec<String> {
+    if total > Differences::MOST {
+        first.truncate(Differences::MOST - 1);
+        let more = total - first.len();
+        first.push(format!("Note: and {more} more. To fix: resolve the differences above first."));
     }
-    all.iter_mut().for_each(|text| cut(text, DETAIL));
-    all
+    first.iter_mut().for_each(|text| cut(text, Differences::LONGEST));
+    first
 }
 
 /// The size as JSON in bytes.

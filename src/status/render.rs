@@ -8,13 +8,13 @@ use crate::api::{
     last_move_status, operation_status, tracking_status,
 };
 use crate::model::{
-    Act, DatabaseName, Desired, DesiredType, DriftReport, Failover, Observation, Pair, Reason, Role, Seat,
-    ServerObservation, Service, duration_text, queue_class,
+    Act, DatabaseName, Desired, DesiredType, Failover, Observation, Pair, Reason, Role, Seat, ServerObservation,
+    Service, duration_text, queue_class,
 };
 use crate::plan::{Finding, Obstacle, Plan, Severity, TypePlan, coarse, next_window, predict};
 use crate::sql;
 use crate::status::age::confirmed;
-use crate::status::drift::{self, Comparison};
+use crate::status::drift;
 use crate::status::input::Input;
 use crate::status::servers::{self, Memory};
 use crate::status::{conditions, history, limits, remarks, unmanaged, unobserved};
@@ -51,11 +51,7 @@ pub fn render(input: &Input) -> LyncPoolMirrorStatus {
         plan: planned_statements(plan, observation),
         next_maintenance_window: next_maintenance_window(spec, plan, now),
         operation: plan.persisted.operation.as_ref().map(operation_status),
-        post_switch_differences: match comparison {
-            Comparison::Compared(DriftReport::Drifted(differences)) => differences.clone(),
-            Comparison::Compared(DriftReport::InSync | DriftReport::Unknown(_)) | Comparison::Outdated => Vec::new(),
-            Comparison::Kept => before.map(|status| status.post_switch_differences.clone()).unwrap_or_default(),
-        },
+        post_switch_differences: drift::differences(&comparison, before),
         history,
         observed_time: None,
     });
