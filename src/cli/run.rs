@@ -11,6 +11,7 @@ use hyper::header::{HeaderValue, USER_AGENT};
 use ipnet::IpNet;
 use kube::{Client, Config};
 use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Handle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -88,15 +89,20 @@ impl Run {
             anyhow::bail!("--login-check-interval is zero. To fix: set it to 1m or more.");
         }
         let timing = self.election.timing()?;
-        tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
-            match self.direct.chosen()? {
-                None => self.operate(timing).await,
-                Some(chosen) => {
-                    let files = Files { access: FileAccess::Act, ..chosen.settings("run").await? };
-                    self.operate_files(files).await
-                }
+        let workers = Builder::new_multi_thread().enable_all().build()?;
+        match workers.block_on(self.files())? {
+            Some(files) => workers.block_on(self.operate_files(files)),
+            // The lease and the probes have a thread of their own: no work for a tenant delays them.
+            None => {
+                Builder::new_current_thread().enable_all().build()?.block_on(self.operate(timing, workers.handle()))
             }
-        })
+        }
+    }
+
+    /// The files of `--direct`.
+    async fn files(&self) -> anyhow::Result<Option<Files>> {
+        let Some(chosen) = self.direct.chosen()? else { return Ok(None) };
+        Ok(Some(Files { access: FileAccess::Act, ..chosen.settings("run").await? }))
     }
 
     /// Without a cluster: files in the place of the API server, and their locks in the place of the lease.
@@ -133,7 +139,8 @@ impl Run {
         }
     }
 
-    async fn operate(self, timing: Timing) -> anyhow::Result<()> {
+    /// `workers`: runs the reconcile passes and all that they need.
+    async fn operate(self, timing: Timing, workers: &Handle) -> anyhow::Result<()> {
         let mut config = Config::infer()
             .await
             .context("No cluster: found neither a kubeconfig nor the service account of a pod.")?;
@@ -141,7 +148,12 @@ impl Run {
         config.headers.push((USER_AGENT, HeaderValue::from_static(NAME)));
         let namespace = self.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         // The renewals of the lease must not wait for a connection that the reconcile passes use.
-        let (client, lease_client) = (Client::try_from(config.clone())?, Client::try_from(config)?);
+        let lease_client = Client::try_from(config.clone())?;
+        let client = {
+            // The task of a client runs where the client is made.
+            let _entered = workers.enter();
+            Client::try_from(config)?
+        };
         let listener = listen("--listen", self.listen).await?;
         let secure = self.secure_port().await?;
         let identity = self.identity();
@@ -166,7 +178,7 @@ impl Run {
             leader::campaign(lease_client, &namespace, &self.election.lease_name, identity, resign.clone(), timing);
         tokio::spawn(report_rounds(leadership.clone(), health.clone()));
         let settings = self.settings();
-        controller::run(client.into(), leadership.clone(), settings, metrics, health, stop).await;
+        workers.spawn(controller::run(client.into(), leadership.clone(), settings, metrics, health, stop)).await?;
         resign.cancel();
         leadership.resigned().await;
         close.cancel();
