@@ -1,4 +1,5 @@
 //! The memory of the operator, read from outside: no password and no key of a keytab stays in it after its last user is gone.
+//! None of them is ever in its log, whatever the log filter.
 
 use std::io::{Read, Seek, SeekFrom};
 
@@ -6,9 +7,11 @@ use mirror_sim::sim::Sim;
 use serde_json::json;
 
 use crate::support::kdc::keytab;
-use crate::support::{Cluster, Operator, TestPool, skip, types, until};
+use crate::support::{Cluster, Operator, TestPool, log_path, skip, types, until};
 
 const PASSWORD: &str = "Zebra-7319-Quartz";
+
+const TRACE: [&str; 2] = ["--log-filter", "trace"];
 
 /// The forms of a secret, by name.
 type Forms = Vec<(&'static str, Vec<u8>)>;
@@ -42,7 +45,7 @@ fn key_forms() -> Forms {
 fn occurrences(pid: u32, forms: &Forms) -> Result<Vec<(&'static str, usize)>, String> {
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).map_err(|error| error.to_string())?;
     let mut memory = std::fs::File::open(format!("/proc/{pid}/mem")).map_err(|error| error.to_string())?;
-    let mut found: Vec<(&'static str, usize)> = forms.iter().map(|(name, _)| (*name, 0)).collect();
+    let mut found = none(forms);
     for line in maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|rights| rights.starts_with("rw"))) {
         let (start, end) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
         let [start, end] = [start, end].map(|address| u64::from_str_radix(address, 16).unwrap());
@@ -51,9 +54,7 @@ fn occurrences(pid: u32, forms: &Forms) -> Result<Vec<(&'static str, usize)>, St
         if memory.seek(SeekFrom::Start(start)).and_then(|_| memory.read_exact(&mut bytes)).is_err() {
             continue;
         }
-        for ((_, form), (_, count)) in forms.iter().zip(&mut found) {
-            *count += bytes.windows(form.len()).filter(|window| window == form).count();
-        }
+        count(&bytes, forms, &mut found);
     }
     Ok(found)
 }
@@ -72,13 +73,24 @@ async fn password_leaves_the_memory_with_its_last_user() {
     let fixture = TestPool::of(Cluster::get(), "memory", sim);
     fixture.secret(PASSWORD);
     fixture.ca_bundle(&fixture.sim.ca_pem());
-    let operator = Operator::start(fixture.cluster, "memory", "1s");
+    let operator = Operator::start_with(fixture.cluster, "memory", &TRACE);
     fixture.cluster.apply(&fixture.pool("pool01", types("Primary", "Primary")));
     fixture.until_ready("pool01", "True", "Aligned");
     disappears(&fixture, &operator, &password_forms());
 }
 
-/// The secret is found while it is used, and nowhere after its last user is gone.
+fn none(forms: &Forms) -> Vec<(&'static str, usize)> {
+    forms.iter().map(|(name, _)| (*name, 0)).collect()
+}
+
+/// How often each form is in these bytes.
+fn count(bytes: &[u8], forms: &Forms, found: &mut [(&'static str, usize)]) {
+    for ((_, form), (_, count)) in forms.iter().zip(found) {
+        *count += bytes.windows(form.len()).filter(|window| window == form).count();
+    }
+}
+
+/// The secret is found while it is used, and nowhere after its last user is gone. It is never in the log.
 fn disappears(fixture: &TestPool, operator: &Operator, forms: &Forms) {
     let used = occurrences(operator.pid(), forms).unwrap();
     println!("while it is used: {used:?}");
@@ -89,6 +101,12 @@ fn disappears(fixture: &TestPool, operator: &Operator, forms: &Forms) {
         let found = occurrences(operator.pid(), forms)?;
         if found.iter().all(|(_, count)| *count == 0) { Ok(()) } else { Err(format!("{found:?}")) }
     });
+    let log = std::fs::read(log_path(&fixture.namespace)).unwrap();
+    // The operator logs no event of a library at level TRACE.
+    assert!(log.windows(5).any(|word| word == b"DEBUG"), "the log has all that the filter allows");
+    let mut logged = none(forms);
+    count(&log, forms, &mut logged);
+    assert_eq!(logged, none(forms), "in the log");
 }
 
 /// Each poll sends the keytab to a helper, which finds no KDC.
@@ -106,7 +124,7 @@ async fn key_of_a_keytab_leaves_the_memory_with_its_last_user() {
             "keytab": bytes(&keytab(ACCOUNT, "EVIL.TEST", &KEY)), "password": bytes(b"unused"),
         },
     }));
-    let operator = Operator::start(fixture.cluster, "keytab", "1s");
+    let operator = Operator::start_with(fixture.cluster, "keytab", &TRACE);
     let mut pool = fixture.pool("pool01", types("Primary", "Primary"));
     pool["spec"]["sql"]["auth"] = json!({"method": "Kerberos", "secretRef": {"name": "sql"}, "kdcs": ["127.0.0.1:9"]});
     fixture.cluster.apply(&pool);
