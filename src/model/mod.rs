@@ -5,6 +5,7 @@ mod database;
 mod desired;
 mod drift;
 mod inventory;
+mod memory_share;
 mod observation;
 mod persisted;
 mod reason;
@@ -20,6 +21,7 @@ pub use database::{DatabaseName, DatabaseType};
 pub use desired::{Approval, Desired, DesiredType, FieldManagers, ForceService, Policy, Suspend, UnrequestedSwitch};
 pub use drift::{Differences, DriftReport};
 pub use inventory::{DatabaseCopy, ServerInventory, ServerLogin};
+pub use memory_share::MemoryShare;
 pub use observation::{
     Answer, Database, DatabaseState, Guid, LastRead, Mirroring, MirroringEndpoint, MirroringState, Observation, Pair,
     PhaseTimings, Safety, Server, ServerObservation, StatementState, WitnessLink, Witnessed, queue_class,

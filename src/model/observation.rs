@@ -8,7 +8,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::model::{DatabaseName, DatabaseType, Role, Seat, StoreId, Stores, Unavailable, UnavailableCause};
+use crate::model::{
+    DatabaseName, DatabaseType, MemoryShare, Role, Seat, StoreId, Stores, Unavailable, UnavailableCause,
+};
 
 /// The complete input of a decision about the servers.
 #[derive(Debug, Clone, PartialEq)]
@@ -179,6 +181,7 @@ pub struct Server {
     /// Why the last additional login failed, although the session of the polls is open. None: it was accepted, or none was
     /// due.
     pub stale_login: Option<Unavailable>,
+    pub memory: MemoryShare,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -76,6 +76,7 @@ fn server(seat: Seat) -> Server {
         databases: BTreeMap::new(),
         witnessed: Vec::new(),
         stale_login: None,
+        memory: MemoryShare::default(),
     }
 }
 

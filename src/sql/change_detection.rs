@@ -1,7 +1,7 @@
 //! Compares two observations of a server. Rates are ignored, and of the redo queue only a change of its class counts, because
 //! they change with each transaction.
 
-use crate::model::{Database, Server, ServerObservation, queue_class};
+use crate::model::{Database, DatabaseName, Server, ServerObservation, queue_class};
 
 /// Whether two observations are equal apart from rates and small changes of queues.
 pub fn is_unchanged(a: &ServerObservation, b: &ServerObservation) -> bool {
@@ -32,6 +32,7 @@ fn servers(a: &Server, b: &Server) -> bool {
         databases,
         witnessed,
         stale_login,
+        memory: _,
     } = a;
     (name, local_name, version) == (&b.name, &b.local_name, &b.version)
         && (edition, login, stale_login) == (&b.edition, &b.login, &b.stale_login)
@@ -39,6 +40,11 @@ fn servers(a: &Server, b: &Server) -> bool {
         && (endpoint, witnessed) == (&b.endpoint, &b.witnessed)
         && databases.len() == b.databases.len()
         && databases.iter().zip(&b.databases).all(|((n, d), (m, e))| n.as_str() == m.as_str() && database(d, e))
+}
+
+/// Whether two servers are equal in everything, also in the spelling of the databases.
+pub fn is_equal(a: &Server, b: &Server) -> bool {
+    a == b && a.databases.keys().map(DatabaseName::as_str).eq(b.databases.keys().map(DatabaseName::as_str))
 }
 
 fn database(a: &Database, b: &Database) -> bool {
@@ -52,7 +58,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::model::{DatabaseName, DatabaseState, Unavailable, UnavailableCause};
+    use crate::model::{DatabaseState, MemoryShare, Unavailable, UnavailableCause};
 
     fn observation(name: &str, state: DatabaseState, queue: Option<i64>) -> ServerObservation {
         let database = Database {
@@ -76,6 +82,7 @@ mod tests {
             databases: BTreeMap::from([(DatabaseName::new("rtcxds"), database)]),
             witnessed: Vec::new(),
             stale_login: None,
+            memory: MemoryShare::default(),
         };
         ServerObservation::Available { address: "a,1433".into(), server: Arc::new(server) }
     }
@@ -88,6 +95,19 @@ mod tests {
         assert!(!is_unchanged(&one, &observation("A", DatabaseState::Online, None)), "a right was withdrawn");
         assert!(!is_unchanged(&one, &observation("A", DatabaseState::Restoring, Some(1))));
         assert!(!is_unchanged(&one, &observation("B", DatabaseState::Online, Some(1))));
+    }
+
+    #[test]
+    fn is_equal_compares_rates_and_the_spelling() {
+        let server = |queue| match observation("A", DatabaseState::Online, Some(queue)) {
+            ServerObservation::Available { server, .. } => Server::clone(&server),
+            ServerObservation::Unavailable { .. } => unreachable!(),
+        };
+        assert!(is_equal(&server(1), &server(1)) && !is_equal(&server(1), &server(2)));
+        let mut spelled = server(1);
+        let databases = std::mem::take(&mut spelled.databases);
+        spelled.databases = databases.into_values().map(|row| (DatabaseName::new("RTCXDS"), row)).collect();
+        assert!(spelled == server(1) && !is_equal(&spelled, &server(1)));
     }
 
     #[test]

@@ -19,7 +19,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 pub struct Connector {
     pub target: Target,
     pub deadlines: Deadlines,
-    limits: Limits,
+    pub limits: Limits,
     /// The shortest pause after a refused login is twice this time.
     interval: Duration,
     last_port: LastPort,

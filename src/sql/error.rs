@@ -10,6 +10,7 @@ use tiberius::error::{Error, IoErrorKind};
 use crate::model::{Unavailable, UnavailableCause};
 use crate::sql::Target;
 use crate::sql::cleaned::sentence;
+use crate::sql::memory_budget::Exhausted;
 
 /// The phase of a connection in which a failure occurred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
@@ -129,10 +130,14 @@ pub fn no_share(target: &Target, what: &str) -> Unavailable {
     unavailable(UnavailableCause::OperatorLimited, detail)
 }
 
-/// The response was not read, because others take the memory.
-pub fn no_memory(address: &str, why: &str) -> Unavailable {
+/// A response was not read or not kept, because others have the memory for `what`.
+pub fn no_memory(address: &str, namespace: &str, what: &str, exhausted: Exhausted) -> Unavailable {
+    let (owner, fix) = match exhausted {
+        Exhausted::Share => (format!("namespace {namespace}"), format!("namespace {namespace}")),
+        Exhausted::Total => ("all namespaces together".to_owned(), "all namespaces".to_owned()),
+    };
     let detail = format!(
-        "The operator did not read the response of {address}: {why}. This proves nothing about the server. To fix: correct or remove the resources of the namespace whose servers send very long responses."
+        "The operator did not keep the response of {address}: its own limit of memory for {what} of {owner} is reached. This proves nothing about the server. To fix: correct or remove the resources of {fix} whose servers send very long responses."
     );
     unavailable(UnavailableCause::OperatorLimited, detail)
 }
@@ -301,6 +306,18 @@ mod tests {
         // A connection that was established: the host was alive.
         let unreachable = io::Error::from(Errno::HOSTUNREACH);
         assert_eq!(io("a,1", Phase::Poll, &unreachable).cause, UnavailableCause::ConnectionLost);
+    }
+
+    #[test]
+    fn no_memory_names_the_namespace_and_proves_nothing() {
+        let Unavailable { cause, detail } = no_memory("a,1", "lync", "responses of SQL Servers", Exhausted::Share);
+        assert_eq!(cause, UnavailableCause::OperatorLimited);
+        assert_eq!(
+            detail,
+            "The operator did not keep the response of a,1: its own limit of memory for responses of SQL Servers of namespace lync is reached. This proves nothing about the server. To fix: correct or remove the resources of namespace lync whose servers send very long responses."
+        );
+        let detail = no_memory("a,1", "lync", "responses of SQL Servers", Exhausted::Total).detail;
+        assert!(detail.contains("of all namespaces together is reached") && !detail.contains("lync"), "{detail}");
     }
 
     #[test]

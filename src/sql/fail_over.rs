@@ -140,6 +140,9 @@ fn interpret(failure: &Failure, deadline: Duration) -> Answer {
         }
         Failure::Invalid(what) => Answer::Lost { detail: format!("The answer could not be read: {what}.") },
         Failure::Tds(other) => Answer::Lost { detail: format!("The answer could not be read: {}.", unreadable(other)) },
+        Failure::NoMemory { .. } => {
+            Answer::Lost { detail: "The answer could not be read: the operator had no memory for it.".to_owned() }
+        }
     }
 }
 

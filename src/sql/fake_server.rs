@@ -109,6 +109,11 @@ impl Script {
         Script { batch: poll_response(name), ..Script::healthy() }
     }
 
+    /// Answers a poll with this name of the server, and with so many databases, whose names have 128 characters.
+    pub fn with_databases(name: &str, count: usize) -> Script {
+        Script { batch: poll_response_with(name, &databases(count)), ..Script::healthy() }
+    }
+
     pub fn refusing(number: u32) -> Script {
         Script { login: refusal(number), ..Script::healthy() }
     }
@@ -197,6 +202,30 @@ fn token(kind: u8, body: &[u8]) -> Vec<u8> {
 
 /// The five result sets of a poll, the last four without rows.
 fn poll_response(server: &str) -> Vec<u8> {
+    poll_response_with(server, &metadata(&[column("none", &[0x26, 4])]))
+}
+
+/// The result set of the databases. All but their names and states is NULL.
+fn databases(count: usize) -> Vec<u8> {
+    const NVARCHAR: [u8; 8] = [0xe7, 0, 1, 9, 4, 0xd0, 0, 0x34];
+    let texts = ["partner_name", "partner_instance", "witness_name"].map(|name| (name, &NVARCHAR[..]));
+    let numbers =
+        ["state", "role", "role_sequence", "safety_level", "witness_state"].map(|name| (name, &[0x26, 4][..]));
+    let mirroring = [&texts[..], &numbers, &[("guid", &[0x24, 16])]].concat();
+    let mirroring = mirroring.into_iter().map(|(name, ty)| column(&format!("mirroring_{name}"), ty));
+    let columns: Vec<_> =
+        [column("name", &NVARCHAR), column("state", &[0x26, 4])].into_iter().chain(mirroring).collect();
+    let mut set = metadata(&columns);
+    for at in 0..count {
+        set.extend([0xd2, 0b1111_1100, 0b0000_0111, 0, 1]);
+        set.extend(format!("{at:0128}").encode_utf16().flat_map(u16::to_le_bytes));
+        set.extend([4, 0, 0, 0, 0]);
+    }
+    set
+}
+
+/// The same with this result set of databases.
+fn poll_response_with(server: &str, databases: &[u8]) -> Vec<u8> {
     const FLAGS: [&str; 3] = ["is_sysadmin", "can_view_server_state", "can_view_any_database"];
     let texts = [
         ("server_name", server),
@@ -218,8 +247,9 @@ fn poll_response(server: &str) -> Vec<u8> {
         response.extend([4, 1, 0, 0, 0]);
     }
     response.extend(done(1));
+    let none = metadata(&[column("none", &[0x26, 4])]);
     for set in 0..4 {
-        response.extend(metadata(&[column("none", &[0x26, 4])]));
+        response.extend(if set == 0 { databases } else { &none });
         response.extend(done(u16::from(set < 3)));
     }
     response

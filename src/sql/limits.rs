@@ -6,9 +6,10 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use tokio::time::timeout;
 
-use crate::model::Unavailable;
+use crate::model::{Server, Unavailable};
 use crate::sql::denied::DeniedNetworks;
 use crate::sql::error;
+use crate::sql::observation_memory::ObservationMemory;
 use crate::sql::resolver::Resolver;
 use crate::sql::response_memory::{Reserved, ResponseMemory};
 use crate::sql::shares::{Purpose, Share, Shares, Size};
@@ -26,6 +27,9 @@ const POLLS_PER_ACCOUNT: usize = 4;
 /// What the connections are in a message.
 const CONNECTIONS: &str = "connections to SQL Servers";
 
+/// What is kept of polls, in a message.
+const OBSERVATIONS: &str = "the databases of SQL Servers";
+
 /// The limits of a process; cheap to clone.
 #[derive(Clone)]
 pub struct Limits {
@@ -39,6 +43,7 @@ struct Inner {
     /// The helpers of each account.
     accounts: Shares,
     responses: ResponseMemory,
+    observations: ObservationMemory,
     resolver: Resolver,
     denied: DeniedNetworks,
 }
@@ -95,6 +100,7 @@ impl Limits {
             helpers: Shares::new(size(sizes.helpers)),
             accounts: Shares::new(accounts),
             responses: ResponseMemory::default(),
+            observations: ObservationMemory::default(),
             resolver,
             denied: DeniedNetworks::new(denied),
         };
@@ -114,6 +120,15 @@ impl Limits {
     /// The memory of a response to the namespace.
     pub(super) fn response(&self, namespace: &Arc<str>) -> Reserved {
         self.inner.responses.reserve(namespace)
+    }
+
+    /// The server with the memory that it takes until its last copy is dropped.
+    ///
+    /// # Errors
+    /// `OperatorLimited`, if the namespace has no memory for it.
+    pub(super) fn keep(&self, target: &Target, server: Server) -> Result<Arc<Server>, Unavailable> {
+        let kept = self.inner.observations.keep(&target.namespace, server);
+        kept.map_err(|exhausted| error::no_memory(&target.address(), &target.namespace, OBSERVATIONS, exhausted))
     }
 
     /// Whether the operator refuses connections to this address.

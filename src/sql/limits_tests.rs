@@ -1,4 +1,4 @@
-//! A namespace whose servers, DNS names or KDCs never answer, beside another one.
+//! A namespace whose servers, DNS names or KDCs never answer, or whose servers answer too much, beside another one.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::sql::address::{self, LastPort};
 use crate::sql::fake_dns::{FakeDns, NAME_ERROR, Reply, Value};
 use crate::sql::fake_server::{FakeServer, Script};
 use crate::sql::tests::{short, target};
-use crate::sql::{InstanceAddress, InstanceMonitors};
+use crate::sql::{InstanceAddress, InstanceMonitors, MonitorHandle};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const SMALL: Sizes = Sizes { connections: 16, lookups: 16, helpers: 16 };
@@ -155,6 +155,87 @@ async fn two_moves_that_need_most_of_the_connections_take_turns() {
     assert_eq!((a, b), (4, 4));
     drop(poll);
     until(|| limits.inner.connections.free() == 8).await;
+}
+
+/// A monitor of the server with another login.
+fn watch(monitors: &InstanceMonitors, server: &FakeServer, namespace: &str, login: &str) -> MonitorHandle {
+    let login = crate::sql::Authentication::SqlLogin { username: login.into(), password: "x".into() };
+    monitors.watch(&Target { login, namespace: namespace.into(), ..server.target.clone() })
+}
+
+fn keeping(limits: &Limits) -> InstanceMonitors {
+    InstanceMonitors::with_login_verification(
+        HOUR,
+        HOUR,
+        Deadlines { batch: HOUR, ..Deadlines::default() },
+        limits.clone(),
+    )
+}
+
+/// One response after the other, so that the memory of responses is free again: what is kept has a limit of its own.
+#[tokio::test]
+async fn kept_observations_of_a_namespace_have_a_limit_and_leave_the_share_of_others() {
+    const PART: usize = 16;
+    let mut limits = Limits::new(Sizes { connections: 64, ..SMALL }, Vec::new());
+    Arc::get_mut(&mut limits.inner).unwrap().observations = ObservationMemory::divided(PART);
+    let monitors = keeping(&limits);
+    let server = FakeServer::start(Script::with_databases("EVIL", 600)).await;
+    let evil: Vec<_> = (0..6).map(|at| watch(&monitors, &server, "evil", &format!("u{at}"))).collect();
+    let mut refused = Vec::new();
+    for watch in &evil {
+        if let ServerObservation::Unavailable { unavailable, .. } = watch.refresh().await {
+            refused.push(unavailable);
+        }
+    }
+    assert!(!refused.is_empty() && refused.len() < 6, "{refused:?}");
+    for Unavailable { cause, detail } in &refused {
+        assert_eq!(*cause, UnavailableCause::OperatorLimited);
+        assert!(detail.contains("memory for the databases of SQL Servers of namespace evil is reached."), "{detail}");
+        assert!(detail.contains("This proves nothing about the server. To fix: "), "{detail}");
+    }
+    let kept = limits.inner.observations.taken();
+    assert!(kept > (8 << 20) / PART && kept <= (15 << 20) / PART, "{kept}");
+    // The usual servers of the namespace itself, and large ones of others.
+    server.change(|script| *script = Script::with_databases("SQL-A", 15));
+    let usual = watch(&monitors, &server, "evil", "usual").refresh().await;
+    assert!(usual.available().is_some(), "{usual:?}");
+    server.change(|script| *script = Script::with_databases("SQL-A", 600));
+    let victim = watch(&monitors, &server, "victim", "v");
+    let seen = victim.refresh().await;
+    assert!(seen.available().is_some(), "{seen:?}");
+    drop((evil, victim, usual, seen));
+    until(|| limits.inner.observations.taken() == 0).await;
+    let again = watch(&monitors, &server, "evil", "again").refresh().await;
+    assert!(again.available().is_some(), "{again:?}");
+}
+
+#[tokio::test]
+async fn replaced_observation_gives_its_memory_back_and_an_equal_one_takes_none() {
+    let limits = Limits::new(SMALL, Vec::new());
+    let monitors = keeping(&limits);
+    let server = FakeServer::start(Script::with_databases("SQL-A", 100)).await;
+    let watch = watch(&monitors, &server, "lync", "u");
+    let ServerObservation::Available { server: first, .. } = watch.refresh().await else { panic!("unavailable") };
+    let one = limits.inner.observations.taken();
+    assert!(one > 100 * 250, "{one}");
+    for _ in 0..3 {
+        let ServerObservation::Available { server: same, .. } = watch.refresh().await else { panic!("unavailable") };
+        assert!(Arc::ptr_eq(&first, &same), "the equal observation is kept once");
+        assert_eq!(limits.inner.observations.taken(), one);
+    }
+    drop(first);
+    for name in ["SQL-B", "SQL-C", "SQL-D", "SQL-E"] {
+        server.change(|script| *script = Script::with_databases(name, 100));
+        // A pass can hold the observation before, until it ends.
+        let before = watch.latest();
+        assert!(watch.refresh().await.available().is_some_and(|server| server.name == name));
+        assert_eq!(limits.inner.observations.taken(), 2 * one, "{name}");
+        drop(before);
+        assert_eq!(limits.inner.observations.taken(), one, "{name}");
+    }
+    server.change(|script| script.batch = Vec::new());
+    assert!(watch.refresh().await.available().is_none());
+    assert_eq!(limits.inner.observations.taken(), 0, "an unavailable server keeps nothing");
 }
 
 fn account(kdc: &str) -> Account {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tiberius::Row;
 
 use crate::model::{
-    Database, DatabaseName, DatabaseState, Mirroring, MirroringEndpoint, MirroringState, Role, Safety, Server,
-    Unavailable, WitnessLink, Witnessed,
+    Database, DatabaseName, DatabaseState, MemoryShare, Mirroring, MirroringEndpoint, MirroringState, Role, Safety,
+    Server, Unavailable, WitnessLink, Witnessed,
 };
 use crate::sql::column::{guid, integer, name, required};
 use crate::sql::error::{self, Phase};
@@ -49,6 +49,8 @@ fn read(results: &[Vec<Row>]) -> Result<Server, String> {
     let required_text = |column| required(name(properties, column)?, column);
     let flag = |column| Ok::<_, String>(integer(properties, column)? == Some(1));
 
+    let mut witnesses = witnessed.iter().filter_map(|row| witness(row).transpose()).collect::<Result<Vec<_>, _>>()?;
+    witnesses.shrink_to_fit();
     let mut databases = by_name(databases)?;
     for row in counters {
         read_counter(row, &mut databases)?;
@@ -63,9 +65,11 @@ fn read(results: &[Vec<Row>]) -> Result<Server, String> {
         view_server_state: flag("can_view_server_state")?,
         view_any_database: flag("can_view_any_database")?,
         endpoint: endpoints.first().map(endpoint).transpose()?,
-        databases,
-        witnessed: witnessed.iter().filter_map(|row| witness(row).transpose()).collect::<Result<_, _>>()?,
+        // The nodes of a tree that grew in order are half empty, and those of a collected one are full.
+        databases: databases.into_iter().collect(),
+        witnessed: witnesses,
         stale_login: None,
+        memory: MemoryShare::default(),
     })
 }
 

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::model::{Server, ServerObservation, Unavailable};
-use crate::sql::change_detection::is_unchanged;
+use crate::sql::change_detection::{is_equal, is_unchanged};
 use crate::sql::connector::Connector;
 use crate::sql::poll::poll;
 use crate::sql::{Session, redo_rate};
@@ -166,15 +166,20 @@ impl PollTask {
             increment(&self.reports.connections);
         }
         self.stale_login = result.err();
-        let published = self.channels.publisher.borrow().clone();
-        let Published { observation: ServerObservation::Available { address, server }, served, .. } = published else {
-            return;
-        };
+        let Some(server) = self.latest() else { return };
+        let address = self.connector.target.address();
         if let Some(unavailable) = &self.stale_login {
             tracing::info!(%address, detail = %unavailable.detail, "additional login failed");
         }
+        if server.stale_login == self.stale_login {
+            return;
+        }
         let server = Server { stale_login: self.stale_login.clone(), ..Server::clone(&server) };
-        self.publish(ServerObservation::Available { address, server: Arc::new(server) }, served);
+        // Without the memory for a copy, the next poll shows the result.
+        if let Ok(server) = self.connector.limits.keep(&self.connector.target, server) {
+            let served = self.channels.publisher.borrow().served;
+            self.publish(ServerObservation::Available { address, server }, served);
+        }
     }
 
     /// Polls once and publishes the result; returns the newest request that the poll serves.
@@ -185,7 +190,7 @@ impl PollTask {
         increment(&self.reports.polls);
         let address = self.connector.target.address();
         let observation = match outcome {
-            Ok(server) => ServerObservation::Available { address, server: Arc::new(server) },
+            Ok(server) => ServerObservation::Available { address, server },
             Err(unavailable) => {
                 increment(&self.reports.poll_failures);
                 ServerObservation::Unavailable { address, unavailable }
@@ -206,7 +211,7 @@ impl PollTask {
         }
     }
 
-    async fn try_poll(&mut self, served: &mut u64) -> Result<Server, Unavailable> {
+    async fn try_poll(&mut self, served: &mut u64) -> Result<Arc<Server>, Unavailable> {
         let address = self.connector.target.address();
         let (mut session, mut reused) = match self.session.take() {
             Some(session) => (session, true),
@@ -219,7 +224,7 @@ impl PollTask {
             match poll(session, &address, self.connector.deadlines.batch).await {
                 Ok((session, server)) => {
                     self.session = Some(session);
-                    return Ok(self.completed(server));
+                    return self.keep(server);
                 }
                 // The idle session had ended before this poll, which is read-only.
                 Err(failure) if failure.unanswered && reused => {
@@ -237,17 +242,28 @@ impl PollTask {
         Ok(session)
     }
 
-    /// The server of a poll with the values that the poll alone does not show.
-    fn completed(&mut self, mut server: Server) -> Server {
+    /// The server of a poll with the values that the poll alone does not show. An equal one is kept already.
+    fn keep(&mut self, mut server: Server) -> Result<Arc<Server>, Unavailable> {
         let now = Instant::now();
-        if let (ServerObservation::Available { server: before, .. }, Some(then)) =
-            (&self.channels.publisher.borrow().observation, self.polled_at)
-        {
+        let before = self.latest();
+        if let (Some(before), Some(then)) = (&before, self.polled_at) {
             redo_rate::update_redo_rate(&mut server, before, now.saturating_duration_since(then));
         }
-        (self.polled_at, self.read_at) = (Some(now), Some(Timestamp::now()));
         server.stale_login = self.stale_login.clone();
-        server
+        let kept = match before {
+            Some(before) if is_equal(&before, &server) => before,
+            _ => self.connector.limits.keep(&self.connector.target, server)?,
+        };
+        (self.polled_at, self.read_at) = (Some(now), Some(Timestamp::now()));
+        Ok(kept)
+    }
+
+    /// The server of the latest observation, if it was available.
+    fn latest(&self) -> Option<Arc<Server>> {
+        match &self.channels.publisher.borrow().observation {
+            ServerObservation::Available { server, .. } => Some(server.clone()),
+            ServerObservation::Unavailable { .. } => None,
+        }
     }
 }
 

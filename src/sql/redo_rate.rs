@@ -31,7 +31,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::model::{Database, DatabaseName, DatabaseState};
+    use crate::model::{Database, DatabaseName, DatabaseState, MemoryShare};
 
     fn server(queue: i64, redone: i64, rate: Option<i64>) -> Server {
         let database = Database {
@@ -55,6 +55,7 @@ mod tests {
             databases: BTreeMap::from([(DatabaseName::new("rtcxds"), database)]),
             witnessed: Vec::new(),
             stale_login: None,
+            memory: MemoryShare::default(),
         }
     }
 

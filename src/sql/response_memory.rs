@@ -1,10 +1,9 @@
 //! The memory of the responses that the operator reads at the same time, over the whole process. The driver buffers every row,
 //! and a row of NULLs of two bytes on the network is an object of a hundred bytes.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use crate::sql::memory_budget::{Exhausted, MemoryBudget, Size, Taken};
 
 /// The cost of a row and of a value in the driver, in bytes. The list of rows can be twice as long as it has rows.
 pub const ROW: usize = 96;
@@ -13,59 +12,37 @@ pub const VALUE: usize = 64;
 /// The most that one response can take, in bytes. A poll of 10,000 databases takes 25 MB: a row with 14 values and 240 bytes of
 /// names for each, and three counters with three values and 120 bytes of names.
 pub const MAX_RESPONSE: usize = 32 << 20;
-/// The most that all responses of the process can take beyond `ALWAYS`, in bytes. The Pod of the chart has 128 MiB.
-const TOTAL: usize = 72 << 20;
-/// Of `TOTAL`, what only namespaces with less than `FLOOR` get.
-const RESERVE: usize = 8 << 20;
-/// What many namespaces with long responses leave to each further one, in bytes.
-const FLOOR: usize = 512 << 10;
-/// What each response takes without a share, in bytes: the poll of a usual server must not depend on those of others. The number
-/// of connections bounds the sum.
-const ALWAYS: usize = 64 << 10;
-/// How much of a share is taken at once, in bytes.
-const STEP: usize = 64 << 10;
+
+/// The Pod of the chart has 128 MiB, of which `observation_memory` has another part.
+const SIZE: Size = Size { total: 72 << 20, reserve: 8 << 20, floor: 512 << 10, always: 64 << 10, step: 64 << 10 };
 
 pub const TOO_LARGE: &str = "the response needs more than 32 MiB of memory";
-pub const NO_SHARE: &str =
-    "the responses of the SQL Servers of its namespace, together, need more memory than the share of a namespace";
-pub const NONE_FREE: &str =
-    "the responses of all SQL Servers, together, need all memory that the operator has for them";
+const NO_SHARE: &str = "the namespace has its share of the memory for responses";
+const NONE_FREE: &str = "all memory for responses is in use";
 
-/// The memory of all responses; cheap to clone. A namespace with as much as is free gets no more, apart from its floor. A response that gets none is refused at once: a wait would hold what it has already.
+/// The memory of all responses; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct ResponseMemory(Arc<Mutex<State>>);
-
-#[derive(Debug)]
-struct State {
-    free: usize,
-    /// What each namespace has, if any.
-    held: HashMap<Arc<str>, usize>,
-}
+pub struct ResponseMemory(MemoryBudget);
 
 /// The memory of one response. Dropping it gives it back.
 #[derive(Debug)]
-pub struct Reserved {
-    memory: ResponseMemory,
-    namespace: Arc<str>,
-    needed: usize,
-    taken: usize,
-}
+pub struct Reserved(Taken);
 
 impl Default for ResponseMemory {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(State { free: TOTAL, held: HashMap::new() })))
+        Self(MemoryBudget::new(SIZE))
     }
 }
 
 impl ResponseMemory {
     pub fn reserve(&self, namespace: &Arc<str>) -> Reserved {
-        Reserved { memory: self.clone(), namespace: namespace.clone(), needed: 0, taken: 0 }
+        Reserved(self.0.begin(namespace))
     }
 
     /// For a test that none is left, and for one that the sum is bounded.
     #[cfg(test)]
     pub fn taken(&self) -> usize {
-        TOTAL - self.0.lock().free
+        self.0.taken()
     }
 }
 
@@ -73,44 +50,22 @@ impl Reserved {
     /// # Errors
     /// Why the response cannot take so many bytes more.
     pub fn grow(&mut self, bytes: usize) -> Result<(), &'static str> {
-        self.needed = self.needed.saturating_add(bytes);
-        if self.needed > MAX_RESPONSE {
+        if self.0.needed().saturating_add(bytes) > MAX_RESPONSE {
             return Err(TOO_LARGE);
         }
-        while self.needed > self.taken + ALWAYS {
-            self.memory.0.lock().take(&self.namespace)?;
-            self.taken += STEP;
-        }
-        Ok(())
+        self.0.grow(bytes).map_err(|exhausted| match exhausted {
+            Exhausted::Share => NO_SHARE,
+            Exhausted::Total => NONE_FREE,
+        })
     }
 }
 
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        self.memory.0.lock().give_back(&self.namespace, self.taken);
-    }
-}
-
-impl State {
-    fn take(&mut self, namespace: &Arc<str>) -> Result<(), &'static str> {
-        let held = self.held.get(namespace).copied().unwrap_or_default() + STEP;
-        let free = self.free.checked_sub(STEP).ok_or(NONE_FREE)?;
-        if held > FLOOR && held > free.saturating_sub(RESERVE) {
-            return Err(NO_SHARE);
-        }
-        self.free = free;
-        self.held.insert(namespace.clone(), held);
-        Ok(())
-    }
-
-    fn give_back(&mut self, namespace: &Arc<str>, bytes: usize) {
-        self.free += bytes;
-        if let Some(held) = self.held.get_mut(namespace) {
-            *held -= bytes;
-            if *held == 0 {
-                self.held.remove(namespace);
-            }
-        }
+/// Whether a response was refused because others have the memory, which is no defect of it.
+pub fn exhausted(what: &str) -> Option<Exhausted> {
+    match what {
+        NO_SHARE => Some(Exhausted::Share),
+        NONE_FREE => Some(Exhausted::Total),
+        _ => None,
     }
 }
 
@@ -135,19 +90,20 @@ mod tests {
         let memory = ResponseMemory::default();
         let hostile: Vec<_> = (0..21).map(|_| fill(&memory, "evil")).collect();
         let taken: usize = hostile.iter().map(|(_, taken, _)| taken).sum();
-        assert!(taken <= TOTAL / 2 + 21 * ALWAYS, "{taken}");
-        assert!(hostile.iter().all(|(_, taken, _)| *taken >= ALWAYS), "a usual poll is always read");
-        assert_eq!(hostile[20].2, NO_SHARE);
+        assert!(taken <= SIZE.total / 2 + 21 * SIZE.always, "{taken}");
+        assert!(hostile.iter().all(|(_, taken, _)| *taken >= SIZE.always), "a usual poll is always read");
+        assert_eq!(exhausted(hostile[20].2), Some(Exhausted::Share));
+        assert_eq!((exhausted(NONE_FREE), exhausted(TOO_LARGE)), (Some(Exhausted::Total), None));
         let (other, large, _) = fill(&memory, "lync");
-        assert!(large >= TOTAL / 5, "{large}");
+        assert!(large >= SIZE.total / 5, "{large}");
         // However many namespaces take what they get, a further one finds its floor.
         let crowd: Vec<_> = (0..10).map(|number| fill(&memory, &format!("crowd{number}"))).collect();
         let (honest, enough, _) = fill(&memory, "honest");
-        assert!(enough >= FLOOR, "{enough}");
+        assert!(enough >= SIZE.floor, "{enough}");
         drop((crowd, honest));
         drop((other, hostile));
         assert_eq!(memory.taken(), 0);
-        assert!(memory.0.lock().held.is_empty());
+        assert_eq!(memory.0.namespaces(), 0);
     }
 
     #[test]

@@ -21,11 +21,12 @@ use crate::sql::kerberos::{self, Handshake};
 use crate::sql::limits::{Limits, Opening};
 use crate::sql::login_error;
 use crate::sql::login_message::messages;
+use crate::sql::memory_budget::Exhausted;
 use crate::sql::prelogin::{self, Encryption, HEADER, Header};
 use crate::sql::prelogin_stream::{PreloginShim, TlsInPrelogin};
 use crate::sql::response_check::{Defect, ResponseCheck};
 use crate::sql::response_limit::{ResponseLimit, TOO_LONG};
-use crate::sql::response_memory::{NO_SHARE, Reserved};
+use crate::sql::response_memory::{self, Reserved};
 use crate::sql::shares::Share;
 use crate::sql::sspi::SspiStream;
 use crate::sql::{Authentication, Deadlines, InstanceAddress, Target, Tls, address, tls};
@@ -53,6 +54,11 @@ pub enum Failure {
     Unanswered,
     /// The response is incomplete or marked as failed.
     Invalid(&'static str),
+    /// The operator had no memory for the response.
+    NoMemory {
+        namespace: Arc<str>,
+        exhausted: Exhausted,
+    },
     Tds(Error),
 }
 
@@ -62,12 +68,15 @@ impl Failure {
         match self {
             Failure::TimedOut => error::timed_out(address, Phase::Poll, deadline),
             Failure::Unanswered => error::lost(address, Phase::Poll),
-            Failure::Invalid(NO_SHARE) => error::no_memory(address, NO_SHARE),
+            Failure::NoMemory { namespace, exhausted } => error::no_memory(address, namespace, RESPONSES, *exhausted),
             Failure::Invalid(what) => error::protocol_error(address, Phase::Poll, what),
             Failure::Tds(e) => error::poll(address, e, deadline),
         }
     }
 }
+
+/// What the responses are in a message.
+const RESPONSES: &str = "responses of SQL Servers";
 
 /// The rows of each result set of a batch, with their memory.
 pub struct Results {
@@ -137,7 +146,10 @@ impl Session {
         match (answer, self.response_check.defect()) {
             // The error of the server is more precise than the status of its response.
             (Err(error @ Error::Server(_)), _) => Err(Failure::Tds(error)),
-            (_, Some(Defect(what))) => Err(Failure::Invalid(what)),
+            (_, Some(Defect(what))) => Err(match response_memory::exhausted(what) {
+                Some(exhausted) => Failure::NoMemory { namespace: self.namespace.clone(), exhausted },
+                None => Failure::Invalid(what),
+            }),
             (Err(_), None) if self.response_limit.exceeded() => Err(Failure::Invalid(TOO_LONG)),
             (Err(error), None) if is_closed(&error) && !self.response_check.started() => Err(Failure::Unanswered),
             (Err(error), None) => Err(Failure::Tds(error)),

@@ -114,6 +114,7 @@ pub fn available(seat: usize, row: Option<(Role, MirroringState)>, odd: Odd) -> 
         databases: BTreeMap::from([(DatabaseName::new("LcsLog"), database)]),
         witnessed: Vec::new(),
         stale_login: None,
+        memory: MemoryShare::default(),
     };
     ServerObservation::Available { address: format!("sql-{seat}"), server: Arc::new(server) }
 }

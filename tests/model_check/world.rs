@@ -199,6 +199,7 @@ impl World {
             databases,
             witnessed: Vec::new(),
             stale_login: None,
+            memory: MemoryShare::default(),
         }
     }
 

@@ -9,8 +9,9 @@ use strum::IntoEnumIterator;
 use crate::api::{DatabaseStatus, DatabaseTypeStatus, ParsedSpec, ServerStatus, SqlServer, Store};
 use crate::cli::pool::Pool;
 use crate::model::{
-    Database, DatabaseName, DatabaseState, Guid, Mirroring, MirroringEndpoint, MirroringState, Observation, Pair,
-    Reason, Role, Safety, Seat, Server, ServerObservation, Unavailable, UnavailableCause, WitnessLink,
+    Database, DatabaseName, DatabaseState, Guid, MemoryShare, Mirroring, MirroringEndpoint, MirroringState,
+    Observation, Pair, Reason, Role, Safety, Seat, Server, ServerObservation, Unavailable, UnavailableCause,
+    WitnessLink,
 };
 
 /// The observation for a spec, which may be another one than that of the status. A server that the status does not have is
@@ -76,6 +77,7 @@ fn server(pool: &Pool, status: &ServerStatus) -> Server {
         databases,
         witnessed: Vec::new(),
         stale_login: None,
+        memory: MemoryShare::default(),
     }
 }
 
