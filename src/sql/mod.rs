@@ -40,6 +40,7 @@ mod quote;
 mod redo_rate;
 mod resolver;
 mod response_check;
+mod response_defect;
 mod response_limit;
 mod response_memory;
 mod response_tokens;

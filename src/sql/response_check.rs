@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 
 use crate::sql::login_message::messages;
 use crate::sql::prelogin::{HEADER, Header, TABULAR};
+use crate::sql::response_defect::Defect;
 use crate::sql::response_memory::Reserved;
 use crate::sql::response_tokens::ResponseTokens;
 
@@ -30,10 +31,6 @@ const ERROR: u16 = 0x0002;
 const SRVERROR: u16 = 0x0100;
 /// The bytes of a login response that are searched for LOGINACK.
 const LONGEST_LOGIN: usize = 1 << 14;
-
-/// What is wrong with the last response.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Defect(pub &'static str);
 
 /// The version of TDS that the server acknowledged, e.g. `(7, 4)`.
 pub type TdsVersion = (u8, u8);
@@ -103,7 +100,7 @@ impl ResponseCheck {
     /// # Errors
     /// `InvalidData` for a response from which the driver would wait for more, or read nonsense.
     pub fn read(&self, bytes: &[u8]) -> io::Result<()> {
-        self.0.lock().read(bytes).map_err(|Defect(what)| io::Error::new(io::ErrorKind::InvalidData, what))
+        self.0.lock().read(bytes).map_err(|defect| io::Error::new(io::ErrorKind::InvalidData, defect))
     }
 }
 
@@ -191,8 +188,8 @@ impl State {
         Ok(())
     }
 
-    fn fail(&mut self, what: &'static str) -> Defect {
-        *self.defect.insert(Defect(what))
+    fn fail(&mut self, defect: impl Into<Defect>) -> Defect {
+        *self.defect.insert(defect.into())
     }
 }
 
@@ -298,7 +295,7 @@ mod tests {
         for status in [ERROR, SRVERROR, ERROR | SRVERROR, ERROR | 0x10] {
             let (result, defect) = batch(&done(status));
             assert!(result.is_ok());
-            assert!(defect.unwrap().0.contains("marked the response as failed"));
+            assert!(defect.unwrap().to_string().contains("marked the response as failed"));
         }
     }
 
@@ -307,7 +304,7 @@ mod tests {
         for (payload, what) in [(vec![], "without DONE"), (info(40), "without DONE"), (done(MORE), "breaks off")] {
             let (result, defect) = batch(&payload);
             assert!(result.is_err());
-            assert!(defect.unwrap().0.contains(what), "{defect:?}");
+            assert!(defect.unwrap().to_string().contains(what), "{defect:?}");
         }
         let check = ResponseCheck::new();
         assert!(check.read(b"HTTP/1.1").is_err());
@@ -322,7 +319,7 @@ mod tests {
         let next = message(&done(0));
         let both = [message(&done(0)), next[..3].to_vec()].concat();
         assert!(check.read(&both).is_err());
-        assert!(check.defect().unwrap().0.contains("follow the end"));
+        assert!(check.defect().unwrap().to_string().contains("follow the end"));
         for cut in [3, 12] {
             let check = ResponseCheck::new();
             check.read(&next[..cut]).unwrap();

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use crate::sql::memory_budget::{Exhausted, MemoryBudget, Size, Taken};
+use crate::sql::memory_budget::{MemoryBudget, Size, Taken};
+use crate::sql::response_defect::Defect;
 
 /// The cost of a row and of a value in the driver, in bytes. The list of rows can be twice as long as it has rows.
 pub const ROW: usize = 96;
@@ -17,9 +18,6 @@ pub const MAX_RESPONSE: usize = 32 << 20;
 const SIZE: Size = Size { total: 72 << 20, reserve: 8 << 20, floor: 512 << 10, always: 64 << 10, step: 64 << 10 };
 
 pub const TOO_LARGE: &str = "the response needs more than 32 MiB of memory";
-const NO_SHARE: &str = "the namespace has its share of the memory for responses";
-const NONE_FREE: &str = "all memory for responses is in use";
-
 /// The memory of all responses; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ResponseMemory(MemoryBudget);
@@ -49,32 +47,21 @@ impl ResponseMemory {
 impl Reserved {
     /// # Errors
     /// Why the response cannot take so many bytes more.
-    pub fn grow(&mut self, bytes: usize) -> Result<(), &'static str> {
+    pub fn grow(&mut self, bytes: usize) -> Result<(), Defect> {
         if self.0.needed().saturating_add(bytes) > MAX_RESPONSE {
-            return Err(TOO_LARGE);
+            return Err(TOO_LARGE.into());
         }
-        self.0.grow(bytes).map_err(|exhausted| match exhausted {
-            Exhausted::Share => NO_SHARE,
-            Exhausted::Total => NONE_FREE,
-        })
-    }
-}
-
-/// Whether a response was refused because others have the memory, which is no defect of it.
-pub fn exhausted(what: &str) -> Option<Exhausted> {
-    match what {
-        NO_SHARE => Some(Exhausted::Share),
-        NONE_FREE => Some(Exhausted::Total),
-        _ => None,
+        self.0.grow(bytes).map_err(Defect::NoMemory)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::memory_budget::Exhausted;
 
     /// Takes as much as possible.
-    fn fill(memory: &ResponseMemory, namespace: &str) -> (Reserved, usize, &'static str) {
+    fn fill(memory: &ResponseMemory, namespace: &str) -> (Reserved, usize, Defect) {
         let mut response = memory.reserve(&namespace.into());
         let mut taken = 0;
         loop {
@@ -92,8 +79,7 @@ mod tests {
         let taken: usize = hostile.iter().map(|(_, taken, _)| taken).sum();
         assert!(taken <= SIZE.total / 2 + 21 * SIZE.always, "{taken}");
         assert!(hostile.iter().all(|(_, taken, _)| *taken >= SIZE.always), "a usual poll is always read");
-        assert_eq!(exhausted(hostile[20].2), Some(Exhausted::Share));
-        assert_eq!((exhausted(NONE_FREE), exhausted(TOO_LARGE)), (Some(Exhausted::Total), None));
+        assert_eq!(hostile[20].2, Defect::NoMemory(Exhausted::Share));
         let (other, large, _) = fill(&memory, "lync");
         assert!(large >= SIZE.total / 5, "{large}");
         // However many namespaces take what they get, a further one finds its floor.
@@ -110,7 +96,7 @@ mod tests {
     fn response_of_a_namespace_that_is_alone_has_its_own_limit() {
         let memory = ResponseMemory::default();
         let (_response, taken, what) = fill(&memory, "lync");
-        assert_eq!((taken, what), (MAX_RESPONSE, TOO_LARGE));
+        assert_eq!((taken, what), (MAX_RESPONSE, Defect::Invalid(TOO_LARGE)));
     }
 
     /// The driver stores at least one value of this size for each value on the network.

@@ -11,6 +11,7 @@
 //! not check the length of a sql_variant, and reads DONE by the version of the last LOGINACK: with these, the two would read
 //! different tokens in the same bytes.
 
+use crate::sql::response_defect::Defect;
 use crate::sql::response_memory::{ROW, Reserved, VALUE};
 
 /// The largest numbers in one response. A poll has 14 columns and 5 result sets. The memory bounds the rows.
@@ -144,7 +145,7 @@ impl ResponseTokens {
     ///
     /// # Errors
     /// What is wrong with the response.
-    pub fn read(&mut self, mut bytes: &[u8]) -> Result<(), &'static str> {
+    pub fn read(&mut self, mut bytes: &[u8]) -> Result<(), Defect> {
         while !bytes.is_empty() && self.phase != Phase::TooOld {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
@@ -169,7 +170,7 @@ impl ResponseTokens {
     }
 
     /// The step after this field.
-    fn next(&mut self, field: &[u8]) -> Result<Step, &'static str> {
+    fn next(&mut self, field: &[u8]) -> Result<Step, Defect> {
         match self.step {
             Step::Token => self.token(field.first().copied().unwrap_or_default()),
             Step::Length(_) => {
@@ -214,7 +215,7 @@ impl ResponseTokens {
         }
     }
 
-    fn token(&mut self, token: u8) -> Result<Step, &'static str> {
+    fn token(&mut self, token: u8) -> Result<Step, Defect> {
         let is_batch = self.phase == Phase::Batch;
         match token {
             // COLMETADATA
@@ -245,39 +246,39 @@ impl ResponseTokens {
             0xed if !is_batch => Ok(Step::Length(2)),
             // LOGINACK
             0xad if self.phase == Phase::Login => Ok(Step::LoginAck),
-            0xad if self.phase == Phase::Acknowledged => Err(SECOND_LOGINACK),
+            0xad if self.phase == Phase::Acknowledged => Err(SECOND_LOGINACK.into()),
             // SESSIONSTATE, FEDAUTHINFO
             0xe4 | 0xee if !is_batch => Ok(Step::Length(4)),
             // FEATUREEXTACK
             0xae if !is_batch => Ok(Step::Feature),
-            _ => Err(UNEXPECTED_TOKEN),
+            _ => Err(UNEXPECTED_TOKEN.into()),
         }
     }
 
-    fn login_ack(&mut self, field: &[u8]) -> Result<Step, &'static str> {
-        let [low, high, _, major, ..] = *field else { return Err(UNEXPECTED_TOKEN) };
+    fn login_ack(&mut self, field: &[u8]) -> Result<Step, Defect> {
+        let [low, high, _, major, ..] = *field else { return Err(UNEXPECTED_TOKEN.into()) };
         let rest = usize::from(u16::from_le_bytes([low, high])).checked_sub(5).ok_or(UNEXPECTED_TOKEN)?;
         self.phase = if major < 0x72 { Phase::TooOld } else { Phase::Acknowledged };
         self.skip = rest;
         Ok(Step::Token)
     }
 
-    fn result_set(&mut self, count: usize) -> Result<Step, &'static str> {
+    fn result_set(&mut self, count: usize) -> Result<Step, Defect> {
         /// A result set without metadata.
         const NO_METADATA: usize = 0xffff;
         self.result_sets += 1;
         self.columns.clear();
         self.missing = if count == NO_METADATA { 0 } else { count };
         match self.missing {
-            _ if self.result_sets > MAX_RESULT_SETS => Err(MANY_RESULT_SETS),
+            _ if self.result_sets > MAX_RESULT_SETS => Err(MANY_RESULT_SETS.into()),
             0 => Ok(Step::Token),
             1..=MAX_COLUMNS => Ok(Step::Column),
-            _ => Err(MANY_COLUMNS),
+            _ => Err(MANY_COLUMNS.into()),
         }
     }
 
     /// A column of this type.
-    fn column(&mut self, kind: u8) -> Result<Step, &'static str> {
+    fn column(&mut self, kind: u8) -> Result<Step, Defect> {
         let fixed = match kind {
             // tinyint, bit, smallint, int, bigint
             0x30 | 0x32 => Some(1),
@@ -297,7 +298,7 @@ impl ResponseTokens {
             0xa5 | 0xad => Step::TypeInfo(kind, 2),
             // varchar, char, nvarchar, nchar: size, collation
             0xa7 | 0xaf | 0xe7 | 0xef => Step::TypeInfo(kind, 7),
-            _ => return Err(UNEXPECTED_TYPE),
+            _ => return Err(UNEXPECTED_TYPE.into()),
         })
     }
 
@@ -316,7 +317,7 @@ impl ResponseTokens {
         Step::Token
     }
 
-    fn value_length(&mut self, column: usize, field: &[u8]) -> Result<Step, &'static str> {
+    fn value_length(&mut self, column: usize, field: &[u8]) -> Result<Step, Defect> {
         let is_null = field.len() > 1 && field.iter().all(|byte| *byte == 0xff);
         match self.form(column) {
             Form::Chunks if !is_null => {
@@ -331,12 +332,12 @@ impl ResponseTokens {
     }
 
     /// Passes over the bytes of a value with this total length.
-    fn pass(&mut self, total: usize, bytes: usize) -> Result<(), &'static str> {
+    fn pass(&mut self, total: usize, bytes: usize) -> Result<(), Defect> {
         self.skip = bytes;
-        if total > MAX_VALUE { Err(LONG_VALUE) } else { self.pay(bytes) }
+        if total > MAX_VALUE { Err(LONG_VALUE.into()) } else { self.pay(bytes) }
     }
 
-    fn pay(&mut self, bytes: usize) -> Result<(), &'static str> {
+    fn pay(&mut self, bytes: usize) -> Result<(), Defect> {
         self.memory.as_mut().map_or(Ok(()), |memory| memory.grow(bytes))
     }
 }

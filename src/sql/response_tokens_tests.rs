@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::sql::response_defect::Defect;
 use crate::sql::response_memory::{MAX_RESPONSE, ResponseMemory, TOO_LARGE};
 
 const DONE: [u8; 13] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -30,12 +31,12 @@ fn batch() -> ResponseTokens {
     ResponseTokens::of_batch(ResponseMemory::default().reserve(&"lync".into()))
 }
 
-fn outcome(payload: &[u8]) -> Result<(), &'static str> {
+fn outcome(payload: &[u8]) -> Result<(), Defect> {
     batch().read(payload)
 }
 
 /// The outcome, if the payload ends at the end of a token.
-fn whole(mut tokens: ResponseTokens, payload: &[u8]) -> Result<(), &'static str> {
+fn whole(mut tokens: ResponseTokens, payload: &[u8]) -> Result<(), Defect> {
     tokens.read(payload)?;
     assert!(matches!(tokens.step, Step::Token) && tokens.skip == 0 && tokens.field.is_empty(), "{tokens:?}");
     Ok(())
@@ -84,15 +85,15 @@ fn read_of_tokens_without_rows_ends_at_the_end_of_the_token() {
         .chain(of_login.map(|token| (token, false, true)))
     {
         for (tokens, accepted) in [(batch(), in_batch), (ResponseTokens::of_login(), in_login)] {
-            let expected = if accepted { Ok(()) } else { Err(UNEXPECTED_TOKEN) };
+            let expected = if accepted { Ok(()) } else { Err(Defect::Invalid(UNEXPECTED_TOKEN)) };
             assert_eq!(whole(tokens, &[token, &DONE].concat()), expected, "{token:x?}");
         }
     }
     for refused in [0x88, 0xd3, 0xac, 0xa4, 0xa5, 0x00, 0x42] {
-        assert_eq!(outcome(&[refused]), Err(UNEXPECTED_TOKEN), "{refused:x}");
+        assert_eq!(outcome(&[refused]), Err(Defect::Invalid(UNEXPECTED_TOKEN)), "{refused:x}");
     }
     for kind in [0x22, 0x23, 0x63, 0xf0, 0xf1, 0x2f, 0x1f, 0x62, 0x28, 0x3d, 0x6a] {
-        assert_eq!(outcome(&metadata(&[column(&[kind])])), Err(UNEXPECTED_TYPE), "{kind:x}");
+        assert_eq!(outcome(&metadata(&[column(&[kind])])), Err(Defect::Invalid(UNEXPECTED_TYPE)), "{kind:x}");
     }
 }
 
@@ -101,8 +102,8 @@ fn read_of_tokens_without_rows_ends_at_the_end_of_the_token() {
 fn read_of_loginack_is_accepted_once_and_not_below_its_length() {
     let ack = |length: u8, major: u8| [&[0xad, length, 0, 1, major, 0, 0, 4][..], &[9; 5]].concat();
     let twice = [ack(10, 0x74), ack(10, 0x71), DONE.to_vec()].concat();
-    assert_eq!(ResponseTokens::of_login().read(&twice), Err(SECOND_LOGINACK));
-    assert_eq!(ResponseTokens::of_login().read(&ack(4, 0x74)), Err(UNEXPECTED_TOKEN));
+    assert_eq!(ResponseTokens::of_login().read(&twice), Err(Defect::Invalid(SECOND_LOGINACK)));
+    assert_eq!(ResponseTokens::of_login().read(&ack(4, 0x74)), Err(Defect::Invalid(UNEXPECTED_TOKEN)));
     // Not followed: the session refuses the version.
     assert_eq!(ResponseTokens::of_login().read(&[ack(10, 0x71), vec![0; 9]].concat()), Ok(()));
 }
@@ -111,12 +112,12 @@ fn read_of_loginack_is_accepted_once_and_not_below_its_length() {
 #[test]
 fn read_of_many_columns_is_refused_at_their_count() {
     let count = 65_534_u16.to_le_bytes();
-    assert_eq!(outcome(&[0x81, count[0], count[1]]), Err(MANY_COLUMNS));
+    assert_eq!(outcome(&[0x81, count[0], count[1]]), Err(Defect::Invalid(MANY_COLUMNS)));
     assert_eq!(outcome(&metadata(&vec![tinyint(); MAX_COLUMNS])), Ok(()));
-    assert_eq!(outcome(&metadata(&vec![tinyint(); MAX_COLUMNS + 1])), Err(MANY_COLUMNS));
+    assert_eq!(outcome(&metadata(&vec![tinyint(); MAX_COLUMNS + 1])), Err(Defect::Invalid(MANY_COLUMNS)));
     // Also in a later result set.
     let first = [metadata(&[tinyint()]), vec![0xd1, 1, 7], DONE.to_vec()].concat();
-    assert_eq!(outcome(&[&first[..], &[0x81, count[0], count[1]]].concat()), Err(MANY_COLUMNS));
+    assert_eq!(outcome(&[&first[..], &[0x81, count[0], count[1]]].concat()), Err(Defect::Invalid(MANY_COLUMNS)));
 }
 
 #[test]
@@ -132,10 +133,14 @@ fn read_of_many_rows_of_nulls_is_refused_by_their_memory() {
                 Err(what) => break what,
             }
         };
-        assert_eq!((refused, rows), (TOO_LARGE, MAX_RESPONSE / (ROW + columns * VALUE)), "{columns} columns");
+        assert_eq!(
+            (refused, rows),
+            (Defect::Invalid(TOO_LARGE), MAX_RESPONSE / (ROW + columns * VALUE)),
+            "{columns} columns"
+        );
     }
     let sets = [0x81, 0xff, 0xff].repeat(MAX_RESULT_SETS + 1);
-    assert_eq!(outcome(&sets), Err(MANY_RESULT_SETS));
+    assert_eq!(outcome(&sets), Err(Defect::Invalid(MANY_RESULT_SETS)));
 }
 
 /// The limits are above what a poll of a large server contains.
@@ -177,10 +182,10 @@ fn read_of_a_long_value_is_refused_before_it_arrives() {
     let million = 2_000_000_u32.to_le_bytes();
     let chunk =
         [&metadata(&[nvarchar(0xffff)])[..], &[0xd1], &[0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], &million];
-    assert_eq!(outcome(&chunk.concat()), Err(LONG_VALUE));
+    assert_eq!(outcome(&chunk.concat()), Err(Defect::Invalid(LONG_VALUE)));
     let half = [&40_000_u32.to_le_bytes()[..], &vec![7; 40_000]].concat();
     let chunks = [&chunk[..3].concat()[..], &half, &half].concat();
-    assert_eq!(outcome(&chunks), Err(LONG_VALUE));
+    assert_eq!(outcome(&chunks), Err(Defect::Invalid(LONG_VALUE)));
 }
 
 proptest! {

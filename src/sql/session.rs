@@ -24,9 +24,10 @@ use crate::sql::login_message::messages;
 use crate::sql::memory_budget::Exhausted;
 use crate::sql::prelogin::{self, Encryption, HEADER, Header};
 use crate::sql::prelogin_stream::{PreloginShim, TlsInPrelogin};
-use crate::sql::response_check::{Defect, ResponseCheck};
+use crate::sql::response_check::ResponseCheck;
+use crate::sql::response_defect::Defect;
 use crate::sql::response_limit::{ResponseLimit, TOO_LONG};
-use crate::sql::response_memory::{self, Reserved};
+use crate::sql::response_memory::Reserved;
 use crate::sql::shares::Share;
 use crate::sql::sspi::SspiStream;
 use crate::sql::{Authentication, Deadlines, InstanceAddress, Target, Tls, address, tls};
@@ -146,10 +147,10 @@ impl Session {
         match (answer, self.response_check.defect()) {
             // The error of the server is more precise than the status of its response.
             (Err(error @ Error::Server(_)), _) => Err(Failure::Tds(error)),
-            (_, Some(Defect(what))) => Err(match response_memory::exhausted(what) {
-                Some(exhausted) => Failure::NoMemory { namespace: self.namespace.clone(), exhausted },
-                None => Failure::Invalid(what),
-            }),
+            (_, Some(Defect::Invalid(what))) => Err(Failure::Invalid(what)),
+            (_, Some(Defect::NoMemory(exhausted))) => {
+                Err(Failure::NoMemory { namespace: self.namespace.clone(), exhausted })
+            }
             (Err(_), None) if self.response_limit.exceeded() => Err(Failure::Invalid(TOO_LONG)),
             (Err(error), None) if is_closed(&error) && !self.response_check.started() => Err(Failure::Unanswered),
             (Err(error), None) => Err(Failure::Tds(error)),
@@ -191,7 +192,8 @@ fn check_login<T>(
         }
         (None, _, Some(stated)) => Err(stated),
         (_, Err(error), _) => Err(match check.defect() {
-            Some(Defect(what)) => error::protocol_error(&address, Phase::Login, what),
+            Some(Defect::Invalid(what)) => error::protocol_error(&address, Phase::Login, what),
+            Some(Defect::NoMemory(exhausted)) => error::no_memory(&address, &target.namespace, RESPONSES, exhausted),
             None => error::tds(&address, Phase::Login, &error, deadline),
         }),
         (None, Ok(_), None) => {
