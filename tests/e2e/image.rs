@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::node::build_image;
-use crate::support::{cargo, root, run, skip};
+use crate::support::{cargo, image_environment, root, run, skip};
 use serde_json::Value;
 
 /// Unpacks the image of an archive. Returns its manifest and its configuration.
@@ -85,6 +85,13 @@ fn is_labelled(config: &Value) {
         assert_eq!(labels[format!("org.opencontainers.image.{name}")], value, "{labels}");
     }
     assert_eq!(config["config"]["User"], "65532:65532");
+    let set: Vec<&str> =
+        config["config"]["Env"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+    let named = image_environment();
+    assert!(!named.is_empty());
+    for (name, value) in named {
+        assert!(set.contains(&format!("{name}={value}").as_str()), "{set:?}");
+    }
 }
 
 fn holds_no_path_of_the_build(binary: &Path) {

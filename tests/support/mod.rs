@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-pub use operator::{Operator, log_path, until_logged};
+pub use operator::{Operator, image_environment, log_path, until_logged};
 pub use test_pool::{DATABASES, TestPool, own_ip};
 
 /// How long a test waits for a condition. Generous: the machine may be busy.

@@ -34,6 +34,13 @@ fn program() -> std::ffi::OsString {
     std::env::var_os("LYNC_MIRROR_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_lync-mirror").into())
 }
 
+/// The variables of the allocator that the image sets.
+pub fn image_environment() -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(super::root().join("Dockerfile")).unwrap();
+    let words = text.split_whitespace().filter(|word| word.starts_with("MALLOC_"));
+    words.filter_map(|word| word.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
 /// `scopes`: the watched namespaces, separated by commas. The first one holds the lease.
 fn command(scopes: &str, interval: &str, replica: &str, kubeconfig: &Path) -> Command {
     let namespace = scopes.split(',').next().unwrap_or_default();
@@ -69,20 +76,21 @@ impl Operator {
         Operator::spawn(command(namespace, interval, replica, kubeconfig), cluster, replica, log)
     }
 
-    /// As the chart starts it: polls every 10 s, and no debug log.
+    /// As the chart starts it: polls every 10 s, no debug log, and the allocator of the image.
     pub fn start_quiet(cluster: &Cluster, namespace: &str) -> Operator {
         let mut command = command(namespace, "10s", namespace, &cluster.identity(namespace));
-        command.env("LYNC_MIRROR_LOG", "info");
+        command.env("LYNC_MIRROR_LOG", "info").envs(image_environment());
         Operator::spawn(command, cluster, namespace, namespace)
     }
 
-    /// For several namespaces, with at most this number of open files.
+    /// For several namespaces, with at most this number of open files, and the allocator of the image.
     pub fn start_scoped(cluster: &Cluster, namespace: &str, scopes: &[&str], files: u64) -> Operator {
         let watched = scopes.join(",");
         let inner = command(&watched, "1s", namespace, &cluster.identity(namespace));
         let mut command = Command::new("sh");
         command.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\"")]);
         command.arg(inner.get_program()).args(inner.get_args());
+        command.envs(image_environment());
         command.env("LYNC_MIRROR_LOG", "info").env("KUBECONFIG", cluster.dir.join(format!("{namespace}.kubeconfig")));
         Operator::spawn(command, cluster, namespace, namespace)
     }
