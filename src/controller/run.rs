@@ -134,7 +134,7 @@ async fn log_outcome(outcome: Reconciled) {
     }
 }
 
-/// Drops the metadata that the operator does not read: whoever may write a resource chooses its size, and managed fields and the
+/// Drops the metadata that the operator does not read: the writer of a resource chooses its size, and managed fields and the
 /// annotation of `kubectl apply` are larger than the spec. A write of the status keeps the metadata that the API server has.
 fn trim(resource: &mut WatchedResource) {
     let Ok(mirror) = &mut resource.0 else { return };
