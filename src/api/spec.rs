@@ -318,7 +318,7 @@ pub struct PolicySpec {
 #[cfg_attr(test, x_kube(cel))]
 #[x_kube(validation = Rule::new(rules::between("self.duration", "1m", "168h")).message(rules::WINDOW_DURATION))]
 pub struct MaintenanceWindow {
-    /// When the window opens: five fields of cron (minute hour day month weekday), e.g. `0 2 * * SAT`. It must open at least once a year.
+    /// When the window opens: five fields of cron (minute hour day month weekday), e.g. `0 2 * * SAT`. It must open at least every two years.
     #[schemars(length(min = 1, max = 100))]
     #[x_kube(
         validation = Rule::new(rules::FIVE_FIELDS_RULE).message(rules::FIVE_FIELDS),

@@ -18,9 +18,10 @@ pub struct Window {
     duration: Duration,
 }
 
-/// A schedule must open twice within this time, because a search goes through the days one by one.
-const LONGEST_PAUSE: Duration = Duration::from_secs(366 * 24 * 3600);
-/// The begin of that time: a fixed one, so that a schedule is valid or not whatever the time is.
+/// The first two openings may be apart by two years, because a search goes through the days one by one. A day without the hour
+/// of the schedule, at the change to summer time, has no opening.
+const LONGEST_PAUSE: Duration = Duration::from_secs(732 * 24 * 3600);
+/// The begin of the search: a fixed one, so that a schedule is valid or not whatever the time is.
 const FIRST_SEARCH: Timestamp = Timestamp::constant(1_704_067_200, 0);
 
 /// Why a window cannot be used. The messages leave the value to the caller, which names the field too.
@@ -32,7 +33,7 @@ pub enum WindowError {
     Schedule { cause: String },
 
     #[error(
-        "The schedule does not open at least once a year. To fix: write days that exist in every year, e.g. 0 2 * * SAT."
+        "The schedule does not open at least every two years. To fix: write days that exist in every year, e.g. 0 2 * * SAT."
     )]
     Rare,
 
@@ -86,21 +87,24 @@ impl Window {
     }
 }
 
-/// The last search and its result, which answers for all times between them. A plan asks for each of its types.
+/// The begin of the last search, the end of the time for which it answers, and its result. A plan asks for each of its types.
 #[derive(Debug, Default)]
-struct KnownOpening(Mutex<Option<(Timestamp, Timestamp)>>);
+struct KnownOpening(Mutex<Option<(Timestamp, Timestamp, Option<Timestamp>)>>);
+
+/// How long a search without a result answers.
+const NO_OPENING: Duration = Duration::from_secs(24 * 3600);
 
 impl KnownOpening {
     fn next(&self, now: Timestamp, search: impl FnOnce(Timestamp) -> Option<Timestamp>) -> Option<Timestamp> {
         let mut known = self.0.lock();
-        if let Some((from, opening)) = *known
+        if let Some((from, end, opening)) = *known
             && from <= now
-            && now < opening
+            && now < end
         {
-            return Some(opening);
+            return opening;
         }
         let opening = search(now);
-        *known = opening.map(|opening| (now, opening));
+        *known = Some((now, opening.unwrap_or_else(|| later(now, NO_OPENING)), opening));
         opening
     }
 }
@@ -212,13 +216,40 @@ mod tests {
     }
 
     #[test]
-    fn new_with_a_schedule_that_opens_less_than_once_a_year_is_refused() {
+    fn next_without_an_opening_searches_once_a_day() {
+        let (known, mut searches) = (KnownOpening::default(), 0);
+        for (now, total) in [
+            ("2026-11-24T12:00:00Z", 1),
+            ("2026-11-25T11:59:59Z", 1),
+            ("2026-11-25T12:00:00Z", 2),
+            ("2026-11-01T00:00:00Z", 3),
+        ] {
+            let next = known.next(at(now), |_| {
+                searches += 1;
+                None
+            });
+            assert_eq!((next, searches), (None, total), "{now}");
+        }
+    }
+
+    #[test]
+    fn new_with_a_schedule_that_opens_seldom_is_refused() {
         for schedule in ["0 0 31 2,4,6,9,11 *", "0 0 30 2 *", "0 0 29 2 *", "0 0 */30 2 FRI"] {
             let refused = Window::new(schedule, "UTC", Duration::from_secs(60)).unwrap_err();
             assert_eq!(refused, WindowError::Rare, "{schedule}");
         }
-        for schedule in ["0 0 1 1 *", "59 23 31 12 *", "0 2 * * SAT"] {
-            assert!(Window::new(schedule, "Asia/Kathmandu", Duration::from_secs(60)).is_ok(), "{schedule}");
+        for (schedule, zone) in [
+            ("0 0 1 1 *", "Asia/Kathmandu"),
+            ("59 23 31 12 *", "Asia/Kathmandu"),
+            ("0 2 * * SAT", "UTC"),
+            // The offset changed in 2024, so that more than a year is between two openings.
+            ("0 2 15 1 *", "America/Scoresbysund"),
+            ("0 2 15 1 *", "Asia/Almaty"),
+            // These days of 2024 have no such hour.
+            ("0 2 31 3 *", "Europe/Paris"),
+            ("0 2 10 3 *", "America/New_York"),
+        ] {
+            assert!(Window::new(schedule, zone, Duration::from_secs(60)).is_ok(), "{schedule} {zone}");
         }
     }
 
