@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt, TryStreamExt, stream};
+use kube::Resource;
 use kube::core::ObjectMeta;
 use kube::runtime::controller::{Action, Config, Error as LoopError};
 use kube::runtime::reflector::ObjectRef;
@@ -137,9 +138,9 @@ async fn log_outcome(outcome: Reconciled) {
 /// Drops the metadata that the operator does not read: the writer of a resource chooses its size, and managed fields and the
 /// annotation of `kubectl apply` are larger than the spec. A write of the status keeps the metadata that the API server has.
 fn trim(resource: &mut WatchedResource) {
-    let Ok(mirror) = &mut resource.0 else { return };
-    let all = std::mem::take(&mut mirror.metadata);
-    mirror.metadata = ObjectMeta {
+    let metadata = resource.meta_mut();
+    let all = std::mem::take(metadata);
+    *metadata = ObjectMeta {
         name: all.name,
         namespace: all.namespace,
         uid: all.uid,
@@ -148,7 +149,7 @@ fn trim(resource: &mut WatchedResource) {
         managed_fields: all.managed_fields,
         ..ObjectMeta::default()
     };
-    if let Some(managed) = &mut mirror.metadata.managed_fields {
+    if let Some(managed) = &mut metadata.managed_fields {
         retain_field_managers(managed);
     }
 }
@@ -210,11 +211,9 @@ async fn follow_leadership(context: Arc<Context>) {
 
 #[cfg(test)]
 mod tests {
-    use kube::core::DeserializeGuard;
     use serde_json::json;
 
     use super::*;
-    use crate::api::LyncPoolMirror;
 
     #[test]
     fn trim_keeps_the_metadata_that_the_operator_reads() {
@@ -233,7 +232,7 @@ mod tests {
                 "databaseTypes": [{"type": "User", "principal": "Primary"}],
             },
         });
-        let read = resource["metadata"].clone();
+        let mut read = resource["metadata"].clone();
         for (field, value) in [
             ("annotations", json!({"notes": "x".repeat(200_000)})),
             ("labels", json!({"team": "voice"})),
@@ -244,10 +243,19 @@ mod tests {
         ] {
             resource["metadata"][field] = value;
         }
-        let mirror: LyncPoolMirror = serde_json::from_value(resource).unwrap();
-        let mut watched = DeserializeGuard(Ok(mirror));
-        trim(&mut watched);
-        assert_eq!(serde_json::to_value(&watched.0.unwrap().metadata).unwrap(), read);
+        let manager = |fields: serde_json::Value| json!([{"manager": "kubectl", "fieldsV1": fields}]);
+        let principal = json!({"k:{\"type\":\"User\"}": {"f:principal": {}, "f:databases": {}}});
+        resource["metadata"]["managedFields"] =
+            manager(json!({"f:metadata": {"f:annotations": {}}, "f:spec": {"f:databaseTypes": principal}}));
+        let kept = json!({"k:{\"type\":\"User\"}": {"f:principal": {}}});
+        read["managedFields"] = manager(json!({"f:spec": {"f:databaseTypes": kept}}));
+        let mut undecodable = resource.clone();
+        undecodable["spec"] = json!("none");
+        for resource in [resource, undecodable] {
+            let mut watched: WatchedResource = serde_json::from_value(resource).unwrap();
+            trim(&mut watched);
+            assert_eq!(serde_json::to_value(watched.meta()).unwrap(), read, "{}", watched.0.is_ok());
+        }
     }
 
     #[test]
