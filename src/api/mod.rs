@@ -24,7 +24,7 @@ pub use decode_lossy::{PartialStatus, decode_lossy};
 pub use definition::definition;
 pub use duration::Span;
 pub use field_managers::retain_field_managers;
-pub use parse::{ParsedSpec, SpecError, Store, parse};
+pub use parse::{MOST_DATABASES, ParsedSpec, SpecError, Store, parse};
 pub use restore::{last_move_status, operation_status, restore_state, tracking_status};
 pub use spec::{
     Approve, Auth, AuthMethod, DatabaseTypeSpec, ForceServiceSpec, LyncPoolMirror, LyncPoolMirrorSpec,

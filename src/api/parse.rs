@@ -118,8 +118,8 @@ pub fn parse(resource: &LyncPoolMirror) -> ParsedSpec {
     ParsedSpec { desired, stores, problems, stop_polls }
 }
 
-/// As in the CRD. The limits of the status rely on it.
-const MOST_DATABASES: usize = 16;
+/// The most databases of a type, as in the CRD. The limits of the status and the names of a pair rely on it.
+pub const MOST_DATABASES: usize = 16;
 
 #[derive(Default)]
 struct Parser {

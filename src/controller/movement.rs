@@ -63,12 +63,12 @@ impl Part {
     }
 
     /// The types with an earlier turn than this one.
-    fn earlier(ty: DatabaseType) -> impl Iterator<Item = Part> {
-        DatabaseType::ALL.into_iter().filter(move |before| *before < ty).map(Part::Ready)
+    fn earlier(ty: DatabaseType) -> impl Iterator<Item = DatabaseType> {
+        DatabaseType::ALL.into_iter().filter(move |before| *before < ty)
     }
 }
 
-/// The most resources that the end of a movement triggers for each type. Every other one has its next pass within a minute.
+/// The most resources that the end of a movement triggers for each type. Every other one that waits has its next pass within 10 s.
 const TRIGGERED: usize = 10;
 
 /// The movements of the resources that move or are ready to, by `namespace/name`.
@@ -150,7 +150,9 @@ impl Movements {
             let is_other = |part| state.first(&resource, &moving.pair, part, &exists).is_some();
             let own = move_id(pass.uid(), moving.ty, moving.started);
             let mut running = state.running.others(Some(&own), &moving.pair).map(|running| &running.moving);
-            is_other(Part::Moves) || (begins && Part::earlier(moving.ty).any(is_other)) || running.any(is_same)
+            is_other(Part::Moves)
+                || (begins && Part::earlier(moving.ty).map(Part::Ready).any(is_other))
+                || running.any(is_same)
         });
         if occupied && !plan.steps.is_empty() {
             return Reservation::Occupied;
@@ -234,8 +236,8 @@ impl Movements {
                     format!("{ty} of {}, which is moving", shown_name(resource, other))
                 });
                 let earlier = || {
-                    let mut ready = Part::earlier(ty).filter_map(|part| Some((first(part)?, part)));
-                    let (other, Part::Ready(before)) = ready.next()? else { return None };
+                    let (other, before) =
+                        Part::earlier(ty).find_map(|before| Some((first(Part::Ready(before))?, before)))?;
                     Some(format!("{before} of {}, which has an earlier turn", shown_name(resource, other)))
                 };
                 Some((ty, moves.or_else(earlier)?))

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::api::SqlStore;
+use crate::api::{MOST_DATABASES, SqlStore};
 use crate::model::{DatabaseName, Guid, Pair, Seat};
 
 /// The addresses of a pair in the spec, without the seats.
@@ -22,13 +22,14 @@ pub enum PairKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProvenPair {
     addresses: Addresses,
-    /// The mirroring sessions between the two partners: the first ones by the name of the database, which every resource on the
-    /// pair reads alike.
+    /// The mirroring sessions between the two partners: the first ones by the name of the database, so that every resource on
+    /// the pair has about the same.
     sessions: BTreeSet<Guid>,
 }
 
-/// The most sessions that name a pair. A server can have tens of thousands.
-const SESSIONS: usize = 16;
+/// The most sessions that name a pair, as a server can have tens of thousands. The databases of a move, at most half as many,
+/// show no session for a moment: the others still name the same pair.
+const SESSIONS: usize = 2 * MOST_DATABASES;
 
 impl ProvenPair {
     /// None: a partner was not polled.
