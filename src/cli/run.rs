@@ -92,7 +92,7 @@ impl Run {
         let workers = Builder::new_multi_thread().enable_all().build()?;
         match workers.block_on(self.files())? {
             Some(files) => workers.block_on(self.operate_files(files)),
-            // The lease and the probes have a thread of their own: no work for a tenant delays them.
+            // The lease, the probes and the metrics have a thread of their own: no work for a tenant delays them.
             None => {
                 Builder::new_current_thread().enable_all().build()?.block_on(self.operate(timing, workers.handle()))
             }
@@ -150,7 +150,7 @@ impl Run {
         // The renewals of the lease must not wait for a connection that the reconcile passes use.
         let lease_client = Client::try_from(config.clone())?;
         let client = {
-            // The task of a client runs where the client is made.
+            // Its task runs there, and each connection where its request is sent: no request of this thread uses this client.
             let _entered = workers.enter();
             Client::try_from(config)?
         };
@@ -169,7 +169,7 @@ impl Run {
             None => router = router.merge(page),
             Some((port, certificate)) => {
                 info!(metrics = %port.local_addr()?, "metrics need authorization");
-                let page = http::protect(page, Access::new(client.clone()));
+                let page = http::protect(page, Access::new(lease_client.clone()));
                 serving.spawn(http::serve(port, page, Some(certificate), close.clone()));
             }
         }
