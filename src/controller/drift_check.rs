@@ -12,7 +12,7 @@ use crate::controller::connections::Connections;
 use crate::controller::context::Context;
 use crate::controller::object::namespaced_name;
 use crate::controller::pass::Pass;
-use crate::model::{DatabaseName, Differences, DriftReport, Effect, ObservedPrincipal, Seat};
+use crate::model::{DatabaseName, DriftReport, Effect, ObservedPrincipal, Seat};
 use crate::plan::Plan;
 use crate::sql::{self, Target};
 
@@ -79,12 +79,13 @@ async fn compare(ctx: &Context, stores: &[Store]) -> DriftReport {
         let both = try_join(ctx.monitors.inventory(primary), ctx.monitors.inventory(mirror));
         both.await.map(|(primary, mirror)| sql::differences(&primary, &mirror, names, *principal))
     });
-    let mut differences = Differences::default();
+    let mut all = sql::Found::default();
     for found in join_all(pairs).await {
         match found {
-            Ok(found) => differences.append(found),
+            Ok(found) => all.append(found),
             Err(unavailable) => return DriftReport::Unknown(unavailable),
         }
     }
+    let differences = all.all();
     if differences.total() == 0 { DriftReport::InSync } else { DriftReport::Drifted(differences) }
 }

@@ -132,12 +132,12 @@ pub fn no_share(target: &Target, what: &str) -> Unavailable {
 
 /// A response was not read or not kept, because others have the memory for `what`.
 pub fn no_memory(address: &str, namespace: &str, what: &str, exhausted: Exhausted) -> Unavailable {
-    let (owner, fix) = match exhausted {
-        Exhausted::Share => (format!("namespace {namespace}"), format!("namespace {namespace}")),
-        Exhausted::Total => ("all namespaces together".to_owned(), "all namespaces".to_owned()),
+    let owner = match exhausted {
+        Exhausted::Share => format!("namespace {namespace}"),
+        Exhausted::Total => "all namespaces".to_owned(),
     };
     let detail = format!(
-        "The operator did not keep the response of {address}: its own limit of memory for {what} of {owner} is reached. This proves nothing about the server. To fix: correct or remove the resources of {fix} whose servers send very long responses."
+        "The operator did not keep the response of {address}: its own limit of memory for {what} of {owner} is reached. This proves nothing about the server. To fix: correct or remove the resources of {owner} whose servers send very long responses."
     );
     unavailable(UnavailableCause::OperatorLimited, detail)
 }
@@ -317,7 +317,7 @@ mod tests {
             "The operator did not keep the response of a,1: its own limit of memory for responses of SQL Servers of namespace lync is reached. This proves nothing about the server. To fix: correct or remove the resources of namespace lync whose servers send very long responses."
         );
         let detail = no_memory("a,1", "lync", "responses of SQL Servers", Exhausted::Total).detail;
-        assert!(detail.contains("of all namespaces together is reached") && !detail.contains("lync"), "{detail}");
+        assert!(detail.contains("of all namespaces is reached") && !detail.contains("lync"), "{detail}");
     }
 
     #[test]

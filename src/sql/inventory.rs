@@ -127,6 +127,7 @@ mod tests {
             assert!(!is_machine_local(shared, &machines), "{shared}");
         }
     }
+
     fn login(sid: &[u8]) -> ServerLogin {
         ServerLogin {
             sid: sid.to_vec(),

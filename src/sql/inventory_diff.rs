@@ -8,13 +8,26 @@ use crate::sql::logins_by_sid::{NamedLogin, first_by_sid};
 use crate::sql::{cleaned, hex, quote};
 
 /// The differences by their weight.
-#[derive(Default)]
-struct Found {
+#[derive(Debug, Default)]
+pub struct Found {
     risks: Differences,
     notes: Differences,
 }
 
 impl Found {
+    /// Adds the differences of other servers.
+    pub fn append(&mut self, other: Found) {
+        self.risks.append(other.risks);
+        self.notes.append(other.notes);
+    }
+
+    /// All of them, risks first.
+    pub fn all(self) -> Differences {
+        let Found { risks: mut all, notes } = self;
+        all.append(notes);
+        all
+    }
+
     /// A difference that stops an application after a switch.
     fn risk(&mut self, text: impl FnOnce() -> String) {
         self.risks.add(|| message("Risk", &text()));
@@ -33,14 +46,14 @@ fn message(weight: &str, text: &str) -> String {
     message
 }
 
-/// One message per difference, risks first. `databases` limits the comparison of the database properties. `principal`: the
+/// One message per difference. `databases` limits the comparison of the database properties. `principal`: the
 /// seat that serves the databases, whose SIDs count.
 pub fn differences(
     primary: &ServerInventory,
     mirror: &ServerInventory,
     databases: &[DatabaseName],
     principal: Seat,
-) -> Differences {
+) -> Found {
     let mut found = Found::default();
     logins(&mut found, primary, mirror, principal);
     jobs(&mut found, primary, mirror);
@@ -51,9 +64,7 @@ pub fn differences(
         }
     }
     servers(&mut found, primary, mirror);
-    let Found { risks: mut all, notes } = found;
-    all.append(notes);
-    all
+    found
 }
 
 fn servers(found: &mut Found, a: &ServerInventory, b: &ServerInventory) {

@@ -55,7 +55,7 @@ pub use account::Account;
 pub use cleaned::{cleaned_to, cut, is_unsafe};
 pub use fail_over::{batch, connect_for_moves, fail_over, statement};
 pub use inventory::INVENTORY;
-pub use inventory_diff::differences;
+pub use inventory_diff::{Found, differences};
 pub use limits::{Limits, Sizes};
 pub use monitor::{Counters, InstanceMonitors, MonitorHandle};
 pub use poll::POLL;

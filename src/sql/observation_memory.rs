@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::model::{Database, DatabaseName, MemoryShare, MirroringEndpoint, Server, Witnessed};
 use crate::sql::memory_budget::{Exhausted, MemoryBudget, Size};
 
-/// A namespace that is alone keeps 15 MiB: 40,000 databases, or two partners with 10,000 each, of which the previous observation
-/// still exists while the next one is read. A pool needs less than `always`.
+/// A namespace that is alone keeps 15 MiB: 40,000 databases on many servers, or two partners with 10,000 each, as the previous
+/// observation of a server still exists while the next one is read. A pool needs less than `always`.
 const SIZE: Size = Size { total: 32 << 20, reserve: 2 << 20, floor: 256 << 10, always: 8 << 10, step: 1 };
 
 /// The part of a row in the links and the free places of a tree with full nodes.
