@@ -75,7 +75,7 @@ fn paragraph_of_the_security_page_that_states_a_property_is_refused() {
         "Each row below",
         "Send a private report",
         "Grant the right to create",
-        "These limits keep the cost",
+        "These are the limits",
         "[Build and verify an image]",
     ];
     let loose: Vec<&str> = text
