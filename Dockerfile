@@ -50,7 +50,7 @@ LABEL org.opencontainers.image.title="lync-mirror" \
     org.opencontainers.image.licenses="Apache-2.0" \
     org.opencontainers.image.version="0.1.0" \
     org.opencontainers.image.revision="$REVISION"
-# The memory that the start of many resources needs is given back. docs/benchmarks.md has the values with these settings.
+# The memory that the start of many resources needs is given back. docs/benchmarks.md has the values with and without these settings.
 ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
     MALLOC_ARENA_MAX=1 \
     MALLOC_TRIM_THRESHOLD_=65536
