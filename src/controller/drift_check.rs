@@ -79,13 +79,13 @@ async fn compare(ctx: &Context, stores: &[Store]) -> DriftReport {
         let both = try_join(ctx.monitors.inventory(primary), ctx.monitors.inventory(mirror));
         both.await.map(|(primary, mirror)| sql::differences(&primary, &mirror, names, *principal))
     });
-    let mut all = sql::Found::default();
-    for found in join_all(pairs).await {
-        match found {
-            Ok(found) => all.append(found),
+    let mut found = sql::Found::default();
+    for of_pair in join_all(pairs).await {
+        match of_pair {
+            Ok(of_pair) => found.append(of_pair),
             Err(unavailable) => return DriftReport::Unknown(unavailable),
         }
     }
-    let differences = all.all();
+    let differences = found.into_differences();
     if differences.total() == 0 { DriftReport::InSync } else { DriftReport::Drifted(differences) }
 }

@@ -214,24 +214,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::controller::fixture::resource;
 
     #[test]
     fn trim_keeps_the_metadata_that_the_operator_reads() {
-        let mut resource = json!({
-            "apiVersion": "lyncmirror.io/v1alpha1",
-            "kind": "LyncPoolMirror",
-            "metadata": {
-                "name": "pool01", "namespace": "lync", "uid": "u1", "generation": 3, "resourceVersion": "7",
-            },
-            "spec": {
-                "poolFqdn": "pool01.contoso.com",
-                "sql": {
-                    "primary": {"host": "sql-a"}, "mirror": {"host": "sql-b"},
-                    "auth": {"method": "SqlLogin", "secretRef": {"name": "sql"}},
-                },
-                "databaseTypes": [{"type": "User", "principal": "Primary"}],
-            },
-        });
+        let mut resource = resource("pool01", "u1", [1, 2]);
         let mut read = resource["metadata"].clone();
         for (field, value) in [
             ("annotations", json!({"notes": "x".repeat(200_000)})),

@@ -22,7 +22,7 @@ impl Found {
     }
 
     /// All of them, risks first.
-    pub fn all(self) -> Differences {
+    pub fn into_differences(self) -> Differences {
         let Found { risks: mut all, notes } = self;
         all.append(notes);
         all

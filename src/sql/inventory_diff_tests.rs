@@ -3,7 +3,7 @@
 use super::*;
 
 fn texts(a: &ServerInventory, b: &ServerInventory, databases: &[DatabaseName], principal: Seat) -> Vec<String> {
-    let found = differences(a, b, databases, principal).all();
+    let found = differences(a, b, databases, principal).into_differences();
     assert_eq!(found.total(), found.texts().len());
     found.texts().to_vec()
 }
@@ -250,7 +250,7 @@ fn many(count: u32, prefix: &str) -> ServerInventory {
 /// A search of every login of the other server for each login would take minutes.
 #[test]
 fn differences_of_many_logins_under_other_names_are_found() {
-    let all = differences(&many(50_000, "old"), &many(50_000, "new"), &[], Seat::Primary).all();
+    let all = differences(&many(50_000, "old"), &many(50_000, "new"), &[], Seat::Primary).into_differences();
     assert_eq!(all.total(), 50_000);
     for (number, text) in all.texts().iter().enumerate() {
         let names = format!("Note: Login old{number:05} of the primary has the name new{number:05} on the mirror");
@@ -271,7 +271,7 @@ fn differences_of_a_sid_with_two_names_name_the_first() {
 fn differences_of_many_missing_logins_keep_the_limit_and_count_all() {
     let mut primary = many(30_000, "login");
     primary.version = "10.50.6000.34".to_owned();
-    let all = differences(&primary, &ServerInventory::default(), &[], Seat::Primary).all();
+    let all = differences(&primary, &ServerInventory::default(), &[], Seat::Primary).into_differences();
     assert_eq!((all.total(), all.texts().len()), (30_001, Differences::MOST));
     assert!(all.texts()[49].starts_with("Risk: Login login00049 is missing on the mirror"), "{}", all.texts()[49]);
 }
@@ -281,7 +281,7 @@ fn differences_with_risks_after_many_notes_keep_the_risks() {
     let (mut primary, mirror) = (many(100, "old"), many(100, "new"));
     primary.jobs = both().jobs;
     primary.linked_servers.insert("DW".to_owned());
-    let all = differences(&primary, &mirror, &[], Seat::Primary).all();
+    let all = differences(&primary, &mirror, &[], Seat::Primary).into_differences();
     assert_eq!((all.total(), all.texts().len()), (102, Differences::MOST));
     let starts = ["Risk: Agent job nightly", "Risk: Linked server DW", "Note: Login old00000"];
     assert!(all.texts().iter().zip(starts).all(|(text, start)| text.starts_with(start)), "{all:?}");
@@ -293,7 +293,7 @@ fn differences_of_a_login_with_many_roles_or_a_long_sid_are_cut() {
     let logins = &mut primary.logins;
     logins.get_mut("login00000").unwrap().server_roles = (0..30_000).map(|number| format!("role{number}")).collect();
     logins.get_mut("login00001").unwrap().sid = vec![9; 65_536];
-    let all = differences(&primary, &ServerInventory::default(), &[], Seat::Primary).all();
+    let all = differences(&primary, &ServerInventory::default(), &[], Seat::Primary).into_differences();
     assert_eq!(all.texts().len(), 2);
     // An ellipsis marks what was cut.
     assert!(all.texts().iter().all(|text| text.chars().count() == Differences::LONGEST + 1), "{all:?}");
@@ -307,6 +307,6 @@ fn differences_of_two_pairs_have_the_risks_of_both_first() {
     let mut next = Found::default();
     next.risk(|| "Login rtc is missing.".to_owned());
     found.append(next);
-    let all = found.all();
+    let all = found.into_differences();
     assert_eq!((all.total(), all.texts()[0].as_str()), (61, "Risk: Login rtc is missing."));
 }

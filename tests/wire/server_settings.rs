@@ -99,7 +99,7 @@ async fn differences_of(clustered: bool) -> (Reconciler, Vec<String>) {
     let (a, b) = tokio::join!(monitors.inventory(&a), monitors.inventory(&b));
     let names: Vec<DatabaseName> = reconciler.desired.types[0].databases.clone();
     let differences = differences(&a.unwrap(), &b.unwrap(), &names, Seat::Primary);
-    (reconciler, differences.all().texts().to_vec())
+    (reconciler, differences.into_differences().texts().to_vec())
 }
 
 /// A failover cluster instance has the name of the cluster, and logins of the accounts of each node.
