@@ -4,8 +4,7 @@
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly here
-# A test has them of its package. Build scripts of crates read them: a cargo that inherits them compiles most of the workspace
-# again, with the executables of the tests that run.
+# cargo sets these variables for a test. A cargo that inherits them compiles most of the workspace again (tests/support/mod.rs).
 unset -v "${!CARGO_PKG_@}" "${!CARGO_MANIFEST_@}"
 readonly marker=.lync-mirror-control-plane
 readonly ready_deadline=60
